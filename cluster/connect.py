@@ -1,0 +1,101 @@
+"""Connecting to Ray: the cluster that the user named, or one of this process's own; never somebody's by accident."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import logging.handlers
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# A report waits for the controller's next poll and so does the end of a run: 2 s each unless it polls more often.
+ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+def connect(address: str | None = None, **options: Any) -> None:
+    """Connect to the cluster at `address`, or start one on this machine that ends with this process.
+
+    Without an address Ray would first try the cluster that a file in its temporary folder names, and hang where that one
+    has died; "local" does not look there. What Ray says is kept for `write_log_to`. A process that is connected stays so.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    _capture_log()
+    if ray.is_initialized():
+        return
+    if address is None:
+        options = {"include_dashboard": False, **options}
+    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **options)
+    _capture_log()
+
+
+_LOG = logging.handlers.MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1)
+
+
+def _capture_log() -> None:
+    """Send what Ray's loggers say to the log alone, not to the screen."""
+    names = [name for name in logging.root.manager.loggerDict if name == "ray" or name.startswith("ray.")]
+    for name in [*names, "ray"]:
+        logger = logging.getLogger(name)
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+        logger.propagate = name != "ray"
+    logging.getLogger("ray").addHandler(_LOG)
+
+
+def write_log_to(path: Path) -> None:
+    """Write what Ray has said since `connect`, and says from now on, to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    _LOG.setTarget(handler)
+    _LOG.flush()
+    _LOG.capacity = 1
+
+
+def disconnect() -> None:
+    """Leave the cluster; one that `connect` started ends."""
+    import ray
+
+    if ray.is_initialized():
+        ray.shutdown()
+
+
+def resources() -> dict[str, float]:
+    """What the connected cluster has, or this machine where none is connected."""
+    import sys
+
+    if "ray" in sys.modules:
+        import ray
+
+        if ray.is_initialized():
+            return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return {"CPU": float(cores), "GPU": float(_num_gpus())}
+
+
+def _num_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+@contextlib.contextmanager
+def quiet(module: str) -> Iterator[None]:
+    """Import a module of Ray, and keep off the screen the loggers that it sets up."""
+    importlib.import_module(module)
+    _capture_log()
+    try:
+        yield
+    finally:
+        _capture_log()

@@ -1,0 +1,69 @@
+"""Where the workers of a run go: pure functions from the recipe and what the cluster has to a decision with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ComputeSettings(BaseModel):
+    """How many workers, and on what: the recipe's [compute] section."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    num_workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="data-parallel workers; 0: in this process; auto: see `place`"
+    )
+    use_gpu: bool | Literal["auto"] = Field("auto", description="a GPU for each worker; auto: where there are any")
+
+
+class PlacementError(ValueError):
+    """The workers cannot be placed on what the cluster has."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The decision: 0 workers is this process; each worker gets `cpus` cores and, with use_gpu, one GPU."""
+
+    num_workers: int
+    use_gpu: bool
+    cpus: float
+    reason: str
+
+
+SEQUENCES_PER_WORKER = 32  # a worker with fewer sequences of each batch waits more for the others than it computes
+
+
+def place(compute: ComputeSettings, resources: Mapping[str, float], batch_size: int) -> Placement:
+    """Decide the workers of a run; raises PlacementError with the arithmetic where they do not fit.
+
+    "auto": one worker for each GPU if there are any; else one for each core, as long as each of them gets at least 32
+    sequences of a batch, and none beside this process where that leaves only one.
+    """
+    cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+    use_gpu = gpus > 0 if compute.use_gpu == "auto" else compute.use_gpu
+    if compute.num_workers == "auto":
+        if use_gpu:
+            num_workers, reason = max(gpus, 1), f"one worker for each of {gpus} GPUs"
+        else:
+            num_workers = max(min(cpus, batch_size // SEQUENCES_PER_WORKER), 1)
+            reason = f"{cpus} cores, batches of {batch_size}: at least {SEQUENCES_PER_WORKER} sequences a worker"
+        if num_workers == 1:
+            num_workers, reason = 0, f"{reason}; one worker is this process"
+    else:
+        num_workers, reason = compute.num_workers, f"num_workers = {compute.num_workers}"
+    if use_gpu and max(num_workers, 1) > gpus:
+        raise PlacementError(
+            f"{max(num_workers, 1)} workers with a GPU each need {max(num_workers, 1)} GPUs, there are {gpus}"
+        )
+    # Whole cores where they suffice; never all of them taken by arithmetic alone, so that Ray's own actors start.
+    share = min(1.0, cpus / num_workers) if num_workers else 1.0
+    if num_workers and share < 0.25:
+        raise PlacementError(
+            f"{num_workers} workers on {cpus} cores are {num_workers / max(cpus, 1):.1f} a core, at most 4 can be placed: "
+            f"write num_workers = {max(cpus, 1) * 4} or fewer"
+        )
+    return Placement(num_workers, use_gpu, share, reason)

@@ -1,0 +1,20 @@
+"""The one error that a person can mend: what they gave is wrong, and the message says where and what to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class InputError(Exception):
+    """One or more things are wrong with the input; nothing was written.
+
+    Each message names the place, the value seen and what to write instead. The command line prints them all and
+    exits with 2.
+    """
+
+    def __init__(self, messages: str | Iterable[str]):
+        self.messages = [messages] if isinstance(messages, str) else list(messages)
+        super().__init__("\n".join(self.messages))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[list[str]]]:
+        return InputError, (self.messages,)

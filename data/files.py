@@ -1,0 +1,153 @@
+"""Files anywhere that PyArrow's filesystems reach: found by glob, opened, and known by their content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+from pyarrow import fs
+
+from data.errors import InputError
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+
+
+def is_uri(path: str) -> bool:
+    """Whether the path names a filesystem of its own, as s3://bucket/key does."""
+    return re.match(r"[a-z][a-z0-9+.-]*://", path) is not None
+
+
+def absolute(path: str, root: Path) -> str:
+    """The path from `root`, with ~ expanded; a URI stays as it is."""
+    return path if is_uri(path) else os.path.normpath(root / Path(path).expanduser())
+
+
+def open_filesystem(path: str) -> tuple[fs.FileSystem, str]:
+    """The filesystem of a path or URI, and the path inside it."""
+    if not is_uri(path):
+        return fs.LocalFileSystem(), path
+    try:
+        filesystem, inner = fs.FileSystem.from_uri(path)
+    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        raise InputError(f"{path}: this address cannot be opened ({error})") from None
+    return filesystem, inner
+
+
+def _glob_pattern(path: str) -> re.Pattern[str]:
+    meanings = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
+    tokens = re.split(r"(\*\*/|\*|\?|\[[^\]/]+\])", path)
+    return re.compile("".join(meanings.get(t) or (t if t.startswith("[") else re.escape(t)) for t in tokens), re.DOTALL)
+
+
+def find_files(path: str) -> list[str]:
+    """All files that an absolute path, URI or glob (*, ?, [..], **) names, sorted; an error where there is none."""
+    filesystem, inner = open_filesystem(path)
+    prefix = path[: len(path) - len(inner)] if is_uri(path) else ""
+    if not re.search(r"[*?\[]", inner):
+        info = filesystem.get_file_info(inner)
+        if info.type == fs.FileType.Directory:
+            raise InputError(f"{path} is a folder: name the files in it, as {path.rstrip('/')}/*.csv")
+        if info.type != fs.FileType.File:
+            raise InputError(f"{path}: there is no such file{_nearby(filesystem, inner)}")
+        found = [inner]
+    else:
+        base = re.split(r"[*?\[]", inner, maxsplit=1)[0].rpartition("/")[0]
+        selector = fs.FileSelector(base or ".", recursive=True, allow_not_found=True)
+        pattern = _glob_pattern(inner)
+        infos = filesystem.get_file_info(selector)
+        found = sorted(info.path for info in infos if info.type == fs.FileType.File and pattern.fullmatch(info.path))
+        if not found:
+            raise InputError(f"{path}: no file matches{_nearby(filesystem, inner)}")
+    odd = [name for name in found if not name.lower().endswith(SUFFIXES)]
+    if odd:
+        raise InputError(f"{prefix}{odd[0]}: files are read by their suffix, which must be one of {', '.join(SUFFIXES)}")
+    return [prefix + name for name in found]
+
+
+def _nearby(filesystem: fs.FileSystem, inner: str) -> str:
+    folder = re.split(r"[*?\[]", inner, maxsplit=1)[0].rpartition("/")[0] or "."
+    infos = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    names = sorted(info.base_name for info in infos if info.type == fs.FileType.File)
+    if not names:
+        return f" (the folder {folder} holds no file)" if infos else f" (nor is there a folder {folder} with anything in it)"
+    return f" (the folder {folder} holds {', '.join(names[:5])}{' ...' if len(names) > 5 else ''})"
+
+
+def stem(path: str) -> str:
+    """The file's name without folder and suffixes, as {file} gives it."""
+    name = path.rpartition("/")[2]
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def open_input(path: str) -> IO[bytes]:
+    """The file's bytes, unpacked where the name ends in .gz."""
+    filesystem, inner = open_filesystem(path)
+    return filesystem.open_input_stream(inner)  # type: ignore[no-any-return]
+
+
+class FileFacts:
+    """What is known of source files by their content, kept in a folder so that unchanged files are not read again.
+
+    A file counts as unchanged while its path, size and time of modification are. Nothing is written before `save`.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._new: dict[str, dict[str, Any]] = {}
+
+    def get(self, path: str, fact: str) -> object:
+        """The fact that was kept for the file as it is now, or None."""
+        note = self._new.get(path) or self._read(path)
+        return note["facts"].get(fact) if note and note["stamp"] == _stamp(path) else None
+
+    def put(self, path: str, fact: str, value: object) -> None:
+        """Keep a fact for the file as it is now."""
+        note, stamp = self._new.get(path) or self._read(path), _stamp(path)
+        facts = note["facts"] if note and note["stamp"] == stamp else {}
+        self._new[path] = {"path": path, "stamp": stamp, "facts": {**facts, fact: value}}
+
+    def save(self) -> None:
+        """Write what was put since."""
+        for path, note in self._new.items():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            scratch = self._note(path).with_suffix(f".{os.getpid()}")
+            scratch.write_text(json.dumps(note))
+            scratch.replace(self._note(path))
+        self._new.clear()
+
+    def content_hash(self, path: str) -> str:
+        """The SHA-256 of the file's bytes."""
+        known = self.get(path, "sha256")
+        if isinstance(known, str):
+            return known
+        digest = hashlib.sha256()
+        filesystem, inner = open_filesystem(path)
+        with filesystem.open_input_stream(inner, compression=None) as stream:
+            while chunk := stream.read(1 << 22):
+                digest.update(chunk)
+        self.put(path, "sha256", digest.hexdigest())
+        return digest.hexdigest()
+
+    def _note(self, path: str) -> Path:
+        return self.folder / f"{hashlib.sha256(path.encode()).hexdigest()[:32]}.json"
+
+    def _read(self, path: str) -> dict[str, Any] | None:
+        try:
+            note: dict[str, Any] = json.loads(self._note(path).read_text())
+        except (OSError, ValueError):
+            return None
+        return note
+
+
+def _stamp(path: str) -> list[int]:
+    filesystem, inner = open_filesystem(path)
+    info = filesystem.get_file_info(inner)
+    return [info.size or 0, info.mtime_ns or 0]

@@ -1,0 +1,72 @@
+"""The error of the naive forecast, which every model has to beat: repeat the last value, or guess the usual label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data.columns import Column
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+
+class ForecastErrors:
+    """Sums over samples of the error of repeating the last known value of each target, in the target's own units."""
+
+    def __init__(self, num_targets: int):
+        self.count = np.zeros(num_targets)
+        self.squared = np.zeros(num_targets)
+        self.absolute = np.zeros(num_targets)
+
+    def add(self, last: Float32, targets: Float32, ends: npt.NDArray[np.int64], horizon: int) -> None:
+        """Count the samples whose last rows are `ends`: last and targets are (rows, targets)."""
+        if not len(ends):
+            return
+        known = last[ends].astype(np.float64)
+        for step in range(1, horizon + 1):
+            gap = targets[ends + step] - known
+            self.squared += np.nansum(gap**2, axis=0)
+            self.absolute += np.nansum(np.abs(gap), axis=0)
+            self.count += np.count_nonzero(~np.isnan(gap), axis=0)
+
+    def to_json(self) -> dict[str, list[float]]:
+        """The sums, a number for each target."""
+        return {name: getattr(self, name).tolist() for name in ("count", "squared", "absolute")}
+
+
+def last_known(rows: Float32, columns: list[Column], targets: list[str]) -> Float32:
+    """The last value of each target that the model can know at each row: (rows, targets).
+
+    Where the target goes in as a feature, it is that feature, gaps filled; else the last observed target.
+    """
+    numbers = {column.name: place for place, column in enumerate(columns) if column.kind == "number"}
+    known = []
+    for offset, name in enumerate(targets):
+        column = rows[:, len(columns) - len(targets) + offset]
+        if name in numbers:
+            known.append(rows[:, numbers[name]])
+        else:
+            seen = np.maximum.accumulate(np.where(np.isnan(column), -1, np.arange(len(column))))
+            known.append(np.where(seen >= 0, column[np.maximum(seen, 0)], np.float32(np.nan)))
+    return np.stack(known, axis=1)
+
+
+def label_errors(train: Float32, labels: Float32) -> dict[str, list[float]]:
+    """Sums of the error of guessing the mean label of the train samples: train and labels are (samples, targets)."""
+    gap = labels.astype(np.float64) - train.mean(axis=0, dtype=np.float64)
+    count = np.full(labels.shape[1], float(len(labels)))
+    return {
+        "count": count.tolist(),
+        "squared": (gap**2).sum(axis=0).tolist(),
+        "absolute": abs(gap).sum(axis=0).tolist(),
+    }
+
+
+def class_errors(train: list[str], labels: list[str]) -> dict[str, Any]:
+    """The share of samples that guessing the most frequent class of the train samples gets wrong."""
+    names, counts = np.unique(train, return_counts=True)
+    wrong = sum(label != names[counts.argmax()] for label in labels)
+    return {"count": [len(labels)], "wrong": [int(wrong)]}

@@ -1,0 +1,188 @@
+"""One shard of a dataset becomes one part: its series cleaned, their samples found, all of it in memory-mappable files."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from data.columns import calendar_columns, codes_of, columns_of
+from data.errors import InputError
+from data.gaps import fill_gaps
+from data.naive import ForecastErrors, last_known
+from data.read import label_columns, number_columns
+from data.series import Series, irregular_steps
+from data.settings import SPLITS, DatasetSource
+from data.splits import Bounds, split_by_series, split_in_time, whole_series
+from data.statistics import Statistics
+from data.windows import find_windows
+
+Float32 = npt.NDArray[np.float32]
+MAX_CATEGORIES = 32
+
+
+@dataclass
+class Part:
+    """The facts of a part; its rows and samples are in the files values-N.arrow and samples-N.arrow beside it.
+
+    `sha256` covers, for each split, all that its samples can see, wherever the rows stand.
+    """
+
+    rows: int = 0
+    holes: int = 0  # features that are still missing and wait for Encoding.fill
+    num_series: int = 0
+    samples: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
+    statistics: dict[str, list[float | None]] = field(default_factory=dict)
+    categories: dict[str, list[str]] = field(default_factory=dict)
+    train_categories: dict[str, list[str]] = field(default_factory=dict)
+    missing: dict[str, int] = field(default_factory=dict)
+    naive: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    train_spans: list[tuple[int, int]] = field(default_factory=list)
+
+
+def write_part(series: list[Series], source: DatasetSource, folder: Path, number: int, test: bool = False) -> Part:
+    """Prepare the series and write them as part `number`; `test` puts all of them into the test split."""
+    settings, numeric = source.settings, number_columns(source)
+    bounds = _bounds(series, source, test)
+    part = Part(num_series=len(series), missing=dict.fromkeys(numeric, 0))
+    _collect_categories(part, series, bounds, source)
+    kinds = columns_of(source)
+    values = np.empty((sum(len(each) for each in series), len(kinds)), np.float32)
+    statistics = Statistics.empty(len(numeric))
+    digests = {split: hashlib.sha256() for split in SPLITS}
+    samples: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]] = {split: [] for split in SPLITS}
+    naive = {split: ForecastErrors(len(settings.targets)) for split in SPLITS[1:]}
+    short = []
+    for each, bound in zip(series, bounds, strict=True):
+        rows = values[part.rows : part.rows + len(each)]
+        absent = _fill_rows(rows, each, bound, source, part.categories)
+        for name, count in zip(numeric, np.isnan(each.numbers[: bound[3]]).sum(axis=0).tolist(), strict=True):
+            part.missing[name] += count
+        part.holes += int(np.isnan(rows[:, : len(settings.features)]).sum())
+        statistics = statistics.plus(Statistics.of(each.numbers[: bound[1]]))
+        targets = rows[:, -len(settings.targets) :]
+        bad_target = np.any(targets < 0 if source.classes else np.isnan(targets), axis=1)
+        bad_input = np.any(absent, axis=1) if settings.missing == "drop" else None
+        last = None if settings.horizon == 0 else last_known(rows, kinds, settings.targets)
+        for index, split in enumerate(SPLITS):
+            starts, lengths = find_windows(bound, index, settings, bad_input, bad_target)
+            samples[split].append((starts + part.rows, lengths))
+            if len(starts):
+                low, high = int(starts.min()), int((starts + lengths).max()) + settings.horizon
+                for array in (rows[low:high], starts - low, lengths):
+                    digests[split].update(array.data if array.flags.c_contiguous else array.tobytes())
+            if last is not None and index:
+                naive[split].add(last, targets, starts + lengths - 1, settings.horizon)
+        if len(each) < settings.shortest_history + settings.horizon:
+            short.append(each)
+        warning = None if settings.step else irregular_steps(each)
+        if warning and not part.warnings:
+            part.warnings.append(warning)
+        if bound[1]:
+            part.train_spans.append((part.rows, part.rows + bound[1]))
+        part.rows += len(each)
+    _complain_of_short_series(part, short, series, source)
+    part.statistics = statistics.to_json()
+    part.samples = {split: sum(len(starts) for starts, _ in samples[split]) for split in SPLITS}
+    for split, digest in digests.items():
+        seen = part.train_categories if split == "train" else part.categories
+        digest.update(repr(sorted(seen.items())).encode())
+        part.sha256[split] = digest.hexdigest()
+    part.naive = {split: errors.to_json() for split, errors in naive.items()} if settings.horizon else {}
+    _write_values(values, folder / f"values-{number:05d}.arrow")
+    _write_samples(samples, folder / f"samples-{number:05d}.arrow")
+    return part
+
+
+def _bounds(series: list[Series], source: DatasetSource, test: bool) -> list[Bounds]:
+    if test:
+        return [whole_series("test", len(each)) for each in series]
+    if source.settings.split_by == "time":
+        return [split_in_time(each, source) for each in series]
+    assert isinstance(source.settings.split, list)
+    parts = split_by_series([each.name for each in series], source.settings.split)
+    return [whole_series(parts[each.name], len(each)) for each in series]
+
+
+def _collect_categories(part: Part, series: list[Series], bounds: list[Bounds], source: DatasetSource) -> None:
+    """Number the labels of each column, those of the train rows first, so that other rows cannot change their codes."""
+    for name in label_columns(source):
+        train = {label for each, bound in zip(series, bounds, strict=True) for label in each.labels[name][: bound[1]]}
+        every = {label for each in series for label in each.labels[name]}
+        part.train_categories[name] = sorted(train - {None})
+        part.categories[name] = part.train_categories[name] + sorted(every - train - {None})
+        if name in source.settings.categorical and len(part.train_categories[name]) > MAX_CATEGORIES:
+            raise InputError(
+                f"{series[0].where}, column {name!r}: its train rows have {len(part.train_categories[name])} categories, "
+                f"at most {MAX_CATEGORIES} can become columns: leave it out of categorical, or group its values"
+            )
+
+
+def _fill_rows(
+    rows: Float32, each: Series, bounds: Bounds, source: DatasetSource, categories: dict[str, list[str]]
+) -> npt.NDArray[np.bool_]:
+    """Write the columns of one series (see columns_of) into rows; returns where a numeric feature was missing."""
+    settings, width = source.settings, len(source.settings.features)
+    features = each.numbers[:, :width]
+    absent = np.isnan(features)
+    columns = [fill_gaps(features, bounds, settings.missing)]
+    columns += [codes_of(each.labels[name], categories[name])[:, None] for name in settings.categorical]
+    if settings.calendar:
+        assert each.times is not None
+        columns.append(calendar_columns(each.times, settings, each.where))
+    if settings.missing_flags:
+        columns.append(absent.astype(np.float32))
+    if source.classes:
+        columns += [codes_of(each.labels[name], categories[name])[:, None] for name in settings.targets]
+    elif each.numbers.shape[1] > width:
+        columns.append(each.numbers[:, width:])
+    else:  # new rows to predict from, whose targets are not known
+        columns.append(np.full((len(rows), len(settings.targets)), np.nan, np.float32))
+    np.concatenate(columns, axis=1, out=rows)
+    return absent
+
+
+def _complain_of_short_series(part: Part, short: list[Series], series: list[Series], source: DatasetSource) -> None:
+    if not short:
+        return
+    settings = source.settings
+    needed = settings.shortest_history + settings.horizon
+    longest = max(short, key=len)
+    what = f"min_lookback {settings.shortest_history} + horizon {settings.horizon} = {needed} rows"
+    if len(short) == len(series):
+        raise InputError(
+            f"{longest.where}, dataset {source.name!r}: no series is as long as one sample ({what}); the longest, "
+            f"{longest.name!r}, has {len(longest)}: write a shorter lookback, min_lookback or horizon"
+        )
+    part.warnings.append(
+        f"{len(short)} of {len(series)} series are shorter than one sample ({what}) and give none, as {longest.name!r} with "
+        f"{len(longest)} rows"
+    )
+
+
+def _write_values(values: Float32, path: Path) -> None:
+    flat = pa.Array.from_buffers(pa.float32(), values.size, [None, pa.py_buffer(values)])
+    column = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    _write([pa.record_batch([column], names=["values"])], path)
+
+
+def _write_samples(samples: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]], path: Path) -> None:
+    batches = []
+    for split in SPLITS:
+        starts = np.concatenate([np.empty(0, np.int64), *(starts for starts, _ in samples[split])])
+        lengths = np.concatenate([np.empty(0, np.int64), *(lengths for _, lengths in samples[split])])
+        batches.append(pa.record_batch([pa.array(starts), pa.array(lengths.astype(np.int32))], names=["start", "length"]))
+    _write(batches, path)
+
+
+def _write(batches: list[pa.RecordBatch], path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batches[0].schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)

@@ -1,0 +1,144 @@
+"""Rows become series: told apart, sorted by time, on a regular grid where a frequency is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from data.errors import InputError
+from data.read import FILE_AS_SERIES, Rows
+from data.settings import DatasetSource
+from data.times import Times, show_time
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series in time order: numbers (rows, columns) with NaN where missing, labels None where missing."""
+
+    name: str
+    numbers: npt.NDArray[np.float32]
+    labels: dict[str, npt.NDArray[np.object_]]
+    times: Times | None
+    where: str = ""
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
+    """The series of some files, by name; the rows of one series may come from several files."""
+    settings = source.settings
+    labels = {name: [label for rows in files for label in rows.labels[name]] for name in files[0].labels}
+    whole = Series(
+        name=source.name,
+        numbers=np.concatenate([rows.numbers for rows in files]),
+        labels={name: np.asarray(values, dtype=object) for name, values in labels.items()},
+        times=_joined_times(files),
+        where=files[0].file if len(files) == 1 else f"{files[0].file} and {len(files) - 1} more",
+    )
+    if settings.series is None:
+        yield _in_order(whole, source)
+        return
+    keys = np.concatenate([rows.series for rows in files if rows.series is not None])
+    names, codes = np.unique(keys.astype(str), return_inverse=True)
+    if np.all(np.diff(codes) >= 0):
+        order: npt.NDArray[np.intp] | None = None  # already together, as in most files: no copy
+    else:
+        order = np.argsort(codes, kind="stable")
+        codes = codes[order]
+    starts = np.searchsorted(codes, np.arange(len(names) + 1))
+    for name, start, stop in zip(names, starts[:-1], starts[1:], strict=True):
+        rows = slice(start, stop) if order is None else order[start:stop]
+        yield _in_order(replace(_take(whole, rows), name=str(name)), source)
+
+
+def _joined_times(files: Sequence[Rows]) -> Times | None:
+    times = [rows.times for rows in files if rows.times is not None]
+    if not times:
+        return None
+    if len({each.kind for each in times}) > 1:
+        other = next(rows for rows in files if rows.times and rows.times.kind != times[0].kind)
+        raise InputError(f"{other.file}: its times are of another kind than those of {files[0].file}: use one kind in all")
+    return Times(np.concatenate([each.value for each in times]), times[0].kind)
+
+
+def _take(series: Series, rows: slice | npt.NDArray[np.intp]) -> Series:
+    times = None if series.times is None else Times(series.times.value[rows], series.times.kind)
+    labels = {name: values[rows] for name, values in series.labels.items()}
+    return replace(series, numbers=series.numbers[rows], labels=labels, times=times)
+
+
+def _in_order(series: Series, source: DatasetSource) -> Series:
+    if series.times is None:
+        return series
+    value, kind = series.times.value, series.times.kind
+    if np.any(np.diff(value) < 0):
+        order = np.argsort(value, kind="stable")
+        series, value = _take(series, order), value[order]
+    same = np.flatnonzero(np.diff(value) == 0)
+    if len(same):
+        hint = (
+            "keep one row of each time"
+            if source.settings.series not in (None, FILE_AS_SERIES)
+            else "name the column that tells series apart in series, or keep one row of each time"
+        )
+        raise InputError(
+            f"{series.where}, dataset {source.name!r}, series {series.name!r}: the time "
+            f"{show_time(value[same[0]], kind)} stands there more than once: {hint}"
+        )
+    return series if source.settings.step is None else _on_grid(series, source, source.settings.step)
+
+
+def _on_grid(series: Series, source: DatasetSource, step: int) -> Series:
+    """Insert the absent steps as missing rows."""
+    assert series.times is not None
+    value, kind = series.times.value, series.times.kind
+    if isinstance(source.settings.frequency, str) != (kind == "date"):
+        wanted = '"1h"' if kind == "date" else "1"
+        raise InputError(
+            f"{series.where}, dataset {source.name!r}: frequency = {source.settings.frequency!r} does not fit its times, "
+            f"which are {kind}s such as {show_time(value[0], kind)}: write one like {wanted}"
+        )
+    place, rest = np.divmod(value - value[0], step)
+    off = np.flatnonzero(rest)
+    if len(off):
+        raise InputError(
+            f"{series.where}, dataset {source.name!r}, series {series.name!r}: the time {show_time(value[off[0]], kind)} is "
+            f"not a whole number of steps of {source.settings.frequency} after {show_time(value[0], kind)}: correct it, or "
+            "leave frequency out"
+        )
+    length = int(place[-1]) + 1
+    if length == len(value):
+        return series
+    if length > 1000 * len(value):
+        raise InputError(
+            f"{series.where}, dataset {source.name!r}, series {series.name!r}: on a grid of {source.settings.frequency} its "
+            f"{len(value)} rows would become {length}: check frequency and the times"
+        )
+    numbers = np.full((length, series.numbers.shape[1]), np.nan, np.float32)
+    numbers[place] = series.numbers
+    labels = {}
+    for name, values in series.labels.items():
+        labels[name] = np.full(length, None, dtype=object)
+        labels[name][place] = values
+    grid = value[0] + step * np.arange(length, dtype=np.int64)
+    return replace(series, numbers=numbers, labels=labels, times=Times(grid, kind))
+
+
+def irregular_steps(series: Series) -> str | None:
+    """A warning where the steps of time are not all the same, or None."""
+    if series.times is None or len(series) < 3:
+        return None
+    steps = np.diff(series.times.value)
+    usual = int(np.median(steps))
+    odd = np.flatnonzero(steps != usual)
+    if not len(odd):
+        return None
+    first = show_time(series.times.value[odd[0] + 1], series.times.kind)
+    return (
+        f"series {series.name!r}: {len(odd)} of {len(steps)} steps of time differ from the usual one, first before {first}; "
+        "rows are taken as they come; write frequency to insert the absent ones"
+    )

@@ -1,0 +1,87 @@
+"""The five losses, and the forecast and its errors, as sums: sums and counts add up exactly over any cut of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.settings import ModelSettings
+
+
+def loss_sum(outputs: Tensor, targets: Tensor, settings: ModelSettings) -> Tensor:
+    """The loss of each sample, averaged over its numbers and summed over the batch: a scalar in float32.
+
+    outputs (batch, num_outputs); targets (batch, steps, targets), or classes (batch,). Huber has its bend at 1; the
+    quantile loss is the pinball loss of Koenker and Bassett (1978), averaged over the levels.
+    """
+    outputs = outputs.float()
+    if settings.loss == "cross_entropy":
+        return F.cross_entropy(outputs, targets, reduction="sum")
+    per_sample = targets[0].numel() if len(targets) else 1
+    if settings.loss == "quantile":
+        levels = torch.tensor(settings.quantiles, device=outputs.device)
+        gap = targets[..., None] - outputs.view(*targets.shape, len(levels))
+        return torch.maximum(levels * gap, (levels - 1) * gap).sum() / (per_sample * len(levels))
+    loss = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}[settings.loss]
+    return loss(outputs.view_as(targets), targets, reduction="sum") / per_sample  # type: ignore[no-any-return, operator]
+
+
+def forecast(outputs: Tensor, shape: tuple[int, int], settings: ModelSettings) -> Tensor:
+    """The point forecast (batch, steps, targets) for shape (steps, targets), or the classes (batch,)."""
+    outputs = outputs.float()
+    if settings.loss == "cross_entropy":
+        return outputs.argmax(dim=1)
+    if settings.loss == "quantile":
+        middle = min(range(len(settings.quantiles)), key=lambda level: abs(settings.quantiles[level] - 0.5))
+        return outputs.view(len(outputs), *shape, len(settings.quantiles))[..., middle]
+    return outputs.view(len(outputs), *shape)
+
+
+@dataclass
+class ErrorSums:
+    """Sums over samples, in float64.
+
+    Of the loss, and for each target of the squared and the absolute error of the forecast, in scaled units; for classes,
+    `wrong` counts the samples whose class was not met.
+    """
+
+    samples: float
+    loss: float
+    wrong: float
+    squared: Tensor
+    absolute: Tensor
+
+    @staticmethod
+    def zero(num_targets: int) -> ErrorSums:
+        """The sums of no samples."""
+        nothing = torch.zeros(num_targets, dtype=torch.float64)
+        return ErrorSums(0.0, 0.0, 0.0, nothing, nothing.clone())
+
+    def add(self, outputs: Tensor, targets: Tensor, settings: ModelSettings) -> None:
+        """Count a batch: outputs (batch, num_outputs), targets as in loss_sum; a class of -1 is never met."""
+        self.samples += len(targets)
+        if settings.loss == "cross_entropy":
+            self.wrong += float((forecast(outputs, (1, 1), settings) != targets).sum())
+            known = targets >= 0
+            self.loss += float(loss_sum(outputs[known], targets[known], settings))
+            return
+        self.loss += float(loss_sum(outputs, targets, settings))
+        gap = (forecast(outputs, (targets.shape[1], targets.shape[2]), settings) - targets).double()
+        steps = targets.shape[1]
+        self.squared += (gap**2).sum(dim=(0, 1)).cpu() / steps
+        self.absolute += gap.abs().sum(dim=(0, 1)).cpu() / steps
+
+    def to_tensor(self) -> Tensor:
+        """One float64 vector, for an all-reduce."""
+        head = torch.tensor([self.samples, self.loss, self.wrong], dtype=torch.float64)
+        return torch.cat([head, self.squared, self.absolute])
+
+    @staticmethod
+    def from_tensor(sums: Tensor) -> ErrorSums:
+        """What to_tensor gave, added up."""
+        samples, loss, wrong = (float(x) for x in sums[:3])
+        squared, absolute = sums[3:].chunk(2)
+        return ErrorSums(samples, loss, wrong, squared, absolute)

@@ -1,0 +1,80 @@
+"""The LSTM: sequences of any lengths in, one forecast out of the last valid step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from models.settings import ModelSettings
+
+
+class LSTM(nn.Module):
+    """An LSTM with a linear head on the output at each sequence's last valid step.
+
+    Each gate has one trained bias: torch's second one stays zero, as in Keras and in the literature. Input weights are
+    Glorot uniform, recurrent weights orthogonal, the forget gate's bias 1 (Jozefowicz et al. 2015), the head Glorot.
+
+    Args:
+        settings: layers, sizes and loss.
+        num_features: numbers at each step.
+        num_outputs: numbers that are predicted for each sequence.
+    """
+
+    def __init__(self, settings: ModelSettings, num_features: int, num_outputs: int):
+        super().__init__()
+        self.dropout = settings.dropout
+        self.directions = 2 if settings.bidirectional else 1
+        width = settings.hidden_size * self.directions
+        sizes = [num_features] + [width] * (settings.num_layers - 1)
+        self.forward_layers = nn.ModuleList(nn.LSTM(size, settings.hidden_size, batch_first=True) for size in sizes)
+        self.backward_layers = nn.ModuleList(
+            nn.LSTM(size, settings.hidden_size, batch_first=True) for size in sizes if settings.bidirectional
+        )
+        self.head = nn.Linear(width, num_outputs)
+        for layer in [*self.forward_layers, *self.backward_layers]:
+            _initialise(layer)
+        nn.init.xavier_uniform_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    @property
+    def mask_shape(self) -> tuple[int, int]:
+        """(layers, units) of the dropout masks of one sequence."""
+        return len(self.forward_layers), self.head.in_features
+
+    def forward(self, inputs: Tensor, lengths: Tensor, masks: Tensor | None = None) -> Tensor:
+        """Outputs (batch, num_outputs) of inputs (batch, steps, features), padded at the end to a common length.
+
+        What stands beyond a sequence's length changes nothing. `masks` (batch, layers, units) multiply the outputs of
+        each layer at every step: dropout with one mask a sequence (Gal and Ghahramani 2016); None drops nothing.
+        """
+        last = (lengths - 1).clamp(min=0)
+        rows = torch.arange(len(inputs), device=inputs.device)
+        if self.directions == 2:
+            steps = torch.arange(inputs.shape[1], device=inputs.device)
+            # The valid steps of each sequence back to front, the padding where it was: its own inverse.
+            mirror = torch.where(steps < lengths[:, None], last[:, None] - steps, steps)
+        hidden = inputs
+        for depth, layer in enumerate(self.forward_layers):
+            output = layer(hidden)[0]
+            if self.directions == 2:
+                mirrored = hidden[rows[:, None], mirror]
+                backward = self.backward_layers[depth](mirrored)[0]
+                output = torch.cat([output, backward[rows[:, None], mirror]], dim=2)
+            hidden = output if masks is None else output * masks[:, depth, None, :]
+        if self.directions == 1:
+            summary = hidden[rows, last]
+        else:  # each direction where it has read all: the last valid step, and the first
+            half = hidden.shape[2] // 2
+            summary = torch.cat([hidden[rows, last, :half], hidden[:, 0, half:]], dim=1)
+        output_: Tensor = self.head(summary)
+        return output_
+
+
+def _initialise(layer: nn.LSTM) -> None:
+    size, weights = layer.hidden_size, dict(layer.named_parameters())
+    nn.init.xavier_uniform_(weights["weight_ih_l0"])
+    nn.init.orthogonal_(weights["weight_hh_l0"])
+    nn.init.zeros_(weights["bias_ih_l0"])
+    nn.init.zeros_(weights["bias_hh_l0"]).requires_grad_(False)
+    with torch.no_grad():
+        weights["bias_ih_l0"][size : 2 * size] = 1.0  # gates stand in the order input, forget, cell, output

@@ -1,0 +1,90 @@
+"""The datasets of a recipe: entries that name many become one each, with their files found."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from data.errors import InputError
+from data.files import FileFacts, absolute, find_files, stem
+from data.read import distinct_values
+from data.settings import DatasetSource
+from workflows.recipe import Entry, Recipe, name_problems
+
+BUILT_IN_DATA = "{built_in}"
+
+
+def find_datasets(recipe: Recipe, facts: FileFacts, built_in: Path) -> tuple[list[DatasetSource], list[int]]:
+    """Every dataset with its files, and its epochs; raises InputError with all that is wrong.
+
+    {file} in an entry's name makes a dataset of each matching file, {COLUMN} of each distinct value of a column, in
+    sorted order. `facts` remembers the values of columns of files that have not changed; a path that begins with
+    {built_in} lies in the folder of the data that the project makes itself.
+    """
+    sources: list[DatasetSource] = []
+    epochs: list[int] = []
+    problems: list[str] = []
+    for entry in recipe.entries:
+        try:
+            found = _expand(entry, recipe, facts, built_in)
+        except InputError as error:
+            problems += [f"dataset {entry.keys.name!r}: {message}" for message in error.messages]
+            continue
+        sources += found
+        epochs += [entry.keys.epochs or recipe.training.epochs] * len(found)
+    for number, source in enumerate(sources):
+        problems += [f"dataset {problem}" for problem in name_problems(source.name)]
+        if source.name in [other.name for other in sources[:number]]:
+            problems.append(f"dataset {source.name!r}: there are two of this name: give each a name of its own")
+    decay = recipe.training.decay_rate
+    if not problems and isinstance(decay, list) and len(decay) != len(sources) - 1:
+        problems.append(
+            f"training.decay_rate has {len(decay)} rates, {len(sources)} datasets have {len(sources) - 1} changes: write "
+            "one for each change, or one number for all"
+        )
+    if problems:
+        raise InputError(problems)
+    return sources, epochs
+
+
+def _expand(entry: Entry, recipe: Recipe, facts: FileFacts, built_in: Path) -> list[DatasetSource]:
+    files = _find(entry.keys.path, recipe, built_in)
+    test_files = _find(entry.keys.test_path, recipe, built_in) if entry.keys.test_path else []
+    classes = recipe.model.loss == "cross_entropy"
+    template = entry.keys.name
+    fields = re.findall(r"\{([^{}]*)\}", template)
+    columns = [name for name in fields if name != "file"]
+    if len(set(columns)) > 1:
+        raise InputError(f"its name has the columns {', '.join(columns)}: name one column, or {{file}}")
+    groups = [([file], stem(file)) for file in files] if "file" in fields else [(files, "")]
+    found = []
+    for group, file_stem in groups:
+        name = template.replace("{file}", file_stem)
+        values = _values_of(group, columns[0], entry.settings.delimiter, facts) if columns else [None]
+        for value in values:
+            where = {} if value is None else {columns[0]: value}
+            full_name = name if value is None else name.replace(f"{{{columns[0]}}}", value)
+            found.append(DatasetSource(full_name, tuple(group), entry.settings, tuple(test_files), where, classes))
+    return found
+
+
+def _find(paths: str | list[str], recipe: Recipe, built_in: Path) -> list[str]:
+    found: list[str] = []
+    for path in [paths] if isinstance(paths, str) else paths:
+        place = path.replace(BUILT_IN_DATA, str(built_in.absolute()))
+        found += find_files(absolute(place, recipe.folder))
+    return list(dict.fromkeys(found))
+
+
+def _values_of(files: list[str], column: str, delimiter: str, facts: FileFacts) -> list[str]:
+    values: set[str] = set()
+    for file in files:
+        fact = f"values of {column}"
+        known = facts.get(file, fact)
+        if not isinstance(known, list):
+            known = distinct_values(file, column, delimiter)
+            facts.put(file, fact, known)
+        values.update(known)
+    if not values:
+        raise InputError(f"the column {column!r} is empty in all of its files, so it names no dataset")
+    return sorted(values)

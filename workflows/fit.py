@@ -1,0 +1,152 @@
+"""One epoch, and one evaluation: plain torch and torch.distributed, the same numbers on any number of workers."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from data.encoding import Batch, EncodedDataset
+from models.losses import ErrorSums, loss_sum
+from models.lstm import LSTM
+from models.settings import ModelSettings
+from workflows.group import Group
+from workflows.sampling import epoch_batches, micro_batches, worker_share
+from workflows.settings import TrainingSettings
+
+# On a CPU the activations of more sequences leave the cache: 204 to 213 microseconds a sequence with 16 to 64 of them,
+# 340 with 128 or 256 (96 steps, hidden 64, one thread).
+MICRO_BATCH = {"cpu": 64, "cuda": 4096}
+
+
+class NonFiniteLossError(Exception):
+    """The loss was not a number; the state before the epoch stands."""
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """The mean loss over all samples of the epoch, the rates used at its first and last step, and what it took."""
+
+    train_loss: float
+    samples: int
+    first_rate: float
+    last_rate: float
+    seconds: float
+
+
+class Learner:
+    """A model with its optimizer, on one worker of a group. Every worker of the group holds the same."""
+
+    def __init__(self, model: LSTM, settings: ModelSettings, training: TrainingSettings, group: Group, device: str = "cpu"):
+        self.model = model.to(device)
+        self.settings = settings
+        self.training = training
+        self.group = group
+        self.device = torch.device(device)
+        self.micro_batch = MICRO_BATCH[self.device.type]
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        # The gradients of all parameters and the loss in one buffer: one all-reduce a step.
+        self.sums = torch.zeros(sum(p.numel() for p in self.parameters) + 1, device=self.device)
+        place = 0
+        for parameter in self.parameters:
+            parameter.grad = self.sums[place : place + parameter.numel()].view_as(parameter)
+            place += parameter.numel()
+        self.optimizer = self._new_optimizer()
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        # With a weight decay of 0 this is Adam to the bit.
+        rate, decay = self.training.learning_rate, self.training.weight_decay
+        return torch.optim.AdamW(self.parameters, lr=rate, weight_decay=decay, fused=True)
+
+    def reset_optimizer(self) -> None:
+        """Forget the moments."""
+        self.optimizer = self._new_optimizer()
+
+    def fit_epoch(
+        self,
+        dataset: EncodedDataset,
+        rates: npt.NDArray[np.float64],
+        seed: tuple[int, int, int],
+        on_step: Callable[[int, int], None] = lambda step, samples: None,
+    ) -> EpochResult:
+        """Train on every sample once, `rates` being the rate of each step, `seed` (seed, stage, epoch).
+
+        Raises NonFiniteLossError, on all workers at the same step.
+        """
+        self.model.train()
+        started = time.perf_counter()
+        lengths = dataset.lengths("train")
+        batches = epoch_batches(lengths, self.training.batch_size, seed, self.training.shuffle)
+        total, seen = 0.0, 0
+        for step, (batch, rate) in enumerate(zip(batches, rates, strict=True)):
+            self.sums.zero_()
+            masks = self._dropout_masks(len(batch), (*seed, step))
+            for places in self._my_places(batch, lengths):
+                loss = self._loss(dataset.batch("train", batch[places]), None if masks is None else masks[places])
+                (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
+                self.sums[-1] += loss.detach()
+            self.group.add_up(self.sums)
+            batch_loss = float(self.sums[-1])
+            if not math.isfinite(batch_loss):
+                where = f"dataset {dataset.name!r}, epoch {seed[2] + 1}, step {step + 1} of {len(batches)}"
+                raise NonFiniteLossError(
+                    f"{where}: the loss is {batch_loss}: write a lower learning_rate or a gradient_clip"
+                )
+            self._step(float(rate))
+            total, seen = total + batch_loss, seen + len(batch)
+            on_step(step, seen)
+        used = self.optimizer.param_groups[0]["lr"]
+        return EpochResult(total / max(seen, 1), seen, float(rates[0]), used, time.perf_counter() - started)
+
+    def _my_places(self, batch: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32]) -> list[npt.NDArray[np.int64]]:
+        """This worker's places in a global batch, cut into micro-batches."""
+        places = np.arange(len(batch))[worker_share(len(batch), self.group.rank, self.group.size)]
+        return micro_batches(places, lengths[batch[places]], self.micro_batch)
+
+    def _dropout_masks(self, count: int, seed: tuple[int, ...]) -> Tensor | None:
+        """Masks of a whole global batch, so that a sample's mask does not depend on the worker that has it."""
+        if self.model.dropout == 0:
+            return None
+        random = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
+        keep = torch.rand((count, *self.model.mask_shape), generator=random) >= self.model.dropout
+        return (keep / (1 - self.model.dropout)).to(self.device)
+
+    def _outputs(self, batch: Batch, masks: Tensor | None) -> tuple[Tensor, Tensor]:
+        inputs = torch.from_numpy(batch.inputs).to(self.device)
+        lengths = torch.from_numpy(batch.lengths).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
+            outputs = self.model(inputs, lengths, masks)
+        return outputs, torch.from_numpy(batch.targets).to(self.device)
+
+    def _loss(self, batch: Batch, masks: Tensor | None) -> Tensor:
+        outputs, targets = self._outputs(batch, masks)
+        return loss_sum(outputs, targets, self.settings)
+
+    def _step(self, rate: float) -> None:
+        clip = self.training.gradient_clip
+        if clip > 0:
+            norm = torch.linalg.vector_norm(self.sums[:-1])
+            self.sums[:-1].mul_(torch.clamp(clip / (norm + 1e-6), max=1.0))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+
+    def evaluate(self, dataset: EncodedDataset, split: str) -> ErrorSums:
+        """The exact sums of the errors over all samples of a split, over all workers."""
+        self.model.eval()
+        num_targets = len(dataset.prepared.targets)
+        sums = ErrorSums.zero(num_targets)
+        count = dataset.num_samples(split)
+        if count:
+            lengths = dataset.lengths(split)
+            mine = np.arange(count)[worker_share(count, self.group.rank, self.group.size)]
+            with torch.inference_mode():
+                for samples in micro_batches(mine, lengths[mine], self.micro_batch):
+                    sums.add(*self._outputs(dataset.batch(split, samples), None), self.settings)
+        return ErrorSums.from_tensor(self.group.add_up(sums.to_tensor()))

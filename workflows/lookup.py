@@ -1,0 +1,60 @@
+"""What the store knows of a plan already. Resume, a finished run and a search all ask here; no torch and no Ray needed."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from workflows.plan import Plan
+from workflows.relay import Action, Initialise, NotAnsweredError, Outcome, Train, drive, relay
+from workflows.store import Store
+
+Facts = dict[str, Any]
+
+
+def look_up(action: Action, plan: Plan, store: Store) -> Any:
+    """The store's answer to an action, or None where something of it is still to be done."""
+    if isinstance(action, Initialise):
+        return store.facts(action.key)
+    if isinstance(action, Train):
+        return store.facts(action.epoch.key)
+    kept = store.evaluations(action.key)
+    answers = [measured(plan, number, action.split, kept) for number in action.datasets]
+    return None if False in answers else answers
+
+
+def measured(plan: Plan, number: int, split: str, kept: dict[str, Facts]) -> Facts | bool | None:
+    """The kept errors of one dataset; None where its split has no samples, False where they are not measured yet."""
+    dataset = plan.datasets[number]
+    if dataset.samples[split] == 0:
+        return None
+    return kept.get(dataset.sha256[split], False)
+
+
+def finished(plan: Plan, store: Store) -> Outcome:
+    """The outcome of a run that the store holds completely; raises NotAnsweredError at the first action it lacks."""
+
+    def answer(action: Action) -> Any:
+        found = look_up(action, plan, store)
+        if found is None:
+            raise NotAnsweredError(action)
+        return found
+
+    return drive(relay(plan), answer)
+
+
+def epochs_held(plan: Plan, store: Store) -> int:
+    """How many epochs of a plan can be taken from the store before the first one that has to be trained."""
+    held = 0
+
+    def answer(action: Action) -> Any:
+        nonlocal held
+        found = look_up(action, plan, store)
+        if found is None:
+            raise NotAnsweredError(action)
+        held += isinstance(action, Train)
+        return found
+
+    with contextlib.suppress(NotAnsweredError):
+        drive(relay(plan), answer)
+    return held

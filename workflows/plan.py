@@ -1,0 +1,138 @@
+"""The plan of a run as values: its stages, their rates, and the address of every epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data.encoding import EncodedDataset
+from models.settings import ModelSettings
+from workflows.learning_rate import carried_rates, step_rates
+from workflows.settings import TrainingSettings
+
+CHAIN_FORMAT = 1  # raised when the same epoch would give other numbers; then every address is new
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What the plan needs to know of a dataset.
+
+    `sha256` has, for each split, all that decides its samples as the model sees them; the name decides nothing.
+    """
+
+    name: str
+    samples: dict[str, int]
+    sha256: dict[str, str]
+
+    @staticmethod
+    def of(dataset: EncodedDataset) -> DatasetFacts:
+        """The facts of an encoded dataset."""
+        own, encoding = dataset.prepared.manifest["sha256"], dataset.encoding.sha256()
+        return DatasetFacts(
+            name=dataset.name,
+            samples=dict(dataset.prepared.manifest["samples"]),
+            sha256={split: address({"samples": sha, "encoding": encoding}) for split, sha in own.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch, before it is trained: its key is the address of the state after it."""
+
+    parent: str
+    key: str
+    stage: int
+    number: int
+    dataset: int
+    learning_rate: float
+    reset_optimizer: bool
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One dataset's turn: at most `epochs` epochs around `learning_rate`."""
+
+    dataset: int
+    learning_rate: float
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides the numbers of a run, and nothing else."""
+
+    seed: int
+    model: ModelSettings
+    training: TrainingSettings
+    datasets: tuple[DatasetFacts, ...]
+    stages: tuple[Stage, ...]
+    num_features: int
+    num_outputs: int
+    root: str
+
+    def steps_an_epoch(self, stage: Stage) -> int:
+        """Optimizer steps of one epoch; the last one may have fewer samples."""
+        return -(-self.datasets[stage.dataset].samples["train"] // self.training.batch_size)
+
+    def rates(self, epoch: Epoch) -> Any:
+        """The rate of every step of an epoch, float64 (steps,)."""
+        steps = self.steps_an_epoch(self.stages[epoch.stage])
+        warmup = self.training.warmup_steps if epoch.stage == 0 else 0
+        return step_rates(epoch.learning_rate, steps, epoch.number * steps, warmup)
+
+    def epoch(self, parent: str, stage_number: int, number: int) -> Epoch:
+        """The epoch that follows the state with the key `parent`."""
+        stage, training = self.stages[stage_number], self.training
+        reset = number == 0 and stage_number > 0 and not training.carry_optimizer
+        epoch = Epoch(parent, "", stage_number, number, stage.dataset, stage.learning_rate, reset)
+        decided_by = {
+            "parent": parent,
+            "train": self.datasets[stage.dataset].sha256["train"],
+            "rates": hashlib.sha256(self.rates(epoch).tobytes()).hexdigest(),
+            "reset_optimizer": reset,
+            "order": [self.seed, stage_number, number] if training.shuffle or self.model.dropout else None,
+            "shuffle": training.shuffle,
+            "batch_size": training.batch_size,
+            "weight_decay": training.weight_decay,
+            "gradient_clip": training.gradient_clip,
+            "precision": training.precision,
+        }
+        return Epoch(parent, address(decided_by), stage_number, number, stage.dataset, stage.learning_rate, reset)
+
+
+def address(decided_by: dict[str, Any]) -> str:
+    """The hash that names what these values decide: 32 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def make_plan(
+    seed: int,
+    model: ModelSettings,
+    training: TrainingSettings,
+    datasets: Sequence[EncodedDataset],
+    epochs: Sequence[int],
+) -> Plan:
+    """The plan of training the datasets in this order."""
+    first = datasets[0]
+    outputs = model.num_outputs(len(first.prepared.targets), first.prepared.horizon, len(first.encoding.classes))
+    rates = carried_rates(training.learning_rate, training.decay_rate, len(datasets), training.min_learning_rate)
+    root = {
+        "format": CHAIN_FORMAT,
+        "model": model.model_dump(mode="json", exclude=set() if model.loss == "quantile" else {"quantiles"}),
+        "seed": seed,
+        "num_features": first.num_features,
+        "num_outputs": outputs,
+    }
+    return Plan(
+        seed=seed,
+        model=model,
+        training=training,
+        datasets=tuple(DatasetFacts.of(dataset) for dataset in datasets),
+        stages=tuple(Stage(k, rate, count) for k, (rate, count) in enumerate(zip(rates, epochs, strict=True))),
+        num_features=first.num_features,
+        num_outputs=outputs,
+        root=address(root),
+    )

@@ -1,0 +1,124 @@
+"""result.json: what a run gave, from the facts that the store holds."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from data.encoding import EncodedDataset
+from models.settings import ModelSettings
+from workflows.measures import backward_transfer, forgetting, forward_transfer, mean_of
+from workflows.plan import Plan
+from workflows.relay import Outcome
+
+Facts = dict[str, Any]
+
+
+def naive_error(dataset: EncodedDataset, split: str, loss: str) -> float | None:
+    """The naive forecast's error in the same units as `error`; None without samples, and for the quantile loss its MAE / 2.
+
+    The pinball loss of a point forecast, averaged over levels that lie symmetrically, is half its absolute error.
+    """
+    sums = dataset.prepared.manifest["naive"][split]
+    count = np.array(sums["count"])
+    if not count.all():
+        return None
+    if "wrong" in sums:
+        return float(sums["wrong"] / count[0])
+    absolute = float((np.array(sums["absolute"]) / count / dataset.target_scale).mean())
+    squared = float((np.array(sums["squared"]) / count / dataset.target_scale**2).mean())
+    return {"mae": absolute, "quantile": absolute / 2}.get(loss, squared)
+
+
+def scaled(error: float | None, naive: float | None) -> float | None:
+    """An error in units of the naive forecast's: below 1 is better than naive."""
+    return None if error is None or not naive else error / naive
+
+
+def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome: Outcome) -> Facts:
+    """Everything of result.json that the store decides."""
+    loss = plan.model.loss
+    names = [dataset.name for dataset in datasets]
+    validation = [[None if each is None else each["error"] for each in row] for row in outcome.validation]
+    naive = [naive_error(dataset, "validation", loss) for dataset in datasets]
+    relative = [[scaled(error, base) for error, base in zip(row, naive, strict=True)] for row in validation]
+    epochs = [facts for stage in outcome.stages for facts in stage.epochs]
+    seconds = sum(facts["seconds"] for facts in epochs)
+    return {
+        "name": name,
+        "status": "finished",
+        "key": outcome.key,
+        "datasets": names,
+        "stages": [
+            {
+                "dataset": names[stage.dataset],
+                "learning_rate": stage.learning_rate,
+                "learning_rates_used": [facts["learning_rate"] for facts in stage.epochs],
+                "epochs": len(stage.epochs),
+                "handed_over": stage.handed_over + 1,
+                "keys": [facts["key"] for facts in stage.epochs],
+                "train_loss": [facts["train_loss"] for facts in stage.epochs],
+                "validation_error": stage.errors,
+                "attempts": 1,
+            }
+            for stage in outcome.stages
+        ],
+        "error": error_name(plan.model),
+        "error_matrix": {
+            "after": ["untrained", *(names[stage.dataset] for stage in outcome.stages)],
+            "datasets": names,
+            "validation": validation,
+            "scaled": relative,
+        },
+        "test": {
+            dataset.name: _test_errors(measured, naive_error(dataset, "test", loss))
+            for dataset, measured in zip(datasets, outcome.test, strict=True)
+        },
+        "mean_scaled_error": mean_of(relative[-1]),
+        "forgetting": forgetting(relative),
+        "backward_transfer": backward_transfer(relative),
+        "forward_transfer": forward_transfer(relative),
+        "epochs_requested": sum(stage.epochs for stage in plan.stages),
+        "samples_per_second": sum(facts["samples"] for facts in epochs) / seconds if seconds else None,
+    }
+
+
+def _test_errors(measured: Facts | None, naive: float | None) -> Facts:
+    if measured is None:
+        return {"error": None, "scaled_error": None, "naive_error": None, "samples": 0}
+    rest = {key: value for key, value in measured.items() if key not in ("error", "samples")}
+    return {
+        "error": measured["error"],
+        "scaled_error": scaled(measured["error"], naive),
+        "naive_error": naive,
+        "samples": measured["samples"],
+        **rest,
+    }
+
+
+def error_name(model: ModelSettings) -> str:
+    """What `error` is, in words."""
+    return {
+        "mse": "MSE",
+        "huber": "MSE",
+        "mae": "MAE",
+        "quantile": "pinball loss",
+        "cross_entropy": "share of wrong classes",
+    }[model.loss]
+
+
+def versions() -> dict[str, str]:
+    """What the numbers were made with."""
+    packages = ("lstm-relay", "ray", "torch", "numpy", "pyarrow")
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except ModuleNotFoundError:  # run from a folder that was shipped, not installed
+        return "unknown"

@@ -1,0 +1,46 @@
+"""The order of the samples of an epoch, the same on any number of workers."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+POOL_BATCHES = 32  # batches that are sorted by length together, where lengths differ
+
+
+def epoch_batches(
+    lengths: npt.NDArray[np.int32], batch_size: int, seed: tuple[int, int, int], shuffle: bool = True
+) -> list[Int64]:
+    """The samples of every global batch of an epoch: each sample once, the last batch may be smaller.
+
+    One permutation seeded from (seed, stage, epoch). Where lengths differ, samples of similar length are put into the
+    same batch, within pools of 32 batches, and the batches are shuffled again.
+    """
+    if not shuffle:
+        return _cut(np.arange(len(lengths)), batch_size)
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(lengths))
+    if len(lengths) == 0 or int(lengths.min()) == int(lengths.max()):
+        return _cut(order, batch_size)
+    pools = _cut(order, POOL_BATCHES * batch_size)
+    batches = [batch for pool in pools for batch in _cut(pool[np.argsort(lengths[pool], kind="stable")], batch_size)]
+    return [batches[place] for place in random.permutation(len(batches))]
+
+
+def _cut(order: Int64, size: int) -> list[Int64]:
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def worker_share(count: int, rank: int, num_workers: int) -> slice:
+    """The places of a global batch (or of any list) of `count` that one worker takes: contiguous, sizes within one."""
+    return slice(rank * count // num_workers, (rank + 1) * count // num_workers)
+
+
+def micro_batches(places: Int64, lengths: npt.NDArray[np.int32], size: int) -> list[Int64]:
+    """Cut places into pieces of at most `size`, of nearly equal sizes, those of similar length together."""
+    if not len(places):
+        return []
+    if int(lengths.min()) != int(lengths.max()):
+        places = places[np.argsort(lengths, kind="stable")]
+    return [np.asarray(piece) for piece in np.array_split(places, -(-len(places) // size))]

@@ -1,0 +1,34 @@
+"""The settings of the fit: the recipe's [training] section."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+DecayRate = Annotated[float, Field(gt=0, le=1)]
+
+
+class TrainingSettings(BaseModel):
+    """How the datasets are fitted, one after the other."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's rate at the first dataset")
+    decay_rate: DecayRate | list[DecayRate] = Field(
+        0.8, description="the rate is multiplied by it at each change of dataset; a list: one for each change"
+    )
+    min_learning_rate: float = Field(0.0, ge=0, description="the carried rate does not fall below it")
+    epochs: int = Field(5, ge=1, description="of each dataset that gives none of its own")
+    batch_size: int = Field(64, ge=1, description="samples a step, over all workers together")
+    shuffle: bool = Field(True, description="a new order of the samples each epoch, from the seed")
+    schedule: Literal["constant"] = Field("constant", description="the rate inside a dataset")
+    warmup_steps: int = Field(0, ge=0, description="steps over which the first dataset's rate rises from zero")
+    handover: Literal["last", "best"] = Field(
+        "last", description="the epoch of a dataset, by its validation error, that the next one starts from"
+    )
+    patience: int = Field(0, ge=0, description="epochs without a better validation error that end a dataset; 0: none do")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled, as in AdamW (Loshchilov and Hutter 2019)")
+    gradient_clip: float = Field(0.0, ge=0, description="largest norm of the gradient; 0: any")
+    carry_optimizer: bool = Field(True, description="keep Adam's moments at a change of dataset")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward and backward pass")

@@ -1,0 +1,229 @@
+"""A worker walks the relay: what the store holds is looked up, the rest is trained, measured and committed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from data.encoding import EncodedDataset
+from models.losses import ErrorSums
+from models.lstm import LSTM
+from workflows.fit import Learner
+from workflows.group import Group
+from workflows.lookup import look_up, measured
+from workflows.plan import Epoch, Plan
+from workflows.relay import Action, Evaluate, Initialise, Train, drive, relay
+from workflows.store import DamagedCheckpointError, State, Store
+
+Facts = dict[str, Any]
+Emit = Callable[[Facts], None]
+MAX_DAMAGED = 100  # checkpoints that one walk sets aside before it gives up on the store
+
+
+class StoreError(Exception):
+    """The store could not be written or read."""
+
+
+@dataclass
+class Report:
+    """What one walk did: epochs and samples trained, and the seconds that fitting and evaluating took."""
+
+    epochs: list[str] = field(default_factory=list)
+    samples: int = 0
+    fit_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+
+
+class Walker:
+    """One worker on its way through a plan. All workers of the group take the same steps."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        datasets: Sequence[EncodedDataset],
+        store: Store,
+        group: Group,
+        emit: Emit,
+        device: str = "cpu",
+    ):
+        self.plan, self.datasets, self.store, self.group = plan, datasets, store, group
+        self.emit: Emit = emit if group.rank == 0 else lambda event: None
+        self.report = Report()
+        self.learner = Learner(_first_model(plan), plan.model, plan.training, group, device)
+        self.state_key = ""  # the address of the state that the learner is in, where it has one
+
+    def walk(self) -> Report:
+        """Do all that the plan asks for and the store lacks."""
+        for _ in range(MAX_DAMAGED):
+            try:
+                drive(relay(self.plan), self._answer)
+            except DamagedCheckpointError as error:
+                self.emit({"event": "damaged", "message": str(error)})
+                continue
+            return self.report
+        raise StoreError(f"{self.store.folder}: {MAX_DAMAGED} checkpoints were damaged: check the disk")
+
+    def _answer(self, action: Action) -> Any:
+        known = self._first_does(lambda: look_up(action, self.plan, self.store))
+        if known is not None:
+            return known
+        if isinstance(action, Initialise):
+            return self._initialise(action.key)
+        if isinstance(action, Train):
+            return self._train(action.epoch)
+        return self._evaluate(action)
+
+    def _first_does(self, work: Callable[[], Any]) -> Any:
+        """What the first worker did, told to all; where it failed, all of them fail together."""
+        result: Any = None
+        if self.group.rank == 0:
+            try:
+                result = ("done", work())
+            except DamagedCheckpointError as error:
+                result = ("damaged", str(error))
+            except OSError as error:
+                result = ("failed", f"{self.store.folder}: {error}")
+        outcome, value = self.group.from_first(result)
+        if outcome == "damaged":
+            raise DamagedCheckpointError(value)
+        if outcome == "failed":
+            raise StoreError(value)
+        return value
+
+    def _initialise(self, key: str) -> Facts:
+        plan, device = self.plan, str(self.learner.device)
+        self.learner = Learner(_first_model(plan), plan.model, plan.training, self.group, device)
+        self.state_key = key
+        facts: Facts = self._first_does(lambda: self.store.commit(key, state_of(self.learner), {"parent": None}))
+        return facts
+
+    def _be_at(self, key: str) -> None:
+        """Bring the learner into the state of a checkpoint."""
+        if key != self.state_key:
+            load_state(self.learner, self._first_does(lambda: self.store.load(key)))
+            self.state_key = key
+
+    def _train(self, epoch: Epoch) -> Facts:
+        plan, dataset = self.plan, self.datasets[epoch.dataset]
+        stage = plan.stages[epoch.stage]
+        self._be_at(epoch.parent)
+        if epoch.reset_optimizer:
+            self.learner.reset_optimizer()
+        total = dataset.num_samples("train")
+        self.emit(
+            {
+                "event": "epoch starts",
+                "stage": epoch.stage,
+                "epoch": epoch.number,
+                "dataset": dataset.name,
+                "samples": total,
+            }
+        )
+        reported = time.monotonic()
+
+        def on_step(step: int, seen: int) -> None:
+            nonlocal reported
+            if time.monotonic() - reported > 0.5:
+                reported = time.monotonic()
+                self.emit({"event": "step", "step": step + 1, "seen": seen, "samples": total})
+
+        self.state_key = ""  # no checkpoint's state until the epoch is done
+        result = self.learner.fit_epoch(dataset, plan.rates(epoch), (plan.seed, epoch.stage, epoch.number), on_step)
+        self.state_key = epoch.key
+        facts = {
+            "parent": epoch.parent,
+            "dataset": dataset.name,
+            "stage": epoch.stage,
+            "epoch": epoch.number,
+            "epochs": stage.epochs,
+            "learning_rate": result.last_rate,
+            "first_learning_rate": result.first_rate,
+            "train_loss": result.train_loss,
+            "samples": result.samples,
+            "seconds": result.seconds,
+            "workers": self.group.size,
+        }
+        started = time.perf_counter()
+        committed: Facts = self._first_does(lambda: self.store.commit(epoch.key, state_of(self.learner), facts))
+        self.report.epochs.append(epoch.key)
+        self.report.samples += result.samples
+        self.report.fit_seconds += result.seconds + time.perf_counter() - started
+        self.emit({"event": "epoch", **committed})
+        return committed
+
+    def _evaluate(self, action: Evaluate) -> list[Facts | None]:
+        kept = self._first_does(lambda: self.store.evaluations(action.key))
+        found = {number: measured(self.plan, number, action.split, kept) for number in action.datasets}
+        absent = [number for number, errors in found.items() if errors is False]
+        self._be_at(action.key)
+        started = time.perf_counter()
+        self.emit({"event": "evaluation starts", "stage": action.stage, "split": action.split, "datasets": len(absent)})
+        for number in absent:
+            sums = self.learner.evaluate(self.datasets[number], action.split)
+            found[number] = errors_of(sums, self.datasets[number], self.plan.model.loss)
+        hashes = {number: self.plan.datasets[number].sha256[action.split] for number in absent}
+        self._first_does(lambda: self.store.add_evaluations(action.key, {hashes[n]: found[n] for n in absent}))  # type: ignore[misc]
+        self.report.evaluate_seconds += time.perf_counter() - started
+        answers: list[Facts | None] = [None if isinstance(each, bool) else each for each in found.values()]
+        self.emit(
+            {
+                "event": "evaluation",
+                "stage": action.stage,
+                "split": action.split,
+                "key": action.key,
+                "errors": {self.datasets[n].name: each and each["error"] for n, each in zip(found, answers, strict=True)},
+            }
+        )
+        return answers
+
+
+def _first_model(plan: Plan) -> LSTM:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.seed)
+        return LSTM(plan.model, plan.num_features, plan.num_outputs)
+
+
+def errors_of(sums: ErrorSums, dataset: EncodedDataset, loss: str) -> Facts:
+    """The errors of a split as they are kept: `error` is what the model is judged by.
+
+    That is the MSE (losses mse, huber), the MAE (mae), the pinball loss (quantile), all in scaled units, or the share of
+    samples whose class was not met (cross_entropy). `mae_units` and `rmse_units` have one number for each target, in its
+    own units.
+    """
+    count = sums.samples
+    if loss == "cross_entropy":
+        return {"error": sums.wrong / count, "samples": int(count)}
+    mse, mae = float(sums.squared.mean()) / count, float(sums.absolute.mean()) / count
+    scale = dataset.target_scale
+    return {
+        "error": {"mae": mae, "quantile": sums.loss / count}.get(loss, mse),
+        "samples": int(count),
+        "mse": mse,
+        "mae": mae,
+        "mae_units": (sums.absolute.numpy() / count * scale).tolist(),
+        "rmse_units": ((sums.squared.numpy() / count) ** 0.5 * scale).tolist(),
+    }
+
+
+def state_of(learner: Learner) -> State:
+    """A copy of the weights and the moments of a learner, on the CPU, by the names of the parameters."""
+    model = {name: value.detach().cpu().clone() for name, value in learner.model.state_dict().items()}
+    moments = {}
+    for name, parameter in learner.model.named_parameters():
+        for what, value in learner.optimizer.state.get(parameter, {}).items():
+            moments[f"{what}.{name}"] = value.detach().cpu().clone()
+    return State(model, moments)
+
+
+def load_state(learner: Learner, state: State) -> None:
+    """Bring a learner into a state."""
+    learner.model.load_state_dict(state.model)
+    learner.reset_optimizer()
+    for name, parameter in learner.model.named_parameters():
+        moments = {key.partition(".")[0]: value for key, value in state.optimizer.items() if key.partition(".")[2] == name}
+        for what, value in moments.items():
+            learner.optimizer.state[parameter][what] = value.clone().to("cpu" if what == "step" else learner.device)
