@@ -7,6 +7,8 @@ import importlib
 import logging
 import logging.handlers
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,10 @@ def connect(address: str | None = None, **options: Any) -> None:
         return
     if address is None:
         options = {"include_dashboard": False, **options}
+    at_terminate = signal.getsignal(signal.SIGTERM)
     ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **options)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, at_terminate)  # Ray puts its own there
     _capture_log()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +87,7 @@ def runs(storage: StorageOption = STORAGE) -> None:
         from workflows.store import Store
         from workflows.summary import runs_table
 
-        found = Store(storage).runs()
+        found = Store(str(storage)).runs()
         if found:
             console.print(runs_table(found))
         else:
@@ -101,7 +102,7 @@ def log(name: Annotated[str, typer.Argument(help="Name of a run.")], storage: St
         from workflows.store import Store
         from workflows.summary import log_table
 
-        store = Store(storage)
+        store = Store(str(storage))
         found = store.runs()
         if name not in found:
             raise InputError(f"{name}: there is no such run in {storage}: it has {', '.join(found) or 'none'}")
@@ -112,6 +113,10 @@ def _load(recipe: str, overrides: list[str] | None) -> Recipe:
     from workflows.recipe import find_recipe, load_recipe
 
     return load_recipe(find_recipe(recipe), overrides or [])
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
@@ -125,8 +130,10 @@ def _errors_and_ray() -> Iterator[Console]:
         sys.stdout.flush()
         print(text, file=sys.stderr)  # noqa: T201
 
+    signal.signal(signal.SIGTERM, _interrupt)  # as a cluster stops a job: the same as Ctrl-C
     try:
-        yield Console()
+        # A file or a job's log has no width of its own: tables are not folded there.
+        yield Console(width=None if sys.stdout.isatty() else 160)
     except InputError as error:
         for message in error.messages:
             complain(f"error: {message}")
@@ -136,7 +143,7 @@ def _errors_and_ray() -> Iterator[Console]:
         raise typer.Exit(130) from None
     except Exception as error:
         if "workflows.train" in sys.modules:
-            from workflows.train import RunFailedError
+            from workflows.workers import RunFailedError
 
             if isinstance(error, RunFailedError):
                 complain(f"error: {error}")

@@ -11,7 +11,7 @@ Watch = Callable[[Event], None]
 
 
 class Channel:
-    """Carries events from the workers of a Ray cluster to a watcher in this process, in order."""
+    """Carries events from the workers of a Ray cluster to a watcher in this process, in order, as long as it is open."""
 
     def __init__(self, watch: Watch):
         from ray.util.queue import Queue
@@ -21,30 +21,26 @@ class Channel:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
-    def __enter__(self) -> Callable[[Event], None]:
+    def __enter__(self) -> Watch:
         self._thread.start()
         return self.queue.put_nowait
 
     def __exit__(self, *_: object) -> None:
+        # The thread has to end before the process leaves Ray: a call that is under way then ends the process.
         self._over.set()
-        self._thread.join(timeout=10)
-        self.queue.shutdown(force=True)
+        self._thread.join(timeout=30)
 
     def _listen(self) -> None:
+        from ray.exceptions import RayError
+
         while True:
             ending = self._over.is_set()  # looked at before the last emptying, so that nothing is left behind
-            for event in self._waiting():
+            try:
+                events: list[Event] = self.queue.get_nowait_batch(self.queue.qsize())
+            except RayError:  # the cluster is going away; the run itself will say so
+                return
+            for event in events:
                 self._watch(event)
             if ending:
                 return
             self._over.wait(0.1)
-
-    def _waiting(self) -> list[Event]:
-        from ray.exceptions import RayError
-
-        try:
-            events: list[Event] = self.queue.get_nowait_batch(self.queue.qsize())
-        except RayError:  # the cluster is going away; the run itself will say so
-            self._over.set()
-            return []
-        return events

@@ -26,7 +26,7 @@ MICRO_BATCH = {"cpu": 64, "cuda": 4096}
 
 
 class NonFiniteLossError(Exception):
-    """The loss was not a number; the state before the epoch stands."""
+    """The loss or its gradient was not a number; the state before the epoch stands."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Learner:
         started = time.perf_counter()
         lengths = dataset.lengths("train")
         batches = epoch_batches(lengths, self.training.batch_size, seed, self.training.shuffle)
-        total, seen = 0.0, 0
+        total, seen, used = 0.0, 0, []
         for step, (batch, rate) in enumerate(zip(batches, rates, strict=True)):
             self.sums.zero_()
             masks = self._dropout_masks(len(batch), (*seed, step))
@@ -93,16 +93,16 @@ class Learner:
                 self.sums[-1] += loss.detach()
             self.group.add_up(self.sums)
             batch_loss = float(self.sums[-1])
-            if not math.isfinite(batch_loss):
+            # The gradient too: where it alone is not finite, an epoch's last step would spoil its checkpoint unseen.
+            if not torch.isfinite(self.sums).all():
                 where = f"dataset {dataset.name!r}, epoch {seed[2] + 1}, step {step + 1} of {len(batches)}"
-                raise NonFiniteLossError(
-                    f"{where}: the loss is {batch_loss}: write a lower learning_rate or a gradient_clip"
-                )
+                what = f"the loss is {batch_loss}" + (", its gradient not finite" if math.isfinite(batch_loss) else "")
+                raise NonFiniteLossError(f"{where}: {what}: write a lower learning_rate or a gradient_clip")
             self._step(float(rate))
+            used.append(self.optimizer.param_groups[0]["lr"])
             total, seen = total + batch_loss, seen + len(batch)
             on_step(step, seen)
-        used = self.optimizer.param_groups[0]["lr"]
-        return EpochResult(total / max(seen, 1), seen, float(rates[0]), used, time.perf_counter() - started)
+        return EpochResult(total / seen, seen, used[0], used[-1], time.perf_counter() - started)
 
     def _my_places(self, batch: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32]) -> list[npt.NDArray[np.int64]]:
         """This worker's places in a global batch, cut into micro-batches."""
@@ -149,4 +149,5 @@ class Learner:
             with torch.inference_mode():
                 for samples in micro_batches(mine, lengths[mine], self.micro_batch):
                     sums.add(*self._outputs(dataset.batch(split, samples), None), self.settings)
-        return ErrorSums.from_tensor(self.group.add_up(sums.to_tensor()))
+        # On the model's device: NCCL adds up nothing that lies elsewhere.
+        return ErrorSums.from_tensor(self.group.add_up(sums.to_tensor().to(self.device)).cpu())

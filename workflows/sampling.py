@@ -12,7 +12,7 @@ POOL_BATCHES = 32  # batches that are sorted by length together, where lengths d
 def epoch_batches(
     lengths: npt.NDArray[np.int32], batch_size: int, seed: tuple[int, int, int], shuffle: bool = True
 ) -> list[Int64]:
-    """The samples of every global batch of an epoch: each sample once, the last batch may be smaller.
+    """The samples of every global batch of an epoch: each sample once, one batch may be smaller than the others.
 
     One permutation seeded from (seed, stage, epoch). Where lengths differ, samples of similar length are put into the
     same batch, within pools of 32 batches, and the batches are shuffled again.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from rich import box
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -23,7 +24,7 @@ class Screen:
         self.live: Live | None = None
         self.plan: Plan | None = None
         self.status = ""
-        self.to_train = self.trained = 0
+        self.to_train = self.trained = self.starts = 0
         self.rate: float | None = None  # samples a second, of the last epoch
         self.samples_left = 0
         self.now: Facts = {}
@@ -80,6 +81,11 @@ class Screen:
         self.say(f"training in {where} ({placement.reason})")
         self._phase("starting the workers")
 
+    def _on_working(self, _event: Facts) -> None:
+        if self.starts:
+            self.say("workers were lost; the others and their replacements go on from the last epoch in the store", "yellow")
+        self.starts += 1
+
     def _on_epoch_starts(self, event: Facts) -> None:
         self.now = event
         self._show_progress(0)
@@ -116,6 +122,9 @@ class Screen:
     def _on_damaged(self, event: Facts) -> None:
         self.say(f"warning: {event['message']}; what it held is trained again", "yellow")
 
+    def _on_waiting(self, event: Facts) -> None:
+        self.say(event["message"], "yellow")
+
     def _on_finished(self, event: Facts) -> None:
         if self.live is not None:
             self.live.stop()
@@ -123,7 +132,7 @@ class Screen:
         result = event["result"]
         self.console.print(result_table(result))
         self.say(closing_words(result))
-        self.say(f"result: {event['folder'] / 'result.json'}")
+        self.say(f"result: {event['folder']}/result.json")
 
 
 def _samples_after(plan: Plan, held: int) -> int:
@@ -144,7 +153,8 @@ def show(value: float | None, digits: int = 4) -> str:
 def result_table(result: Facts) -> Table:
     """Dataset by dataset: the error after its own stage, at the end, and against the naive forecast."""
     matrix = result["error_matrix"]
-    table = Table(title=f"{result['name']}: validation error ({result['error']}, scaled units)", title_justify="left")
+    title = f"{result['name']}: validation error ({result['error']}, scaled units)"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     columns = ("dataset", "rate", "epochs", "own stage", "at the end", "end / naive", "test / naive")
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)

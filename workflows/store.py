@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from workflows.storage import Storage, open_storage
 
 if TYPE_CHECKING:  # a look-up needs no torch
     from torch import Tensor
 
-FACTS = "facts.json"
+Facts = dict[str, Any]
+HASHED_BYTES = 1 << 30  # of checkpoints that a look-up checks byte by byte, about a second; beyond it by their sizes
 
 
 class DamagedCheckpointError(Exception):
@@ -32,45 +32,61 @@ class State:
 
 
 class Store:
-    """A local folder. Whatever a reader finds under an address was written completely."""
+    """checkpoints/KEY/ with model.safetensors, optimizer.safetensors and facts.json; runs/NAME/ with what a person reads.
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.checkpoints = folder / "checkpoints"
+    Whatever a reader finds under an address was written completely. No file of it is ever unpickled.
+    """
 
-    def facts(self, key: str) -> dict[str, Any] | None:
-        """The facts of a checkpoint, or None where the store does not hold it."""
+    def __init__(self, address: str):
+        self.storage: Storage = open_storage(str(address))
+        self.address = self.storage.address
+        self._trusted: set[str] = set()  # checkpoints that this process has written or checked
+        self._hashed_bytes = 0
+        self.set_aside_now: list[str] = []  # what this process found damaged, in words
+
+    def facts(self, key: str) -> Facts | None:
+        """The facts of a checkpoint; None where the store does not hold it, or holds it damaged: then it is set aside."""
+        folder = f"checkpoints/{key}"
         try:
-            found: dict[str, Any] = json.loads((self.checkpoints / key / FACTS).read_text())
+            found = _unsealed(self.storage.read(f"{folder}/facts.json"))
         except FileNotFoundError:
+            # In an object store the other files come first: a commit may be under way there.
+            if self.storage.local and self.storage.names(folder):
+                self.set_aside(key, "facts.json is missing")
             return None
-        except ValueError:
-            self.set_aside(key, "its facts.json cannot be read")
+        if found is None or found.get("key") != key:
+            self.set_aside(key, "facts.json is not as it was written")
             return None
+        if self.storage.local and key not in self._trusted:
+            broken = self._broken_file(key, found)
+            if broken:
+                self.set_aside(key, f"{broken} is not as it was written")
+                return None
+            self._trusted.add(key)
         return found
 
-    def commit(self, key: str, state: State, facts: Mapping[str, Any]) -> dict[str, Any]:
+    def _broken_file(self, key: str, facts: Facts) -> str | None:
+        """The first file of a checkpoint that is not as it was written, by its size and, while reading is cheap, by hash."""
+        for name, known in facts["files"].items():
+            path = f"checkpoints/{key}/{name}"
+            if self.storage.size(path) != known["bytes"]:
+                return str(name)
+            self._hashed_bytes += known["bytes"]
+            if self._hashed_bytes <= HASHED_BYTES and hashlib.sha256(self.storage.read(path)).hexdigest() != known["sha256"]:
+                return str(name)
+        return None
+
+    def commit(self, key: str, state: State, facts: Mapping[str, Any]) -> Facts:
         """Write a checkpoint, all of it or nothing; one that is there already stands. Returns its facts."""
         from safetensors.torch import save
 
-        home = self.checkpoints / key
-        scratch = self.checkpoints / f".{key}-{uuid.uuid4().hex[:8]}"
-        scratch.mkdir(parents=True)
-        try:
-            files = {"model.safetensors": save(state.model), "optimizer.safetensors": save(state.optimizer)}
-            sums = {}
-            for name, content in files.items():
-                sums[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-                _write_through(scratch / name, content)
-            written = {"key": key, **facts, "when": time.time(), "files": sums}
-            _write_through(scratch / FACTS, json.dumps(written, indent=1).encode())
-            try:
-                scratch.rename(home)
-            except OSError:
-                if self.facts(key) is None:
-                    raise
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        files = {"model.safetensors": save(state.model), "optimizer.safetensors": save(state.optimizer)}
+        sums = {
+            name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()
+        }
+        written = {"key": key, **facts, "when": time.time(), "files": sums}
+        self.storage.publish(f"checkpoints/{key}", {**files, "facts.json": _sealed(written)})
+        self._trusted.add(key)
         return written
 
     def load(self, key: str) -> State:
@@ -78,65 +94,84 @@ class Store:
         from safetensors.torch import load
 
         facts = self.facts(key)
+        if facts is None:
+            raise DamagedCheckpointError(f"checkpoint {key}: it is not there any more")
         contents = {}
-        for name, known in (facts or {"files": {}})["files"].items():
+        for name, known in facts["files"].items():
             try:
-                contents[name] = (self.checkpoints / key / name).read_bytes()
-            except OSError:
+                contents[name] = self.storage.read(f"checkpoints/{key}/{name}")
+            except FileNotFoundError:
                 contents[name] = b""
             if hashlib.sha256(contents[name]).hexdigest() != known["sha256"]:
                 self.set_aside(key, f"{name} is not as it was written")
-                raise DamagedCheckpointError(f"checkpoint {key}: {name} is not as it was written; set aside in damaged/")
-        if facts is None:
-            raise DamagedCheckpointError(f"checkpoint {key}: it is not there")
+                raise DamagedCheckpointError(self.set_aside_now[-1])
         return State(load(contents["model.safetensors"]), load(contents["optimizer.safetensors"]))
 
     def set_aside(self, key: str, why: str) -> None:
         """Take a checkpoint that cannot be trusted out of the chain, and keep it for a look."""
-        place = self.folder / "damaged" / f"{key}-{uuid.uuid4().hex[:8]}"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        (self.checkpoints / key).rename(place)
-        (place / "why.txt").write_text(why + "\n")
+        place = f"damaged/{key}-{uuid.uuid4().hex[:8]}"
+        self._trusted.discard(key)
+        self.set_aside_now.append(f"checkpoint {key}: {why}; set aside in {place}")
+        self.storage.move(f"checkpoints/{key}", place)
+        self.storage.write(f"{place}/why.txt", f"{why}\n".encode())
 
-    def evaluations(self, key: str) -> dict[str, dict[str, Any]]:
+    def evaluations(self, key: str) -> dict[str, Facts]:
         """All errors that were measured of a state, by the hash of the split that they were measured on."""
-        found: dict[str, dict[str, Any]] = {}
-        for path in sorted((self.checkpoints / key).glob("evaluations-*.json")):
-            try:
-                found.update(json.loads(path.read_text()))
-            except ValueError:
-                path.unlink(missing_ok=True)
+        found: dict[str, Facts] = {}
+        for name in self.storage.names(f"checkpoints/{key}"):
+            if name.startswith("evaluations-"):
+                measured = _unsealed(self.storage.read(f"checkpoints/{key}/{name}"))
+                if measured is None:
+                    self.set_aside_now.append(f"checkpoint {key}: {name} is not as it was written; measured again")
+                    self.storage.remove(f"checkpoints/{key}/{name}")
+                else:
+                    found.update(measured)
         return found
 
-    def add_evaluations(self, key: str, errors: Mapping[str, Mapping[str, Any]]) -> None:
+    def add_evaluations(self, key: str, errors: Mapping[str, Facts | None]) -> None:
         """Keep errors with the state that they belong to."""
         name = hashlib.sha256("".join(sorted(errors)).encode()).hexdigest()[:16]
-        write_whole(self.checkpoints / key / f"evaluations-{name}.json", json.dumps(errors).encode())
+        self.storage.write(f"checkpoints/{key}/evaluations-{name}.json", _sealed(dict(errors)))
 
-    def run_folder(self, name: str) -> Path:
-        """Where a run keeps what a person looks at."""
-        return self.folder / "runs" / name
+    def write_run(self, name: str, file: str, content: bytes) -> None:
+        """Write one of the files of a run."""
+        self.storage.write(f"runs/{name}/{file}", content)
 
-    def runs(self) -> dict[str, dict[str, Any]]:
-        """The result of every run, by name, the latest first."""
-        paths = sorted((self.folder / "runs").glob("*/result.json"), key=lambda path: -path.stat().st_mtime)
-        return {path.parent.name: json.loads(path.read_text()) for path in paths}
+    def run(self, name: str) -> Facts | None:
+        """What a run came to (result.json), or how far it is (progress.json) where that is newer; None: no such run."""
+        found = [self._json(f"runs/{name}/{file}") for file in ("result.json", "progress.json")]
+        return max((each for each in found if each is not None), key=lambda each: float(each.get("when", 0)), default=None)
+
+    def result(self, name: str) -> Facts | None:
+        """What a run last came to, whatever it is doing now."""
+        return self._json(f"runs/{name}/result.json")
+
+    def runs(self) -> dict[str, Facts]:
+        """All runs by name, the latest first."""
+        found = {name: self.run(name) for name in self.storage.names("runs")}
+        known = {name: facts for name, facts in found.items() if facts is not None}
+        return dict(sorted(known.items(), key=lambda each: -float(each[1].get("when", 0))))
+
+    def _json(self, path: str) -> Facts | None:
+        try:
+            found: Facts = json.loads(self.storage.read(path))
+        except (FileNotFoundError, ValueError):
+            return None
+        return found
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees all of it, or what was there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
+def _sealed(content: Facts) -> bytes:
+    """JSON with a hash of itself, so that a changed digit is seen."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json.dumps({"content": content, "sha256": digest}, indent=1).encode()
+
+
+def _unsealed(written: bytes) -> Facts | None:
+    """What was sealed, or None where it is not as it was written."""
     try:
-        _write_through(scratch, content)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _write_through(path: Path, content: bytes) -> None:
-    """Write a file and wait until the disk has it: a checkpoint must survive the machine."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        found = json.loads(written)
+        content: Facts = found["content"]
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return content if digest == found["sha256"] else None
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -18,7 +19,7 @@ Facts = dict[str, Any]
 
 def prepared_table(datasets: Sequence[EncodedDataset]) -> Table:
     """Rows, series, samples and missing cells of prepared datasets."""
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD)
     for number, column in enumerate(
         ("dataset", "rows", "series", "train", "validation", "test", "missing cells", "fingerprint")
     ):
@@ -40,7 +41,7 @@ def prepared_table(datasets: Sequence[EncodedDataset]) -> Table:
 
 def runs_table(runs: Mapping[str, Facts]) -> Table:
     """One line for each run."""
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD)
     for number, column in enumerate(("run", "status", "datasets", "epochs", "mean scaled error", "forgetting", "key")):
         table.add_column(column, justify="right" if 2 <= number <= 5 else "left")
     for name, result in runs.items():
@@ -58,7 +59,7 @@ def runs_table(runs: Mapping[str, Facts]) -> Table:
 
 def log_table(store: Store, result: Facts) -> Table:
     """The chain of a run, an epoch a line."""
-    table = Table(title=f"{result['name']}", title_justify="left")
+    table = Table(title=f"{result['name']}", title_justify="left", box=box.SIMPLE_HEAD)
     columns = ("dataset", "epoch", "rate", "train loss", f"validation {result['error']}", "address", "when", "seconds")
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number in (0, 5, 6) else "right")
@@ -73,7 +74,7 @@ def log_table(store: Store, result: Facts) -> Table:
                 show(stage["train_loss"][number]),
                 show(stage["validation_error"][number]),
                 key[:12],
-                "-" if facts is None else f"{datetime.datetime.fromtimestamp(facts['when']):%Y-%m-%d %H:%M:%S}",
+                "-" if facts is None else f"{datetime.datetime.fromtimestamp(facts['when']):%m-%d %H:%M:%S}",
                 "-" if facts is None else f"{facts['seconds']:.2f}",
             )
     return table

@@ -5,20 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cluster.connect import connect, quiet, resources, write_log_to
-from cluster.placement import Placement, PlacementError, place
+from cluster.placement import PlacementError, place
 from data.built_in import MAKERS, make_built_in
-from data.encoding import EncodedDataset, Encoding, make_encodings
+from data.encoding import EncodedDataset, make_encodings
 from data.errors import InputError
 from data.files import FileFacts
 from data.prepare import prepare, run_with_ray
-from data.prepared import PreparedDataset
 from workflows.datasets import BUILT_IN_DATA, find_datasets
 from workflows.events import Watch
 from workflows.lookup import epochs_held, finished
@@ -26,14 +26,10 @@ from workflows.plan import Plan, make_plan
 from workflows.recipe import Recipe
 from workflows.relay import NotAnsweredError
 from workflows.result import assemble, versions
-from workflows.store import Store, write_whole
+from workflows.store import Store
+from workflows.workers import Job, RunFailedError, run_workers
 
 Facts = dict[str, Any]
-MAX_RESTARTS = 3  # of the worker group, after a worker or its node was lost
-
-
-class RunFailedError(Exception):
-    """The run cannot go on; the message says where it stopped. What was committed before stands."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ def train(
     watch({"event": "preparing", "recipe": recipe.name})
     prepared = prepare_datasets(recipe, storage, address)
     plan = make_plan(recipe.seed, recipe.model, recipe.training, prepared.datasets, prepared.epochs)
-    store = Store(storage)
+    store = Store(str(storage))
     seconds = {"prepare": prepared.seconds, "start": 0.0, "fit": 0.0, "evaluate": 0.0}
     warnings = [f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.prepared.manifest["warnings"]]
     watch(
@@ -109,11 +105,14 @@ def train(
             "seconds": prepared.seconds,
         }
     )
+    for message in store.set_aside_now:
+        watch({"event": "damaged", "message": message})
+    store.set_aside_now.clear()
     report: Facts = {"epochs": [], "workers": 0}
     try:
         outcome = finished(plan, store)
     except NotAnsweredError:
-        report = _run_workers(recipe, plan, prepared.datasets, store, name, address, watch)
+        report = _run(recipe, plan, prepared.datasets, store, name, address, watch)
         outcome = finished(plan, store)
         seconds.update(fit=report["fit_seconds"], evaluate=report["evaluate_seconds"], start=report["start_seconds"])
     result = assemble(name, plan, prepared.datasets, outcome)
@@ -126,60 +125,20 @@ def train(
         warnings=warnings,
     )
     _write_run(store, name, recipe, result)
-    watch({"event": "finished", "result": result, "folder": store.run_folder(name)})
+    watch({"event": "finished", "result": result, "folder": f"{store.address}/runs/{name}"})
     return result
 
 
 def _write_run(store: Store, name: str, recipe: Recipe, result: Facts) -> None:
     import tomli_w
 
-    folder = store.run_folder(name)
-    write_whole(folder / "recipe.toml", tomli_w.dumps(dict(recipe.document)).encode())
-    write_whole(folder / "result.json", json.dumps(result, indent=1).encode())
+    store.storage.create()
+    store.write_run(name, "recipe.toml", tomli_w.dumps(dict(recipe.document)).encode())
+    store.write_run(name, "result.json", json.dumps(result, indent=1).encode())
+    store.storage.remove(f"runs/{name}/progress.json")
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to know, small enough to be sent to each of them."""
-
-    plan: Plan
-    datasets: tuple[tuple[Path, Encoding], ...]
-    storage: Path
-    emit: Callable[[Facts], None]
-    threads: int
-    use_gpu: bool
-
-
-def work(job: Job) -> Facts:
-    """What each worker does: walk the relay. Returns what was done, or why the run cannot go on, on all workers alike.
-
-    Anything else that goes wrong is raised: then the worker group is started again and goes on from the store.
-    """
-    import torch
-
-    from workflows.fit import NonFiniteLossError
-    from workflows.group import Group
-    from workflows.walk import StoreError, Walker
-
-    torch.set_num_threads(job.threads)
-    device = "cuda" if job.use_gpu else "cpu"
-    datasets = [EncodedDataset(PreparedDataset(folder), encoding) for folder, encoding in job.datasets]
-    group = Group.current()
-    if group.rank == 0:
-        job.emit({"event": "working", "workers": group.size})
-    walker = Walker(job.plan, datasets, Store(job.storage), group, job.emit, device)
-    try:
-        return {**dataclasses.asdict(walker.walk()), "workers": group.size}
-    except (NonFiniteLossError, StoreError) as error:
-        return {"failed": str(error)}
-
-
-def _work_on(config: dict[Any, Any]) -> None:
-    # Ray Train hands on what its function returns, whatever its type says.
-    return work(config["job"])  # type: ignore[return-value]
-
-
-def _run_workers(
+def _run(
     recipe: Recipe,
     plan: Plan,
     datasets: Sequence[EncodedDataset],
@@ -188,67 +147,64 @@ def _run_workers(
     address: str | None,
     watch: Watch,
 ) -> Facts:
-    """Let one worker group do all that the store lacks."""
-    started = time.perf_counter()
-    compute = recipe.compute
+    """Place the workers, let them do what the store lacks, and keep note of how far they are."""
     if address is not None:
         connect(address)
     try:
-        placement = place(compute, resources(), recipe.training.batch_size)
+        placement = place(recipe.compute, resources(), recipe.training.batch_size)
     except PlacementError as error:
         raise InputError(f"compute: {error}") from None
+    store.storage.create()
     watch({"event": "placed", "placement": placement})
-    folders = tuple((dataset.prepared.folder, dataset.encoding) for dataset in datasets)
-    begun = 0.0
+    started, begun = time.perf_counter(), 0.0
+    progress = Progress(store, name, plan)
 
     def note(event: Facts) -> None:
         nonlocal begun
         if event["event"] == "working" and not begun:
             begun = time.perf_counter()
+        progress(event)
         watch(event)
 
+    folders = tuple((dataset.prepared.folder, dataset.encoding) for dataset in datasets)
     threads = int(resources()["CPU"]) if placement.num_workers == 0 else max(int(placement.cpus), 1)
-    job = Job(plan, folders, store.folder, note, threads, placement.use_gpu)
-    log = store.run_folder(name) / "ray.log"
-    write_log_to(log)
-    report = _fit(job, placement, store.run_folder(name), address)
-    if "failed" in report:
-        raise RunFailedError(report["failed"])
+    job = Job(plan, folders, store.address, note, threads, placement.use_gpu)
+    with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
+        if store.storage.local:
+            write_log_to(Path(store.address) / "runs" / name / "ray.log")
+        try:
+            report = run_workers(job, placement, address, Path(scratch))
+        except (RunFailedError, KeyboardInterrupt) as error:
+            progress.stopped("failed" if isinstance(error, RunFailedError) else "interrupted", str(error))
+            raise
     return {**report, "start_seconds": begun - started}
 
 
-def _fit(job: Job, placement: Placement, folder: Path, address: str | None) -> Facts:
-    """One TorchTrainer for the whole sequence; with 0 workers Ray Train's local mode runs it in this process."""
-    if placement.num_workers:
-        connect(address)
-    with quiet("ray.train.torch"):
-        from ray.train.torch import TorchTrainer
-        from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+class Progress:
+    """Keeps progress.json of a run: how far it is, and the last address that it reached."""
 
-        def trainer(job: Job) -> TorchTrainer:
-            return TorchTrainer(
-                _work_on,
-                train_loop_config={"job": job},
-                scaling_config=ScalingConfig(
-                    num_workers=placement.num_workers,
-                    use_gpu=placement.use_gpu,
-                    resources_per_worker={"CPU": placement.cpus, **({"GPU": 1} if placement.use_gpu else {})},
-                ),
-                run_config=RunConfig(  # type: ignore[arg-type]
-                    name=f"workers-{time.time_ns()}",  # a name that was used before would silently resume that one
-                    storage_path=str(folder / ".ray_train"),
-                    failure_config=FailureConfig(max_failures=MAX_RESTARTS, controller_failure_limit=MAX_RESTARTS),
-                ),
-            )
+    def __init__(self, store: Store, name: str, plan: Plan):
+        self.store, self.name = store, name
+        self.facts: Facts = {
+            "name": name,
+            "status": "running",
+            "key": plan.root,
+            "datasets": [dataset.name for dataset in plan.datasets],
+            "epochs_requested": sum(stage.epochs for stage in plan.stages),
+        }
+        self._write()
 
-        if placement.num_workers == 0:
-            return _returned(trainer(job).fit())
-        from workflows.events import Channel
+    def __call__(self, event: Facts) -> None:
+        """Note an epoch that was committed."""
+        if event["event"] == "epoch":
+            self.facts.update(key=event["key"], stage=event["stage"], epoch=event["epoch"])
+            self._write()
 
-        with Channel(job.emit) as emit:
-            return _returned(trainer(dataclasses.replace(job, emit=emit)).fit())
+    def stopped(self, status: str, message: str) -> None:
+        """Note why the run does not go on."""
+        self.facts.update(status=status, message=message)
+        self._write()
 
-
-def _returned(result: Any) -> Facts:
-    report: Facts = result.return_value
-    return report
+    def _write(self) -> None:
+        self.facts["when"] = time.time()
+        self.store.write_run(self.name, "progress.json", json.dumps(self.facts, indent=1).encode())

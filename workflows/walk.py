@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from workflows.store import DamagedCheckpointError, State, Store
 
 Facts = dict[str, Any]
 Emit = Callable[[Facts], None]
+STORE_PATIENCE_S = 60.0  # how long a store that cannot be reached is waited for
+STORE_RETRY_S = 2.0
+HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}  # waiting does not help
 MAX_DAMAGED = 100  # checkpoints that one walk sets aside before it gives up on the store
 
 
@@ -61,11 +65,10 @@ class Walker:
         for _ in range(MAX_DAMAGED):
             try:
                 drive(relay(self.plan), self._answer)
-            except DamagedCheckpointError as error:
-                self.emit({"event": "damaged", "message": str(error)})
+            except DamagedCheckpointError:
                 continue
             return self.report
-        raise StoreError(f"{self.store.folder}: {MAX_DAMAGED} checkpoints were damaged: check the disk")
+        raise StoreError(f"{self.store.address}: {MAX_DAMAGED} checkpoints were damaged: check the disk")
 
     def _answer(self, action: Action) -> Any:
         known = self._first_does(lambda: look_up(action, self.plan, self.store))
@@ -82,17 +85,32 @@ class Walker:
         result: Any = None
         if self.group.rank == 0:
             try:
-                result = ("done", work())
+                result = ("done", self._patiently(work))
             except DamagedCheckpointError as error:
                 result = ("damaged", str(error))
             except OSError as error:
-                result = ("failed", f"{self.store.folder}: {error}")
+                result = ("failed", f"the store {self.store.address} cannot be used: {error}")
+            for message in self.store.set_aside_now:
+                self.emit({"event": "damaged", "message": message})
+            self.store.set_aside_now.clear()
         outcome, value = self.group.from_first(result)
         if outcome == "damaged":
             raise DamagedCheckpointError(value)
         if outcome == "failed":
             raise StoreError(value)
         return value
+
+    def _patiently(self, work: Callable[[], Any]) -> Any:
+        """Do some work on the store, again where the store cannot be reached, for a while."""
+        started = time.monotonic()
+        while True:
+            try:
+                return work()
+            except OSError as error:
+                if error.errno in HOPELESS or time.monotonic() - started > STORE_PATIENCE_S:
+                    raise
+                self.emit({"event": "waiting", "message": f"waiting for the store {self.store.address}: {error}"})
+                time.sleep(STORE_RETRY_S)
 
     def _initialise(self, key: str) -> Facts:
         plan, device = self.plan, str(self.learner.device)

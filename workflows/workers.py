@@ -1,0 +1,125 @@
+"""One Ray Train worker group walks all datasets: what is sent to it, what each worker does, and what comes back."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.connect import connect, quiet
+from cluster.placement import Placement
+from data.encoding import EncodedDataset, Encoding
+from data.prepared import PreparedDataset
+from workflows.events import Channel, Watch
+from workflows.plan import Plan
+from workflows.store import Store
+
+Facts = dict[str, Any]
+MAX_RESTARTS = 3  # of the worker group, after a worker or its node was lost
+COLLECTIVE_TIMEOUT_S = 600  # a worker that waits longer for the others fails, and the group is started again
+
+
+class RunFailedError(Exception):
+    """The run cannot go on; the message says where it stopped. What was committed before stands."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to know, small enough to be sent to each of them."""
+
+    plan: Plan
+    datasets: tuple[tuple[Path, Encoding], ...]
+    storage: str
+    emit: Watch
+    threads: int
+    use_gpu: bool
+
+
+def work(job: Job) -> Facts:
+    """What each worker does: walk the relay. Returns what was done, or why the run cannot go on, on all workers alike.
+
+    Anything else that goes wrong is raised: then the worker group is started again and goes on from the store.
+    """
+    import torch
+
+    from workflows.fit import NonFiniteLossError
+    from workflows.group import Group
+    from workflows.walk import StoreError, Walker
+
+    torch.set_num_threads(job.threads)
+    device = "cuda" if job.use_gpu else "cpu"
+    datasets = [EncodedDataset(PreparedDataset(folder), encoding) for folder, encoding in job.datasets]
+    group = Group.current()
+    if group.rank == 0:
+        job.emit({"event": "working", "workers": group.size})
+    walker = Walker(job.plan, datasets, Store(job.storage), group, job.emit, device)
+    try:
+        return {**dataclasses.asdict(walker.walk()), "workers": group.size}
+    except (NonFiniteLossError, StoreError) as error:
+        return {"failed": str(error)}
+
+
+def run_workers(job: Job, placement: Placement, address: str | None, scratch: Path) -> Facts:
+    """Let the workers do all that the store lacks; returns what they did.
+
+    Raises RunFailedError where the run cannot go on, or where the worker group was lost more than MAX_RESTARTS times.
+    With 0 workers Ray Train's local mode runs the same function in this process.
+    """
+    if placement.num_workers == 0:
+        with quiet("ray.train.torch"):
+            report: Facts = _trainer(job, placement, scratch).fit().return_value
+    else:
+        connect(address)
+        with quiet("ray.train.torch"):
+            report = _run_group(job, placement, scratch)
+    if "failed" in report:
+        raise RunFailedError(report["failed"])
+    return report
+
+
+def _run_group(job: Job, placement: Placement, scratch: Path) -> Facts:
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    with Channel(job.emit) as emit:
+        trainer = _trainer(dataclasses.replace(job, emit=emit), placement, scratch)
+        # Ray Train would catch Ctrl-C and end this process with the code of a failure; here it is a KeyboardInterrupt,
+        # and the workers end with the cluster, or with this process's job on it.
+        trainer._register_sigint_handler = lambda controller: None
+        try:
+            report: Facts = trainer.fit().return_value
+        except TrainingFailedError as error:
+            cause = str(error).strip().splitlines()[-1]
+            raise RunFailedError(
+                f"the workers were lost more than {MAX_RESTARTS} times, the last time by: {cause}; ray.log in the run's "
+                "folder says more, and the same command goes on from the last epoch in the store"
+            ) from error
+    return report
+
+
+def _work_on(config: dict[Any, Any]) -> None:
+    # Ray Train hands on what its function returns, whatever its type says.
+    return work(config["job"])  # type: ignore[return-value]
+
+
+def _trainer(job: Job, placement: Placement, scratch: Path) -> Any:
+    """One TorchTrainer for the whole sequence: a trainer for each dataset would cost 12 to 19 s a piece."""
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+
+    return TorchTrainer(
+        _work_on,
+        train_loop_config={"job": job},
+        torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_S),
+        scaling_config=ScalingConfig(
+            num_workers=placement.num_workers,
+            use_gpu=placement.use_gpu,
+            resources_per_worker={"CPU": placement.cpus, **({"GPU": 1} if placement.use_gpu else {})},
+        ),
+        run_config=RunConfig(  # type: ignore[arg-type]
+            name=f"workers-{time.time_ns()}",  # a name that was used before would silently resume that one
+            storage_path=str(scratch),
+            failure_config=FailureConfig(max_failures=MAX_RESTARTS, controller_failure_limit=MAX_RESTARTS),
+        ),
+    )
