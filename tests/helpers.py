@@ -29,6 +29,8 @@ from workflows.settings import TrainingSettings
 from workflows.store import State, Store
 from workflows.walk import Report, Walker
 
+torch.set_num_threads(1)  # threads that share busy cores wait for each other: small steps then take 30 times as long
+
 Sequences = tuple[Sequence[np.ndarray], np.ndarray]  # inputs (steps, features) of each sample, targets (samples, targets)
 
 
