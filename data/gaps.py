@@ -31,11 +31,11 @@ def fill_gaps(values: Float32, bounds: Sequence[int], method: str) -> Float32:
 
 def _interpolate(column: Float32, bounds: Sequence[int]) -> None:
     for start, stop in pairwise(bounds):
-        part = column[max(start - 1, 0) : stop]  # with the (filled) row before the split
-        known = np.flatnonzero(~np.isnan(part))
-        if 0 < len(known) < len(part):
-            holes = np.flatnonzero(np.isnan(part))
-            part[holes] = np.interp(holes, known, part[known])
+        first = max(start - 1, 0)  # the (filled) row before the split is a neighbour, and is not filled from here itself
+        known = first + np.flatnonzero(~np.isnan(column[first:stop]))
+        holes = start + np.flatnonzero(np.isnan(column[start:stop]))
+        if len(known) and len(holes):
+            column[holes] = np.interp(holes, known, column[known])
 
 
 def _forward(column: Float32, bounds: Sequence[int]) -> None:  # noqa: ARG001 the past is never across a split

@@ -104,7 +104,7 @@ class PreparedDataset:
 
     def groups(self, split: str, samples: npt.NDArray[np.int64]) -> list[tuple[int, npt.NDArray[np.intp]]]:
         """The samples' places in `samples` by the part that holds them."""
-        if len(self.parts) == 1:
+        if len(self.parts) == 1 or not len(samples):
             return [(0, np.arange(len(samples)))]
         part = np.searchsorted(self._offsets[split], samples, side="right") - 1
         return [(int(number), np.flatnonzero(part == number)) for number in np.unique(part)]
