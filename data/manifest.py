@@ -79,9 +79,7 @@ def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: 
         "samples": samples,
         "missing": {column: sum(part.missing[column] for part in parts) for column in numeric},
         "statistics": statistics.to_json(),
-        "sha256": {
-            split: hashlib.sha256("".join(part.sha256[split] for part in parts).encode()).hexdigest() for split in SPLITS
-        },
+        "sha256": {split: _sha256(parts, split) for split in SPLITS},
         "warnings": _warnings(source, parts, statistics),
         "parts": [dataclasses.asdict(part) for part in parts],
     }
@@ -89,6 +87,11 @@ def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: 
     manifest["naive"] = _naive_errors(PreparedDataset(folder))
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
     return []
+
+
+def _sha256(parts: list[Part], split: str) -> str:
+    """The hash of all that the samples of a split can see; a part that has none, as a test file for train, is not in it."""
+    return hashlib.sha256("".join(part.sha256[split] for part in parts if part.samples[split]).encode()).hexdigest()
 
 
 def _place(source: DatasetSource) -> str:
@@ -125,10 +128,10 @@ def _whole_problems(source: DatasetSource, parts: list[Part], statistics: Statis
     expected = settings.expected_parts() + (["test"] if source.test_files else [])
     for split in dict.fromkeys(expected):
         if samples[split] == 0 and not found:
-            needed = f"lookback {settings.lookback}, horizon {settings.horizon}"
+            needed = f"lookback {settings.lookback}, horizon {settings.horizon}, missing {settings.missing!r}"
             found.append(
                 f"{place}: split = {_show_split(source)} leaves no sample in the {split} part ({needed}): give that part "
-                "more rows, or write a shorter lookback or horizon"
+                "more rows (with targets), or write a shorter lookback or horizon"
             )
     return found
 
