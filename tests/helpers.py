@@ -101,6 +101,7 @@ def plan_of(
 
 def walk(plan: Plan, datasets: Sequence[EncodedDataset], folder: Path, group: Group | None = None) -> Report:
     """Do all that the plan asks for and the store in the folder lacks."""
+    folder.mkdir(parents=True, exist_ok=True)
     return Walker(plan, datasets, Store(str(folder)), group or Group(), lambda event: None).walk()
 
 

@@ -72,7 +72,7 @@ def test_the_gradient_of_each_loss_is_that_of_the_formula(loss: str) -> None:
 
 
 @pytest.mark.parametrize("loss", ORACLES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cuts=st.lists(st.integers(0, 37), max_size=4), seed=st.integers(0, 99))
 def test_losses_add_up_over_any_cut_of_a_batch(loss: str, cuts: list[int], seed: int) -> None:
     outputs, targets = make_batch(loss, 37, seed)
@@ -84,7 +84,7 @@ def test_losses_add_up_over_any_cut_of_a_batch(loss: str, cuts: list[int], seed:
 
 
 @pytest.mark.parametrize("loss", ["mse", "mae", "huber", "quantile"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cuts=st.lists(st.integers(0, 23), max_size=4), workers=st.integers(1, 3), seed=st.integers(0, 99))
 def test_error_sums_equal_numpys_over_any_cut_and_any_workers(loss: str, cuts: list[int], workers: int, seed: int) -> None:
     outputs, targets = make_batch(loss, 23, seed)

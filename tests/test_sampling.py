@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workflows.sampling import POOL_BATCHES, epoch_batches, micro_batches, worker_share
@@ -16,7 +16,6 @@ batch_sizes = st.integers(1, 70)
 seeds = st.tuples(st.integers(0, 2**40), st.integers(0, 9), st.integers(0, 99))
 
 
-@settings(deadline=None)
 @given(lengths_of_samples, batch_sizes, seeds, st.booleans())
 def test_every_sample_stands_in_exactly_one_batch_of_an_epoch(
     lengths: np.ndarray, batch_size: int, seed: tuple[int, int, int], shuffle: bool
@@ -29,7 +28,6 @@ def test_every_sample_stands_in_exactly_one_batch_of_an_epoch(
     assert smaller == ([len(lengths) % batch_size] if len(lengths) % batch_size else [])
 
 
-@settings(deadline=None)
 @given(lengths_of_samples, batch_sizes, seeds)
 def test_the_order_follows_from_seed_stage_and_epoch_alone(
     lengths: np.ndarray, batch_size: int, seed: tuple[int, int, int]
@@ -78,7 +76,6 @@ def test_samples_of_similar_length_share_a_batch_and_the_batches_are_mixed() -> 
     assert abs(np.corrcoef(np.arange(len(means)), means)[0, 1]) < 0.5
 
 
-@settings(deadline=None)
 @given(st.integers(0, 500), st.integers(1, 17))
 def test_the_workers_share_every_batch_in_order_and_evenly(count: int, num_workers: int) -> None:
     shares = [np.arange(count)[worker_share(count, rank, num_workers)] for rank in range(num_workers)]
@@ -87,7 +84,6 @@ def test_the_workers_share_every_batch_in_order_and_evenly(count: int, num_worke
     assert max(sizes) - min(sizes) <= 1
 
 
-@settings(deadline=None)
 @given(lengths_of_samples, st.integers(1, 64))
 def test_micro_batches_hold_every_place_once_evenly_and_those_of_similar_length_together(
     lengths: np.ndarray, size: int
