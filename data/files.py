@@ -95,7 +95,7 @@ def _nearby(filesystem: fs.FileSystem, inner: str) -> str:
 
 def _bare(path: str) -> str:
     """The path without the query of a URI, which ends in the file's suffix."""
-    return path.partition("?")[0] if is_uri(path) else path
+    return unquote(path.partition("?")[0]) if is_uri(path) else path
 
 
 def is_parquet(path: str) -> bool:

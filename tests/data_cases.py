@@ -28,7 +28,7 @@ def settings_of(**changes: Any) -> DataSettings:
 
 
 def source_of(
-    files: Sequence[Path] | Path,
+    files: Sequence[Path | str] | Path,
     *,
     name: str = "d",
     test_files: Sequence[Path] = (),
@@ -45,7 +45,7 @@ def prepare_all(sources: Sequence[DatasetSource], folder: Path) -> list[Prepared
     return prepare(sources, folder / "prepared", FileFacts(folder / "prepared" / "sources"), in_process)
 
 
-def prepare_one(files: Sequence[Path] | Path, folder: Path, **changes: Any) -> PreparedDataset:
+def prepare_one(files: Sequence[Path | str] | Path, folder: Path, **changes: Any) -> PreparedDataset:
     return prepare_all([source_of(files, **changes)], folder)[0]
 
 
