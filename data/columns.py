@@ -13,6 +13,7 @@ from data.settings import CALENDAR_PERIODS, DatasetSource, DataSettings
 from data.times import Times
 
 Float32 = npt.NDArray[np.float32]
+MAX_CATEGORIES = 32  # of a column, over all datasets of a run: each becomes a feature
 
 
 @dataclass(frozen=True)

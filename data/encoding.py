@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from data.prepared import PreparedDataset
+from data.columns import MAX_CATEGORIES
+from data.errors import InputError
+from data.prepared import PreparedDataset, quartiles_of
 from data.settings import DataSettings
 from data.statistics import Statistics
 
@@ -44,6 +46,13 @@ def make_encodings(datasets: Sequence[PreparedDataset], settings: Sequence[DataS
     names = [column.name for column in datasets[0].columns if column.kind in ("code", "class")]
     seen = {name: sorted({label for each in datasets for label in each.train_categories(name)}) for name in names}
     targets = datasets[0].targets if datasets[0].classes else []
+    crowded = {name: len(labels) for name, labels in seen.items() if name not in targets and len(labels) > MAX_CATEGORIES}
+    if crowded:
+        raise InputError(
+            f"column {name!r}: the train rows of all {len(datasets)} datasets together have {count} categories, at most "
+            f"{MAX_CATEGORIES} can become columns: leave it out of categorical, or group its values"
+            for name, count in crowded.items()
+        )
     encodings = []
     for dataset, setting in zip(datasets, settings, strict=True):
         whose = {"dataset": [dataset], "shared": list(datasets), "primary": [datasets[0]]}[setting.scaling_scope]
@@ -70,19 +79,11 @@ def _center_and_scale(
     if scaling == "minmax":
         center, scale = statistics.low, statistics.high - statistics.low
     elif scaling == "robust":
-        low, center, high = robust_quantiles(whose)
+        low, center, high = whose[0].quartiles if len(whose) == 1 else quartiles_of(whose)
         scale = high - low
     else:
         center, scale = statistics.mean, statistics.deviation
     return center, np.where(scale > 0, scale, 1.0)  # a constant column becomes zero
-
-
-def robust_quantiles(datasets: Sequence[PreparedDataset]) -> npt.NDArray[np.float64]:
-    """The quartiles of the numeric columns over the train rows of some datasets together: (3, columns)."""
-    if len(datasets) == 1 and "quartiles" in datasets[0].manifest:
-        return np.array(datasets[0].manifest["quartiles"])
-    rows = np.concatenate([each.train_rows() for each in datasets])
-    return np.asarray(np.nanquantile(rows, [0.25, 0.5, 0.75], axis=0))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import os
 import re
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 from pyarrow import fs
@@ -41,32 +42,46 @@ def open_filesystem(path: str) -> tuple[fs.FileSystem, str]:
 def _glob_pattern(path: str) -> re.Pattern[str]:
     meanings = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
     tokens = re.split(r"(\*\*/|\*|\?|\[[^\]/]+\])", path)
-    return re.compile("".join(meanings.get(t) or (t if t.startswith("[") else re.escape(t)) for t in tokens), re.DOTALL)
+    kept = (t.replace("[!", "[^", 1) if t.startswith("[") else re.escape(t) for t in tokens)
+    return re.compile("".join(meanings.get(t) or k for t, k in zip(tokens, kept, strict=True)), re.DOTALL)
 
 
 def find_files(path: str) -> list[str]:
-    """All files that an absolute path, URI or glob (*, ?, [..], **) names, sorted; an error where there is none."""
+    """All files that an absolute path, URI or glob (*, ?, [..], **) names, sorted; an error where there is none.
+
+    A name that begins with a dot is found only where the glob writes the dot. In a URI, ? begins its query.
+    """
     filesystem, inner = open_filesystem(path)
-    prefix = path[: len(path) - len(inner)] if is_uri(path) else ""
+    try:
+        found = _find(filesystem, inner, path)
+    except OSError as error:
+        raise InputError(f"{path}: this place cannot be looked into ({error})") from None
+    if is_uri(path):
+        address, mark, query = path.partition("?")
+        start = next(place for place in range(len(address)) if unquote(address[place:]) == inner)
+        found = [address[:start] + quote(name) + mark + query for name in found]
+    odd = [name for name in found if not _bare(name).lower().endswith(SUFFIXES)]
+    if odd:
+        raise InputError(f"{odd[0]}: files are read by their suffix, which must be one of {', '.join(SUFFIXES)}")
+    return found
+
+
+def _find(filesystem: fs.FileSystem, inner: str, path: str) -> list[str]:
+    info = filesystem.get_file_info(inner)
+    if info.type == fs.FileType.File:  # whatever brackets its name may have
+        return [inner]
     if not re.search(r"[*?\[]", inner):
-        info = filesystem.get_file_info(inner)
         if info.type == fs.FileType.Directory:
             raise InputError(f"{path} is a folder: name the files in it, as {path.rstrip('/')}/*.csv")
-        if info.type != fs.FileType.File:
-            raise InputError(f"{path}: there is no such file{_nearby(filesystem, inner)}")
-        found = [inner]
-    else:
-        base = re.split(r"[*?\[]", inner, maxsplit=1)[0].rpartition("/")[0]
-        selector = fs.FileSelector(base or ".", recursive=True, allow_not_found=True)
-        pattern = _glob_pattern(inner)
-        infos = filesystem.get_file_info(selector)
-        found = sorted(info.path for info in infos if info.type == fs.FileType.File and pattern.fullmatch(info.path))
-        if not found:
-            raise InputError(f"{path}: no file matches{_nearby(filesystem, inner)}")
-    odd = [name for name in found if not name.lower().endswith(SUFFIXES)]
-    if odd:
-        raise InputError(f"{prefix}{odd[0]}: files are read by their suffix, which must be one of {', '.join(SUFFIXES)}")
-    return [prefix + name for name in found]
+        raise InputError(f"{path}: there is no such file{_nearby(filesystem, inner)}")
+    base = re.split(r"[*?\[]", inner, maxsplit=1)[0].rpartition("/")[0]
+    infos = filesystem.get_file_info(fs.FileSelector(base or ".", recursive=True, allow_not_found=True))
+    pattern, hidden = _glob_pattern(inner), "/." in inner[len(base) :]
+    names = sorted(info.path for info in infos if info.type == fs.FileType.File and pattern.fullmatch(info.path))
+    found = [name for name in names if hidden or "/." not in name[len(base) :]]
+    if not found:
+        raise InputError(f"{path}: no file matches{_nearby(filesystem, inner)}")
+    return found
 
 
 def _nearby(filesystem: fs.FileSystem, inner: str) -> str:
@@ -78,19 +93,28 @@ def _nearby(filesystem: fs.FileSystem, inner: str) -> str:
     return f" (the folder {folder} holds {', '.join(names[:5])}{' ...' if len(names) > 5 else ''})"
 
 
+def _bare(path: str) -> str:
+    """The path without the query of a URI, which ends in the file's suffix."""
+    return path.partition("?")[0] if is_uri(path) else path
+
+
+def is_parquet(path: str) -> bool:
+    """Whether the file is Parquet, by its suffix; all others are CSV."""
+    return _bare(path).lower().endswith(".parquet")
+
+
 def stem(path: str) -> str:
     """The file's name without folder and suffixes, as {file} gives it."""
-    name = path.rpartition("/")[2]
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
+    name = _bare(path).rpartition("/")[2]
+    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(suffix)]
 
 
 def open_input(path: str) -> IO[bytes]:
     """The file's bytes, unpacked where the name ends in .gz."""
     filesystem, inner = open_filesystem(path)
-    return filesystem.open_input_stream(inner)  # type: ignore[no-any-return]
+    packed = "gzip" if inner.lower().endswith(".gz") else None
+    return filesystem.open_input_stream(inner, compression=packed)  # type: ignore[no-any-return]
 
 
 class FileFacts:
@@ -130,9 +154,12 @@ class FileFacts:
             return known
         digest = hashlib.sha256()
         filesystem, inner = open_filesystem(path)
-        with filesystem.open_input_stream(inner, compression=None) as stream:
-            while chunk := stream.read(1 << 22):
-                digest.update(chunk)
+        try:
+            with filesystem.open_input_stream(inner, compression=None) as stream:
+                while chunk := stream.read(1 << 22):
+                    digest.update(chunk)
+        except OSError as error:
+            raise InputError(f"{path}: it cannot be read ({error})") from None
         self.put(path, "sha256", digest.hexdigest())
         return digest.hexdigest()
 

@@ -39,5 +39,10 @@ def _interpolate(column: Float32, bounds: Sequence[int]) -> None:
 
 
 def _forward(column: Float32, bounds: Sequence[int]) -> None:  # noqa: ARG001 the past is never across a split
+    column[:] = last_observed(column)
+
+
+def last_observed(column: Float32) -> Float32:
+    """The last value that is not missing, at or before each row; NaN where there is none yet."""
     last = np.maximum.accumulate(np.where(np.isnan(column), -1, np.arange(len(column))))
-    column[:] = np.where(last >= 0, column[np.maximum(last, 0)], np.nan)
+    return np.where(last >= 0, column[np.maximum(last, 0)], np.float32(np.nan))

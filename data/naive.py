@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.columns import Column
+from data.gaps import last_observed
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -40,18 +41,12 @@ class ForecastErrors:
 def last_known(rows: Float32, columns: list[Column], targets: list[str]) -> Float32:
     """The last value of each target that the model can know at each row: (rows, targets).
 
-    Where the target goes in as a feature, it is that feature, gaps filled; else the last observed target.
+    Where the target goes in as a feature, that is the feature with its gaps filled; what is still missing, or never goes
+    in, is the last observed value.
     """
     numbers = {column.name: place for place, column in enumerate(columns) if column.kind == "number"}
-    known = []
-    for offset, name in enumerate(targets):
-        column = rows[:, len(columns) - len(targets) + offset]
-        if name in numbers:
-            known.append(rows[:, numbers[name]])
-        else:
-            seen = np.maximum.accumulate(np.where(np.isnan(column), -1, np.arange(len(column))))
-            known.append(np.where(seen >= 0, column[np.maximum(seen, 0)], np.float32(np.nan)))
-    return np.stack(known, axis=1)
+    own = {name: len(columns) - len(targets) + offset for offset, name in enumerate(targets)}
+    return np.stack([last_observed(rows[:, numbers.get(name, own[name])]) for name in targets], axis=1)
 
 
 def label_errors(train: Float32, labels: Float32) -> dict[str, list[float]]:

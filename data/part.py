@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data.columns import calendar_columns, codes_of, columns_of
-from data.errors import InputError
 from data.gaps import fill_gaps
 from data.naive import ForecastErrors, last_known
 from data.read import label_columns, number_columns
@@ -23,7 +22,6 @@ from data.statistics import Statistics
 from data.windows import find_windows
 
 Float32 = npt.NDArray[np.float32]
-MAX_CATEGORIES = 32
 
 
 @dataclass
@@ -45,12 +43,15 @@ class Part:
     sha256: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     train_spans: list[tuple[int, int]] = field(default_factory=list)
+    num_short: int = 0  # series that are shorter than one sample
+    longest: tuple[int, str, str] = (0, "", "")  # rows and name of the longest series, and where it was read
+    kind_of_time: tuple[str, str] | None = None  # a file and whether its times are dates or numbers
 
 
-def write_part(series: list[Series], source: DatasetSource, folder: Path, number: int, test: bool = False) -> Part:
-    """Prepare the series and write them as part `number`; `test` puts all of them into the test split."""
+def write_part(series: list[Series], source: DatasetSource, folder: Path, number: int, whole: str | None = None) -> Part:
+    """Prepare the series and write them as part `number`; `whole` is the split that all of them go into, uncut."""
     settings, numeric = source.settings, number_columns(source)
-    bounds = _bounds(series, source, test)
+    bounds = _bounds(series, source, whole)
     part = Part(num_series=len(series), missing=dict.fromkeys(numeric, 0))
     _collect_categories(part, series, bounds, source)
     kinds = columns_of(source)
@@ -59,19 +60,23 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
     digests = {split: hashlib.sha256() for split in SPLITS}
     samples: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]] = {split: [] for split in SPLITS}
     naive = {split: ForecastErrors(len(settings.targets)) for split in SPLITS[1:]}
-    short = []
     for each, bound in zip(series, bounds, strict=True):
         rows = values[part.rows : part.rows + len(each)]
         absent = _fill_rows(rows, each, bound, source, part.categories)
-        for name, count in zip(numeric, np.isnan(each.numbers[: bound[3]]).sum(axis=0).tolist(), strict=True):
+        gaps = np.isnan(each.numbers[: bound[3]]).sum(axis=0).tolist()
+        for name, count in dict(zip(numeric, gaps, strict=True)).items():  # once where it is a feature and a target
             part.missing[name] += count
         part.holes += int(np.isnan(rows[:, : len(settings.features)]).sum())
-        statistics = statistics.plus(Statistics.of(each.numbers[: bound[1]]))
+        if bound[1]:
+            statistics = statistics.plus(Statistics.of(each.numbers[: bound[1]]))
+            _add_span(part.train_spans, part.rows, part.rows + bound[1])
         targets = rows[:, -len(settings.targets) :]
         bad_target = np.any(targets < 0 if source.classes else np.isnan(targets), axis=1)
         bad_input = np.any(absent, axis=1) if settings.missing == "drop" else None
         last = None if settings.horizon == 0 else last_known(rows, kinds, settings.targets)
         for index, split in enumerate(SPLITS):
+            if bound[index] == bound[index + 1]:
+                continue
             starts, lengths = find_windows(bound, index, settings, bad_input, bad_target)
             samples[split].append((starts + part.rows, lengths))
             if len(starts):
@@ -80,15 +85,14 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
                     digests[split].update(array.data if array.flags.c_contiguous else array.tobytes())
             if last is not None and index:
                 naive[split].add(last, targets, starts + lengths - 1, settings.horizon)
-        if len(each) < settings.shortest_history + settings.horizon:
-            short.append(each)
+        part.num_short += len(each) < settings.shortest_history + settings.horizon
+        part.longest = max(part.longest, (len(each), each.name, each.where))
+        if each.times is not None:
+            part.kind_of_time = (each.where, each.times.kind)
         warning = None if settings.step else irregular_steps(each)
         if warning and not part.warnings:
             part.warnings.append(warning)
-        if bound[1]:
-            part.train_spans.append((part.rows, part.rows + bound[1]))
         part.rows += len(each)
-    _complain_of_short_series(part, short, series, source)
     part.statistics = statistics.to_json()
     part.samples = {split: sum(len(starts) for starts, _ in samples[split]) for split in SPLITS}
     for split, digest in digests.items():
@@ -101,9 +105,16 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
     return part
 
 
-def _bounds(series: list[Series], source: DatasetSource, test: bool) -> list[Bounds]:
-    if test:
-        return [whole_series("test", len(each)) for each in series]
+def _add_span(spans: list[tuple[int, int]], start: int, stop: int) -> None:
+    """Add rows to the spans; those of series that follow each other become one."""
+    if spans and spans[-1][1] == start:
+        start = spans.pop()[0]
+    spans.append((start, stop))
+
+
+def _bounds(series: list[Series], source: DatasetSource, whole: str | None) -> list[Bounds]:
+    if whole is not None:
+        return [whole_series(whole, len(each)) for each in series]
     if source.settings.split_by == "time":
         return [split_in_time(each, source) for each in series]
     assert isinstance(source.settings.split, list)
@@ -118,11 +129,6 @@ def _collect_categories(part: Part, series: list[Series], bounds: list[Bounds], 
         every = {label for each in series for label in each.labels[name]}
         part.train_categories[name] = sorted(train - {None})
         part.categories[name] = part.train_categories[name] + sorted(every - train - {None})
-        if name in source.settings.categorical and len(part.train_categories[name]) > MAX_CATEGORIES:
-            raise InputError(
-                f"{series[0].where}, column {name!r}: its train rows have {len(part.train_categories[name])} categories, "
-                f"at most {MAX_CATEGORIES} can become columns: leave it out of categorical, or group its values"
-            )
 
 
 def _fill_rows(
@@ -147,24 +153,6 @@ def _fill_rows(
         columns.append(np.full((len(rows), len(settings.targets)), np.nan, np.float32))
     np.concatenate(columns, axis=1, out=rows)
     return absent
-
-
-def _complain_of_short_series(part: Part, short: list[Series], series: list[Series], source: DatasetSource) -> None:
-    if not short:
-        return
-    settings = source.settings
-    needed = settings.shortest_history + settings.horizon
-    longest = max(short, key=len)
-    what = f"min_lookback {settings.shortest_history} + horizon {settings.horizon} = {needed} rows"
-    if len(short) == len(series):
-        raise InputError(
-            f"{longest.where}, dataset {source.name!r}: no series is as long as one sample ({what}); the longest, "
-            f"{longest.name!r}, has {len(longest)}: write a shorter lookback, min_lookback or horizon"
-        )
-    part.warnings.append(
-        f"{len(short)} of {len(series)} series are shorter than one sample ({what}) and give none, as {longest.name!r} with "
-        f"{len(longest)} rows"
-    )
 
 
 def _write_values(values: Float32, path: Path) -> None:

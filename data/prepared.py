@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data.columns import Column
-from data.settings import SPLITS
+from data.settings import SPLITS, DataSettings
 from data.statistics import Statistics
 
 MANIFEST = "manifest.json"
@@ -31,13 +34,16 @@ class MappedPart:
 class PreparedDataset:
     """A folder that `prepare` wrote. Opening it maps its files; all processes of a node share the pages.
 
+    `name` and `settings` are those of the recipe that asks for it, absent: those that it was prepared with, scaling left
+    at its default.
     Samples of a split are numbered 0 .. num_samples(split) - 1, by part, then by series, then by time.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, name: str | None = None, settings: DataSettings | None = None):
         self.folder = folder
         self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-        self.name: str = self.manifest["name"]
+        self.name: str = name or self.manifest["name"]
+        self.settings = settings or DataSettings.model_validate(self.manifest["settings"])
         self.columns = [Column(**column) for column in self.manifest["columns"]]
         self.targets: list[str] = self.manifest["targets"]
         self.horizon: int = self.manifest["horizon"]
@@ -71,6 +77,22 @@ class PreparedDataset:
             for start, stop in facts["train_spans"]
         ]
         return np.concatenate(spans)
+
+    @cached_property
+    def quartiles(self) -> npt.NDArray[np.float64]:
+        """The quartiles of the numeric columns over the train rows, as train_rows has them: (3, columns).
+
+        Found when they are first asked for and kept beside the manifest, so that changing the scaling prepares nothing.
+        """
+        kept = self.folder / "quartiles.json"
+        if kept.exists():
+            return np.array(json.loads(kept.read_text()))
+        found = quartiles_of([self])
+        scratch = self.folder / f".quartiles-{uuid.uuid4().hex[:8]}"
+        with contextlib.suppress(OSError):  # a folder that cannot be written to is asked anew each time
+            scratch.write_text(json.dumps(found.tolist()))
+            scratch.rename(kept)
+        return found
 
     def num_samples(self, split: str) -> int:
         """How many samples a split has."""
@@ -108,6 +130,12 @@ class PreparedDataset:
             codes = part.values[part.starts[split] + part.lengths[split] - 1, -1].astype(np.int64)
             labels += [names[code] for code in codes]
         return labels
+
+
+def quartiles_of(datasets: Sequence[PreparedDataset]) -> npt.NDArray[np.float64]:
+    """The quartiles of the numeric columns over the train rows of some datasets together: (3, columns)."""
+    rows = np.concatenate([each.train_rows() for each in datasets])
+    return np.asarray(np.nanquantile(rows, [0.25, 0.5, 0.75], axis=0), np.float64)
 
 
 def _open_part(folder: Path, number: int) -> MappedPart:

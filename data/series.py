@@ -31,6 +31,9 @@ class Series:
 def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
     """The series of some files, by name; the rows of one series may come from several files."""
     settings = source.settings
+    if settings.series is None and not sum(len(rows.numbers) for rows in files):
+        held = " and ".join(f"{column} = {value!r}" for column, value in source.where.items())
+        raise InputError(f"{files[0].file}, dataset {source.name!r}: no row has {held}: take the file out of the path")
     labels = {name: [label for rows in files for label in rows.labels[name]] for name in files[0].labels}
     whole = Series(
         name=source.name,
@@ -56,13 +59,21 @@ def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
 
 
 def _joined_times(files: Sequence[Rows]) -> Times | None:
-    times = [rows.times for rows in files if rows.times is not None]
-    if not times:
+    timed = [(rows.file, rows.times) for rows in files if rows.times is not None]
+    if not timed:
         return None
-    if len({each.kind for each in times}) > 1:
-        other = next(rows for rows in files if rows.times and rows.times.kind != times[0].kind)
-        raise InputError(f"{other.file}: its times are of another kind than those of {files[0].file}: use one kind in all")
-    return Times(np.concatenate([each.value for each in times]), times[0].kind)
+    timed = [(file, times) for file, times in timed if len(times.value)] or timed[:1]  # no row, no kind
+    check_kinds_of_time([(file, times.kind) for file, times in timed])
+    return Times(np.concatenate([times.value for _, times in timed]), timed[0][1].kind)
+
+
+def check_kinds_of_time(kinds: Sequence[tuple[str, str]]) -> None:
+    """Raise InputError unless all files (file, kind of its times) have dates, or all have numbers."""
+    for file, kind in kinds:
+        if kind != kinds[0][1]:
+            raise InputError(
+                f"{file}: its times are {kind}s, those of {kinds[0][0]} are {kinds[0][1]}s: write the same kind in all files"
+            )
 
 
 def _take(series: Series, rows: slice | npt.NDArray[np.intp]) -> Series:

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from data.times import parse_time
+
 CALENDAR_PERIODS = {"hour": 24, "weekday": 7, "month": 12, "day_of_year": 365.25}
 MICROSECONDS = {
     "ms": 10**3,
@@ -40,6 +42,21 @@ class SplitDates(BaseModel):
     validation: IsoTime
     test: IsoTime | None = None
     end: IsoTime | None = None
+
+    def problems(self) -> list[str]:
+        """What is wrong with the dates: they must be times, each later than the one before it."""
+        found, before = [], ("", -(2**63))
+        for name in ("validation", "test", "end"):
+            text = getattr(self, name)
+            try:
+                moment = before[1] + 1 if text is None else parse_time(text)
+            except ValueError as error:
+                found.append(f"split.{name}: {error}")
+                continue
+            if moment <= before[1]:
+                found.append(f"split.{name} = {text} is not after {before[0]}: write the dates in the order of time")
+            before = (f"split.{name} = {text}", moment) if text is not None else before
+        return found
 
 
 class DataSettings(BaseModel):
@@ -99,8 +116,15 @@ class DataSettings(BaseModel):
             found.append('lookback = "all" makes one sample a series and needs split_by = "series", got "time"')
         if isinstance(self.lookback, int) and (self.min_lookback or 0) > self.lookback:
             found.append(f"min_lookback = {self.min_lookback} is more than lookback = {self.lookback}: write at most that")
-        if isinstance(self.frequency, str) and not re.fullmatch(r"\d+(ms|s|min|h|d|w)", self.frequency):
-            found.append(f'frequency = "{self.frequency}" is not a step of time: write one like "15min", "1h" or "1d"')
+        frequency = str(self.frequency)
+        if self.frequency is not None and not re.fullmatch(r"0*[1-9]\d*(ms|s|min|h|d|w)?", frequency):
+            found.append(f'frequency = {self.frequency!r} is not a step of time: write one like "15min", "1h", "1d" or 1')
+        elif isinstance(self.frequency, str) and frequency.isdigit():
+            found.append(
+                f'frequency = "{frequency}" has no unit: write "{frequency}min", or {frequency} where times are numbers'
+            )
+        if self.time is not None and not 1 <= len(self.time) <= 6:
+            found.append(f"time = {self.time} must be one column, or the columns year, month, day, hour, minute, second")
         if self.frequency is not None and self.time is None:
             found.append("frequency needs a time column: name it in time, or leave frequency out")
         if self.calendar and self.time is None:
@@ -111,15 +135,17 @@ class DataSettings(BaseModel):
         if isinstance(self.split, SplitDates):
             if self.split_by == "series":
                 return ['split by dates cuts in time: write fractions with split_by = "series"']
-            return [] if self.time else ["split by dates needs a time column: name it in time, or write fractions"]
+            if not self.time:
+                return ["split by dates needs a time column: name it in time, or write fractions"]
+            return self.split.problems()
         if len(self.split) != 3 or abs(sum(self.split) - 1) > 1e-9 or self.split[0] == 0:
             return [f"split = {self.split} must be three fractions (train, validation, test) that sum to 1, train above 0"]
         return []
 
     def _column_problems(self) -> list[str]:
         found = []
-        if self.series and self.split_by == "series" and self.series == "":
-            found.append("series must name a column")
+        if self.series == "":
+            found.append('series is empty: name a column, write "{file}", or leave it out')
         if self.split_by == "series" and self.series is None:
             found.append('split_by = "series" needs series: name the column that tells them apart, or "{file}"')
         for key in ("features", "targets", "categorical"):
@@ -130,9 +156,10 @@ class DataSettings(BaseModel):
         both = sorted(set(self.features) & set(self.categorical))
         if both:
             found.append(f"{both[0]!r} is in features and in categorical: keep it in one of them")
-        leaked = sorted(set(self.features) & set(self.targets)) if self.horizon == 0 else []
-        if leaked:
-            found.append(f"{leaked[0]!r} is in features and in targets with horizon = 0: the answer would be in the input")
+        for key in ("features", "categorical"):
+            leaked = sorted(set(getattr(self, key)) & set(self.targets)) if self.horizon == 0 else []
+            if leaked:
+                found.append(f"{leaked[0]!r} is in {key} and in targets with horizon = 0: the answer would be in the input")
         return found
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.errors import InputError
-from data.settings import DataSettings
+from data.table import RowPlaces, as_text, first_failure
 
 Int64 = npt.NDArray[np.int64]
+PLAIN, ZONED = pa.timestamp("us"), pa.timestamp("us", "UTC")
 
 
 @dataclass(frozen=True)
@@ -33,93 +35,111 @@ def show_time(value: int, kind: str) -> str:
 
 
 def parse_time(text: str) -> int:
-    """An ISO 8601 time in microseconds since 1970; raises ValueError."""
-    try:
-        return int(np.datetime64(text.replace(" ", "T"), "us").astype(np.int64))
-    except ValueError:
-        raise ValueError(f"{text!r} is not a time: write it as 2016-07-01 or 2016-07-01 13:00:00") from None
+    """An ISO 8601 time in microseconds since 1970, in UTC where it has a zone; raises ValueError."""
+    for kind in (PLAIN, ZONED):
+        try:
+            return int(pa.scalar(text.strip()).cast(kind).value)
+        except pa.ArrowInvalid:
+            continue
+    raise ValueError(f"{text!r} is not a time: write it as 2016-07-01 or 2016-07-01 13:00:00")
 
 
-def read_times(file: str, columns: list[pa.ChunkedArray], settings: DataSettings, line: Int64) -> Times:
+def read_times(places: RowPlaces, names: Sequence[str], columns: list[pa.ChunkedArray], time_format: str | None) -> Times:
     """The times of the rows from one column, or from the columns of a date: year, month, day, hour, minute, second."""
-    names = settings.time or []
     for name, column in zip(names, columns, strict=True):
         if column.null_count:
             row = int(np.flatnonzero(np.asarray(column.is_null()))[0])
-            raise InputError(f"{file}, line {line[row]}: the time column {name!r} is empty: every row needs its time")
+            raise InputError(f"{places.at(row)}: the time column {name!r} is empty: every row needs its time")
     if len(names) > 1:
-        return Times(_from_parts(file, columns, names, line), "date")
+        return Times(_from_parts(places, names, columns), "date")
     column, name = columns[0], names[0]
     if pa.types.is_integer(column.type):
         return Times(column.to_numpy().astype(np.int64), "number")
     if pa.types.is_floating(column.type):
         values = column.to_numpy()
-        broken = np.flatnonzero(values != np.floor(values))
+        broken = np.flatnonzero(~np.isfinite(values) | (values != np.floor(values)))
         if len(broken):
             raise InputError(
-                f"{file}, line {line[broken[0]]}, column {name!r}: {values[broken[0]]} is neither a date nor a whole "
-                "number: number the rows by whole steps, or write dates in ISO 8601"
+                f"{places.at(broken[0])}, column {name!r}: {values[broken[0]]} is neither a date nor a whole number: number "
+                "the rows by whole steps, or write dates in ISO 8601"
             )
         return Times(values.astype(np.int64), "number")
-    if pa.types.is_temporal(column.type):
-        return Times(_microseconds(column.cast(pa.timestamp("us", _zone(column.type)), safe=False)), "date")
-    column = column.cast(pa.string()).combine_chunks()
-    if settings.time_format is None and pc.all(pc.match_substring_regex(column, r"^\s*-?\d+\s*$")).as_py():
-        return Times(pc.utf8_trim_whitespace(column).cast(pa.int64()).to_numpy().astype(np.int64), "number")
-    return Times(_from_texts(file, column, settings, line), "date")
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        kind = ZONED if getattr(column.type, "tz", None) else PLAIN
+        return Times(_microseconds(column.cast(kind, safe=False)), "date")
+    if pa.types.is_temporal(column.type) or pa.types.is_nested(column.type):
+        raise InputError(f"{places.file}, time column {name!r}: it holds {column.type}, not dates or numbers: name another")
+    texts = pc.utf8_trim_whitespace(as_text(column))
+    if time_format is None and len(texts) and pc.all(pc.match_substring_regex(texts, r"^[+-]?\d{1,18}$")).as_py():
+        return Times(texts.cast(pa.int64()).to_numpy().astype(np.int64), "number")
+    return Times(_from_texts(places, name, texts, time_format), "date")
 
 
-def _zone(kind: pa.DataType) -> str | None:
-    return "UTC" if getattr(kind, "tz", None) else None
-
-
-def _microseconds(column: pa.ChunkedArray | pa.Array) -> Int64:
+def _microseconds(column: pa.ChunkedArray) -> Int64:
     return np.asarray(column.cast(pa.int64())).astype(np.int64)
 
 
-def _from_texts(file: str, column: pa.Array, settings: DataSettings, line: Int64) -> Int64:
-    def parse(texts: pa.Array) -> pa.Array:
-        if settings.time_format is not None:
-            return pc.strptime(texts, format=settings.time_format, unit="us")
-        try:
-            return texts.cast(pa.timestamp("us"))
-        except pa.ArrowInvalid:
-            return texts.cast(pa.timestamp("us", "UTC"))  # the same with a zone written behind each time
+def _from_texts(places: RowPlaces, name: str, texts: pa.ChunkedArray, time_format: str | None) -> Int64:
+    def parse(some: pa.ChunkedArray) -> pa.ChunkedArray:
+        return some.cast(kind) if time_format is None else _by_format(some, time_format)
 
+    kind = PLAIN  # all of a column have a zone behind them, as the first one has, or none has
+    if time_format is None and len(texts):
+        try:
+            parse(texts.slice(0, 1))
+        except pa.ArrowInvalid:
+            kind = ZONED
     try:
-        return _microseconds(parse(column))
-    except pa.ArrowInvalid:
-        low, high = 0, len(column)  # the first row that fails, by halving
-        while high - low > 1:
-            middle = (low + high) // 2
-            try:
-                parse(column.slice(low, middle - low))
-                low = middle
-            except pa.ArrowInvalid:
-                high = middle
-        wanted = settings.time_format or "2016-07-01 13:00:00 (ISO 8601), or name its time_format in [data]"
+        return _microseconds(parse(texts))
+    except pa.ArrowInvalid as error:
+        row = first_failure(texts, parse)
+        wanted = time_format or "2016-07-01 13:00:00 (ISO 8601), or name its time_format in [data]"
+        if "zone offset" in str(error) and row:
+            wanted = f"the rows before it are, {'with' if kind == ZONED else 'without'} a time zone"
         raise InputError(
-            f"{file}, line {line[low]}, column {(settings.time or [''])[0]!r}: {column[low].as_py()!r} is not a time: "
-            f"write it as {wanted}"
+            f"{places.at(row)}, column {name!r}: {texts[row].as_py()!r} is not a time: write it as {wanted}"
         ) from None
+
+
+def _by_format(texts: pa.ChunkedArray, time_format: str) -> pa.ChunkedArray:
+    """Parse by a strptime format; raises ArrowInvalid for days that no month has, too, which strptime moves on."""
+    times = pc.strptime(texts, format=time_format, unit="us")
+    if "%z" in time_format:
+        return times
+    again = pc.strftime(times.cast(pa.timestamp("s"), safe=False), format=time_format)
+    odd = pc.not_equal(texts, again)
+    if pc.any(odd).as_py() and pc.any(pc.not_equal(_loose(texts.filter(odd)), _loose(again.filter(odd)))).as_py():
+        raise pa.ArrowInvalid("there is no such day")
+    return times
+
+
+def _loose(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Written alike whatever the case, the blanks and the zeros before numbers."""
+    return pc.replace_substring_regex(pc.utf8_lower(texts), r"\s+|\b0+(\d)", r"\1")
 
 
 PART_RANGES = [("month", 1, 12), ("day", 1, 31), ("hour", 0, 23), ("minute", 0, 59), ("second", 0, 59)]
 
 
-def _from_parts(file: str, columns: list[pa.ChunkedArray], names: list[str], line: Int64) -> Int64:
+def _from_parts(places: RowPlaces, names: Sequence[str], columns: list[pa.ChunkedArray]) -> Int64:
     parts = []
     for name, column in zip(names, columns, strict=True):
+        if pa.types.is_string(column.type):
+            column = pc.utf8_trim_whitespace(column)
         try:
             parts.append(np.asarray(column.cast(pa.int64())).astype(np.int64))
-        except pa.ArrowInvalid as error:
-            raise InputError(f"{file}, time column {name!r}: its values must be whole numbers ({error})") from None
+        except pa.ArrowInvalid:
+            row = first_failure(column, lambda some: some.cast(pa.int64()))
+            raise InputError(
+                f"{places.at(row)}, column {name!r}: {column[row].as_py()!r} is not a whole number, as the parts of a time "
+                "must be: correct it, or name one time column"
+            ) from None
     for part, name, (what, low, high) in zip(parts[1:], names[1:], PART_RANGES, strict=False):
         off = np.flatnonzero((part < low) | (part > high))
         if len(off):
             raise InputError(
-                f"{file}, line {line[off[0]]}, column {name!r}: {part[off[0]]} is not a {what}: the columns of time are "
-                "read as year, month, day, hour, minute, second, in this order"
+                f"{places.at(off[0])}, column {name!r}: {part[off[0]]} is not a {what}: the columns of time are read as "
+                "year, month, day, hour, minute, second, in this order"
             )
     months = (parts[0] - 1970).astype("datetime64[Y]").astype("datetime64[M]")
     if len(parts) > 1:
@@ -129,7 +149,9 @@ def _from_parts(file: str, columns: list[pa.ChunkedArray], names: list[str], lin
         days = days + (parts[2] - 1)
         off = np.flatnonzero(days.astype("datetime64[M]") != months)
         if len(off):
-            raise InputError(f"{file}, line {line[off[0]]}: there is no day {parts[2][off[0]]} in {months[off[0]]}")
+            raise InputError(
+                f"{places.at(off[0])}, column {names[2]!r}: {months[off[0]]} has no day {parts[2][off[0]]}: correct it"
+            )
     microseconds: Int64 = days.astype("datetime64[us]").astype(np.int64)
     for part, size in zip(parts[3:], (3600, 60, 1), strict=False):
         microseconds = microseconds + part * size * 1_000_000

@@ -22,7 +22,7 @@ class ModelSettings(BaseModel):
     quantiles: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.1, 0.5, 0.9],
         min_length=1,
-        description='levels that loss = "quantile" predicts; the middle one is the forecast',
+        description='levels that loss = "quantile" predicts; the one nearest to 0.5 is the forecast',
     )
 
     @model_validator(mode="after")
