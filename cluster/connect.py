@@ -24,6 +24,9 @@ ENVIRONMENT = {  # see set_environment
 }
 
 
+_connected_here = False
+
+
 def set_environment() -> None:
     """Set what Ray and torch read when they are imported; what the user has set stands."""
     for name, value in ENVIRONMENT.items():
@@ -45,7 +48,9 @@ def connect(address: str | None = None, **options: Any) -> None:
     if address is None:
         options = {"include_dashboard": False, **options}
     at_terminate = signal.getsignal(signal.SIGTERM)
+    global _connected_here
     ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **options)
+    _connected_here = True
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, at_terminate)  # Ray puts its own there
     _capture_log()
@@ -81,11 +86,13 @@ def write_log_to(path: Path) -> None:
 
 
 def disconnect() -> None:
-    """Leave the cluster; one that `connect` started ends."""
-    import ray
+    """Leave the cluster if `connect` has joined it; one that it started ends."""
+    global _connected_here
+    if _connected_here:
+        import ray
 
-    if ray.is_initialized():
         ray.shutdown()
+        _connected_here = False
 
 
 def resources() -> dict[str, float]:

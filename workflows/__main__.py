@@ -169,7 +169,7 @@ def _errors_and_ray() -> Iterator[Console]:
         sys.stdout.flush()
         print(text, file=sys.stderr)  # noqa: T201
 
-    from cluster.connect import set_environment
+    from cluster.connect import disconnect, set_environment
 
     set_environment()
     signal.signal(signal.SIGTERM, _interrupt)  # as a cluster stops a job: the same as Ctrl-C
@@ -192,10 +192,7 @@ def _errors_and_ray() -> Iterator[Console]:
                 raise typer.Exit(1) from None
         raise
     finally:
-        if "ray" in sys.modules:
-            from cluster.connect import disconnect
-
-            disconnect()
+        disconnect()
 
 
 if __name__ == "__main__":
