@@ -178,7 +178,7 @@ def run_with_ray(tasks: list[list[Shard]]) -> list[list[ShardResult]]:
     """Run the shards of each task on the cluster that this process is connected to, by Ray Data."""
     import ray.data
 
-    def run_task(row: dict[str, Any]) -> dict[str, Any]:
+    def run_row(row: dict[str, Any]) -> dict[str, Any]:
         return {
             "number": row["number"],
             "results": pickle.dumps(run_task(pickle.loads(row["task"]))),
@@ -186,6 +186,6 @@ def run_with_ray(tasks: list[list[Shard]]) -> list[list[ShardResult]]:
 
     ray.data.DataContext.get_current().enable_progress_bars = False
     rows = [{"number": number, "task": pickle.dumps(task)} for number, task in enumerate(tasks)]
-    finished = ray.data.from_items(rows, override_num_blocks=len(rows)).map(run_task).take_all()
+    finished = ray.data.from_items(rows, override_num_blocks=len(rows)).map(run_row).take_all()
     in_order = sorted(finished, key=lambda row: row["number"])
     return [pickle.loads(row["results"]) for row in in_order]
