@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from small import write_machine, write_small
+from small import MACHINES, write_machine, write_small
 
 from data.errors import InputError
 from workflows.recipe import load_recipe
@@ -90,10 +90,10 @@ def test_two_workers_of_ray_train_give_what_one_process_gives(trained: tuple[Pat
 
 
 def test_an_appended_dataset_is_all_that_is_trained(copied: Path) -> None:
-    recipe = write_small(copied)
     write_machine(copied / "drill.csv", 3)
-    recipe.write_text(recipe.read_text() + '\n[[datasets]]\nname = "drill"\npath = "drill.csv"\nepochs = 3\n')
-    result = train(load_recipe(recipe), copied / "runs", None, 0)
+    datasets = [{"name": name, "path": f"{name}.csv"} for name in (*MACHINES, "drill")]
+    datasets[-1]["epochs"] = 3
+    result = run(copied, copied / "runs", datasets=datasets)
     assert (result["epochs_requested"], result["epochs_trained"]) == (9, 3)
 
 
@@ -177,13 +177,7 @@ def test_many_datasets_in_one_file_are_read_by_one_entry(ray_session: None, tmp_
         rows += [f"{name},{line}" for line in (tmp_path / f"{name}.csv").read_text().splitlines()[1:]]
     (tmp_path / "all.csv").write_text("\n".join(rows) + "\n")
     separate = train(load_recipe(recipe), tmp_path / "runs", None, 0)
-    text = recipe.read_text()
-    recipe.write_text(
-        text[: text.index("[[datasets]]")]
-        + '[[datasets]]\nname = "{machine}"\npath = "all.csv"\n'
-        + text[text.index("[model]") :]
-    )
-    together = train(load_recipe(recipe), tmp_path / "runs", None, 0)
+    together = run(tmp_path, tmp_path / "runs", datasets=[{"name": "{machine}", "path": "all.csv"}])
     assert together["datasets"] == separate["datasets"]
     assert (together["key"], together["epochs_trained"]) == (separate["key"], 0)
 
