@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -19,3 +20,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"there are no real data at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """A Ray of this test session's own, with the settings that a run gives it."""
+    from cluster.connect import connect, disconnect
+
+    connect(num_cpus=2)
+    yield
+    disconnect()

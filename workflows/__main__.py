@@ -109,6 +109,45 @@ def log(name: Annotated[str, typer.Argument(help="Name of a run.")], storage: St
         console.print(log_table(store, found[name]))
 
 
+@app.command(epilog="Example: `python -m workflows rollback demo --to plant_birch`")
+def rollback(
+    name: Annotated[str, typer.Argument(help="Name of a run.")],
+    to: Annotated[str, typer.Option(help="The stage to go back to the end of: a dataset's name, or its number.")],
+    storage: StorageOption = STORAGE,
+) -> None:
+    """Point a run at the end of an earlier stage; nothing is lost, and training it again goes on from there."""
+    with _errors_and_ray() as console:
+        from workflows.housekeeping import roll_back
+        from workflows.store import Store
+
+        result = roll_back(Store(str(storage)), name, to)
+        last = result["stages"][-1]["dataset"]
+        console.print(
+            f"{name} stands at the end of {last} ({len(result['stages'])} stages), address {result['key']}", soft_wrap=True
+        )
+        console.print(
+            f"It stood at {result['rolled_back_from']}; train it again to go there: nothing is trained anew.", soft_wrap=True
+        )
+
+
+@app.command(epilog="Example: `python -m workflows clean --dry-run`")
+def clean(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    storage: StorageOption = STORAGE,
+) -> None:
+    """Remove checkpoints and prepared data that no run reaches, and say what that was."""
+    with _errors_and_ray() as console:
+        from workflows.housekeeping import clean as clean_up
+        from workflows.store import Store
+
+        removed = clean_up(Store(str(storage)), dry_run)
+        for leftover in removed:
+            console.print(f"{leftover.path}  {leftover.what}  {leftover.bytes:,} bytes", soft_wrap=True, highlight=False)
+        total = sum(leftover.bytes for leftover in removed)
+        verb = "would be removed" if dry_run else "removed"
+        console.print(f"{len(removed)} things, {total:,} bytes {verb}; what runs reach stands.")
+
+
 def _load(recipe: str, overrides: list[str] | None) -> Recipe:
     from workflows.recipe import find_recipe, load_recipe
 
@@ -130,6 +169,9 @@ def _errors_and_ray() -> Iterator[Console]:
         sys.stdout.flush()
         print(text, file=sys.stderr)  # noqa: T201
 
+    from cluster.connect import disconnect, set_environment
+
+    set_environment()
     signal.signal(signal.SIGTERM, _interrupt)  # as a cluster stops a job: the same as Ctrl-C
     try:
         # A file or a job's log has no width of its own: tables are not folded there.
@@ -150,10 +192,7 @@ def _errors_and_ray() -> Iterator[Console]:
                 raise typer.Exit(1) from None
         raise
     finally:
-        if "ray" in sys.modules:
-            from cluster.connect import disconnect
-
-            disconnect()
+        disconnect()
 
 
 if __name__ == "__main__":

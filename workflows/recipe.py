@@ -127,7 +127,7 @@ def _check_entries(document: Mapping[str, Any], place: str, problems: list[str])
     # Keys of [data] that are wrong by themselves are told once, not again for each dataset; a required key that is
     # absent there may stand in every entry.
     found = _errors(DataSettings, defaults, f"{place}: data")
-    bad = {key for key, _ in found if key in defaults}
+    bad = {key for key, _ in found if key in defaults or key == ""}
     problems += [message for key, message in found if key in bad]
     defaults = {key: value for key, value in defaults.items() if key not in bad}
     entries = []

@@ -63,15 +63,21 @@ class LocalStorage:
     def __init__(self, address: str):
         self.folder = Path(address.removeprefix("file://")).absolute()
         self.address = str(self.folder)
+        self._was_there = self.folder.is_dir()
 
     def create(self) -> None:
         """See Storage."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._was_there = True
+
+    def _check_still_there(self) -> None:
+        """A place that went away (an unmounted disk) is neither empty nor made again in its stead."""
+        if self._was_there and not self.folder.is_dir():
+            raise OSError(errno.EIO, "the storage folder is gone", self.address)
 
     def _inside(self, path: str) -> Path:
-        """A path to write to. A place that went away (an unmounted disk) is not made again in its stead."""
-        if not self.folder.is_dir():
-            raise OSError(errno.EIO, "the storage folder is gone", self.address)
+        """A path to write to."""
+        self._check_still_there()
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
@@ -81,8 +87,7 @@ class LocalStorage:
         try:
             return (self.folder / path).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
-            if not self.folder.is_dir():
-                raise OSError(errno.EIO, "the storage folder is gone", self.address) from None
+            self._check_still_there()
             raise FileNotFoundError(errno.ENOENT, "there is no such file", str(self.folder / path)) from None
 
     def write(self, path: str, content: bytes) -> None:

@@ -139,12 +139,19 @@ class Store:
 
     def run(self, name: str) -> Facts | None:
         """What a run came to (result.json), or how far it is (progress.json) where that is newer; None: no such run."""
-        found = [self._json(f"runs/{name}/{file}") for file in ("result.json", "progress.json")]
-        return max((each for each in found if each is not None), key=lambda each: float(each.get("when", 0)), default=None)
+        return max(
+            (each for each in (self.result(name), self.progress(name)) if each is not None),
+            key=lambda each: float(each.get("when", 0)),
+            default=None,
+        )
 
     def result(self, name: str) -> Facts | None:
         """What a run last came to, whatever it is doing now."""
         return self._json(f"runs/{name}/result.json")
+
+    def progress(self, name: str) -> Facts | None:
+        """How far a run is that has not ended, or where and why it stopped."""
+        return self._json(f"runs/{name}/progress.json")
 
     def runs(self) -> dict[str, Facts]:
         """All runs by name, the latest first."""

@@ -118,6 +118,8 @@ def train(
     result = assemble(name, plan, prepared.datasets, outcome)
     seconds["total"] = time.perf_counter() - started
     result.update(
+        prepared=[dataset.prepared.folder.name for dataset in prepared.datasets],
+        when=time.time(),
         epochs_trained=len(report["epochs"]),
         seconds=seconds,
         workers=report["workers"],
@@ -157,12 +159,17 @@ def _run(
     store.storage.create()
     watch({"event": "placed", "placement": placement})
     started, begun = time.perf_counter(), 0.0
-    progress = Progress(store, name, plan)
+    done: Facts = {"epochs": [], "fit_seconds": 0.0, "evaluate_seconds": 0.0}
+    progress = Progress(store, name, plan, [dataset.prepared.folder.name for dataset in datasets])
 
     def note(event: Facts) -> None:
         nonlocal begun
         if event["event"] == "working" and not begun:
             begun = time.perf_counter()
+        if event["event"] == "epoch":
+            done["epochs"].append(event["key"])
+        for phase in ("fit_seconds", "evaluate_seconds"):
+            done[phase] += event.get(phase, 0.0)
         progress(event)
         watch(event)
 
@@ -177,20 +184,22 @@ def _run(
         except (RunFailedError, KeyboardInterrupt) as error:
             progress.stopped("failed" if isinstance(error, RunFailedError) else "interrupted", str(error))
             raise
-    return {**report, "start_seconds": begun - started}
+    return {**done, "workers": report["workers"], "start_seconds": begun - started}
 
 
 class Progress:
     """Keeps progress.json of a run: how far it is, and the last address that it reached."""
 
-    def __init__(self, store: Store, name: str, plan: Plan):
+    def __init__(self, store: Store, name: str, plan: Plan, prepared: list[str]):
         self.store, self.name = store, name
         self.facts: Facts = {
             "name": name,
             "status": "running",
             "key": plan.root,
             "datasets": [dataset.name for dataset in plan.datasets],
+            "prepared": prepared,
             "epochs_requested": sum(stage.epochs for stage in plan.stages),
+            "started": time.time(),
         }
         self._write()
 

@@ -169,8 +169,9 @@ class Walker:
         committed: Facts = self._first_does(lambda: self.store.commit(epoch.key, state_of(self.learner), facts))
         self.report.epochs.append(epoch.key)
         self.report.samples += result.samples
-        self.report.fit_seconds += result.seconds + time.perf_counter() - started
-        self.emit({"event": "epoch", **committed})
+        seconds = result.seconds + time.perf_counter() - started
+        self.report.fit_seconds += seconds
+        self.emit({"event": "epoch", **committed, "fit_seconds": seconds})
         return committed
 
     def _evaluate(self, action: Evaluate) -> list[Facts | None]:
@@ -185,7 +186,8 @@ class Walker:
             found[number] = errors_of(sums, self.datasets[number], self.plan.model.loss)
         hashes = {number: self.plan.datasets[number].sha256[action.split] for number in absent}
         self._first_does(lambda: self.store.add_evaluations(action.key, {hashes[n]: found[n] for n in absent}))  # type: ignore[misc]
-        self.report.evaluate_seconds += time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        self.report.evaluate_seconds += seconds
         answers: list[Facts | None] = [None if isinstance(each, bool) else each for each in found.values()]
         self.emit(
             {
@@ -193,6 +195,7 @@ class Walker:
                 "stage": action.stage,
                 "split": action.split,
                 "key": action.key,
+                "evaluate_seconds": seconds,
                 "errors": {self.datasets[n].name: each and each["error"] for n, each in zip(found, answers, strict=True)},
             }
         )

@@ -1,0 +1,130 @@
+"""The commands as a person runs them: what they print, and how they exit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small import write_small
+from typer.testing import CliRunner
+
+from workflows.__main__ import app
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = ("train", "prepare", "runs", "log", "rollback", "clean")
+
+
+def invoke(*words: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, list(words))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    code, out, _ = invoke(command, "--help")
+    assert code == 0
+    assert f"python -m workflows {command}" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "nowhere.toml"], ["nowhere.toml", "there is no such file", "demo"]),
+        (["train", "demo", "--set", "training.decayrate=0.5"], ["'decayrate'", "did you mean 'decay_rate'?"]),
+        (["train", "demo", "--name", "a/b"], ["--name", "'a/b'", "no slash"]),
+        (["log", "nobody"], ["nobody", "there is no such run"]),
+        (["rollback", "nobody", "--to", "1"], ["nobody", "no finished run"]),
+    ],
+)
+def test_wrong_input_exits_with_2_and_one_message_and_writes_nothing(
+    words: list[str], said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = invoke(*words)
+    assert code == 2
+    for word in said:
+        assert word in err
+    assert "Traceback" not in out + err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_file_is_told_with_its_neighbours_before_ray_starts(tmp_path: Path) -> None:
+    recipe = write_small(tmp_path / "in")
+    (tmp_path / "in" / "crane.csv").unlink()
+    code, _, err = invoke("train", str(recipe), "--storage", str(tmp_path / "runs"))
+    assert code == 2
+    assert "crane.csv" in err
+    assert "anvil.csv" in err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.ray
+def test_a_run_is_listed_logged_rolled_back_and_cleaned(ray_session: None, tmp_path: Path) -> None:
+    recipe, storage = str(write_small(tmp_path)), ["--storage", str(tmp_path / "runs")]
+    assert "no run" in invoke("runs", *storage)[1]
+    code, out, _ = invoke("prepare", recipe, *storage)
+    assert code == 0
+    assert "bellows" in out
+    code, out, err = invoke("train", recipe, "--workers", "0", *storage)
+    assert code == 0
+    for word in (
+        "[2/3] bellows  epoch 2/2",
+        "samples/s",
+        "left",
+        "Mean error at the end",
+        "6 of 6 epochs trained",
+        "result.json",
+    ):
+        assert word in out
+    assert "\r" not in out
+    assert err == ""
+    assert "nothing was trained" in invoke("train", recipe, "--workers", "0", *storage)[1]
+    key = json.loads((tmp_path / "runs" / "runs" / "small" / "result.json").read_text())["key"]
+    assert "finished" in invoke("runs", *storage)[1]
+    log = invoke("log", "small", *storage)[1]
+    assert len([line for line in log.splitlines() if line.strip().startswith(("anvil", "bellows", "crane"))]) == 6
+    assert key[:12] in log
+    assert "0 things" in invoke("clean", *storage)[1]
+    code, out, _ = invoke("rollback", "small", "--to", "bellows", *storage)
+    assert code == 0
+    assert "end of bellows" in out
+    assert "no such stage" in invoke("rollback", "small", "--to", "crane", *storage)[2]
+    assert "2 things" in invoke("clean", "--dry-run", *storage)[1]
+    assert "nothing was trained" in invoke("train", recipe, "--workers", "0", *storage)[1]
+    invoke("rollback", "small", "--to", "1", *storage)
+    assert "4 things" in invoke("clean", *storage)[1]
+    assert "4 of 6 epochs trained" in invoke("train", recipe, "--workers", "0", *storage)[1]
+
+
+@pytest.mark.slow
+def test_the_whole_program_keeps_ray_off_the_screen_and_leaves_no_process(tmp_path: Path) -> None:
+    """About 20 s: a Ray of its own, two workers."""
+    recipe = write_small(tmp_path)
+    command = [
+        sys.executable,
+        "-m",
+        "workflows",
+        "train",
+        str(recipe),
+        "--workers",
+        "2",
+        "--storage",
+        str(tmp_path / "runs"),
+    ]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert found.returncode == 0
+    assert found.stderr == ""
+    for line in found.stdout.splitlines():
+        assert not any(word in line for word in ("INFO", "WARNING", "ray::", "(raylet)", "DeprecationWarning"))
+    assert (tmp_path / "runs" / "runs" / "small" / "ray.log").stat().st_size > 0
+    started = subprocess.run(
+        [*command[:-4], "--workers", "0", *command[-2:]], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "nothing was trained" in started.stdout
+    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False)
+    assert left.stdout == ""

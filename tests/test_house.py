@@ -1,0 +1,52 @@
+"""The rooms of the house: who may know whom, and what a look-up does not need."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = {"data", "models", "cluster", "workflows"}
+MAY_KNOW = {"data": {"data"}, "models": {"models"}, "cluster": {"cluster"}, "workflows": ROOMS}
+
+
+def imported_rooms(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize(
+    "path", sorted(p for room in ROOMS for p in (ROOT / room).glob("*.py")), ids=lambda p: f"{p.parent.name}/{p.name}"
+)
+def test_imports_point_one_way(path: Path) -> None:
+    assert imported_rooms(path) & ROOMS <= MAY_KNOW[path.parent.name]
+
+
+@pytest.mark.parametrize(
+    "path", sorted(p for room in ROOMS for p in (ROOT / room).glob("*.py")), ids=lambda p: f"{p.parent.name}/{p.name}"
+)
+def test_no_file_passes_250_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 250
+
+
+@pytest.mark.parametrize(
+    ("modules", "without"),
+    [
+        ("workflows.fit, workflows.walk, models.lstm, data.encoding", ["ray"]),
+        ("workflows.lookup, workflows.store, workflows.recipe, workflows.train", ["ray", "torch"]),
+        ("workflows.__main__", ["ray", "torch", "pyarrow", "pydantic", "numpy"]),
+    ],
+)
+def test_modules_do_without_what_they_do_not_need(modules: str, without: list[str]) -> None:
+    code = f"import sys, {modules}; print([name for name in {without} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small import small_document, write_small
+
+from data.errors import InputError
+from workflows.recipe import BUILT_IN, check_recipe, find_recipe, load_recipe, name_problems
+
+
+def problems(document: dict[str, object], tmp_path: Path) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        check_recipe(document, tmp_path, "r.toml")
+    return caught.value.messages
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in BUILT_IN.glob("*.toml")))
+def test_every_built_in_recipe_is_valid(name: str) -> None:
+    assert load_recipe(find_recipe(name)).entries
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "nearest"),
+    [
+        ("data", "lookbak", "lookback"),
+        ("model", "hiden_size", "hidden_size"),
+        ("training", "decay", "decay_rate"),
+        ("compute", "workers", "num_workers"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(section: str, key: str, nearest: str, tmp_path: Path) -> None:
+    document = small_document()
+    document.setdefault(section, {})[key] = 1
+    (message,) = problems(document, tmp_path)
+    assert section in message
+    assert repr(key) in message
+    assert f"did you mean {nearest!r}?" in message
+
+
+def test_an_unknown_section_and_an_unknown_key_of_a_dataset_are_refused(tmp_path: Path) -> None:
+    document = small_document(trainig={"epochs": 3})
+    document["datasets"][1]["epoch"] = 4
+    found = problems(document, tmp_path)
+    assert any("'trainig'" in message and "'training'" in message for message in found)
+    assert any("[[datasets]] 2 (bellows)" in message and "did you mean 'epochs'?" in message for message in found)
+
+
+def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
+    document = small_document(
+        data={"lookback": 0, "scaling": "gauss"}, model={"hidden_size": -1}, training={"decay_rate": 2.0}
+    )
+    document["name"] = "a/b"
+    document["datasets"][0]["stride"] = 0
+    found = "\n".join(problems(document, tmp_path))
+    for value in ("lookback = 0", "'gauss'", "hidden_size = -1", "decay_rate = 2.0", "'a/b'"):
+        assert value in found
+    assert len(problems(document, tmp_path)) >= 5
+
+
+def test_an_error_in_the_defaults_is_told_once_and_not_for_each_dataset(tmp_path: Path) -> None:
+    found = problems(small_document(data={"horizon": -1}), tmp_path)
+    assert len(found) == 1
+    assert "data.horizon = -1" in found[0]
+
+
+def test_a_key_that_every_dataset_gives_may_be_absent_from_the_defaults(tmp_path: Path) -> None:
+    document = small_document()
+    del document["data"]["lookback"]
+    assert any("lookback" in message for message in problems(document, tmp_path))
+    for entry in document["datasets"]:
+        entry["lookback"] = 9
+    assert check_recipe(document, tmp_path).entries[2].settings.lookback == 9
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"lookback": "all"}, ['lookback = "all"', "horizon = 0"]),
+        ({"min_lookback": 50}, ["min_lookback = 50", "lookback = 12"]),
+        ({"frequency": "1 hour"}, ["'1 hour'", '"1h"']),
+        ({"split": [0.5, 0.1, 0.1]}, ["[0.5, 0.1, 0.1]", "sum to 1"]),
+        ({"split_by": "series"}, ["series"]),
+        ({"features": ["load", "load"]}, ["'load'", "twice"]),
+        ({"horizon": 0}, ["'load'", "the answer would be in the input"]),
+        ({"calendar": ["hour"], "time": []}, ["time"]),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    change: dict[str, object], words: list[str], tmp_path: Path
+) -> None:
+    (found,) = problems(small_document(data=change), tmp_path)
+    for word in words:
+        assert word in found
+
+
+def test_datasets_that_one_model_cannot_serve_are_refused(tmp_path: Path) -> None:
+    document = small_document()
+    document["datasets"][1]["features"] = ["load"]
+    document["datasets"][2]["horizon"] = 5
+    found = problems(document, tmp_path)
+    assert any("'bellows'" in m and "features = ['load']" in m and "'anvil'" in m for m in found)
+    assert any("'crane'" in m and "horizon = 5" in m for m in found)
+
+
+def test_best_epoch_needs_a_validation_part(tmp_path: Path) -> None:
+    document = small_document(data={"split": [0.8, 0.0, 0.2]}, training={"handover": "best"})
+    assert any(
+        "no validation part" in message and 'handover = "best"' in message for message in problems(document, tmp_path)
+    )
+
+
+def test_overrides_reach_sections_datasets_and_the_top(tmp_path: Path) -> None:
+    path = write_small(tmp_path)
+    recipe = load_recipe(path, ["training.decay_rate=0.7", "name=other", "datasets.crane.epochs=9", "data.scaling=minmax"])
+    assert recipe.training.decay_rate == 0.7
+    assert recipe.name == "other"
+    assert [entry.keys.epochs for entry in recipe.entries] == [None, None, 9]
+    assert {entry.settings.scaling for entry in recipe.entries} == {"minmax"}
+
+
+@pytest.mark.parametrize("override", ["training.decay_rate", "=3", "datasets.nobody.epochs=3", "name.first=3"])
+def test_an_override_that_leads_nowhere_is_refused(override: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--set"):
+        load_recipe(write_small(tmp_path), [override])
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a\\b", "new\nline", "x" * 101, 7])
+def test_a_name_that_is_no_folder_name_is_refused(name: object) -> None:
+    assert name_problems(name)
+
+
+def test_a_file_that_is_not_toml_or_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("name = = 3")
+    with pytest.raises(InputError, match=r"bad.toml: this is not TOML.*line 1"):
+        load_recipe(tmp_path / "bad.toml")
+    with pytest.raises(InputError, match="did you mean 'beijing'"):
+        find_recipe("bejing")
