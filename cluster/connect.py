@@ -17,6 +17,9 @@ from typing import Any
 ENVIRONMENT = {  # see set_environment
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # Until Ray knows that a node is dead (14 s measured) a new worker group waits for it in vain, then it is asked for
+    # again. With Ray Train's own 60 s work went on 70 s after a node was lost.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
     # Threads of torch that wait must not spin: on two busy cores an epoch that takes 0.4 s took 14 s so.

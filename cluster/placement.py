@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _rising(bounds: list[int]) -> list[int]:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"num_workers = {bounds} must rise: write {sorted(bounds)}")
+    return bounds
+
+
+Bounds = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2), AfterValidator(_rising)]
 
 
 class ComputeSettings(BaseModel):
@@ -14,8 +23,8 @@ class ComputeSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    num_workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
-        "auto", description="data-parallel workers; 0: in this process; auto: see `place`"
+    num_workers: Annotated[int, Field(ge=0)] | Bounds | Literal["auto"] = Field(
+        "auto", description="data-parallel workers; 0: in this process; [min, max]: as many as there is room for; or auto"
     )
     use_gpu: bool | Literal["auto"] = Field("auto", description="a GPU for each worker; auto: where there are any")
 
@@ -26,9 +35,13 @@ class PlacementError(ValueError):
 
 @dataclass(frozen=True)
 class Placement:
-    """The decision: 0 workers is this process; each worker gets `cpus` cores and, with use_gpu, one GPU."""
+    """The decision: 0 workers is this process; each worker gets `cpus` cores and, with use_gpu, one GPU.
+
+    Where `max_workers` is more than `num_workers`, workers are added and taken away as nodes come and go.
+    """
 
     num_workers: int
+    max_workers: int
     use_gpu: bool
     cpus: float
     reason: str
@@ -45,7 +58,11 @@ def place(compute: ComputeSettings, resources: Mapping[str, float], batch_size: 
     """
     cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     use_gpu = gpus > 0 if compute.use_gpu == "auto" else compute.use_gpu
-    if compute.num_workers == "auto":
+    at_most = 0
+    if isinstance(compute.num_workers, list):
+        num_workers, at_most = compute.num_workers
+        reason = f"num_workers = {compute.num_workers}"
+    elif compute.num_workers == "auto":
         if use_gpu:
             num_workers, reason = max(gpus, 1), f"one worker for each of {gpus} GPUs"
         else:
@@ -66,4 +83,4 @@ def place(compute: ComputeSettings, resources: Mapping[str, float], batch_size: 
             f"{num_workers} workers on {cpus} cores are {num_workers / max(cpus, 1):.1f} a core, at most 4 can be placed: "
             f"write num_workers = {max(cpus, 1) * 4} or fewer"
         )
-    return Placement(num_workers, use_gpu, share, reason)
+    return Placement(num_workers, max(num_workers, at_most), use_gpu, share, reason)

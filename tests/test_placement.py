@@ -21,6 +21,13 @@ def test_more_workers_than_cores_share_them() -> None:
     assert placement.num_workers * placement.cpus <= 2
 
 
+def test_elastic_workers_have_bounds_that_rise() -> None:
+    placement = place(ComputeSettings(num_workers=[1, 4]), {"CPU": 2}, 64)
+    assert (placement.num_workers, placement.max_workers, placement.cpus) == (1, 4, 1.0)
+    with pytest.raises(ValueError, match=r"\[4, 1\] must rise: write \[1, 4\]"):
+        ComputeSettings(num_workers=[4, 1])
+
+
 @pytest.mark.parametrize(
     ("compute", "resources", "words"),
     [

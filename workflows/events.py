@@ -10,20 +10,35 @@ Event = dict[str, Any]
 Watch = Callable[[Event], None]
 
 
+class Sender:
+    """A worker's end of a channel. It does not wait, and what cannot be told does not end the run."""
+
+    def __init__(self, queue: Any):
+        self.queue = queue
+
+    def __call__(self, event: Event) -> None:
+        """Send an event."""
+        self.queue.actor.put_nowait.remote(event)
+
+
 class Channel:
     """Carries events from the workers of a Ray cluster to a watcher in this process, in order, as long as it is open."""
 
     def __init__(self, watch: Watch):
+        import ray
         from ray.util.queue import Queue
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self._watch = watch
-        self.queue = Queue(actor_options={"num_cpus": 0})
+        # On the node of this process: another node may be lost while the run goes on.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self.queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> Watch:
         self._thread.start()
-        return self.queue.put_nowait
+        return Sender(self.queue)
 
     def __exit__(self, *_: object) -> None:
         # The thread has to end before the process leaves Ray: a call that is under way then ends the process.

@@ -77,6 +77,7 @@ class Screen:
     def _on_placed(self, event: Facts) -> None:
         placement = event["placement"]
         where = "this process" if placement.num_workers == 0 else f"{placement.num_workers} workers"
+        where += f" or up to {placement.max_workers}" if placement.max_workers > placement.num_workers else ""
         where += " with a GPU each" if placement.use_gpu else ""
         self.say(f"training in {where} ({placement.reason})")
         self._phase("starting the workers")

@@ -17,7 +17,9 @@ from workflows.plan import Plan
 from workflows.store import Store
 
 Facts = dict[str, Any]
+ELASTIC_INTERVAL_S = 30.0  # how often an elastic group looks for room for more workers
 MAX_RESTARTS = 3  # of the worker group, after a worker or its node was lost
+MAX_STARTS = 15  # of a group that finds no room, 20 s each (see cluster.connect): 5 minutes for a cluster to scale up
 COLLECTIVE_TIMEOUT_S = 600  # a worker that waits longer for the others fails, and the group is started again
 
 
@@ -108,18 +110,20 @@ def _trainer(job: Job, placement: Placement, scratch: Path) -> Any:
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 
+    elastic = placement.max_workers > placement.num_workers
     return TorchTrainer(
         _work_on,
         train_loop_config={"job": job},
         torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_S),
         scaling_config=ScalingConfig(
-            num_workers=placement.num_workers,
+            num_workers=(placement.num_workers, placement.max_workers) if elastic else placement.num_workers,
+            elastic_resize_monitor_interval_s=ELASTIC_INTERVAL_S,
             use_gpu=placement.use_gpu,
             resources_per_worker={"CPU": placement.cpus, **({"GPU": 1} if placement.use_gpu else {})},
         ),
         run_config=RunConfig(  # type: ignore[arg-type]
             name=f"workers-{time.time_ns()}",  # a name that was used before would silently resume that one
             storage_path=str(scratch),
-            failure_config=FailureConfig(max_failures=MAX_RESTARTS, controller_failure_limit=MAX_RESTARTS),
+            failure_config=FailureConfig(max_failures=MAX_RESTARTS, controller_failure_limit=MAX_STARTS),
         ),
     )
