@@ -119,8 +119,9 @@ def _whole_problems(source: DatasetSource, parts: list[Part], statistics: Statis
                 f"{place}, column {column!r}: its train rows have {len(labels)} categories, at most {MAX_CATEGORIES} can "
                 "become columns: leave it out of categorical, or group its values"
             )
+    any_train = any(part.train_spans for part in parts)
     for column, count in dict(zip(number_columns(source), statistics.count, strict=True)).items():
-        if count == 0:
+        if count == 0 and any_train:
             role = "target is missing" if column in settings.targets else "column has no value"
             found.append(
                 f"{place}: the {role} everywhere in the train rows, {column!r}: name another, or train on more rows"

@@ -142,7 +142,7 @@ def _fill_rows(
     columns += [codes_of(each.labels[name], categories[name])[:, None] for name in settings.categorical]
     if settings.calendar:
         assert each.times is not None
-        columns.append(calendar_columns(each.times, settings, each.where))
+        columns.append(calendar_columns(each.times, settings, f"{each.where}, dataset {source.name!r}"))
     if settings.missing_flags:
         columns.append(absent.astype(np.float32))
     if source.classes:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from data.errors import InputError
 from data.files import stem
 from data.settings import DatasetSource
-from data.table import NULLS, RowPlaces, as_text, check_header, first_failure, read_table
+from data.table import NO_ROWS, NULLS, RowPlaces, as_text, check_header, first_failure, read_table
 from data.times import Times, read_times
 
 Float32 = npt.NDArray[np.float32]
@@ -58,7 +58,7 @@ def read_rows(file: str, source: DatasetSource, with_targets: bool = True, read:
     labels = [name for name in label_columns(source) if name in texts]
     table = read(file, tuple(numbers), tuple(texts), settings.delimiter)
     if table.num_rows == 0:
-        raise InputError(f"{file}: the file has a header and no rows: give it rows, or leave it out of the path")
+        raise InputError(f"{file}: {NO_ROWS}")
     places = RowPlaces(file, settings.delimiter)
     for column, wanted in source.where.items():
         keep = np.asarray(pc.equal(as_text(table.column(column)), wanted).fill_null(False))

@@ -19,6 +19,7 @@ from data.errors import InputError
 from data.files import is_parquet, open_filesystem, open_input
 
 NULLS = [*pacsv.ConvertOptions().null_values, "None"]
+NO_ROWS = "the file has a header and no rows: give it rows, or leave it out of the path"
 MARKS = {";": ";", "\t": "\\t", "|": "|", ",": ","}  # what else separates columns, and how TOML writes it
 
 
@@ -111,7 +112,7 @@ def _file_errors(file: str) -> Iterator[None]:
         elif is_parquet(file):
             advice = f"it cannot be read as Parquet ({reason}): write it anew, or give it the suffix of what it is"
         elif "Empty CSV" in reason:
-            advice = "the file is empty: give it a header and rows, or leave it out of the path"
+            advice = NO_ROWS
         else:
             advice = f"it cannot be read as CSV ({reason}): give it a header and rows that all have its columns"
         raise InputError(f"{file}: {advice}") from None
@@ -126,6 +127,8 @@ def _column_names(file: str, delimiter: str) -> list[str]:
     with open_input(file) as stream:  # the header alone, so that a row that is wrong does not hide what it says
         lines = io.BufferedReader(stream)  # type: ignore[type-var]
         header = next((line for line in lines if line.rstrip(b"\r\n")), b"")
+    if not header:
+        raise InputError(f"{file}: the file is empty: give it a header and rows, or leave it out of the path")
     parse = pacsv.ParseOptions(delimiter=delimiter)
     return list(pacsv.read_csv(pa.BufferReader(header.rstrip(b"\r\n") + b"\n"), parse_options=parse).schema.names)
 
