@@ -8,6 +8,7 @@ import hashlib
 import json
 import pickle
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from data.prepared import MANIFEST, PreparedDataset
 from data.read import FILE_AS_SERIES, ReadTable, header_problems, read_rows
 from data.series import series_of
 from data.settings import DatasetSource
+from data.shelf import hand_over, take_over
 from data.table import read_table
 
 
@@ -61,12 +63,21 @@ def fingerprint(source: DatasetSource, facts: FileFacts) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def prepare(sources: Sequence[DatasetSource], folder: Path, facts: FileFacts, run: Run) -> list[PreparedDataset]:
+def prepare(
+    sources: Sequence[DatasetSource],
+    folder: Path,
+    facts: FileFacts,
+    run: Run,
+    fetch: Callable[[str], object] = lambda fingerprint: None,
+) -> list[PreparedDataset]:
     """The prepared datasets, in order; those that are not in the folder yet are prepared by `run`, all together.
 
-    Raises InputError with all that is wrong with all of them; then nothing is written.
+    `fetch` may bring a dataset into the folder that was prepared elsewhere. Raises InputError with all that is wrong with
+    all of them; then nothing is written.
     """
     homes = [folder / address for address in _fingerprints(sources, facts)]
+    for home in homes:
+        fetch(home.name)
     absent = {home: source for home, source in zip(homes, sources, strict=True) if not (home / MANIFEST).exists()}
     if absent:
         problems = header_problems(list(absent.values()))
@@ -174,18 +185,29 @@ def run_task(task: list[Shard]) -> list[ShardResult]:
     return [run_shard(shard, read) for shard in task]
 
 
-def run_with_ray(tasks: list[list[Shard]]) -> list[list[ShardResult]]:
-    """Run the shards of each task on the cluster that this process is connected to, by Ray Data."""
+def run_with_ray(tasks: list[list[Shard]], passage: str | None = None) -> list[list[ShardResult]]:
+    """Run the shards of each task on the cluster that this process is connected to, by Ray Data.
+
+    Without a `passage` the tasks write where this process reads; else they hand their files over through that address.
+    """
     import ray.data
 
     def run_row(row: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "number": row["number"],
-            "results": pickle.dumps(run_task(pickle.loads(row["task"]))),
-        }
+        task: list[Shard] = pickle.loads(row["task"])
+        if passage is None:
+            return {"number": row["number"], "results": pickle.dumps(run_task(task))}
+        with tempfile.TemporaryDirectory() as scratch:
+            own = [dataclasses.replace(shard, folder=Path(scratch) / shard.folder.name) for shard in task]
+            for shard in own:
+                shard.folder.mkdir(exist_ok=True)
+            results = run_task(own)
+            hand_over(Path(scratch), passage)
+        return {"number": row["number"], "results": pickle.dumps(results)}
 
     ray.data.DataContext.get_current().enable_progress_bars = False
     rows = [{"number": number, "task": pickle.dumps(task)} for number, task in enumerate(tasks)]
     finished = ray.data.from_items(rows, override_num_blocks=len(rows)).map(run_row).take_all()
+    if passage is not None:
+        take_over(passage, tasks[0][0].folder.parent)
     in_order = sorted(finished, key=lambda row: row["number"])
     return [pickle.loads(row["results"]) for row in in_order]

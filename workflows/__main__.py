@@ -6,7 +6,6 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,11 +19,11 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
 
 RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A TOML file, or the name of a built-in recipe.")]
 NameOption = Annotated[str | None, typer.Option(help="Name of the run; the recipe's own unless given.")]
-StorageOption = Annotated[Path, typer.Option(help="Folder of prepared data, checkpoints and runs.")]
+StorageOption = Annotated[str, typer.Option(help="Folder or address (s3://...) of prepared data, checkpoints and runs.")]
 WorkersOption = Annotated[int | None, typer.Option(min=0, help="Data-parallel workers; 0: in this process.")]
 AddressOption = Annotated[str | None, typer.Option(help="A Ray cluster; one of this process's own unless given.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
-STORAGE = Path("runs")
+STORAGE = "runs"
 
 
 @app.callback()
@@ -72,12 +71,12 @@ def prepare(
         checked = _load(recipe, set_)
         with Screen(console) as screen:
             screen({"event": "preparing", "recipe": checked.name})
-            prepared = prepare_datasets(checked, storage.absolute(), address)
+            prepared = prepare_datasets(checked, storage, address)
         console.print(prepared_table(prepared.datasets))
         for dataset in prepared.datasets:
             for warning in dataset.prepared.manifest["warnings"]:
                 console.print(f"warning: dataset {dataset.name!r}: {warning}", style="yellow", markup=False, soft_wrap=True)
-        console.print(f"{len(prepared.datasets)} datasets prepared in {prepared.seconds:.1f} s, in {storage / 'prepared'}")
+        console.print(f"{len(prepared.datasets)} datasets prepared in {prepared.seconds:.1f} s, in {storage}/prepared")
 
 
 @app.command(epilog="Example: `python -m workflows runs`")
@@ -87,7 +86,7 @@ def runs(storage: StorageOption = STORAGE) -> None:
         from workflows.store import Store
         from workflows.summary import runs_table
 
-        found = Store(str(storage)).runs()
+        found = Store(storage).runs()
         if found:
             console.print(runs_table(found))
         else:
@@ -102,7 +101,7 @@ def log(name: Annotated[str, typer.Argument(help="Name of a run.")], storage: St
         from workflows.store import Store
         from workflows.summary import log_table
 
-        store = Store(str(storage))
+        store = Store(storage)
         found = store.runs()
         if name not in found:
             raise InputError(f"{name}: there is no such run in {storage}: it has {', '.join(found) or 'none'}")
@@ -120,7 +119,7 @@ def rollback(
         from workflows.housekeeping import roll_back
         from workflows.store import Store
 
-        result = roll_back(Store(str(storage)), name, to)
+        result = roll_back(Store(storage), name, to)
         last = result["stages"][-1]["dataset"]
         console.print(
             f"{name} stands at the end of {last} ({len(result['stages'])} stages), address {result['key']}", soft_wrap=True
@@ -140,7 +139,7 @@ def clean(
         from workflows.housekeeping import clean as clean_up
         from workflows.store import Store
 
-        removed = clean_up(Store(str(storage)), dry_run)
+        removed = clean_up(Store(storage), dry_run)
         for leftover in removed:
             console.print(f"{leftover.path}  {leftover.what}  {leftover.bytes:,} bytes", soft_wrap=True, highlight=False)
         total = sum(leftover.bytes for leftover in removed)

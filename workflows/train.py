@@ -19,6 +19,7 @@ from data.encoding import EncodedDataset, make_encodings
 from data.errors import InputError
 from data.files import FileFacts
 from data.prepare import prepare, run_with_ray
+from data.shelf import Shelf
 from workflows.datasets import BUILT_IN_DATA, find_datasets
 from workflows.events import Watch
 from workflows.lookup import epochs_held, finished
@@ -41,20 +42,23 @@ class Prepared:
     seconds: float
 
 
-def prepare_datasets(recipe: Recipe, storage: Path, address: str | None = None) -> Prepared:
+def prepare_datasets(recipe: Recipe, storage: str, address: str | None = None) -> Prepared:
     """Find, check and prepare all datasets of a recipe; those that are prepared already cost a look."""
     started = time.perf_counter()
+    shelf = Shelf(storage)
     for name in _built_in_data(recipe):
-        make_built_in(name, storage / "built_in")
-    facts = FileFacts(storage / "prepared" / "sources")
-    sources, epochs = find_datasets(recipe, facts, storage / "built_in")
+        make_built_in(name, shelf.home / "built_in")
+    facts = FileFacts(shelf.folder / "sources")
+    sources, epochs = find_datasets(recipe, facts, shelf.home / "built_in")
 
     def run(tasks: Any) -> Any:
         connect(address)
-        with quiet("ray.data"):
-            return run_with_ray(tasks)
+        with quiet("ray.data"), shelf.passage() as passage:
+            return run_with_ray(tasks, passage)
 
-    prepared = prepare(sources, storage / "prepared", facts, run)
+    prepared = prepare(sources, shelf.folder, facts, run, shelf.fetch)
+    for each in prepared:
+        shelf.keep(each.folder.name)
     encodings = make_encodings(prepared, [source.settings for source in sources])
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
     return Prepared(datasets, epochs, time.perf_counter() - started)
@@ -75,7 +79,7 @@ def _built_in_data(recipe: Recipe) -> set[str]:
 
 def train(
     recipe: Recipe,
-    storage: Path,
+    storage: str | Path,
     name: str | None = None,
     num_workers: int | None = None,
     address: str | None = None,
@@ -87,13 +91,12 @@ def train(
     is told what goes on. Raises InputError before anything is written, RunFailedError where the run cannot go on.
     """
     started = time.perf_counter()
-    storage, name = storage.absolute(), name or recipe.name
+    store, name = Store(str(storage)), name or recipe.name
     if num_workers is not None:
         recipe = dataclasses.replace(recipe, compute=recipe.compute.model_copy(update={"num_workers": num_workers}))
     watch({"event": "preparing", "recipe": recipe.name})
-    prepared = prepare_datasets(recipe, storage, address)
+    prepared = prepare_datasets(recipe, store.address, address)
     plan = make_plan(recipe.seed, recipe.model, recipe.training, prepared.datasets, prepared.epochs)
-    store = Store(str(storage))
     seconds = {"prepare": prepared.seconds, "start": 0.0, "fit": 0.0, "evaluate": 0.0}
     warnings = [f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.prepared.manifest["warnings"]]
     watch(
@@ -173,12 +176,12 @@ def _run(
         progress(event)
         watch(event)
 
-    folders = tuple((dataset.prepared.folder, dataset.encoding) for dataset in datasets)
+    sent = tuple((dataset.prepared.folder.name, dataset.name, dataset.encoding) for dataset in datasets)
     threads = int(resources()["CPU"]) if placement.num_workers == 0 else max(int(placement.cpus), 1)
-    job = Job(plan, folders, store.address, note, threads, placement.use_gpu)
+    job = Job(plan, sent, store.address, note, threads, placement.use_gpu)
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
-        if store.storage.local:
-            write_log_to(Path(store.address) / "runs" / name / "ray.log")
+        log = Path(store.address) / "runs" / name / "ray.log" if store.storage.local else Path(scratch) / "ray.log"
+        write_log_to(log)
         try:
             report = run_workers(job, placement, address, Path(scratch))
         except (RunFailedError, KeyboardInterrupt) as error:

@@ -12,6 +12,7 @@ from cluster.connect import connect, quiet
 from cluster.placement import Placement
 from data.encoding import EncodedDataset, Encoding
 from data.prepared import PreparedDataset
+from data.shelf import Shelf
 from workflows.events import Channel, Watch
 from workflows.plan import Plan
 from workflows.store import Store
@@ -32,7 +33,7 @@ class Job:
     """What a worker needs to know, small enough to be sent to each of them."""
 
     plan: Plan
-    datasets: tuple[tuple[Path, Encoding], ...]
+    datasets: tuple[tuple[str, str, Encoding], ...]  # fingerprint of the prepared rows, name, encoding
     storage: str
     emit: Watch
     threads: int
@@ -52,7 +53,8 @@ def work(job: Job) -> Facts:
 
     torch.set_num_threads(job.threads)
     device = "cuda" if job.use_gpu else "cpu"
-    datasets = [EncodedDataset(PreparedDataset(folder), encoding) for folder, encoding in job.datasets]
+    shelf = Shelf(job.storage)
+    datasets = [EncodedDataset(PreparedDataset(shelf.fetch(rows), name), encoding) for rows, name, encoding in job.datasets]
     group = Group.current()
     if group.rank == 0:
         job.emit({"event": "working", "workers": group.size})

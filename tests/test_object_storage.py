@@ -1,0 +1,139 @@
+"""A store on a real S3 protocol server on loopback, and the same contract for both kinds of storage."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from small import write_small
+from test_store import KEY, state
+
+from workflows.housekeeping import find_leftovers
+from workflows.storage import open_storage
+from workflows.store import Store
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The address of an empty bucket; credentials and endpoint are in the environment, as a user has them."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "tester",
+        "AWS_SECRET_ACCESS_KEY": "not-a-secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        for _ in range(150):
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        from pyarrow import fs
+
+        fs.S3FileSystem(allow_bucket_creation=True, endpoint_override=settings["AWS_ENDPOINT_URL"]).create_dir("relay")
+        yield "s3://relay"
+    server.kill()
+    server.wait()
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+
+
+def test_both_storages_keep_the_same_contract(address: str) -> None:
+    storage = open_storage(address)
+    storage.create()
+    with pytest.raises(FileNotFoundError):
+        storage.read("a/none")
+    assert storage.names("a") == []
+    storage.write("a/one", b"1")
+    storage.write("a/one", b"22")
+    storage.publish("a/folder", {"x": b"333", "last": b"4"})
+    assert storage.read("a/one") == b"22"
+    assert storage.read("a/folder/x") == b"333"
+    assert storage.names("a") == ["folder", "one"]
+    assert (storage.size("a/one"), storage.size("a/folder"), storage.size("a")) == (2, 4, 6)
+    storage.move("a/folder", "b/moved")
+    assert storage.names("b/moved") == ["last", "x"]
+    assert storage.names("a") == ["one"]
+    storage.remove("b")
+    storage.remove("a/one")
+    storage.remove("never/there")
+    assert storage.names("b") == []
+    assert storage.names("a") == []
+
+
+def test_a_checkpoint_in_either_storage_comes_back_and_damage_is_seen(address: str) -> None:
+    store = Store(address)
+    store.storage.create()
+    store.commit(KEY, state(0.3), {"parent": None})
+    store.add_evaluations(KEY, {"split": {"error": 0.5}})
+    reader = Store(address)
+    assert torch.equal(reader.load(KEY).model["head.weight"], state(0.3).model["head.weight"])
+    assert reader.evaluations(KEY) == {"split": {"error": 0.5}}
+    assert [leftover.path for leftover in find_leftovers(reader)] == [f"checkpoints/{KEY}"]
+    content = bytearray(store.storage.read(f"checkpoints/{KEY}/facts.json"))
+    content[len(content) // 2] ^= 1
+    store.storage.write(f"checkpoints/{KEY}/facts.json", bytes(content))
+    assert reader.facts(KEY) is None
+    assert "set aside in damaged/" in reader.set_aside_now[0]
+    assert reader.storage.names("checkpoints") == []
+
+
+def test_a_commit_that_was_interrupted_in_an_object_store_is_no_checkpoint(bucket: str, tmp_path: Path) -> None:
+    store = Store(f"{bucket}/{tmp_path.name}")
+    store.commit(KEY, state(), {"parent": None})
+    store.storage.remove(f"checkpoints/{KEY}/facts.json")
+    assert store.facts(KEY) is None
+    store.commit(KEY, state(0.7), {"parent": None})
+    assert float(Store(store.address).load(KEY).model["head.weight"][0, 0]) == pytest.approx(0.7)
+
+
+@pytest.mark.slow
+def test_a_whole_run_lives_in_an_object_store_and_another_machine_goes_on_with_it(bucket: str, tmp_path: Path) -> None:
+    """About 40 s: two programs, each with a Ray of its own."""
+    address = f"{bucket}/{tmp_path.name}"
+    recipe = write_small(tmp_path)
+
+    def run(machine: str, *words: str) -> str:
+        environment = {**os.environ, "LSTM_RELAY_CACHE": str(tmp_path / machine)}
+        command = [sys.executable, "-m", "workflows", *words, "--storage", address]
+        found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert found.returncode == 0, found.stdout + found.stderr
+        return found.stdout
+
+    assert "6 of 6 epochs trained" in run("first", "train", str(recipe), "--workers", "2")
+    assert "nothing was trained" in run("second", "train", str(recipe), "--workers", "0")
+    assert "2 of 8 epochs trained" in run(
+        "second", "train", str(recipe), "--workers", "0", "--set", "datasets.crane.epochs=4"
+    )
+    assert "finished" in run("third", "runs")
+    assert "crane" in run("third", "log", "small")
+    store = Store(address)
+    assert store.storage.names("runs/small") == ["recipe.toml", "result.json"]
+    assert all(len(name) == 32 for name in store.storage.names("prepared"))
+    result = json.loads(store.storage.read("runs/small/result.json"))
+    assert "not-a-secret" not in json.dumps(result)
