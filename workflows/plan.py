@@ -74,7 +74,7 @@ class Plan:
     root: str
 
     def steps_an_epoch(self, stage: Stage) -> int:
-        """Optimizer steps of one epoch; the last one may have fewer samples."""
+        """Optimizer steps of one epoch; one of them may have fewer samples."""
         return -(-self.datasets[stage.dataset].samples["train"] // self.training.batch_size)
 
     def rates(self, epoch: Epoch) -> Any:

@@ -7,6 +7,7 @@ that makes the answers up.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,8 +98,13 @@ def _stage(plan: Plan, number: int, key: str) -> Generator[Action, Any, StageOut
 
 
 def best_epoch(errors: list[float | None]) -> int:
-    """The number of the epoch with the lowest error, the first of equals."""
-    return min(range(len(errors)), key=lambda number: (errors[number] is None, errors[number] or 0.0))
+    """The number of the epoch with the lowest error, the first of equals; what is no number is worst."""
+
+    def badness(number: int) -> float:
+        error = errors[number]
+        return math.inf if error is None or math.isnan(error) else error
+
+    return min(range(len(errors)), key=badness)
 
 
 def stops_early(errors: list[float | None], patience: int) -> bool:

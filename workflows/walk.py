@@ -247,4 +247,4 @@ def load_state(learner: Learner, state: State) -> None:
     for name, parameter in learner.model.named_parameters():
         moments = {key.partition(".")[0]: value for key, value in state.optimizer.items() if key.partition(".")[2] == name}
         for what, value in moments.items():
-            learner.optimizer.state[parameter][what] = value.clone().to("cpu" if what == "step" else learner.device)
+            learner.optimizer.state[parameter][what] = value.clone().to(learner.device)
