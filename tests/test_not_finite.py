@@ -41,10 +41,9 @@ def test_an_absurd_learning_rate_stops_before_a_checkpoint_that_is_not_finite(tm
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [plan.root]
 
 
-@pytest.mark.parametrize("learning_rate", [1e38, 3e38])  # outputs are infinite, or not even that
-def test_an_error_that_is_not_finite_stops_the_run_too(learning_rate: float, tmp_path: Path) -> None:
+def test_an_error_that_is_not_finite_stops_the_run_too(tmp_path: Path) -> None:
     datasets = prepare_sequences({"a": random_sequences(0, 40)}, tmp_path / "data", split=[0.8, 0.2, 0.0])
-    plan = plan_of(datasets, [1], {"hidden_size": 4}, batch_size=40, learning_rate=learning_rate)
+    plan = plan_of(datasets, [1], {"hidden_size": 4}, batch_size=40, learning_rate=1e38)
     with pytest.raises(NonFiniteLossError, match="dataset 'a', validation: the error is not finite"):
         walk(plan, datasets, tmp_path)
 
@@ -60,3 +59,13 @@ def test_a_gradient_that_is_not_finite_under_a_finite_loss_stops_too(tmp_path: P
         learner.model.forward_layers[0].weight_ih_l0[:, 0] = 0.0  # so that nothing overflows on the way forward
     with pytest.raises(NonFiniteLossError, match=r"step 1 of 1: the loss is .*e\+30, its gradient not finite"):
         learner.fit_epoch(dataset, np.array([1e-3]), (0, 0, 0))
+
+
+@pytest.mark.parametrize("output", [float("inf"), float("nan")])
+def test_an_evaluation_of_outputs_that_are_not_finite_is_refused(output: float, tmp_path: Path) -> None:
+    (dataset,) = prepare_sequences({"a": random_sequences(0, 10)}, tmp_path)
+    settings = ModelSettings(hidden_size=4)
+    learner = Learner(LSTM(settings, 3, 2), settings, TrainingSettings(), Group())
+    learner.model.head.bias.data[1] = output
+    with pytest.raises(NonFiniteLossError, match="dataset 'a', train: the error is not finite"):
+        learner.evaluate(dataset, "train")
