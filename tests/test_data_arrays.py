@@ -82,9 +82,10 @@ def test_validation_samples_are_kept_apart_in_their_order(tmp_path: Path) -> Non
 
 
 def test_scaling_is_that_of_scikit_learn_where_each_sample_has_one_target(tmp_path: Path) -> None:
-    prepared = prepare_arrays("a", X, Y, tmp_path, scaling="standard")
+    inputs = varied(20)
+    prepared = prepare_arrays("a", inputs, Y, tmp_path, scaling="standard")
     (encoding,) = make_encodings([prepared], [prepared.settings])
-    steps, labels = StandardScaler().fit(X.reshape(-1, 3)), StandardScaler().fit(Y)
+    steps, labels = StandardScaler().fit(np.concatenate(inputs)), StandardScaler().fit(Y)
     np.testing.assert_allclose(encoding.center, [*steps.mean_, *labels.mean_], rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(encoding.scale, [*steps.scale_, *labels.scale_], rtol=1e-5)
 
@@ -106,16 +107,19 @@ def test_the_same_arrays_are_prepared_once_and_others_anew(tmp_path: Path) -> No
     assert (first / "manifest.json").stat().st_mtime_ns == stamp
     other = X.copy()
     other[3, 2, 1] += 1
-    shape = [X.reshape(10, 12, 3), Y[:10]]
+    rows = np.concatenate(X)
     folders = [
         first,
         prepare_arrays("a", other, Y, tmp_path).folder,
         prepare_arrays("a", X, Y + 1, tmp_path).folder,
-        prepare_arrays("a", *shape, tmp_path).folder,
+        prepare_arrays("a", np.split(rows, 20), Y, tmp_path).folder,
+        prepare_arrays("a", np.split(rows, [5, *range(12, 120, 6)]), Y, tmp_path).folder,
         prepare_arrays("a", X, Y, tmp_path, validation=(X, Y)).folder,
         prepare_arrays("a", X, Y[:, 0].round().astype(int), tmp_path).folder,
+        prepare_arrays("a", X, Y[:, 1].round().astype(int), tmp_path).folder,
         prepare_arrays("a", X, Y[:, 0].round(), tmp_path).folder,
     ]
+    assert folders.pop(3) == first  # a list of samples of one length is the whole array
     assert len(set(folders)) == len(folders)
     assert sorted(tmp_path.iterdir()) == sorted(folders)
 

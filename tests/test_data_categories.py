@@ -75,6 +75,15 @@ def test_calendar_is_that_of_pandas(tmp_path: Path) -> None:
     np.testing.assert_allclose(samples_of(prepared, "train").inputs[:, 0, 1:], expected, atol=1e-5)
 
 
+def test_labels_of_inserted_steps_are_missing_and_all_others_stay_at_theirs(tmp_path: Path) -> None:
+    frame = labelled(60).assign(c=[f"c{row % 3}" for row in range(60)], t=np.arange(60)).drop(index=[10, 11, 30])
+    settings = {**LABEL, "lookback": 1, "targets": ["a"], "horizon": 1, "time": "t", "frequency": 1, "split": [1, 0, 0]}
+    prepared = prepare_frame(frame, tmp_path, **settings, categorical=["c"])
+    expected = pd.get_dummies(frame.set_index("t")["c"].reindex(range(60))).to_numpy(float)
+    ends = [end for end in range(59) if end + 1 not in (10, 11, 30)]
+    np.testing.assert_array_equal(samples_of(prepared, "train").inputs[:, 0, 1:], expected[ends])
+
+
 def test_calendar_of_inserted_steps_goes_on(tmp_path: Path) -> None:
     times = pd.date_range("2020-01-01", periods=60, freq="h")
     frame = noise(60, "ab").assign(t=times).drop(index=[10, 11, 12])

@@ -48,6 +48,16 @@ def test_a_forecast_is_compared_with_the_last_value_that_is_known(tmp_path: Path
         np.testing.assert_allclose(sums["absolute"], [abs(errors).sum()], rtol=1e-6)
 
 
+def test_a_last_value_that_goes_in_filled_is_what_was_filled_in(tmp_path: Path) -> None:
+    frame = noise(30)
+    frame.loc[[20, 21], "a"] = np.nan
+    prepared = prepare_frame(frame, tmp_path, missing="interpolate")
+    values = frame["a"].to_numpy(np.float64)
+    known = frame["a"].interpolate().to_numpy(np.float64)
+    errors = [values[at] - known[at - 1] for at in range(18, 24) if not np.isnan(values[at])]
+    np.testing.assert_allclose(prepared.manifest["naive"]["validation"]["squared"], [np.square(errors).sum()], rtol=1e-6)
+
+
 @pytest.mark.parametrize("missing", ["mean", "zero"])
 def test_a_last_value_that_is_missing_is_the_one_before_it_whatever_goes_in(tmp_path: Path, missing: str) -> None:
     frame = noise(30)

@@ -148,11 +148,13 @@ def test_datasets_of_one_file_hold_the_rows_of_their_value_and_it_is_read_once(
     assert [d.name for d in prepared] == ["x", "y", "10"]
 
 
-def test_a_file_without_a_row_of_the_value_takes_no_part(tmp_path: Path) -> None:
-    frame = noise(60, "abc").assign(time=pd.date_range("2020", periods=60, freq="h"), station="x")
+@pytest.mark.parametrize("frequency", ["1h", 1])
+def test_a_file_without_a_row_of_the_value_takes_no_part(tmp_path: Path, frequency: str | int) -> None:
+    times = pd.date_range("2020", periods=60, freq="h") if frequency == "1h" else np.arange(60)
+    frame = noise(60, "abc").assign(time=times, station="x")
     other = frame.assign(station="y")
     files = [write_csv(other, tmp_path / "1.csv"), write_csv(frame, tmp_path / "2.csv")]
-    settings = {**SETTINGS, "time": "time", "frequency": "1h", "where": {"station": "x"}}
+    settings = {**SETTINGS, "time": "time", "frequency": frequency, "where": {"station": "x"}}
     prepared = prepare_one(files, tmp_path, **settings)
     alone = prepare_one(files[1:], tmp_path / "alone", **settings)
     assert content(prepared) == content(alone)

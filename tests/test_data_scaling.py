@@ -54,6 +54,17 @@ def test_quartiles_are_taken_after_gaps_are_filled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scaling", ["standard", "robust", "minmax"])
+def test_the_train_rows_of_all_series_scale_together(tmp_path: Path, scaling: str) -> None:
+    frame = noise(100, "abc").assign(key=np.repeat(["x", "y", "z"], [50, 30, 20]))
+    prepared = prepare_frame(frame, tmp_path, **COLUMNS, scaling=scaling, series="key")
+    train = pd.concat([rows[: int(len(rows) * 0.6)] for _, rows in frame.groupby("key")])
+    (encoding,) = make_encodings([prepared], [prepared.settings])
+    center, scale = scaler_of(scaling, train)
+    np.testing.assert_allclose(encoding.center, center, rtol=1e-6)
+    np.testing.assert_allclose(encoding.scale, scale, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scaling", ["standard", "robust", "minmax"])
 @pytest.mark.parametrize("scope", ["dataset", "shared", "primary"])
 def test_the_scope_chooses_whose_train_rows_scale(tmp_path: Path, scaling: str, scope: str) -> None:
     frames = [noise(50, "abc", 1), noise(100, "abc", 2) * 10, noise(80, "abc", 3) - 40]

@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import Sequences, epochs_of, outcome, plan_of, prepare_in_process, prepare_sequences, state_at, walk
+from helpers import epochs_of, outcome, plan_of, prepare_in_process, state_at, walk
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
+from data.arrays import prepare_arrays
 from data.built_in import make_built_in
+from data.encoding import EncodedDataset, make_encodings
 from data.files import FileFacts
 from data.splits import split_by_series
 from workflows.datasets import find_datasets
@@ -136,9 +138,11 @@ def keras_weights(found: Any, prefix: str) -> dict[str, Tensor]:
     return weights | {"head.weight": dense.T.contiguous(), "head.bias": dense_bias}
 
 
-def run_from(weights: dict[str, Tensor], samples: Sequence[Sequences], folder: Path) -> Plan:
-    """Walk the tutorial's plan from given weights: they are committed as its untrained state."""
-    datasets = prepare_sequences({f"dataset_{place}": each for place, each in enumerate(samples)}, folder / "data")
+def run_from(weights: dict[str, Tensor], samples: Sequence[tuple[Any, Any]], folder: Path) -> Plan:
+    """Walk the tutorial's plan over arrays (X, y) from given weights: they are committed as its untrained state."""
+    prepared = [prepare_arrays(f"dataset {place}", *each, folder / "prepared") for place, each in enumerate(samples)]
+    encodings = make_encodings(prepared, [each.settings for each in prepared])
+    datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
     plan = plan_of(datasets, [5, 5, 5], {}, learning_rate=1e-3, decay_rate=0.8, batch_size=32, shuffle=False)
     Store(str(folder)).commit(plan.root, State(weights, {}), {"parent": None})
     walk(plan, datasets, folder)
@@ -150,7 +154,7 @@ def run_from(weights: dict[str, Tensor], samples: Sequence[Sequences], folder: P
 def test_every_epochs_loss_and_rate_is_that_of_keras(program: str, tmp_path: Path) -> None:
     with np.load(KERAS) as file:
         found = {name.removeprefix(f"{program}_"): file[name] for name in file.files if name.startswith(program)}
-    samples = [(list(found[f"X{place}"]), found[f"y{place}"]) for place in range(3)]
+    samples = [(found[f"X{place}"], found[f"y{place}"]) for place in range(3)]
     plan = run_from(keras_weights(found, "init"), samples, tmp_path)
     stages = outcome(plan, tmp_path).stages
     losses = [[epoch["train_loss"] for epoch in stage.epochs] for stage in stages]

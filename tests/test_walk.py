@@ -13,6 +13,7 @@ from helpers import Sequences, epochs_of, outcome, plan_of, prepare_sequences, r
 from data.encoding import EncodedDataset
 from workflows.fit import Learner
 from workflows.plan import Plan
+from workflows.store import Store
 
 MODEL = {"hidden_size": 4, "dropout": 0.3}
 SAMPLES: dict[str, Sequences] = {name: random_sequences(seed, 25, 2, 6) for seed, name in enumerate("abc")}
@@ -76,6 +77,13 @@ def test_a_finished_walk_trains_and_measures_nothing(
     monkeypatch.setattr(Learner, "fit_epoch", None)
     monkeypatch.setattr(Learner, "evaluate", None)
     assert walk(plan, datasets, tmp_path).epochs == []
+
+
+def test_a_walk_reads_no_state_that_it_is_in(
+    datasets: list[EncodedDataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "load", None)
+    assert len(walk(plan_with(datasets, 2, 1), datasets, tmp_path).epochs) == 3
 
 
 def test_each_state_is_measured_once_on_each_split(
