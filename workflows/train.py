@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -219,4 +220,5 @@ class Progress:
 
     def _write(self) -> None:
         self.facts["when"] = time.time()
-        self.store.write_run(self.name, "progress.json", json.dumps(self.facts, indent=1).encode())
+        with contextlib.suppress(OSError):  # a note that cannot be written must not end the run
+            self.store.write_run(self.name, "progress.json", json.dumps(self.facts, indent=1).encode())
