@@ -16,7 +16,7 @@ from cluster.placement import ComputeSettings
 from data.errors import InputError
 from data.settings import DataSettings
 from models.settings import ModelSettings
-from workflows.settings import TrainingSettings
+from workflows.settings import RetentionSettings, TrainingSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,6 +28,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataSettings,
     "model": ModelSettings,
     "training": TrainingSettings,
+    "retention": RetentionSettings,
     "compute": ComputeSettings,
 }
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -61,6 +62,7 @@ class Recipe:
     entries: tuple[Entry, ...]
     model: ModelSettings
     training: TrainingSettings
+    retention: RetentionSettings
     compute: ComputeSettings
     folder: Path
     document: Mapping[str, Any] = field(repr=False)
@@ -100,7 +102,7 @@ def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         problems.append(f"{place}: seed = {seed!r}: write a whole number of 0 or more")
     sections: dict[str, BaseModel | None] = {}
-    for section in ("model", "training", "compute"):
+    for section in ("model", "training", "retention", "compute"):
         sections[section] = _validated(SECTIONS[section], document.get(section, {}), f"{place}: {section}", problems)
     entries = _check_entries(document, place, problems)
     if not problems:

@@ -32,3 +32,16 @@ class TrainingSettings(BaseModel):
     gradient_clip: float = Field(0.0, ge=0, description="largest norm of the gradient; 0: any")
     carry_optimizer: bool = Field(True, description="keep Adam's moments at a change of dataset")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward and backward pass")
+
+
+class RetentionSettings(BaseModel):
+    """What is done against forgetting: the recipe's [retention] section."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Literal["none", "replay"] = Field(
+        "none", description="replay: samples of earlier datasets are mixed into each batch of a later one"
+    )
+    strength: float = Field(1.0, gt=0, description="weight of a replayed sample, a new one having 1")
+    memory: int = Field(2000, ge=1, description="samples kept of each dataset")
+    share: float = Field(0.25, gt=0, le=4, description="replayed samples for each new one")
