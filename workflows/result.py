@@ -68,6 +68,7 @@ def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome:
             for stage in outcome.stages
         ],
         "error": error_name(plan.model),
+        "retention": plan.retention.method,
         "error_matrix": {
             "after": ["untrained", *(names[stage.dataset] for stage in outcome.stages)],
             "datasets": names,

@@ -16,6 +16,9 @@ from workflows.plan import Plan
 Facts = dict[str, Any]
 
 
+MUCH_FORGOTTEN = 0.1  # of the naive forecast's error
+
+
 class Screen:
     """Shows the events of a run. Use it as a context; call it with each event."""
 
@@ -184,6 +187,8 @@ def closing_words(result: Facts) -> str:
     if result["forgetting"] is not None:
         verb = "Forgotten" if result["forgetting"] > 0 else "Gained"
         words.append(f"{verb} on earlier datasets: {abs(result['forgetting']):.3f} of it, on average.")
+        if result["forgetting"] > MUCH_FORGOTTEN and result["retention"] == "none":
+            words.append('Write method = "replay" in [retention] to forget less.')
     if result["epochs_trained"] == 0:
         words.append("All epochs were in the store: nothing was trained.")
     else:
