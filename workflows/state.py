@@ -18,12 +18,12 @@ def first_model(plan: Plan) -> LSTM:
 
 
 def state_of(learner: Learner) -> State:
-    """A copy of the weights and the moments of a learner, on the CPU, by the names of the parameters."""
-    model = {name: value.detach().cpu().clone() for name, value in learner.model.state_dict().items()}
+    """The weights and the moments of a learner by the names of the parameters; on a CPU they are its own, not copies."""
+    model = {name: value.detach().cpu() for name, value in learner.model.state_dict().items()}
     moments = {}
     for name, parameter in learner.model.named_parameters():
         for what, value in learner.optimizer.state.get(parameter, {}).items():
-            moments[f"{what}.{name}"] = value.detach().cpu().clone()
+            moments[f"{what}.{name}"] = value.detach().cpu()
     return State(model, moments)
 
 
