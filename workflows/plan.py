@@ -83,7 +83,8 @@ class Plan:
         """The rate of every step of an epoch, float64 (steps,)."""
         steps = self.steps_an_epoch(self.stages[epoch.stage])
         warmup = self.training.warmup_steps if epoch.stage == 0 else 0
-        return step_rates(epoch.learning_rate, steps, epoch.number * steps, warmup)
+        every = steps * self.stages[epoch.stage].epochs
+        return step_rates(epoch.learning_rate, steps, epoch.number * steps, warmup, self.training.schedule, every)
 
     def _retained(self, stage_number: int) -> dict[str, Any]:
         """What is done against forgetting in a stage; nothing where there is nothing to forget."""

@@ -22,7 +22,9 @@ class TrainingSettings(BaseModel):
     epochs: int = Field(5, ge=1, description="of each dataset that gives none of its own")
     batch_size: int = Field(64, ge=1, description="samples a step, over all workers together")
     shuffle: bool = Field(True, description="a new order of the samples each epoch, from the seed")
-    schedule: Literal["constant"] = Field("constant", description="the rate inside a dataset")
+    schedule: Literal["constant", "cosine", "cyclical", "one_cycle"] = Field(
+        "constant", description="the rate inside a dataset, around the carried one"
+    )
     warmup_steps: int = Field(0, ge=0, description="steps over which the first dataset's rate rises from zero")
     handover: Literal["last", "best"] = Field(
         "last", description="the epoch of a dataset, by its validation error, that the next one starts from"
