@@ -53,7 +53,7 @@ def _cyclical(rate: float, step: Int64, all_steps: int) -> Float64:
     """Two triangles from a quarter of the rate to the rate and back (Smith 2017), as torch's CyclicLR "triangular"."""
     half = max(all_steps // 4, 1)
     height = 1 - np.abs(step / half - 2 * np.floor(1 + step / (2 * half)) + 1)
-    return rate * (0.25 + 0.75 * np.maximum(height, 0))
+    return np.asarray(rate * (0.25 + 0.75 * np.maximum(height, 0)))
 
 
 def _one_cycle(rate: float, step: Int64, all_steps: int) -> Float64:
