@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cluster.connect import connect, quiet
@@ -65,7 +64,7 @@ def work(job: Job) -> Facts:
         return {"failed": str(error)}
 
 
-def run_workers(job: Job, placement: Placement, address: str | None, scratch: Path) -> Facts:
+def run_workers(job: Job, placement: Placement, address: str | None, scratch: str) -> Facts:
     """Let the workers do all that the store lacks; returns what they did.
 
     Raises RunFailedError where the run cannot go on, or where the worker group was lost more than MAX_RESTARTS times.
@@ -83,7 +82,7 @@ def run_workers(job: Job, placement: Placement, address: str | None, scratch: Pa
     return report
 
 
-def _run_group(job: Job, placement: Placement, scratch: Path) -> Facts:
+def _run_group(job: Job, placement: Placement, scratch: str) -> Facts:
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     with Channel(job.emit) as emit:
@@ -107,7 +106,7 @@ def _work_on(config: dict[Any, Any]) -> None:
     return work(config["job"])  # type: ignore[return-value]
 
 
-def _trainer(job: Job, placement: Placement, scratch: Path) -> Any:
+def _trainer(job: Job, placement: Placement, scratch: str) -> Any:
     """One TorchTrainer for the whole sequence: a trainer for each dataset would cost 12 to 19 s a piece."""
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
@@ -125,7 +124,7 @@ def _trainer(job: Job, placement: Placement, scratch: Path) -> Any:
         ),
         run_config=RunConfig(  # type: ignore[arg-type]
             name=f"workers-{time.time_ns()}",  # a name that was used before would silently resume that one
-            storage_path=str(scratch),
+            storage_path=scratch,
             failure_config=FailureConfig(max_failures=MAX_RESTARTS, controller_failure_limit=MAX_STARTS),
         ),
     )
