@@ -12,7 +12,7 @@ DecayRate = Annotated[float, Field(gt=0, le=1)]
 class TrainingSettings(BaseModel):
     """How the datasets are fitted, one after the other."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     learning_rate: float = Field(1e-3, gt=0, description="Adam's rate at the first dataset")
     decay_rate: DecayRate | list[DecayRate] = Field(
@@ -39,7 +39,7 @@ class TrainingSettings(BaseModel):
 class RetentionSettings(BaseModel):
     """What is done against forgetting: the recipe's [retention] section."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     method: Literal["none", "replay"] = Field(
         "none", description="replay: samples of earlier datasets are mixed into each batch of a later one"
