@@ -65,10 +65,11 @@ def prepare(
     """Prepare the datasets of a recipe and say what is in them; nothing is trained."""
     with _errors_and_ray() as console:
         from workflows.screen import Screen
+        from workflows.storage import open_storage
         from workflows.summary import prepared_table
         from workflows.train import prepare_datasets
 
-        checked = _load(recipe, set_)
+        checked, storage = _load(recipe, set_), open_storage(storage).address
         with Screen(console) as screen:
             screen({"event": "preparing", "recipe": checked.name})
             prepared = prepare_datasets(checked, storage, address)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -35,14 +35,18 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 
+OnePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+Paths = OnePath | Annotated[list[OnePath], Field(min_length=1)]
+
+
 class EntryKeys(BaseModel):
     """The keys of a [[datasets]] entry that are its own; all others override [data]."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     name: str = Field(min_length=1, description="{file}, {COLUMN}: a dataset of each matching file, or value of a column")
-    path: str | list[str] = Field(description="files, globs or addresses; a relative path starts at the recipe's folder")
-    test_path: str | list[str] | None = Field(None, description="files that belong to the test part as a whole")
+    path: Paths = Field(description="files, globs or addresses; a relative path starts at the recipe's folder")
+    test_path: Paths | None = Field(None, description="files that belong to the test part as a whole")
     epochs: int | None = Field(None, ge=1, description="instead of training.epochs")
 
 

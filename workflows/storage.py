@@ -16,6 +16,7 @@ from typing import Protocol
 
 from pyarrow import fs
 
+from data.errors import InputError
 from data.files import is_uri, open_filesystem
 
 
@@ -64,6 +65,10 @@ class LocalStorage:
         self.folder = Path(address.removeprefix("file://")).absolute()
         self.address = str(self.folder)
         self._was_there = self.folder.is_dir()
+        if not address or (self.folder.exists() and not self._was_there):
+            raise InputError(
+                f"--storage {address!r}: this is not a folder: name one, or an address such as s3://bucket/runs"
+            )
 
     def create(self) -> None:
         """See Storage."""
