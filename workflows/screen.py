@@ -157,7 +157,8 @@ def show(value: float | None, digits: int = 4) -> str:
 def result_table(result: Facts) -> Table:
     """Dataset by dataset: the error after its own stage, at the end, and against the naive forecast."""
     matrix = result["error_matrix"]
-    title = f"{result['name']}: validation error ({result['error']}, scaled units)"
+    units = "" if result["error"].startswith("share") else ", scaled units"
+    title = f"{result['name']}: validation error ({result['error']}{units})"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     columns = ("dataset", "rate", "epochs", "own stage", "at the end", "end / naive", "test / naive")
     for number, column in enumerate(columns):
@@ -182,6 +183,9 @@ def result_table(result: Facts) -> Table:
 def closing_words(result: Facts) -> str:
     """What a run came to, in a few sentences."""
     words = []
+    if result["mean_scaled_error"] is None:
+        losses = ", ".join(f"{stage['train_loss'][-1]:.4f}" for stage in result["stages"])
+        words.append(f"There is no validation part (see split), so errors are not known; last losses: {losses}.")
     if result["mean_scaled_error"] is not None:
         words.append(f"Mean error at the end: {result['mean_scaled_error']:.3f} of the naive forecast's.")
     if result["forgetting"] is not None:
