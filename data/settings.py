@@ -96,7 +96,7 @@ class DataSettings(BaseModel):
     stride: int = Field(1, ge=1, le=MOST_ROWS, description="rows from one sample to the next")
     missing: Literal["interpolate", "forward", "mean", "zero", "drop"] = Field(
         "interpolate",
-        description="what stands in for missing values of the features; drop: samples that touch one are out",
+        description="what stands in for missing values of the numeric features; drop: samples that touch one are out",
     )
     missing_flags: bool = Field(False, description="one more column a feature that goes in: 1 where it was missing")
     scaling: Literal["standard", "robust", "minmax", "none"] = Field("standard", description="of features and targets")

@@ -71,7 +71,8 @@ class Screen:
         self.samples_left = _samples_after(plan, event["held"])
         rows = ", ".join(f"{d.name} {d.samples['train']:,}" for d in plan.datasets[:4])
         more = f" and {len(plan.datasets) - 4} more" if len(plan.datasets) > 4 else ""
-        self.say(f"{len(plan.datasets)} datasets prepared in {event['seconds']:.1f} s; samples to train on: {rows}{more}")
+        what = counted(len(plan.datasets), "dataset")
+        self.say(f"{what} prepared in {event['seconds']:.1f} s; samples to train on: {rows}{more}")
         for warning in event["warnings"]:
             self.say(f"warning: {warning}", "yellow")
         if event["held"]:
@@ -147,6 +148,11 @@ def _samples_after(plan: Plan, held: int) -> int:
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(max(seconds, 0)), 60)
     return f"{minutes}:{rest:02d}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def show(value: float | None, digits: int = 4) -> str:

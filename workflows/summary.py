@@ -48,7 +48,7 @@ def runs_table(runs: Mapping[str, Facts]) -> Table:
         table.add_row(
             Text(name),
             result["status"],
-            str(len(result["datasets"])),
+            str(len(result["stages"] if "stages" in result else result["datasets"])),
             str(result["epochs_requested"]),
             show(result.get("mean_scaled_error"), 3),
             show(result.get("forgetting"), 3),
