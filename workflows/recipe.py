@@ -16,6 +16,8 @@ from cluster.placement import ComputeSettings
 from data.errors import InputError
 from data.settings import DataSettings
 from models.settings import ModelSettings
+from workflows.overrides import override
+from workflows.search_settings import SearchSettings
 from workflows.settings import TrainingSettings
 
 if sys.version_info >= (3, 11):
@@ -29,6 +31,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "model": ModelSettings,
     "training": TrainingSettings,
     "compute": ComputeSettings,
+    "search": SearchSettings,
 }
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -62,6 +65,7 @@ class Recipe:
     model: ModelSettings
     training: TrainingSettings
     compute: ComputeSettings
+    search: SearchSettings
     folder: Path
     document: Mapping[str, Any] = field(repr=False)
 
@@ -85,8 +89,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: this is not TOML: {error}") from None
-    for override in overrides:
-        _override(document, override)
+    for each in overrides:
+        override(document, each)
     return check_recipe(document, path.resolve().parent, str(path))
 
 
@@ -100,7 +104,7 @@ def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         problems.append(f"{place}: seed = {seed!r}: write a whole number of 0 or more")
     sections: dict[str, BaseModel | None] = {}
-    for section in ("model", "training", "compute"):
+    for section in ("model", "training", "compute", "search"):
         sections[section] = _validated(SECTIONS[section], document.get(section, {}), f"{place}: {section}", problems)
     entries = _check_entries(document, place, problems)
     if not problems:
@@ -214,28 +218,3 @@ def _unknown(key: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(key, known, 1, 0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(known)}"
     return f"the key {key!r} is unknown: {hint}"
-
-
-def _override(document: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    path = [part.strip() for part in key.split(".")]
-    if not equals or not all(path):
-        raise InputError(f"--set {override}: write it as KEY=VALUE, for example training.decay_rate=0.7")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()  # a word needs no quotes
-    table: Any = document
-    for depth, part in enumerate(path[:-1]):
-        if part == "datasets" and depth == 0:
-            listed = {entry.get("name"): entry for entry in document.get("datasets", [])}
-            dataset = ".".join(path[1:-1])
-            if dataset not in listed:
-                names = ", ".join(str(name) for name in listed)
-                raise InputError(f"--set {override}: there is no dataset {dataset!r}: the recipe has {names}")
-            table = listed[dataset]
-            break
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise InputError(f"--set {override}: {part!r} is not a section: write it as SECTION.KEY=VALUE")
-    table[path[-1]] = value
