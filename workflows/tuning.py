@@ -71,7 +71,8 @@ def run_trials(
     os.environ.update(TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_DISABLE_SIGINT_HANDLER="1", RAY_AIR_NEW_OUTPUT="0")
     os.environ.setdefault("TUNE_WARN_THRESHOLD_S", "10")
     data_parallel = placement.num_workers > 0
-    each = {"CPU": 0.0 if data_parallel else 1.0}
+    # The actor of a data-parallel trial takes no core from its workers; Tune does not let it ask for nothing at all.
+    each = {"memory": 1.0} if data_parallel else {"CPU": 1.0}
     if placement.use_gpu and not data_parallel:
         each["GPU"] = 1.0
     scheduler: Any = None
