@@ -45,16 +45,35 @@ def train(
     Epochs that the store holds are not trained again: the same command resumes a run that was interrupted.
     """
     with _errors_and_ray() as console:
-        from workflows.recipe import name_problems
         from workflows.screen import Screen
         from workflows.train import train as run
 
         checked = _load(recipe, set_)
-        if name is not None and name_problems(name):
-            from data.errors import InputError
-
-            raise InputError([f"--name {problem}" for problem in name_problems(name)])
+        _check_name(name)
         with Screen(console) as screen:
+            run(checked, storage, name, workers, address, screen)
+
+
+@app.command(epilog="Example: `python -m workflows search demo`")
+def search(
+    recipe: RecipeArgument = "demo",
+    name: NameOption = None,
+    storage: StorageOption = STORAGE,
+    workers: Annotated[int | None, typer.Option(min=0, help="Data-parallel workers of each trial; 0: its process.")] = None,
+    address: AddressOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Try what the recipe's \\[search] describes; trials share every epoch that they agree on.
+
+    Epochs that the store holds are not trained again: the same command goes on with a search that was interrupted.
+    """
+    with _errors_and_ray() as console:
+        from workflows.search import search as run
+        from workflows.search_screen import SearchScreen
+
+        checked = _load(recipe, set_)
+        _check_name(name)
+        with SearchScreen(console) as screen:
             run(checked, storage, name, workers, address, screen)
 
 
@@ -156,6 +175,14 @@ def _load(recipe: str, overrides: list[str] | None) -> Recipe:
     from workflows.recipe import find_recipe, load_recipe
 
     return load_recipe(find_recipe(recipe), overrides or [])
+
+
+def _check_name(name: str | None) -> None:
+    from data.errors import InputError
+    from workflows.recipe import name_problems
+
+    if name is not None and name_problems(name):
+        raise InputError([f"--name {problem}" for problem in name_problems(name)])
 
 
 def _interrupt(*_: object) -> None:

@@ -18,6 +18,8 @@ from data.errors import InputError
 from data.settings import DataSettings
 from models.settings import ModelSettings
 from workflows.complaints import errors_of, unknown, validated
+from workflows.overrides import override
+from workflows.search_settings import SearchSettings
 from workflows.settings import RetentionSettings, TrainingSettings
 
 if sys.version_info >= (3, 11):
@@ -32,6 +34,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "training": TrainingSettings,
     "retention": RetentionSettings,
     "compute": ComputeSettings,
+    "search": SearchSettings,
 }
 
 
@@ -69,6 +72,7 @@ class Recipe:
     training: TrainingSettings
     retention: RetentionSettings
     compute: ComputeSettings
+    search: SearchSettings
     folder: Path
     document: Mapping[str, Any] = field(repr=False)
 
@@ -93,8 +97,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:  # what tomllib raises on broken, on over-long and on too deep input
         raise InputError(f"{path}: this is not TOML: {error}") from None
-    for override in overrides:
-        _override(document, override)
+    for each in overrides:
+        override(document, each)
     return check_recipe(document, path.resolve().parent, str(path))
 
 
@@ -108,7 +112,7 @@ def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
         problems.append(f"{place}: seed = {seed!r}: write a whole number from 0 to 2**63 - 1")
     sections: dict[str, BaseModel | None] = {}
-    for section in ("model", "training", "retention", "compute"):
+    for section in ("model", "training", "retention", "compute", "search"):
         sections[section] = validated(SECTIONS[section], document.get(section, {}), f"{place}: {section}", problems)
     entries = _check_entries(document, place, problems)
     if not problems:
@@ -177,30 +181,3 @@ def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> li
     needs = 'handover = "best"' if training.handover == "best" else "patience" if training.patience else None
     blind = [entry.keys.name for entry in entries if "validation" not in entry.settings.expected_parts()] if needs else []
     return found + [f"dataset {name!r} has no validation part, which {needs} needs: give split one" for name in blind]
-
-
-def _override(document: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    path = [part.strip() for part in key.split(".")]
-    if not equals or not all(path):
-        raise InputError(f"--set {override}: write it as KEY=VALUE, for example training.decay_rate=0.7")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()  # a word needs no quotes
-    table: Any = document
-    for depth, part in enumerate(path[:-1]):
-        if part == "datasets" and depth == 0:
-            entries = document.get("datasets", [])
-            entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-            listed = {str(entry.get("name")): entry for entry in entries}
-            dataset = ".".join(path[1:-1])
-            if dataset not in listed:
-                names = ", ".join(str(name) for name in listed)
-                raise InputError(f"--set {override}: there is no dataset {dataset!r}: the recipe has {names}")
-            table = listed[dataset]
-            break
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            raise InputError(f"--set {override}: {part!r} is not a section: write it as SECTION.KEY=VALUE")
-    table[path[-1]] = value

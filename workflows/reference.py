@@ -24,6 +24,7 @@ TITLES = {
     "model": "[model]",
     "training": "[training]",
     "retention": "[retention]",
+    "search": "[search]",
     "compute": "[compute]",
 }
 

@@ -1,0 +1,46 @@
+"""A value put into a recipe's document under its dotted name: what --set and a search do."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from data.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def override(document: dict[str, Any], text: str) -> None:
+    """Do what one --set KEY=VALUE asks for."""
+    key, equals, value_text = text.partition("=")
+    if not equals or not all(part.strip() for part in key.split(".")):
+        raise InputError(f"--set {text}: write it as KEY=VALUE, for example training.decay_rate=0.7")
+    try:
+        value = tomllib.loads(f"value = {value_text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = value_text.strip()  # a word needs no quotes
+    put(document, key, value, f"--set {text}")
+
+
+def put(document: dict[str, Any], key: str, value: Any, place: str) -> None:
+    """Set a key by its dotted name: SECTION.KEY, or datasets.NAME.KEY, where NAME may have dots itself."""
+    path = [part.strip() for part in key.split(".")]
+    table: Any = document
+    for depth, part in enumerate(path[:-1]):
+        if part == "datasets" and depth == 0:
+            entries = document.get("datasets", [])
+            entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+            listed = {str(entry.get("name")): entry for entry in entries}
+            dataset = ".".join(path[1:-1])
+            if dataset not in listed:
+                names = ", ".join(str(name) for name in listed)
+                raise InputError(f"{place}: there is no dataset {dataset!r}: the recipe has {names}")
+            table = listed[dataset]
+            break
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise InputError(f"{place}: {part!r} is not a section: write it as SECTION.KEY=VALUE")
+    table[path[-1]] = value

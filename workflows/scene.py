@@ -1,0 +1,63 @@
+"""What all trials of a search have in common, small enough to be sent to each of their processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.encoding import EncodedDataset, Encoding
+from data.prepared import PreparedDataset
+from data.shelf import Shelf
+from workflows.events import Watch
+from workflows.plan import Plan, make_plan
+from workflows.recipe import check_recipe
+from workflows.space import Config, trial_document
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The prepared datasets of trials with the same data settings; `entries` has the recipe entry of each dataset."""
+
+    datasets: tuple[tuple[str, str, Encoding], ...]  # fingerprint of the prepared rows, name, encoding
+    entries: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A search's recipe, its prepared datasets by the values that change them, its store, and what a trial gets."""
+
+    document: Mapping[str, Any]
+    folder: Path
+    data_parameters: tuple[str, ...]
+    variants: Mapping[str, Variant]
+    storage: str
+    emit: Watch
+    num_workers: int
+    use_gpu: bool
+
+    def variant_of(self, config: Config) -> str:
+        """The name of the variant that a trial is trained on."""
+        return variant_name({name: config[name] for name in self.data_parameters})
+
+    def open(self, variant: str) -> list[EncodedDataset]:
+        """Map the datasets of a variant into this process."""
+        shelf = Shelf(self.storage)
+        found = self.variants[variant].datasets
+        return [EncodedDataset(PreparedDataset(shelf.fetch(rows), name), encoding) for rows, name, encoding in found]
+
+    def plan(self, config: Config, datasets: Sequence[EncodedDataset]) -> Plan:
+        """The plan of a trial: what `train` would do with its recipe."""
+        recipe = check_recipe(trial_document(self.document, config), self.folder)
+        entries = self.variants[self.variant_of(config)].entries
+        epochs = [recipe.entries[number].keys.epochs or recipe.training.epochs for number in entries]
+        return make_plan(recipe.seed, recipe.model, recipe.training, datasets, epochs, recipe.retention)
+
+
+def variant_name(config: Config) -> str:
+    """The name of the datasets that these values of the data settings give."""
+    return json.dumps(config, sort_keys=True, default=str)

@@ -1,0 +1,161 @@
+"""The space of a search: its parameters by name, the trials of a grid or a random draw, and a trial's recipe."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from data.errors import InputError
+from workflows.overrides import put
+from workflows.recipe import Recipe, check_recipe
+from workflows.search_settings import Choices, Range, Space
+
+Config = dict[str, Any]  # a value for each parameter, by its dotted name
+MAX_TRIALS = 10_000  # of a grid; a trial costs a tenth of a second even where all of it is in the store
+DECAY = "training.decay_rate"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A value of the recipe that is searched, under the name that --set takes; DECAY.1 is the first change's."""
+
+    name: str
+    space: Space
+
+    @property
+    def changes_data(self) -> bool:
+        """Whether the datasets have to be prepared for each of its values."""
+        return self.name.startswith("data.") or (self.name.startswith("datasets.") and not self.name.endswith(".epochs"))
+
+    def values(self) -> tuple[Any, ...] | None:
+        """All of its values; None where they cannot be counted."""
+        return self.space.values if isinstance(self.space, Choices) else self.space.values()
+
+    def draw(self, random: np.random.Generator) -> Any:
+        """A value at random."""
+        values = self.values()
+        if values is not None:
+            return values[int(random.integers(len(values)))]
+        assert isinstance(self.space, Range)
+        low, high = self.space.low, self.space.high
+        return (
+            math.exp(random.uniform(math.log(low), math.log(high))) if self.space.log else float(random.uniform(low, high))
+        )
+
+
+def parameters_of(recipe: Recipe, place: str = "recipe") -> list[Parameter]:
+    """Everything that a recipe's [search] searches; raises InputError where that is nothing, or names what is not there."""
+    search = recipe.search
+    names = [entry.keys.name for entry in recipe.entries]
+    problems = []
+    for name in search.datasets:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the recipe has {', '.join(names)}"
+            problems.append(f"{place}: search.datasets.{name}: there is no such [[datasets]] entry: {hint}")
+    found: list[Parameter] = []
+    if isinstance(search.decay_rate, tuple):
+        found += [Parameter(f"{DECAY}.{number}", space) for number, space in enumerate(search.decay_rate, 1)]
+    elif search.decay_rate is not None:
+        found.append(Parameter(DECAY, search.decay_rate))
+    for name in names:
+        own = search.datasets[name].epochs if name in search.datasets else None
+        space = search.epochs if own is None else own
+        if space is not None:
+            found.append(Parameter(f"datasets.{name}.epochs", space))
+    for name, space in search.values.items():
+        if any(name == other.name or other.name.startswith(f"{name}.") for other in found):
+            problems.append(f"{place}: search.values: {name!r} is searched already: write it once")
+        found.append(Parameter(name, space))
+    if not found:
+        problems.append(
+            f"{place}: search: the space is empty: write, for example, decay_rate = [0.5, 0.7, 0.9] into [search]"
+        )
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def trial_document(document: Mapping[str, Any], config: Config) -> dict[str, Any]:
+    """The recipe's document with a trial's values in it, and without what is searched."""
+    made = copy.deepcopy({key: value for key, value in document.items() if key != "search"})
+    changes = sorted((name for name in config if name.startswith(f"{DECAY}.")), key=lambda name: int(name.rsplit(".", 1)[1]))
+    for name, value in config.items():
+        if name not in changes:
+            put(made, name, value, f"search: {name} = {value!r}")
+    if changes:
+        put(made, DECAY, [config[name] for name in changes], "search")
+    return made
+
+
+def trial_recipe(recipe: Recipe, config: Config, place: str = "recipe") -> Recipe:
+    """The checked recipe of a trial."""
+    return check_recipe(trial_document(recipe.document, config), recipe.folder, place)
+
+
+def check_parameters(recipe: Recipe, parameters: Sequence[Parameter], place: str = "recipe") -> None:
+    """Raise InputError with every value of every parameter that no recipe can have; of a range, its ends are looked at."""
+    first = {each.name: (each.values() or (each.space.low,))[0] for each in parameters}  # type: ignore[union-attr]
+    problems: list[str] = []
+    for each in parameters:
+        values = each.values()
+        if values is None:
+            assert isinstance(each.space, Range)
+            values = (each.space.low, each.space.high)
+        for value in values if len(values) <= MAX_TRIALS else (values[0], values[-1]):
+            if "." not in each.name:
+                problems.append(f"{place}: search.values: {each.name!r}: write SECTION.KEY, such as training.batch_size")
+                break
+            try:
+                # The others keep their own values, so that one that is wrong is not told again for each of these; the
+                # rates of the changes are one value together.
+                own = {name: first[name] for name in first if name.startswith(f"{DECAY}.")} if DECAY in each.name else {}
+                trial_recipe(recipe, {**own, each.name: value}, f"{place}: search, {each.name} = {value!r}")
+            except InputError as error:
+                problems += error.messages
+    if problems:
+        raise InputError(list(dict.fromkeys(problems)))
+
+
+def grid(parameters: Sequence[Parameter], place: str = "recipe") -> list[Config]:
+    """Every combination, the last parameter changing fastest."""
+    values = []
+    for each in parameters:
+        known = each.values()
+        if known is None:
+            raise InputError(f'{place}: search: a grid needs a step for {each.name}, or write algorithm = "random"')
+        values.append(known)
+    count = math.prod(len(each) for each in values)
+    if count > MAX_TRIALS:
+        sizes = " x ".join(str(len(each)) for each in values)
+        raise InputError(
+            f"{place}: search: the grid has {sizes} = {count:,} trials, at most {MAX_TRIALS:,}: write fewer choices, or "
+            'algorithm = "random" with num_samples'
+        )
+    names = [each.name for each in parameters]
+    return [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]
+
+
+def draw(parameters: Sequence[Parameter], num_samples: int, seed: int) -> list[Config]:
+    """Random trials, the same for the same seed; none twice, so fewer where the space holds fewer."""
+    random = np.random.default_rng([seed, 0x5EA2C4])
+    found: list[Config] = []
+    for _ in range(20 * num_samples):
+        config = {each.name: each.draw(random) for each in parameters}
+        if config not in found:
+            found.append(config)
+        if len(found) == num_samples:
+            break
+    return found
+
+
+def data_variants(parameters: Sequence[Parameter], place: str = "recipe") -> list[Config]:
+    """Every combination of the values that need datasets of their own; one empty one where there are none."""
+    return grid([each for each in parameters if each.changes_data], place)

@@ -1,0 +1,122 @@
+"""A trial of a search: a class Trainable of Ray Tune whose step is one stage, in a process that trials share in turn."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from typing import Any
+
+import torch
+from ray.tune import Trainable
+
+from data.encoding import EncodedDataset
+from workflows.fit import NonFiniteLossError
+from workflows.group import Group
+from workflows.leases import Leases
+from workflows.lookup import look_up
+from workflows.plan import Plan
+from workflows.relay import Action, Initialise, Train
+from workflows.scene import Scene
+from workflows.space import Config
+from workflows.stages import Around, StageDone, metrics_after, walk_stages
+from workflows.store import Store
+from workflows.walk import StoreError, Walker
+
+Facts = dict[str, Any]
+WORST = 1e30  # of a trial that failed; not infinity, of which ASHA's percentile would make NaN
+TOLD = ("epoch", "damaged", "waiting")  # events of a trial that the search hears of
+
+
+class Walks:
+    """Walks through the plans of trials, one after the other; datasets that one has opened stay mapped for the next."""
+
+    def __init__(self, scene: Scene):
+        self.scene = scene
+        self.store = Store(scene.storage)
+        self.leases = Leases(self.store.storage)
+        self.datasets: dict[str, list[EncodedDataset]] = {}
+        self.plan: Plan | None = None
+        self.stages: Generator[StageDone, None, None] | None = None
+        self.variant, self.trained = "", 0
+
+    def begin(self, number: int, config: Config) -> None:
+        """Leave the walk that is under way, if any, and begin that of another trial."""
+        if self.stages is not None:
+            self.stages.close()
+        self.variant, self.trained = self.scene.variant_of(config), 0
+        if self.variant not in self.datasets:
+            self.datasets[self.variant] = self.scene.open(self.variant)
+        datasets, group = self.datasets[self.variant], Group.current()
+
+        def emit(event: Facts) -> None:
+            if event["event"] in TOLD:
+                self.trained += event["event"] == "epoch"
+                self.scene.emit({**event, "trial": number, "pid": os.getpid()})
+
+        self.plan = self.scene.plan(config, datasets)
+        device = "cuda" if self.scene.use_gpu else "cpu"
+        walker = Walker(self.plan, datasets, self.store, group, emit, device)
+        self.stages = walk_stages(walker, self._alone(self.plan)) if group.rank == 0 else walk_stages(walker)
+
+    def _alone(self, plan: Plan) -> Around:
+        """Each action that the store has no answer to is done by one trial at a time."""
+
+        def hold(action: Action) -> Any:
+            key = action.epoch.key if isinstance(action, Train) else action.key
+            what = "train" if isinstance(action, (Initialise, Train)) else action.split
+            return self.leases.hold(f"{key}-{what}", lambda: look_up(action, plan, self.store) is not None)
+
+        return hold
+
+    def next_stage(self) -> Facts:
+        """Do the next stage; returns what Ray Tune is told of it, on all workers alike."""
+        assert self.stages is not None
+        assert self.plan is not None
+        try:
+            done = next(self.stages)
+        except (NonFiniteLossError, StoreError) as error:
+            return {
+                "failed": str(error),
+                "done": True,
+                "mean_scaled_error": WORST,
+                "forgetting": WORST,
+                "trained": self.trained,
+            }
+        metrics = metrics_after(done.errors, self.datasets[self.variant], self.plan.model.loss)
+        told = {name: WORST if value is None else value for name, value in metrics.items()}
+        if metrics["forgetting"] is None:
+            told["forgetting"] = 0.0  # after the first dataset
+        last = done.number == len(self.plan.stages)
+        return {**told, "stages": done.number, "trained": self.trained, "done": last}
+
+
+class Trial(Trainable):
+    """One trial after the other in the same process (reuse_actors=True): no start of a process for each."""
+
+    def setup(self, config: Facts, scene: Scene | None = None) -> None:
+        """Begin the first trial."""
+        assert scene is not None
+        if scene.num_workers:
+            from workflows.trial_group import GroupWalks
+
+            self.walks: Any = GroupWalks(scene)
+        else:
+            torch.set_num_threads(1)  # there is a trial for each core
+            self.walks = Walks(scene)
+        self.reset_config(config)
+
+    def reset_config(self, new_config: Facts) -> bool:
+        """Begin another trial, with all that is open staying so."""
+        proposal = new_config["proposal"]
+        self.walks.begin(proposal["number"], proposal["config"])
+        return True
+
+    def step(self) -> Facts:
+        """One stage."""
+        result: Facts = self.walks.next_stage()
+        return result
+
+    def cleanup(self) -> None:
+        """Free the workers, where there are any."""
+        if hasattr(self.walks, "close"):
+            self.walks.close()

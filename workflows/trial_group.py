@@ -1,0 +1,146 @@
+"""A data-parallel trial: one Ray Train worker group that walks the plans of all trials of an actor, stage by stage.
+
+A worker group takes 12 s to start, so it stays from trial to trial. The trial's actor asks, through a queue, and the first
+worker answers; the others hear of it from the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.connect import set_environment
+from cluster.placement import Placement
+from workflows.events import Channel, Sender
+from workflows.scene import Scene
+from workflows.space import Config
+from workflows.workers import trainer_for
+
+Facts = dict[str, Any]
+LISTEN_S = 1.0  # a worker that hears nothing says so to the others, which would else give up on it
+START_LIMIT_S = 300.0  # for the first answer of a group, its start included
+
+
+class TrialGroupError(Exception):
+    """The worker group of a trial was lost, or did not start."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What each worker of a trial's group needs."""
+
+    scene: Scene
+    requests: Any  # a ray.util.queue.Queue
+    answer: Sender
+
+
+def serve(task: Task) -> Facts:
+    """What each worker does until it is told to end: begin trials and do their stages, in step with the others."""
+    import torch
+    from ray.util.queue import Empty
+
+    from workflows.group import Group
+    from workflows.trial import Walks
+
+    torch.set_num_threads(1)
+    walks, group = Walks(task.scene), Group.current()
+    if group.rank == 0:
+        task.answer({"event": "ready"})
+    while True:
+        request = None
+        if group.rank == 0:
+            with contextlib.suppress(Empty):
+                request = task.requests.get(timeout=LISTEN_S)
+        request = group.from_first(request)
+        if request is None:
+            continue
+        if request["what"] == "end":
+            return {}
+        if request["what"] == "begin":
+            walks.begin(request["number"], request["config"])
+        for _ in range(request.get("skip", 0)):  # what a lost group had done: taken from the store
+            walks.next_stage()
+        if request["what"] == "stage":
+            answer = walks.next_stage()
+            if group.rank == 0:
+                task.answer({"event": "answer", "id": request["id"], "answer": answer})
+
+
+class GroupWalks:
+    """The trial actor's end: the same calls as `Walks`, done by a group of workers."""
+
+    def __init__(self, scene: Scene):
+        set_environment()
+        from ray.util.queue import Queue
+
+        self.requests = Queue(actor_options={"num_cpus": 0})
+        self.heard: queue.Queue[Facts] = queue.Queue()
+        self.channel = Channel(self.heard.put)
+        self.scratch = tempfile.TemporaryDirectory(prefix="lstm-relay-")
+        self.trial: Facts = {}
+        self.done = self.asked = 0
+        self.ready = False
+        task = Task(scene, self.requests, self.channel.__enter__())  # type: ignore[arg-type]
+        placement = Placement(scene.num_workers, scene.num_workers, scene.use_gpu, 1.0, "a trial")
+        self.trainer = trainer_for(serve_task, {"task": task}, placement, self.scratch.name)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.trainer.fit()
+            self.heard.put({"event": "ended", "why": "it ended"})
+        except BaseException as error:  # told to whoever waits
+            self.heard.put({"event": "ended", "why": str(error).strip().splitlines()[-1]})
+
+    def begin(self, number: int, config: Config) -> None:
+        """Begin a trial."""
+        self.trial, self.done = {"what": "begin", "number": number, "config": config}, 0
+        if self.ready:
+            self.requests.put(self.trial)
+
+    def next_stage(self) -> Facts:
+        """Do the next stage; raises TrialGroupError where the group is lost for good or does not start in time."""
+        started = time.monotonic()
+        if self.ready:
+            self._ask()
+        while True:
+            try:
+                event = self.heard.get(timeout=1.0)
+            except queue.Empty:
+                if not self.ready and time.monotonic() - started > START_LIMIT_S:
+                    raise TrialGroupError(f"the workers of the trial did not start within {START_LIMIT_S:.0f} s") from None
+                continue
+            if event["event"] == "ended":
+                raise TrialGroupError(f"the workers of the trial were lost: {event['why']}")
+            if event["event"] == "ready":  # also after workers were lost and the group was started again
+                self.ready = True
+                while not self.requests.empty():
+                    self.requests.get_nowait()
+                self.requests.put({**self.trial, "skip": self.done})
+                self._ask()
+            elif event["id"] == self.asked:
+                self.done += 1
+                answer: Facts = event["answer"]
+                return answer
+
+    def _ask(self) -> None:
+        self.asked += 1
+        self.requests.put({"what": "stage", "id": self.asked})
+
+    def close(self) -> None:
+        """End the workers and free their cores; where they do not end by themselves they end with this process."""
+        self.requests.put({"what": "end"})
+        self.thread.join(timeout=20)
+        self.channel.__exit__()
+        self.scratch.cleanup()
+
+
+def serve_task(config: dict[Any, Any]) -> None:
+    """What Ray Train calls on each worker."""
+    serve(config["task"])

@@ -1,0 +1,108 @@
+"""Ray Tune runs the trials: quietly, with finite limits, and what each came to is told as it happens."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune import Callback
+from ray.tune.schedulers import ASHAScheduler
+
+from cluster.trials import TrialPlacement
+from workflows.propose import Proposer, Study
+from workflows.scene import Scene
+from workflows.search_settings import SearchSettings
+from workflows.space import Config, Parameter
+from workflows.trial import Trial
+
+Facts = dict[str, Any]
+MAX_RESTARTS = 2  # of a trial whose process was lost; its epochs are in the store
+REDUCTION = 2  # of the trials that have come to the end of a dataset, the better half goes on
+Ended = Callable[[int, Config, Facts], None]
+
+
+class _Told(Callback):
+    """Hands on the last result of each trial that ends."""
+
+    def __init__(self, ended: Ended, lost: Callable[[int], None]):
+        self.ended, self.lost = ended, lost
+
+    def __getstate__(self) -> Facts:
+        return {}  # Tune keeps a copy for its own way of going on, which is not ours
+
+    def on_trial_complete(self, **info: Any) -> None:  # type: ignore[override]
+        """A trial is done, or was stopped."""
+        self._tell(info["trial"], dict(info["trial"].last_result))
+
+    def on_trial_error(self, **info: Any) -> None:  # type: ignore[override]
+        """A trial was lost once too often."""
+        trial = info["trial"]
+        lines = str(trial.error_file and Path(trial.error_file).read_text()).strip().splitlines() or ["unknown"]
+        self._tell(trial, {"failed": f"its process was lost {MAX_RESTARTS + 1} times, the last time by: {lines[-1]}"})
+
+    def on_trial_recover(self, **info: Any) -> None:  # type: ignore[override]
+        """The process of a trial was lost; it is done again from the store, by another."""
+        self.lost(int(info["trial"].config["proposal"]["number"]))
+
+    def _tell(self, trial: Any, result: Facts) -> None:
+        proposal = trial.config["proposal"]
+        self.ended(int(proposal["number"]), proposal["config"], result)
+
+
+def run_trials(
+    scene: Scene,
+    search: SearchSettings,
+    placement: TrialPlacement,
+    proposals: Sequence[tuple[int, Config]] | None,
+    parameters: Sequence[Parameter],
+    num_stages: int,
+    seed: int,
+    scratch: Path,
+    ended: Ended,
+    lost: Callable[[int], None],
+) -> None:
+    """Run the trials `proposals`, in this order, or those that Optuna proposes where they are None."""
+    # What a logger of Tune writes for each step costs half of a trial that trains nothing; Ctrl-C is to end the search,
+    # not to be taken for its regular end.
+    os.environ.update(TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_DISABLE_SIGINT_HANDLER="1", RAY_AIR_NEW_OUTPUT="0")
+    os.environ.setdefault("TUNE_WARN_THRESHOLD_S", "10")
+    data_parallel = placement.num_workers > 0
+    # The actor of a data-parallel trial takes no core from its workers; Tune does not let it ask for nothing at all.
+    each = {"memory": 1.0} if data_parallel else {"CPU": 1.0}
+    if placement.use_gpu and not data_parallel:
+        each["GPU"] = 1.0
+    scheduler: Any = None
+    if search.scheduler == "asha":
+        scheduler = ASHAScheduler(
+            metric=search.objectives[0], mode="min", max_t=num_stages, grace_period=1, reduction_factor=REDUCTION
+        )
+    chosen: Facts = {}
+    if proposals is None:
+        study = Study(parameters, len(search.objectives), seed)
+        chosen["search_alg"] = Proposer(study, search.objectives, search.num_samples, placement.num_concurrent)
+    space = {} if proposals is None else {"proposal": tune.grid_search([{"number": n, "config": c} for n, c in proposals])}
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(Trial, scene=scene), each),
+        param_space=space,
+        tune_config=tune.TuneConfig(
+            scheduler=scheduler,
+            num_samples=search.num_samples if proposals is None else 1,
+            max_concurrent_trials=placement.num_concurrent,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),  # a config can be longer than a name may be
+            **chosen,
+        ),
+        run_config=tune.RunConfig(
+            name=f"search-{time.time_ns()}",
+            storage_path=str(scratch),
+            failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # what a trial has done is in the store
+            callbacks=[_Told(ended, lost)],
+            verbose=0,
+        ),
+    )
+    tuner.fit()
