@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import sys
 import types
 import typing
@@ -24,7 +25,7 @@ TITLES = {
     "model": "[model]",
     "training": "[training]",
     "retention": "[retention]",
-    "search": "[search]",
+    "search": "[search]: a space is a list of choices, or {low = 0.3, high = 1.0, step = 0.1}",
     "compute": "[compute]",
 }
 
@@ -68,6 +69,8 @@ def _kind(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(_kind(each) for each in arguments if each is not type(None)))
     if origin is Literal:
         return ", ".join(f"`{_toml(each)}`" for each in arguments)
+    if annotation is Any or origin is collections.abc.Mapping:
+        return "table" if origin else "see there"
     if origin is list:
         return f"list of {_kind(arguments[0])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
