@@ -101,7 +101,7 @@ def test_a_finished_search_trains_nothing_and_runs_no_trial_again(
     [
         {"algorithm": "grid"},
         {"algorithm": "random", "num_samples": 12},
-        {"algorithm": "optuna", "num_samples": 14},
+        {"algorithm": "optuna", "num_samples": 24},
     ],
     ids=["grid", "random", "optuna"],
 )
