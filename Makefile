@@ -24,6 +24,9 @@ check: env
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+bench: env
+	for file in tests/benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
 format: env
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .

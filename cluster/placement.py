@@ -21,7 +21,7 @@ Bounds = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_le
 class ComputeSettings(BaseModel):
     """How many workers, and on what: the recipe's [compute] section."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     num_workers: Annotated[int, Field(ge=0)] | Bounds | Literal["auto"] = Field(
         "auto", description="data-parallel workers; 0: in this process; [min, max]: as many as there is room for; or auto"

@@ -25,7 +25,12 @@ def is_uri(path: str) -> bool:
 
 def absolute(path: str, root: Path) -> str:
     """The path from `root`, with ~ expanded; a URI stays as it is."""
-    return path if is_uri(path) else os.path.normpath(root / Path(path).expanduser())
+    if is_uri(path):
+        return path
+    try:
+        return os.path.normpath(root / Path(path).expanduser())
+    except RuntimeError as error:  # ~nobody
+        raise InputError(f"{path}: {error}") from None
 
 
 def open_filesystem(path: str) -> tuple[fs.FileSystem, str]:
@@ -43,7 +48,10 @@ def _glob_pattern(path: str) -> re.Pattern[str]:
     meanings = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
     tokens = re.split(r"(\*\*/|\*|\?|\[[^\]/]+\])", path)
     kept = (t.replace("[!", "[^", 1) if t.startswith("[") else re.escape(t) for t in tokens)
-    return re.compile("".join(meanings.get(t) or k for t, k in zip(tokens, kept, strict=True)), re.DOTALL)
+    try:
+        return re.compile("".join(meanings.get(t) or k for t, k in zip(tokens, kept, strict=True)), re.DOTALL)
+    except re.error as error:
+        raise InputError(f"{path}: this is no glob ({error}): write *, ?, [a-z] or **") from None
 
 
 def find_files(path: str) -> list[str]:

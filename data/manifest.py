@@ -24,6 +24,7 @@ from data.series import check_kinds_of_time
 from data.settings import SPLITS, DatasetSource
 from data.statistics import Statistics
 
+FEWEST_STEPS = 100  # of a 32-bit number in a standard deviation; with fewer the values are visibly rounded
 FORMAT = 1  # of the prepared folder; a new one prepares everything anew
 
 
@@ -144,6 +145,13 @@ def _warnings(source: DatasetSource, parts: list[Part], statistics: Statistics) 
         found.append(f"{short} of {every} series are shorter than one sample ({_one_sample(source)}) and give none")
     spreads = dict(zip(number_columns(source), statistics.deviation, strict=True))
     constant = [column for column, spread in spreads.items() if spread == 0]
+    size = dict(zip(number_columns(source), np.maximum(abs(statistics.low), abs(statistics.high)), strict=True))
+    for column, spread in spreads.items():
+        if 0 <= spread < FEWEST_STEPS * np.finfo(np.float32).eps * size[column] and (spread or size[column] > 2**24):
+            found.append(
+                f"column {column!r} varies by {spread:.3g} around values of up to {size[column]:.3g}, too little for 32-bit "
+                "numbers: subtract a constant from it"
+            )
     return found + [f"column {column!r} is constant in the train rows, and scaling makes it zero" for column in constant]
 
 

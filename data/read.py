@@ -129,7 +129,7 @@ def _numbers(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.NDArr
     elif pa.types.is_temporal(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind):
         raise InputError(f"{places.file}, column {name!r}: it holds {kind}, not numbers: name another column")
     elif not pa.types.is_floating(kind):
-        column = column.cast(pa.float64())
+        column = column.cast(pa.float64(), safe=False)  # whole numbers beyond 2**53 are rounded
     with np.errstate(over="ignore"):
         values = column.to_numpy().astype(np.float32)
     infinite = np.flatnonzero(np.isinf(values))

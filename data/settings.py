@@ -34,10 +34,13 @@ Names = Annotated[list[str], BeforeValidator(_as_list)]
 IsoTime = Annotated[str, BeforeValidator(_as_iso)]
 
 
+MOST_ROWS = 10**9  # of one sample: beyond it a number was mistyped
+
+
 class SplitDates(BaseModel):
     """Where validation and test begin, and optionally where the test part ends (exclusive), in ISO 8601."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     validation: IsoTime
     test: IsoTime | None = None
@@ -62,7 +65,7 @@ class SplitDates(BaseModel):
 class DataSettings(BaseModel):
     """How files become samples. One sample is `lookback` rows of the features in and `horizon` rows of the targets out."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     time: Annotated[
         list[str] | None,
@@ -70,7 +73,7 @@ class DataSettings(BaseModel):
         Field(description="a column, or the columns year, month, day, hour, ... of a date; absent: the order of the rows"),
     ] = None
     time_format: str | None = Field(None, description="strptime format of `time` where it is not ISO 8601")
-    delimiter: str = Field(",", min_length=1, max_length=1, description="what separates the columns of a CSV file")
+    delimiter: str = Field(",", pattern=r"^[\x01-\x7f]$", description="what separates the columns of a CSV file")
     series: str | None = Field(
         None, description='the column that tells series apart, or "{file}": each file is one; absent: all rows are one'
     )
@@ -83,13 +86,17 @@ class DataSettings(BaseModel):
     frequency: str | int | None = Field(
         None, description='the step of time, as "15min", "1h", "1d", or a whole number; absent steps are then inserted'
     )
-    lookback: Annotated[int, Field(ge=1)] | Literal["all"] = Field(description="rows that go in; all: the whole series")
+    lookback: Annotated[int, Field(ge=1, le=MOST_ROWS)] | Literal["all"] = Field(
+        description="rows that go in; all: the whole series"
+    )
     min_lookback: int | None = Field(None, ge=1, description="shortest history that still makes a sample; absent: lookback")
-    horizon: int = Field(ge=0, description="rows that are predicted; 0: the label at the last row that goes in")
-    stride: int = Field(1, ge=1, description="rows from one sample to the next")
+    horizon: int = Field(
+        ge=0, le=MOST_ROWS, description="rows that are predicted; 0: the label at the last row that goes in"
+    )
+    stride: int = Field(1, ge=1, le=MOST_ROWS, description="rows from one sample to the next")
     missing: Literal["interpolate", "forward", "mean", "zero", "drop"] = Field(
         "interpolate",
-        description="what stands in for missing values of the features; drop: samples that touch one are out",
+        description="what stands in for missing values of the numeric features; drop: samples that touch one are out",
     )
     missing_flags: bool = Field(False, description="one more column a feature that goes in: 1 where it was missing")
     scaling: Literal["standard", "robust", "minmax", "none"] = Field("standard", description="of features and targets")

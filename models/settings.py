@@ -12,10 +12,10 @@ Loss = Literal["mse", "mae", "huber", "quantile", "cross_entropy"]
 class ModelSettings(BaseModel):
     """The LSTM and what it is fitted to."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    hidden_size: int = Field(64, ge=1, description="units of each layer")
-    num_layers: int = Field(1, ge=1, description="layers on top of each other")
+    hidden_size: int = Field(64, ge=1, le=65536, description="units of each layer")
+    num_layers: int = Field(1, ge=1, le=100, description="layers on top of each other")
     bidirectional: bool = Field(False, description="read each window in both directions")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of each layer's outputs dropped, one mask a sequence")
     loss: Loss = Field("mse", description="what is minimised")

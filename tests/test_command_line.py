@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from small import write_small
+from test_store import KEY, state
 from typer.testing import CliRunner
 
 from workflows.__main__ import app
+from workflows.store import Store
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ("train", "prepare", "runs", "log", "rollback", "clean")
@@ -60,6 +62,55 @@ def test_a_missing_file_is_told_with_its_neighbours_before_ray_starts(tmp_path: 
     assert code == 2
     assert "crane.csv" in err
     assert "anvil.csv" in err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("command", [["train", "demo"], ["runs"], ["clean"], ["prepare", "demo"]])
+def test_a_storage_that_is_a_file_is_refused(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    code, _, err = invoke(*command, "--storage", str(tmp_path / "file"))
+    assert code == 2
+    assert "this is not a folder" in err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_run_that_has_not_ended_is_listed_and_logged(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    facts = {"parent": KEY, "dataset": "anvil", "epoch": 0, "learning_rate": 0.01, "train_loss": 0.5, "seconds": 1.0}
+    store.commit(KEY, state(), {"parent": None})
+    store.commit("fedcba9876543210", state(), facts)
+    run = {"name": "small", "status": "interrupted", "key": "fedcba9876543210", "datasets": ["anvil"], "epochs_requested": 6}
+    store.write_run("small", "progress.json", json.dumps({**run, "when": 5.0}).encode())
+    assert "interrupted" in invoke("runs", "--storage", str(tmp_path))[1]
+    log = invoke("log", "small", "--storage", str(tmp_path))[1]
+    assert "anvil" in log
+    assert "fedcba987654" in log
+    assert "no finished run" in invoke("rollback", "small", "--to", "1", "--storage", str(tmp_path))[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("path = []", "at least 1 item"),
+        ('path = ""', "at least 1 character"),
+        ('path = "in/small.toml"', "read by their suffix"),
+        ('path = "in/anvil[z-a].csv"', "this is no glob"),
+        ('path = "~nobody-here/a.csv"', "home directory"),
+        ('path = "in/anvil.csv", test_path = "in/*.csv"', "path and in test_path"),
+        ('path = ["in/anvil.csv", "more/anvil.csv"], series = "{file}"', "have the same name"),
+        ('path = "in/anvil.csv", lookback = true', "valid integer"),
+        ('path = "in/anvil.csv", lookback = 99999999999999999999999', "less than or equal to"),
+    ],
+)
+def test_an_entry_that_cannot_be_is_refused_before_ray_starts(change: str, words: str, tmp_path: Path) -> None:
+    write_small(tmp_path / "in")
+    write_small(tmp_path / "more")
+    recipe = tmp_path / "own.toml"
+    data = 'time = "step", features = ["load", "heat"], targets = ["load"], lookback = 12, horizon = 3'
+    recipe.write_text(f'data = {{ {data} }}\ndatasets = [{{ name = "a", {change} }}]\n')
+    code, _, err = invoke("train", str(recipe), "--storage", str(tmp_path / "runs"))
+    assert code == 2
+    assert words in err
     assert not (tmp_path / "runs").exists()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,37 @@ def test_a_list_has_one_decay_rate_for_each_change_of_dataset() -> None:
 def test_a_list_of_another_length_is_refused_with_both_counts(decays: list[float]) -> None:
     with pytest.raises(ValueError, match=f"3 datasets have 2 changes, got {len(decays)} decay rates"):
         carried_rates(1e-3, decays, 3)
+
+
+@pytest.mark.parametrize("steps", [4, 7, 40, 101])
+@pytest.mark.parametrize(
+    ("schedule", "scheduler", "arguments"),
+    [
+        ("cosine", "CosineAnnealingLR", lambda steps: {"T_max": steps}),
+        ("one_cycle", "OneCycleLR", lambda steps: {"max_lr": 3e-3, "total_steps": steps}),
+        (
+            "cyclical",
+            "CyclicLR",
+            lambda steps: {
+                "base_lr": 7.5e-4,
+                "max_lr": 3e-3,
+                "step_size_up": max(steps // 4, 1),
+                "cycle_momentum": False,
+            },
+        ),
+    ],
+)
+def test_a_schedule_inside_a_dataset_is_torchs(
+    schedule: str, scheduler: str, arguments: Callable[[int], dict[str, object]], steps: int
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of the step after the last
+        oracle = torchs_rates(getattr(torch.optim.lr_scheduler, scheduler), 3e-3, steps - 1, **arguments(steps))
+    rates = step_rates(3e-3, steps, 0, 0, schedule, steps)
+    np.testing.assert_allclose(rates, oracle, rtol=1e-9, atol=1e-18)
+    half = steps // 2
+    cut = [step_rates(3e-3, half, 0, 0, schedule, steps), step_rates(3e-3, steps - half, half, 0, schedule, steps)]
+    np.testing.assert_array_equal(np.concatenate(cut), rates)
 
 
 def test_a_single_dataset_keeps_the_first_rate() -> None:

@@ -7,6 +7,7 @@ from small import small_document, write_small
 
 from data.errors import InputError
 from workflows.recipe import BUILT_IN, check_recipe, find_recipe, load_recipe, name_problems
+from workflows.reference import reference
 
 
 def problems(document: dict[str, object], tmp_path: Path) -> list[str]:
@@ -136,3 +137,8 @@ def test_a_file_that_is_not_toml_or_not_there_is_named(tmp_path: Path) -> None:
         load_recipe(tmp_path / "bad.toml")
     with pytest.raises(InputError, match="did you mean 'beijing'"):
         find_recipe("bejing")
+
+
+def test_the_reference_names_every_key_as_it_is() -> None:
+    written = (BUILT_IN.parent.parent / "RECIPE.md").read_text()
+    assert written == reference(), "make it anew: python -m workflows.reference > RECIPE.md"

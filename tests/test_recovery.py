@@ -1,6 +1,6 @@
 """Real processes, killed for real: what they leave behind must be what an undisturbed run leaves.
 
-The moments are random and seeded: 14 of the whole program, 6 of a worker under Ray Train. About three minutes in all.
+The moments are random and seeded: 17 of the whole program, 3 of a worker under Ray Train. About three minutes in all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from workflows.train import train
 
 ROOT = Path(__file__).parent.parent
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-LONG = {"training": {"epochs": 12}, "model": {"hidden_size": 48}, "rows": 700}
+LONG = {"training": {"epochs": 16}, "model": {"hidden_size": 48}, "rows": 700}
 
 
 def start(recipe: Path, storage: Path, workers: int) -> subprocess.Popen[str]:
@@ -55,13 +55,13 @@ def undisturbed(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder, train(load_recipe(write_small(folder, **LONG)), folder / "runs", None, 0)
 
 
-def test_a_program_killed_at_14_moments_ends_in_the_same_weights(
+def test_a_program_killed_at_17_moments_ends_in_the_same_weights(
     undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     moments = random.Random(5)
     recipe, storage = write_small(tmp_path, **LONG), tmp_path / "runs"
     kills = 0
-    while kills < 14:
+    while kills < 17:
         process = start(recipe, storage, 0)
         read_until(process, "loss", times=1)
         time.sleep(moments.uniform(0.0, 0.25))
@@ -69,7 +69,7 @@ def test_a_program_killed_at_14_moments_ends_in_the_same_weights(
         if process.wait() != -signal.SIGKILL:
             break  # it had ended before
         kills += 1
-    assert kills >= 10
+    assert kills == 17
     result = train(load_recipe(recipe), storage, None, 0)
     assert result["key"] == undisturbed[1]["key"]
     assert result["error_matrix"] == undisturbed[1]["error_matrix"]
@@ -100,11 +100,10 @@ def ancestors(pid: int) -> set[int]:
     return found
 
 
-@pytest.mark.parametrize("seed", [1, 2])
 def test_workers_killed_at_three_moments_are_replaced_and_the_weights_are_the_same(
-    seed: int, undisturbed_by_two: tuple[Path, dict[str, Any]], tmp_path: Path
+    undisturbed_by_two: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    moments = random.Random(seed)
+    moments = random.Random(1)
     recipe, storage = write_small(tmp_path, **LONG), tmp_path / "runs"
     process = start(recipe, storage, 2)
     for _ in range(3):
@@ -126,7 +125,7 @@ def undisturbed_by_two(ray_session: None, tmp_path_factory: pytest.TempPathFacto
     return folder, train(load_recipe(write_small(folder, **LONG)), folder / "runs", None, 2)
 
 
-@pytest.mark.parametrize(("sent", "workers"), [(signal.SIGINT, 0), (signal.SIGINT, 2), (signal.SIGTERM, 2)])
+@pytest.mark.parametrize(("sent", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 2)])
 def test_an_interrupt_exits_with_130_and_the_same_command_goes_on(
     sent: signal.Signals, workers: int, undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -139,6 +138,6 @@ def test_an_interrupt_exits_with_130_and_the_same_command_goes_on(
     assert "interrupted; the same command goes on" in rest
     assert Store(str(storage)).runs()["small"]["status"] == "interrupted"
     result = train(load_recipe(recipe), storage, None, 0)
-    assert 0 < result["epochs_trained"] <= 36 - 4
+    assert 0 < result["epochs_trained"] <= 48 - 4
     for here, there in zip(result["error_matrix"]["validation"], undisturbed[1]["error_matrix"]["validation"], strict=True):
         assert here == pytest.approx(there, rel=1e-5)

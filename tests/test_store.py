@@ -104,7 +104,7 @@ def test_an_interrupted_commit_leaves_nothing_that_a_reader_takes_for_a_checkpoi
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("workflows.storage.os.fsync", full)
+    monkeypatch.setattr(Path, "rename", full)
     with pytest.raises(OSError, match="No space left"):
         store.commit(KEY, state(), {"parent": None})
     monkeypatch.undo()

@@ -97,6 +97,34 @@ def test_an_appended_dataset_is_all_that_is_trained(copied: Path) -> None:
     assert (result["epochs_requested"], result["epochs_trained"]) == (9, 3)
 
 
+def test_the_recipe_beside_a_result_means_the_same_elsewhere(copied: Path) -> None:
+    written = copied / "runs" / "runs" / "small" / "recipe.toml"
+    (copied / "elsewhere").mkdir()
+    moved = copied / "elsewhere" / "recipe.toml"
+    run(copied, copied / "runs")
+    moved.write_text(written.read_text())
+    assert train(load_recipe(moved), copied / "runs", "again", 0)["epochs_trained"] == 0
+
+
+def test_a_dataset_that_changes_what_all_share_is_told_before_all_is_trained_anew(ray_session: None, tmp_path: Path) -> None:
+    shared = {"scaling_scope": "shared"}
+    run(tmp_path, tmp_path / "runs", data=shared)
+    write_machine(tmp_path / "drill.csv", 3)
+    datasets = [{"name": name, "path": f"{name}.csv"} for name in (*MACHINES, "drill")]
+    said: list[dict[str, Any]] = []
+    recipe = load_recipe(write_small(tmp_path, data=shared, datasets=datasets))
+    result = train(recipe, tmp_path / "runs", None, 0, watch=said.append)
+    (planned,) = [event for event in said if event["event"] == "planned"]
+    assert any("all is trained anew" in warning and "anvil, bellows, crane" in warning for warning in planned["warnings"])
+    assert result["epochs_trained"] == 8
+
+
+def test_workers_that_cannot_be_placed_are_refused_before_anything_is_written(ray_session: None, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"compute: 99 workers on 2 cores .* at most 4 can be placed"):
+        run(tmp_path, tmp_path / "runs", workers=99)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_only_what_comes_after_a_change_is_trained(copied: Path) -> None:
     longer = run(copied, copied / "runs", overrides=("datasets.crane.epochs=5",))
     assert longer["epochs_trained"] == 3

@@ -21,8 +21,8 @@ from models.lstm import LSTM
 from workflows.fit import Learner, NonFiniteLossError
 from workflows.group import Group
 from workflows.plan import Plan
+from workflows.state import load_state, state_of
 from workflows.store import Store
-from workflows.walk import load_state, state_of
 
 MODEL = {"hidden_size": 6, "num_layers": 2, "dropout": 0.3}
 TRAINING = {"learning_rate": 1e-2, "weight_decay": 0.05, "gradient_clip": 0.3}

@@ -83,11 +83,12 @@ def prepare(
 ) -> None:
     """Prepare the datasets of a recipe and say what is in them; nothing is trained."""
     with _errors_and_ray() as console:
-        from workflows.screen import Screen
+        from workflows.screen import Screen, counted
+        from workflows.storage import open_storage
         from workflows.summary import prepared_table
         from workflows.train import prepare_datasets
 
-        checked = _load(recipe, set_)
+        checked, storage = _load(recipe, set_), open_storage(storage).address
         with Screen(console) as screen:
             screen({"event": "preparing", "recipe": checked.name})
             prepared = prepare_datasets(checked, storage, address)
@@ -95,7 +96,9 @@ def prepare(
         for dataset in prepared.datasets:
             for warning in dataset.prepared.manifest["warnings"]:
                 console.print(f"warning: dataset {dataset.name!r}: {warning}", style="yellow", markup=False, soft_wrap=True)
-        console.print(f"{len(prepared.datasets)} datasets prepared in {prepared.seconds:.1f} s, in {storage}/prepared")
+        console.print(
+            f"{counted(len(prepared.datasets), 'dataset')} prepared in {prepared.seconds:.1f} s, in {storage}/prepared"
+        )
 
 
 @app.command(epilog="Example: `python -m workflows runs`")
@@ -133,7 +136,7 @@ def rollback(
     to: Annotated[str, typer.Option(help="The stage to go back to the end of: a dataset's name, or its number.")],
     storage: StorageOption = STORAGE,
 ) -> None:
-    """Point a run at the end of an earlier stage; nothing is lost, and training it again goes on from there."""
+    """Point a run at the end of an earlier stage; its later epochs stay in the store until `clean`."""
     with _errors_and_ray() as console:
         from workflows.housekeeping import roll_back
         from workflows.store import Store
@@ -144,7 +147,8 @@ def rollback(
             f"{name} stands at the end of {last} ({len(result['stages'])} stages), address {result['key']}", soft_wrap=True
         )
         console.print(
-            f"It stood at {result['rolled_back_from']}; train it again to go there: nothing is trained anew.", soft_wrap=True
+            f"It stood at {result['rolled_back_from']}; train it again to go there, before clean without training.",
+            soft_wrap=True,
         )
 
 
@@ -156,6 +160,7 @@ def clean(
     """Remove checkpoints and prepared data that no run reaches, and say what that was."""
     with _errors_and_ray() as console:
         from workflows.housekeeping import clean as clean_up
+        from workflows.screen import counted
         from workflows.store import Store
 
         removed = clean_up(Store(storage), dry_run)
@@ -163,7 +168,7 @@ def clean(
             console.print(f"{leftover.path}  {leftover.what}  {leftover.bytes:,} bytes", soft_wrap=True, highlight=False)
         total = sum(leftover.bytes for leftover in removed)
         verb = "would be removed" if dry_run else "removed"
-        console.print(f"{len(removed)} things, {total:,} bytes {verb}; what runs reach stands.")
+        console.print(f"{counted(len(removed), 'thing')}, {total:,} bytes {verb}; what runs reach stands.")
 
 
 def _load(recipe: str, overrides: list[str] | None) -> Recipe:

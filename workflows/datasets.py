@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data.errors import InputError
 from data.files import FileFacts, absolute, find_files, stem
-from data.read import distinct_values
+from data.read import FILE_AS_SERIES, distinct_values
 from data.settings import DatasetSource
 from workflows.recipe import Entry, Recipe, name_problems
 
@@ -51,6 +51,17 @@ def _expand(entry: Entry, recipe: Recipe, facts: FileFacts, built_in: Path) -> l
     files = _find(entry.keys.path, recipe, built_in)
     test_files = _find(entry.keys.test_path, recipe, built_in) if entry.keys.test_path else []
     classes = recipe.model.loss == "cross_entropy"
+    both = sorted(set(files) & set(test_files))
+    if both:
+        raise InputError(f"{both[0]} stands in path and in test_path: a model is not tested on what it was trained on")
+    if entry.settings.series == FILE_AS_SERIES:
+        stems = [stem(file) for file in files]
+        twice = [file for file in files if stems.count(stem(file)) > 1]
+        if twice:
+            raise InputError(
+                f'{twice[0]} and {twice[1]} have the same name, by which series = "{{file}}" tells them apart: rename '
+                "one, or give each folder an entry of its own"
+            )
     template = entry.keys.name
     fields = re.findall(r"\{([^{}]*)\}", template)
     columns = [name for name in fields if name != "file"]

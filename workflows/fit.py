@@ -17,12 +17,16 @@ from models.losses import ErrorSums, loss_sum
 from models.lstm import LSTM
 from models.settings import ModelSettings
 from workflows.group import Group
+from workflows.replay import NOTHING_TO_REPLAY, Replay, joined
 from workflows.sampling import epoch_batches, micro_batches, worker_share
 from workflows.settings import TrainingSettings
 
 # On a CPU the activations of more sequences leave the cache: 204 to 213 microseconds a sequence with 16 to 64 of them,
 # 340 with 128 or 256 (96 steps, hidden 64, one thread).
 MICRO_BATCH = {"cpu": 64, "cuda": 4096}
+
+
+Int64 = npt.NDArray[np.int64]
 
 
 class NonFiniteLossError(Exception):
@@ -74,23 +78,33 @@ class Learner:
         rates: npt.NDArray[np.float64],
         seed: tuple[int, int, int],
         on_step: Callable[[int, int], None] = lambda step, samples: None,
+        replay: Replay = NOTHING_TO_REPLAY,
     ) -> EpochResult:
         """Train on every sample once, `rates` being the rate of each step, `seed` (seed, stage, epoch).
 
-        Raises NonFiniteLossError, on all workers at the same step.
+        With a `replay`, each step minimises the mean over its new samples and those replayed with them, the latter
+        weighted by `strength`; `train_loss` is of the new samples alone. Raises NonFiniteLossError, on all workers at the
+        same step.
         """
         self.model.train()
         started = time.perf_counter()
         lengths = dataset.lengths("train")
         batches = epoch_batches(lengths, self.training.batch_size, seed, self.training.shuffle)
+        drawn = replay.draw([len(batch) for batch in batches], seed)
         total, seen, used = 0.0, 0, []
-        for step, (batch, rate) in enumerate(zip(batches, rates, strict=True)):
+        for step, (batch, (owners, old), rate) in enumerate(zip(batches, drawn, rates, strict=True)):
             self.sums.zero_()
-            masks = self._dropout_masks(len(batch), (*seed, step))
-            for places in self._my_places(batch, lengths):
-                loss = self._loss(dataset.batch("train", batch[places]), None if masks is None else masks[places])
-                (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
-                self.sums[-1] += loss.detach()
+            masks = self._dropout_masks(len(batch) + len(old), (*seed, step))
+            for places, replayed in self._my_pieces(batch, lengths, len(old)):
+                samples = [dataset.batch("train", batch[places]), *replay.batches(owners[replayed], old[replayed])]
+                rows = np.concatenate([places, len(batch) + replayed])
+                outputs, targets = self._outputs(joined(samples), None if masks is None else masks[rows])
+                new = loss_sum(outputs[: len(places)], targets[: len(places)], self.settings)
+                loss = new
+                if len(replayed):
+                    loss = new + replay.strength * loss_sum(outputs[len(places) :], targets[len(places) :], self.settings)
+                (loss / (len(batch) + replay.strength * len(old))).backward()  # type: ignore[no-untyped-call]
+                self.sums[-1] += new.detach()
             self.group.add_up(self.sums)
             batch_loss = float(self.sums[-1])
             # The gradient too: where it alone is not finite, an epoch's last step would spoil its checkpoint unseen. A
@@ -105,10 +119,14 @@ class Learner:
             on_step(step, seen)
         return EpochResult(total / seen, seen, used[0], used[-1], time.perf_counter() - started)
 
-    def _my_places(self, batch: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32]) -> list[npt.NDArray[np.int64]]:
-        """This worker's places in a global batch, cut into micro-batches."""
-        places = np.arange(len(batch))[worker_share(len(batch), self.group.rank, self.group.size)]
-        return micro_batches(places, lengths[batch[places]], self.micro_batch)
+    def _my_pieces(self, batch: Int64, lengths: npt.NDArray[np.int32], num_replayed: int) -> list[tuple[Int64, Int64]]:
+        """This worker's places in a global batch and in what is replayed with it, cut into micro-batches together."""
+        rank, size = self.group.rank, self.group.size
+        places = np.arange(len(batch))[worker_share(len(batch), rank, size)]
+        replayed = np.arange(num_replayed)[worker_share(num_replayed, rank, size)]
+        cut = max(self.micro_batch * len(batch) // (len(batch) + num_replayed), 1)
+        pieces = micro_batches(places, lengths[batch[places]], cut) or ([places] if len(replayed) else [])
+        return list(zip(pieces, np.array_split(replayed, max(len(pieces), 1)), strict=False))
 
     def _dropout_masks(self, count: int, seed: tuple[int, ...]) -> Tensor | None:
         """Masks of a whole global batch, so that a sample's mask does not depend on the worker that has it."""
@@ -124,10 +142,6 @@ class Learner:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
             outputs = self.model(inputs, lengths, masks)
         return outputs, torch.from_numpy(batch.targets).to(self.device)
-
-    def _loss(self, batch: Batch, masks: Tensor | None) -> Tensor:
-        outputs, targets = self._outputs(batch, masks)
-        return loss_sum(outputs, targets, self.settings)
 
     def _step(self, rate: float) -> None:
         clip = self.training.gradient_clip

@@ -21,7 +21,7 @@ def stage_number(result: Facts, to: str) -> int:
     names = [stage["dataset"] for stage in result["stages"]]
     if to in names:
         return names.index(to) + 1
-    if to.isdigit() and 1 <= int(to) <= len(names):
+    if to.isascii() and to.isdigit() and 1 <= int(to) <= len(names):
         return int(to)
     raise InputError(
         f"--to {to}: run {result['name']!r} has no such stage: write one of {', '.join(names)}, or 1 to {len(names)}"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
 
 
 def carried_rates(
@@ -24,11 +27,53 @@ def carried_rates(
     return [max(rate, floor) for rate in rates]
 
 
-def step_rates(rate: float, num_steps: int, first_step: int, warmup_steps: int) -> npt.NDArray[np.float64]:
+def step_rates(
+    rate: float, num_steps: int, first_step: int, warmup_steps: int = 0, schedule: str = "constant", all_steps: int = 0
+) -> Float64:
     """The rate of each of the steps first_step .. first_step + num_steps - 1 of a dataset, as float64 (num_steps,).
 
-    Constant at `rate`, after a linear ramp over the first `warmup_steps` steps of the dataset: (s + 1) / warmup_steps.
+    `schedule` lays the rate out over all steps of the dataset, of which there are `all_steps`; a linear ramp over its
+    first `warmup_steps` steps, (s + 1) / warmup_steps, multiplies it. "constant" alone does not depend on `all_steps`.
     """
     step = np.arange(first_step, first_step + num_steps)
     ramp = np.minimum((step + 1) / warmup_steps, 1.0) if warmup_steps else np.ones(num_steps)
-    return np.asarray(rate * ramp, np.float64)
+    return np.asarray(SCHEDULES[schedule](rate, step, all_steps) * ramp, np.float64)
+
+
+def _constant(rate: float, step: Int64, all_steps: int) -> Float64:  # noqa: ARG001 the same for any number of them
+    return np.full(len(step), rate)
+
+
+def _cosine(rate: float, step: Int64, all_steps: int) -> Float64:
+    """From the rate to zero along half a cosine (Loshchilov and Hutter 2017), as torch's CosineAnnealingLR."""
+    return np.asarray(rate * (1 + np.cos(np.pi * step / all_steps)) / 2)
+
+
+def _cyclical(rate: float, step: Int64, all_steps: int) -> Float64:
+    """Two triangles from a quarter of the rate to the rate and back (Smith 2017), as torch's CyclicLR "triangular"."""
+    half = max(all_steps // 4, 1)
+    height = 1 - np.abs(step / half - 2 * np.floor(1 + step / (2 * half)) + 1)
+    return np.asarray(rate * (0.25 + 0.75 * np.maximum(height, 0)))
+
+
+def _one_cycle(rate: float, step: Int64, all_steps: int) -> Float64:
+    """Up to the rate over the first 30 % of the steps, then down to nearly nothing (Smith and Topin 2018).
+
+    As torch's OneCycleLR: half cosines from rate / 25 to the rate to rate / 250,000.
+    """
+    top, end = 0.3 * all_steps - 1, all_steps - 1
+    low, least = rate / 25, rate / 250_000
+
+    def between(first: float, last: float, share: npt.NDArray[np.floating]) -> Float64:
+        return np.asarray(last + (first - last) / 2 * (1 + np.cos(np.pi * share)))
+
+    rising = between(low, rate, step / top) if top > 0 else np.full(len(step), rate)
+    return np.where(step <= top, rising, between(rate, least, (step - top) / max(end - top, 1e-12)))
+
+
+SCHEDULES: dict[str, Callable[[float, Int64, int], Float64]] = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "cyclical": _cyclical,
+    "one_cycle": _one_cycle,
+}

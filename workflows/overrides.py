@@ -31,7 +31,9 @@ def put(document: dict[str, Any], key: str, value: Any, place: str) -> None:
     table: Any = document
     for depth, part in enumerate(path[:-1]):
         if part == "datasets" and depth == 0:
-            listed = {entry.get("name"): entry for entry in document.get("datasets", [])}
+            entries = document.get("datasets", [])
+            entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+            listed = {str(entry.get("name")): entry for entry in entries}
             dataset = ".".join(path[1:-1])
             if dataset not in listed:
                 names = ", ".join(str(name) for name in listed)

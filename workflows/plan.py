@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from data.encoding import EncodedDataset
 from models.settings import ModelSettings
 from workflows.learning_rate import carried_rates, step_rates
-from workflows.settings import TrainingSettings
+from workflows.settings import RetentionSettings, TrainingSettings
 
+NO_RETENTION = RetentionSettings()
 CHAIN_FORMAT = 1  # raised when the same epoch would give other numbers; then every address is new
 
 
@@ -72,6 +73,7 @@ class Plan:
     num_features: int
     num_outputs: int
     root: str
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
 
     def steps_an_epoch(self, stage: Stage) -> int:
         """Optimizer steps of one epoch; one of them may have fewer samples."""
@@ -81,7 +83,16 @@ class Plan:
         """The rate of every step of an epoch, float64 (steps,)."""
         steps = self.steps_an_epoch(self.stages[epoch.stage])
         warmup = self.training.warmup_steps if epoch.stage == 0 else 0
-        return step_rates(epoch.learning_rate, steps, epoch.number * steps, warmup)
+        every = steps * self.stages[epoch.stage].epochs
+        return step_rates(epoch.learning_rate, steps, epoch.number * steps, warmup, self.training.schedule, every)
+
+    def _retained(self, stage_number: int) -> dict[str, Any]:
+        """What is done against forgetting in a stage; nothing where there is nothing to forget."""
+        retention = self.retention
+        if retention.method == "none" or stage_number == 0:
+            return {}
+        earlier = [self.datasets[stage.dataset].sha256["train"] for stage in self.stages[:stage_number]]
+        return {"retention": retention.model_dump(mode="json"), "earlier": earlier, "draw": [self.seed, stage_number]}
 
     def epoch(self, parent: str, stage_number: int, number: int) -> Epoch:
         """The epoch that follows the state with the key `parent`."""
@@ -99,6 +110,7 @@ class Plan:
             "weight_decay": training.weight_decay,
             "gradient_clip": training.gradient_clip,
             "precision": training.precision,
+            **self._retained(stage_number),
         }
         return Epoch(parent, address(decided_by), stage_number, number, stage.dataset, stage.learning_rate, reset)
 
@@ -114,6 +126,7 @@ def make_plan(
     training: TrainingSettings,
     datasets: Sequence[EncodedDataset],
     epochs: Sequence[int],
+    retention: RetentionSettings = NO_RETENTION,
 ) -> Plan:
     """The plan of training the datasets in this order."""
     first = datasets[0]
@@ -130,6 +143,7 @@ def make_plan(
         seed=seed,
         model=model,
         training=training,
+        retention=retention,
         datasets=tuple(DatasetFacts.of(dataset) for dataset in datasets),
         stages=tuple(Stage(k, rate, count) for k, (rate, count) in enumerate(zip(rates, epochs, strict=True))),
         num_features=first.num_features,

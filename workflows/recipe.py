@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.placement import ComputeSettings
 from data.errors import InputError
 from data.settings import DataSettings
 from models.settings import ModelSettings
+from workflows.complaints import errors_of, unknown, validated
 from workflows.overrides import override
 from workflows.search_settings import SearchSettings
-from workflows.settings import TrainingSettings
+from workflows.settings import RetentionSettings, TrainingSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,20 +32,24 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataSettings,
     "model": ModelSettings,
     "training": TrainingSettings,
+    "retention": RetentionSettings,
     "compute": ComputeSettings,
     "search": SearchSettings,
 }
-Settings = TypeVar("Settings", bound=BaseModel)
+
+
+OnePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+Paths = OnePath | Annotated[list[OnePath], Field(min_length=1)]
 
 
 class EntryKeys(BaseModel):
     """The keys of a [[datasets]] entry that are its own; all others override [data]."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     name: str = Field(min_length=1, description="{file}, {COLUMN}: a dataset of each matching file, or value of a column")
-    path: str | list[str] = Field(description="files, globs or addresses; a relative path starts at the recipe's folder")
-    test_path: str | list[str] | None = Field(None, description="files that belong to the test part as a whole")
+    path: Paths = Field(description="files, globs or addresses; a relative path starts at the recipe's folder")
+    test_path: Paths | None = Field(None, description="files that belong to the test part as a whole")
     epochs: int | None = Field(None, ge=1, description="instead of training.epochs")
 
 
@@ -64,6 +70,7 @@ class Recipe:
     entries: tuple[Entry, ...]
     model: ModelSettings
     training: TrainingSettings
+    retention: RetentionSettings
     compute: ComputeSettings
     search: SearchSettings
     folder: Path
@@ -76,18 +83,19 @@ def find_recipe(recipe: str) -> Path:
     if recipe in names:
         return BUILT_IN / f"{recipe}.toml"
     path = Path(recipe)
-    if path.is_file():
-        return path
+    with contextlib.suppress(OSError, ValueError):  # too long for a path, or no path at all
+        if path.is_file():
+            return path
     near = difflib.get_close_matches(recipe, names, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"write a path to a TOML file, or one of {', '.join(names)}"
-    raise InputError(f"{recipe}: there is no such file, nor a built-in recipe of this name: {hint}")
+    raise InputError(f"{recipe[:200]}: there is no such file, nor a built-in recipe of this name: {hint}")
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read and check a recipe file; `overrides` are KEY=VALUE with dotted keys, as --set takes them."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # what tomllib raises on broken, on over-long and on too deep input
         raise InputError(f"{path}: this is not TOML: {error}") from None
     for each in overrides:
         override(document, each)
@@ -98,14 +106,14 @@ def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe
     """The recipe that a document describes; raises InputError with everything that is wrong with it."""
     problems: list[str] = []
     known = ["name", "seed", "datasets", *SECTIONS]
-    problems += [f"{place}: {_unknown(key, known)}" for key in document if key not in known]
+    problems += [f"{place}: {unknown(key, known)}" for key in document if key not in known]
     name, seed = document.get("name", "relay"), document.get("seed", 0)
     problems += [f"{place}: name = {problem}" for problem in name_problems(name)]
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        problems.append(f"{place}: seed = {seed!r}: write a whole number of 0 or more")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+        problems.append(f"{place}: seed = {seed!r}: write a whole number from 0 to 2**63 - 1")
     sections: dict[str, BaseModel | None] = {}
-    for section in ("model", "training", "compute", "search"):
-        sections[section] = _validated(SECTIONS[section], document.get(section, {}), f"{place}: {section}", problems)
+    for section in ("model", "training", "retention", "compute", "search"):
+        sections[section] = validated(SECTIONS[section], document.get(section, {}), f"{place}: {section}", problems)
     entries = _check_entries(document, place, problems)
     if not problems:
         problems += [f"{place}: {problem}" for problem in _whole_problems(entries, sections)]
@@ -116,8 +124,12 @@ def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe
 
 def name_problems(name: object) -> list[str]:
     """What is wrong with a name that becomes a folder's name."""
-    if not isinstance(name, str) or not re.fullmatch(r"[^/\\\x00-\x1f\x7f]{1,100}", name) or name.startswith("."):
-        return [f"{name!r}: a name has 1 to 100 characters, no slash, and does not begin with a dot"]
+    try:
+        fits = isinstance(name, str) and len(name.encode()) <= 100
+    except UnicodeEncodeError:  # half a character, as a command line may bring it
+        fits = False
+    if not fits or not re.fullmatch(r"[^/\\\x00-\x1f\x7f]+", str(name)) or str(name).startswith("."):
+        return [f"{name!r}: a name has 1 to 100 letters (bytes of UTF-8), no slash, and does not begin with a dot"]
     return []
 
 
@@ -130,7 +142,7 @@ def _check_entries(document: Mapping[str, Any], place: str, problems: list[str])
         problems.append(f"{place}: there is no dataset: write a [[datasets]] entry with a name and a path")
     # Keys of [data] that are wrong by themselves are told once, not again for each dataset; a required key that is
     # absent there may stand in every entry.
-    found = _errors(DataSettings, defaults, f"{place}: data")
+    found = errors_of(DataSettings, defaults, f"{place}: data")
     bad = {key for key, _ in found if key in defaults or key == ""}
     problems += [message for key, message in found if key in bad]
     defaults = {key: value for key, value in defaults.items() if key not in bad}
@@ -139,14 +151,14 @@ def _check_entries(document: Mapping[str, Any], place: str, problems: list[str])
         where = f"{place}: [[datasets]] {number} ({listed_entry.get('name', 'without a name')})"
         own = {key: value for key, value in listed_entry.items() if key in EntryKeys.model_fields}
         rest = {key: value for key, value in listed_entry.items() if key not in own}
-        keys = _validated(EntryKeys, own, where, problems)
+        keys = validated(EntryKeys, own, where, problems)
         if bad:
             allowed = {key: value for key, value in rest.items() if key not in DataSettings.model_fields}
             problems += [
-                f"{where}: {_unknown(key, [*DataSettings.model_fields, *EntryKeys.model_fields])}" for key in allowed
+                f"{where}: {unknown(key, [*DataSettings.model_fields, *EntryKeys.model_fields])}" for key in allowed
             ]
             continue
-        settings = _validated(DataSettings, {**defaults, **rest}, where, problems)
+        settings = validated(DataSettings, {**defaults, **rest}, where, problems, list(EntryKeys.model_fields))
         if keys is not None and settings is not None:
             entries.append(Entry(keys, settings))
     return entries
@@ -169,52 +181,3 @@ def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> li
     needs = 'handover = "best"' if training.handover == "best" else "patience" if training.patience else None
     blind = [entry.keys.name for entry in entries if "validation" not in entry.settings.expected_parts()] if needs else []
     return found + [f"dataset {name!r} has no validation part, which {needs} needs: give split one" for name in blind]
-
-
-def _validated(model: type[Settings], values: Any, place: str, problems: list[str]) -> Settings | None:
-    found = _errors(model, values, place)
-    problems += [message for _, message in found]
-    return None if found else model.model_validate(values)
-
-
-def _errors(model: type[BaseModel], values: Any, place: str) -> list[tuple[str, str]]:
-    """(key, message) of everything that is wrong with the values of a section."""
-    if not isinstance(values, dict):
-        return [("", f"{place} = {values!r}: write it as a table of keys")]
-    try:
-        model.model_validate(values)
-    except ValidationError as error:
-        found = []
-        for each in error.errors():
-            path = [
-                str(part)
-                for part in each["loc"]
-                if not re.match(r"(constrained-|literal\[|list\[|function|SplitDates)", str(part))
-            ]
-            key, kind = path[0] if path else "", each["type"]
-            if kind == "extra_forbidden" and len(path) == 1:
-                own = list(EntryKeys.model_fields) if model is DataSettings and "[[" in place else []
-                found.append((key, f"{place}: {_unknown(key, [*model.model_fields, *own])}"))
-            elif kind == "missing":
-                found.append((key, f"{place}: the key {'.'.join(path)!r} is missing: {_describe(model, key)}"))
-            elif kind == "value_error":
-                found.append((key, f"{place}: {each['ctx']['error']!s}"))
-            else:
-                found.append((key, f"{place}.{key} = {values.get(key)!r}: {_lower(each['msg'])} ({_describe(model, key)})"))
-        return list({key + message.split(":")[-1]: (key, message) for key, message in found}.values())
-    return []
-
-
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]
-
-
-def _describe(model: type[BaseModel], key: str) -> str:
-    description = model.model_fields[key].description if key in model.model_fields else None
-    return f"{key}: {description}" if description else f"write {key}"
-
-
-def _unknown(key: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key, known, 1, 0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(known)}"
-    return f"the key {key!r} is unknown: {hint}"

@@ -28,7 +28,7 @@ def naive_error(dataset: EncodedDataset, split: str, loss: str) -> float | None:
     if not count.all():
         return None
     if "wrong" in sums:
-        return float(sums["wrong"] / count[0])
+        return float(sums["wrong"][0] / count[0])
     absolute = float((np.array(sums["absolute"]) / count / dataset.target_scale).mean())
     squared = float((np.array(sums["squared"]) / count / dataset.target_scale**2).mean())
     return {"mae": absolute, "quantile": absolute / 2}.get(loss, squared)
@@ -68,6 +68,7 @@ def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome:
             for stage in outcome.stages
         ],
         "error": error_name(plan.model),
+        "retention": plan.retention.method,
         "error_matrix": {
             "after": ["untrained", *(names[stage.dataset] for stage in outcome.stages)],
             "datasets": names,

@@ -39,6 +39,7 @@ class Scene:
     emit: Watch
     num_workers: int
     use_gpu: bool
+    scratch: str = ""  # for Ray's own notes, where all machines of a cluster reach them; empty: a folder of this one
 
     def variant_of(self, config: Config) -> str:
         """The name of the variant that a trial is trained on."""
@@ -55,7 +56,7 @@ class Scene:
         recipe = check_recipe(trial_document(self.document, config), self.folder)
         entries = self.variants[self.variant_of(config)].entries
         epochs = [recipe.entries[number].keys.epochs or recipe.training.epochs for number in entries]
-        return make_plan(recipe.seed, recipe.model, recipe.training, datasets, epochs)
+        return make_plan(recipe.seed, recipe.model, recipe.training, datasets, epochs, recipe.retention)
 
 
 def variant_name(config: Config) -> str:

@@ -16,6 +16,9 @@ from workflows.plan import Plan
 Facts = dict[str, Any]
 
 
+MUCH_FORGOTTEN = 0.1  # of the naive forecast's error
+
+
 class Screen:
     """Shows the events of a run. Use it as a context; call it with each event."""
 
@@ -68,7 +71,8 @@ class Screen:
         self.samples_left = _samples_after(plan, event["held"])
         rows = ", ".join(f"{d.name} {d.samples['train']:,}" for d in plan.datasets[:4])
         more = f" and {len(plan.datasets) - 4} more" if len(plan.datasets) > 4 else ""
-        self.say(f"{len(plan.datasets)} datasets prepared in {event['seconds']:.1f} s; samples to train on: {rows}{more}")
+        what = counted(len(plan.datasets), "dataset")
+        self.say(f"{what} prepared in {event['seconds']:.1f} s; samples to train on: {rows}{more}")
         for warning in event["warnings"]:
             self.say(f"warning: {warning}", "yellow")
         if event["held"]:
@@ -146,6 +150,11 @@ def _clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def show(value: float | None, digits: int = 4) -> str:
     """A number for a table; a dash where there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
@@ -154,7 +163,8 @@ def show(value: float | None, digits: int = 4) -> str:
 def result_table(result: Facts) -> Table:
     """Dataset by dataset: the error after its own stage, at the end, and against the naive forecast."""
     matrix = result["error_matrix"]
-    title = f"{result['name']}: validation error ({result['error']}, scaled units)"
+    units = "" if result["error"].startswith("share") else ", scaled units"
+    title = f"{result['name']}: validation error ({result['error']}{units})"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     columns = ("dataset", "rate", "epochs", "own stage", "at the end", "end / naive", "test / naive")
     for number, column in enumerate(columns):
@@ -179,11 +189,16 @@ def result_table(result: Facts) -> Table:
 def closing_words(result: Facts) -> str:
     """What a run came to, in a few sentences."""
     words = []
+    if result["mean_scaled_error"] is None:
+        losses = ", ".join(f"{stage['train_loss'][-1]:.4f}" for stage in result["stages"])
+        words.append(f"There is no validation part (see split), so errors are not known; last losses: {losses}.")
     if result["mean_scaled_error"] is not None:
         words.append(f"Mean error at the end: {result['mean_scaled_error']:.3f} of the naive forecast's.")
     if result["forgetting"] is not None:
         verb = "Forgotten" if result["forgetting"] > 0 else "Gained"
         words.append(f"{verb} on earlier datasets: {abs(result['forgetting']):.3f} of it, on average.")
+        if result["forgetting"] > MUCH_FORGOTTEN and result["retention"] == "none":
+            words.append('Write method = "replay" in [retention] to forget less.')
     if result["epochs_trained"] == 0:
         words.append("All epochs were in the store: nothing was trained.")
     else:

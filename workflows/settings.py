@@ -12,7 +12,7 @@ DecayRate = Annotated[float, Field(gt=0, le=1)]
 class TrainingSettings(BaseModel):
     """How the datasets are fitted, one after the other."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     learning_rate: float = Field(1e-3, gt=0, description="Adam's rate at the first dataset")
     decay_rate: DecayRate | list[DecayRate] = Field(
@@ -22,7 +22,9 @@ class TrainingSettings(BaseModel):
     epochs: int = Field(5, ge=1, description="of each dataset that gives none of its own")
     batch_size: int = Field(64, ge=1, description="samples a step, over all workers together")
     shuffle: bool = Field(True, description="a new order of the samples each epoch, from the seed")
-    schedule: Literal["constant"] = Field("constant", description="the rate inside a dataset")
+    schedule: Literal["constant", "cosine", "cyclical", "one_cycle"] = Field(
+        "constant", description="the rate inside a dataset, around the carried one"
+    )
     warmup_steps: int = Field(0, ge=0, description="steps over which the first dataset's rate rises from zero")
     handover: Literal["last", "best"] = Field(
         "last", description="the epoch of a dataset, by its validation error, that the next one starts from"
@@ -32,3 +34,16 @@ class TrainingSettings(BaseModel):
     gradient_clip: float = Field(0.0, ge=0, description="largest norm of the gradient; 0: any")
     carry_optimizer: bool = Field(True, description="keep Adam's moments at a change of dataset")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward and backward pass")
+
+
+class RetentionSettings(BaseModel):
+    """What is done against forgetting: the recipe's [retention] section."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    method: Literal["none", "replay"] = Field(
+        "none", description="replay: samples of earlier datasets are mixed into each batch of a later one"
+    )
+    strength: float = Field(1.0, gt=0, description="weight of a replayed sample, a new one having 1")
+    memory: int = Field(2000, ge=1, description="samples kept of each dataset")
+    share: float = Field(0.25, gt=0, le=4, description="replayed samples for each new one")

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from pyarrow import fs
 
+from data.errors import InputError
 from data.files import is_uri, open_filesystem
 
 
@@ -64,6 +65,10 @@ class LocalStorage:
         self.folder = Path(address.removeprefix("file://")).absolute()
         self.address = str(self.folder)
         self._was_there = self.folder.is_dir()
+        if not address or (self.folder.exists() and not self._was_there):
+            raise InputError(
+                f"--storage {address!r}: this is not a folder: name one, or an address such as s3://bucket/runs"
+            )
 
     def create(self) -> None:
         """See Storage."""
@@ -101,13 +106,17 @@ class LocalStorage:
             scratch.unlink(missing_ok=True)
 
     def publish(self, folder: str, files: Mapping[str, bytes]) -> None:
-        """See Storage."""
+        """See Storage.
+
+        Not synced: what a power cut takes away is seen by its size and hash, and is trained again. Syncing took half of
+        the time of a commit.
+        """
         target = self._inside(folder)
         scratch = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
         scratch.mkdir()
         try:
             for name, content in files.items():
-                _write_through(scratch / name, content)
+                (scratch / name).write_bytes(content)
             scratch.rename(target)
         except OSError:
             if not (target / list(files)[-1]).exists():  # unless another process was faster
@@ -147,7 +156,7 @@ def _files_below(path: Path) -> Iterator[Path]:
 
 
 def _write_through(path: Path, content: bytes) -> None:
-    """Write a file and wait until the disk has it: a checkpoint must survive the machine."""
+    """Write a file and wait until the disk has it: nothing makes it again."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()

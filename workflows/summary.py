@@ -48,33 +48,62 @@ def runs_table(runs: Mapping[str, Facts]) -> Table:
         table.add_row(
             Text(name),
             result["status"],
-            str(len(result["datasets"])),
+            str(len(result["stages"] if "stages" in result else result["datasets"])),
             str(result["epochs_requested"]),
-            show(result["mean_scaled_error"], 3),
-            show(result["forgetting"], 3),
+            show(result.get("mean_scaled_error"), 3),
+            show(result.get("forgetting"), 3),
             result["key"][:12],
         )
     return table
 
 
-def log_table(store: Store, result: Facts) -> Table:
-    """The chain of a run, an epoch a line."""
-    table = Table(title=f"{result['name']}", title_justify="left", box=box.SIMPLE_HEAD)
-    columns = ("dataset", "epoch", "rate", "train loss", f"validation {result['error']}", "address", "when", "seconds")
+def log_table(store: Store, run: Facts) -> Table:
+    """The chain of a run, an epoch a line; of a run that has not ended, as far as it is."""
+    table = Table(title=f"{run['name']} ({run['status']})", title_justify="left", box=box.SIMPLE_HEAD)
+    columns = (
+        "dataset",
+        "epoch",
+        "rate",
+        "train loss",
+        f"validation {run.get('error', 'error')}",
+        "address",
+        "when",
+        "seconds",
+    )
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number in (0, 5, 6) else "right")
-    for stage in result["stages"]:
-        for number, key in enumerate(stage["keys"]):
-            facts = store.facts(key)
-            handed = number + 1 == stage["handed_over"] and len(stage["keys"]) > 1
-            table.add_row(
-                Text(stage["dataset"]),
-                f"{'→ ' if handed else ''}{number + 1}",
-                f"{stage['learning_rates_used'][number]:.3g}",
-                show(stage["train_loss"][number]),
-                show(stage["validation_error"][number]),
-                key[:12],
-                "-" if facts is None else f"{datetime.datetime.fromtimestamp(facts['when']):%m-%d %H:%M:%S}",
-                "-" if facts is None else f"{facts['seconds']:.2f}",
-            )
+    for key, error, mark in _finished_epochs(run) if "stages" in run else _chain(store, run["key"]):
+        facts = store.facts(key)
+        if facts is None:
+            table.add_row("-", "-", "-", "-", show(error), key[:12], "not in the store", "-")
+            continue
+        table.add_row(
+            Text(facts["dataset"]),
+            f"{mark}{facts['epoch'] + 1}",
+            f"{facts['learning_rate']:.3g}",
+            show(facts["train_loss"]),
+            show(error),
+            key[:12],
+            f"{datetime.datetime.fromtimestamp(facts['when']):%Y-%m-%d %H:%M:%S}",
+            f"{facts['seconds']:.2f}",
+        )
     return table
+
+
+def _finished_epochs(run: Facts) -> list[tuple[str, float | None, str]]:
+    """Key, validation error and mark of each epoch: an arrow where a dataset handed over an epoch before its last."""
+    return [
+        (key, error, "→ " if number == stage["handed_over"] < len(stage["keys"]) else "")
+        for stage in run["stages"]
+        for number, (key, error) in enumerate(zip(stage["keys"], stage["validation_error"], strict=True), 1)
+    ]
+
+
+def _chain(store: Store, key: str) -> list[tuple[str, float | None, str]]:
+    """The epochs that lead to a state, the first of them first."""
+    found: list[tuple[str, float | None, str]] = []
+    facts = store.facts(key)
+    while facts is not None and facts["parent"] is not None:
+        found.append((facts["key"], None, ""))
+        facts = store.facts(facts["parent"])
+    return found[::-1]

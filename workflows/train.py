@@ -7,23 +7,24 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cluster.connect import connect, quiet, resources, write_log_to
-from cluster.placement import PlacementError, place
+from cluster.placement import Placement, PlacementError, place
 from data.built_in import MAKERS, make_built_in
 from data.encoding import EncodedDataset, make_encodings
 from data.errors import InputError
-from data.files import FileFacts
+from data.files import FileFacts, absolute
 from data.prepare import prepare, run_with_ray
 from data.shelf import Shelf
 from workflows.datasets import BUILT_IN_DATA, find_datasets
 from workflows.events import Watch
 from workflows.lookup import epochs_held, finished
 from workflows.plan import Plan, make_plan
+from workflows.progress import Progress
 from workflows.recipe import Recipe
 from workflows.relay import NotAnsweredError
 from workflows.result import assemble, versions
@@ -42,8 +43,13 @@ class Prepared:
     seconds: float
 
 
-def prepare_datasets(recipe: Recipe, storage: str, address: str | None = None) -> Prepared:
-    """Find, check and prepare all datasets of a recipe; those that are prepared already cost a look."""
+def prepare_datasets(
+    recipe: Recipe, storage: str, address: str | None = None, before: Callable[[], object] = lambda: None
+) -> Prepared:
+    """Find, check and prepare all datasets of a recipe; those that are prepared already cost a look.
+
+    `before` is called before anything is read or written, unless all is prepared: it may refuse.
+    """
     started = time.perf_counter()
     shelf = Shelf(storage)
     for name in _built_in_data(recipe):
@@ -52,6 +58,7 @@ def prepare_datasets(recipe: Recipe, storage: str, address: str | None = None) -
     sources, epochs = find_datasets(recipe, facts, shelf.home / "built_in")
 
     def run(tasks: Any) -> Any:
+        before()
         connect(address)
         with quiet("ray.data"), shelf.passage() as passage:
             return run_with_ray(tasks, passage)
@@ -95,19 +102,13 @@ def train(
     if num_workers is not None:
         recipe = dataclasses.replace(recipe, compute=recipe.compute.model_copy(update={"num_workers": num_workers}))
     watch({"event": "preparing", "recipe": recipe.name})
-    prepared = prepare_datasets(recipe, store.address, address)
-    plan = make_plan(recipe.seed, recipe.model, recipe.training, prepared.datasets, prepared.epochs)
+    prepared = prepare_datasets(recipe, store.address, address, before=lambda: _place(recipe, address))
+    plan = make_plan(recipe.seed, recipe.model, recipe.training, prepared.datasets, prepared.epochs, recipe.retention)
     seconds = {"prepare": prepared.seconds, "start": 0.0, "fit": 0.0, "evaluate": 0.0}
     warnings = [f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.prepared.manifest["warnings"]]
-    watch(
-        {
-            "event": "planned",
-            "plan": plan,
-            "held": epochs_held(plan, store),
-            "warnings": warnings,
-            "seconds": prepared.seconds,
-        }
-    )
+    held = epochs_held(plan, store)
+    warnings += _news(recipe, plan, held, store.result(name))
+    watch({"event": "planned", "plan": plan, "held": held, "warnings": warnings, "seconds": prepared.seconds})
     for message in store.set_aside_now:
         watch({"event": "damaged", "message": message})
     store.set_aside_now.clear()
@@ -134,13 +135,53 @@ def train(
     return result
 
 
+def _news(recipe: Recipe, plan: Plan, held: int, before: Facts | None) -> list[str]:
+    """Told where nothing of the run's last result can be used because what all datasets share has changed."""
+    names = [dataset.name for dataset in plan.datasets]
+    if held or before is None or before["datasets"] == names:
+        return []
+    settings = recipe.entries[0].settings
+    if settings.scaling_scope != "shared" and not settings.categorical:
+        return []
+    return [
+        f"the last run named {before['name']!r} had the datasets {', '.join(before['datasets'])}; with others the scaling "
+        'or categories that all share are others too, so all is trained anew: scaling_scope = "dataset" or "primary" stays '
+        "as it is when datasets are added"
+    ]
+
+
+def _place(recipe: Recipe, address: str | None) -> Placement:
+    """Decide where the workers go; what the cluster does not have is refused with the arithmetic."""
+    if address is not None:
+        connect(address)
+    try:
+        return place(recipe.compute, resources(), recipe.training.batch_size)
+    except PlacementError as error:
+        raise InputError(f"compute: {error}") from None
+
+
 def _write_run(store: Store, name: str, recipe: Recipe, result: Facts) -> None:
     import tomli_w
 
     store.storage.create()
-    store.write_run(name, "recipe.toml", tomli_w.dumps(dict(recipe.document)).encode())
+    store.write_run(name, "recipe.toml", tomli_w.dumps(movable(recipe)).encode())
     store.write_run(name, "result.json", json.dumps(result, indent=1).encode())
     store.storage.remove(f"runs/{name}/progress.json")
+
+
+def movable(recipe: Recipe) -> dict[str, Any]:
+    """The document of a recipe with absolute paths, so that it means the same in any folder."""
+
+    def moved(paths: Any) -> Any:
+        if isinstance(paths, list):
+            return [moved(path) for path in paths]
+        return paths if BUILT_IN_DATA in paths else absolute(paths, recipe.folder)
+
+    datasets = [
+        {key: moved(value) if key in ("path", "test_path") else value for key, value in entry.items()}
+        for entry in recipe.document["datasets"]
+    ]
+    return {**recipe.document, "datasets": datasets}
 
 
 def _run(
@@ -153,12 +194,7 @@ def _run(
     watch: Watch,
 ) -> Facts:
     """Place the workers, let them do what the store lacks, and keep note of how far they are."""
-    if address is not None:
-        connect(address)
-    try:
-        placement = place(recipe.compute, resources(), recipe.training.batch_size)
-    except PlacementError as error:
-        raise InputError(f"compute: {error}") from None
+    placement = _place(recipe, address)
     store.storage.create()
     watch({"event": "placed", "placement": placement})
     started, begun = time.perf_counter(), 0.0
@@ -179,44 +215,15 @@ def _run(
     sent = tuple((dataset.prepared.folder.name, dataset.name, dataset.encoding) for dataset in datasets)
     threads = int(resources()["CPU"]) if placement.num_workers == 0 else max(int(placement.cpus), 1)
     job = Job(plan, sent, store.address, note, threads, placement.use_gpu)
-    with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
-        log = Path(store.address) / "runs" / name / "ray.log" if store.storage.local else Path(scratch) / "ray.log"
-        write_log_to(log)
+    with tempfile.TemporaryDirectory(prefix="lstm-relay-") as here:
+        write_log_to(Path(store.address) / "runs" / name / "ray.log" if store.storage.local else Path(here) / "ray.log")
+        # Ray Train's own notes; on a cluster all of its machines must reach them.
+        scratch = here if address is None else f"{store.address}/runs/{name}/.ray_train"
         try:
-            report = run_workers(job, placement, address, Path(scratch))
+            report = run_workers(job, placement, address, scratch)
         except (RunFailedError, KeyboardInterrupt) as error:
             progress.stopped("failed" if isinstance(error, RunFailedError) else "interrupted", str(error))
             raise
+        finally:
+            store.storage.remove(f"runs/{name}/.ray_train")
     return {**done, "workers": report["workers"], "start_seconds": begun - started}
-
-
-class Progress:
-    """Keeps progress.json of a run: how far it is, and the last address that it reached."""
-
-    def __init__(self, store: Store, name: str, plan: Plan, prepared: list[str]):
-        self.store, self.name = store, name
-        self.facts: Facts = {
-            "name": name,
-            "status": "running",
-            "key": plan.root,
-            "datasets": [dataset.name for dataset in plan.datasets],
-            "prepared": prepared,
-            "epochs_requested": sum(stage.epochs for stage in plan.stages),
-            "started": time.time(),
-        }
-        self._write()
-
-    def __call__(self, event: Facts) -> None:
-        """Note an epoch that was committed."""
-        if event["event"] == "epoch":
-            self.facts.update(key=event["key"], stage=event["stage"], epoch=event["epoch"])
-            self._write()
-
-    def stopped(self, status: str, message: str) -> None:
-        """Note why the run does not go on."""
-        self.facts.update(status=status, message=message)
-        self._write()
-
-    def _write(self) -> None:
-        self.facts["when"] = time.time()
-        self.store.write_run(self.name, "progress.json", json.dumps(self.facts, indent=1).encode())

@@ -12,7 +12,6 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cluster.connect import set_environment
@@ -88,7 +87,7 @@ class GroupWalks:
         self.ready = False
         task = Task(scene, self.requests, self.channel.__enter__())  # type: ignore[arg-type]
         placement = Placement(scene.num_workers, scene.num_workers, scene.use_gpu, 1.0, "a trial")
-        self.trainer = trainer_for(serve_task, {"task": task}, placement, Path(self.scratch.name))
+        self.trainer = trainer_for(serve_task, {"task": task}, placement, scene.scratch or self.scratch.name)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 

@@ -8,17 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from data.encoding import EncodedDataset
 from models.losses import ErrorSums
-from models.lstm import LSTM
 from workflows.fit import Learner
 from workflows.group import Group
 from workflows.lookup import look_up, measured
 from workflows.plan import Epoch, Plan
 from workflows.relay import Action, Evaluate, Initialise, Train, drive, relay
-from workflows.store import DamagedCheckpointError, State, Store
+from workflows.replay import NOTHING_TO_REPLAY, Replay, kept_samples
+from workflows.state import first_model, load_state, state_of
+from workflows.store import DamagedCheckpointError, Store
 
 Facts = dict[str, Any]
 Emit = Callable[[Facts], None]
@@ -57,7 +56,7 @@ class Walker:
         self.plan, self.datasets, self.store, self.group = plan, datasets, store, group
         self.emit: Emit = emit if group.rank == 0 else lambda event: None
         self.report = Report()
-        self.learner = Learner(_first_model(plan), plan.model, plan.training, group, device)
+        self.learner = Learner(first_model(plan), plan.model, plan.training, group, device)
         self.state_key = ""  # the address of the state that the learner is in, where it has one
 
     def walk(self) -> Report:
@@ -114,7 +113,7 @@ class Walker:
 
     def _initialise(self, key: str) -> Facts:
         plan, device = self.plan, str(self.learner.device)
-        self.learner = Learner(_first_model(plan), plan.model, plan.training, self.group, device)
+        self.learner = Learner(first_model(plan), plan.model, plan.training, self.group, device)
         self.state_key = key
         facts: Facts = self._first_does(lambda: self.store.commit(key, state_of(self.learner), {"parent": None}))
         return facts
@@ -150,7 +149,8 @@ class Walker:
                 self.emit({"event": "step", "step": step + 1, "seen": seen, "samples": total})
 
         self.state_key = ""  # no checkpoint's state until the epoch is done
-        result = self.learner.fit_epoch(dataset, plan.rates(epoch), (plan.seed, epoch.stage, epoch.number), on_step)
+        seed = (plan.seed, epoch.stage, epoch.number)
+        result = self.learner.fit_epoch(dataset, plan.rates(epoch), seed, on_step, self._replay(epoch.stage))
         self.state_key = epoch.key
         facts = {
             "parent": epoch.parent,
@@ -173,6 +173,18 @@ class Walker:
         self.report.fit_seconds += seconds
         self.emit({"event": "epoch", **committed, "fit_seconds": seconds})
         return committed
+
+    def _replay(self, stage_number: int) -> Replay:
+        """What a stage replays of the datasets before it."""
+        retention, earlier = self.plan.retention, self.plan.stages[:stage_number]
+        if retention.method == "none":
+            return NOTHING_TO_REPLAY
+        datasets = [self.datasets[stage.dataset] for stage in earlier]
+        kept = [
+            kept_samples(dataset.num_samples("train"), retention.memory, (self.plan.seed, number))
+            for number, dataset in enumerate(datasets)
+        ]
+        return Replay(datasets, kept, retention.share, retention.strength)
 
     def _evaluate(self, action: Evaluate) -> list[Facts | None]:
         kept = self._first_does(lambda: self.store.evaluations(action.key))
@@ -202,12 +214,6 @@ class Walker:
         return answers
 
 
-def _first_model(plan: Plan) -> LSTM:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan.seed)
-        return LSTM(plan.model, plan.num_features, plan.num_outputs)
-
-
 def errors_of(sums: ErrorSums, dataset: EncodedDataset, loss: str) -> Facts:
     """The errors of a split as they are kept: `error` is what the model is judged by.
 
@@ -228,23 +234,3 @@ def errors_of(sums: ErrorSums, dataset: EncodedDataset, loss: str) -> Facts:
         "mae_units": (sums.absolute.numpy() / count * scale).tolist(),
         "rmse_units": ((sums.squared.numpy() / count) ** 0.5 * scale).tolist(),
     }
-
-
-def state_of(learner: Learner) -> State:
-    """A copy of the weights and the moments of a learner, on the CPU, by the names of the parameters."""
-    model = {name: value.detach().cpu().clone() for name, value in learner.model.state_dict().items()}
-    moments = {}
-    for name, parameter in learner.model.named_parameters():
-        for what, value in learner.optimizer.state.get(parameter, {}).items():
-            moments[f"{what}.{name}"] = value.detach().cpu().clone()
-    return State(model, moments)
-
-
-def load_state(learner: Learner, state: State) -> None:
-    """Bring a learner into a state."""
-    learner.model.load_state_dict(state.model)
-    learner.reset_optimizer()
-    for name, parameter in learner.model.named_parameters():
-        moments = {key.partition(".")[0]: value for key, value in state.optimizer.items() if key.partition(".")[2] == name}
-        for what, value in moments.items():
-            learner.optimizer.state[parameter][what] = value.clone().to(learner.device)

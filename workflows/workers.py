@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cluster.connect import connect, quiet
@@ -66,7 +65,7 @@ def work(job: Job) -> Facts:
         return {"failed": str(error)}
 
 
-def run_workers(job: Job, placement: Placement, address: str | None, scratch: Path) -> Facts:
+def run_workers(job: Job, placement: Placement, address: str | None, scratch: str) -> Facts:
     """Let the workers do all that the store lacks; returns what they did.
 
     Raises RunFailedError where the run cannot go on, or where the worker group was lost more than MAX_RESTARTS times.
@@ -84,7 +83,7 @@ def run_workers(job: Job, placement: Placement, address: str | None, scratch: Pa
     return report
 
 
-def _run_group(job: Job, placement: Placement, scratch: Path) -> Facts:
+def _run_group(job: Job, placement: Placement, scratch: str) -> Facts:
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     with Channel(job.emit) as emit:
@@ -108,12 +107,12 @@ def _work_on(config: dict[Any, Any]) -> None:
     return work(config["job"])  # type: ignore[return-value]
 
 
-def _trainer(job: Job, placement: Placement, scratch: Path) -> Any:
+def _trainer(job: Job, placement: Placement, scratch: str) -> Any:
     """One TorchTrainer for the whole sequence: a trainer for each dataset would cost 12 to 19 s a piece."""
     return trainer_for(_work_on, {"job": job}, placement, scratch)
 
 
-def trainer_for(work_on: Callable[[dict[Any, Any]], None], config: Facts, placement: Placement, scratch: Path) -> Any:
+def trainer_for(work_on: Callable[[dict[Any, Any]], None], config: Facts, placement: Placement, scratch: str) -> Any:
     """A TorchTrainer that calls a function with `config` on each of the placed workers, with limits that are finite."""
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
@@ -131,7 +130,7 @@ def trainer_for(work_on: Callable[[dict[Any, Any]], None], config: Facts, placem
         ),
         run_config=RunConfig(  # type: ignore[arg-type]
             name=f"workers-{time.time_ns()}",  # a name that was used before would silently resume that one
-            storage_path=str(scratch),
+            storage_path=scratch,
             failure_config=FailureConfig(max_failures=MAX_RESTARTS, controller_failure_limit=MAX_STARTS),
         ),
     )

@@ -22,12 +22,12 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from small import write_small  # noqa: E402
+from small import write_small
 
-from cluster.connect import connect, disconnect, quiet, set_environment, write_log_to  # noqa: E402
-from workflows.recipe import load_recipe  # noqa: E402
-from workflows.scene import Scene, Variant, variant_name  # noqa: E402
-from workflows.space import grid, parameters_of  # noqa: E402
+from cluster.connect import connect, disconnect, quiet, set_environment, write_log_to
+from workflows.recipe import load_recipe
+from workflows.scene import Scene, Variant, variant_name
+from workflows.space import grid, parameters_of
 
 GRID = {"decay_rate": [0.5, 0.7, 0.9], "epochs": [1, 2, 4]}
 NUM_CONCURRENT = 2
@@ -39,12 +39,13 @@ def train_stage(scene: Scene, config: dict[str, Any], stages: list[int], state: 
 
     from workflows.fit import Learner
     from workflows.group import Group
-    from workflows.walk import _first_model, errors_of, load_state, state_of
+    from workflows.state import first_model, load_state, state_of
+    from workflows.walk import errors_of
 
     torch.set_num_threads(1)
     datasets = scene.open(scene.variant_of(config))
     plan = scene.plan(config, datasets)
-    learner = Learner(_first_model(plan), plan.model, plan.training, Group())
+    learner = Learner(first_model(plan), plan.model, plan.training, Group())
     if state is not None:
         load_state(learner, state)
     errors: list[float] = []
@@ -101,7 +102,7 @@ def nested(scene: Scene, configs: list[dict[str, Any]], scratch: Path) -> tuple[
             state, found = None, []
             for stage in range(3):
                 given = {"scene": scene, "config": config, "stage": stage, "state": state}
-                state, found = trainer_for(train_function, given, placement, scratch).fit().return_value
+                state, found = trainer_for(train_function, given, placement, str(scratch)).fit().return_value
             errors.append(sum(found))
         return time.perf_counter() - started, errors
 

@@ -1,0 +1,67 @@
+"""What is wrong with the values of a section, in words that name the key, the value and what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def validated(
+    model: type[Settings], values: Any, place: str, problems: list[str], also_known: Sequence[str] = ()
+) -> Settings | None:
+    """The settings, or None with what is wrong added to the problems."""
+    found = errors_of(model, values, place, also_known)
+    problems += [message for _, message in found]
+    return None if found else model.model_validate(values)
+
+
+def errors_of(model: type[BaseModel], values: Any, place: str, also_known: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """(key, message) of everything that is wrong with the values of a section; the key is "" where they contradict."""
+    if not isinstance(values, dict):
+        return [("", f"{place} = {values!r}: write it as a table of keys")]
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        found: dict[str, list[str]] = {}
+        for each in error.errors():
+            path = [str(part) for part in each["loc"]]
+            key, kind = path[0] if path else "", each["type"]
+            if kind == "extra_forbidden" and len(path) == 1:
+                message = f"{place}: {unknown(key, [*model.model_fields, *also_known])}"
+            elif kind == "missing" and len(path) == 1:
+                message = f"{place}: the key {key!r} is missing: {_describe(model, key)}"
+            elif kind == "value_error" and not path:
+                message = f"{place}: {each['ctx']['error']}"
+            else:  # a value may be of several kinds, each with a message of its own
+                message = str(each["ctx"]["error"]) if kind == "value_error" else _lower(each["msg"])
+            found.setdefault(key, []).append(message)
+        return [(key, _sentence(model, values, place, key, messages)) for key, messages in found.items()]
+    return []
+
+
+def _sentence(model: type[BaseModel], values: dict[str, Any], place: str, key: str, messages: list[str]) -> str:
+    if messages[0].startswith(place):
+        return "; ".join(messages)
+    reasons = " or ".join(dict.fromkeys(messages))
+    return f"{place}.{key} = {values.get(key)!r}: {reasons} ({_describe(model, key)})"
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _describe(model: type[BaseModel], key: str) -> str:
+    description = model.model_fields[key].description if key in model.model_fields else None
+    return f"{key}: {description}" if description else f"write {key}"
+
+
+def unknown(key: str, known: Sequence[str]) -> str:
+    """What to say of a key that nobody knows: the nearest one that is known."""
+    near = difflib.get_close_matches(key, known, 1, 0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(known)}"
+    return f"the key {key!r} is unknown: {hint}"

@@ -1,0 +1,46 @@
+"""How far a run is, for whoever looks at it while it goes on or after it was stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from typing import Any
+
+from workflows.plan import Plan
+from workflows.store import Store
+
+Facts = dict[str, Any]
+
+
+class Progress:
+    """Keeps progress.json of a run: how far it is, and the last address that it reached."""
+
+    def __init__(self, store: Store, name: str, plan: Plan, prepared: list[str]):
+        self.store, self.name = store, name
+        self.facts: Facts = {
+            "name": name,
+            "status": "running",
+            "key": plan.root,
+            "datasets": [dataset.name for dataset in plan.datasets],
+            "prepared": prepared,
+            "epochs_requested": sum(stage.epochs for stage in plan.stages),
+            "started": time.time(),
+        }
+        self._write()
+
+    def __call__(self, event: Facts) -> None:
+        """Note an epoch that was committed."""
+        if event["event"] == "epoch":
+            self.facts.update(key=event["key"], stage=event["stage"], epoch=event["epoch"])
+            self._write()
+
+    def stopped(self, status: str, message: str) -> None:
+        """Note why the run does not go on."""
+        self.facts.update(status=status, message=message)
+        self._write()
+
+    def _write(self) -> None:
+        self.facts["when"] = time.time()
+        with contextlib.suppress(OSError):  # a note that cannot be written must not end the run
+            self.store.write_run(self.name, "progress.json", json.dumps(self.facts, indent=1).encode())

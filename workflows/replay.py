@@ -1,0 +1,81 @@
+"""Replay: samples of earlier datasets, kept in a small memory and mixed into each batch of a later one.
+
+Experience replay as in Chaudhry et al. 2019 (On Tiny Episodic Memories in Continual Learning): the memory of each dataset
+is a uniform choice of its train samples, and what is replayed is balanced over the earlier datasets. What is kept are
+numbers of samples, not copies of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from data.encoding import Batch, EncodedDataset
+
+Int64 = npt.NDArray[np.int64]
+MEMORY_STREAM, REPLAY_STREAM = 1, 2  # kinds of random numbers, so that none of them repeats another's
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a stage replays: the earlier datasets, the samples kept of each, and how much of them is mixed in."""
+
+    datasets: Sequence[EncodedDataset]
+    kept: Sequence[Int64]
+    share: float
+    strength: float
+
+    def draw(self, batch_sizes: Sequence[int], seed: tuple[int, int, int]) -> list[tuple[Int64, Int64]]:
+        """For each batch of an epoch the places of earlier datasets, rising, and the samples to replay: both (count,).
+
+        With a batch of B new samples share * B are replayed, at least one. Over the epoch each earlier dataset is
+        replayed equally often, to within one, and so is each of its kept samples. `seed` is (seed, stage, epoch).
+        """
+        random = np.random.default_rng((*seed, REPLAY_STREAM))
+        counts = [max(round(size * self.share), 1) if self.kept else 0 for size in batch_sizes]
+        owners = _in_turns(np.arange(len(self.kept)), sum(counts), random)
+        samples = np.empty(len(owners), np.int64)
+        for place, kept in enumerate(self.kept):
+            own = np.flatnonzero(owners == place)
+            samples[own] = _in_turns(kept, len(own), random)
+        ends = np.cumsum(counts)
+        pieces = [np.arange(end - count, end) for end, count in zip(ends, counts, strict=True)]
+        pieces = [piece[np.argsort(owners[piece], kind="stable")] for piece in pieces]
+        return [(owners[piece], samples[piece]) for piece in pieces]
+
+    def batches(self, owners: Int64, samples: Int64) -> list[Batch]:
+        """The samples as the model takes them, a batch of each earlier dataset, in the order of `draw`."""
+        return [self.datasets[place].batch("train", samples[owners == place]) for place in np.unique(owners)]
+
+
+NOTHING_TO_REPLAY = Replay((), (), 0.0, 0.0)
+
+
+def kept_samples(count: int, memory: int, seed: tuple[int, int]) -> Int64:
+    """The samples that are kept of a dataset of `count`: all of them, or `memory` chosen uniformly; seed (seed, stage)."""
+    if count <= memory:
+        return np.arange(count)
+    return np.sort(np.random.default_rng((*seed, MEMORY_STREAM)).choice(count, memory, replace=False))
+
+
+def _in_turns(values: Int64, count: int, random: np.random.Generator) -> Int64:
+    """`count` of the values, in rounds that each bring all of them in a new order."""
+    rounds = [random.permutation(values) for _ in range(-(-count // max(len(values), 1)))]
+    return np.concatenate([np.empty(0, np.int64), *rounds])[:count].astype(np.int64)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Several batches one after the other, padded at the end to the longest."""
+    if len(batches) == 1:
+        return batches[0]
+    steps = max(batch.inputs.shape[1] for batch in batches)
+    inputs = np.zeros((sum(len(b.lengths) for b in batches), steps, batches[0].inputs.shape[2]), np.float32)
+    row = 0
+    for batch in batches:
+        inputs[row : row + len(batch.lengths), : batch.inputs.shape[1]] = batch.inputs
+        row += len(batch.lengths)
+    lengths = np.concatenate([batch.lengths for batch in batches])
+    return Batch(inputs, lengths, np.concatenate([batch.targets for batch in batches]))
