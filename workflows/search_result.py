@@ -87,6 +87,8 @@ def summarise(name: str, recipe: Recipe, trials: Sequence[Facts], trained: Seque
         "trials": [{key: value for key, value in trial.items() if key != "keys"} for trial in trials],
         "best": ranked[0]["number"] if ranked else None,
         "pareto": sorted((whole[place]["number"] for place in front), key=lambda n: _error(whole, n)),
+        "key": ranked[0]["key"] if ranked else None,
+        "kept": [whole[place]["key"] for place in front],  # what `clean` leaves, beside the best
         "epochs_requested": requested,
         "epochs_trained": len(trained),
         "epochs_distinct": distinct,
