@@ -96,6 +96,25 @@ def test_a_finished_search_trains_nothing_and_runs_no_trial_again(
     assert not [event for event in events if event["event"] == "trial"]
 
 
+def test_cleaning_leaves_what_the_best_and_the_front_of_a_search_need(
+    searched: tuple[Path, dict[str, Any], list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    from workflows.housekeeping import clean
+    from workflows.store import Store
+
+    shutil.copytree(searched[0] / "runs", tmp_path / "runs", copy_function=shutil.copy2)
+    for path in (tmp_path / "runs" / "runs").iterdir():
+        if path.name != "small":
+            shutil.rmtree(path)
+    store, result = Store(str(tmp_path / "runs")), searched[1]
+    removed = clean(store, dry_run=False)
+    kept = [result["trials"][number] for number in {result["best"], *result["pareto"]}]
+    assert {leftover.path.split("/")[0] for leftover in removed} == {"checkpoints"}
+    assert all(store.facts(trial["key"]) is not None for trial in kept)
+    again = train(load_recipe(tmp_path / "runs" / "runs" / "small" / "best.toml"), tmp_path / "runs", None, 0)
+    assert again["epochs_trained"] == 0
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -73,7 +73,12 @@ class Leftover:
 
 def find_leftovers(store: Store) -> list[Leftover]:
     """Checkpoints and prepared datasets that no run reaches, and what interrupted writes left behind."""
-    runs = [facts for name in store.storage.names("runs") for facts in (store.result(name), store.progress(name)) if facts]
+    runs = [
+        facts
+        for name in store.storage.names("runs")
+        for facts in (store.result(name), store.progress(name), store.search(name))
+        if facts
+    ]
     keys, prepared = _reached(store, runs)
     since = min((float(run["started"]) for run in runs if _is_running(run)), default=float("inf"))
     found = []
@@ -104,6 +109,7 @@ def _reached(store: Store, runs: list[Facts]) -> tuple[set[str], set[str]]:
     keys: set[str] = set()
     for run in runs:
         tips = [run["key"], *(key for stage in run.get("stages", []) for key in stage["keys"])]
+        tips += run.get("kept", [])
         for tip in tips:
             key: str | None = tip
             while key is not None and key not in keys:

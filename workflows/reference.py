@@ -25,8 +25,8 @@ TITLES = {
     "model": "[model]",
     "training": "[training]",
     "retention": "[retention]",
-    "search": "[search]: a space is a list of choices, or {low = 0.3, high = 1.0, step = 0.1}",
     "compute": "[compute]",
+    "search": "[search]: what `search` tries, which `train` leaves alone; a space is [choices] or {low, high, step}",
 }
 
 
@@ -73,6 +73,10 @@ def _kind(annotation: Any) -> str:
         return "table" if origin else "see there"
     if origin is list:
         return f"list of {_kind(arguments[0])}"
+    if origin is dict:
+        return f"tables, each a {_kind(arguments[1])}"
+    if annotation is Any:
+        return "choices `[1, 2, 4]`, or a range `{low = 0.3, high = 1.0, step = 0.1}`"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return f"table of {', '.join(annotation.model_fields)}"
     words = {int: "whole number", float: "number", str: "text", bool: "true or false"}

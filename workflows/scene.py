@@ -39,6 +39,7 @@ class Scene:
     emit: Watch
     num_workers: int
     use_gpu: bool
+    scratch: str = ""  # for Ray's own notes, where all machines of a cluster reach them; empty: a folder of this one
 
     def variant_of(self, config: Config) -> str:
         """The name of the variant that a trial is trained on."""

@@ -84,6 +84,7 @@ def search(
         raise RunFailedError(f"no trial came to an end; the first: {first['failed']}")
     trials = [trial for _, trial in sorted(tally.trials.items())]
     result = summarise(name, recipe, trials, tally.trained, time.perf_counter() - started)
+    result["prepared"] = sorted({each.prepared.folder.name for datasets in opened.values() for each in datasets})
     write_search(store, name, recipe, result)
     watch({"event": "search finished", "result": result, "folder": f"{store.address}/runs/{name}"})
     return result
@@ -218,10 +219,11 @@ class Run:
             from workflows.tuning import run_trials
 
             with Channel(self.heard) as emit:
-                scene = dataclasses.replace(self.scene, emit=emit)
+                shared = "" if address is None else f"{self.store.address}/runs/{name}/.ray_tune"
+                scene = dataclasses.replace(self.scene, emit=emit, scratch=shared)
                 run_trials(
-                    scene, self.recipe.search, placement, waiting, parameters, num_stages, self.recipe.seed, scratch,
-                    self.ended, lambda number: self.watch({"event": "trial lost", "number": number}),
+                    scene, self.recipe.search, placement, waiting, parameters, num_stages, self.recipe.seed,
+                    shared or str(scratch), self.ended, lambda number: self.watch({"event": "trial lost", "number": number}),
                 )  # fmt: skip
 
     @contextlib.contextmanager
@@ -229,7 +231,10 @@ class Run:
         with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
             local = self.store.storage.local
             write_log_to((Path(self.store.address) / "runs" / name if local else Path(scratch)) / "ray.log")
-            yield Path(scratch)
+            try:
+                yield Path(scratch)
+            finally:
+                self.store.storage.remove(f"runs/{name}/.ray_tune")
 
 
 def _chain(plan: Plan) -> list[str]:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from data.encoding import EncodedDataset
-from data.files import is_uri
-from workflows.datasets import BUILT_IN_DATA
 from workflows.measures import mean_of
 from workflows.plan import Plan
 from workflows.recipe import Recipe
 from workflows.relay import Outcome
 from workflows.result import assemble, versions
-from workflows.space import Config, trial_document
+from workflows.space import Config, trial_recipe
 from workflows.store import Store
+from workflows.train import movable
 from workflows.trial_order import pareto_front
 
 Facts = dict[str, Any]
@@ -89,6 +87,8 @@ def summarise(name: str, recipe: Recipe, trials: Sequence[Facts], trained: Seque
         "trials": [{key: value for key, value in trial.items() if key != "keys"} for trial in trials],
         "best": ranked[0]["number"] if ranked else None,
         "pareto": sorted((whole[place]["number"] for place in front), key=lambda n: _error(whole, n)),
+        "key": ranked[0]["key"] if ranked else None,
+        "kept": [whole[place]["key"] for place in front],  # what `clean` leaves, beside the best
         "epochs_requested": requested,
         "epochs_trained": len(trained),
         "epochs_distinct": distinct,
@@ -104,18 +104,7 @@ def _error(trials: Sequence[Facts], number: int) -> float:
 
 def best_document(recipe: Recipe, config: Config, name: str) -> Facts:
     """The recipe of a trial as a document that can be run from any folder."""
-    made = {**trial_document(recipe.document, config), "name": name}
-    for entry in made["datasets"]:
-        for key in ("path", "test_path"):
-            if key in entry:
-                entry[key] = _from_anywhere(entry[key], recipe.folder)
-    return made
-
-
-def _from_anywhere(path: Any, folder: Path) -> Any:
-    if isinstance(path, list):
-        return [_from_anywhere(each, folder) for each in path]
-    return path if is_uri(path) or path.startswith(BUILT_IN_DATA) else str(folder / path)
+    return {**movable(trial_recipe(recipe, config)), "name": name}
 
 
 def write_search(store: Store, name: str, recipe: Recipe, result: Mapping[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -114,8 +113,10 @@ class SearchSettings(BaseModel):
         None, description="a list of choices, a range, or a list of them: one for each change of dataset"
     )
     epochs: Annotated[Any, PlainValidator(_space)] = Field(None, description="of each dataset: a list of choices or a range")
-    datasets: Mapping[str, DatasetSpace] = Field({}, description="epochs of single datasets: [search.datasets.NAME]")
-    values: Annotated[Any, PlainValidator(_by_dotted_name)] = Field({}, description="any other value by its dotted name")
+    datasets: dict[str, DatasetSpace] = Field({}, description="epochs of single datasets: [search.datasets.NAME]")
+    values: Annotated[Any, PlainValidator(_by_dotted_name)] = Field(
+        {}, description="any other value by its dotted name: [search.values]"
+    )
     num_samples: int = Field(20, ge=1, description="trials of random and optuna")
     algorithm: Literal["grid", "random", "optuna"] = Field("grid", description="which trials are tried")
     scheduler: Literal["none", "asha"] = Field("none", description="asha stops a trial that is behind after a dataset")

@@ -153,6 +153,10 @@ class Store:
         """How far a run is that has not ended, or where and why it stopped."""
         return self._json(f"runs/{name}/progress.json")
 
+    def search(self, name: str) -> Facts | None:
+        """What a search came to."""
+        return self._json(f"runs/{name}/search.json")
+
     def runs(self) -> dict[str, Facts]:
         """All runs by name, the latest first."""
         found = {name: self.run(name) for name in self.storage.names("runs")}

@@ -87,7 +87,7 @@ class GroupWalks:
         self.ready = False
         task = Task(scene, self.requests, self.channel.__enter__())  # type: ignore[arg-type]
         placement = Placement(scene.num_workers, scene.num_workers, scene.use_gpu, 1.0, "a trial")
-        self.trainer = trainer_for(serve_task, {"task": task}, placement, self.scratch.name)
+        self.trainer = trainer_for(serve_task, {"task": task}, placement, scene.scratch or self.scratch.name)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 

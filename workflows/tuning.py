@@ -61,7 +61,7 @@ def run_trials(
     parameters: Sequence[Parameter],
     num_stages: int,
     seed: int,
-    scratch: Path,
+    scratch: str,
     ended: Ended,
     lost: Callable[[int], None],
 ) -> None:
@@ -98,7 +98,7 @@ def run_trials(
         ),
         run_config=tune.RunConfig(
             name=f"search-{time.time_ns()}",
-            storage_path=str(scratch),
+            storage_path=scratch,
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # what a trial has done is in the store
             callbacks=[_Told(ended, lost)],

@@ -1,0 +1,163 @@
+"""The same grid searched three ways in one run: python tests/benchmarks/search.py [--rows 1000].
+
+decay_rate [0.5, 0.7, 0.9] x epochs [1, 2, 4] for each of three small datasets: 81 trials, 567 epochs asked for.
+- shared: `python -m workflows search`, every epoch trained once, one stage a step, processes reused;
+- unshared: Ray Tune with a function that trains its whole trial in its process, as one writes it first;
+- nested: a TorchTrainer of one worker for each dataset inside each trial; this one on a few trials, one at a time, scaled
+  up to 81 and divided by the trials that run at a time.
+All three train with the same code (workflows.fit) on the same prepared data; Ray and the data are ready before each clock
+starts. Prints a table and writes tests/benchmarks/results/search.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from small import write_small
+
+from cluster.connect import connect, disconnect, quiet, set_environment, write_log_to
+from workflows.recipe import load_recipe
+from workflows.scene import Scene, Variant, variant_name
+from workflows.space import grid, parameters_of
+
+GRID = {"decay_rate": [0.5, 0.7, 0.9], "epochs": [1, 2, 4]}
+NUM_CONCURRENT = 2
+
+
+def train_stage(scene: Scene, config: dict[str, Any], stages: list[int], state: Any) -> tuple[Any, list[float]]:
+    """Train some stages of a trial without a store, from a state; the state after it, and the errors of all datasets."""
+    import torch
+
+    from workflows.fit import Learner
+    from workflows.group import Group
+    from workflows.state import first_model, load_state, state_of
+    from workflows.walk import errors_of
+
+    torch.set_num_threads(1)
+    datasets = scene.open(scene.variant_of(config))
+    plan = scene.plan(config, datasets)
+    learner = Learner(first_model(plan), plan.model, plan.training, Group())
+    if state is not None:
+        load_state(learner, state)
+    errors: list[float] = []
+    for number in stages:
+        stage, key = plan.stages[number], plan.root
+        for count in range(stage.epochs):
+            epoch = plan.epoch(key, number, count)
+            learner.fit_epoch(datasets[stage.dataset], plan.rates(epoch), (plan.seed, number, count))
+        errors = [errors_of(learner.evaluate(each, "validation"), each, plan.model.loss)["error"] for each in datasets]
+    return state_of(learner), errors
+
+
+def tune_function(scene: Scene, config: dict[str, Any]) -> None:
+    from ray import tune
+
+    _, errors = train_stage(scene, config["proposal"], list(range(3)), None)
+    tune.report({"error": sum(errors)})
+
+
+def train_function(given: dict[str, Any]) -> Any:
+    return train_stage(given["scene"], given["config"], [given["stage"]], given["state"])
+
+
+def shared(recipe: Any, storage: Path) -> tuple[float, dict[str, Any]]:
+    from workflows.search import search
+
+    started = time.perf_counter()
+    result = search(recipe, storage)
+    return time.perf_counter() - started, result
+
+
+def unshared(scene: Scene, configs: list[dict[str, Any]], scratch: Path) -> tuple[float, list[float]]:
+    from ray import tune
+
+    with quiet("ray.tune"):
+        started = time.perf_counter()
+        found = tune.Tuner(
+            tune.with_resources(lambda config: tune_function(scene, config), {"CPU": 1}),
+            param_space={"proposal": tune.grid_search(configs)},
+            tune_config=tune.TuneConfig(trial_dirname_creator=lambda trial: str(trial.trial_id)),
+            run_config=tune.RunConfig(name="unshared", storage_path=str(scratch), verbose=0),
+        ).fit()
+        return time.perf_counter() - started, [result.metrics["error"] for result in found]
+
+
+def nested(scene: Scene, configs: list[dict[str, Any]], scratch: Path) -> tuple[float, list[float]]:
+    from cluster.placement import Placement
+    from workflows.workers import trainer_for
+
+    placement, errors = Placement(1, 1, False, 1.0, "benchmark"), []
+    with quiet("ray.train.torch"):
+        started = time.perf_counter()
+        for config in configs:
+            state, found = None, []
+            for stage in range(3):
+                given = {"scene": scene, "config": config, "stage": stage, "state": state}
+                state, found = trainer_for(train_function, given, placement, str(scratch)).fit().return_value
+            errors.append(sum(found))
+        return time.perf_counter() - started, errors
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--rows", type=int, default=1000)
+    arguments.add_argument("--trainer-trials", type=int, default=2)
+    given = arguments.parse_args()
+    set_environment()
+    with tempfile.TemporaryDirectory(prefix="lstm-relay-") as folder:
+        where = Path(folder)
+        recipe = load_recipe(write_small(where, rows=given.rows, search=GRID))
+        configs = grid(parameters_of(recipe))
+        connect(num_cpus=NUM_CONCURRENT)
+        write_log_to(where / "ray.log")
+        import os
+
+        from workflows.train import prepare_datasets
+
+        prepared = prepare_datasets(recipe, str(where / "runs"))
+        sent = tuple((each.prepared.folder.name, each.name, each.encoding) for each in prepared.datasets)
+        variants = {variant_name({}): Variant(sent, (0, 1, 2))}
+        scene = Scene(recipe.document, where, (), variants, str(where / "runs"), print, 0, False)
+        os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+        # The unshared way keeps what Tune does by itself, its loggers too; ours switches them off for the process.
+        unshared_seconds, unshared_errors = unshared(scene, configs, where)
+        # The same trials as a person would try out: the first and the last of the grid, and those between them.
+        last = len(configs) - 1
+        some = sorted({round(place * last / max(given.trainer_trials - 1, 1)) for place in range(given.trainer_trials)})
+        nested_seconds, nested_errors = nested(scene, [configs[place] for place in some], where)
+        shared_seconds, result = shared(recipe, where / "runs")
+        disconnect()
+    for place, error in zip(some, nested_errors, strict=True):
+        assert abs(error - unshared_errors[place]) < 1e-4, "the ways do not train the same"
+    scaled_seconds = nested_seconds / len(some) * len(configs) / NUM_CONCURRENT
+    seconds = {"shared": shared_seconds, "unshared": unshared_seconds, "nested": scaled_seconds}
+    note = f"scaled up from {len(some)} trials in {nested_seconds:.1f} s, one at a time"
+    figures = {
+        "trials": len(configs),
+        "rows": given.rows,
+        "epochs_requested": result["epochs_requested"],
+        "epochs_trained": {"shared": result["epochs_trained"], "unshared": 567, "nested": 567},
+        "seconds": seconds,
+        "times_as_fast": {name: value / shared_seconds for name, value in seconds.items()},
+        "nested": note,
+    }
+    print(f"{'way':10} {'seconds':>9} {'epochs':>7} {'ours is faster by':>18}")
+    for name, value in seconds.items():
+        epochs = figures["epochs_trained"][name]
+        print(f"{name:10} {value:9.1f} {epochs:7} {value / shared_seconds:18.1f}  {note if name == 'nested' else ''}")
+    results = Path(__file__).parent / "results"
+    results.mkdir(exist_ok=True)
+    (results / "search.json").write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
