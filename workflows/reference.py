@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections.abc
 import sys
 import types
 import typing
@@ -69,8 +68,6 @@ def _kind(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(_kind(each) for each in arguments if each is not type(None)))
     if origin is Literal:
         return ", ".join(f"`{_toml(each)}`" for each in arguments)
-    if annotation is Any or origin is collections.abc.Mapping:
-        return "table" if origin else "see there"
     if origin is list:
         return f"list of {_kind(arguments[0])}"
     if origin is dict:
