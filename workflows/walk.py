@@ -33,12 +33,9 @@ class StoreError(Exception):
 
 @dataclass
 class Report:
-    """What one walk did: epochs and samples trained, and the seconds that fitting and evaluating took."""
+    """What one walk did: the keys of the epochs that it trained. What that took is told by its events."""
 
     epochs: list[str] = field(default_factory=list)
-    samples: int = 0
-    fit_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
 
 
 class Walker:
@@ -168,9 +165,7 @@ class Walker:
         started = time.perf_counter()
         committed: Facts = self._first_does(lambda: self.store.commit(epoch.key, state_of(self.learner), facts))
         self.report.epochs.append(epoch.key)
-        self.report.samples += result.samples
         seconds = result.seconds + time.perf_counter() - started
-        self.report.fit_seconds += seconds
         self.emit({"event": "epoch", **committed, "fit_seconds": seconds})
         return committed
 
@@ -199,7 +194,6 @@ class Walker:
         hashes = {number: self.plan.datasets[number].sha256[action.split] for number in absent}
         self._first_does(lambda: self.store.add_evaluations(action.key, {hashes[n]: found[n] for n in absent}))  # type: ignore[misc]
         seconds = time.perf_counter() - started
-        self.report.evaluate_seconds += seconds
         answers: list[Facts | None] = [None if isinstance(each, bool) else each for each in found.values()]
         self.emit(
             {
