@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 from workflows.plan import Plan
@@ -33,11 +32,14 @@ def measured(plan: Plan, number: int, split: str, kept: dict[str, Facts]) -> Fac
 
 def finished(plan: Plan, store: Store) -> Outcome:
     """The outcome of a run that the store holds completely; raises NotAnsweredError at the first action it lacks."""
+    held = 0
 
     def answer(action: Action) -> Any:
+        nonlocal held
         found = look_up(action, plan, store)
         if found is None:
-            raise NotAnsweredError(action)
+            raise NotAnsweredError(action, held)
+        held += isinstance(action, Train)
         return found
 
     return drive(relay(plan), answer)
@@ -45,16 +47,12 @@ def finished(plan: Plan, store: Store) -> Outcome:
 
 def epochs_held(plan: Plan, store: Store) -> int:
     """How many epochs of a plan can be taken from the store before the first one that has to be trained."""
-    held = 0
+    try:
+        return num_epochs(finished(plan, store))
+    except NotAnsweredError as error:
+        return error.held
 
-    def answer(action: Action) -> Any:
-        nonlocal held
-        found = look_up(action, plan, store)
-        if found is None:
-            raise NotAnsweredError(action)
-        held += isinstance(action, Train)
-        return found
 
-    with contextlib.suppress(NotAnsweredError):
-        drive(relay(plan), answer)
-    return held
+def num_epochs(outcome: Outcome) -> int:
+    """The epochs of a run, those behind the one that a dataset handed over counted too."""
+    return sum(len(stage.epochs) for stage in outcome.stages)

@@ -113,10 +113,11 @@ def stops_early(errors: list[float | None], patience: int) -> bool:
 
 
 class NotAnsweredError(Exception):
-    """The first action that a run still has to do; raised by an answer, out of `drive`."""
+    """The first action that a run still has to do, with `held` epochs behind it; raised by an answer, out of `drive`."""
 
-    def __init__(self, action: Action):
+    def __init__(self, action: Action, held: int = 0):
         self.action = action
+        self.held = held
         super().__init__(str(action))
 
 

@@ -22,7 +22,7 @@ from data.prepare import prepare, run_with_ray
 from data.shelf import Shelf
 from workflows.datasets import BUILT_IN_DATA, find_datasets
 from workflows.events import Watch
-from workflows.lookup import epochs_held, finished
+from workflows.lookup import finished, num_epochs
 from workflows.plan import Plan, make_plan
 from workflows.progress import Progress
 from workflows.recipe import Recipe
@@ -106,16 +106,19 @@ def train(
     plan = make_plan(recipe.seed, recipe.model, recipe.training, prepared.datasets, prepared.epochs, recipe.retention)
     seconds = {"prepare": prepared.seconds, "start": 0.0, "fit": 0.0, "evaluate": 0.0}
     warnings = [f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.prepared.manifest["warnings"]]
-    held = epochs_held(plan, store)
+    outcome = None
+    try:
+        outcome = finished(plan, store)
+        held = num_epochs(outcome)
+    except NotAnsweredError as unfinished:
+        held = unfinished.held
     warnings += _news(recipe, plan, held, store.result(name))
     watch({"event": "planned", "plan": plan, "held": held, "warnings": warnings, "seconds": prepared.seconds})
     for message in store.set_aside_now:
         watch({"event": "damaged", "message": message})
     store.set_aside_now.clear()
     report: Facts = {"epochs": [], "workers": 0}
-    try:
-        outcome = finished(plan, store)
-    except NotAnsweredError:
+    if outcome is None:
         report = _run(recipe, plan, prepared.datasets, store, name, address, watch)
         outcome = finished(plan, store)
         seconds.update(fit=report["fit_seconds"], evaluate=report["evaluate_seconds"], start=report["start_seconds"])
