@@ -23,13 +23,13 @@ from data.files import FileFacts
 from data.prepare import prepare, run_shard
 from data.settings import DatasetSource, DataSettings
 from models.settings import ModelSettings
-from workflows.group import Group
-from workflows.lookup import finished
-from workflows.plan import Plan, make_plan
-from workflows.relay import Outcome
+from workflows.chain.lookup import finished
+from workflows.chain.plan import Plan, make_plan
+from workflows.chain.relay import Outcome
+from workflows.chain.store import State, Store
+from workflows.chain.walk import Report, Walker
+from workflows.fit.group import Group
 from workflows.settings import TrainingSettings
-from workflows.store import State, Store
-from workflows.walk import Report, Walker
 
 torch.set_num_threads(1)  # threads that share busy cores wait for each other: small steps then take 30 times as long
 
@@ -133,7 +133,7 @@ def run_workers(work: Callable[..., Any], size: int, folder: Path, *args: Any) -
     """What `work(*args)` returned (as JSON) on each of `size` new processes that form a gloo group on this machine."""
     folder.mkdir(parents=True, exist_ok=True)
     # A server that has imported what is slow to import forks the workers: seconds less for each of them.
-    multiprocessing.set_forkserver_preload(["pytest", "torch.distributed", "workflows.walk", "data.prepare"])
+    multiprocessing.set_forkserver_preload(["pytest", "torch.distributed", "workflows.chain.walk", "data.prepare"])
     torch.multiprocessing.start_processes(_worker, (work, size, folder, args), nprocs=size, start_method="forkserver")
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)]
 

@@ -13,7 +13,7 @@ from test_store import KEY, state
 from typer.testing import CliRunner
 
 from workflows.__main__ import app
-from workflows.store import Store
+from workflows.chain.store import Store
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ("train", "search", "prepare", "runs", "log", "rollback", "clean")

@@ -15,8 +15,8 @@ import pytest
 from small import write_small
 from test_recovery import LONG, ROOT, start, weights
 
+from workflows.chain.store import Store
 from workflows.recipe import load_recipe
-from workflows.store import Store
 from workflows.train import train
 from workflows.workers import RunFailedError
 

@@ -18,9 +18,9 @@ from data.encoding import EncodedDataset
 from data.settings import DatasetSource, DataSettings
 from models.lstm import LSTM
 from models.settings import ModelSettings
-from workflows.fit import Learner
-from workflows.group import Group
-from workflows.sampling import epoch_batches
+from workflows.fit.group import Group
+from workflows.fit.learner import Learner
+from workflows.fit.sampling import epoch_batches
 from workflows.settings import TrainingSettings
 
 SEED = (3, 1, 2)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from helpers import epochs_of, outcome, plan_of, prepare_sequences, random_sequences, state_at, walk
 
-from workflows.group import Group
-from workflows.store import Store
-from workflows.walk import Walker
+from workflows.chain.store import Store
+from workflows.chain.walk import Walker
+from workflows.fit.group import Group
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
 MODEL = {"hidden_size": 16, "num_layers": 2, "bidirectional": True, "dropout": 0.2}

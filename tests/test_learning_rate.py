@@ -14,8 +14,8 @@ from helpers import epochs_of, plan_of, prepare_sequences, random_sequences, sta
 from data.encoding import EncodedDataset
 from models.lstm import LSTM
 from models.settings import ModelSettings
-from workflows.fit import Learner
-from workflows.group import Group
+from workflows.fit.group import Group
+from workflows.fit.learner import Learner
 from workflows.learning_rate import carried_rates, step_rates
 from workflows.settings import TrainingSettings
 

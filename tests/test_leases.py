@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-import workflows.leases
-from workflows.leases import Leases
-from workflows.storage import open_storage
+import workflows.search.leases
+from workflows.chain.storage import open_storage
+from workflows.search.leases import Leases
 
 
 def write_lease(folder: Path, host: str, pid: int) -> Path:
@@ -54,7 +54,7 @@ def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> No
 
 
 def test_a_machine_that_has_fallen_silent_is_waited_for_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workflows.leases, "SILENCE_S", 0.3)
+    monkeypatch.setattr(workflows.search.leases, "SILENCE_S", 0.3)
     lease = write_lease(tmp_path, "elsewhere", 1)
     started = time.monotonic()
     with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: False):
@@ -65,16 +65,16 @@ def test_a_machine_that_has_fallen_silent_is_waited_for_no_longer(tmp_path: Path
 def test_whoever_renews_its_lease_is_waited_for_until_the_epoch_is_there_or_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workflows.leases, "SILENCE_S", 0.2)
-    monkeypatch.setattr(workflows.leases, "RENEW_S", 0.05)
+    monkeypatch.setattr(workflows.search.leases, "SILENCE_S", 0.2)
+    monkeypatch.setattr(workflows.search.leases, "RENEW_S", 0.05)
     lease = write_lease(tmp_path, "elsewhere", 1)
     over = threading.Event()
-    renewing = threading.Thread(target=workflows.leases._renew, args=(lease, over))
+    renewing = threading.Thread(target=workflows.search.leases._renew, args=(lease, over))
     renewing.start()
     started = time.monotonic()
     with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: time.monotonic() - started > 0.6):
         assert time.monotonic() - started > 0.6
-    monkeypatch.setattr(workflows.leases, "WAIT_LIMIT_S", 0.3)
+    monkeypatch.setattr(workflows.search.leases, "WAIT_LIMIT_S", 0.3)
     with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: False):  # then it is trained here too
         assert json.loads(lease.read_text())["host"] == "elsewhere"
     over.set()

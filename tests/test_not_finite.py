@@ -11,9 +11,9 @@ from helpers import epochs_of, plan_of, prepare_sequences, random_sequences, wal
 
 from models.lstm import LSTM
 from models.settings import ModelSettings
-from workflows.fit import Learner, NonFiniteLossError
-from workflows.group import Group
-from workflows.relay import NotAnsweredError
+from workflows.chain.relay import NotAnsweredError
+from workflows.fit.group import Group
+from workflows.fit.learner import Learner, NonFiniteLossError
 from workflows.settings import TrainingSettings
 
 

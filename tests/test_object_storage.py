@@ -16,9 +16,9 @@ import torch
 from small import write_small
 from test_store import KEY, state
 
-from workflows.housekeeping import find_leftovers
-from workflows.storage import open_storage
-from workflows.store import Store
+from workflows.chain.housekeeping import find_leftovers
+from workflows.chain.storage import open_storage
+from workflows.chain.store import Store
 
 ROOT = Path(__file__).parent.parent
 

@@ -21,10 +21,10 @@ from data.built_in import make_built_in
 from data.encoding import EncodedDataset, make_encodings
 from data.files import FileFacts
 from data.splits import split_by_series
+from workflows.chain.plan import Plan, make_plan
+from workflows.chain.store import State, Store
 from workflows.datasets import find_datasets
-from workflows.plan import Plan, make_plan
 from workflows.recipe import Recipe, find_recipe, load_recipe
-from workflows.store import State, Store
 
 Samples = tuple[Tensor, Tensor, Tensor]  # inputs (samples, steps, 5) zero-padded, lengths, targets (samples, 2)
 KERAS = Path(__file__).parents[2] / "shared/data/keras_tutorial/programs.npz"

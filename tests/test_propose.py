@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from workflows.propose import Proposer, Study
-from workflows.search_settings import Choices, Range
-from workflows.space import Parameter
+from workflows.search.propose import Proposer, Study
+from workflows.search.settings import Choices, Range
+from workflows.search.space import Parameter
 
 SPACE = [Parameter("a", Range(0.0, 1.0)), Parameter("b", Choices((1, 2, 4))), Parameter("c", Choices(("x", "y")))]
 

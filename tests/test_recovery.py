@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from small import write_small
 
+from workflows.chain.store import Store
 from workflows.recipe import load_recipe
-from workflows.store import Store
 from workflows.train import train
 
 ROOT = Path(__file__).parent.parent

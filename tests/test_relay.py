@@ -12,11 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.settings import ModelSettings
-from workflows.lookup import epochs_held, finished
-from workflows.plan import DatasetFacts, Plan, Stage
-from workflows.relay import Action, Evaluate, Initialise, NotAnsweredError, Train, best_epoch, drive, relay, stops_early
+from workflows.chain.lookup import epochs_held, finished
+from workflows.chain.plan import DatasetFacts, Plan, Stage
+from workflows.chain.relay import (
+    Action,
+    Evaluate,
+    Initialise,
+    NotAnsweredError,
+    Train,
+    best_epoch,
+    drive,
+    relay,
+    stops_early,
+)
+from workflows.chain.store import State, Store
 from workflows.settings import TrainingSettings
-from workflows.store import State, Store
 
 SPLITS = ("train", "validation", "test")
 

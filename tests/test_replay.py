@@ -16,9 +16,9 @@ from scipy.stats import chisquare
 
 from data.encoding import EncodedDataset
 from models.settings import ModelSettings
-from workflows.group import Group
-from workflows.plan import Plan, make_plan
-from workflows.replay import Replay, joined, kept_samples
+from workflows.chain.plan import Plan, make_plan
+from workflows.fit.group import Group
+from workflows.fit.replay import Replay, joined, kept_samples
 from workflows.settings import RetentionSettings, TrainingSettings
 
 
@@ -110,7 +110,7 @@ def test_two_and_three_workers_replay_as_one_does(tmp_path: Path) -> None:
 def test_a_step_is_the_weighted_mean_over_new_and_replayed_samples(tmp_path: Path) -> None:
     """One epoch of one batch: its gradient against a loop over single samples."""
     from models.lstm import LSTM
-    from workflows.fit import Learner
+    from workflows.fit.learner import Learner
 
     datasets = make_datasets(tmp_path)
     kept = [kept_samples(dataset.num_samples("train"), 5, (0, number)) for number, dataset in enumerate(datasets[:2])]

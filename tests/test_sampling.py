@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflows.sampling import POOL_BATCHES, epoch_batches, micro_batches, worker_share
+from workflows.fit.sampling import POOL_BATCHES, epoch_batches, micro_batches, worker_share
 
 lengths_of_samples = st.one_of(
     st.lists(st.integers(1, 40), max_size=300),

@@ -21,8 +21,8 @@ from small import small_document, write_machine, write_small
 
 from data.errors import InputError
 from workflows.recipe import check_recipe, load_recipe
-from workflows.search import search
-from workflows.search_result import best_document
+from workflows.search.result import best_document
+from workflows.search.search import search
 from workflows.train import train
 
 pytestmark = pytest.mark.ray
@@ -99,8 +99,8 @@ def test_a_finished_search_trains_nothing_and_runs_no_trial_again(
 def test_cleaning_leaves_what_the_best_and_the_front_of_a_search_need(
     searched: tuple[Path, dict[str, Any], list[dict[str, Any]]], tmp_path: Path
 ) -> None:
-    from workflows.housekeeping import clean
-    from workflows.store import Store
+    from workflows.chain.housekeeping import clean
+    from workflows.chain.store import Store
 
     shutil.copytree(searched[0] / "runs", tmp_path / "runs", copy_function=shutil.copy2)
     for path in (tmp_path / "runs" / "runs").iterdir():

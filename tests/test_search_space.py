@@ -12,10 +12,10 @@ from cluster.placement import PlacementError
 from cluster.trials import place_trials
 from data.errors import InputError
 from workflows.recipe import Recipe, check_recipe
-from workflows.search import choose_trials
-from workflows.search_settings import Range
-from workflows.space import data_variants, draw, grid, parameters_of, trial_recipe
-from workflows.trial_order import order_trials, pareto_front
+from workflows.search.search import choose_trials
+from workflows.search.settings import Range
+from workflows.search.space import data_variants, draw, grid, parameters_of, trial_recipe
+from workflows.search.trial_order import order_trials, pareto_front
 
 
 def recipe_with(search: dict[str, Any], **sections: Any) -> Recipe:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from workflows.store import DamagedCheckpointError, State, Store
+from workflows.chain.store import DamagedCheckpointError, State, Store
 
 KEY = "0123456789abcdef"
 

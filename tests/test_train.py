@@ -12,8 +12,8 @@ import torch
 from small import MACHINES, write_machine, write_small
 
 from data.errors import InputError
+from workflows.chain.store import Store
 from workflows.recipe import load_recipe
-from workflows.store import Store
 from workflows.train import train
 
 pytestmark = pytest.mark.ray

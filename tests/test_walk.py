@@ -11,9 +11,9 @@ import pytest
 from helpers import Sequences, epochs_of, outcome, plan_of, prepare_sequences, random_sequences, walk, weights_hash
 
 from data.encoding import EncodedDataset
-from workflows.fit import Learner
-from workflows.plan import Plan
-from workflows.store import Store
+from workflows.chain.plan import Plan
+from workflows.chain.store import Store
+from workflows.fit.learner import Learner
 
 MODEL = {"hidden_size": 4, "dropout": 0.3}
 SAMPLES: dict[str, Sequences] = {name: random_sequences(seed, 25, 2, 6) for seed, name in enumerate("abc")}

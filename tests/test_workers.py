@@ -18,11 +18,11 @@ from helpers import epochs_of, outcome, plan_of, prepare_sequences, random_seque
 from data.encoding import EncodedDataset, Encoding
 from data.prepared import PreparedDataset
 from models.lstm import LSTM
-from workflows.fit import Learner, NonFiniteLossError
-from workflows.group import Group
-from workflows.plan import Plan
-from workflows.state import load_state, state_of
-from workflows.store import Store
+from workflows.chain.plan import Plan
+from workflows.chain.state import load_state, state_of
+from workflows.chain.store import Store
+from workflows.fit.group import Group
+from workflows.fit.learner import Learner, NonFiniteLossError
 
 MODEL = {"hidden_size": 6, "num_layers": 2, "dropout": 0.3}
 TRAINING = {"learning_rate": 1e-2, "weight_decay": 0.05, "gradient_clip": 0.3}

@@ -68,8 +68,8 @@ def search(
     Epochs that the store holds are not trained again: the same command goes on with a search that was interrupted.
     """
     with _errors_and_ray() as console:
-        from workflows.search import search as run
-        from workflows.search_screen import SearchScreen
+        from workflows.search.screen import SearchScreen
+        from workflows.search.search import search as run
 
         checked = _load(recipe, set_)
         _check_name(name)
@@ -83,8 +83,8 @@ def prepare(
 ) -> None:
     """Prepare the datasets of a recipe and say what is in them; nothing is trained."""
     with _errors_and_ray() as console:
+        from workflows.chain.storage import open_storage
         from workflows.screen import Screen, counted
-        from workflows.storage import open_storage
         from workflows.summary import prepared_table
         from workflows.train import prepare_datasets
 
@@ -105,7 +105,7 @@ def prepare(
 def runs(storage: StorageOption = STORAGE) -> None:
     """List the runs of a storage, the latest first."""
     with _errors_and_ray() as console:
-        from workflows.store import Store
+        from workflows.chain.store import Store
         from workflows.summary import runs_table
 
         found = Store(storage).runs()
@@ -120,7 +120,7 @@ def log(name: Annotated[str, typer.Argument(help="Name of a run.")], storage: St
     """Show the chain of epochs of a run: dataset, epoch, rate, errors, address, when, seconds."""
     with _errors_and_ray() as console:
         from data.errors import InputError
-        from workflows.store import Store
+        from workflows.chain.store import Store
         from workflows.summary import log_table
 
         store = Store(storage)
@@ -138,8 +138,8 @@ def rollback(
 ) -> None:
     """Point a run at the end of an earlier stage; its later epochs stay in the store until `clean`."""
     with _errors_and_ray() as console:
-        from workflows.housekeeping import roll_back
-        from workflows.store import Store
+        from workflows.chain.housekeeping import roll_back
+        from workflows.chain.store import Store
 
         result = roll_back(Store(storage), name, to)
         last = result["stages"][-1]["dataset"]
@@ -159,9 +159,9 @@ def clean(
 ) -> None:
     """Remove checkpoints and prepared data that no run reaches, and say what that was."""
     with _errors_and_ray() as console:
-        from workflows.housekeeping import clean as clean_up
+        from workflows.chain.housekeeping import clean as clean_up
+        from workflows.chain.store import Store
         from workflows.screen import counted
-        from workflows.store import Store
 
         removed = clean_up(Store(storage), dry_run)
         for leftover in removed:

@@ -7,8 +7,8 @@ import json
 import time
 from typing import Any
 
-from workflows.plan import Plan
-from workflows.store import Store
+from workflows.chain.plan import Plan
+from workflows.chain.store import Store
 
 Facts = dict[str, Any]
 

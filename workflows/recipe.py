@@ -19,7 +19,7 @@ from data.settings import DataSettings
 from models.settings import ModelSettings
 from workflows.complaints import errors_of, unknown, validated
 from workflows.overrides import override
-from workflows.search_settings import SearchSettings
+from workflows.search.settings import SearchSettings
 from workflows.settings import RetentionSettings, TrainingSettings
 
 if sys.version_info >= (3, 11):

@@ -11,9 +11,9 @@ import numpy as np
 
 from data.encoding import EncodedDataset
 from models.settings import ModelSettings
+from workflows.chain.plan import Plan
+from workflows.chain.relay import Outcome
 from workflows.measures import backward_transfer, forgetting, forward_transfer, mean_of
-from workflows.plan import Plan
-from workflows.relay import Outcome
 
 Facts = dict[str, Any]
 

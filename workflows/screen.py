@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from workflows.plan import Plan
+from workflows.chain.plan import Plan
 
 Facts = dict[str, Any]
 

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from data.encoding import EncodedDataset
+from workflows.chain.store import Store
 from workflows.screen import show
-from workflows.store import Store
 
 Facts = dict[str, Any]
 

@@ -20,15 +20,15 @@ from data.errors import InputError
 from data.files import FileFacts, absolute
 from data.prepare import prepare, run_with_ray
 from data.shelf import Shelf
+from workflows.chain.lookup import finished, num_epochs
+from workflows.chain.plan import Plan, make_plan
+from workflows.chain.relay import NotAnsweredError
+from workflows.chain.store import Store
 from workflows.datasets import BUILT_IN_DATA, find_datasets
 from workflows.events import Watch
-from workflows.lookup import finished, num_epochs
-from workflows.plan import Plan, make_plan
 from workflows.progress import Progress
 from workflows.recipe import Recipe
-from workflows.relay import NotAnsweredError
 from workflows.result import assemble, versions
-from workflows.store import Store
 from workflows.workers import Job, RunFailedError, run_workers
 
 Facts = dict[str, Any]

@@ -13,9 +13,9 @@ from cluster.placement import Placement
 from data.encoding import EncodedDataset, Encoding
 from data.prepared import PreparedDataset
 from data.shelf import Shelf
+from workflows.chain.plan import Plan
+from workflows.chain.store import Store
 from workflows.events import Channel, Watch
-from workflows.plan import Plan
-from workflows.store import Store
 
 Facts = dict[str, Any]
 ELASTIC_INTERVAL_S = 30.0  # how often an elastic group looks for room for more workers
@@ -47,9 +47,9 @@ def work(job: Job) -> Facts:
     """
     import torch
 
-    from workflows.fit import NonFiniteLossError
-    from workflows.group import Group
-    from workflows.walk import StoreError, Walker
+    from workflows.chain.walk import StoreError, Walker
+    from workflows.fit.group import Group
+    from workflows.fit.learner import NonFiniteLossError
 
     torch.set_num_threads(job.threads)
     device = "cuda" if job.use_gpu else "cpu"

@@ -20,11 +20,11 @@ import torch
 
 from models.lstm import LSTM
 from models.settings import ModelSettings
-from workflows.fit import Learner
-from workflows.group import Group
+from workflows.chain.state import state_of
+from workflows.chain.store import Store
+from workflows.fit.group import Group
+from workflows.fit.learner import Learner
 from workflows.settings import TrainingSettings
-from workflows.state import state_of
-from workflows.store import Store
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -26,8 +26,8 @@ from small import write_small
 
 from cluster.connect import connect, disconnect, quiet, set_environment, write_log_to
 from workflows.recipe import load_recipe
-from workflows.scene import Scene, Variant, variant_name
-from workflows.space import grid, parameters_of
+from workflows.search.scene import Scene, Variant, variant_name
+from workflows.search.space import grid, parameters_of
 
 GRID = {"decay_rate": [0.5, 0.7, 0.9], "epochs": [1, 2, 4]}
 NUM_CONCURRENT = 2
@@ -37,10 +37,10 @@ def train_stage(scene: Scene, config: dict[str, Any], stages: list[int], state: 
     """Train some stages of a trial without a store, from a state; the state after it, and the errors of all datasets."""
     import torch
 
-    from workflows.fit import Learner
-    from workflows.group import Group
-    from workflows.state import first_model, load_state, state_of
-    from workflows.walk import errors_of
+    from workflows.chain.state import first_model, load_state, state_of
+    from workflows.chain.walk import errors_of
+    from workflows.fit.group import Group
+    from workflows.fit.learner import Learner
 
     torch.set_num_threads(1)
     datasets = scene.open(scene.variant_of(config))
@@ -70,7 +70,7 @@ def train_function(given: dict[str, Any]) -> Any:
 
 
 def shared(recipe: Any, storage: Path) -> tuple[float, dict[str, Any]]:
-    from workflows.search import search
+    from workflows.search.search import search
 
     started = time.perf_counter()
     result = search(recipe, storage)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from models.lstm import LSTM
-from workflows.fit import Learner
-from workflows.plan import Plan
-from workflows.store import State
+from workflows.chain.plan import Plan
+from workflows.chain.store import State
+from workflows.fit.learner import Learner
 
 
 def first_model(plan: Plan) -> LSTM:

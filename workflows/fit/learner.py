@@ -16,9 +16,9 @@ from data.encoding import Batch, EncodedDataset
 from models.losses import ErrorSums, loss_sum
 from models.lstm import LSTM
 from models.settings import ModelSettings
-from workflows.group import Group
-from workflows.replay import NOTHING_TO_REPLAY, Replay, joined
-from workflows.sampling import epoch_batches, micro_batches, worker_share
+from workflows.fit.group import Group
+from workflows.fit.replay import NOTHING_TO_REPLAY, Replay, joined
+from workflows.fit.sampling import epoch_batches, micro_batches, worker_share
 from workflows.settings import TrainingSettings
 
 # On a CPU the activations of more sequences leave the cache: 204 to 213 microseconds a sequence with 16 to 64 of them,

@@ -11,10 +11,10 @@ from typing import Any
 from data.encoding import EncodedDataset, Encoding
 from data.prepared import PreparedDataset
 from data.shelf import Shelf
+from workflows.chain.plan import Plan, make_plan
 from workflows.events import Watch
-from workflows.plan import Plan, make_plan
 from workflows.recipe import check_recipe
-from workflows.space import Config, trial_document
+from workflows.search.space import Config, trial_document
 
 Facts = dict[str, Any]
 

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from workflows.storage import Storage
+from workflows.chain.storage import Storage
 
 RENEW_S = 2.0
 SILENCE_S = 20.0  # an owner that has not renewed its lease for so long is dead, or its machine is

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
-from workflows.plan import Epoch, Plan
+from workflows.chain.plan import Epoch, Plan
 
 Facts = dict[str, Any]
 

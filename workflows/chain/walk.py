@@ -10,14 +10,14 @@ from typing import Any
 
 from data.encoding import EncodedDataset
 from models.losses import ErrorSums
-from workflows.fit import Learner
-from workflows.group import Group
-from workflows.lookup import look_up, measured
-from workflows.plan import Epoch, Plan
-from workflows.relay import Action, Evaluate, Initialise, Train, drive, relay
-from workflows.replay import NOTHING_TO_REPLAY, Replay, kept_samples
-from workflows.state import first_model, load_state, state_of
-from workflows.store import DamagedCheckpointError, Store
+from workflows.chain.lookup import look_up, measured
+from workflows.chain.plan import Epoch, Plan
+from workflows.chain.relay import Action, Evaluate, Initialise, Train, drive, relay
+from workflows.chain.state import first_model, load_state, state_of
+from workflows.chain.store import DamagedCheckpointError, Store
+from workflows.fit.group import Group
+from workflows.fit.learner import Learner
+from workflows.fit.replay import NOTHING_TO_REPLAY, Replay, kept_samples
 
 Facts = dict[str, Any]
 Emit = Callable[[Facts], None]

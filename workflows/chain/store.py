@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workflows.storage import Storage, open_storage
+from workflows.chain.storage import Storage, open_storage
 
 if TYPE_CHECKING:  # a look-up needs no torch
     from torch import Tensor

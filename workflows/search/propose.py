@@ -8,8 +8,8 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from data.errors import InputError
-from workflows.search_settings import Range
-from workflows.space import Config, Parameter
+from workflows.search.settings import Range
+from workflows.search.space import Config, Parameter
 
 Facts = dict[str, Any]
 Values = tuple[float, ...]

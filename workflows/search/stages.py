@@ -7,11 +7,11 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from data.encoding import EncodedDataset
+from workflows.chain.relay import Action, Evaluate, Train, relay
+from workflows.chain.store import DamagedCheckpointError
+from workflows.chain.walk import MAX_DAMAGED, StoreError, Walker
 from workflows.measures import forgetting, mean_of
-from workflows.relay import Action, Evaluate, Train, relay
 from workflows.result import naive_error, scaled
-from workflows.store import DamagedCheckpointError
-from workflows.walk import MAX_DAMAGED, StoreError, Walker
 
 Rows = list[list[float | None]]
 Around = Callable[[Action], contextlib.AbstractContextManager[None]]

@@ -13,11 +13,11 @@ from ray.tune import Callback
 from ray.tune.schedulers import ASHAScheduler
 
 from cluster.trials import TrialPlacement
-from workflows.propose import Proposer, Study
-from workflows.scene import Scene
-from workflows.search_settings import SearchSettings
-from workflows.space import Config, Parameter
-from workflows.trial import Trial
+from workflows.search.propose import Proposer, Study
+from workflows.search.scene import Scene
+from workflows.search.settings import SearchSettings
+from workflows.search.space import Config, Parameter
+from workflows.search.trial import Trial
 
 Facts = dict[str, Any]
 MAX_RESTARTS = 2  # of a trial whose process was lost; its epochs are in the store

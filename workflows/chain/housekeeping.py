@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import InputError
+from workflows.chain.store import Store
 from workflows.measures import backward_transfer, forgetting, forward_transfer, mean_of
-from workflows.store import Store
 
 Facts = dict[str, Any]
 RUNNING_S = 3600.0  # a run that is under way says so after every epoch; one that has been silent for longer is not

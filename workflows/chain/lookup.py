@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from workflows.plan import Plan
-from workflows.relay import Action, Initialise, NotAnsweredError, Outcome, Train, drive, relay
-from workflows.store import Store
+from workflows.chain.plan import Plan
+from workflows.chain.relay import Action, Initialise, NotAnsweredError, Outcome, Train, drive, relay
+from workflows.chain.store import Store
 
 Facts = dict[str, Any]
 

@@ -15,7 +15,7 @@ import numpy as np
 from data.errors import InputError
 from workflows.overrides import put
 from workflows.recipe import Recipe, check_recipe
-from workflows.search_settings import Choices, Range, Space
+from workflows.search.settings import Choices, Range, Space
 
 Config = dict[str, Any]  # a value for each parameter, by its dotted name
 MAX_TRIALS = 10_000  # of a grid; a trial costs a tenth of a second even where all of it is in the store

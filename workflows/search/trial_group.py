@@ -17,8 +17,8 @@ from typing import Any
 from cluster.connect import set_environment
 from cluster.placement import Placement
 from workflows.events import Channel, Sender
-from workflows.scene import Scene
-from workflows.space import Config
+from workflows.search.scene import Scene
+from workflows.search.space import Config
 from workflows.workers import trainer_for
 
 Facts = dict[str, Any]
@@ -44,8 +44,8 @@ def serve(task: Task) -> Facts:
     import torch
     from ray.util.queue import Empty
 
-    from workflows.group import Group
-    from workflows.trial import Walks
+    from workflows.fit.group import Group
+    from workflows.search.trial import Walks
 
     torch.set_num_threads(1)
     walks, group = Walks(task.scene), Group.current()

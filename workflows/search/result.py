@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data.encoding import EncodedDataset
+from workflows.chain.plan import Plan
+from workflows.chain.relay import Outcome
+from workflows.chain.store import Store
 from workflows.measures import mean_of
-from workflows.plan import Plan
 from workflows.recipe import Recipe
-from workflows.relay import Outcome
 from workflows.result import assemble, versions
-from workflows.space import Config, trial_recipe
-from workflows.store import Store
+from workflows.search.space import Config, trial_recipe
+from workflows.search.trial_order import pareto_front
 from workflows.train import movable
-from workflows.trial_order import pareto_front
 
 Facts = dict[str, Any]
 
@@ -111,7 +111,7 @@ def write_search(store: Store, name: str, recipe: Recipe, result: Mapping[str, A
     """Write search.json, best.toml and the plot into the folder of the search."""
     import tomli_w
 
-    from workflows.search_plot import plot_search
+    from workflows.search.plot import plot_search
 
     store.storage.create()
     if result["best"] is not None:

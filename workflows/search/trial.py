@@ -10,17 +10,17 @@ import torch
 from ray.tune import Trainable
 
 from data.encoding import EncodedDataset
-from workflows.fit import NonFiniteLossError
-from workflows.group import Group
-from workflows.leases import Leases
-from workflows.lookup import look_up
-from workflows.plan import Plan
-from workflows.relay import Action, Initialise, Train
-from workflows.scene import Scene
-from workflows.space import Config
-from workflows.stages import Around, StageDone, metrics_after, walk_stages
-from workflows.store import Store
-from workflows.walk import StoreError, Walker
+from workflows.chain.lookup import look_up
+from workflows.chain.plan import Plan
+from workflows.chain.relay import Action, Initialise, Train
+from workflows.chain.store import Store
+from workflows.chain.walk import StoreError, Walker
+from workflows.fit.group import Group
+from workflows.fit.learner import NonFiniteLossError
+from workflows.search.leases import Leases
+from workflows.search.scene import Scene
+from workflows.search.space import Config
+from workflows.search.stages import Around, StageDone, metrics_after, walk_stages
 
 Facts = dict[str, Any]
 WORST = 1e30  # of a trial that failed; not infinity, of which ASHA's percentile would make NaN
@@ -97,7 +97,7 @@ class Trial(Trainable):
         """Begin the first trial."""
         assert scene is not None
         if scene.num_workers:
-            from workflows.trial_group import GroupWalks
+            from workflows.search.trial_group import GroupWalks
 
             self.walks: Any = GroupWalks(scene)
         else:

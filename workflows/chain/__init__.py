@@ -1,0 +1,1 @@
+"""The chain of epochs: what comes next, the address of each, and where the store keeps it."""

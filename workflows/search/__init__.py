@@ -1,0 +1,1 @@
+"""Ray Tune over the recipe: trials that share the store, so that no epoch is trained twice."""

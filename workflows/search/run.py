@@ -1,0 +1,139 @@
+"""A search that is under way: what the store holds is noted, what it lacks Ray Tune runs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cluster.connect import connect, quiet, write_log_to
+from cluster.trials import TrialPlacement
+from data.encoding import EncodedDataset
+from workflows.chain.lookup import finished
+from workflows.chain.plan import Plan
+from workflows.chain.relay import NotAnsweredError
+from workflows.chain.store import Store
+from workflows.events import Watch
+from workflows.recipe import Recipe
+from workflows.search.result import failed_trial, finished_trial, stopped_trial
+from workflows.search.scene import Scene
+from workflows.search.space import (
+    Config,
+    Parameter,
+)
+from workflows.search.trial_order import order_trials
+
+Facts = dict[str, Any]
+
+
+@dataclass
+class Tally:
+    """What a search has come to so far: the trials by number, and the epochs that were trained for it."""
+
+    trials: dict[int, Facts] = field(default_factory=dict)
+    trained: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Run:
+    """A search that is under way."""
+
+    recipe: Recipe
+    scene: Scene
+    opened: dict[str, list[EncodedDataset]]
+    store: Store
+    tally: Tally
+    watch: Watch
+
+    def plan(self, config: Config) -> tuple[Plan, list[EncodedDataset]]:
+        """The plan of a trial, and the datasets that it is for."""
+        datasets = self.opened[self.scene.variant_of(config)]
+        return self.scene.plan(config, datasets), datasets
+
+    def look_up(self, configs: list[Config]) -> list[tuple[int, Config]]:
+        """Note the trials that the store holds completely; the others are returned."""
+        if self.recipe.search.scheduler != "none":  # which of them are stopped is decided anew
+            return list(enumerate(configs))
+        left = [(number, config) for number, config in enumerate(configs) if not self.note(number, config)]
+        if len(left) < len(configs):
+            self.watch({"event": "search held", "held": len(configs) - len(left), "trials": len(configs)})
+        return left
+
+    def note(self, number: int, config: Config) -> bool:
+        """Note a trial if the store holds all of it."""
+        plan, datasets = self.plan(config)
+        try:
+            outcome = finished(plan, self.store)
+        except NotAnsweredError:
+            return False
+        self.tally.trials[number] = finished_trial(number, config, plan, datasets, outcome)
+        return True
+
+    def ended(self, number: int, config: Config, result: Facts) -> None:
+        """Note a trial that has ended, been stopped or failed."""
+        if "failed" in result:
+            self.tally.trials[number] = failed_trial(number, config, result["failed"])
+        elif not (result.get("done") and result["stages"] == self._num_stages(config) and self.note(number, config)):
+            plan, _ = self.plan(config)
+            self.tally.trials[number] = stopped_trial(number, config, plan, result, self.store)
+        self.watch({"event": "trial", "trained": result.get("trained", 0), **self.tally.trials[number]})
+
+    def _num_stages(self, config: Config) -> int:
+        return len(self.scene.variants[self.scene.variant_of(config)].datasets)
+
+    def heard(self, event: Facts) -> None:
+        """What the trials say."""
+        if event["event"] == "epoch":
+            self.tally.trained.append(event["key"])
+        self.watch(event)
+
+    def with_ray(
+        self,
+        name: str,
+        address: str | None,
+        parameters: list[Parameter],
+        placement: TrialPlacement,
+        waiting: list[tuple[int, Config]] | None,
+    ) -> None:
+        """Let Ray Tune run the trials that are not done."""
+        if waiting is not None:
+            keys = [_chain(self.plan(config)[0]) for _, config in waiting]
+            waiting = [waiting[place] for place in order_trials(keys, placement.num_concurrent)]
+        self.store.storage.create()
+        connect(address)
+        num_stages = max(len(variant.datasets) for variant in self.scene.variants.values())
+        with self._log(name) as scratch, quiet("workflows.search.tuning"):
+            from workflows.events import Channel
+            from workflows.search.tuning import run_trials
+
+            with Channel(self.heard) as emit:
+                shared = "" if address is None else f"{self.store.address}/runs/{name}/.ray_tune"
+                scene = dataclasses.replace(self.scene, emit=emit, scratch=shared)
+                run_trials(
+                    scene, self.recipe.search, placement, waiting, parameters, num_stages, self.recipe.seed,
+                    shared or str(scratch), self.ended, lambda number: self.watch({"event": "trial lost", "number": number}),
+                )  # fmt: skip
+
+    @contextlib.contextmanager
+    def _log(self, name: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
+            local = self.store.storage.local
+            write_log_to((Path(self.store.address) / "runs" / name if local else Path(scratch)) / "ray.log")
+            try:
+                yield Path(scratch)
+            finally:
+                self.store.storage.remove(f"runs/{name}/.ray_tune")
+
+
+def _chain(plan: Plan) -> list[str]:
+    """The addresses of a plan's epochs where each dataset hands over its last one."""
+    key, keys = plan.root, []
+    for number, stage in enumerate(plan.stages):
+        for count in range(stage.epochs):
+            key = plan.epoch(key, number, count).key
+            keys.append(key)
+    return keys
