@@ -1,0 +1,1 @@
+"""What a person runs. Each command imports what it needs when it is called, so that --help is quick."""

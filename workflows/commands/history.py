@@ -1,0 +1,79 @@
+"""The commands for what the store holds: runs, log, rollback, clean."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from workflows.commands.command_line import STORAGE, StorageOption, app, errors_and_ray
+
+
+@app.command(epilog="Example: `python -m workflows runs`")
+def runs(storage: StorageOption = STORAGE) -> None:
+    """List the runs of a storage, the latest first."""
+    with errors_and_ray() as console:
+        from workflows.chain.store import Store
+        from workflows.summary import runs_table
+
+        found = Store(storage).runs()
+        if found:
+            console.print(runs_table(found))
+        else:
+            console.print(f"There is no run in {storage} yet: python -m workflows train demo makes one.")
+
+
+@app.command(epilog="Example: `python -m workflows log demo`")
+def log(name: Annotated[str, typer.Argument(help="Name of a run.")], storage: StorageOption = STORAGE) -> None:
+    """Show the chain of epochs of a run: dataset, epoch, rate, errors, address, when, seconds."""
+    with errors_and_ray() as console:
+        from data.errors import InputError
+        from workflows.chain.store import Store
+        from workflows.summary import log_table
+
+        store = Store(storage)
+        found = store.runs()
+        if name not in found:
+            raise InputError(f"{name}: there is no such run in {storage}: it has {', '.join(found) or 'none'}")
+        console.print(log_table(store, found[name]))
+
+
+@app.command(epilog="Example: `python -m workflows rollback demo --to plant_birch`")
+def rollback(
+    name: Annotated[str, typer.Argument(help="Name of a run.")],
+    to: Annotated[str, typer.Option(help="The stage to go back to the end of: a dataset's name, or its number.")],
+    storage: StorageOption = STORAGE,
+) -> None:
+    """Point a run at the end of an earlier stage; its later epochs stay in the store until `clean`."""
+    with errors_and_ray() as console:
+        from workflows.chain.housekeeping import roll_back
+        from workflows.chain.store import Store
+
+        result = roll_back(Store(storage), name, to)
+        last = result["stages"][-1]["dataset"]
+        console.print(
+            f"{name} stands at the end of {last} ({len(result['stages'])} stages), address {result['key']}", soft_wrap=True
+        )
+        console.print(
+            f"It stood at {result['rolled_back_from']}; train it again to go there, before clean without training.",
+            soft_wrap=True,
+        )
+
+
+@app.command(epilog="Example: `python -m workflows clean --dry-run`")
+def clean(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    storage: StorageOption = STORAGE,
+) -> None:
+    """Remove checkpoints and prepared data that no run reaches, and say what that was."""
+    with errors_and_ray() as console:
+        from workflows.chain.housekeeping import clean as clean_up
+        from workflows.chain.store import Store
+        from workflows.screen import counted
+
+        removed = clean_up(Store(storage), dry_run)
+        for leftover in removed:
+            console.print(f"{leftover.path}  {leftover.what}  {leftover.bytes:,} bytes", soft_wrap=True, highlight=False)
+        total = sum(leftover.bytes for leftover in removed)
+        verb = "would be removed" if dry_run else "removed"
+        console.print(f"{counted(len(removed), 'thing')}, {total:,} bytes {verb}; what runs reach stands.")
