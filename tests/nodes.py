@@ -22,7 +22,7 @@ def main(recipe: Path, storage: Path) -> None:
     from ray.cluster_utils import Cluster
 
     import workflows.workers
-    from workflows.train import train
+    from workflows.training import train
 
     workflows.workers.ELASTIC_INTERVAL_S = 5.0
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})

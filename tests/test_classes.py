@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from workflows.recipe import check_recipe
-from workflows.train import train
+from workflows.training import train
 
 pytestmark = pytest.mark.ray
 

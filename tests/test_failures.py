@@ -17,7 +17,7 @@ from test_recovery import LONG, ROOT, start, weights
 
 from workflows.chain.store import Store
 from workflows.recipe import load_recipe
-from workflows.train import train
+from workflows.training import train
 from workflows.workers import RunFailedError
 
 pytestmark = pytest.mark.ray

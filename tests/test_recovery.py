@@ -19,7 +19,7 @@ from small import write_small
 
 from workflows.chain.store import Store
 from workflows.recipe import load_recipe
-from workflows.train import train
+from workflows.training import train
 
 ROOT = Path(__file__).parent.parent
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

@@ -23,7 +23,7 @@ from data.errors import InputError
 from workflows.recipe import check_recipe, load_recipe
 from workflows.search.result import best_document
 from workflows.search.search import search
-from workflows.train import train
+from workflows.training import train
 
 pytestmark = pytest.mark.ray
 ROOT = Path(__file__).parent.parent

@@ -14,7 +14,7 @@ from small import MACHINES, write_machine, write_small
 from data.errors import InputError
 from workflows.chain.store import Store
 from workflows.recipe import load_recipe
-from workflows.train import train
+from workflows.training import train
 
 pytestmark = pytest.mark.ray
 

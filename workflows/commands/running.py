@@ -36,7 +36,7 @@ def train(
     """
     with errors_and_ray() as console:
         from workflows.screen import Screen
-        from workflows.train import train as run
+        from workflows.training import train as run
 
         checked = load(recipe, set_)
         check_name(name)
@@ -76,7 +76,7 @@ def prepare(
         from workflows.chain.storage import open_storage
         from workflows.screen import Screen, counted
         from workflows.summary import prepared_table
-        from workflows.train import prepare_datasets
+        from workflows.training import prepare_datasets
 
         checked, storage = load(recipe, set_), open_storage(storage).address
         with Screen(console) as screen:

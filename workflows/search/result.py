@@ -16,7 +16,7 @@ from workflows.recipe import Recipe
 from workflows.result import assemble, versions
 from workflows.search.space import Config, trial_recipe
 from workflows.search.trial_order import pareto_front
-from workflows.train import movable
+from workflows.training import movable
 
 Facts = dict[str, Any]
 

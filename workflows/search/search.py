@@ -29,7 +29,7 @@ from workflows.search.space import (
     parameters_of,
     trial_recipe,
 )
-from workflows.train import prepare_datasets
+from workflows.training import prepare_datasets
 from workflows.workers import RunFailedError
 
 Facts = dict[str, Any]
