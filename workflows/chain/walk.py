@@ -152,6 +152,7 @@ class Walker:
 
         self.state_key = ""  # no checkpoint's state until the epoch is done
         seed = (plan.seed, epoch.stage, epoch.number)
+        started = time.perf_counter()
         retention = self.memory.retention(epoch)
         result = self.learner.fit_epoch(dataset, plan.rates(epoch), seed, on_step, retention)
         self.state_key = epoch.key
@@ -168,11 +169,9 @@ class Walker:
             "seconds": result.seconds,
             "workers": self.group.size,
         }
-        started = time.perf_counter()
         committed: Facts = self._first_does(lambda: self.store.commit(epoch.key, state_of(self.learner), facts))
         self.report.epochs.append(epoch.key)
-        seconds = result.seconds + time.perf_counter() - started
-        self.emit({"event": "epoch", **committed, "fit_seconds": seconds})
+        self.emit({"event": "epoch", **committed, "fit_seconds": time.perf_counter() - started})
         return committed
 
     def _evaluate(self, action: Evaluate) -> list[Facts | None]:

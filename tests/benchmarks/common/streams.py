@@ -1,0 +1,108 @@
+"""Three streams of datasets that a plain sequence forgets: plants with opposite weather, transformers, new speakers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from data.built_in import make_built_in
+from data.encoding import EncodedDataset, make_encodings
+from data.files import FileFacts
+from data.prepare import prepare, run_shard
+from data.settings import DatasetSource, DataSettings
+
+ETT_COLUMNS = ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Datasets in their order, the model's settings, and the epochs of each dataset."""
+
+    name: str
+    datasets: list[EncodedDataset]
+    model: dict[str, Any]
+    training: dict[str, Any]
+    epochs: int
+
+
+def _prepared(sources: list[DatasetSource], folder: Path) -> list[EncodedDataset]:
+    prepared = prepare(
+        sources,
+        folder,
+        FileFacts(folder / "sources"),
+        lambda tasks: [[run_shard(shard) for shard in task] for task in tasks],
+    )
+    encodings = make_encodings(prepared, [source.settings for source in sources])
+    return [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
+
+
+def plants(home: Path) -> Stream:
+    """The demo's four plants, as its recipe has them."""
+    make_built_in("plants", home / "built_in")
+    settings = DataSettings(
+        time="time", features=["power", "wind", "temperature"], targets=["power"], frequency="1h", lookback=48, horizon=12,
+        split=[0.7, 0.15, 0.15],
+    )  # fmt: skip
+    paths = sorted((home / "built_in" / "plants").glob("*.csv"))
+    sources = [DatasetSource(path.stem, (str(path),), settings) for path in paths]
+    training = {"learning_rate": 3e-3, "batch_size": 64}
+    return Stream("plants", _prepared(sources, home / "prepared"), {"hidden_size": 32}, training, 4)
+
+
+def ett(home: Path, data: Path) -> Stream:
+    """ETT h1, h2, m1, m2 with the published split; of the 15-minute sets every fourth window."""
+    sources = []
+    for name in ("ETTh1", "ETTh2", "ETTm1", "ETTm2"):
+        quarter = name.startswith("ETTm")
+        settings = DataSettings(
+            time="date", features=ETT_COLUMNS, targets=ETT_COLUMNS, frequency="15min" if quarter else "1h", lookback=96,
+            horizon=24, stride=4 if quarter else 1,
+            split={"validation": "2017-06-26", "test": "2017-10-24", "end": "2018-02-21"},
+        )  # fmt: skip
+        sources.append(DatasetSource(name, (str(data / "ett" / f"{name}.csv"),), settings))
+    training = {"learning_rate": 1e-3, "batch_size": 64}
+    return Stream("ETT", _prepared(sources, home / "prepared"), {"hidden_size": 64}, training, 2)
+
+
+def vowels(home: Path, data: Path) -> Stream:
+    """Japanese Vowels as three datasets of three speakers each: new classes with each, sequences of 7 to 29 steps."""
+    folder = home / "vowels"
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = DataSettings(
+        time="step", series="sequence", features=[f"c{n}" for n in range(12)], targets=["speaker"], lookback="all",
+        horizon=0, split=[0.7, 0.3, 0.0], split_by="series",
+    )  # fmt: skip
+    sources = []
+    for place, speakers in enumerate((("1", "2", "3"), ("4", "5", "6"), ("7", "8", "9"))):
+        paths = {}
+        for part in ("TRAIN", "TEST"):
+            paths[part] = folder / f"speakers_{place + 1}_{part}.csv"
+            _write_speakers(data / "japanese_vowels" / f"JapaneseVowels_{part}.ts", speakers, paths[part])
+        name = f"speakers {speakers[0]} to {speakers[-1]}"
+        sources.append(DatasetSource(name, (str(paths["TRAIN"]),), settings, test_files=(str(paths["TEST"]),), classes=True))
+    model = {"hidden_size": 32, "loss": "cross_entropy"}
+    return Stream("vowels", _prepared(sources, home / "prepared"), model, {"learning_rate": 5e-3, "batch_size": 16}, 30)
+
+
+def _write_speakers(source: Path, speakers: tuple[str, ...], path: Path) -> None:
+    """The sequences of some speakers, one row a step."""
+    rows: dict[str, list[Any]] = {name: [] for name in ("sequence", "step", *(f"c{n}" for n in range(12)), "speaker")}
+    body = re.split(r"@data\n", source.read_text(), flags=re.IGNORECASE)[1]
+    for number, line in enumerate(body.strip().splitlines()):
+        *channels, speaker = line.split(":")
+        if speaker not in speakers:
+            continue
+        values = np.array([[float(value) for value in channel.split(",")] for channel in channels])
+        for step, column in enumerate(values.T):
+            rows["sequence"].append(f"{source.stem[-5:]}{number:04d}")
+            rows["step"].append(step)
+            rows["speaker"].append(f"speaker {speaker}")
+            for place, value in enumerate(column):
+                rows[f"c{place}"].append(value)
+    pacsv.write_csv(pa.table(rows), path)

@@ -1,0 +1,235 @@
+"""What a sequence forgets, with each method and without: against the same model trained on all datasets at once.
+
+    python tests/benchmarks/forgetting.py [--data ../shared/data] [--seeds 3] [--processes 2] [--streams plants ETT vowels]
+
+Three streams, in their order and in the reverse, each with several seeds: joint training (the datasets' samples shuffled
+together, the same epochs), the plain sequence, and the sequence with each method of [retention]; decay rate 0.8; of each
+dataset at most a tenth of its train samples in the memory. The share of the plain sequence's time is of processor seconds
+of the fit, one thread a process. Writes results/forgetting.json and forgetting.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np
+import torch
+from common.streams import Stream, ett, plants, vowels
+
+from data.encoding import Batch, EncodedDataset
+from models.settings import ModelSettings
+from workflows.chain.lookup import finished
+from workflows.chain.plan import make_plan
+from workflows.chain.state import first_model
+from workflows.chain.store import Store
+from workflows.chain.walk import Walker, errors_of
+from workflows.fit.group import Group
+from workflows.fit.learner import Learner
+from workflows.fit.replay import joined
+from workflows.measures import forgetting, naive_error
+from workflows.settings import RetentionSettings, TrainingSettings
+
+RESULTS = Path(__file__).parent / "results"
+STREAMS: dict[str, Callable[[Path, Path], Stream]] = {"plants": lambda home, _: plants(home), "ETT": ett, "vowels": vowels}
+METHODS = ["joint", "none", "l2", "ewc", "distill", "replay", "replay+distill"]
+STRENGTHS = {"l2": 0.03, "ewc": 1.0, "distill": 1.0}  # chosen on the validation splits of seed 100; 1.0 is the default
+
+
+class Joint:
+    """Several datasets as one: what `fit_epoch` asks of a dataset."""
+
+    def __init__(self, datasets: list[EncodedDataset]):
+        self.name, self.datasets = "joint", datasets
+        counts = [dataset.num_samples("train") for dataset in datasets]
+        self.owner = np.repeat(np.arange(len(datasets)), counts)
+        self.own_number = np.concatenate([np.arange(count) for count in counts])
+
+    def lengths(self, split: str) -> Any:
+        return np.concatenate([dataset.lengths(split) for dataset in self.datasets])
+
+    def batch(self, split: str, samples: Any) -> Batch:
+        order = np.argsort(self.owner[samples], kind="stable")
+        owners, numbers = self.owner[samples][order], self.own_number[samples][order]
+        together = joined([self.datasets[o].batch(split, numbers[owners == o]) for o in np.unique(owners)])
+        back = np.argsort(order)
+        return Batch(together.inputs[back], together.lengths[back], together.targets[back])
+
+
+def run(stream: Stream, backwards: bool, method: str, seed: int, **changes: Any) -> dict[str, Any]:
+    """One run: the mean error at the end in units of the naive forecast's, on validation and test, and what it cost."""
+    torch.set_num_threads(1)
+    datasets = stream.datasets[::-1] if backwards else stream.datasets
+    model = ModelSettings.model_validate(stream.model)
+    training = TrainingSettings.model_validate({"decay_rate": 0.8, **stream.training, **changes.pop("training", {})})
+    memory = max(min(d.num_samples("train") for d in datasets) // 10, 1)
+    retention = RetentionSettings.model_validate(
+        {
+            "method": "none" if method == "joint" else method,
+            "memory": memory,
+            "strength": STRENGTHS.get(method, 1.0),
+            **changes,
+        }
+    )
+    plan = make_plan(seed, model, training, datasets, [stream.epochs] * len(datasets), retention)
+    if method == "joint":
+        learner, together = Learner(first_model(plan), model, training, Group()), Joint(datasets)
+        started = time.process_time()
+        steps = -(-len(together.owner) // training.batch_size)
+        for epoch in range(stream.epochs):
+            learner.fit_epoch(together, np.full(steps, training.learning_rate), (seed, 0, epoch))  # type: ignore[arg-type]
+        seconds, forgotten = time.process_time() - started, None
+        ends = {
+            split: [errors_of(learner.evaluate(d, split), d, model.loss)["error"] for d in datasets]
+            for split in ("validation", "test")
+        }
+    else:
+        spent = Stopwatch()
+        with tempfile.TemporaryDirectory() as folder:
+            Walker(plan, datasets, Store(folder), Group(), spent).walk()
+            done = finished(plan, Store(folder))
+        seconds = spent.seconds
+        ends = {"validation": [e["error"] for e in done.validation[-1] if e], "test": [e["error"] for e in done.test if e]}
+        naive = [naive_error(d, "validation", model.loss) or 1.0 for d in datasets]
+        forgotten = forgetting([[e["error"] / n for e, n in zip(row, naive, strict=True) if e] for row in done.validation])
+    scaled = {
+        split: statistics.mean(
+            error / (naive_error(d, split, model.loss) or 1.0) for error, d in zip(errors, datasets, strict=True)
+        )
+        for split, errors in ends.items()
+    }
+    facts = {"stream": stream.name, "backwards": backwards, "method": method, "seed": seed, "memory": memory}
+    return {**facts, **scaled, "errors": ends, "forgetting": forgotten, "seconds": seconds}
+
+
+class Stopwatch:
+    """Adds up the processor's seconds between the beginning and the commit of each epoch."""
+
+    def __init__(self) -> None:
+        self.seconds = self.begun = 0.0
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if event["event"] == "epoch starts":
+            self.begun = time.process_time()
+        elif event["event"] == "epoch":
+            self.seconds += time.process_time() - self.begun
+
+
+OPENED: dict[str, Stream] = {}
+
+
+def _job(asked: tuple[str, str, str, bool, str, int]) -> dict[str, Any]:
+    home, data, stream, backwards, method, seed = asked
+    if stream not in OPENED:
+        OPENED[stream] = STREAMS[stream](Path(home), Path(data))
+    return run(OPENED[stream], backwards, method, seed)
+
+
+def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each stream and method the means over orders and seeds, and over joint's and the plain sequence's."""
+    found = []
+    for stream in dict.fromkeys(row["stream"] for row in rows):
+        own = [row for row in rows if row["stream"] == stream]
+
+        def mean(method: str, what: str, own: list[dict[str, Any]] = own) -> float:
+            return statistics.mean(row[what] for row in own if row["method"] == method)
+
+        for method in METHODS:
+            runs = [row for row in own if row["method"] == method]
+            found.append(
+                {
+                    "stream": stream,
+                    "method": method,
+                    "test": mean(method, "test"),
+                    "deviation": statistics.pstdev(row["test"] for row in runs),
+                    "of_joint": mean(method, "test") / mean("joint", "test"),
+                    "validation_of_joint": mean(method, "validation") / mean("joint", "validation"),
+                    "forgetting": None if method == "joint" else mean(method, "forgetting"),
+                    "of_plain_seconds": mean(method, "seconds") / mean("none", "seconds"),
+                    "right": 1 - statistics.mean(statistics.mean(r["errors"]["test"]) for r in runs)
+                    if stream == "vowels"
+                    else None,
+                }
+            )
+    return found
+
+
+def show(summary: list[dict[str, Any]]) -> str:
+    """The table as text."""
+    lines = [
+        f"{'stream':8} {'method':15} {'test error':>10} {'+-':>6} {'of joint':>9} {'forgetting':>11} {'of plain time':>14} "
+        f"{'right':>6}"
+    ]
+    for row in summary:
+        lost = "-" if row["forgetting"] is None else f"{row['forgetting']:.3f}"
+        right = "" if row["right"] is None else f"{row['right']:.1%}"
+        lines.append(
+            f"{row['stream']:8} {row['method']:15} {row['test']:10.3f} {row['deviation']:6.3f} {row['of_joint']:9.2f} "
+            f"{lost:>11} {row['of_plain_seconds']:14.2f} {right:>6}"
+        )
+    return "\n".join(lines)
+
+
+def draw(summary: list[dict[str, Any]], path: Path) -> None:
+    """Error over joint's by time over the plain sequence's, a panel for each stream."""
+    from matplotlib.figure import Figure
+
+    streams = list(dict.fromkeys(row["stream"] for row in summary))
+    figure = Figure(figsize=(4 * len(streams), 3.6), layout="constrained")
+    for axes, stream in zip(figure.subplots(1, len(streams), squeeze=False)[0], streams, strict=True):
+        for row in summary:
+            if row["stream"] == stream and row["method"] != "joint":
+                name = "plain" if row["method"] == "none" else row["method"]
+                axes.scatter(row["of_plain_seconds"], row["of_joint"], s=30)
+                axes.annotate(name, (row["of_plain_seconds"], row["of_joint"]), xytext=(5, 4), textcoords="offset points")
+        axes.axhline(1.0, linewidth=0.8, color="0.5")
+        axes.set(title=stream, xlabel="time of the plain sequence's", ylabel="test error of joint training's", yscale="log")
+        axes.margins(x=0.25, y=0.15)
+    figure.savefig(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--streams", nargs="+", default=list(STREAMS), choices=list(STREAMS))
+    chosen = parser.parse_args()
+    streams = [name for name in chosen.streams if name == "plants" or (chosen.data / "ett").is_dir()]
+    if len(streams) < len(chosen.streams):
+        print(f"{chosen.data} is not there: plants only")
+    with tempfile.TemporaryDirectory() as home:
+        for name in streams:  # prepared before the processes that share it begin
+            STREAMS[name](Path(home), chosen.data)
+        asked = [
+            (home, str(chosen.data), stream, backwards, method, seed)
+            for stream in streams
+            for seed in range(chosen.seeds)
+            for backwards in (False, True)
+            for method in METHODS
+        ]
+        with multiprocessing.get_context("spawn").Pool(chosen.processes) as pool:
+            rows = []
+            for row in pool.imap_unordered(_job, asked):
+                rows.append(row)
+                print(f"{len(rows)}/{len(asked)} {row['stream']} {row['method']} test {row['test']:.3f}", file=sys.stderr)
+    summary = table(rows)
+    print(show(summary))
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "forgetting.json").write_text(json.dumps({"summary": summary, "runs": rows}, indent=1))
+    draw(summary, RESULTS / "forgetting.svg")
+
+
+if __name__ == "__main__":
+    main()
