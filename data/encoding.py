@@ -143,9 +143,9 @@ class EncodedDataset:
         """How many samples a split has."""
         return self.prepared.num_samples(split)
 
-    def lengths(self, split: str) -> npt.NDArray[np.int32]:
-        """The rows that go in, of each sample."""
-        return self.prepared.lengths(split)
+    def lengths(self, split: str, samples: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int32]:
+        """The rows that go in, of each sample, or of these."""
+        return self.prepared.lengths(split, samples)
 
     def batch(self, split: str, samples: npt.NDArray[np.int64]) -> Batch:
         """The samples of these numbers, in this order."""

@@ -98,9 +98,20 @@ class PreparedDataset:
         """How many samples a split has."""
         return int(self.manifest["samples"][split])
 
-    def lengths(self, split: str) -> npt.NDArray[np.int32]:
-        """The rows that go in, of each sample."""
-        return np.concatenate([part.lengths[split] for part in self.parts])
+    def lengths(self, split: str, samples: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int32]:
+        """The rows that go in, of each sample, or of these."""
+        if samples is None:
+            return np.concatenate([part.lengths[split] for part in self.parts])
+        found = np.empty(len(samples), np.int32)
+        for number, where in self.groups(split, samples):
+            found[where] = self.place(split, number, samples[where])[1]
+        return found
+
+    @property
+    def train_bytes(self) -> int:
+        """What the train rows take, on disk and in memory."""
+        spans = [span for part in self.manifest["parts"] for span in part["train_spans"]]
+        return 4 * len(self.columns) * sum(int(stop) - int(start) for start, stop in spans)
 
     def groups(self, split: str, samples: npt.NDArray[np.int64]) -> list[tuple[int, npt.NDArray[np.intp]]]:
         """The samples' places in `samples` by the part that holds them."""

@@ -6,17 +6,25 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflows.fit.sampling import POOL_BATCHES, epoch_batches, micro_batches, worker_share
+from workflows.fit.sampling import (
+    POOL_BATCHES,
+    POOL_BLOCKS,
+    batch_sizes,
+    epoch_batches,
+    micro_batches,
+    pooled_batches,
+    worker_share,
+)
 
 lengths_of_samples = st.one_of(
     st.lists(st.integers(1, 40), max_size=300),
     st.builds(lambda count, length: [length] * count, st.integers(0, 300), st.integers(1, 9)),
 ).map(lambda lengths: np.array(lengths, np.int32))
-batch_sizes = st.integers(1, 70)
+batch_sizes_ = st.integers(1, 70)
 seeds = st.tuples(st.integers(0, 2**40), st.integers(0, 9), st.integers(0, 99))
 
 
-@given(lengths_of_samples, batch_sizes, seeds, st.booleans())
+@given(lengths_of_samples, batch_sizes_, seeds, st.booleans())
 def test_every_sample_stands_in_exactly_one_batch_of_an_epoch(
     lengths: np.ndarray, batch_size: int, seed: tuple[int, int, int], shuffle: bool
 ) -> None:
@@ -28,7 +36,7 @@ def test_every_sample_stands_in_exactly_one_batch_of_an_epoch(
     assert smaller == ([len(lengths) % batch_size] if len(lengths) % batch_size else [])
 
 
-@given(lengths_of_samples, batch_sizes, seeds)
+@given(lengths_of_samples, batch_sizes_, seeds)
 def test_the_order_follows_from_seed_stage_and_epoch_alone(
     lengths: np.ndarray, batch_size: int, seed: tuple[int, int, int]
 ) -> None:
@@ -104,3 +112,25 @@ def test_micro_batches_of_equal_lengths_keep_the_order() -> None:
     places = np.array([5, 3, 9, 1, 7])
     pieces = micro_batches(places, np.full(5, 8, np.int32), 2)
     assert np.concatenate(pieces).tolist() == places.tolist()
+
+
+@given(st.integers(0, 900), st.integers(1, 400), batch_sizes_, seeds)
+def test_a_pooled_order_brings_each_sample_once_in_full_batches(
+    count: int, pool: int, batch_size: int, seed: tuple[int, int, int]
+) -> None:
+    batches = [batch.tolist() for batch in pooled_batches(count, pool, batch_size, seed)]
+    assert [len(batch) for batch in batches] == batch_sizes(count, batch_size)
+    assert sorted(sample for batch in batches for sample in batch) == list(range(count))
+    assert batches == [batch.tolist() for batch in pooled_batches(count, pool, batch_size, seed)]
+
+
+def test_a_pooled_order_mixes_well_inside_a_pool_and_reads_few_stretches_at_a_time() -> None:
+    order = np.concatenate(list(pooled_batches(64_000, 6_400, 50, (0, 0, 0))))
+    block = 6_400 // POOL_BLOCKS
+    for start in range(0, 64_000, 6_400):
+        assert len(set((order[start : start + 6_400] // block).tolist())) == POOL_BLOCKS
+    first = order[:6_400]
+    assert abs(float(np.corrcoef(first[:-1], first[1:])[0, 1])) < 0.05
+    assert len(set((order[:6_400] // 6_400).tolist())) > 3  # from all over the dataset
+    other = np.concatenate(list(pooled_batches(64_000, 6_400, 50, (0, 0, 1))))
+    assert not np.array_equal(order, other)

@@ -22,6 +22,12 @@ class TrainingSettings(BaseModel):
     epochs: int = Field(5, ge=1, description="of each dataset that gives none of its own")
     batch_size: int = Field(64, ge=1, description="samples a step, over all workers together")
     shuffle: bool = Field(True, description="a new order of the samples each epoch, from the seed")
+    shuffle_gb: float = Field(
+        4.0,
+        gt=0,
+        description="GB of train rows that are mixed at a time; a dataset that has more is read in passes, so that it need "
+        "not fit into memory",
+    )
     schedule: Literal["constant", "cosine", "cyclical", "one_cycle", "plateau"] = Field(
         "constant", description="the rate inside a dataset, around the carried one"
     )

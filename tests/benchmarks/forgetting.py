@@ -56,8 +56,12 @@ class Joint:
         self.owner = np.repeat(np.arange(len(datasets)), counts)
         self.own_number = np.concatenate([np.arange(count) for count in counts])
 
-    def lengths(self, split: str) -> Any:
-        return np.concatenate([dataset.lengths(split) for dataset in self.datasets])
+    def num_samples(self, _split: str) -> int:
+        return len(self.owner)
+
+    def lengths(self, split: str, samples: Any = None) -> Any:
+        every = np.concatenate([dataset.lengths(split) for dataset in self.datasets])
+        return every if samples is None else every[samples]
 
     def batch(self, split: str, samples: Any) -> Batch:
         order = np.argsort(self.owner[samples], kind="stable")

@@ -59,7 +59,8 @@ class Memory:
         earlier = self.plan.stages[: epoch.stage]
         kept = [self._kept(epoch, number) for number in range(len(earlier))]
         settings = epoch.retention
-        return Replay([self.datasets[stage.dataset] for stage in earlier], kept, settings.share, settings.strength)
+        weight = settings.strength * len(earlier) / settings.share
+        return Replay([self.datasets[stage.dataset] for stage in earlier], kept, settings.share, weight)
 
     def _kept(self, epoch: Epoch, number: int) -> npt.NDArray[np.int64]:
         """The samples that are kept of the dataset of an earlier stage."""

@@ -28,6 +28,7 @@ class DatasetFacts:
     name: str
     samples: dict[str, int]
     sha256: dict[str, str]
+    train_bytes: int = 0  # of the rows that train samples lie in
     naive_error: float | None = None  # of the naive forecast on the validation split; decides no address
 
     @staticmethod
@@ -38,6 +39,7 @@ class DatasetFacts:
             name=dataset.name,
             samples=dict(dataset.prepared.manifest["samples"]),
             sha256={split: address({"samples": sha, "encoding": encoding}) for split, sha in own.items()},
+            train_bytes=dataset.prepared.train_bytes,
             naive_error=naive_error(dataset, "validation", loss),
         )
 
@@ -85,6 +87,13 @@ class Plan:
         """Optimizer steps of one epoch; one of them may have fewer samples."""
         return -(-self.datasets[stage.dataset].samples["train"] // self.training.batch_size)
 
+    def pool(self, stage: Stage) -> int:
+        """How many train samples of a dataset are mixed at a time; 0: all of them."""
+        dataset, limit = self.datasets[stage.dataset], self.training.shuffle_gb * 1e9
+        if not self.training.shuffle or dataset.train_bytes <= limit:
+            return 0
+        return max(int(dataset.samples["train"] * limit / dataset.train_bytes), 1)
+
     def rates(self, epoch: Epoch) -> Any:
         """The rate of every step of an epoch, float64 (steps,)."""
         steps = self.steps_an_epoch(self.stages[epoch.stage])
@@ -109,6 +118,7 @@ class Plan:
             "rates": hashlib.sha256(self.rates(epoch).tobytes()).hexdigest(),
             "reset_optimizer": reset,
             "order": [self.seed, stage_number, number] if training.shuffle or self.model.dropout else None,
+            **({"pool": self.pool(stage)} if self.pool(stage) else {}),
             "shuffle": training.shuffle,
             "batch_size": training.batch_size,
             "weight_decay": training.weight_decay,

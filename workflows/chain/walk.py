@@ -154,7 +154,7 @@ class Walker:
         seed = (plan.seed, epoch.stage, epoch.number)
         started = time.perf_counter()
         retention = self.memory.retention(epoch)
-        result = self.learner.fit_epoch(dataset, plan.rates(epoch), seed, on_step, retention)
+        result = self.learner.fit_epoch(dataset, plan.rates(epoch), seed, on_step, retention, plan.pool(stage))
         self.state_key = epoch.key
         facts = {
             "parent": epoch.parent,

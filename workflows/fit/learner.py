@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +20,13 @@ from models.settings import ModelSettings
 from workflows.fit.group import Group
 from workflows.fit.replay import joined
 from workflows.fit.retention import NO_RETENTION, Retention
-from workflows.fit.sampling import epoch_batches, micro_batches, worker_share
+from workflows.fit.sampling import batch_sizes, epoch_batches, micro_batches, pooled_batches, worker_share
 from workflows.settings import TrainingSettings
 
-# On a CPU the activations of more sequences leave the cache: 204 to 213 microseconds a sequence with 16 to 64 of them,
-# 340 with 128 or 256 (96 steps, hidden 64, one thread).
-MICRO_BATCH = {"cpu": 64, "cuda": 4096}
+# On a CPU the activations of more sequences leave the cache: 222 to 243 microseconds a sequence with 32 to 96 of them, 352
+# with 128 (96 steps, hidden 64, one thread). 96 is a batch of 64 with half as many replayed.
+MICRO_BATCH = {"cpu": 96, "cuda": 4096}
+MEASURED_TOGETHER = 65_536  # samples of an evaluation whose lengths are looked at together
 
 
 Int64 = npt.NDArray[np.int64]
@@ -81,24 +82,25 @@ class Learner:
         seed: tuple[int, int, int],
         on_step: Callable[[int, int], None] = lambda step, samples: None,
         retention: Retention = NO_RETENTION,
+        pool: int = 0,
     ) -> EpochResult:
         """Train on every sample once, `rates` being the rate of each step, `seed` (seed, stage, epoch).
 
         Each step minimises the mean over its new samples and those replayed with them, the latter weighted by the replay's
         `strength`; a teacher adds its mean over all of them, an anchor its penalty. `train_loss` is of the new samples
-        alone. Raises NonFiniteLossError, on all workers at the same step.
+        alone. With a `pool`, only so many samples are mixed at a time (see pooled_batches). Raises NonFiniteLossError, on
+        all workers at the same step.
         """
         self.model.train()
         started = time.perf_counter()
-        lengths = dataset.lengths("train")
-        batches = epoch_batches(lengths, self.training.batch_size, seed, self.training.shuffle)
+        sizes, batches = self._batches(dataset, seed, pool)
         replay, anchor = retention.replay, retention.anchor
-        drawn = replay.draw([len(batch) for batch in batches], seed)
+        drawn = replay.draw(sizes, seed)
         total, seen, used = 0.0, 0, []
         for step, (batch, (owners, old), rate) in enumerate(zip(batches, drawn, rates, strict=True)):
             self.sums.zero_()
             masks = self._dropout_masks(len(batch) + len(old), (*seed, step))
-            for places, replayed in self._my_pieces(batch, lengths, len(old)):
+            for places, replayed in self._my_pieces(dataset.lengths("train", batch), len(old)):
                 samples = [dataset.batch("train", batch[places]), *replay.batches(owners[replayed], old[replayed])]
                 rows = np.concatenate([places, len(batch) + replayed])
                 together = joined(samples)
@@ -120,7 +122,7 @@ class Learner:
             # The gradient too: where it alone is not finite, an epoch's last step would spoil its checkpoint unseen. A
             # sum is finite only where all that is in it is, and takes a tenth of the time of torch.isfinite(...).all().
             if not math.isfinite(float(self.sums.sum())):
-                where = f"dataset {dataset.name!r}, epoch {seed[2] + 1}, step {step + 1} of {len(batches)}"
+                where = f"dataset {dataset.name!r}, epoch {seed[2] + 1}, step {step + 1} of {len(sizes)}"
                 what = f"the loss is {batch_loss}" + (", its gradient not finite" if math.isfinite(batch_loss) else "")
                 raise NonFiniteLossError(f"{where}: {what}: write a lower learning_rate or a gradient_clip")
             self._step(float(rate))
@@ -129,13 +131,21 @@ class Learner:
             on_step(step, seen)
         return EpochResult(total / seen, seen, used[0], used[-1], time.perf_counter() - started)
 
-    def _my_pieces(self, batch: Int64, lengths: npt.NDArray[np.int32], num_replayed: int) -> list[tuple[Int64, Int64]]:
+    def _batches(self, dataset: EncodedDataset, seed: tuple[int, int, int], pool: int) -> tuple[list[int], Iterable[Int64]]:
+        """The sizes of an epoch's global batches, and their samples."""
+        size, count = self.training.batch_size, dataset.num_samples("train")
+        if pool:
+            return batch_sizes(count, size), pooled_batches(count, pool, size, seed)
+        batches = epoch_batches(dataset.lengths("train"), size, seed, self.training.shuffle)
+        return [len(batch) for batch in batches], batches
+
+    def _my_pieces(self, lengths: npt.NDArray[np.int32], num_replayed: int) -> list[tuple[Int64, Int64]]:
         """This worker's places in a global batch and in what is replayed with it, cut into micro-batches together."""
-        rank, size = self.group.rank, self.group.size
-        places = np.arange(len(batch))[worker_share(len(batch), rank, size)]
+        rank, size, count = self.group.rank, self.group.size, len(lengths)
+        places = np.arange(count)[worker_share(count, rank, size)]
         replayed = np.arange(num_replayed)[worker_share(num_replayed, rank, size)]
-        cut = max(self.micro_batch * len(batch) // (len(batch) + num_replayed), 1)
-        pieces = micro_batches(places, lengths[batch[places]], cut) or ([places] if len(replayed) else [])
+        cut = max(self.micro_batch * count // (count + num_replayed), 1)
+        pieces = micro_batches(places, lengths[places], cut) or ([places] if len(replayed) else [])
         return list(zip(pieces, np.array_split(replayed, max(len(pieces), 1)), strict=False))
 
     def _dropout_masks(self, count: int, seed: tuple[int, ...]) -> Tensor | None:
@@ -180,11 +190,12 @@ class Learner:
         sums = ErrorSums.zero(num_targets)
         count = dataset.num_samples(split)
         if count:
-            lengths = dataset.lengths(split)
-            mine = np.arange(count)[worker_share(count, self.group.rank, self.group.size)]
+            share = range(count)[worker_share(count, self.group.rank, self.group.size)]
             with torch.inference_mode():
-                for samples in micro_batches(mine, lengths[mine], self.micro_batch):
-                    sums.add(*self._outputs(dataset.batch(split, samples), None), self.settings)
+                for start in range(share.start, share.stop, MEASURED_TOGETHER):
+                    mine = np.arange(start, min(start + MEASURED_TOGETHER, share.stop))
+                    for samples in micro_batches(mine, dataset.lengths(split, mine), self.micro_batch):
+                        sums.add(*self._outputs(dataset.batch(split, samples), None), self.settings)
         # On the model's device: NCCL adds up nothing that lies elsewhere.
         total = self.group.add_up(sums.to_tensor().to(self.device)).cpu()
         # The loss alone may overflow float32 where the errors, in float64, do not.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
 Int64 = npt.NDArray[np.int64]
 POOL_BATCHES = 32  # batches that are sorted by length together, where lengths differ
+POOL_BLOCKS = 16  # runs of neighbouring samples that a pool of a large dataset is mixed from
 
 
 def epoch_batches(
@@ -26,6 +29,32 @@ def epoch_batches(
     pools = _cut(order, POOL_BATCHES * batch_size)
     batches = [batch for pool in pools for batch in _cut(pool[np.argsort(lengths[pool], kind="stable")], batch_size)]
     return [batches[place] for place in random.permutation(len(batches))]
+
+
+def pooled_batches(count: int, pool: int, batch_size: int, seed: tuple[int, int, int]) -> Iterator[Int64]:
+    """The global batches of an epoch over `count` samples, of which only about `pool` are mixed at a time.
+
+    Each sample once; all batches but the last are full. Runs of neighbouring samples, 16 to a pool, follow each other in
+    random order, and the samples of a pool are permuted: what a pool needs of the disk is a few long stretches, and
+    nothing that grows with the dataset is held but the order of the runs.
+    """
+    random = np.random.default_rng(seed)
+    size = max(pool // POOL_BLOCKS, 1)
+    starts = random.permutation(np.arange(0, count, size))
+    left = np.empty(0, np.int64)
+    for first in range(0, len(starts), POOL_BLOCKS):
+        blocks = [np.arange(start, min(start + size, count)) for start in starts[first : first + POOL_BLOCKS]]
+        order = np.concatenate([left, random.permutation(np.concatenate(blocks))])
+        full = len(order) // batch_size * batch_size
+        yield from order[:full].reshape(-1, batch_size)
+        left = order[full:]
+    if len(left):
+        yield left
+
+
+def batch_sizes(count: int, batch_size: int) -> list[int]:
+    """The sizes of the batches of an epoch, the smaller one last."""
+    return [batch_size] * (count // batch_size) + ([count % batch_size] if count % batch_size else [])
 
 
 def _cut(order: Int64, size: int) -> list[Int64]:
