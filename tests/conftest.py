@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from small import LONG, Run, write_small
 
 # A time limit of an example says how busy the machine is, not whether the code is right.
 hypothesis.settings.register_profile("no_deadline", deadline=None)
@@ -30,3 +31,22 @@ def ray_session() -> Iterator[None]:
     connect(num_cpus=2)
     yield
     disconnect()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The recipe LONG, run in one process; nobody writes there."""
+    return _train(tmp_path_factory.mktemp("undisturbed"), 0)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_by_two(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same on two workers of Ray Train."""
+    return _train(tmp_path_factory.mktemp("undisturbed_by_two"), 2)
+
+
+def _train(folder: Path, workers: int) -> Run:
+    from workflows.recipe import load_recipe
+    from workflows.training import train
+
+    return folder, train(load_recipe(write_small(folder, **LONG)), folder / "runs", None, workers)
