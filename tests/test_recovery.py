@@ -207,7 +207,6 @@ def test_an_interrupt_exits_with_130_and_the_same_command_goes_on(
     for line in [*lines, *rest.splitlines()]:
         assert not any(word in line for word in ("INFO", "WARNING", "ray::", "(raylet)", "DeprecationWarning", "Traceback"))
     assert processes_that_stay(f"LSTM_RELAY_CACHE={storage}") == []
-    assert workers == 0 or (storage / "runs" / "small" / "ray.log").stat().st_size > 0
     assert Store(str(storage)).runs()["small"]["status"] == "interrupted"
     result = train(load_recipe(recipe), storage, None, 0)
     assert 0 < result["epochs_trained"] <= NUM_LONG_EPOCHS - 4
