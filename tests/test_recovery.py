@@ -132,6 +132,7 @@ def test_a_run_killed_at_17_moments_ends_in_the_same_weights(undisturbed: Run, t
         else:
             died[place] += 1
     assert died["program"] == len(PROGRAMS)
+    assert (storages[0] / "runs" / "small" / "ray.log").stat().st_size > 0  # of the first program, that started Ray
     for storage in storages:
         result = train(load_recipe(recipe), storage, None, 0)
         assert result["key"] == undisturbed[1]["key"]
