@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from small import LONG, Run, write_small
 
 # A time limit of an example says how busy the machine is, not whether the code is right.
 hypothesis.settings.register_profile("no_deadline", deadline=None)
 hypothesis.settings.load_profile("no_deadline")
+
+# A shell that starts the tests in the background lets all that they start ignore Ctrl-C, which some tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +36,22 @@ def ray_session() -> Iterator[None]:
     connect(num_cpus=2)
     yield
     disconnect()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The recipe LONG, run in one process; nobody writes there."""
+    return _train(tmp_path_factory.mktemp("undisturbed"), 0)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_by_two(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same on two workers of Ray Train."""
+    return _train(tmp_path_factory.mktemp("undisturbed_by_two"), 2)
+
+
+def _train(folder: Path, workers: int) -> Run:
+    from workflows.recipe import load_recipe
+    from workflows.training import train
+
+    return folder, train(load_recipe(write_small(folder, **LONG)), folder / "runs", None, workers)

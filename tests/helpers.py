@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
+import multiprocessing.context
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -129,11 +132,19 @@ def weights_hash(key: str, folder: Path) -> str:
     return str(facts["files"]["model.safetensors"]["sha256"])
 
 
+def forkserver() -> multiprocessing.context.ForkServerContext:
+    """A server that has imported what is slow to import forks the processes of tests: seconds less for each of them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["pytest", "data.prepare", "workflows.chain.walk", "workflows.training", "ray.train.torch"]
+    )
+    return context
+
+
 def run_workers(work: Callable[..., Any], size: int, folder: Path, *args: Any) -> list[Any]:
     """What `work(*args)` returned (as JSON) on each of `size` new processes that form a gloo group on this machine."""
     folder.mkdir(parents=True, exist_ok=True)
-    # A server that has imported what is slow to import forks the workers: seconds less for each of them.
-    multiprocessing.set_forkserver_preload(["pytest", "torch.distributed", "workflows.chain.walk", "data.prepare"])
+    forkserver()
     torch.multiprocessing.start_processes(_worker, (work, size, folder, args), nprocs=size, start_method="forkserver")
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)]
 
@@ -148,3 +159,20 @@ def _worker(rank: int, work: Callable[..., Any], size: int, folder: Path, args: 
         (folder / f"{rank}.json").write_text(json.dumps(work(*args)))
     finally:
         dist.destroy_process_group()
+
+
+def processes_that_stay(setting: str, seconds: float = 20) -> list[str]:
+    """The commands of the processes that still have this NAME=value in their environment after some time."""
+    until = time.monotonic() + seconds
+    while (found := _processes_with(setting)) and time.monotonic() < until:
+        time.sleep(0.1)
+    return found
+
+
+def _processes_with(setting: str) -> list[str]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if setting.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found

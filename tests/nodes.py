@@ -1,6 +1,7 @@
 """Run as a program: a run on three nodes of one machine, of which one is lost and one is added while it goes on.
 
-Prints, as JSON, the number of workers of each epoch and the seconds between the loss and the next one; then it ends.
+Prints, as JSON, the number of workers of each epoch, how long the first one took to come, and how long after the loss
+the next one; then it ends.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ def main(recipe: Path, storage: Path) -> None:
     import workflows.workers
     from workflows.training import train
 
-    workflows.workers.ELASTIC_INTERVAL_S = 5.0
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    workflows.workers.ELASTIC_INTERVAL_S = 2.0
+    # A lost node answers no more at all and is known to be dead after 2 s; one that is merely slow has 10 s to answer.
+    checks = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": checks})
     cluster.add_node(num_cpus=1)
     lost = cluster.add_node(num_cpus=1)
     connect(cluster.address)
@@ -33,7 +36,9 @@ def main(recipe: Path, storage: Path) -> None:
     epochs: list[dict[str, Any]] = []
 
     def watch(event: dict[str, Any]) -> None:
-        if event["event"] == "epoch":
+        if event["event"] == "placed":
+            times["placed"] = time.monotonic()
+        elif event["event"] == "epoch":
             epochs.append({"workers": event["workers"], "at": time.monotonic()})
 
     # Nodes are added and removed by the main thread: Ray installs signal handlers when it starts one.
@@ -51,8 +56,14 @@ def main(recipe: Path, storage: Path) -> None:
             break  # all has been seen; the run would go on for long
         work.join(0.05)
     goes_on = next(epoch["at"] for epoch in epochs if epoch["at"] > times["lost"]) - times["lost"]
-    print(json.dumps({"workers": [epoch["workers"] for epoch in epochs], "seconds_until_work_goes_on": goes_on}), flush=True)
-    cluster.shutdown()
+    told = {
+        "workers": [epoch["workers"] for epoch in epochs],
+        "seconds_until_first_epoch": epochs[0]["at"] - times["placed"],
+        "seconds_until_work_goes_on": goes_on,
+    }
+    print(json.dumps(told), flush=True)
+    for node in cluster.list_all_nodes():
+        node.kill_all_processes(check_alive=False, allow_graceful=False)
     os._exit(0)  # the thread is still in the run
 
 

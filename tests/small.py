@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import numpy as np
 import tomli_w
 
 MACHINES = ("anvil", "bellows", "crane")
+LONG: dict[str, Any] = {"training": {"epochs": 16}, "model": {"hidden_size": 48}, "rows": 700}  # seconds, to be disturbed in
+NUM_LONG_EPOCHS = 48
+Run = tuple[Path, dict[str, Any]]  # the folder that its recipe is in, its store being runs/, and its result
 
 
 def write_machine(path: Path, number: int, rows: int = 330, seed: int = 0) -> None:
@@ -49,3 +53,8 @@ def write_small(folder: Path, rows: int = 330, **sections: Any) -> Path:
     path = folder / "small.toml"
     path.write_text(tomli_w.dumps(small_document(**sections)))
     return path
+
+
+def share_prepared(storage: Path, other: Path) -> None:
+    """Give another storage what is prepared in this one, so that a run there starts no Ray for it."""
+    shutil.copytree(storage / "prepared", other / "prepared", copy_function=shutil.copy2)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ from typer.testing import CliRunner
 from workflows.__main__ import app
 from workflows.chain.store import Store
 
-ROOT = Path(__file__).parent.parent
 COMMANDS = ("train", "search", "prepare", "runs", "log", "rollback", "clean")
 
 
@@ -150,32 +147,3 @@ def test_a_run_is_listed_logged_rolled_back_and_cleaned(ray_session: None, tmp_p
     invoke("rollback", "small", "--to", "1", *storage)
     assert "4 things" in invoke("clean", *storage)[1]
     assert "4 of 6 epochs trained" in invoke("train", recipe, "--workers", "0", *storage)[1]
-
-
-@pytest.mark.slow
-def test_the_whole_program_keeps_ray_off_the_screen_and_leaves_no_process(tmp_path: Path) -> None:
-    """About 20 s: a Ray of its own, two workers."""
-    recipe = write_small(tmp_path)
-    command = [
-        sys.executable,
-        "-m",
-        "workflows",
-        "train",
-        str(recipe),
-        "--workers",
-        "2",
-        "--storage",
-        str(tmp_path / "runs"),
-    ]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert found.returncode == 0
-    assert found.stderr == ""
-    for line in found.stdout.splitlines():
-        assert not any(word in line for word in ("INFO", "WARNING", "ray::", "(raylet)", "DeprecationWarning"))
-    assert (tmp_path / "runs" / "runs" / "small" / "ray.log").stat().st_size > 0
-    started = subprocess.run(
-        [*command[:-4], "--workers", "0", *command[-2:]], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert "nothing was trained" in started.stdout
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False)
-    assert left.stdout == ""

@@ -1,34 +1,44 @@
 """Real processes, killed for real: what they leave behind must be what an undisturbed run leaves.
 
-The moments are random and seeded: 17 of the whole program, 3 of a worker under Ray Train. About three minutes in all.
+The moments are random and seeded: 17 of the whole run, 3 of a worker under Ray Train. About a minute in all.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small import write_small
+from helpers import forkserver, processes_that_stay
+from small import LONG, NUM_LONG_EPOCHS, Run, share_prepared, write_small
 
 from workflows.chain.store import Store
+from workflows.fit.learner import Learner
 from workflows.recipe import load_recipe
 from workflows.training import train
 
 ROOT = Path(__file__).parent.parent
+KILLS = 17
+PROGRAMS = (0, 6, 12)  # the lives that are the command itself, with its interpreter; the others are forked
+PHASES = ("fit", "commit", "evaluate")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-LONG = {"training": {"epochs": 16}, "model": {"hidden_size": 48}, "rows": 700}
 
 
 def start(recipe: Path, storage: Path, workers: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "workflows", "train", str(recipe), "--workers", str(workers), "--storage", str(storage)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    environment = {**os.environ, "LSTM_RELAY_CACHE": str(storage)}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def read_until(process: subprocess.Popen[str], word: str, times: int = 1) -> list[str]:
@@ -49,42 +59,96 @@ def weights(storage: Path, key: str) -> dict[str, bytes]:
     return {name: value.numpy().tobytes() for name, value in {**state.model, **state.optimizer}.items()}
 
 
-@pytest.fixture(scope="module")
-def undisturbed(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    return folder, train(load_recipe(write_small(folder, **LONG)), folder / "runs", None, 0)
+def live(recipe: Path, storage: Path, told: Connection) -> None:
+    """The run in a process of its own, that tells when it enters a phase and when it leaves it."""
+
+    def telling(phase: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def tell_and_work(*args: Any, **options: Any) -> Any:
+            told.send((phase, "enters", time.monotonic()))
+            result = work(*args, **options)
+            told.send((phase, "leaves", time.monotonic()))
+            return result
+
+        return tell_and_work
+
+    Learner.fit_epoch = telling("fit", Learner.fit_epoch)  # type: ignore[method-assign]
+    Learner.evaluate = telling("evaluate", Learner.evaluate)  # type: ignore[method-assign]
+    Store.commit = telling("commit", Store.commit)  # type: ignore[method-assign]
+    train(load_recipe(recipe), storage, None, 0)
 
 
-def test_a_program_killed_at_17_moments_ends_in_the_same_weights(
-    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
-) -> None:
-    moments = random.Random(5)
-    recipe, storage = write_small(tmp_path, **LONG), tmp_path / "runs"
-    kills = 0
-    while kills < 17:
+@dataclass
+class Killer:
+    """Ends runs at random moments. How long a phase lasts on this machine is learnt from those that were left alive."""
+
+    random: random.Random
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+
+    def kill_program(self, recipe: Path, storage: Path) -> str | None:
+        """Kill the command after its first epoch; None where it had ended before."""
         process = start(recipe, storage, 0)
-        read_until(process, "loss", times=1)
-        time.sleep(moments.uniform(0.0, 0.25))
+        read_until(process, "loss")
+        time.sleep(self.random.uniform(0.0, 0.25))
         process.kill()
-        if process.wait() != -signal.SIGKILL:
-            break  # it had ended before
-        kills += 1
-    assert kills == 17
-    result = train(load_recipe(recipe), storage, None, 0)
-    assert result["key"] == undisturbed[1]["key"]
-    assert result["error_matrix"] == undisturbed[1]["error_matrix"]
-    assert weights(storage, result["key"]) == weights(undisturbed[0] / "runs", result["key"])
+        return "program" if process.wait() == -signal.SIGKILL else None
+
+    def kill_fork(self, recipe: Path, storage: Path) -> str | None:
+        """Kill a forked run in or after a phase; what it was in when it died, None where it had ended before."""
+        aim, times, share = self.random.choice(PHASES), self.random.randint(1, 3), self.random.uniform(0.0, 1.1)
+        hearing, told = forkserver().Pipe(duplex=False)
+        process = forkserver().Process(target=live, args=(recipe, storage, told))
+        process.start()
+        told.close()
+        phase, what, when = "start", "leaves", 0.0
+        with contextlib.suppress(EOFError):
+            while times:
+                before, (phase, what, when) = when, hearing.recv()
+                if what == "leaves":
+                    self.seconds[phase] = when - before
+                times -= (phase, what) == (aim, "enters")
+            time.sleep(share * self.seconds[aim])
+        process.kill()
+        process.join()
+        with contextlib.suppress(EOFError):
+            while True:
+                phase, what, when = hearing.recv()
+        if process.exitcode != -signal.SIGKILL:
+            assert process.exitcode == 0
+            return None
+        return phase if what == "enters" else "between"
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[int]:
-    """The Ray Train workers of a program, found by the Ray session that it started."""
+def test_a_run_killed_at_17_moments_ends_in_the_same_weights(undisturbed: Run, tmp_path: Path) -> None:
+    """Where a run ends before it has been killed 17 times, the next one starts from nothing."""
+    killer, died = Killer(random.Random(5)), Counter[str]()
+    recipe = write_small(tmp_path, **LONG)
+    storages = [tmp_path / "runs 0"]
+    while died.total() < KILLS or not set(PHASES) <= set(died):
+        kill = killer.kill_program if died.total() in PROGRAMS else killer.kill_fork
+        place = kill(recipe, storages[-1])
+        if place is None:
+            storages.append(tmp_path / f"runs {len(storages)}")
+            share_prepared(storages[0], storages[-1])
+        else:
+            died[place] += 1
+    assert died["program"] == len(PROGRAMS)
+    assert (storages[0] / "runs" / "small" / "ray.log").stat().st_size > 0  # of the first program, that started Ray
+    for storage in storages:
+        result = train(load_recipe(recipe), storage, None, 0)
+        assert result["key"] == undisturbed[1]["key"]
+        assert result["error_matrix"] == undisturbed[1]["error_matrix"]
+        assert weights(storage, result["key"]) == weights(undisturbed[0] / "runs", result["key"])
+
+
+def workers_here() -> list[int]:
+    """The Ray Train workers of this process, found by the Ray session that it started."""
     found = []
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
         try:
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             continue
-        if b"RayTrainWorker" in command and process.pid in ancestors(pid):
+        if b"RayTrainWorker" in command and os.getpid() in ancestors(pid):
             found.append(pid)
     return sorted(found)
 
@@ -101,43 +165,51 @@ def ancestors(pid: int) -> set[int]:
 
 
 def test_workers_killed_at_three_moments_are_replaced_and_the_weights_are_the_same(
-    undisturbed_by_two: tuple[Path, dict[str, Any]], tmp_path: Path
+    undisturbed_by_two: Run, tmp_path: Path
 ) -> None:
     moments = random.Random(1)
     recipe, storage = write_small(tmp_path, **LONG), tmp_path / "runs"
-    process = start(recipe, storage, 2)
-    for _ in range(3):
-        lines = read_until(process, "loss", times=moments.randint(1, 6))
-        assert "loss" in lines[-1]
-        time.sleep(moments.uniform(0.0, 0.1))
-        os.kill(moments.choice(workers_of(process)), signal.SIGKILL)
-        read_until(process, "workers were lost")
-    rest = read_until(process, "result:")
-    assert process.wait(timeout=120) == 0, rest
-    key = undisturbed_by_two[1]["key"]
-    assert Store(str(storage)).result("small")["key"] == key  # type: ignore[index]
-    assert weights(storage, key) == weights(undisturbed_by_two[0] / "runs", key)
+    share_prepared(undisturbed_by_two[0] / "runs", storage)
+    said: list[str] = []
+    left: list[int] = []  # epochs until a worker is killed
+    killed: list[int] = []
 
+    def watch(event: dict[str, Any]) -> None:
+        said.append(event["event"])
+        if event["event"] == "working" and len(killed) < 3:
+            left[:] = [moments.randint(1, 6)]
+        elif event["event"] == "epoch" and left:
+            left[0] -= 1
+            if left[0] == 0:
+                left.clear()
+                time.sleep(moments.uniform(0.0, 0.1))
+                killed.append(moments.choice(workers_here()))
+                os.kill(killed[-1], signal.SIGKILL)
 
-@pytest.fixture(scope="module")
-def undisturbed_by_two(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("undisturbed_by_two")
-    return folder, train(load_recipe(write_small(folder, **LONG)), folder / "runs", None, 2)
+    result = train(load_recipe(recipe), storage, None, 2, watch=watch)
+    assert len(set(killed)) == 3
+    assert said.count("working") == 4  # each time another group has gone on
+    assert result["key"] == undisturbed_by_two[1]["key"]
+    assert weights(storage, result["key"]) == weights(undisturbed_by_two[0] / "runs", result["key"])
 
 
 @pytest.mark.parametrize(("sent", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 2)])
 def test_an_interrupt_exits_with_130_and_the_same_command_goes_on(
-    sent: signal.Signals, workers: int, undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+    sent: signal.Signals, workers: int, undisturbed: Run, tmp_path: Path
 ) -> None:
     recipe, storage = write_small(tmp_path, **LONG), tmp_path / "runs"
+    share_prepared(undisturbed[0] / "runs", storage)
     process = start(recipe, storage, workers)
     lines = read_until(process, "loss", times=4)
     process.send_signal(sent)
-    rest = process.communicate(timeout=60)[0]
+    rest = process.communicate(timeout=120)[0]
     assert process.returncode == 130, [*lines, rest]
     assert "interrupted; the same command goes on" in rest
+    for line in [*lines, *rest.splitlines()]:
+        assert not any(word in line for word in ("INFO", "WARNING", "ray::", "(raylet)", "DeprecationWarning", "Traceback"))
+    assert processes_that_stay(f"LSTM_RELAY_CACHE={storage}") == []
     assert Store(str(storage)).runs()["small"]["status"] == "interrupted"
     result = train(load_recipe(recipe), storage, None, 0)
-    assert 0 < result["epochs_trained"] <= 48 - 4
+    assert 0 < result["epochs_trained"] <= NUM_LONG_EPOCHS - 4
     for here, there in zip(result["error_matrix"]["validation"], undisturbed[1]["error_matrix"]["validation"], strict=True):
         assert here == pytest.approx(there, rel=1e-5)

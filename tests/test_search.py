@@ -115,33 +115,33 @@ def test_cleaning_leaves_what_the_best_and_the_front_of_a_search_need(
     assert again["epochs_trained"] == 0
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"algorithm": "grid"},
-        {"algorithm": "random", "num_samples": 12},
-        {"algorithm": "optuna", "num_samples": 24},
-    ],
-    ids=["grid", "random", "optuna"],
-)
-def test_a_planted_optimum_is_found(ray_session: None, tmp_path: Path, settings: dict[str, Any]) -> None:
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two datasets of the same process, few steps: the more is learnt the better, and only the middle rate learns."""
+    folder = tmp_path_factory.mktemp("planted")
     for number, name in enumerate(("anvil", "twin")):
-        write_machine(tmp_path / f"{name}.csv", 0, 200, seed=number)
+        write_machine(folder / f"{name}.csv", 0, 200, seed=number)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "num_samples"), [("grid", 12), ("random", 12), ("optuna", 24)], ids=["grid", "random", "optuna"]
+)
+def test_a_planted_optimum_is_found(ray_session: None, planted: Path, algorithm: str, num_samples: int) -> None:
+    """The three share a store, so that each epoch is trained for one of them only; what they propose is their own."""
     space = {
+        "algorithm": algorithm,
+        "num_samples": num_samples,
         "decay_rate": [0.05, 1.0],
         "datasets": {"twin": {"epochs": [1, 3]}},
         "values": {"training.learning_rate": [1e-5, 1e-2, 3.0]},
     }
     document = small_document(datasets=[{"name": name, "path": f"{name}.csv"} for name in ("anvil", "twin")])
-    recipe = check_recipe({**document, "search": {**space, **settings}}, tmp_path)
-    result = search(recipe, tmp_path / "runs")
+    recipe = check_recipe({**document, "search": space}, planted)
+    result = search(recipe, planted / "runs", algorithm)
+    assert len(result["trials"]) == num_samples
     best = next(trial for trial in result["trials"] if trial["number"] == result["best"])
-    assert best["config"] == {
-        "training.decay_rate": 1.0,
-        "datasets.twin.epochs": 3,
-        "training.learning_rate": 1e-2,
-    }
+    assert best["config"] == {"training.decay_rate": 1.0, "datasets.twin.epochs": 3, "training.learning_rate": 1e-2}
 
 
 def test_with_two_objectives_optuna_proposes_the_same_again_and_the_front_is_told(ray_session: None, tmp_path: Path) -> None:
@@ -158,15 +158,9 @@ def test_with_two_objectives_optuna_proposes_the_same_again_and_the_front_is_tol
     assert again["epochs_trained"] == 0
 
 
-def test_a_trial_that_fails_is_reported_and_the_others_go_on(ray_session: None, tmp_path: Path) -> None:
-    settings = {"epochs": [1], "values": {"training.learning_rate": [1e30, 0.01]}}
-    result = search(load_recipe(write_small(tmp_path, search=settings)), tmp_path / "runs")
-    assert "dataset 'anvil', epoch 1" in result["trials"][0]["failed"]
-    assert "failed" not in result["trials"][1]
-    assert result["best"] == 1
-
-
-def test_a_search_one_of_whose_processes_is_killed_ends_with_all_trials(ray_session: None, tmp_path: Path) -> None:
+def test_a_trial_that_fails_is_reported_and_a_process_that_is_killed_is_replaced_and_all_others_go_on(
+    ray_session: None, tmp_path: Path
+) -> None:
     events: list[dict[str, Any]] = []
 
     def watch(event: dict[str, Any]) -> None:
@@ -174,10 +168,15 @@ def test_a_search_one_of_whose_processes_is_killed_ends_with_all_trials(ray_sess
         if event["event"] == "epoch" and sum(each["event"] == "epoch" for each in events) == 3:
             os.kill(event["pid"], signal.SIGKILL)
 
-    settings = {"decay_rate": [0.5, 0.9], "epochs": [1, 3]}
+    settings = {"decay_rate": [0.5, 0.9], "epochs": [1, 3], "values": {"training.learning_rate": [1e30, 0.01]}}
     result = search(load_recipe(write_small(tmp_path, search=settings)), tmp_path / "runs", watch=watch)
-    assert len(result["trials"]) == 16
-    assert not any("failed" in trial for trial in result["trials"])
+    assert len(result["trials"]) == 32
+    for trial in result["trials"]:
+        if trial["config"]["training.learning_rate"] == 1e30:
+            assert "dataset 'anvil', epoch 1" in trial["failed"]
+        else:
+            assert "failed" not in trial
+    assert result["trials"][result["best"]]["config"]["training.learning_rate"] == 0.01
     assert any(event["event"] == "trial lost" for event in events)
     assert result["epochs_distinct"] == 3 + 12 + 24
 
@@ -194,7 +193,7 @@ def test_data_parallel_trials_under_asha_end_and_free_their_workers(ray_session:
     assert stopped
     assert {trial["stopped_after"] for trial in stopped} <= {"anvil", "bellows"}
     assert result["epochs_trained"] == result["epochs_distinct"]
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while ray.available_resources().get("CPU") != 2 and time.monotonic() < until:
         time.sleep(0.2)
     assert ray.available_resources()["CPU"] == 2
@@ -212,11 +211,11 @@ def test_an_interrupted_search_goes_on_with_the_same_command(tmp_path: Path) -> 
         while first.poll() is None and (not checkpoints.is_dir() or len(list(checkpoints.iterdir())) < 6):
             time.sleep(0.05)
         first.send_signal(signal.SIGINT)
-        _, err = first.communicate(timeout=60)
+        _, err = first.communicate(timeout=120)
     assert first.returncode == 130
     assert "the same command goes on" in err
     held = len([path for path in checkpoints.iterdir() if not path.name.startswith(".")]) - 1  # the untrained one
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert (found.returncode, found.stderr) == (0, "")
     for line in found.stdout.splitlines():
         assert not any(word in line for word in ("INFO", "WARNING", "ray::", "(raylet)", "Trial_"))
