@@ -119,9 +119,8 @@ def draw_windows(count: int) -> npt.NDArray[np.int64]:
     """The numbers of the samples that stand for `count` of them, in order: one from each stretch; all where they are few."""
     if count <= NUM_WINDOWS:
         return np.arange(count)
-    edges = np.linspace(0, count, NUM_WINDOWS + 1)
-    places = edges[:-1] + np.random.default_rng(0).random(NUM_WINDOWS) * np.diff(edges)
-    return np.minimum(places.astype(np.int64), count - 1)
+    edges = np.linspace(0, count, NUM_WINDOWS + 1).astype(np.int64)
+    return edges[:-1] + (np.random.default_rng(0).random(NUM_WINDOWS) * np.diff(edges)).astype(np.int64)
 
 
 def _courses(dataset: EncodedDataset) -> Float32:

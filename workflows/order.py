@@ -10,7 +10,7 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 
 REASON = (
-    "the first is the nearest to all others; the last ones are spread over all kinds of data, as what is trained last is "
+    "the last is the nearest to all others, and the last few are spread over all kinds of data: what is trained last is "
     "remembered best"
 )
 
@@ -18,24 +18,21 @@ REASON = (
 def suggest_order(distances: Float64, names: Sequence[str]) -> list[int]:
     """The places of the datasets in the suggested order, whatever the order they are given in.
 
-    `distances` (datasets, datasets) is symmetric. The primary is the medoid: the dataset with the smallest mean distance to
-    all others, from whose weights (and scale, with scaling_scope = "primary") the way to each of them is short. The rest
-    is found from the end: the last is the farthest from the primary, and before it comes, again and again, the one that is
-    the farthest from its nearest among those behind it (farthest-first traversal, Gonzalez 1985). So of two that are alike
-    one comes early, for the other teaches the same again, and the last few, remembered best, leave no kind of data out.
-    Equal ones are in the order of their names.
+    `distances` (datasets, datasets) is symmetric. The order is found from its end. The last dataset is the medoid, the one
+    with the smallest mean distance to all others: what the model knows best at the end is then near to all. Before it
+    comes, again and again, the one that is the farthest from its nearest among those behind it (farthest-first traversal,
+    Gonzalez 1985). So the last few leave no kind of data out, no two of a kind follow each other while there is another
+    kind, and what comes early, to be forgotten, is taught again by its like. The first, the primary, is the one that has
+    the nearest relative. Equal ones are in the order of their names.
     """
     means = mean_distances(distances)
-    first = min(range(len(names)), key=lambda place: (means[place], names[place]))
-    left = {place for place in range(len(names)) if place != first}
-    behind: list[int] = []
-    nearest = distances[first]
+    left = sorted(range(len(names)), key=lambda place: names[place], reverse=True)
+    found = [min(left, key=lambda place: means[place])]
+    left.remove(found[0])
     while left:
-        found = min(left, key=lambda place: (-nearest[place], names[place]))
-        nearest = np.minimum(nearest, distances[found]) if behind else distances[found]
-        left.remove(found)
-        behind.append(found)
-    return [first, *reversed(behind)]
+        found.append(max(left, key=lambda place: distances[place, found].min()))
+        left.remove(found[-1])
+    return found[::-1]
 
 
 def mean_distances(distances: Float64) -> Float64:
