@@ -16,6 +16,7 @@ from workflows.order import order_words
 Facts = dict[str, Any]
 Cells = dict[str, list[str]]  # a column's heading, and what it says of each dataset
 
+ALIKE = 0.0005  # what chance makes of the distance of two samples of one distribution
 EDGE = 3  # between the columns of a table
 FIGURE_WIDTH = 7  # of a distance with its space
 
@@ -135,10 +136,10 @@ def _distances(facts: Facts, width: int) -> list[RenderableType]:
     for head in [] if whole else ["nearest", "farthest"]:
         table.add_column(head)
     for number, place in enumerate(places, 1):
-        row = [max(1000 * each, 0.0) for each in distances[place]]  # chance may put alike ones a little below 0
+        row = [max(0.0, 1000 * each) for each in distances[place]]  # chance may put alike ones a little below 0
         others = [other for other in places if other != place]
         ends = [min(others, key=lambda other: row[other]), max(others, key=lambda other: row[other])]
-        mean = f"{max(1000 * facts['mean_distance'][place], 0.0):.1f}"
+        mean = f"{max(0.0, 1000 * facts['mean_distance'][place]):.1f}"
         cells = [
             *("-" if other == place else f"{row[other]:.1f}" for other in places if whole),
             mean,
@@ -150,7 +151,9 @@ def _distances(facts: Facts, width: int) -> list[RenderableType]:
 
 def _order(facts: Facts) -> list[RenderableType]:
     order = facts["order"]
-    words = [Text(f"{order_words(order['suggested'])}")]
+    words = [Text(order_words(order["suggested"]))]
+    if max(map(max, facts["distances"])) < ALIKE:
+        words.append(Text("All of them are alike, as far as their train samples tell: the order decides little."))
     if order["used"] == "suggested":
         words.append(Text('The recipe says order = "suggested": it is trained in this order.'))
     elif order["names"] == order["suggested"]:
