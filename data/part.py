@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data.columns import calendar_columns, codes_of, columns_of
-from data.gaps import fill_gaps
+from data.gaps import fill_gaps, longest_run
 from data.naive import ForecastErrors, last_known
 from data.read import label_columns, number_columns
 from data.series import Series, irregular_steps
@@ -39,6 +39,9 @@ class Part:
     categories: dict[str, list[str]] = field(default_factory=dict)
     train_categories: dict[str, list[str]] = field(default_factory=dict)
     missing: dict[str, int] = field(default_factory=dict)
+    longest_gap: dict[str, int] = field(default_factory=dict)  # rows that follow each other in which a column is missing
+    used_rows: int = 0  # that belong to a split; the values that are missing are counted there
+    time_span: tuple[int, int] | None = None  # of these rows
     naive: dict[str, dict[str, Any]] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -52,7 +55,7 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
     """Prepare the series and write them as part `number`; `whole` is the split that all of them go into, uncut."""
     settings, numeric = source.settings, number_columns(source)
     bounds = _bounds(series, source, whole)
-    part = Part(num_series=len(series), missing=dict.fromkeys(numeric, 0))
+    part = Part(num_series=len(series), missing=dict.fromkeys(numeric, 0), longest_gap=dict.fromkeys(numeric, 0))
     _collect_categories(part, series, bounds, source)
     kinds = columns_of(source)
     values = np.empty((sum(len(each) for each in series), len(kinds)), np.float32)
@@ -63,9 +66,11 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
     for each, bound in zip(series, bounds, strict=True):
         rows = values[part.rows : part.rows + len(each)]
         absent = _fill_rows(rows, each, bound, source, part.categories)
-        gaps = np.isnan(each.numbers[: bound[3]]).sum(axis=0).tolist()
-        for name, count in dict(zip(numeric, gaps, strict=True)).items():  # once where it is a feature and a target
-            part.missing[name] += count
+        gaps = np.isnan(each.numbers[: bound[3]])
+        for name, gap in dict(zip(numeric, gaps.T, strict=True)).items():  # once where it is a feature and a target
+            part.missing[name] += int(gap.sum())
+            part.longest_gap[name] = max(part.longest_gap[name], longest_run(gap))
+        part.used_rows += bound[3]
         part.holes += int(np.isnan(rows[:, : len(settings.features)]).sum())
         if bound[1]:
             statistics = statistics.plus(Statistics.of(each.numbers[: bound[1]]))
@@ -89,6 +94,10 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
         part.longest = max(part.longest, (len(each), each.name, each.where))
         if each.times is not None:
             part.kind_of_time = (each.where, each.times.kind)
+            if bound[3]:
+                begin, end = part.time_span or (2**63 - 1, -(2**63))
+                times = each.times.value
+                part.time_span = (min(begin, int(times[0])), max(end, int(times[bound[3] - 1])))
         warning = None if settings.step else irregular_steps(each)
         if warning and not part.warnings:
             part.warnings.append(warning)

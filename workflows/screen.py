@@ -74,6 +74,8 @@ class Screen:
         more = f" and {len(plan.datasets) - 4} more" if len(plan.datasets) > 4 else ""
         what = counted(len(plan.datasets), "dataset")
         self.say(f"{what} prepared in {event['seconds']:.1f} s; samples to train on: {rows}{more}")
+        if event["order"]:
+            self.say(event["order"])
         for warning in event["warnings"]:
             self.say(f"warning: {warning}", "yellow")
         if event["held"]:

@@ -15,6 +15,7 @@ from typing import Any
 from cluster.connect import connect, quiet, resources, write_log_to
 from cluster.placement import Placement, PlacementError, place
 from data.built_in import MAKERS, make_built_in
+from data.distances import distances_between
 from data.encoding import EncodedDataset, make_encodings
 from data.errors import InputError
 from data.files import FileFacts, absolute
@@ -26,6 +27,7 @@ from workflows.chain.relay import NotAnsweredError
 from workflows.chain.store import Store
 from workflows.datasets import BUILT_IN_DATA, find_datasets
 from workflows.events import Watch
+from workflows.order import order_words, suggest_order
 from workflows.progress import Progress
 from workflows.recipe import Recipe
 from workflows.result import assemble, versions
@@ -36,11 +38,12 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Prepared:
-    """The datasets of a recipe, ready to be trained on, and how long that took."""
+    """The datasets of a recipe in the order of training, ready for it, how long that took, and words on a chosen order."""
 
     datasets: list[EncodedDataset]
     epochs: list[int]
     seconds: float
+    order: str = ""
 
 
 def prepare_datasets(
@@ -66,9 +69,14 @@ def prepare_datasets(
     prepared = prepare(sources, shelf.folder, facts, run, shelf.fetch)
     for each in prepared:
         shelf.keep(each.folder.name)
-    encodings = make_encodings(prepared, [source.settings for source in sources])
+    words = ""
+    if recipe.order == "suggested":  # before they are encoded: the scale may be the first one's
+        places = suggest_order(distances_between(prepared), [each.name for each in prepared])
+        prepared, epochs = [prepared[place] for place in places], [epochs[place] for place in places]
+        words = order_words([each.name for each in prepared])
+    encodings = make_encodings(prepared, [each.settings for each in prepared])
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
-    return Prepared(datasets, epochs, time.perf_counter() - started)
+    return Prepared(datasets, epochs, time.perf_counter() - started, words)
 
 
 def _built_in_data(recipe: Recipe) -> set[str]:
@@ -115,7 +123,8 @@ def train(
     except NotAnsweredError as unfinished:
         held = unfinished.held
     warnings += _news(recipe, plan, held, store.result(name))
-    watch({"event": "planned", "plan": plan, "held": held, "warnings": warnings, "seconds": prepared.seconds})
+    facts = {"held": held, "warnings": warnings, "seconds": prepared.seconds, "order": prepared.order}
+    watch({"event": "planned", "plan": plan, **facts})
     for message in store.set_aside_now:
         watch({"event": "damaged", "message": message})
     store.set_aside_now.clear()
