@@ -56,8 +56,14 @@ class RetentionSettings(BaseModel):
         description="replay: samples of earlier datasets are mixed into each batch; ewc: weights that they need are held; "
         "distill: the model before the dataset is the teacher; l2: all weights are held",
     )
-    strength: float = Field(1.0, gt=0, description="weight of a replayed sample, of the teacher, or of the penalty")
-    memory: int = Field(2000, ge=1, description="samples kept of each dataset (replay), or measured on (ewc)")
+    strength: float = Field(
+        1.0,
+        gt=0,
+        description="replay: weight of each earlier dataset, the new one having 1; else of the teacher or the penalty",
+    )
+    memory: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = Field(
+        2000, description="samples kept of each dataset (replay) or measured on (ewc); below 1: that share of its samples"
+    )
     share: float = Field(0.25, gt=0, le=4, description="replayed samples for each new one")
     importance_decay: float = Field(1.0, gt=0, le=1, description="ewc: what is left of the importance at each dataset")
 
