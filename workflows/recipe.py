@@ -17,6 +17,7 @@ from cluster.placement import ComputeSettings
 from data.errors import InputError
 from data.settings import DataSettings
 from models.settings import ModelSettings
+from workflows.chain.channels import channel_problems
 from workflows.complaints import errors_of, unknown, validated
 from workflows.overrides import override
 from workflows.search.settings import SearchSettings
@@ -180,4 +181,5 @@ def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> li
         found.append('model.loss = "cross_entropy" needs one target, a class, and horizon = 0')
     needs = 'handover = "best"' if training.handover == "best" else "patience" if training.patience else None
     blind = [entry.keys.name for entry in entries if "validation" not in entry.settings.expected_parts()] if needs else []
+    found += channel_problems(first.settings, sections["model"])
     return found + [f"dataset {name!r} has no validation part, which {needs} needs: give split one" for name in blind]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from data.encoding import EncodedDataset
-from models.settings import ModelSettings
+from models.settings import Channels, ModelSettings
+from workflows.chain.channels import channels_of
 from workflows.learning_rate import carried_rates, step_rates
 from workflows.settings import RetentionSettings, TrainingSettings
 
@@ -74,6 +75,7 @@ class Plan:
     num_outputs: int
     root: str
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    channels: Channels | None = None
 
     def steps_an_epoch(self, stage: Stage) -> int:
         """Optimizer steps of one epoch; one of them may have fewer samples."""
@@ -132,12 +134,14 @@ def make_plan(
     first = datasets[0]
     outputs = model.num_outputs(len(first.prepared.targets), first.prepared.horizon, len(first.encoding.classes))
     rates = carried_rates(training.learning_rate, training.decay_rate, len(datasets), training.min_learning_rate)
+    channels = channels_of(datasets) if model.needs_channels else None
     root = {
         "format": CHAIN_FORMAT,
-        "model": model.model_dump(mode="json", exclude=set() if model.loss == "quantile" else {"quantiles"}),
+        "model": model.model_dump(mode="json", exclude=_undecided(model)),
         "seed": seed,
         "num_features": first.num_features,
         "num_outputs": outputs,
+        **({} if channels is None else {"channels": asdict(channels)}),
     }
     return Plan(
         seed=seed,
@@ -149,4 +153,13 @@ def make_plan(
         num_features=first.num_features,
         num_outputs=outputs,
         root=address(root),
+        channels=channels,
     )
+
+
+def _undecided(model: ModelSettings) -> set[str]:
+    """The keys of the model that decide nothing as they stand, so that they are not in its address."""
+    idle = set() if model.loss == "quantile" else {"quantiles"}
+    if model.window_normalization == "none":
+        idle.add("window_normalization")
+    return idle if model.channel_independent else {*idle, "channel_independent"}
