@@ -23,6 +23,7 @@ def channel_problems(data: DataSettings, model: ModelSettings) -> list[str]:
         return [f"{asked} is for forecasts of columns that go in, and horizon = 0 predicts labels: {other}, or a horizon"]
     found = []
     absent = [name for name in data.targets if name not in data.features]
+    every = [*data.features, *absent]
     if absent:
         also = [*data.features, *(name for name in absent if name not in data.categorical)]
         found.append(
@@ -32,7 +33,7 @@ def channel_problems(data: DataSettings, model: ModelSettings) -> list[str]:
     if model.channel_independent and unpredicted:
         found.append(
             "model.channel_independent = true needs each feature among the targets, which lack "
-            f"{', '.join(unpredicted)}: write targets = {data.features}, or channel_independent = false"
+            f"{', '.join(unpredicted)}: write targets = {every}, or channel_independent = false"
         )
     return found
 
