@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from data_cases import encoded, noise, prepare_all, prepare_frame, source_of, write_csv
-from helpers import epochs_of, outcome, plan_of, prepare_sequences, random_sequences, run_workers, walk
+from helpers import epochs_of, outcome, plan_of, prepare_sequences, random_sequences, run_workers, walk, weights_hash
 from small import small_document
 
 from data.encoding import EncodedDataset
@@ -19,11 +19,11 @@ from data.errors import InputError
 from models.channels import take_apart, width_of_a_series
 from models.lstm import LSTM
 from models.settings import Channels, ModelSettings
-from workflows.chain.plan import Plan
+from workflows.chain.plan import Plan, make_plan
 from workflows.fit.group import Group
 from workflows.fit.learner import MICRO_BATCH, Learner
 from workflows.recipe import check_recipe
-from workflows.settings import TrainingSettings
+from workflows.settings import RetentionSettings, TrainingSettings
 
 LENGTHS = torch.tensor([7, 1, 4, 9])
 NAMES = "abc"
@@ -121,6 +121,18 @@ def test_two_workers_train_the_same_channels_as_one(tmp_path: Path) -> None:
     assert len(alone) == 3 + 3 * 2
     for told in run_workers(walk_on, 2, tmp_path / "group", str(tmp_path / "2")):
         assert told == pytest.approx(alone, rel=1e-4)
+
+
+def test_every_retention_holds_a_model_of_channels_too(tmp_path: Path) -> None:
+    datasets = make_datasets(tmp_path)
+    training, model = TrainingSettings(batch_size=16), ModelSettings(**MODEL)
+    ends = set()
+    for method in ("none", "replay", "ewc", "distill", "l2"):
+        retention = RetentionSettings(method=method, memory=5)
+        plan = make_plan(0, model, training, datasets, [1, 1], retention)
+        walk(plan, datasets, tmp_path / "runs")
+        ends.add(weights_hash(outcome(plan, tmp_path / "runs").key, tmp_path / "runs"))
+    assert len(ends) == 5
 
 
 def test_what_is_learnt_at_one_level_holds_at_others(tmp_path: Path) -> None:
