@@ -96,7 +96,10 @@ MODEL = {"hidden_size": 4, "num_layers": 2, "dropout": 0.3, "window_normalizatio
 
 
 def make_datasets(folder: Path) -> list[EncodedDataset]:
-    files = [write_csv(noise(90 + 17 * seed, NAMES, seed, gaps=0.1), folder / f"{seed}.csv") for seed in range(2)]
+    files = [folder / f"{seed}.csv" for seed in range(2)]
+    for seed, file in enumerate(files):
+        if not file.exists():  # workers find them: no file may change while another one reads it
+            write_csv(noise(90 + 17 * seed, NAMES, seed, gaps=0.1), file)
     return encoded(prepare_all([source_of(file, name=file.stem, **DATA) for file in files], folder))
 
 
