@@ -17,6 +17,7 @@ from cluster.placement import ComputeSettings
 from data.errors import InputError
 from data.settings import DataSettings
 from models.settings import ModelSettings
+from workflows.chain.channels import channel_problems
 from workflows.complaints import errors_of, unknown, validated
 from workflows.overrides import override
 from workflows.search.settings import SearchSettings
@@ -192,4 +193,5 @@ def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> li
     needs = 'schedule = "plateau"' if training.schedule == "plateau" else needs
     needs = f'guard.action = "{guard.action}"' if guard.action != "warn" else needs
     blind = [entry.keys.name for entry in entries if "validation" not in entry.settings.expected_parts()] if needs else []
+    found += channel_problems(first.settings, sections["model"])
     return found + [f"dataset {name!r} has no validation part, which {needs} needs: give split one" for name in blind]

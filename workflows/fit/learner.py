@@ -56,7 +56,7 @@ class Learner:
         self.training = training
         self.group = group
         self.device = torch.device(device)
-        self.micro_batch = MICRO_BATCH[self.device.type]
+        self.micro_batch = max(MICRO_BATCH[self.device.type] // model.num_series, 1)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         # The gradients of all parameters and the loss in one buffer: one all-reduce a step.
         self.sums = torch.zeros(sum(p.numel() for p in self.parameters) + 1, device=self.device)
