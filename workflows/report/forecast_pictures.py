@@ -47,7 +47,7 @@ def _draw_window(pictures: Pictures, shown: Windows, window: Window, place: int)
             said,
             color=ORANGE,
             linestyle="--",
-            marker="o" if horizon <= 24 else None,
+            marker="o" if horizon <= 12 else None,
             markersize=2.5,
             label="forecast",
         )

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from workflows.report.picture import Axes, Pictures, short
+from workflows.report.picture import WIDTH, Axes, Pictures, short
 
 Row = Sequence[float | None]
 LARGEST_RATIO = 4.0  # where the colours end, both ways
 NUMBERS_FIT = 12  # columns
 NAMES_FIT = 40
+PHONE_FITS = 6  # columns; a heat map with more is wider than a phone
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def draw_matrix(
         axes.set_ylabel("after training")
 
     alt = f"Heat map of {num_rows} by {num_columns} errors as multiples of {relative.what}; the table has the numbers."
-    width = min(3.6 + 0.24 * max(num_columns - 6, 0), 9.0)
+    width = min(WIDTH + 0.24 * max(num_columns - PHONE_FITS, 0), 9.0)
     return pictures.draw(paint, alt, width=width, height=min(1.2 + 0.24 * max(num_rows, 3), 7.5))
 
 

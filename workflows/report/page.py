@@ -68,22 +68,18 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], caption: str, wor
         f'<tr><th scope="row">{text(row[0])}</th>' + "".join(f"<td>{text(cell)}</td>" for cell in row[1:]) + "</tr>"
         for row in rows
     )
-    kind = ' class="words"' if words else ""
+    label, kind = text(caption), ' class="words"' if words else ""
     return Html(
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{text(caption)}"><table{kind}>'
-        f"<caption>{text(caption)}</caption><thead><tr>{columns}</tr></thead>\n<tbody>{body}</tbody></table></div>"
+        f'<p class="caption">{label}</p>\n<div class="scroll" tabindex="0" role="region" aria-label="{label}">'
+        f'<table{kind} aria-label="{label}"><thead><tr>{columns}</tr></thead>\n<tbody>{body}</tbody></table></div>'
     )
 
 
-def figure(picture: str, caption: str, wide: bool = False) -> Html:
+def figure(picture: str, caption: str = "", wide: bool = False) -> Html:
     """A picture with its caption; one that is wide scrolls by itself where the page is narrower."""
-    inner = (
-        f'<div class="scroll wide" tabindex="0" role="region" aria-label="{text(caption)}">{picture}</div>'
-        if wide
-        else picture
-    )
-    words = f"<figcaption>{text(caption)}</figcaption>" if caption else ""
-    return Html(f"<figure>{inner}{words}</figure>")
+    if wide:
+        picture = f'<div class="scroll wide" tabindex="0" role="region" aria-label="{text(caption)}">{picture}</div>'
+    return Html(f"<figure>{picture}{f'<figcaption>{text(caption)}</figcaption>' if caption else ''}</figure>")
 
 
 def pictures(each: Iterable[str]) -> Html:
@@ -99,6 +95,14 @@ def details(summary: str, content: str) -> Html:
 def listing(content: str) -> Html:
     """Text of a file."""
     return Html(f'<pre tabindex="0"><code>{escape(content)}</code></pre>')
+
+
+def definitions(rows: Iterable[tuple[str, Cell, str]]) -> Html:
+    """Measures with their values and what they are."""
+    inner = "".join(
+        f"<dt>{text(name)}: <strong>{text(value)}</strong></dt><dd>{text(words)}</dd>" for name, value, words in rows
+    )
+    return Html(f'<dl class="measures">{inner}</dl>')
 
 
 def key_figures(figures: Iterable[tuple[str, Cell]]) -> Html:

@@ -138,7 +138,12 @@ def _status(run: Facts) -> list[Html]:
                 ("mean error / naive", number(run.get("mean_scaled_error"))),
                 ("test / naive, mean", number(sum(tests) / len(tests)) if tests else None),
                 ("forgetting", number(run.get("forgetting"))),
-                ("epochs, trained now", f"{done} of {run['epochs_requested']}" if trained is None else f"{done}, {trained}"),
+                (
+                    "epochs",
+                    f"{done} of {run['epochs_requested']}"
+                    if trained is None
+                    else f"{trained} trained, {done - trained} reused",
+                ),
                 ("seconds", number(run["seconds"]["total"], 1) if "seconds" in run else None),
             ]
         )

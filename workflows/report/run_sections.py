@@ -6,15 +6,26 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workflows.report.matrix import draw_matrix, relative_errors
-from workflows.report.page import Cell, Html, Section, details, figure, heading, marked, paragraph, pictures, table
+from workflows.report.matrix import PHONE_FITS, draw_matrix, relative_errors
+from workflows.report.page import (
+    Cell,
+    Html,
+    Section,
+    definitions,
+    details,
+    figure,
+    heading,
+    marked,
+    paragraph,
+    pictures,
+    table,
+)
 from workflows.report.picture import Pictures
 from workflows.report.sequence import draw_errors, draw_losses, draw_rates
 from workflows.report.timeline import StageLine
 
 Facts = Mapping[str, Any]
 MANY = 60  # datasets, beyond which the matrix is not also told as a table
-WIDE = 16  # datasets, from which the heat map is wider than a phone
 
 
 def number(value: float | None, digits: int = 3) -> str | None:
@@ -61,10 +72,10 @@ def matrix_section(drawing: Pictures, run: Facts) -> Section | None:
     picture = draw_matrix(drawing, relative, after, names, own)
     caption = (
         f"Validation errors as multiples of {relative.what}: blue is below 1, orange above, the strongest shades from 4 "
-        "times less or more. Read a column downwards: the framed cell is right after the dataset's own turn; what comes below "
-        "it is what later datasets did to it."
+        "times less or more. Read a column downwards: the framed cell is right after the dataset's own turn; what comes "
+        "below it is what later datasets did to it."
     )
-    parts: list[Html] = [figure(picture, caption, wide=len(names) > WIDE)]
+    parts: list[Html] = [figure(picture, caption, wide=len(names) > PHONE_FITS)]
     if len(names) <= MANY:
         rows: list[list[Cell]] = [
             [each, *(number(v, 4) for v in row)] for each, row in zip(after, matrix["validation"], strict=True)
@@ -136,13 +147,13 @@ MEASURES = {
 
 def transfer_section(run: Facts) -> Section:
     """What is remembered, forgotten and passed on."""
-    rows = [[name, number(run.get(key)), words] for key, (name, words) in MEASURES.items() if run.get(key) is not None]
+    rows = [(name, number(run[key]), words) for key, (name, words) in MEASURES.items() if run.get(key) is not None]
     if not rows:
         return Section(
             "Forgetting and transfer", [paragraph("Nothing is known yet: it takes validation errors after two stages.")]
         )
     return Section(
-        "Forgetting and transfer", [table(["", "", "what it is"], rows, "In units of the naive error", words=True)]
+        "Forgetting and transfer", [paragraph("In units of the naive forecast's error.", "soft"), definitions(rows)]
     )
 
 

@@ -94,10 +94,10 @@ def draw_errors(pictures: Pictures, stages: Sequence[StageLine], names: Sequence
         else:
             axes.set_ylim(bottom=0)
         axes.set_ylabel("error / naive error")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2 if len(columns) > 3 else 3)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.26), ncols=2 if len(columns) > 3 else 3)
 
     rows = "; ".join(f"{name} from {_show(values[0])} to {_show(values[-1])}" for name, values in columns.items())
-    height = 2.6 + 0.16 * (min(len(columns), MANY) // 2)
+    height = 2.8 + 0.16 * (min(len(columns), MANY) // 2)
     alt = f"Validation error of each dataset after each stage, 1 being the naive forecast's: {rows}."
     return pictures.draw(paint, alt, height=height)
 
@@ -123,7 +123,7 @@ def _bands(axes: Axes, stages: Sequence[StageLine]) -> None:
                 middle, 1.02, short(stage.dataset) if names else str(number + 1), rotation=90 if crowded and names else 0,
                 ha="center", va="bottom", transform=axes.get_xaxis_transform(), fontsize=7,
             )  # fmt: skip
-    axes.set_xlim(0, last)
+    axes.set_xlim(0, last * 1.01)
     axes.set_xlabel("steps")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.locator_params(axis="x", nbins=5)
