@@ -44,6 +44,7 @@ class EventFile:
         self.step, self.stage, self.when = 0, 0, time.time()
         self.written: set[tuple[Any, ...]] = set()
         self.rows: list[list[float | None]] = []
+        self.last: dict[str, tuple[int, float]] = {}
         with contextlib.suppress(OSError):
             store.storage.remove(f"runs/{name}/events")
         # The second record tells a TensorBoard that is open to forget what the run's last file said.
@@ -82,7 +83,12 @@ class EventFile:
         self._add(numbers)
 
     def _add(self, numbers: Mapping[str, float | None]) -> None:
-        known = {tag: number for tag, number in numbers.items() if number is not None}
+        known = {
+            tag: number
+            for tag, number in numbers.items()
+            if number is not None and self.last.get(tag) != (self.step, number)  # the last epoch's are the stage's too
+        }
+        self.last |= {tag: (self.step, number) for tag, number in known.items()}
         self._write(*(_event(self.when, self.step, 5, _summary(tag, number)) for tag, number in known.items()))
 
     def _write(self, *events: bytes) -> None:

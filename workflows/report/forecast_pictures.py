@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from workflows.report.forecasts import Confusion, Labels, Shown, Window, Windows, spread
@@ -81,10 +79,9 @@ def _draw_labels(pictures: Pictures, shown: Labels, place: int) -> str:
 
 
 def _draw_confusion(pictures: Pictures, shown: Confusion) -> str:
-    counts = shown.counts
-    rows = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.maximum(rows, 1)
-    size = len(shown.classes)
+    there = np.flatnonzero(shown.counts.sum(axis=1))  # the classes that this dataset has
+    counts, size = shown.counts[there], len(shown.classes)
+    shares = counts / counts.sum(axis=1, keepdims=True)
 
     def paint(axes: Axes) -> None:
         axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, rasterized=size > 40)
@@ -95,18 +92,14 @@ def _draw_confusion(pictures: Pictures, shown: Confusion) -> str:
                 axes.text(
                     column + 0.5, row + 0.5, str(counts[row, column]), ha="center", va="center", color=color, fontsize=7
                 )
-        every = -(-size // 30)
-        ticks, labels = np.arange(size)[::every] + 0.5, _names(shown.classes)[::every]
-        axes.set_xticks(ticks, labels, rotation=90)
-        axes.set_yticks(ticks, labels)
+        for places, axis in ((np.arange(size), axes.xaxis), (there, axes.yaxis)):
+            every = -(-len(places) // 30)
+            axis.set_ticks(np.arange(len(places))[::every] + 0.5, [short(shown.classes[p], 12) for p in places[::every]])
+        axes.tick_params(axis="x", rotation=90)
         axes.tick_params(length=0)
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
 
-    right, all_ = int(np.trace(counts)), int(counts.sum())
+    right, all_ = int(np.trace(shown.counts)), int(counts.sum())
     alt = f"{shown.dataset}: confusion matrix of {size} classes; {right} of {all_} samples have their own class."
-    return pictures.draw(paint, alt, height=3.2)
-
-
-def _names(classes: Sequence[str]) -> list[str]:
-    return [short(name, 12) for name in classes]
+    return pictures.draw(paint, alt, height=min(1.4 + 0.2 * len(there), 3.2))

@@ -35,8 +35,8 @@ Facts = Mapping[str, Any]
 
 def make_report(store: Store, name: str, against: str | None = None) -> str:
     """The page of a run, of a search, or of both where they have the same name; raises InputError where there is neither."""
-    run, search = store.run(name), store.search(name)
-    if run is None and search is None:
+    run, search, under_way = store.run(name), store.search(name), store.searching(name)
+    if run is None and search is None and under_way is None:
         there = store.storage.names("runs")
         raise InputError(f"{name}: there is no such run or search in {store.address}: it has {', '.join(there) or 'none'}")
     if against is not None and run is None:
@@ -46,6 +46,10 @@ def make_report(store: Store, name: str, against: str | None = None) -> str:
         introduced, found = _run_parts(drawing, store, name, run, against)
         intro += introduced
         sections += found
+    if under_way is not None:
+        words = f"{under_way['trials_ended']} of {under_way['trials_asked']} trials ended"
+        heard = f"{under_way['status']}, last heard of {clock(under_way['when'])}"
+        intro.append(warning(f"A search of this name has not ended ({heard}): {words}."))
     if search is not None:
         best = _text(store, name, "best.toml")
         intro += [paragraph(f"Search {search['name']}, ended {clock(search['when'])}."), key_figures(search_figures(search))]

@@ -111,13 +111,10 @@ def naive_section(run: Facts, targets: Sequence[str]) -> Section | None:
         if classes
         else "Naive is repeating the last value, or, where a sequence has one label, guessing the mean of the train labels."
     )
+    units = "" if classes else ", scaled units; MAE and RMSE in the target's own"
     parts = [
         paragraph(f"{words} A quotient below 1 beats it."),
-        table(
-            head,
-            rows,
-            f"Errors ({run.get('error', 'error')}{'' if classes else ', scaled units'}; MAE and RMSE in the target's own)",
-        ),
+        table(head, rows, f"Errors ({run.get('error', 'error')}{units})"),
     ]
     return Section("Against the naive forecast", parts)
 

@@ -56,7 +56,7 @@ def search_sections(drawing: Pictures, search: Facts, best_recipe: str | None, n
     names = effects(whole)
     several = [each for each in names if len(names[each]) > 1]
     if several:
-        drawn = [figure(_effect(drawing, each, names[each]), each) for each in several[:MAX_EFFECTS]]
+        drawn = [figure(_effect(drawing, each, names[each])) for each in several[:MAX_EFFECTS]]
         words = "Each dot is a trial; the lines are the mean and the lowest of the trials with the same value."
         more = f" The first {MAX_EFFECTS} of {len(several)} values are shown." if len(several) > MAX_EFFECTS else ""
         found.append(Section("What each value does", [paragraph(words + more), pictures(drawn)]))

@@ -86,8 +86,8 @@ def draw_errors(pictures: Pictures, stages: Sequence[StageLine], names: Sequence
                 table = np.array([[np.nan if v is None else v for v in values] for values in columns.values()], float)
                 label = {np.nanmean: "mean", np.nanmax: "worst", np.nanmin: "best"}[what]
                 axes.plot(ends, what(table, axis=0), color=color, marker=marker, markersize=3, label=label)
-        known = [value for values in columns.values() for value in values if value is not None and value > 0]
-        if max(known) > 8 * min(known):
+        known = [value for values in columns.values() for value in values if value is not None]
+        if min(known) > 0 and max(known) > 8 * min(known):
             axes.set_yscale("log")
             ticks = [tick for tick in _POWERS if min(known) / 2 <= tick <= max(known) * 2]
             plain_ticks(axes.yaxis, ticks)
@@ -113,7 +113,7 @@ def _bands(axes: Axes, stages: Sequence[StageLine]) -> None:
     """The datasets along the steps: every second one shaded, its name above."""
     last = max(stages[-1].last_step, 1)
     names = len(stages) <= MANY_NAMES
-    crowded = len(stages) > 4 or any(len(stage.dataset) > 42 / len(stages) for stage in stages)
+    crowded = any(len(short(stage.dataset)) * last > 42 * (stage.last_step - stage.first_step) for stage in stages)
     for number, stage in enumerate(stages):
         if number % 2:
             axes.axvspan(stage.first_step, stage.last_step, color=GRAY, alpha=0.16, linewidth=0)
