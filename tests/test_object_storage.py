@@ -132,8 +132,12 @@ def test_a_whole_run_lives_in_an_object_store_and_another_machine_goes_on_with_i
     )
     assert "finished" in run("third", "runs")
     assert "crane" in run("third", "log", "small")
+    assert f"{address}/runs/small/report.html" in run("third", "report", "small")
     store = Store(address)
-    assert store.storage.names("runs/small") == ["recipe.toml", "result.json"]
+    assert store.storage.names("runs/small") == ["events", "recipe.toml", "report.html", "result.json"]
+    assert b"no forecasts" not in store.storage.read("runs/small/report.html")
+    (events,) = store.storage.names("runs/small/events")
+    assert b"validation_error/crane" in store.storage.read(f"runs/small/events/{events}")
     assert all(len(name) == 32 for name in store.storage.names("prepared"))
     result = json.loads(store.storage.read("runs/small/result.json"))
     assert "not-a-secret" not in json.dumps(result)
