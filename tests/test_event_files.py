@@ -93,3 +93,19 @@ def test_a_run_whose_epochs_are_all_in_the_store_writes_them_too(ray_session: No
     again = run(tmp_path, "again")
     assert again["epochs_trained"] == 0
     check(again, read(tmp_path / "runs" / "runs" / "again" / "events"), 7)
+
+
+def test_a_storage_that_went_away_is_not_made_again_and_nothing_is_lost(ray_session: None, tmp_path: Path) -> None:
+    away = tmp_path / "away"
+
+    def watch(event: dict[str, Any]) -> None:
+        if event["event"] == "epoch" and (event["stage"], event["epoch"]) == (0, 0):
+            events = tmp_path / "runs" / "runs" / "small" / "events"
+            events.rename(away)
+        elif event["event"] == "epoch" and (event["stage"], event["epoch"]) == (1, 0):
+            assert not (tmp_path / "runs" / "runs" / "small" / "events").exists()
+            away.rename(tmp_path / "runs" / "runs" / "small" / "events")
+
+    settings = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01}
+    result = train(load_recipe(write_small(tmp_path, training=settings)), tmp_path / "runs", None, 0, watch=watch)
+    check(result, read(tmp_path / "runs" / "runs" / "small" / "events"), 7)

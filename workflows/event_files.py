@@ -37,7 +37,7 @@ class EventFile:
         self.names = [dataset.name for dataset in plan.datasets]
         self.naive = {dataset.name: naive_error(dataset, "validation", plan.model.loss) for dataset in datasets}
         self.path = f"runs/{name}/events/events.out.tfevents.{time.time_ns() // 1000}.lstm-relay"
-        self.content = b""
+        self.content, self.num_written = b"", 0
         self.offsets = [0]
         for stage in plan.stages:
             self.offsets.append(self.offsets[-1] + stage.epochs * plan.steps_an_epoch(stage))
@@ -47,6 +47,7 @@ class EventFile:
         self.last: dict[str, tuple[int, float]] = {}
         with contextlib.suppress(OSError):
             store.storage.remove(f"runs/{name}/events")
+            store.storage.write(self.path, b"")
         # The second record tells a TensorBoard that is open to forget what the run's last file said.
         self._write(_event(self.when, 0, 3, b"brain.Event:2"), _event(self.when, 0, 7, b"\x08\x01"))
         for action, answer in answered:
@@ -92,14 +93,15 @@ class EventFile:
         self._write(*(_event(self.when, self.step, 5, _summary(tag, number)) for tag, number in known.items()))
 
     def _write(self, *events: bytes) -> None:
-        records = b"".join(_record(event) for event in events)
-        self.content += b"" if self.store.storage.local else records
-        with contextlib.suppress(OSError):
-            if self.store.storage.local:
-                path = Path(self.store.address) / self.path
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("ab") as file:
-                    file.write(records)
+        self.content += b"".join(_record(event) for event in events)
+        if not self.store.storage.local:
+            return
+        with contextlib.suppress(OSError):  # what could not be written is written with what comes next
+            with (Path(self.store.address) / self.path).open("r+b") as file:
+                file.seek(self.num_written)
+                file.write(self.content)
+            self.num_written += len(self.content)
+            self.content = b""
 
     def close(self) -> None:
         """Copy the file to where the run is, if it is not there."""
