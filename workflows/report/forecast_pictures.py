@@ -52,6 +52,8 @@ def _draw_window(pictures: Pictures, shown: Windows, window: Window, place: int)
         axes.set_title(f"{window.kind}: mean absolute error {window.error:.2f} scaled", loc="left")
         axes.set_xlabel("steps from the last one seen")
         axes.set_ylabel(short(target, 24))
+        axes.locator_params(axis="y", nbins=6)
+        axes.ticklabel_format(axis="y", scilimits=(-3, 5))
         axes.legend(loc="best")
 
     gap = np.abs(truth - said).mean()
@@ -59,7 +61,7 @@ def _draw_window(pictures: Pictures, shown: Windows, window: Window, place: int)
         f"{shown.dataset}, {target}, a {window.kind} window: the forecast of {horizon} steps is {gap:.4g} from the truth on "
         f"average; the truth goes from {np.nanmin(truth):.4g} to {np.nanmax(truth):.4g}."
     )
-    return pictures.draw(paint, alt)
+    return pictures.draw(paint, alt, fixed=True)
 
 
 def _draw_labels(pictures: Pictures, shown: Labels, place: int) -> str:

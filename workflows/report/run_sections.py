@@ -124,7 +124,7 @@ def _against_naive(value: float | None) -> Cell:
 
 
 MEASURES = {
-    "mean_scaled_error": ("mean error at the end", "over all datasets, in units of the naive forecast's: below 1 beats it"),
+    "mean_scaled_error": ("mean error at the end", "over all datasets that had their turn: below 1 beats naive"),
     "forgetting": (
         "forgetting",
         "how far the error of a dataset has risen at the end from its lowest after any earlier stage, on average "
