@@ -56,7 +56,8 @@ def sequence_section(drawing: Pictures, run: Facts, stages: Sequence[StageLine])
             )
         )
     names = ", ".join(f"{place}. {stage.dataset}" for place, stage in enumerate(stages, 1))
-    return Section("The sequence", [paragraph(f"In this order: {names}.", "soft"), pictures(drawn)])
+    order = paragraph(f"In this order: {names}.", "soft")
+    return Section("The sequence", [order if len(stages) <= MANY else details("The order", order), pictures(drawn)])
 
 
 def matrix_section(drawing: Pictures, run: Facts) -> Section | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from workflows.report.timeline import StageLine
 Row = Sequence[float | None]
 MANY = 7  # lines that can be told apart
 MANY_NAMES = 30
+MOST_WORDS = 12  # told to who does not see a picture
 POINTS = 60  # of an epoch's rates that are drawn
 
 
@@ -41,6 +42,7 @@ def _rates_in_words(stages: Sequence[StageLine]) -> str:
 
 def draw_losses(pictures: Pictures, stages: Sequence[StageLine], error: str) -> str:
     """Train loss and validation error of each dataset during its own turn."""
+    size = 3 if len(stages) <= MANY_NAMES else 1
 
     def paint(axes: Axes) -> None:
         _bands(axes, stages)
@@ -53,16 +55,22 @@ def draw_losses(pictures: Pictures, stages: Sequence[StageLine], error: str) -> 
                 (errors, ORANGE, "D", f"validation {error}"),
             ):
                 if points:
-                    axes.plot(
-                        *zip(*points, strict=True), color=color, marker=marker, markersize=3, label="" if number else label
-                    )
+                    name = "" if number else label
+                    axes.plot(*zip(*points, strict=True), color=color, marker=marker, markersize=size, label=name)
         axes.set_ylim(bottom=0)
         axes.set_ylabel("loss, error")
         axes.legend(loc="best")
 
     last = [stage.epochs[-1].train_loss for stage in stages if stage.epochs]
-    words = ", ".join(f"{stage.dataset} {loss:.3g}" for stage, loss in zip(stages, last, strict=False) if loss is not None)
+    words = some(f"{stage.dataset} {loss:.3g}" for stage, loss in zip(stages, last, strict=False) if loss is not None)
     return pictures.draw(paint, f"Train loss and validation error after each epoch. Last train losses: {words}.")
+
+
+def some(words: Iterable[str]) -> str:
+    """The first of many words."""
+    every = list(words)
+    more = f" and {len(every) - MOST_WORDS} more" if len(every) > MOST_WORDS else ""
+    return "; ".join(every[:MOST_WORDS]) + more
 
 
 def draw_errors(pictures: Pictures, stages: Sequence[StageLine], names: Sequence[str], scaled: Sequence[Row]) -> str:
@@ -70,6 +78,8 @@ def draw_errors(pictures: Pictures, stages: Sequence[StageLine], names: Sequence
     ends = [0, *(stage.last_step for stage in stages)][: len(scaled)]
     columns = {name: [row[place] for row in scaled] for place, name in enumerate(names)}
     columns = {name: values for name, values in columns.items() if any(value is not None for value in values)}
+
+    size = 3 if len(columns) <= MANY_NAMES else 0
 
     def paint(axes: Axes) -> None:
         _bands(axes, stages)
@@ -80,12 +90,13 @@ def draw_errors(pictures: Pictures, stages: Sequence[StageLine], names: Sequence
                 style = {"color": LINES[number], "marker": MARKERS[number], "markersize": 3.5, "label": short(name, 22)}
             else:
                 style = {"color": GRAY, "linewidth": 0.7, "label": "" if number else "each dataset"}
-            axes.plot(*zip(*points, strict=True), **style)
+            if len(columns) <= MANY_NAMES:
+                axes.plot(*zip(*points, strict=True), **style)
         if len(columns) > MANY:
             for what, color, marker in ((np.nanmean, BLUE, "o"), (np.nanmax, ORANGE, "^"), (np.nanmin, GREEN, "v")):
                 table = np.array([[np.nan if v is None else v for v in values] for values in columns.values()], float)
                 label = {np.nanmean: "mean", np.nanmax: "worst", np.nanmin: "best"}[what]
-                axes.plot(ends, what(table, axis=0), color=color, marker=marker, markersize=3, label=label)
+                axes.plot(ends, what(table, axis=0), color=color, marker=marker, markersize=size, label=label)
         known = [value for values in columns.values() for value in values if value is not None]
         if min(known) > 0 and max(known) > 8 * min(known):
             axes.set_yscale("log")
@@ -96,7 +107,7 @@ def draw_errors(pictures: Pictures, stages: Sequence[StageLine], names: Sequence
         axes.set_ylabel("error / naive error")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.26), ncols=2 if len(columns) > 3 else 3)
 
-    rows = "; ".join(f"{name} from {_show(values[0])} to {_show(values[-1])}" for name, values in columns.items())
+    rows = some(f"{name} from {_show(values[0])} to {_show(values[-1])}" for name, values in columns.items())
     height = 2.8 + 0.16 * (min(len(columns), MANY) // 2)
     alt = f"Validation error of each dataset after each stage, 1 being the naive forecast's: {rows}."
     return pictures.draw(paint, alt, height=height)
@@ -115,7 +126,7 @@ def _bands(axes: Axes, stages: Sequence[StageLine]) -> None:
     names = len(stages) <= MANY_NAMES
     crowded = any(len(short(stage.dataset)) * last > 42 * (stage.last_step - stage.first_step) for stage in stages)
     for number, stage in enumerate(stages):
-        if number % 2:
+        if number % 2 and names:
             axes.axvspan(stage.first_step, stage.last_step, color=GRAY, alpha=0.16, linewidth=0)
         middle = (stage.first_step + stage.last_step) / 2
         if names or number % (len(stages) // 10) == 0:
