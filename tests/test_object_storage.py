@@ -140,8 +140,12 @@ def test_a_whole_program_lives_in_an_object_store_keeps_ray_off_the_screen_and_a
     assert "2 of 8 epochs trained" in told("second", "train", recipe, "--workers", "0", "--set", "datasets.crane.epochs=4")
     assert "finished" in told("third", "runs")
     assert "crane" in told("third", "log", "small")
+    assert f"{address}/runs/small/report.html" in told("third", "report", "small")
     store = Store(address)
-    assert store.storage.names("runs/small") == ["recipe.toml", "result.json"]
+    assert store.storage.names("runs/small") == ["events", "recipe.toml", "report.html", "result.json"]
+    assert b"no forecasts" not in store.storage.read("runs/small/report.html")
+    (events,) = store.storage.names("runs/small/events")
+    assert b"validation_error/crane" in store.storage.read(f"runs/small/events/{events}")
     assert all(len(name) == 32 for name in store.storage.names("prepared"))
     result = json.loads(store.storage.read("runs/small/result.json"))
     assert "not-a-secret" not in json.dumps(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import Any
 
@@ -144,6 +145,13 @@ class Screen:
         self.console.print(result_table(result))
         self.say(closing_words(result))
         self.say(f"result: {event['folder']}/result.json")
+        self.say(f"as a page: {report_command(event['folder'])}")
+
+
+def report_command(folder: str) -> str:
+    """The command that puts what stands in the folder of a run or a search on a page."""
+    storage, _, name = folder.rpartition("/runs/")
+    return f"python -m workflows report {shlex.quote(name)} --storage {shlex.quote(storage)}"
 
 
 def _samples_after(plan: Plan, held: int) -> int:

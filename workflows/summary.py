@@ -57,6 +57,39 @@ def runs_table(runs: Mapping[str, Facts]) -> Table:
     return table
 
 
+def searches_table(searches: Mapping[str, Facts]) -> Table:
+    """One line for each search; of one that has not ended, as far as it is."""
+    table = Table(box=box.SIMPLE_HEAD)
+    columns = (
+        "search",
+        "status",
+        "trials",
+        "epochs asked for",
+        "epochs trained",
+        "best mean scaled error",
+        "forgetting",
+        "key",
+    )
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if 2 <= number <= 6 else "left")
+    for name, search in searches.items():
+        best: Facts = next(
+            (trial for trial in search.get("trials", []) if trial["number"] == search["best"]), {"metrics": {}}
+        )
+        ended = "trials" in search
+        table.add_row(
+            Text(name),
+            search["status"],
+            str(len(search["trials"])) if ended else f"{search['trials_ended']} of {search['trials_asked']}",
+            str(search["epochs_requested"]) if ended else "-",
+            str(search["epochs_trained"]),
+            show(best["metrics"].get("mean_scaled_error"), 3),
+            show(best["metrics"].get("forgetting"), 3),
+            (search["key"] or "-")[:12],
+        )
+    return table
+
+
 def log_table(store: Store, run: Facts) -> Table:
     """The chain of a run, an epoch a line; of a run that has not ended, as far as it is."""
     table = Table(title=f"{run['name']} ({run['status']})", title_justify="left", box=box.SIMPLE_HEAD)

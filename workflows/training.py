@@ -23,9 +23,10 @@ from data.prepare import prepare, run_with_ray
 from data.shelf import Shelf
 from workflows.chain.lookup import finished, num_epochs
 from workflows.chain.plan import Plan, make_plan
-from workflows.chain.relay import NotAnsweredError
+from workflows.chain.relay import Action, NotAnsweredError
 from workflows.chain.store import Store
 from workflows.datasets import BUILT_IN_DATA, find_datasets
+from workflows.event_files import Answered, EventFile
 from workflows.events import Watch
 from workflows.order import order_words, suggest_order
 from workflows.progress import Progress
@@ -117,8 +118,9 @@ def train(
     seconds = {"prepare": prepared.seconds, "start": 0.0, "fit": 0.0, "evaluate": 0.0}
     warnings = [f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.prepared.manifest["warnings"]]
     outcome = None
+    answered: list[tuple[Action, Any]] = []
     try:
-        outcome = finished(plan, store)
+        outcome = finished(plan, store, lambda action, answer: answered.append((action, answer)))
         held = num_epochs(outcome)
     except NotAnsweredError as unfinished:
         held = unfinished.held
@@ -130,9 +132,11 @@ def train(
     store.set_aside_now.clear()
     report: Facts = {"epochs": [], "workers": 0}
     if outcome is None:
-        report = _run(recipe, plan, prepared.datasets, store, name, address, watch)
+        report = _run(recipe, plan, prepared.datasets, store, name, address, watch, answered)
         outcome = finished(plan, store)
         seconds.update(fit=report["fit_seconds"], evaluate=report["evaluate_seconds"], start=report["start_seconds"])
+    elif not store.storage.names(f"runs/{name}/events") or (store.result(name) or {}).get("key") != outcome.key:
+        EventFile(store, name, plan, prepared.datasets, answered).close()
     result = assemble(name, plan, prepared.datasets, outcome)
     seconds["total"] = time.perf_counter() - started
     result.update(
@@ -206,6 +210,7 @@ def _run(
     name: str,
     address: str | None,
     watch: Watch,
+    answered: Answered,
 ) -> Facts:
     """Place the workers, let them do what the store lacks, and keep note of how far they are."""
     placement = _place(recipe, address)
@@ -213,7 +218,8 @@ def _run(
     watch({"event": "placed", "placement": placement})
     started, begun = time.perf_counter(), 0.0
     done: Facts = {"epochs": [], "fit_seconds": 0.0, "evaluate_seconds": 0.0}
-    progress = Progress(store, name, plan, [dataset.prepared.folder.name for dataset in datasets])
+    progress = Progress(store, name, plan, [dataset.prepared.folder.name for dataset in datasets], movable(recipe))
+    event_file = EventFile(store, name, plan, datasets, answered)
 
     def note(event: Facts) -> None:
         nonlocal begun
@@ -224,6 +230,7 @@ def _run(
         for phase in ("fit_seconds", "evaluate_seconds"):
             done[phase] += event.get(phase, 0.0)
         progress(event)
+        event_file(event)
         watch(event)
 
     sent = tuple((dataset.prepared.folder.name, dataset.name, dataset.encoding) for dataset in datasets)
@@ -241,5 +248,6 @@ def _run(
             progress.stopped("failed" if isinstance(error, RunFailedError) else "interrupted", str(error))
             raise
         finally:
+            event_file.close()
             store.storage.remove(f"runs/{name}/.ray_train")
     return {**done, "workers": report["workers"], "start_seconds": begun - started}
