@@ -109,7 +109,7 @@ def told(info: Any) -> Mapping[str, str]:
         "job": info.submission_id or info.job_id or "",
         "status": str(getattr(info.status, "value", info.status)),
         "for": took,
-        "message": message[0][:200] if message else "",
+        "message": message[0].partition(", last available logs")[0][:200] if message else "",
     }
 
 

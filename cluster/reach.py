@@ -23,17 +23,15 @@ class ClusterError(Exception):
 def check_address(address: str) -> str:
     """The address of a job API without what it does not need; raises ClusterError where it cannot be one."""
     example = "write it as http://HEAD:8265, the address of the cluster's dashboard"
-    parts = urlsplit(address)
+    if "@" in address:
+        raise ClusterError(f"--address: leave name and password out; the token is read from where Ray reads it: {example}")
     try:
-        bare = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
-        bare = False
-    if not bare or parts.query or parts.fragment:
+        parts = urlsplit(address)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        whole = False
+    if not whole or parts.query or parts.fragment:
         raise ClusterError(f"--address {address!r}: this is not the address of a job API: {example}")
-    if parts.username is not None or parts.password is not None:
-        raise ClusterError(
-            f"--address: leave name and password out of it; the token is read from where Ray reads it: {example}"
-        )
     return address.rstrip("/")
 
 

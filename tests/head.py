@@ -61,24 +61,22 @@ def head(num_cpus: int = 2) -> Iterator[Head]:
         _wait_for(f"http://127.0.0.1:{dashboard}", token, process, log)
         yield Head(f"http://127.0.0.1:{dashboard}", token, folder)
     finally:
-        process.send_signal(signal.SIGTERM)  # it ends what it has started, and nothing else
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        for pid in pids_of(folder):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait(5)
+        while pids := pids_of(token):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def pids_of(folder: Path) -> list[int]:
-    """The processes whose command or working folder lies in the head's folder."""
+def pids_of(token: str) -> list[int]:
+    """The processes that have the head's token in their environment: all that it has started, and no other."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
-                words = (entry / "cmdline").read_bytes().decode(errors="replace")
-                if str(folder) in words or os.readlink(entry / "cwd").startswith(str(folder)):
+                if f"RAY_AUTH_TOKEN={token}".encode() in (entry / "environ").read_bytes():
                     found.append(int(entry.name))
     return found
 

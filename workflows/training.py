@@ -160,7 +160,7 @@ def _place(recipe: Recipe, address: str | None) -> Placement:
     if address is not None:
         connect(address)
     try:
-        return place(recipe.compute, resources(), recipe.training.batch_size)
+        return place(recipe.compute, resources(), recipe.training.batch_size, here=address is None)
     except PlacementError as error:
         raise InputError(f"compute: {error}") from None
 
