@@ -17,7 +17,7 @@ from small import write_small
 from test_store import KEY, state
 
 from data.built_in import make_built_in
-from data.files import FileFacts, open_input
+from data.files import FileFacts, find_files, open_input
 from data.shelf import Shelf
 from workflows.chain.housekeeping import find_leftovers
 from workflows.chain.storage import open_storage
@@ -129,6 +129,7 @@ def test_built_in_data_are_read_from_the_storage_by_machines_that_did_not_make_t
     recipe = load_recipe(find_recipe("tutorial_a"))
     sources, _ = find_datasets(recipe, FileFacts(tmp_path / "facts"), there)
     assert [source.name for source in sources] == ["dataset_1", "dataset_2", "dataset_3"]
+    assert len(find_files(f"{there}/tutorial/dataset_[13].csv")) == 2  # the brackets of a glob are no part of an address
     made = (shelf.home / "built_in" / "tutorial" / "dataset_1.csv").read_bytes()
     assert open_input(sources[0].files[0]).read() == made
     assert Shelf(str(tmp_path)).share("built_in") == str(tmp_path / "built_in")  # a folder is read where it is
