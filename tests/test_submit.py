@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import io
 import json
 import shlex
 import socket
@@ -20,7 +21,7 @@ from head import Head, environment, head
 from small import write_small
 from typer.testing import CliRunner
 
-from cluster.__main__ import app
+from cluster.__main__ import _follow, app
 from cluster.jobs import check_credentials, exit_code, follow, job_id
 from cluster.package import make_package
 from cluster.reach import ClusterError, check_address, find_token, sends_in_the_clear
@@ -284,6 +285,21 @@ def test_a_log_that_breaks_off_is_taken_up_where_it_was(monkeypatch: pytest.Monk
     written: list[str] = []
     follow(Client(), "job", written.append)
     assert "".join(written) == "one\ntwo\nthree\n"
+
+
+def test_ctrl_c_leaves_the_job_and_says_how_to_follow_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cluster.jobs.follow", interrupted)
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody to ask
+    assert _follow(None, "http://127.0.0.1:8265", "job-1") == 130
+    assert (
+        "job-1 goes on. Follow it: python -m cluster logs job-1 --follow --address http://127.0.0.1:8265"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
