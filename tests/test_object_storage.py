@@ -18,9 +18,14 @@ from small import write_small
 from test_command_line import invoke
 from test_store import KEY, state
 
+from data.built_in import make_built_in
+from data.files import FileFacts, find_files, open_input
+from data.shelf import Shelf
 from workflows.chain.housekeeping import find_leftovers
 from workflows.chain.storage import open_storage
 from workflows.chain.store import Store
+from workflows.datasets import find_datasets
+from workflows.recipe import find_recipe, load_recipe
 
 ROOT = Path(__file__).parent.parent
 
@@ -112,6 +117,24 @@ def test_a_commit_that_was_interrupted_in_an_object_store_is_no_checkpoint(bucke
     assert store.facts(KEY) is None
     store.commit(KEY, state(0.7), {"parent": None})
     assert float(Store(store.address).load(KEY).model["head.weight"][0, 0]) == pytest.approx(0.7)
+
+
+def test_built_in_data_are_read_from_the_storage_by_machines_that_did_not_make_them(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "first"))
+    shelf = Shelf(f"{bucket}/{tmp_path.name}")
+    make_built_in("tutorial", shelf.home / "built_in")
+    there = shelf.share("built_in")
+    assert there == f"{bucket}/{tmp_path.name}/built_in"
+    monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "second"))
+    recipe = load_recipe(find_recipe("tutorial_a"))
+    sources, _ = find_datasets(recipe, FileFacts(tmp_path / "facts"), there)
+    assert [source.name for source in sources] == ["dataset_1", "dataset_2", "dataset_3"]
+    assert len(find_files(f"{there}/tutorial/dataset_[13].csv")) == 2  # the brackets of a glob are no part of an address
+    made = (shelf.home / "built_in" / "tutorial" / "dataset_1.csv").read_bytes()
+    assert open_input(sources[0].files[0]).read() == made
+    assert Shelf(str(tmp_path)).share("built_in") == str(tmp_path / "built_in")  # a folder is read where it is
 
 
 @pytest.mark.ray

@@ -28,7 +28,6 @@ from workflows.measures import mean_of
 from workflows.progress import Progress
 from workflows.recipe import check_recipe
 from workflows.report.forecasts import Confusion, Labels, Windows, look_at
-from workflows.report.guard_words import guard_sentence
 from workflows.report.matrix import relative_errors
 from workflows.report.picture import Pictures
 from workflows.report.reopen import plan_of as plan_of_run
@@ -334,21 +333,6 @@ def test_pictures_of_one_page_do_not_share_identifiers() -> None:
     found = [set(re.findall(r'\sid="([^"]*)"', each)) for each in (first, second)]
     assert found[0]
     assert not found[0] & found[1]
-
-
-def test_the_guards_verdicts_become_sentences() -> None:
-    rise = {"dataset": "a", "before": 0.1, "after": 0.4, "rise": 3.0, "others": 2}
-    attempts = [
-        {"learning_rate": 0.01, "strength": 1.0, "key": "k", "mean_scaled_error": 0.5, "rise": rise},
-        {"learning_rate": 0.005, "strength": 1.0, "key": "l", "mean_scaled_error": None, "rise": None},
-    ]
-    word = {"stage": 1, "dataset": "b", "action": "retry", "tolerance": 0.1, "attempts": attempts, "kept": 2}
-    assert guard_sentence(word) == (
-        "b raised the error of a from 0.1000 to 0.4000 and of 2 more, more than the tolerance of 0.1: tried 2 times "
-        "(rate 0.01, strength 1: mean error 0.500; rate 0.005, strength 1: mean error unknown); attempt 2 is kept."
-    )
-    assert guard_sentence({**word, "action": "stop"}).endswith("the run was stopped before this dataset.")
-    assert guard_sentence("as it is") == "as it is"
 
 
 def test_a_result_can_be_written_as_json(reported: tuple[Path, str]) -> None:

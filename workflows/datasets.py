@@ -14,12 +14,12 @@ from workflows.recipe import Entry, Recipe, name_problems
 BUILT_IN_DATA = "{built_in}"
 
 
-def find_datasets(recipe: Recipe, facts: FileFacts, built_in: Path) -> tuple[list[DatasetSource], list[int]]:
+def find_datasets(recipe: Recipe, facts: FileFacts, built_in: str | Path) -> tuple[list[DatasetSource], list[int]]:
     """Every dataset with its files, and its epochs; raises InputError with all that is wrong.
 
     {file} in an entry's name makes a dataset of each matching file, {COLUMN} of each distinct value of a column, in
     sorted order. `facts` remembers the values of columns of files that have not changed; a path that begins with
-    {built_in} lies in the folder of the data that the project makes itself.
+    {built_in} lies in the place of the data that the project makes itself.
     """
     sources: list[DatasetSource] = []
     epochs: list[int] = []
@@ -47,7 +47,7 @@ def find_datasets(recipe: Recipe, facts: FileFacts, built_in: Path) -> tuple[lis
     return sources, epochs
 
 
-def _expand(entry: Entry, recipe: Recipe, facts: FileFacts, built_in: Path) -> list[DatasetSource]:
+def _expand(entry: Entry, recipe: Recipe, facts: FileFacts, built_in: str | Path) -> list[DatasetSource]:
     files = _find(entry.keys.path, recipe, built_in)
     test_files = _find(entry.keys.test_path, recipe, built_in) if entry.keys.test_path else []
     classes = recipe.model.loss == "cross_entropy"
@@ -79,10 +79,10 @@ def _expand(entry: Entry, recipe: Recipe, facts: FileFacts, built_in: Path) -> l
     return found
 
 
-def _find(paths: str | list[str], recipe: Recipe, built_in: Path) -> list[str]:
+def _find(paths: str | list[str], recipe: Recipe, built_in: str | Path) -> list[str]:
     found: list[str] = []
     for path in [paths] if isinstance(paths, str) else paths:
-        place = path.replace(BUILT_IN_DATA, str(built_in.absolute()))
+        place = path.replace(BUILT_IN_DATA, str(built_in))
         found += find_files(absolute(place, recipe.folder))
     return list(dict.fromkeys(found))
 

@@ -44,6 +44,11 @@ class TrainingSettings(BaseModel):
     gradient_clip: float = Field(0.0, ge=0, description="largest norm of the gradient; 0: any")
     carry_optimizer: bool = Field(True, description="keep Adam's moments at a change of dataset")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward and backward pass")
+    evaluations: Annotated[int, Field(ge=0)] | Literal["all"] = Field(
+        "all",
+        description="datasets, spread evenly, that are measured after each dataset beside it and its neighbours; at the end "
+        "all are. All of them each time cost the square of their number",
+    )
 
 
 class RetentionSettings(BaseModel):

@@ -56,10 +56,12 @@ def prepare_datasets(
     """
     started = time.perf_counter()
     shelf = Shelf(storage)
+    built_in = ""
     for name in _built_in_data(recipe):
         make_built_in(name, shelf.home / "built_in")
+        built_in = shelf.share("built_in")
     facts = FileFacts(shelf.folder / "sources")
-    sources, epochs = find_datasets(recipe, facts, shelf.home / "built_in")
+    sources, epochs = find_datasets(recipe, facts, built_in)
 
     def run(tasks: Any) -> Any:
         before()
@@ -173,7 +175,7 @@ def _place(recipe: Recipe, address: str | None) -> Placement:
     if address is not None:
         connect(address)
     try:
-        return place(recipe.compute, resources(), recipe.training.batch_size)
+        return place(recipe.compute, resources(), recipe.training.batch_size, here=address is None)
     except PlacementError as error:
         raise InputError(f"compute: {error}") from None
 

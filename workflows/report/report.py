@@ -7,12 +7,13 @@ from typing import Any
 
 from data.encoding import EncodedDataset
 from data.errors import InputError
+from workflows.chain.guard import sentence_of
 from workflows.chain.plan import Plan
 from workflows.chain.store import DamagedCheckpointError, Store
+from workflows.measures import naive_error
 from workflows.recipe import Recipe
 from workflows.report.against import choose_other, compared
 from workflows.report.forecast_section import choose_datasets, forecast_section
-from workflows.report.guard_words import guard_sentence
 from workflows.report.page import Html, Section, details, heading, key_figures, listing, page, paragraph, table, warning
 from workflows.report.partial import partial_result
 from workflows.report.picture import Pictures
@@ -28,7 +29,7 @@ from workflows.report.run_sections import (
 )
 from workflows.report.search_sections import search_figures, search_sections
 from workflows.report.timeline import timeline
-from workflows.result import error_name, naive_error
+from workflows.result import error_name
 
 Facts = Mapping[str, Any]
 
@@ -152,7 +153,7 @@ def _status(run: Facts) -> list[Html]:
             ]
         )
     )
-    parts += [warning(f"guard: {guard_sentence(each)}") for each in run.get("guard", [])]
+    parts += [warning(f"guard: {sentence_of(each)}") for each in run.get("guard", [])]
     parts += [warning(f"warning: {each}") for each in run.get("warnings", [])]
     return parts
 
