@@ -133,7 +133,7 @@ def test_a_whole_run_lives_in_an_object_store_and_another_machine_goes_on_with_i
     assert "finished" in run("third", "runs")
     assert "crane" in run("third", "log", "small")
     store = Store(address)
-    assert store.storage.names("runs/small") == ["recipe.toml", "result.json"]
+    assert store.storage.names("runs/small") == ["datasets.json", "recipe.toml", "result.json"]
     assert all(len(name) == 32 for name in store.storage.names("prepared"))
     result = json.loads(store.storage.read("runs/small/result.json"))
     assert "not-a-secret" not in json.dumps(result)

@@ -19,6 +19,7 @@ from data.encoding import EncodedDataset, make_encodings
 from data.errors import InputError
 from data.files import FileFacts, absolute
 from data.prepare import prepare, run_with_ray
+from data.settings import DatasetSource
 from data.shelf import Shelf
 from workflows.chain.lookup import finished, num_epochs
 from workflows.chain.plan import Plan, make_plan
@@ -29,6 +30,7 @@ from workflows.events import Watch
 from workflows.progress import Progress
 from workflows.recipe import Recipe
 from workflows.result import assemble, versions
+from workflows.trained import describe_datasets
 from workflows.workers import Job, RunFailedError, run_workers
 
 Facts = dict[str, Any]
@@ -36,9 +38,10 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Prepared:
-    """The datasets of a recipe, ready to be trained on, and how long that took."""
+    """The datasets of a recipe, ready to be trained on, what each was made of, and how long that took."""
 
     datasets: list[EncodedDataset]
+    sources: list[DatasetSource]
     epochs: list[int]
     seconds: float
 
@@ -68,7 +71,7 @@ def prepare_datasets(
         shelf.keep(each.folder.name)
     encodings = make_encodings(prepared, [source.settings for source in sources])
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
-    return Prepared(datasets, epochs, time.perf_counter() - started)
+    return Prepared(datasets, sources, epochs, time.perf_counter() - started)
 
 
 def _built_in_data(recipe: Recipe) -> set[str]:
@@ -97,12 +100,24 @@ def train(
     What the store in `storage` holds already is not trained again; a run that it holds completely starts no Ray. `watch`
     is told what goes on. Raises InputError before anything is written, RunFailedError where the run cannot go on.
     """
-    started = time.perf_counter()
-    store, name = Store(str(storage)), name or recipe.name
+    store = Store(str(storage))
     if num_workers is not None:
         recipe = dataclasses.replace(recipe, compute=recipe.compute.model_copy(update={"num_workers": num_workers}))
     watch({"event": "preparing", "recipe": recipe.name})
     prepared = prepare_datasets(recipe, store.address, address, before=lambda: _place(recipe, address))
+    return train_prepared(recipe, prepared, store, name or recipe.name, address, watch)
+
+
+def train_prepared(
+    recipe: Recipe,
+    prepared: Prepared,
+    store: Store,
+    name: str,
+    address: str | None = None,
+    watch: Watch = lambda event: None,
+) -> Facts:
+    """Train datasets that are prepared, as `train` does."""
+    started = time.perf_counter()
     plan = make_plan(recipe.seed, recipe.model, recipe.training, prepared.datasets, prepared.epochs, recipe.retention)
     seconds = {"prepare": prepared.seconds, "start": 0.0, "fit": 0.0, "evaluate": 0.0}
     warnings = [f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.prepared.manifest["warnings"]]
@@ -123,7 +138,7 @@ def train(
         outcome = finished(plan, store)
         seconds.update(fit=report["fit_seconds"], evaluate=report["evaluate_seconds"], start=report["start_seconds"])
     result = assemble(name, plan, prepared.datasets, outcome)
-    seconds["total"] = time.perf_counter() - started
+    seconds["total"] = prepared.seconds + time.perf_counter() - started
     result.update(
         prepared=[dataset.prepared.folder.name for dataset in prepared.datasets],
         when=time.time(),
@@ -133,7 +148,7 @@ def train(
         versions=versions(),
         warnings=warnings,
     )
-    _write_run(store, name, recipe, result)
+    _write_run(store, name, recipe, prepared, result)
     watch({"event": "finished", "result": result, "folder": f"{store.address}/runs/{name}"})
     return result
 
@@ -163,11 +178,13 @@ def _place(recipe: Recipe, address: str | None) -> Placement:
         raise InputError(f"compute: {error}") from None
 
 
-def _write_run(store: Store, name: str, recipe: Recipe, result: Facts) -> None:
+def _write_run(store: Store, name: str, recipe: Recipe, prepared: Prepared, result: Facts) -> None:
     import tomli_w
 
     store.storage.create()
     store.write_run(name, "recipe.toml", tomli_w.dumps(movable(recipe)).encode())
+    described = describe_datasets(prepared.datasets, prepared.sources, prepared.epochs)
+    store.write_run(name, "datasets.json", json.dumps(described, indent=1).encode())
     store.write_run(name, "result.json", json.dumps(result, indent=1).encode())
     store.storage.remove(f"runs/{name}/progress.json")
 
