@@ -137,6 +137,9 @@ def _writer(output: str, schema: pa.Schema, texts: Sequence[str]) -> Iterator[An
 def _format(output: str, sink: Any, schema: pa.Schema, texts: Sequence[str]) -> Any:
     if is_parquet(output):
         return pq.ParquetWriter(sink, schema)
-    # Arrow quotes all texts or none.
+    # Arrow quotes all texts or none, and the names of columns always.
     plain = not any(re.search(r'[",\r\n]', text) for text in texts)
-    return pacsv.CSVWriter(sink, schema, write_options=pacsv.WriteOptions(quoting_style="none" if plain else "needed"))
+    names = schema.names if plain else ['"' + name.replace('"', '""') + '"' for name in schema.names]
+    sink.write((",".join(names) + "\n").encode())
+    options = pacsv.WriteOptions(include_header=False, quoting_style="none" if plain else "needed")
+    return pacsv.CSVWriter(sink, schema, write_options=options)
