@@ -16,7 +16,7 @@ from workflows.__main__ import app
 from workflows.chain.store import Store
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("train", "search", "prepare", "runs", "log", "rollback", "clean")
+COMMANDS = ("train", "search", "prepare", "runs", "log", "evaluate", "predict", "rollback", "clean")
 
 
 def invoke(*words: str) -> tuple[int, str, str]:

@@ -180,4 +180,4 @@ def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> li
         found.append('model.loss = "cross_entropy" needs one target, a class, and horizon = 0')
     needs = 'handover = "best"' if training.handover == "best" else "patience" if training.patience else None
     blind = [entry.keys.name for entry in entries if "validation" not in entry.settings.expected_parts()] if needs else []
-    return found + [f"dataset {name!r} has no validation part, which {needs} needs: give split one" for name in blind]
+    return found + [f"dataset {name!r} has no validation part, which {needs} needs: give it one" for name in blind]

@@ -17,7 +17,7 @@ from cluster.placement import Placement, PlacementError, place
 from data.built_in import MAKERS, make_built_in
 from data.encoding import EncodedDataset, make_encodings
 from data.errors import InputError
-from data.files import FileFacts, absolute
+from data.files import FileFacts
 from data.prepare import prepare, run_with_ray
 from data.settings import DatasetSource
 from data.shelf import Shelf
@@ -25,7 +25,7 @@ from workflows.chain.lookup import finished, num_epochs
 from workflows.chain.plan import Plan, make_plan
 from workflows.chain.relay import NotAnsweredError
 from workflows.chain.store import Store
-from workflows.datasets import BUILT_IN_DATA, find_datasets
+from workflows.datasets import BUILT_IN_DATA, find_datasets, movable
 from workflows.events import Watch
 from workflows.progress import Progress
 from workflows.recipe import Recipe
@@ -187,21 +187,6 @@ def _write_run(store: Store, name: str, recipe: Recipe, prepared: Prepared, resu
     store.write_run(name, "datasets.json", json.dumps(described, indent=1).encode())
     store.write_run(name, "result.json", json.dumps(result, indent=1).encode())
     store.storage.remove(f"runs/{name}/progress.json")
-
-
-def movable(recipe: Recipe) -> dict[str, Any]:
-    """The document of a recipe with absolute paths, so that it means the same in any folder."""
-
-    def moved(paths: Any) -> Any:
-        if isinstance(paths, list):
-            return [moved(path) for path in paths]
-        return paths if BUILT_IN_DATA in paths else absolute(paths, recipe.folder)
-
-    datasets = [
-        {key: moved(value) if key in ("path", "test_path") else value for key, value in entry.items()}
-        for entry in recipe.document["datasets"]
-    ]
-    return {**recipe.document, "datasets": datasets}
 
 
 def _run(
