@@ -15,8 +15,8 @@ from data.encoding import EncodedDataset
 from data.errors import InputError
 from workflows.chain.lookup import measured
 from workflows.chain.store import Store
-from workflows.measures import mean_of
-from workflows.result import error_name, naive_error, scaled
+from workflows.measures import mean_of, naive_error, scaled
+from workflows.result import error_name
 from workflows.trained import TrainedRun
 
 Facts = dict[str, Any]

@@ -160,9 +160,9 @@ class Result:
         longest = max(len(each) for each in rows) if settings.lookback == "all" else settings.lookback
         for number, each in enumerate(rows):
             if not shortest <= len(each) <= longest:
-                raise InputError(
-                    f"predict: sample {number} of X has {len(each)} steps: the model takes {shortest} to {settings.lookback}"
-                )
+                least = f"{shortest} or more" if settings.lookback == "all" else f"{shortest} to {longest}"
+                taken = str(shortest) if shortest == settings.lookback else least
+                raise InputError(f"predict: sample {number} of X has {len(each)} steps: the model takes {taken}")
             if settings.missing == "drop" and np.isnan(each).any():
                 raise InputError(f'predict: sample {number} of X has a missing value, and missing = "drop": fill it')
 

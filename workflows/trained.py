@@ -85,8 +85,11 @@ def open_run(store: Store, name: str) -> TrainedRun:
     try:
         described = json.loads(store.storage.read(f"runs/{name}/datasets.json"))
         document = tomllib.loads(store.storage.read(f"runs/{name}/recipe.toml").decode())
-    except FileNotFoundError as error:
-        raise InputError(f"run {name!r}: {error.filename} is missing: train it again, its epochs are in the store") from None
+    except FileNotFoundError:
+        raise InputError(
+            f"run {name!r}: {store.address}/runs/{name} lacks datasets.json or recipe.toml: train it again, its epochs are "
+            "in the store"
+        ) from None
     recipe = check_recipe(document, Path("/"), f"recipe.toml of the run {name!r}")
     shelf, datasets, sources = Shelf(store.address), [], []
     for each in described:
@@ -101,8 +104,12 @@ def open_run(store: Store, name: str) -> TrainedRun:
         datasets.append(EncodedDataset(PreparedDataset(folder, source.name, settings), _encoding(each["encoding"])))
         sources.append(source)
     epochs = [each["epochs"] for each in described]
-    plan = make_plan(recipe.seed, recipe.model, recipe.training, datasets, epochs, recipe.retention)
-    return TrainedRun(name, result["key"], result, recipe, plan, datasets, sources)
+    return TrainedRun(name, result["key"], result, recipe, plan_of(recipe, datasets, epochs), datasets, sources)
+
+
+def plan_of(recipe: Recipe, datasets: Sequence[EncodedDataset], epochs: Sequence[int]) -> Plan:
+    """The plan of a recipe for its datasets."""
+    return make_plan(recipe.seed, recipe.model, recipe.training, datasets, epochs, recipe.retention, recipe.guard)
 
 
 def _encoding(facts: Facts) -> Encoding:

@@ -22,7 +22,7 @@ from data.prepare import prepare, run_with_ray
 from data.settings import DatasetSource
 from data.shelf import Shelf
 from workflows.chain.lookup import finished, num_epochs
-from workflows.chain.plan import Plan, make_plan
+from workflows.chain.plan import Plan
 from workflows.chain.relay import NotAnsweredError
 from workflows.chain.store import Store
 from workflows.datasets import BUILT_IN_DATA, find_datasets, movable
@@ -30,7 +30,7 @@ from workflows.events import Watch
 from workflows.progress import Progress
 from workflows.recipe import Recipe
 from workflows.result import assemble, versions
-from workflows.trained import describe_datasets
+from workflows.trained import describe_datasets, plan_of
 from workflows.workers import Job, RunFailedError, run_workers
 
 Facts = dict[str, Any]
@@ -118,7 +118,7 @@ def train_prepared(
 ) -> Facts:
     """Train datasets that are prepared, as `train` does."""
     started = time.perf_counter()
-    plan = make_plan(recipe.seed, recipe.model, recipe.training, prepared.datasets, prepared.epochs, recipe.retention)
+    plan = plan_of(recipe, prepared.datasets, prepared.epochs)
     seconds = {"prepare": prepared.seconds, "start": 0.0, "fit": 0.0, "evaluate": 0.0}
     warnings = [f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.prepared.manifest["warnings"]]
     outcome = None
