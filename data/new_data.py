@@ -130,7 +130,10 @@ def finish_new(parts: Sequence[NewPart], source: DatasetSource, encoding: Encodi
     check_kinds_of_time([part.kind_of_time for part in parts if part.kind_of_time is not None])
     if not any(part.samples for part in parts):
         found = [series for part in parts for series in zip(part.rows, part.names, strict=True)]
-        rows, name = max(found, default=(0, "none"))
+        if not found:
+            held = " and ".join(f"{column} = {value!r}" for column, value in source.where.items())
+            raise InputError(f"dataset {source.name!r}: no row of the files has {held}: give files that hold such rows")
+        rows, name = max(found)
         needed = source.settings.shortest_history
         if rows < needed:
             raise InputError(

@@ -132,7 +132,10 @@ def test_a_whole_run_lives_in_an_object_store_and_another_machine_goes_on_with_i
     )
     assert "finished" in run("third", "runs")
     assert "crane" in run("third", "log", "small")
+    words = ["--dataset", "crane", "--input", str(tmp_path / "crane.csv"), "--output", f"{address}/new/crane.csv"]
+    assert "1 forecast of 3 steps" in run("third", "predict", "small", *words)
     store = Store(address)
+    assert len(store.storage.read("new/crane.csv").splitlines()) == 4
     assert store.storage.names("runs/small") == ["datasets.json", "recipe.toml", "result.json"]
     assert all(len(name) == 32 for name in store.storage.names("prepared"))
     result = json.loads(store.storage.read("runs/small/result.json"))

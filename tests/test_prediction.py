@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -118,20 +117,6 @@ def test_other_rows_of_the_new_files_change_no_forecast(sites: Opened) -> None:
     pd.testing.assert_frame_equal(found[found["series"] != "wild"].reset_index(drop=True), expected, rtol=1e-6)
 
 
-def test_series_without_a_window_and_labels_without_a_column_are_told_by_name(sites: Opened) -> None:
-    store, run, folder = sites
-    frame = pd.read_csv(folder / "a.csv")
-    frame.loc[frame.index[-1], "mode"] = "turbo"
-    pd.concat([frame[frame["pump"] == "a0"].head(2), frame[frame["pump"] == "a1"]]).to_csv(folder / "few.csv", index=False)
-    done = forecast_file.predict_files(store, run, "a", str(folder / "few.csv"), str(folder / "few_out.csv"), False)
-    assert (done["series"], done["windows"]) == (1, 1)
-    few, unseen = done["warnings"]
-    assert "'a0'" in few
-    assert "fewer rows than one window (min_lookback 3)" in few
-    assert "'mode'" in unseen
-    assert "'turbo'" in unseen
-
-
 def test_windows_that_touch_a_missing_value_give_no_forecast_where_they_gave_no_sample(tmp_path: Path) -> None:
     opened = train_sites(tmp_path, data={"missing": "drop", "missing_flags": False, "min_lookback": LOOKBACK})
     frame = pd.read_csv(tmp_path / "a.csv")
@@ -167,91 +152,3 @@ def test_quantiles_stand_beside_the_forecast_and_the_middle_one_is_it(tmp_path: 
     scale, center = (np.array(getattr(run.datasets[place].encoding, what)[-2:])[:, None] for what in ("scale", "center"))
     expected = outputs.reshape(5, HORIZON, 2, 3) * scale + center
     np.testing.assert_allclose(forecaster.forecast(batch).levels, expected, rtol=1e-6)
-
-
-def test_all_kinds_of_output_hold_the_same(sites: Opened) -> None:
-    store, run, folder = sites
-    expected = predict(sites, "a", "a.csv")
-    for name in ("out.parquet", "out.csv.gz"):
-        forecast_file.predict_files(store, run, "a", str(folder / "a.csv"), str(folder / name), False)
-    found = pd.read_parquet(folder / "out.parquet")
-    assert found["time"].dtype.kind == "M"
-    pd.testing.assert_frame_equal(found.assign(time=found["time"].astype(str)), expected, check_dtype=False)
-    pd.testing.assert_frame_equal(pd.read_csv(folder / "out.csv.gz"), expected)
-    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
-
-
-def test_names_with_commas_and_quotes_come_back_as_they_were(sites: Opened) -> None:
-    folder = sites[2]
-    frame = pd.read_csv(folder / "a.csv").assign(pump='north, "old"').drop_duplicates("time")
-    frame.to_csv(folder / "odd.csv", index=False)
-    assert set(predict(sites, "a", "odd.csv")["series"]) == {'north, "old"'}
-
-
-def test_a_series_may_have_its_rows_in_several_files(sites: Opened) -> None:
-    folder = sites[2]
-    frame = pd.read_csv(folder / "a.csv")
-    for number, rows in enumerate((frame[:100], frame[100:300], frame[300:])):
-        rows.to_csv(folder / f"piece_{number}.csv", index=False)
-    pd.testing.assert_frame_equal(predict(sites, "a", "piece_*.csv"), predict(sites, "a", "a.csv"))
-
-
-@pytest.mark.ray
-def test_ray_data_reads_many_files_to_the_same_end(
-    sites: Opened, ray_session: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = sites[2]
-    for name, rows in pd.read_csv(folder / "b.csv").groupby("pump"):
-        rows.to_csv(folder / f"one_{name}.csv", index=False)
-    expected = predict(sites, "b", "one_*.csv", every=True)
-    monkeypatch.setattr(forecast_file, "RAY_FROM_BYTES", 0)
-    pd.testing.assert_frame_equal(predict(sites, "b", "one_*.csv", every=True), expected)
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"name": "sides"}, ["sides: there is no such run", "did you mean 'sites'?"]),
-        ({"--dataset": "c"}, ["run 'sites' has no dataset 'c'", "write one of a, b"]),
-        ({"--dataset": None}, ["has 2 datasets: name the one"]),
-        ({"--input": "none.csv"}, ["none.csv", "there is no such file"]),
-        ({"--input": "lacking.csv"}, ["there is no column 'flow': did you mean 'Flow'?"]),
-        ({"--input": "text.csv"}, ["text.csv, line 4, column 'flow': 'much' is not a number"]),
-        ({"--input": "times.csv"}, ["times.csv, line 3, column 'time': 'noon' is not a time"]),
-        ({"--input": "short.csv"}, ["no series has the 3 rows of one window", "'a0', has 2"]),
-        ({"--input": "rows.csv"}, ["rows.csv", "a header and no rows"]),
-        ({"--input": "a.csv", "--output": "a.csv"}, ["this is one of the input files"]),
-        ({"--output": "out.xlsx"}, ["out.xlsx: write a name that ends in one of .csv, .csv.gz, .parquet"]),
-        ({"--output": "nowhere/out.csv"}, ["there is no folder", "nowhere"]),
-    ],
-)
-def test_wrong_input_exits_with_2_and_nothing_written(sites: Opened, changes: dict[str, Any], said: list[str]) -> None:
-    folder = sites[2]
-    frame = pd.read_csv(folder / "a.csv", dtype=str)
-    frame.rename(columns={"flow": "Flow"}).to_csv(folder / "lacking.csv", index=False)
-    frame.assign(flow=["1", "2", "much", *["3"] * (len(frame) - 3)]).to_csv(folder / "text.csv", index=False)
-    frame.assign(time=[frame["time"][0], "noon", *frame["time"][2:]]).to_csv(folder / "times.csv", index=False)
-    frame.head(2).to_csv(folder / "short.csv", index=False)
-    frame.head(0).to_csv(folder / "rows.csv", index=False)
-    options = {"--dataset": "a", "--input": "a.csv", "--output": "never.csv"} | changes
-    name = options.pop("name", "sites")
-    words = [word for key, value in options.items() if value is not None for word in (key, _inside(folder, key, value))]
-    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    code, out, err = invoke("predict", name, *words, "--storage", str(folder / "runs"))
-    assert code == 2
-    for words_ in said:
-        assert words_ in err
-    assert "Traceback" not in out + err
-    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
-
-
-def _inside(folder: Path, key: str, value: str) -> str:
-    return value if key == "--dataset" else str(folder / value)
-
-
-def test_the_command_says_what_it_wrote(sites: Opened) -> None:
-    folder = sites[2]
-    words = ["--dataset", "a", "--input", str(folder / "a.csv"), "--output", str(folder / "said.csv")]
-    code, out, err = invoke("predict", "sites", *words, "--storage", str(folder / "runs"))
-    assert (code, err) == (0, "")
-    assert f"2 forecasts of 3 steps for 2 series, 6 rows in {folder / 'said.csv'}" in out

@@ -36,7 +36,7 @@ def predict_files(store: Store, run: TrainedRun, dataset: str | None, path: str,
     """Predict from the last window of each series in the files of `path`, or from `every` one, and write `output`.
 
     The files have the columns that the dataset was trained on, save its targets where they do not go in as features.
-    Returns `series`, `windows`, `steps` and `warnings`. Raises InputError before anything is written.
+    Returns `series`, `windows`, `horizon`, `rows`, `output` and `warnings`. Raises InputError before anything is written.
     """
     place = run.place_of(dataset)
     path, output = absolute(path, Path.cwd()), absolute(output, Path.cwd())
@@ -59,7 +59,7 @@ def predict_files(store: Store, run: TrainedRun, dataset: str | None, path: str,
         return {
             "series": sum(len(part.names) - len(part.short) - len(part.touched) for part in new.parts),
             "windows": len(new),
-            "steps": forecaster.shape[0],
+            "horizon": encoded.prepared.horizon,
             "rows": len(new) * forecaster.shape[0],
             "output": output,
             "warnings": list(new.warnings()),

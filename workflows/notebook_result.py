@@ -167,7 +167,9 @@ class Result:
                 raise InputError(f'predict: sample {number} of X has a missing value, and missing = "drop": fill it')
 
     def __repr__(self) -> str:
-        words = [f"run {self.name!r}: {len(self.document['stages'])} datasets, key {self.key[:12]}"]
+        status = self.document["status"]
+        told = "" if status == "finished" else f" ({status})"
+        words = [f"run {self.name!r}{told}: {len(self.document['stages'])} datasets, key {self.key[:12]}"]
         if self.mean_scaled_error is None:
             last = ", ".join(f"{name} {losses[-1]:.4f}" for name, losses in self.train_loss.items())
             return f"{words[0]}\nlast train losses: {last}"

@@ -63,9 +63,10 @@ def predict(
         done = predict_files(store, open_run(store, name), dataset, input_, output, all_)
         for warning in done["warnings"]:
             console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+        what = counted(done["windows"], "forecast" if done["horizon"] else "prediction")
+        what += f" of {counted(done['horizon'], 'step')}" if done["horizon"] else ""
         console.print(
-            f"{counted(done['windows'], 'forecast')} of {counted(done['steps'], 'step')} for {done['series']:,} series, "
-            f"{counted(done['rows'], 'row')} in {done['output']}",
+            f"{what} for {done['series']:,} series, {counted(done['rows'], 'row')} in {done['output']}",
             soft_wrap=True,
             highlight=False,
         )
