@@ -68,11 +68,14 @@ def test_a_result_shows_itself_as_text_and_as_html(tmp_path: Path) -> None:
     assert "<table>" not in plain._repr_html_()
     named = {"<b>": PAIRS[0], "two": PAIRS[1]}
     result = train(named, validation={"<b>": PAIRS[1], "two": PAIRS[0]}, name="shown", **keys)
-    head, table = repr(result).split("\n", 1)
+    head, *guard_and_table = repr(result).splitlines()
+    table = "\n".join(guard_and_table[-4:])
+    assert all(line.startswith("guard: ") for line in guard_and_table[:-4])
+    assert len(guard_and_table) - 4 == len(result.document["guard"])
     assert head.startswith(
         f"run 'shown': 2 datasets, key {result.key[:12]}, mean error at the end {result.mean_scaled_error:.3f}"
     )
-    assert len(table.splitlines()) == 4
+    assert table.startswith("validation MSE")
     assert f"{result.error_matrix.values[2, 1]:.4f}" in table
     html = result._repr_html_()
     assert "&lt;b&gt;" in html

@@ -18,6 +18,7 @@ from data.errors import InputError
 from data.new_data import finish_new
 from data.new_part import unlabelled, write_new_part
 from data.series import Series
+from workflows.chain.guard import sentence_of
 from workflows.chain.store import Store
 from workflows.evaluation import chosen_split, evaluate
 from workflows.trained import TrainedRun
@@ -166,18 +167,24 @@ class Result:
             if settings.missing == "drop" and np.isnan(each).any():
                 raise InputError(f'predict: sample {number} of X has a missing value, and missing = "drop": fill it')
 
-    def __repr__(self) -> str:
-        status = self.document["status"]
-        told = "" if status == "finished" else f" ({status})"
-        words = [f"run {self.name!r}{told}: {len(self.document['stages'])} datasets, key {self.key[:12]}"]
-        if self.mean_scaled_error is None:
-            last = ", ".join(f"{name} {losses[-1]:.4f}" for name, losses in self.train_loss.items())
-            return f"{words[0]}\nlast train losses: {last}"
-        words.append(f"mean error at the end {self.mean_scaled_error:.3f} of the naive forecast's")
+    def _lines(self) -> list[str]:
+        """What the run came to, in sentences."""
+        status, mean = self.document["status"], self.mean_scaled_error
+        words = f"run {self.name!r}: {len(self.document['stages'])} datasets, key {self.key[:12]}"
+        words += "" if status == "finished" else f", {status}"
+        if mean is not None:
+            words += f", mean error at the end {mean:.3f} of the naive forecast's"
         if self.forgetting is not None:
-            words.append(f"forgetting {self.forgetting:.3f}")
-        return ", ".join(words) + f"\n{self.error_matrix!r}"
+            words += f", forgetting {self.forgetting:.3f}"
+        if mean is None:
+            last = ", ".join(f"{name} {losses[-1]:.4f}" for name, losses in self.train_loss.items())
+            return [words, f"last train losses: {last}"]
+        return [words, *(f"guard: {sentence_of(verdict)}" for verdict in self.document["guard"])]
+
+    def __repr__(self) -> str:
+        matrix = [] if self.mean_scaled_error is None else [repr(self.error_matrix)]
+        return "\n".join([*self._lines(), *matrix])
 
     def _repr_html_(self) -> str:
-        text = html.escape(repr(self).splitlines()[0])
-        return f"<p>{text}</p>" + ("" if self.mean_scaled_error is None else self.error_matrix._repr_html_())
+        matrix = "" if self.mean_scaled_error is None else self.error_matrix._repr_html_()
+        return "".join(f"<p>{html.escape(line)}</p>" for line in self._lines()) + matrix

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import warnings
 
-from workflows.chain.guard import sentence_of
 from workflows.events import Event
 
 
@@ -25,8 +24,6 @@ class OneLine:
                 warnings.warn(warning, UserWarning, stacklevel=2)
         elif kind in ("damaged", "waiting"):
             warnings.warn(event["message"], UserWarning, stacklevel=2)
-        elif kind == "guard":
-            warnings.warn(f"guard: {sentence_of(event, event['over'])}", UserWarning, stacklevel=2)
         elif kind == "epoch":
             place = f"{event['dataset']} ({event['stage'] + 1}/{self.stages})"
             self._line(f"{place}  epoch {event['epoch'] + 1}/{event['epochs']}  loss {event['train_loss']:.4f}")
