@@ -88,6 +88,11 @@ def write_log_to(path: Path) -> None:
     _LOG.capacity = 1
 
 
+def connected() -> bool:
+    """Whether `connect` has joined a cluster that this process has not left."""
+    return _connected_here
+
+
 def disconnect() -> None:
     """Leave the cluster if `connect` has joined it; one that it started ends."""
     global _connected_here

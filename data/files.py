@@ -126,6 +126,11 @@ def open_input(path: str) -> IO[bytes]:
     return filesystem.open_input_stream(inner, compression=packed)  # type: ignore[no-any-return]
 
 
+def file_bytes(path: str) -> int:
+    """The size of a file."""
+    return _stamp(path)[0]
+
+
 class FileFacts:
     """What is known of source files by their content, kept in a folder so that unchanged files are not read again.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
     naive = {split: ForecastErrors(len(settings.targets)) for split in SPLITS[1:]}
     for each, bound in zip(series, bounds, strict=True):
         rows = values[part.rows : part.rows + len(each)]
-        absent = _fill_rows(rows, each, bound, source, part.categories)
+        absent = fill_rows(rows, each, bound, source, part.categories)
         gaps = np.isnan(each.numbers[: bound[3]])
         for name, gap in dict(zip(numeric, gaps.T, strict=True)).items():  # once where it is a feature and a target
             part.missing[name] += int(gap.sum())
@@ -109,8 +110,8 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
         digest.update(repr(sorted(seen.items())).encode())
         part.sha256[split] = digest.hexdigest()
     part.naive = {split: errors.to_json() for split, errors in naive.items()} if settings.horizon else {}
-    _write_values(values, folder / f"values-{number:05d}.arrow")
-    _write_samples(samples, folder / f"samples-{number:05d}.arrow")
+    write_values(values, folder / f"values-{number:05d}.arrow")
+    write_samples(samples, folder / f"samples-{number:05d}.arrow")
     return part
 
 
@@ -140,7 +141,7 @@ def _collect_categories(part: Part, series: list[Series], bounds: list[Bounds], 
         part.categories[name] = part.train_categories[name] + sorted(every - train - {None})
 
 
-def _fill_rows(
+def fill_rows(
     rows: Float32, each: Series, bounds: Bounds, source: DatasetSource, categories: dict[str, list[str]]
 ) -> npt.NDArray[np.bool_]:
     """Write the columns of one series (see columns_of) into rows; returns where a numeric feature was missing."""
@@ -164,13 +165,15 @@ def _fill_rows(
     return absent
 
 
-def _write_values(values: Float32, path: Path) -> None:
+def write_values(values: Float32, path: Path) -> None:
+    """Write rows (rows, columns) so that they can be mapped."""
     flat = pa.Array.from_buffers(pa.float32(), values.size, [None, pa.py_buffer(values)])
     column = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
     _write([pa.record_batch([column], names=["values"])], path)
 
 
-def _write_samples(samples: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]], path: Path) -> None:
+def write_samples(samples: Mapping[str, Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]], path: Path) -> None:
+    """Write, for each split, the first rows and the lengths of its samples."""
     batches = []
     for split in SPLITS:
         starts = np.concatenate([np.empty(0, np.int64), *(starts for starts, _ in samples[split])])

@@ -15,9 +15,9 @@ import pytest
 import tomli_w
 from small import small_document, write_machine, write_small
 
+from workflows.preparation import prepare_datasets
 from workflows.recipe import load_recipe
 from workflows.search.search import search
-from workflows.training import prepare_datasets
 
 pytestmark = [
     pytest.mark.ray,

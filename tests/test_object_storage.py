@@ -164,8 +164,11 @@ def test_a_whole_program_lives_in_an_object_store_keeps_ray_off_the_screen_and_a
     assert "finished" in told("third", "runs")
     assert "crane" in told("third", "log", "small")
     assert f"{address}/runs/small/report.html" in told("third", "report", "small")
+    words = ["--dataset", "crane", "--input", str(tmp_path / "crane.csv"), "--output", f"{address}/new/crane.csv"]
+    assert "1 forecast of 3 steps" in told("third", "predict", "small", *words)
     store = Store(address)
-    assert store.storage.names("runs/small") == ["events", "recipe.toml", "report.html", "result.json"]
+    assert len(store.storage.read("new/crane.csv").splitlines()) == 4
+    assert store.storage.names("runs/small") == ["datasets.json", "events", "recipe.toml", "report.html", "result.json"]
     assert b"no forecasts" not in store.storage.read("runs/small/report.html")
     (events,) = store.storage.names("runs/small/events")
     assert b"validation_error/crane" in store.storage.read(f"runs/small/events/{events}")

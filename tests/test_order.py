@@ -14,8 +14,9 @@ from test_command_line import invoke
 
 from data.distances import distances_between
 from workflows.order import suggest_order
+from workflows.preparation import prepare_datasets
 from workflows.recipe import load_recipe
-from workflows.training import prepare_datasets, train
+from workflows.training import train
 
 
 def on_a_line(places: list[float]) -> np.ndarray:

@@ -194,4 +194,4 @@ def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> li
     needs = f'guard.action = "{guard.action}"' if guard.action != "warn" else needs
     blind = [entry.keys.name for entry in entries if "validation" not in entry.settings.expected_parts()] if needs else []
     found += channel_problems(first.settings, sections["model"])
-    return found + [f"dataset {name!r} has no validation part, which {needs} needs: give split one" for name in blind]
+    return found + [f"dataset {name!r} has no validation part, which {needs} needs: give it one" for name in blind]

@@ -140,3 +140,31 @@ def _chain(store: Store, key: str) -> list[tuple[str, float | None, str]]:
         found.append((facts["key"], None, ""))
         facts = store.facts(facts["parent"])
     return found[::-1]
+
+
+def evaluation_tables(facts: Facts) -> list[Table]:
+    """The errors of `evaluate`: a line for each dataset, then for each of its targets in the target's own units."""
+    units = "" if not facts["targets"] else ", scaled units"
+    title = f"{facts['name']}: {facts['split']} error ({facts['error']}{units})"
+    whole = _table(title, "dataset", "samples", "error", "naive", "error / naive", *([] if units else ["accuracy"]))
+    own = _table("in the targets' own units", "dataset", "target", "MAE", "RMSE", "naive MAE", "naive RMSE", texts=2)
+    for name, errors in facts["datasets"].items():
+        relative = errors["scaled_error"]
+        color = "" if relative is None else "red" if relative > 1 else "green"
+        accuracy = [] if units else [show(errors.get("accuracy"), 3)]
+        cells = [f"{errors['samples']:,}", show(errors["error"]), show(errors["naive_error"])]
+        whole.add_row(Text(name), *cells, Text(show(relative, 2), style=color), *accuracy)
+        for target in facts["targets"] if errors["samples"] else []:
+            figures = [
+                (errors[key] or {}).get(target) for key in ("mae_units", "rmse_units", "naive_mae_units", "naive_rmse_units")
+            ]
+            own.add_row(Text(name), Text(target), *("-" if value is None else f"{value:.4g}" for value in figures))
+    return [whole, own] if facts["targets"] else [whole]
+
+
+def _table(title: str, *columns: str, texts: int = 1) -> Table:
+    """An empty table whose first columns are text."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number < texts else "right")
+    return table

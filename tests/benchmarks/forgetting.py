@@ -80,7 +80,7 @@ def run(stream: Stream, backwards: bool, method: str, seed: int, **changes: Any)
     retention = RetentionSettings.model_validate(
         {
             "method": "none" if method == "joint" else method,
-            "memory": changes.pop('memory', 0.1),
+            "memory": changes.pop("memory", 0.1),
             "strength": STRENGTHS.get(method, 1.0),
             **changes,
         }

@@ -32,8 +32,8 @@ def inspect(
         from workflows.chain.storage import open_storage
         from workflows.inspection import check_target, inspect_datasets
         from workflows.inspection_tables import inspection
+        from workflows.preparation import prepare_datasets
         from workflows.screen import Screen
-        from workflows.training import prepare_datasets
 
         checked, storage = load(recipe, set_), open_storage(storage).address
         target = None if json is None else check_target(json)

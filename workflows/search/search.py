@@ -15,6 +15,7 @@ from data.errors import InputError
 from workflows.chain.store import Store
 from workflows.events import Watch
 from workflows.measures import naive_error
+from workflows.preparation import prepare_datasets
 from workflows.recipe import Entry, Recipe
 from workflows.search.progress import SearchProgress
 from workflows.search.result import summarise, write_search
@@ -30,7 +31,6 @@ from workflows.search.space import (
     parameters_of,
     trial_recipe,
 )
-from workflows.training import prepare_datasets
 from workflows.workers import RunFailedError
 
 Facts = dict[str, Any]
