@@ -204,6 +204,9 @@ def test_files_of_the_same_name_in_different_folders_are_both_shipped(tmp_path: 
     document, files = pack_recipe(recipe, ship_data=True, shared_folders=False)
     assert document["datasets"][0]["path"] == ["files/0-path-0/anvil.csv", "files/0-path-0/deeper/anvil.csv"]
     assert len(files) == 2
+    (tmp_path / "deeper.csv").write_text("a folder begins like the glob's files")
+    document, _ = pack_recipe(with_paths(tmp_path, "deeper*.csv"), ship_data=True, shared_folders=False)
+    assert document["datasets"][0]["path"] == ["files/0-path-0/deeper.csv"]
 
 
 def test_a_link_to_outside_is_neither_followed_nor_shipped(tmp_path: Path) -> None:
@@ -212,6 +215,11 @@ def test_a_link_to_outside_is_neither_followed_nor_shipped(tmp_path: Path) -> No
     (tmp_path / "in" / "link.csv").symlink_to(tmp_path / "secret.csv")
     with pytest.raises(InputError, match=r"link\.csv is a link that leads to"):
         pack_recipe(recipe, ship_data=True, shared_folders=False)
+    elsewhere = with_paths(
+        tmp_path / "other", str(tmp_path / "in" / "*.csv")
+    )  # nor where the data lie apart from the recipe
+    with pytest.raises(InputError, match=r"link\.csv is a link that leads to"):
+        pack_recipe(elsewhere, ship_data=True, shared_folders=False)
     root = tmp_path / "project"
     for room in ("data", "models", "workflows", "cluster", "tests", ".venv", "runs"):
         (root / room).mkdir(parents=True)
