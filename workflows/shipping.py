@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -50,12 +49,12 @@ def _pack(path: str, folder: Path, target: str, ship_data: bool, shared_folders:
     whole = absolute(path, folder)
     if ship_data:
         found = find_files(whole)
-        base = Path(re.split(r"[*?\[]", whole, maxsplit=1)[0]) if whole not in found else Path(whole)
-        base = base if base.is_dir() else base.parent
-        inside = os.path.commonpath([folder.resolve(), base.resolve()])
+        literal = whole if whole in found else re.split(r"[*?\[]", whole, maxsplit=1)[0]
+        base = Path(literal.rpartition("/")[0] or "/")
+        inside = (folder.resolve(), base.resolve())
         names = []
         for file in found:
-            if not Path(file).resolve().is_relative_to(inside):
+            if not any(Path(file).resolve().is_relative_to(root) for root in inside):
                 raise InputError(
                     f"{file} is a link that leads to {Path(file).resolve()}: it is not shipped; name the file itself"
                 )
