@@ -36,8 +36,8 @@ from workflows.fit.group import Group
 from workflows.preparation import Prepared
 from workflows.recipe import Recipe
 from workflows.settings import TrainingSettings
-from workflows.trained import TrainedRun, open_run
 from workflows.training import train_prepared
+from workflows.use.trained import TrainedRun, open_run
 
 torch.set_num_threads(1)  # threads that share busy cores wait for each other: small steps then take 30 times as long
 

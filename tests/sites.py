@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from workflows.__main__ import app
 from workflows.chain.store import Store
 from workflows.recipe import check_recipe
-from workflows.trained import TrainedRun
+from workflows.use.trained import TrainedRun
 
 LOOKBACK, HORIZON, ROWS = 8, 3, 240
 Opened = tuple[Store, TrainedRun, Path]

@@ -16,11 +16,11 @@ from sklearn.metrics import accuracy_score
 
 from data.errors import InputError
 from workflows.chain.housekeeping import roll_back
-from workflows.evaluation import chosen_split, evaluate
-from workflows.forecast_file import predict_files
-from workflows.prediction import make_forecaster
 from workflows.recipe import check_recipe
-from workflows.trained import open_run
+from workflows.use.evaluation import chosen_split, evaluate
+from workflows.use.forecast_file import predict_files
+from workflows.use.prediction import make_forecaster
+from workflows.use.trained import open_run
 
 ROOT = Path(__file__).parent.parent
 

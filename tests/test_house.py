@@ -45,7 +45,7 @@ def test_no_file_passes_250_lines(path: Path) -> None:
     [
         ("workflows.fit.learner, workflows.chain.walk, models.lstm, data.encoding", ["ray"]),
         ("workflows.chain.lookup, workflows.chain.store, workflows.recipe, workflows.training", ["ray", "torch"]),
-        ("workflows.evaluation, workflows.notebook", ["ray", "torch"]),
+        ("workflows.use.evaluation, workflows.notebook.door", ["ray", "torch"]),
         ("workflows.__main__", ["ray", "torch", "pyarrow", "pydantic", "numpy"]),
         ("cluster.__main__", ["ray", "torch", "pyarrow", "pydantic", "numpy", "requests"]),
         ("workflows.shipping", ["ray", "torch"]),

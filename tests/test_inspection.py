@@ -18,8 +18,8 @@ from test_command_line import invoke
 
 from data.gaps import longest_run
 from data.prepared import PreparedDataset
-from workflows.inspection import dataset_facts, inspect_datasets, most_different
-from workflows.inspection_tables import figure, inspection
+from workflows.inspection.facts import dataset_facts, inspect_datasets, most_different
+from workflows.inspection.tables import figure, inspection
 
 
 def hourly(rows: int, seed: int = 0, gap: slice | None = None) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from small import MACHINES, write_small
 from test_command_line import invoke
 
 from data.distances import distances_between
-from workflows.order import suggest_order
+from workflows.inspection.order import suggest_order
 from workflows.preparation import prepare_datasets
 from workflows.recipe import load_recipe
 from workflows.training import train

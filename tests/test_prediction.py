@@ -12,8 +12,8 @@ from sites import HORIZON, LOOKBACK, Opened, invoke, train_sites
 from torch import nn
 
 from workflows import forecast_file
-from workflows.evaluation import evaluate
-from workflows.prediction import make_forecaster
+from workflows.use.evaluation import evaluate
+from workflows.use.prediction import make_forecaster
 
 
 @pytest.fixture(scope="module")

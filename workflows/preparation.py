@@ -18,7 +18,7 @@ from data.prepare import prepare, run_with_ray
 from data.settings import DatasetSource
 from data.shelf import Shelf
 from workflows.datasets import BUILT_IN_DATA, find_datasets
-from workflows.order import order_words, suggest_order
+from workflows.inspection.order import order_words, suggest_order
 from workflows.recipe import Recipe
 
 Facts = dict[str, Any]

@@ -28,7 +28,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ORDERS = ("given", "suggested")  # of training: that of the entries, or that of workflows.order
+ORDERS = ("given", "suggested")  # of training: that of the entries, or that of workflows.inspection.order
 BUILT_IN = Path(__file__).parent / "recipes"
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataSettings,

@@ -25,7 +25,7 @@ from workflows.preparation import Prepared, prepare_datasets
 from workflows.progress import Progress
 from workflows.recipe import Recipe
 from workflows.result import assemble, versions
-from workflows.trained import describe_datasets, plan_of
+from workflows.use.trained import describe_datasets, plan_of
 from workflows.workers import Job, RunFailedError, run_workers
 
 Facts = dict[str, Any]

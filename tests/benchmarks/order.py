@@ -21,7 +21,7 @@ from data_cases import source_of, write_csv
 from helpers import outcome, plan_of, prepare_in_process, walk
 
 from data.distances import distances_between
-from workflows.order import mean_distances, suggest_order
+from workflows.inspection.order import mean_distances, suggest_order
 from workflows.result import assemble
 
 NUM_DATASETS = 6

@@ -30,8 +30,8 @@ def inspect(
     """Say what is in the datasets of a recipe, how far they lie apart, and in which order to train them."""
     with errors_and_ray() as console:
         from workflows.chain.storage import open_storage
-        from workflows.inspection import check_target, inspect_datasets
-        from workflows.inspection_tables import inspection
+        from workflows.inspection.facts import check_target, inspect_datasets
+        from workflows.inspection.tables import inspection
         from workflows.preparation import prepare_datasets
         from workflows.screen import Screen
 

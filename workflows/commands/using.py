@@ -26,10 +26,10 @@ def evaluate(
     """
     with errors_and_ray() as console:
         from workflows.chain.store import Store
-        from workflows.evaluation import chosen_split, write_json
-        from workflows.evaluation import evaluate as run
         from workflows.summary import evaluation_tables
-        from workflows.trained import open_run
+        from workflows.use.evaluation import chosen_split, write_json
+        from workflows.use.evaluation import evaluate as run
+        from workflows.use.trained import open_run
 
         store = Store(storage)
         opened = open_run(store, name)
@@ -55,9 +55,9 @@ def predict(
     """Predict what follows the last row of each series in new files, in the targets' own units."""
     with errors_and_ray() as console:
         from workflows.chain.store import Store
-        from workflows.forecast_file import predict_files
         from workflows.screen import counted
-        from workflows.trained import open_run
+        from workflows.use.forecast_file import predict_files
+        from workflows.use.trained import open_run
 
         store = Store(storage)
         done = predict_files(store, open_run(store, name), dataset, input_, output, all_)

@@ -11,16 +11,16 @@ from typing import Any
 from cluster.connect import connected, disconnect, set_environment
 from data.arrays import ArrayDataset
 from data.errors import InputError
-from workflows.array_datasets import check_pairs, document_of, labels_of, prepare_pairs
 from workflows.chain.store import Store
 from workflows.datasets import decay_problems
 from workflows.events import Watch
-from workflows.notebook_result import Result
-from workflows.one_line import OneLine
+from workflows.notebook.array_datasets import check_pairs, document_of, labels_of, prepare_pairs
+from workflows.notebook.one_line import OneLine
+from workflows.notebook.result import Result
 from workflows.recipe import SECTIONS, Recipe, check_recipe, find_recipe, load_recipe
-from workflows.trained import open_run
 from workflows.training import train as train_recipe
 from workflows.training import train_prepared
+from workflows.use.trained import open_run
 
 Pair = tuple[Any, Any]
 ARRAY_KEYS = ("scaling", "scaling_scope")  # of [data]; all else there is said by the arrays

@@ -10,8 +10,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from workflows.inspection import most_different
-from workflows.order import order_words
+from workflows.inspection.facts import most_different
+from workflows.inspection.order import order_words
 
 Facts = dict[str, Any]
 Cells = dict[str, list[str]]  # a column's heading, and what it says of each dataset

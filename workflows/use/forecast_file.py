@@ -21,11 +21,11 @@ from data.files import SUFFIXES, absolute, file_bytes, find_files, is_parquet, i
 from data.new_data import NewData, read_new
 from data.new_part import NewPart, NewShard, run_new_task
 from workflows.chain.store import Store
-from workflows.trained import TrainedRun
+from workflows.use.trained import TrainedRun
 from workflows.workers import RunFailedError
 
 if TYPE_CHECKING:  # what is wrong with the input is told before torch is imported
-    from workflows.prediction import Forecasts
+    from workflows.use.prediction import Forecasts
 
 Facts = dict[str, Any]
 COLUMNS = ("series", "time", "step")
@@ -47,7 +47,7 @@ def predict_files(store: Store, run: TrainedRun, dataset: str | None, path: str,
     encoded = run.datasets[place]
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
         new = read_new(files, run.sources[place], encoded.encoding, Path(scratch), every, lambda tasks: _read(tasks, files))
-        from workflows.prediction import make_forecaster
+        from workflows.use.prediction import make_forecaster
 
         forecaster = make_forecaster(store, run, place)
         quantiles = run.plan.model.quantiles if run.plan.model.loss == "quantile" else []

@@ -20,8 +20,8 @@ from data.new_part import unlabelled, write_new_part
 from data.series import Series
 from workflows.chain.guard import sentence_of
 from workflows.chain.store import Store
-from workflows.evaluation import chosen_split, evaluate
-from workflows.trained import TrainedRun
+from workflows.use.evaluation import chosen_split, evaluate
+from workflows.use.trained import TrainedRun
 
 Facts = dict[str, Any]
 
@@ -129,7 +129,7 @@ class Result:
         source = unlabelled(self.run.sources[place])
         series = [Series(f"{number:09d}", each, {}, None) for number, each in enumerate(rows)]
         if place not in self._forecasters:
-            from workflows.prediction import make_forecaster
+            from workflows.use.prediction import make_forecaster
 
             self._forecasters[place] = make_forecaster(Store(self.storage), self.run, place)
         with tempfile.TemporaryDirectory(prefix="lstm-relay-") as folder:

@@ -13,7 +13,7 @@ from data.distances import distances_between
 from data.errors import InputError
 from data.prepared import PreparedDataset
 from data.settings import SPLITS
-from workflows.order import REASON, mean_distances, suggest_order
+from workflows.inspection.order import REASON, mean_distances, suggest_order
 
 Facts = dict[str, Any]
 

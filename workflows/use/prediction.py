@@ -20,7 +20,7 @@ from workflows.chain.walk import errors_of
 from workflows.fit.group import Group
 from workflows.fit.learner import MICRO_BATCH, Learner, NonFiniteLossError
 from workflows.fit.sampling import micro_batches
-from workflows.trained import TrainedRun
+from workflows.use.trained import TrainedRun
 from workflows.workers import RunFailedError
 
 Facts = dict[str, Any]

@@ -17,7 +17,7 @@ from workflows.chain.lookup import measured
 from workflows.chain.store import Store
 from workflows.measures import mean_of, naive_error, scaled
 from workflows.result import error_name
-from workflows.trained import TrainedRun
+from workflows.use.trained import TrainedRun
 
 Facts = dict[str, Any]
 SPLITS = ("validation", "test")
@@ -46,7 +46,7 @@ def evaluate(store: Store, run: TrainedRun, split: str) -> Facts:
     found = {number: measured(run.plan, number, split, kept) for number in range(len(run.datasets))}
     absent = [number for number, errors in found.items() if errors is False]
     if absent:
-        from workflows.prediction import measure
+        from workflows.use.prediction import measure
 
         hashes = {number: run.plan.datasets[number].sha256[split] for number in absent}
         found |= measure(store, run, split, absent)

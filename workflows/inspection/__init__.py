@@ -1,0 +1,1 @@
+"""What is in the datasets, how far they lie apart, and the order that this suggests."""

@@ -1,0 +1,1 @@
+"""The door for Python: `from workflows import train` for arrays, lists of sequences and recipes."""

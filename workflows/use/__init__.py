@@ -1,0 +1,1 @@
+"""What is done with a trained run: its errors, and forecasts from new files."""
