@@ -38,6 +38,7 @@ from workflows.chain.walk import Walker, errors_of
 from workflows.fit.group import Group
 from workflows.fit.learner import Learner
 from workflows.fit.replay import joined
+from workflows.learning_rate import step_rates
 from workflows.measures import forgetting, naive_error
 from workflows.settings import RetentionSettings, TrainingSettings
 
@@ -90,8 +91,10 @@ def run(stream: Stream, backwards: bool, method: str, seed: int, **changes: Any)
         learner, together = Learner(first_model(plan), model, training, Group()), Joint(datasets)
         started = time.process_time()
         steps = -(-len(together.owner) // training.batch_size)
+        rate, schedule, every = training.learning_rate, training.schedule, steps * stream.epochs
         for epoch in range(stream.epochs):
-            learner.fit_epoch(together, np.full(steps, training.learning_rate), (seed, 0, epoch))  # type: ignore[arg-type]
+            rates = step_rates(rate, steps, epoch * steps, 0, schedule, every)
+            learner.fit_epoch(together, rates, (seed, 0, epoch))  # type: ignore[arg-type]
         seconds, forgotten = time.process_time() - started, None
         ends = {
             split: [errors_of(learner.evaluate(d, split), d, model.loss)["error"] for d in datasets]
