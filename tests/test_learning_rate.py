@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import epochs_of, plan_of, prepare_sequences, random_sequences, state_at, walk
+from helpers import epochs_of, outcome, plan_of, prepare_sequences, random_sequences, state_at, walk
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data.encoding import EncodedDataset
 from models.lstm import LSTM
 from models.settings import ModelSettings
 from workflows.fit.group import Group
 from workflows.fit.learner import Learner
-from workflows.learning_rate import carried_rates, step_rates
+from workflows.learning_rate import carried_rates, plateau_rate, step_rates
 from workflows.settings import TrainingSettings
 
 MODEL = {"hidden_size": 4}
@@ -168,3 +170,30 @@ def test_adams_moments_are_carried_to_the_next_dataset_or_begin_again(
     moments = [state_at(epoch["key"], tmp_path).optimizer for epoch in epochs_of(plan, tmp_path)]
     assert [int(each["step.head.bias"]) for each in moments] == steps
     assert {name.partition(".")[0] for name in moments[0]} == {"step", "exp_avg", "exp_avg_sq"}
+
+
+@given(
+    st.lists(st.floats(0.1, 10.0) | st.sampled_from([1.0, 2.0]), max_size=14),
+    st.integers(0, 4),
+    st.sampled_from([0.1, 0.5, 0.9]),
+)
+def test_plateau_is_torchs(errors: list[float], patience: int, factor: float) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=factor, patience=patience)
+    for place, error in enumerate(errors):
+        schedule.step(error)
+        expected = optimizer.param_groups[0]["lr"]
+        found = plateau_rate(0.3, errors[: place + 1], factor, patience)
+        # torch leaves out a reduction that is smaller than its eps of 1e-8
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-8)
+
+
+def test_plateau_lowers_the_rate_of_a_run_as_its_validation_errors_stall(tmp_path: Path) -> None:
+    datasets = prepare_sequences({"a": random_sequences(0, 30)}, tmp_path / "prepared", split=(0.7, 0.3, 0))
+    plan = plan_of(datasets, [12], {"hidden_size": 3}, schedule="plateau", plateau_patience=0, learning_rate=0.3)
+    walk(plan, datasets, tmp_path / "runs")
+    (stage,) = outcome(plan, tmp_path / "runs").stages
+    used = [facts["learning_rate"] for facts in stage.epochs]
+    assert used == [plateau_rate(0.3, stage.errors[:place], 0.5, 0) for place in range(12)]
+    assert used[-1] < 0.3
+    assert walk(plan, datasets, tmp_path / "runs").epochs == []

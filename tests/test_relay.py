@@ -19,6 +19,7 @@ from workflows.chain.relay import (
     Evaluate,
     Initialise,
     NotAnsweredError,
+    Tell,
     Train,
     best_epoch,
     drive,
@@ -50,8 +51,12 @@ class MadeUp:
     errors: Sequence[Sequence[float | None]]  # of a stage's epochs on its own dataset
     asked: list[Action] = field(default_factory=list)
     epochs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    told: list[Tell] = field(default_factory=list)
 
     def __call__(self, action: Action) -> Any:
+        if isinstance(action, Tell):
+            self.told.append(action)
+            return True
         self.asked.append(action)
         if isinstance(action, Initialise):
             return {"key": action.key}
@@ -156,6 +161,8 @@ class StoreTrainer:
 
     def __call__(self, action: Action) -> Any:
         answer = self.made_up(action)
+        if isinstance(action, Tell):
+            return answer
         if isinstance(action, Evaluate):
             hashes = [self.plan.datasets[place].sha256[action.split] for place in action.datasets]
             self.store.add_evaluations(action.key, dict(zip(hashes, answer, strict=True)))

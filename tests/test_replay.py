@@ -19,6 +19,7 @@ from models.settings import ModelSettings
 from workflows.chain.plan import Plan, make_plan
 from workflows.fit.group import Group
 from workflows.fit.replay import Replay, joined, kept_samples
+from workflows.fit.retention import Retention
 from workflows.settings import RetentionSettings, TrainingSettings
 
 
@@ -135,7 +136,7 @@ def test_a_step_is_the_weighted_mean_over_new_and_replayed_samples(tmp_path: Pat
         ):
             expected[name] += gradient
     learner = Learner(model, settings, training, Group())
-    learner.fit_epoch(datasets[2], np.array([0.0]), (0, 2, 0), replay=replay)
+    learner.fit_epoch(datasets[2], np.array([0.0]), (0, 2, 0), retention=Retention(replay))
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None

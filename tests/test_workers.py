@@ -187,7 +187,7 @@ def test_a_loss_that_is_not_finite_at_one_worker_stops_all_at_the_same_step(runs
 def test_the_checkpoints_before_a_loss_that_is_not_finite_stand_and_no_partial_one(runs: Runs, tmp_path: Path) -> None:
     datasets = overflowing_in(tmp_path)
     plan = overflowing_plan(datasets)
-    first = plan.epoch(plan.root, 0, 0)
+    first = next(plan.straight_on())
     kept = sorted(path.name for path in (runs.stores["overflow"] / "checkpoints").iterdir())
     assert kept == sorted([plan.root, first.key])
     assert Store(str(runs.stores["overflow"])).load(first.key).model

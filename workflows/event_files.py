@@ -18,8 +18,7 @@ from data.encoding import EncodedDataset
 from workflows.chain.plan import Plan
 from workflows.chain.relay import Action, Evaluate, Train
 from workflows.chain.store import Store
-from workflows.measures import forgetting, mean_of
-from workflows.result import naive_error, scaled
+from workflows.measures import forgetting, mean_of, naive_error, scaled
 
 Facts = Mapping[str, Any]
 Answered = Sequence[tuple[Action, Any]]

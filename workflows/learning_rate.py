@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
+PLATEAU_THRESHOLD = 1e-4  # torch's
 
 
 def carried_rates(
@@ -33,7 +35,7 @@ def step_rates(
     """The rate of each of the steps first_step .. first_step + num_steps - 1 of a dataset, as float64 (num_steps,).
 
     `schedule` lays the rate out over all steps of the dataset, of which there are `all_steps`; a linear ramp over its
-    first `warmup_steps` steps, (s + 1) / warmup_steps, multiplies it. "constant" alone does not depend on `all_steps`.
+    first `warmup_steps` steps, (s + 1) / warmup_steps, multiplies it. "constant" and "plateau" do not depend on `all_steps`.
     """
     step = np.arange(first_step, first_step + num_steps)
     ramp = np.minimum((step + 1) / warmup_steps, 1.0) if warmup_steps else np.ones(num_steps)
@@ -71,9 +73,29 @@ def _one_cycle(rate: float, step: Int64, all_steps: int) -> Float64:
     return np.where(step <= top, rising, between(rate, least, (step - top) / max(end - top, 1e-12)))
 
 
+def plateau_rate(
+    rate: float, errors: Sequence[float | None], factor: float, patience: int, threshold: float = PLATEAU_THRESHOLD
+) -> float:
+    """The rate after epochs with these validation errors: times `factor` whenever more than `patience` were not better.
+
+    As torch's ReduceLROnPlateau: better is lower than the best so far by a share of `threshold`, and the count of epochs
+    starts anew at each reduction. What is no number is never better.
+    """
+    best, bad = math.inf, 0
+    for error in errors:
+        if error is not None and error < best * (1 - threshold):
+            best, bad = error, 0
+        else:
+            bad += 1
+        if bad > patience:
+            rate, bad = rate * factor, 0
+    return rate
+
+
 SCHEDULES: dict[str, Callable[[float, Int64, int], Float64]] = {
     "constant": _constant,
     "cosine": _cosine,
     "cyclical": _cyclical,
     "one_cycle": _one_cycle,
+    "plateau": _constant,  # inside an epoch; from epoch to epoch plateau_rate decides
 }

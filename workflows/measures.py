@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from data.encoding import EncodedDataset
+
 Row = Sequence[float | None]
 
 
@@ -49,3 +53,24 @@ def forward_transfer(matrix: Sequence[Row]) -> float | None:
     Lopez-Paz and Ranzato 2017 (GEM), for errors: positive means that earlier datasets helped later ones.
     """
     return mean_of([_difference(matrix[0][j], matrix[j][j]) for j in range(1, len(matrix[-1]))])
+
+
+def naive_error(dataset: EncodedDataset, split: str, loss: str) -> float | None:
+    """The naive forecast's error in the same units as `error`; None without samples, and for the quantile loss its MAE / 2.
+
+    The pinball loss of a point forecast, averaged over levels that lie symmetrically, is half its absolute error.
+    """
+    sums = dataset.prepared.manifest["naive"][split]
+    count = np.array(sums["count"])
+    if not count.all():
+        return None
+    if "wrong" in sums:
+        return float(sums["wrong"][0] / count[0])
+    absolute = float((np.array(sums["absolute"]) / count / dataset.target_scale).mean())
+    squared = float((np.array(sums["squared"]) / count / dataset.target_scale**2).mean())
+    return {"mae": absolute, "quantile": absolute / 2}.get(loss, squared)
+
+
+def scaled(error: float | None, naive: float | None) -> float | None:
+    """An error in units of the naive forecast's: below 1 is better than naive."""
+    return None if error is None or not naive else error / naive

@@ -20,7 +20,7 @@ from models.settings import ModelSettings
 from workflows.complaints import errors_of, unknown, validated
 from workflows.overrides import override
 from workflows.search.settings import SearchSettings
-from workflows.settings import RetentionSettings, TrainingSettings
+from workflows.settings import GuardSettings, RetentionSettings, TrainingSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,6 +33,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "model": ModelSettings,
     "training": TrainingSettings,
     "retention": RetentionSettings,
+    "guard": GuardSettings,
     "compute": ComputeSettings,
     "search": SearchSettings,
 }
@@ -71,6 +72,7 @@ class Recipe:
     model: ModelSettings
     training: TrainingSettings
     retention: RetentionSettings
+    guard: GuardSettings
     compute: ComputeSettings
     search: SearchSettings
     folder: Path
@@ -112,7 +114,7 @@ def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
         problems.append(f"{place}: seed = {seed!r}: write a whole number from 0 to 2**63 - 1")
     sections: dict[str, BaseModel | None] = {}
-    for section in ("model", "training", "retention", "compute", "search"):
+    for section in ("model", "training", "retention", "guard", "compute", "search"):
         sections[section] = validated(SECTIONS[section], document.get(section, {}), f"{place}: {section}", problems)
     entries = _check_entries(document, place, problems)
     if not problems:
@@ -178,6 +180,11 @@ def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> li
     loss, training = sections["model"].loss, sections["training"]
     if loss == "cross_entropy" and (len(first.settings.targets) != 1 or first.settings.horizon != 0):
         found.append('model.loss = "cross_entropy" needs one target, a class, and horizon = 0')
+    guard, retention = sections["guard"], sections["retention"]
+    if guard.action == "retry" and guard.retry == "retention" and retention.method == "none":
+        found.append('guard.retry = "retention" makes it stronger, and there is none: write a retention.method')
     needs = 'handover = "best"' if training.handover == "best" else "patience" if training.patience else None
+    needs = 'schedule = "plateau"' if training.schedule == "plateau" else needs
+    needs = f'guard.action = "{guard.action}"' if guard.action != "warn" else needs
     blind = [entry.keys.name for entry in entries if "validation" not in entry.settings.expected_parts()] if needs else []
     return found + [f"dataset {name!r} has no validation part, which {needs} needs: give split one" for name in blind]

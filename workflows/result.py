@@ -7,36 +7,14 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
-
 from data.encoding import EncodedDataset
 from models.settings import ModelSettings
+from workflows.chain.guard import words_of
 from workflows.chain.plan import Plan
 from workflows.chain.relay import Outcome
-from workflows.measures import backward_transfer, forgetting, forward_transfer, mean_of
+from workflows.measures import backward_transfer, forgetting, forward_transfer, mean_of, naive_error, scaled
 
 Facts = dict[str, Any]
-
-
-def naive_error(dataset: EncodedDataset, split: str, loss: str) -> float | None:
-    """The naive forecast's error in the same units as `error`; None without samples, and for the quantile loss its MAE / 2.
-
-    The pinball loss of a point forecast, averaged over levels that lie symmetrically, is half its absolute error.
-    """
-    sums = dataset.prepared.manifest["naive"][split]
-    count = np.array(sums["count"])
-    if not count.all():
-        return None
-    if "wrong" in sums:
-        return float(sums["wrong"][0] / count[0])
-    absolute = float((np.array(sums["absolute"]) / count / dataset.target_scale).mean())
-    squared = float((np.array(sums["squared"]) / count / dataset.target_scale**2).mean())
-    return {"mae": absolute, "quantile": absolute / 2}.get(loss, squared)
-
-
-def scaled(error: float | None, naive: float | None) -> float | None:
-    """An error in units of the naive forecast's: below 1 is better than naive."""
-    return None if error is None or not naive else error / naive
 
 
 def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome: Outcome) -> Facts:
@@ -50,7 +28,7 @@ def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome:
     seconds = sum(facts["seconds"] for facts in epochs)
     return {
         "name": name,
-        "status": "finished",
+        "status": "stopped" if outcome.stopped else "finished",
         "key": outcome.key,
         "datasets": names,
         "stages": [
@@ -63,12 +41,13 @@ def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome:
                 "keys": [facts["key"] for facts in stage.epochs],
                 "train_loss": [facts["train_loss"] for facts in stage.epochs],
                 "validation_error": stage.errors,
-                "attempts": 1,
+                "attempts": stage.attempts,
             }
             for stage in outcome.stages
         ],
         "error": error_name(plan.model),
         "retention": plan.retention.method,
+        "guard": [words_of(verdict, plan) for verdict in outcome.verdicts],
         "error_matrix": {
             "after": ["untrained", *(names[stage.dataset] for stage in outcome.stages)],
             "datasets": names,

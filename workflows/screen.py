@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from workflows.chain.guard import sentence_of
 from workflows.chain.plan import Plan
 
 Facts = dict[str, Any]
@@ -125,6 +126,9 @@ class Screen:
     def _on_evaluation_starts(self, event: Facts) -> None:
         self._phase(f"measuring {event['datasets']} datasets ({event['split']})")
 
+    def _on_guard(self, event: Facts) -> None:
+        self.say(f"guard: {sentence_of(event, event['over'])}", "yellow")
+
     def _on_damaged(self, event: Facts) -> None:
         self.say(f"warning: {event['message']}; what it held is trained again", "yellow")
 
@@ -197,6 +201,8 @@ def result_table(result: Facts) -> Table:
 def closing_words(result: Facts) -> str:
     """What a run came to, in a few sentences."""
     words = []
+    if result["status"] == "stopped":
+        words.append(f"The guard stopped the run before {result['guard'][-1]['dataset']}.")
     if result["mean_scaled_error"] is None:
         losses = ", ".join(f"{stage['train_loss'][-1]:.4f}" for stage in result["stages"])
         words.append(f"There is no validation part (see split), so errors are not known; last losses: {losses}.")

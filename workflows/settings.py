@@ -1,4 +1,4 @@
-"""The settings of the fit: the recipe's [training] section."""
+"""The settings of the fit: the recipe's [training], [retention] and [guard] sections."""
 
 from __future__ import annotations
 
@@ -22,8 +22,12 @@ class TrainingSettings(BaseModel):
     epochs: int = Field(5, ge=1, description="of each dataset that gives none of its own")
     batch_size: int = Field(64, ge=1, description="samples a step, over all workers together")
     shuffle: bool = Field(True, description="a new order of the samples each epoch, from the seed")
-    schedule: Literal["constant", "cosine", "cyclical", "one_cycle"] = Field(
+    schedule: Literal["constant", "cosine", "cyclical", "one_cycle", "plateau"] = Field(
         "constant", description="the rate inside a dataset, around the carried one"
+    )
+    plateau_factor: float = Field(0.5, gt=0, lt=1, description='schedule = "plateau": what the rate is multiplied by')
+    plateau_patience: int = Field(
+        1, ge=0, description='schedule = "plateau": epochs without a better validation error that are borne'
     )
     warmup_steps: int = Field(0, ge=0, description="steps over which the first dataset's rate rises from zero")
     handover: Literal["last", "best"] = Field(
@@ -41,9 +45,48 @@ class RetentionSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    method: Literal["none", "replay"] = Field(
-        "none", description="replay: samples of earlier datasets are mixed into each batch of a later one"
+    method: Literal["none", "replay", "ewc", "distill", "l2", "replay+distill"] = Field(
+        "none",
+        description="replay: samples of earlier datasets are mixed into each batch; ewc: weights that they need are held; "
+        "distill: the model before the dataset is the teacher; l2: all weights are held",
     )
-    strength: float = Field(1.0, gt=0, description="weight of a replayed sample, a new one having 1")
-    memory: int = Field(2000, ge=1, description="samples kept of each dataset")
+    strength: float = Field(1.0, gt=0, description="weight of a replayed sample, of the teacher, or of the penalty")
+    memory: int = Field(2000, ge=1, description="samples kept of each dataset (replay), or measured on (ewc)")
     share: float = Field(0.25, gt=0, le=4, description="replayed samples for each new one")
+    importance_decay: float = Field(1.0, gt=0, le=1, description="ewc: what is left of the importance at each dataset")
+
+    @property
+    def replays(self) -> bool:
+        """Whether samples of earlier datasets are mixed in."""
+        return "replay" in self.method
+
+    @property
+    def distills(self) -> bool:
+        """Whether the model before the dataset is the teacher."""
+        return "distill" in self.method
+
+    def deciding(self) -> dict[str, object]:
+        """The keys that decide numbers with this method."""
+        keys = {"method", "strength"}
+        keys |= {"memory", "share"} if self.replays else set()
+        keys |= {"memory", "importance_decay"} if self.method == "ewc" else set()
+        return self.model_dump(mode="json", include=keys)
+
+
+class GuardSettings(BaseModel):
+    """What is done where a dataset spoils an earlier one: the recipe's [guard] section."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    tolerance: float = Field(
+        0.1, ge=0, description="how far a dataset may raise an earlier one's error, as a share of it; for classes, in points"
+    )
+    action: Literal["warn", "stop", "retry"] = Field(
+        "warn",
+        description="warn: say so; stop: end the run before that dataset; retry: try again and keep the attempt with the "
+        "lowest mean error",
+    )
+    retry: Literal["learning_rate", "retention"] = Field(
+        "learning_rate", description="what an attempt changes: the rate is halved, or retention.strength doubled"
+    )
+    max_attempts: int = Field(3, ge=2, description="of a dataset, the first one counted")

@@ -104,7 +104,9 @@ def train(
         recipe = dataclasses.replace(recipe, compute=recipe.compute.model_copy(update={"num_workers": num_workers}))
     watch({"event": "preparing", "recipe": recipe.name})
     prepared = prepare_datasets(recipe, store.address, address, before=lambda: _place(recipe, address))
-    plan = make_plan(recipe.seed, recipe.model, recipe.training, prepared.datasets, prepared.epochs, recipe.retention)
+    plan = make_plan(
+        recipe.seed, recipe.model, recipe.training, prepared.datasets, prepared.epochs, recipe.retention, recipe.guard
+    )
     seconds = {"prepare": prepared.seconds, "start": 0.0, "fit": 0.0, "evaluate": 0.0}
     warnings = [f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.prepared.manifest["warnings"]]
     outcome = None

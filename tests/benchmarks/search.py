@@ -50,10 +50,9 @@ def train_stage(scene: Scene, config: dict[str, Any], stages: list[int], state: 
         load_state(learner, state)
     errors: list[float] = []
     for number in stages:
-        stage, key = plan.stages[number], plan.root
-        for count in range(stage.epochs):
-            epoch = plan.epoch(key, number, count)
-            learner.fit_epoch(datasets[stage.dataset], plan.rates(epoch), (plan.seed, number, count))
+        for epoch in plan.straight_on():
+            if epoch.stage == number:
+                learner.fit_epoch(datasets[epoch.dataset], plan.rates(epoch), (plan.seed, number, epoch.number))
         errors = [errors_of(learner.evaluate(each, "validation"), each, plan.model.loss)["error"] for each in datasets]
     return state_of(learner), errors
 

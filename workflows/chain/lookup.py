@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from workflows.chain.plan import Plan
-from workflows.chain.relay import Action, Initialise, NotAnsweredError, Outcome, Train, drive, relay
+from workflows.chain.relay import Action, Evaluate, Initialise, NotAnsweredError, Outcome, Tell, Train, drive, relay
 from workflows.chain.store import Store
 
 Facts = dict[str, Any]
@@ -18,6 +19,8 @@ def look_up(action: Action, plan: Plan, store: Store) -> Any:
         return store.facts(action.key)
     if isinstance(action, Train):
         return store.facts(action.epoch.key)
+    if isinstance(action, Tell):
+        return True
     kept = store.evaluations(action.key)
     answers = [measured(plan, number, action.split, kept) for number in action.datasets]
     return None if False in answers else answers
@@ -48,6 +51,30 @@ def finished(plan: Plan, store: Store, note: Callable[[Action, Any], None] = lam
         return found
 
     return drive(relay(plan), answer)
+
+
+def trained_stages(plan: Plan, store: Store, num_stages: int) -> tuple[str, list[list[str]]]:
+    """The state at the end of the first stages and the epochs that each of them trained, as far as the store holds them."""
+    short = replace(plan, stages=plan.stages[:num_stages])
+    keys: list[list[str]] = [[] for _ in short.stages]
+    last = plan.root
+
+    def answer(action: Action) -> Any:
+        nonlocal last
+        found = look_up(action, short, store)
+        if found is None:
+            raise NotAnsweredError(action)
+        if isinstance(action, Train):
+            keys[action.epoch.stage].append(action.epoch.key)
+        elif isinstance(action, Evaluate):
+            last = action.key
+        return found
+
+    try:
+        last = drive(relay(short), answer).key
+    except NotAnsweredError as error:
+        last = error.action.key if isinstance(error.action, Evaluate) else last
+    return last, keys
 
 
 def epochs_held(plan: Plan, store: Store) -> int:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from data.encoding import EncodedDataset
 from models.settings import ModelSettings
-from workflows.learning_rate import carried_rates, step_rates
-from workflows.settings import RetentionSettings, TrainingSettings
+from workflows.learning_rate import carried_rates, plateau_rate, step_rates
+from workflows.measures import naive_error
+from workflows.settings import GuardSettings, RetentionSettings, TrainingSettings
 
-NO_RETENTION = RetentionSettings()
+NO_RETENTION, JUST_WARN = RetentionSettings(), GuardSettings()
 CHAIN_FORMAT = 1  # raised when the same epoch would give other numbers; then every address is new
 
 
@@ -27,15 +28,17 @@ class DatasetFacts:
     name: str
     samples: dict[str, int]
     sha256: dict[str, str]
+    naive_error: float | None = None  # of the naive forecast on the validation split; decides no address
 
     @staticmethod
-    def of(dataset: EncodedDataset) -> DatasetFacts:
+    def of(dataset: EncodedDataset, loss: str) -> DatasetFacts:
         """The facts of an encoded dataset."""
         own, encoding = dataset.prepared.manifest["sha256"], dataset.encoding.sha256()
         return DatasetFacts(
             name=dataset.name,
             samples=dict(dataset.prepared.manifest["samples"]),
             sha256={split: address({"samples": sha, "encoding": encoding}) for split, sha in own.items()},
+            naive_error=naive_error(dataset, "validation", loss),
         )
 
 
@@ -50,6 +53,8 @@ class Epoch:
     dataset: int
     learning_rate: float
     reset_optimizer: bool
+    starts: tuple[str, ...]  # the addresses of the states that this stage and those before it started from
+    retention: RetentionSettings
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ class Plan:
     num_features: int
     num_outputs: int
     root: str
-    retention: RetentionSettings = field(default_factory=RetentionSettings)
+    retention: RetentionSettings = NO_RETENTION
+    guard: GuardSettings = JUST_WARN  # decides which states are kept, no address
 
     def steps_an_epoch(self, stage: Stage) -> int:
         """Optimizer steps of one epoch; one of them may have fewer samples."""
@@ -86,19 +92,17 @@ class Plan:
         every = steps * self.stages[epoch.stage].epochs
         return step_rates(epoch.learning_rate, steps, epoch.number * steps, warmup, self.training.schedule, every)
 
-    def _retained(self, stage_number: int) -> dict[str, Any]:
-        """What is done against forgetting in a stage; nothing where there is nothing to forget."""
-        retention = self.retention
-        if retention.method == "none" or stage_number == 0:
-            return {}
-        earlier = [self.datasets[stage.dataset].sha256["train"] for stage in self.stages[:stage_number]]
-        return {"retention": retention.model_dump(mode="json"), "earlier": earlier, "draw": [self.seed, stage_number]}
+    def epoch(self, starts: tuple[str, ...], parent: str, number: int, errors: Sequence[float | None] = ()) -> Epoch:
+        """The epoch that follows the state `parent`, in the stage that began at the last of `starts`.
 
-    def epoch(self, parent: str, stage_number: int, number: int) -> Epoch:
-        """The epoch that follows the state with the key `parent`."""
-        stage, training = self.stages[stage_number], self.training
+        `errors` are the validation errors of the stage's epochs so far; they decide the rate of the schedule "plateau".
+        """
+        stage_number, training = len(starts) - 1, self.training
+        stage, rate = self.stages[stage_number], self.stages[stage_number].learning_rate
+        if training.schedule == "plateau":
+            rate = plateau_rate(rate, errors, training.plateau_factor, training.plateau_patience)
         reset = number == 0 and stage_number > 0 and not training.carry_optimizer
-        epoch = Epoch(parent, "", stage_number, number, stage.dataset, stage.learning_rate, reset)
+        epoch = Epoch(parent, "", stage_number, number, stage.dataset, rate, reset, starts, self.retention)
         decided_by = {
             "parent": parent,
             "train": self.datasets[stage.dataset].sha256["train"],
@@ -110,9 +114,37 @@ class Plan:
             "weight_decay": training.weight_decay,
             "gradient_clip": training.gradient_clip,
             "precision": training.precision,
-            **self._retained(stage_number),
+            **self._retained(starts),
         }
-        return Epoch(parent, address(decided_by), stage_number, number, stage.dataset, stage.learning_rate, reset)
+        return replace(epoch, key=address(decided_by))
+
+    def _retained(self, starts: tuple[str, ...]) -> dict[str, Any]:
+        """What is done against forgetting in a stage; nothing where there is nothing to forget."""
+        if self.retention.method == "none" or len(starts) == 1:
+            return {}
+        earlier = [self.datasets[stage.dataset].sha256["train"] for stage in self.stages[: len(starts) - 1]]
+        draw = [self.seed, len(starts) - 1]
+        return {"retention": self.retention.deciding(), "earlier": earlier, "draw": draw, "starts": list(starts)}
+
+    def straight_on(self) -> Iterator[Epoch]:
+        """All epochs where each dataset hands over its last one, at the rate that it began with."""
+        starts: tuple[str, ...] = ()
+        key = self.root
+        for stage in self.stages:
+            starts += (key,)
+            for number in range(stage.epochs):
+                epoch = self.epoch(starts, key, number)
+                key = epoch.key
+                yield epoch
+
+    def again(self, stage_number: int, attempt: int) -> Plan:
+        """The plan of another attempt at a stage, 1, 2, ...: its rate halved each time, or the retention doubled."""
+        if self.guard.retry == "retention":
+            strength = self.retention.strength * 2**attempt
+            return replace(self, retention=self.retention.model_copy(update={"strength": strength}))
+        stages = list(self.stages)
+        stages[stage_number] = replace(stages[stage_number], learning_rate=stages[stage_number].learning_rate / 2**attempt)
+        return replace(self, stages=tuple(stages))
 
 
 def address(decided_by: dict[str, Any]) -> str:
@@ -127,6 +159,7 @@ def make_plan(
     datasets: Sequence[EncodedDataset],
     epochs: Sequence[int],
     retention: RetentionSettings = NO_RETENTION,
+    guard: GuardSettings = JUST_WARN,
 ) -> Plan:
     """The plan of training the datasets in this order."""
     first = datasets[0]
@@ -144,7 +177,8 @@ def make_plan(
         model=model,
         training=training,
         retention=retention,
-        datasets=tuple(DatasetFacts.of(dataset) for dataset in datasets),
+        guard=guard,
+        datasets=tuple(DatasetFacts.of(dataset, model.loss) for dataset in datasets),
         stages=tuple(Stage(k, rate, count) for k, (rate, count) in enumerate(zip(rates, epochs, strict=True))),
         num_features=first.num_features,
         num_outputs=outputs,

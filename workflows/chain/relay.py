@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
+from workflows.chain.guard import Attempt, Verdict, best_attempt, find_breach, seen_error
 from workflows.chain.plan import Epoch, Plan
 
 Facts = dict[str, Any]
@@ -41,7 +42,15 @@ class Evaluate:
     stage: int  # how many stages are done, for the display only
 
 
-Action = Initialise | Train | Evaluate
+@dataclass(frozen=True)
+class Tell:
+    """What the guard found after an attempt at a stage, for whoever looks on. Answered by anything but None."""
+
+    verdict: Verdict
+    over: bool  # whether this was the last attempt
+
+
+Action = Initialise | Train | Evaluate | Tell
 
 
 @dataclass
@@ -54,40 +63,91 @@ class StageOutcome:
     errors: list[float | None] = field(default_factory=list)
     handed_over: int = -1  # the number of the epoch that the next dataset starts from
     key: str = ""
+    attempts: int = 1
 
 
 @dataclass
 class Outcome:
-    """What came of a run: its final state, its stages, and the errors of all datasets before and after each stage."""
+    """What came of a run: its final state, its stages, and the errors of all datasets before and after each stage.
+
+    A run that the guard has stopped ends before the stage that it was stopped for.
+    """
 
     key: str
     stages: list[StageOutcome]
     validation: list[list[Facts | None]]
     test: list[Facts | None]
+    verdicts: list[Verdict]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the guard has ended the run."""
+        return bool(self.verdicts) and self.verdicts[-1].action == "stop"
 
 
 def relay(plan: Plan) -> Generator[Action, Any, Outcome]:
     """Walk all stages of a plan."""
     everything = tuple(range(len(plan.datasets)))
     yield Initialise(plan.root)
-    key, stages = plan.root, []
-    validation = [(yield Evaluate(key, everything, "validation", 0))]
-    for number in range(len(plan.stages)):
-        stage = yield from _stage(plan, number, key)
-        stages.append(stage)
-        key = stage.key
-        validation.append((yield Evaluate(key, everything, "validation", number + 1)))
-    test = yield Evaluate(key, everything, "test", len(plan.stages))
-    return Outcome(key, stages, validation, test)
+    outcome = Outcome(plan.root, [], [(yield Evaluate(plan.root, everything, "validation", 0))], [], [])
+    starts: tuple[str, ...] = ()
+    for _ in plan.stages:
+        starts += (outcome.key,)
+        stage, errors, verdict = yield from _guarded_stage(plan, starts, outcome.validation[-1])
+        if verdict is not None:
+            outcome.verdicts.append(verdict)
+            if verdict.action == "stop":
+                break
+        outcome.stages.append(stage)
+        outcome.validation.append(errors)
+        outcome.key = stage.key
+    outcome.test = yield Evaluate(outcome.key, everything, "test", len(outcome.stages))
+    return outcome
 
 
-def _stage(plan: Plan, number: int, key: str) -> Generator[Action, Any, StageOutcome]:
-    stage = plan.stages[number]
+Tried = tuple[StageOutcome, list[Facts | None], Verdict | None]
+
+
+def _guarded_stage(plan: Plan, starts: tuple[str, ...], before: list[Facts | None]) -> Generator[Action, Any, Tried]:
+    """A stage, tried again where the guard wants it, with the errors of all datasets after the attempt that is kept."""
+    guard, number, everything = plan.guard, len(starts) - 1, tuple(range(len(plan.datasets)))
+    tried: list[tuple[StageOutcome, list[Facts | None]]] = []
+    attempts: list[Attempt] = []
+    verdict: Verdict | None = None
+    while True:
+        trial = plan.again(number, len(tried)) if tried else plan
+        stage = yield from _stage(trial, starts)
+        errors = yield Evaluate(stage.key, everything, "validation", number + 1)
+        tried.append((stage, errors))
+        attempts.append(_judged(trial, number, stage, before, errors))
+        over = attempts[-1].breach is None or guard.action != "retry" or len(tried) == guard.max_attempts
+        if attempts[0].breach is not None:
+            verdict = Verdict(number, guard.action, tuple(attempts), best_attempt(attempts))
+            yield Tell(verdict, over)
+        if over:
+            break
+    stage, errors = tried[best_attempt(attempts)]
+    if errors is not tried[-1][1]:  # so that the errors that were told last are those of the state that is kept
+        errors = yield Evaluate(stage.key, everything, "validation", number + 1)
+    stage.attempts = len(tried)
+    return stage, errors, verdict
+
+
+def _judged(plan: Plan, number: int, stage: StageOutcome, before: list[Facts | None], after: list[Facts | None]) -> Attempt:
+    earlier = [each.dataset for each in plan.stages[:number]]
+    old, new = ([None if each is None else each["error"] for each in row] for row in (before, after))
+    breach = find_breach(old, new, earlier, plan.guard.tolerance, plan.model.loss == "cross_entropy")
+    mean = seen_error(new, [*earlier, stage.dataset], [dataset.naive_error for dataset in plan.datasets])
+    return Attempt(stage.learning_rate, plan.retention.strength, stage.key, breach, mean)
+
+
+def _stage(plan: Plan, starts: tuple[str, ...]) -> Generator[Action, Any, StageOutcome]:
+    stage, key = plan.stages[len(starts) - 1], starts[-1]
     outcome = StageOutcome(stage.dataset, stage.learning_rate)
     for count in range(stage.epochs):
-        epoch = plan.epoch(key, number, count)
+        epoch = plan.epoch(starts, key, count, outcome.errors)
         outcome.epochs.append((yield Train(epoch)))
-        (measured,) = yield Evaluate(epoch.key, (stage.dataset,), "validation", number)
+        (measured,) = yield Evaluate(epoch.key, (stage.dataset,), "validation", len(starts) - 1)
         outcome.errors.append(None if measured is None else measured["error"])
         key = epoch.key
         if stops_early(outcome.errors, plan.training.patience):

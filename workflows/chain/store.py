@@ -133,6 +133,24 @@ class Store:
         name = hashlib.sha256("".join(sorted(errors)).encode()).hexdigest()[:16]
         self.storage.write(f"checkpoints/{key}/evaluations-{name}.json", _sealed(dict(errors)))
 
+    def keep_tensors(self, key: str, name: str, tensors: dict[str, Tensor]) -> None:
+        """Keep tensors with the state that they were derived from."""
+        from safetensors.torch import save
+
+        content = save(tensors)
+        digest = hashlib.sha256(content).hexdigest().encode()
+        self.storage.write(f"checkpoints/{key}/{name}.safetensors.sealed", digest + content)
+
+    def kept_tensors(self, key: str, name: str) -> dict[str, Tensor] | None:
+        """What `keep_tensors` kept; None where it is not there, or not as it was written."""
+        from safetensors.torch import load
+
+        try:
+            content = self.storage.read(f"checkpoints/{key}/{name}.safetensors.sealed")
+        except FileNotFoundError:
+            return None
+        return load(content[64:]) if hashlib.sha256(content[64:]).hexdigest().encode() == content[:64] else None
+
     def write_run(self, name: str, file: str, content: bytes) -> None:
         """Write one of the files of a run."""
         self.storage.write(f"runs/{name}/{file}", content)

@@ -10,14 +10,15 @@ from typing import Any
 
 from data.encoding import EncodedDataset
 from models.losses import ErrorSums
+from workflows.chain.guard import words_of
 from workflows.chain.lookup import look_up, measured
+from workflows.chain.memory import Memory
 from workflows.chain.plan import Epoch, Plan
-from workflows.chain.relay import Action, Evaluate, Initialise, Train, drive, relay
+from workflows.chain.relay import Action, Evaluate, Initialise, Tell, Train, drive, relay
 from workflows.chain.state import first_model, load_state, state_of
 from workflows.chain.store import DamagedCheckpointError, Store
 from workflows.fit.group import Group
 from workflows.fit.learner import Learner
-from workflows.fit.replay import NOTHING_TO_REPLAY, Replay, kept_samples
 
 Facts = dict[str, Any]
 Emit = Callable[[Facts], None]
@@ -55,6 +56,7 @@ class Walker:
         self.report = Report()
         self.learner = Learner(first_model(plan), plan.model, plan.training, group, device)
         self.state_key = ""  # the address of the state that the learner is in, where it has one
+        self.memory = Memory(plan, datasets, store, group, device, self._first_does)
 
     def walk(self) -> Report:
         """Do all that the plan asks for and the store lacks."""
@@ -67,6 +69,9 @@ class Walker:
         raise StoreError(f"{self.store.address}: {MAX_DAMAGED} checkpoints were damaged: check the disk")
 
     def _answer(self, action: Action) -> Any:
+        if isinstance(action, Tell):
+            self.emit({"event": "guard", **words_of(action.verdict, self.plan), "over": action.over})
+            return True
         known = self._first_does(lambda: look_up(action, self.plan, self.store))
         if known is not None:
             return known
@@ -147,7 +152,8 @@ class Walker:
 
         self.state_key = ""  # no checkpoint's state until the epoch is done
         seed = (plan.seed, epoch.stage, epoch.number)
-        result = self.learner.fit_epoch(dataset, plan.rates(epoch), seed, on_step, self._replay(epoch.stage))
+        retention = self.memory.retention(epoch)
+        result = self.learner.fit_epoch(dataset, plan.rates(epoch), seed, on_step, retention)
         self.state_key = epoch.key
         facts = {
             "parent": epoch.parent,
@@ -168,18 +174,6 @@ class Walker:
         seconds = result.seconds + time.perf_counter() - started
         self.emit({"event": "epoch", **committed, "fit_seconds": seconds})
         return committed
-
-    def _replay(self, stage_number: int) -> Replay:
-        """What a stage replays of the datasets before it."""
-        retention, earlier = self.plan.retention, self.plan.stages[:stage_number]
-        if retention.method == "none":
-            return NOTHING_TO_REPLAY
-        datasets = [self.datasets[stage.dataset] for stage in earlier]
-        kept = [
-            kept_samples(dataset.num_samples("train"), retention.memory, (self.plan.seed, number))
-            for number, dataset in enumerate(datasets)
-        ]
-        return Replay(datasets, kept, retention.share, retention.strength)
 
     def _evaluate(self, action: Evaluate) -> list[Facts | None]:
         kept = self._first_does(lambda: self.store.evaluations(action.key))

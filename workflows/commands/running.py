@@ -41,7 +41,9 @@ def train(
         checked = load(recipe, set_)
         check_name(name)
         with Screen(console) as screen:
-            run(checked, storage, name, workers, address, screen)
+            result = run(checked, storage, name, workers, address, screen)
+        if result["status"] == "stopped":  # by the guard, as the recipe asks
+            raise typer.Exit(1)
 
 
 @app.command(epilog="Example: `python -m workflows search demo`")

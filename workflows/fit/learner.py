@@ -15,9 +15,11 @@ from torch import Tensor
 from data.encoding import Batch, EncodedDataset
 from models.losses import ErrorSums, loss_sum
 from models.lstm import LSTM
+from models.retention import distillation_sum
 from models.settings import ModelSettings
 from workflows.fit.group import Group
-from workflows.fit.replay import NOTHING_TO_REPLAY, Replay, joined
+from workflows.fit.replay import joined
+from workflows.fit.retention import NO_RETENTION, Retention
 from workflows.fit.sampling import epoch_batches, micro_batches, worker_share
 from workflows.settings import TrainingSettings
 
@@ -78,18 +80,19 @@ class Learner:
         rates: npt.NDArray[np.float64],
         seed: tuple[int, int, int],
         on_step: Callable[[int, int], None] = lambda step, samples: None,
-        replay: Replay = NOTHING_TO_REPLAY,
+        retention: Retention = NO_RETENTION,
     ) -> EpochResult:
         """Train on every sample once, `rates` being the rate of each step, `seed` (seed, stage, epoch).
 
-        With a `replay`, each step minimises the mean over its new samples and those replayed with them, the latter
-        weighted by `strength`; `train_loss` is of the new samples alone. Raises NonFiniteLossError, on all workers at the
-        same step.
+        Each step minimises the mean over its new samples and those replayed with them, the latter weighted by the replay's
+        `strength`; a teacher adds its mean over all of them, an anchor its penalty. `train_loss` is of the new samples
+        alone. Raises NonFiniteLossError, on all workers at the same step.
         """
         self.model.train()
         started = time.perf_counter()
         lengths = dataset.lengths("train")
         batches = epoch_batches(lengths, self.training.batch_size, seed, self.training.shuffle)
+        replay, anchor = retention.replay, retention.anchor
         drawn = replay.draw([len(batch) for batch in batches], seed)
         total, seen, used = 0.0, 0, []
         for step, (batch, (owners, old), rate) in enumerate(zip(batches, drawn, rates, strict=True)):
@@ -98,14 +101,21 @@ class Learner:
             for places, replayed in self._my_pieces(batch, lengths, len(old)):
                 samples = [dataset.batch("train", batch[places]), *replay.batches(owners[replayed], old[replayed])]
                 rows = np.concatenate([places, len(batch) + replayed])
-                outputs, targets = self._outputs(joined(samples), None if masks is None else masks[rows])
+                together = joined(samples)
+                outputs, targets = self._outputs(together, None if masks is None else masks[rows])
                 new = loss_sum(outputs[: len(places)], targets[: len(places)], self.settings)
                 loss = new
                 if len(replayed):
                     loss = new + replay.strength * loss_sum(outputs[len(places) :], targets[len(places) :], self.settings)
-                (loss / (len(batch) + replay.strength * len(old))).backward()  # type: ignore[no-untyped-call]
+                loss = loss / (len(batch) + replay.strength * len(old))
+                if retention.teacher is not None:
+                    away = distillation_sum(outputs, self._taught(retention.teacher, together), self.settings)
+                    loss = loss + retention.distill_strength * away / (len(batch) + len(old))
+                loss.backward()  # type: ignore[no-untyped-call]
                 self.sums[-1] += new.detach()
             self.group.add_up(self.sums)
+            if anchor is not None:
+                anchor.add_gradient(self.model)
             batch_loss = float(self.sums[-1])
             # The gradient too: where it alone is not finite, an epoch's last step would spoil its checkpoint unseen. A
             # sum is finite only where all that is in it is, and takes a tenth of the time of torch.isfinite(...).all().
@@ -142,6 +152,14 @@ class Learner:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
             outputs = self.model(inputs, lengths, masks)
         return outputs, torch.from_numpy(batch.targets).to(self.device)
+
+    @torch.no_grad()
+    def _taught(self, teacher: LSTM, batch: Batch) -> Tensor:
+        """The teacher's outputs for the samples of a batch."""
+        inputs, lengths = torch.from_numpy(batch.inputs).to(self.device), torch.from_numpy(batch.lengths).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
+            outputs: Tensor = teacher(inputs, lengths)
+        return outputs
 
     def _step(self, rate: float) -> None:
         clip = self.training.gradient_clip

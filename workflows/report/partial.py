@@ -10,8 +10,7 @@ from workflows.chain.lookup import look_up
 from workflows.chain.plan import Plan
 from workflows.chain.relay import Action, Evaluate, NotAnsweredError, Train, drive, relay
 from workflows.chain.store import Store
-from workflows.measures import backward_transfer, forgetting, forward_transfer, mean_of
-from workflows.result import scaled
+from workflows.measures import backward_transfer, forgetting, forward_transfer, mean_of, scaled
 
 Facts = dict[str, Any]
 

@@ -9,6 +9,7 @@ from data.encoding import EncodedDataset
 from data.errors import InputError
 from workflows.chain.plan import Plan
 from workflows.chain.store import DamagedCheckpointError, Store
+from workflows.measures import naive_error
 from workflows.recipe import Recipe
 from workflows.report.against import choose_other, compared
 from workflows.report.forecast_section import choose_datasets, forecast_section
@@ -28,7 +29,7 @@ from workflows.report.run_sections import (
 )
 from workflows.report.search_sections import search_figures, search_sections
 from workflows.report.timeline import timeline
-from workflows.result import error_name, naive_error
+from workflows.result import error_name
 
 Facts = Mapping[str, Any]
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data.encoding import EncodedDataset
+from workflows.chain.lookup import trained_stages
 from workflows.chain.plan import Plan
 from workflows.chain.relay import Outcome
 from workflows.chain.store import Store
@@ -40,13 +41,9 @@ def finished_trial(number: int, config: Config, plan: Plan, datasets: Sequence[E
 
 def stopped_trial(number: int, config: Config, plan: Plan, result: Facts, store: Store) -> Facts:
     """A trial that the scheduler stopped: its metrics are over the datasets that had their turn, and not comparable."""
+    key, keys = trained_stages(plan, store, result["stages"])
     stages = plan.stages[: result["stages"]]
-    key, keys = plan.root, []
-    for place, stage in enumerate(stages):
-        for count in range(stage.epochs):
-            key = plan.epoch(key, place, count).key
-            keys.append(key)
-    counts = [stage.epochs for stage in stages]
+    counts = [len(each) for each in keys]
     return {
         "number": number,
         "config": config,
@@ -55,7 +52,7 @@ def stopped_trial(number: int, config: Config, plan: Plan, result: Facts, store:
         "stopped_after": plan.datasets[stages[-1].dataset].name,
         "epochs": counts,
         "samples": sum(n * plan.datasets[s.dataset].samples["train"] for n, s in zip(counts, stages, strict=True)),
-        "keys": keys,
+        "keys": [key for each in keys for key in each],
     }
 
 

@@ -101,7 +101,7 @@ class Run:
     ) -> None:
         """Let Ray Tune run the trials that are not done."""
         if waiting is not None:
-            keys = [_chain(self.plan(config)[0]) for _, config in waiting]
+            keys = [[epoch.key for epoch in self.plan(config)[0].straight_on()] for _, config in waiting]
             waiting = [waiting[place] for place in order_trials(keys, placement.num_concurrent)]
         self.store.storage.create()
         connect(address)
@@ -127,13 +127,3 @@ class Run:
                 yield Path(scratch)
             finally:
                 self.store.storage.remove(f"runs/{name}/.ray_tune")
-
-
-def _chain(plan: Plan) -> list[str]:
-    """The addresses of a plan's epochs where each dataset hands over its last one."""
-    key, keys = plan.root, []
-    for number, stage in enumerate(plan.stages):
-        for count in range(stage.epochs):
-            key = plan.epoch(key, number, count).key
-            keys.append(key)
-    return keys

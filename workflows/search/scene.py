@@ -56,7 +56,7 @@ class Scene:
         recipe = check_recipe(trial_document(self.document, config), self.folder)
         entries = self.variants[self.variant_of(config)].entries
         epochs = [recipe.entries[number].keys.epochs or recipe.training.epochs for number in entries]
-        return make_plan(recipe.seed, recipe.model, recipe.training, datasets, epochs, recipe.retention)
+        return make_plan(recipe.seed, recipe.model, recipe.training, datasets, epochs, recipe.retention, recipe.guard)
 
 
 def variant_name(config: Config) -> str:

@@ -14,8 +14,8 @@ from data.encoding import EncodedDataset
 from data.errors import InputError
 from workflows.chain.store import Store
 from workflows.events import Watch
+from workflows.measures import naive_error
 from workflows.recipe import Entry, Recipe
-from workflows.result import naive_error
 from workflows.search.progress import SearchProgress
 from workflows.search.result import summarise, write_search
 from workflows.search.run import Run, Tally

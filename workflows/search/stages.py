@@ -7,11 +7,10 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from data.encoding import EncodedDataset
-from workflows.chain.relay import Action, Evaluate, Train, relay
+from workflows.chain.relay import Action, Evaluate, Outcome, Train, relay
 from workflows.chain.store import DamagedCheckpointError
 from workflows.chain.walk import MAX_DAMAGED, StoreError, Walker
-from workflows.measures import forgetting, mean_of
-from workflows.result import naive_error, scaled
+from workflows.measures import forgetting, mean_of, naive_error, scaled
 
 Rows = list[list[float | None]]
 Around = Callable[[Action], contextlib.AbstractContextManager[None]]
@@ -57,7 +56,8 @@ def _walk_once(walker: Walker, around: Around) -> Generator[StageDone, None, Non
     while True:
         try:
             action = actions.send(reply)
-        except StopIteration:
+        except StopIteration as ended:
+            outcome: Outcome = ended.value
             break
         # A stage is over when the next one begins, not before: the relay may still try it again.
         if isinstance(action, Train) and action.epoch.stage > done:
@@ -67,7 +67,9 @@ def _walk_once(walker: Walker, around: Around) -> Generator[StageDone, None, Non
             reply = walker._answer(action)
         if isinstance(action, Evaluate) and action.split == "validation" and action.datasets == everything:
             rows[action.stage] = [None if each is None else each["error"] for each in reply]
-    yield so_far(len(plan.stages))
+    yield StageDone(
+        len(plan.stages), [[None if each is None else each["error"] for each in row] for row in outcome.validation]
+    )
 
 
 def metrics_after(errors: Rows, datasets: Sequence[EncodedDataset], loss: str) -> dict[str, float | None]:

@@ -1,0 +1,83 @@
+"""What holds a model to what it could do before: a teacher's outputs, or weights and how much they matter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.lstm import LSTM
+from models.settings import ModelSettings
+
+
+def distillation_sum(outputs: Tensor, teacher: Tensor, settings: ModelSettings) -> Tensor:
+    """How far the outputs are from the teacher's, summed over the batch: a scalar in float32; both (batch, num_outputs).
+
+    For numbers the squared gap, averaged over a sample's outputs; for classes the Kullback-Leibler divergence from the
+    teacher's probabilities to the student's (Hinton et al. 2015 at temperature 1; Li and Hoiem 2016).
+    """
+    outputs, teacher = outputs.float(), teacher.float()
+    if settings.loss == "cross_entropy":
+        return F.kl_div(outputs.log_softmax(1), teacher.log_softmax(1), reduction="sum", log_target=True)
+    return F.mse_loss(outputs, teacher, reduction="sum") / max(outputs.shape[1], 1)
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Weights to stay near to, by parameter, and the importance of each; None: all matter alike."""
+
+    weights: Mapping[str, Tensor]
+    importance: Mapping[str, Tensor] | None
+    strength: float
+
+    def penalty(self, model: LSTM) -> Tensor:
+        """Strength / 2 times the sum of importance * (weight - anchor)^2 (Kirkpatrick et al. 2017, equation 3)."""
+        total = torch.zeros(())
+        for name, parameter in trained(model):
+            gap = (parameter - self.weights[name]) ** 2
+            total = total + (gap if self.importance is None else self.importance[name] * gap).sum()
+        return self.strength / 2 * total
+
+    @torch.no_grad()
+    def add_gradient(self, model: LSTM) -> None:
+        """Add the penalty's gradient, strength * importance * (weight - anchor), to that of the parameters."""
+        for name, parameter in trained(model):
+            assert parameter.grad is not None
+            gap = parameter - self.weights[name]
+            parameter.grad.add_(gap if self.importance is None else self.importance[name] * gap, alpha=self.strength)
+
+
+def trained(model: LSTM) -> list[tuple[str, torch.nn.Parameter]]:
+    """The parameters that are trained, by name."""
+    return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def curvature_sum(
+    model: LSTM, samples: Sequence[tuple[Tensor, Tensor]], noise: Sequence[Tensor], settings: ModelSettings
+) -> list[Tensor]:
+    """The diagonal of the Fisher information of each sample, summed: one float64 tensor for each trained parameter.
+
+    For each sample on its own, the squared gradient of its log-likelihood at a target drawn from the model's own forecast,
+    not at the observed one (Kunstner et al. 2019), in the units of the loss: its mean over noise is the Gauss-Newton
+    curvature of the squared error (any loss of numbers is taken for it), or of the cross entropy. `samples` has (inputs
+    (1, steps, features), length (1,)); `noise` has, for each, standard normal numbers (num_outputs,), or one uniform
+    number that draws the class.
+    """
+    parameters = [parameter for _, parameter in trained(model)]
+    sums = [torch.zeros_like(parameter, dtype=torch.float64) for parameter in parameters]
+    model.train()  # cuDNN has no backward pass of an LSTM that is not; no mask is given, so nothing is dropped
+    for (inputs, length), drawn in zip(samples, noise, strict=True):
+        outputs = model(inputs, length)[0]
+        if settings.loss == "cross_entropy":
+            chances = outputs.detach().softmax(0).cumsum(0)
+            drawn_class = int((chances < drawn).sum().clamp(max=len(chances) - 1))
+            value = F.cross_entropy(outputs, torch.tensor(drawn_class, device=outputs.device))
+        else:
+            value = math.sqrt(2 / len(outputs)) * (outputs * drawn).sum()
+        for total, gradient in zip(sums, torch.autograd.grad(value, parameters), strict=True):
+            total += gradient.double() ** 2
+    return sums

@@ -1,0 +1,110 @@
+"""What the datasets before a stage leave for it: samples, a teacher, or weights with their importance.
+
+All of it follows from the chain: nothing but the importance, which costs a pass over samples, is kept in the store, with the
+state that it belongs to. So a stage that is resumed goes on with the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from data.encoding import EncodedDataset
+from models.lstm import LSTM
+from models.retention import Anchor
+from workflows.chain.plan import Epoch, Plan
+from workflows.chain.state import first_model
+from workflows.chain.store import Store
+from workflows.fit.group import Group
+from workflows.fit.replay import NOTHING_TO_REPLAY, Replay, kept_samples
+from workflows.fit.retention import NO_RETENTION, Retention, accumulated, importance
+
+
+class Memory:
+    """One worker's memory of the stages before the one that it is in. All workers of the group ask alike."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        datasets: Sequence[EncodedDataset],
+        store: Store,
+        group: Group,
+        device: str,
+        first_does: Callable[[Callable[[], Any]], Any],
+    ):
+        self.plan, self.datasets, self.store, self.group, self.device = plan, datasets, store, group, device
+        self.first_does = first_does
+        self.last: tuple[object, Retention] = (None, NO_RETENTION)
+
+    def retention(self, epoch: Epoch) -> Retention:
+        """What the epoch's stage does against forgetting; made once a stage."""
+        settings = epoch.retention
+        if settings.method == "none" or epoch.stage == 0:
+            return NO_RETENTION
+        asked = (epoch.starts, settings)
+        if self.last[0] != asked:
+            replay = self._replay(epoch) if settings.replays else NOTHING_TO_REPLAY
+            teacher = self._model(epoch.starts[-1]) if settings.distills else None
+            anchor = self._anchor(epoch) if settings.method in ("ewc", "l2") else None
+            self.last = (asked, Retention(replay, teacher, settings.strength if settings.distills else 0.0, anchor))
+        return self.last[1]
+
+    def _replay(self, epoch: Epoch) -> Replay:
+        earlier = self.plan.stages[: epoch.stage]
+        kept = [self._kept(epoch, number) for number in range(len(earlier))]
+        settings = epoch.retention
+        return Replay([self.datasets[stage.dataset] for stage in earlier], kept, settings.share, settings.strength)
+
+    def _kept(self, epoch: Epoch, number: int) -> npt.NDArray[np.int64]:
+        """The samples that are kept of the dataset of an earlier stage."""
+        dataset = self.datasets[self.plan.stages[number].dataset]
+        return kept_samples(dataset.num_samples("train"), epoch.retention.memory, (self.plan.seed, number))
+
+    def _model(self, key: str) -> LSTM:
+        """The model in the state of a checkpoint, as it forecasts."""
+        model = first_model(self.plan)
+        model.load_state_dict(self.first_does(lambda: self.store.load(key)).model)
+        return model.to(self.device).eval()
+
+    def _anchor(self, epoch: Epoch) -> Anchor:
+        weights = dict(self._model(epoch.starts[-1]).named_parameters())
+        held = {name: value.detach() for name, value in weights.items()}
+        return Anchor(held, self._importance(epoch) if epoch.retention.method == "ewc" else None, epoch.retention.strength)
+
+    def _importance(self, epoch: Epoch) -> dict[str, Tensor]:
+        """The importance of each weight for all datasets before the epoch's: from the store as far as it is there."""
+        found: dict[str, Tensor] | None = None
+        for number in range(1, epoch.stage + 1):
+            key, name = epoch.starts[number], self._importance_name(epoch, number)
+            kept = self.first_does(lambda key=key, name=name: self.store.kept_tensors(key, name))  # type: ignore[misc]
+            if kept is None:
+                dataset = self.datasets[self.plan.stages[number - 1].dataset]
+                own = importance(
+                    self._model(key),
+                    self.plan.model,
+                    dataset,
+                    self._kept(epoch, number - 1),
+                    self.plan.num_outputs,
+                    (self.plan.seed, number),
+                    self.group,
+                )
+                kept = {
+                    name: value.cpu() for name, value in accumulated(found, own, epoch.retention.importance_decay).items()
+                }
+                self.first_does(lambda key=key, name=name, kept=kept: self.store.keep_tensors(key, name, kept))  # type: ignore[misc]
+            found = {name: value.to(self.device) for name, value in kept.items()}
+        assert found is not None
+        return found
+
+    def _importance_name(self, epoch: Epoch, number: int) -> str:
+        """All that decides the importance after `number` stages; the states before are part of the chain."""
+        settings = epoch.retention
+        earlier = [self.plan.datasets[stage.dataset].sha256["train"] for stage in self.plan.stages[:number]]
+        decided_by = [self.plan.seed, list(epoch.starts[: number + 1]), earlier, settings.memory, settings.importance_decay]
+        return "importance-" + hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]

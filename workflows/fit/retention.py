@@ -1,0 +1,75 @@
+"""What a stage does against forgetting, as the fit takes it, and the importance that EWC gives each weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from data.encoding import EncodedDataset
+from models.lstm import LSTM
+from models.retention import Anchor, curvature_sum, trained
+from models.settings import ModelSettings
+from workflows.fit.group import Group
+from workflows.fit.replay import NOTHING_TO_REPLAY, Replay
+from workflows.fit.sampling import worker_share
+
+IMPORTANCE_STREAM = 3  # a kind of random numbers, beside those of replay
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Earlier samples to mix in, the model before the stage as a teacher, or its weights as an anchor; any may be absent.
+
+    `distill_strength` is the weight of the teacher's term, which is a mean over all samples of a batch, replayed ones too.
+    """
+
+    replay: Replay = NOTHING_TO_REPLAY
+    teacher: LSTM | None = None
+    distill_strength: float = 0.0
+    anchor: Anchor | None = None
+
+
+NO_RETENTION = Retention()
+
+
+def importance(
+    model: LSTM,
+    settings: ModelSettings,
+    dataset: EncodedDataset,
+    samples: npt.NDArray[np.int64],
+    num_outputs: int,
+    seed: tuple[int, int],
+    group: Group,
+) -> dict[str, Tensor]:
+    """The diagonal Fisher information of a model, averaged over train samples of a dataset: float32, by parameter.
+
+    The same on any number of workers up to rounding; all of them must call it. `seed` is (seed, stage).
+    """
+    device = next(model.parameters()).device
+    random = np.random.default_rng((*seed, IMPORTANCE_STREAM))
+    count = len(samples)
+    noise = random.random((count, 1)) if settings.loss == "cross_entropy" else random.standard_normal((count, num_outputs))
+    mine = range(count)[worker_share(count, group.rank, group.size)]
+
+    def one(place: int) -> tuple[Tensor, Tensor]:
+        batch = dataset.batch("train", samples[place : place + 1])
+        return torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.lengths).to(device)
+
+    drawn = [torch.from_numpy(noise[place].astype(np.float32)).to(device) for place in mine]
+    sums = curvature_sum(model, [one(place) for place in mine], drawn, settings)
+    flat = group.add_up(torch.cat([each.flatten() for each in sums])) / max(count, 1)
+    found, start = {}, 0
+    for name, parameter in trained(model):
+        found[name] = flat[start : start + parameter.numel()].view_as(parameter).float()
+        start += parameter.numel()
+    return found
+
+
+def accumulated(before: Mapping[str, Tensor] | None, own: Mapping[str, Tensor], decay: float) -> dict[str, Tensor]:
+    """The importance for all datasets so far: decay * before + own (online EWC, Schwarz et al. 2018)."""
+    return {name: value if before is None else decay * before[name].to(value.device) + value for name, value in own.items()}
