@@ -75,7 +75,7 @@ def reopen_datasets(store: Store, run: Facts, recipe: Recipe) -> list[EncodedDat
 def plan_of(recipe: Recipe, names: Sequence[str], datasets: Sequence[EncodedDataset]) -> Plan:
     """The plan of the run of a recipe."""
     epochs = [entry.keys.epochs or recipe.training.epochs for entry in entries_of(recipe, names)]
-    return make_plan(recipe.seed, recipe.model, recipe.training, datasets, epochs, recipe.retention)
+    return make_plan(recipe.seed, recipe.model, recipe.training, datasets, epochs, recipe.retention, recipe.guard)
 
 
 def check_same(store: Store, key: str, plan: Plan) -> None:

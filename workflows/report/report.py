@@ -134,8 +134,6 @@ def _status(run: Facts) -> list[Html]:
             paragraph("What follows is what the store holds of it; the same train command goes on from there.", "soft"),
         ]
     tests = [each["scaled_error"] for each in run.get("test", {}).values() if each["scaled_error"] is not None]
-    trained = run.get("epochs_trained")
-    done = sum(len(stage["keys"]) for stage in run.get("stages", []))
     parts.append(
         key_figures(
             [
@@ -143,12 +141,7 @@ def _status(run: Facts) -> list[Html]:
                 ("mean error / naive", number(run.get("mean_scaled_error"))),
                 ("test / naive, mean", number(sum(tests) / len(tests)) if tests else None),
                 ("forgetting", number(run.get("forgetting"))),
-                (
-                    "epochs",
-                    f"{done} of {run['epochs_requested']}"
-                    if trained is None
-                    else f"{trained} trained, {done - trained} reused",
-                ),
+                ("epochs", _epochs(run, sum(len(stage["keys"]) for stage in run.get("stages", [])))),
                 ("seconds", number(run["seconds"]["total"], 1) if "seconds" in run else None),
             ]
         )
@@ -156,6 +149,14 @@ def _status(run: Facts) -> list[Html]:
     parts += [warning(f"guard: {sentence_of(each)}") for each in run.get("guard", [])]
     parts += [warning(f"warning: {each}") for each in run.get("warnings", [])]
     return parts
+
+
+def _epochs(run: Facts, done: int) -> str:
+    trained = run.get("epochs_trained")
+    if trained is None:
+        return f"{done} of {run['epochs_requested']}"
+    # The guard's other attempts are trained too.
+    return f"{done} kept of {trained} trained" if trained > done else f"{trained} trained, {done - trained} reused"
 
 
 def _hint(store: Store, name: str, run: Facts, other: Facts | None) -> list[Html]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workflows.learning_rate import SCHEDULES, step_rates
+from workflows.learning_rate import step_rates
 from workflows.settings import TrainingSettings
 
 Facts = Mapping[str, Any]
@@ -71,7 +71,7 @@ def _rates(
     if facts is None or training is None:
         return 1, np.array([told])
     steps = max(-(-int(facts["samples"]) // training.batch_size), 1)
-    if training.schedule not in SCHEDULES:  # decided as the run went on: what each epoch used is what is known
+    if training.schedule == "plateau":  # decided as the run went on: what each epoch used is what is known
         return steps, np.linspace(float(facts["first_learning_rate"]), told, steps)
     warmup = training.warmup_steps if first else 0
     planned = steps * int(facts["epochs"])
