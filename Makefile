@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: env demo test check format bench clean
+.PHONY: env demo test test-gpu check format bench clean
 
 env: .venv/installed
 
@@ -18,6 +18,9 @@ demo: env
 
 test: env
 	$(BIN)/python -m pytest -q
+
+test-gpu: env
+	$(BIN)/python -m pytest -q -m gpu
 
 check: env
 	$(BIN)/ruff format --check .

@@ -10,11 +10,15 @@ import pytest
 import torch
 from helpers import epochs_of, outcome, plan_of, prepare_sequences, random_sequences, state_at, walk
 
+from models.settings import ModelSettings
+from workflows.chain.plan import make_plan
 from workflows.chain.store import Store
 from workflows.chain.walk import Walker
 from workflows.fit.group import Group
+from workflows.settings import RetentionSettings, TrainingSettings
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")]
+DEVICE = "cuda"
 MODEL = {"hidden_size": 16, "num_layers": 2, "bidirectional": True, "dropout": 0.2}
 
 
@@ -27,7 +31,7 @@ def test_a_gpu_gives_the_losses_and_errors_of_a_cpu_and_goes_on_from_its_checkpo
 
     def walk_on_the_gpu(folder: Path) -> list[str]:
         folder.mkdir(exist_ok=True)
-        return Walker(plan, datasets, Store(str(folder)), Group(), lambda event: None, "cuda").walk().epochs
+        return Walker(plan, datasets, Store(str(folder)), Group(), lambda event: None, DEVICE).walk().epochs
 
     walk_on_the_gpu(stores["gpu"])
     shutil.copytree(stores["gpu"], stores["again"])
@@ -44,3 +48,30 @@ def test_a_gpu_gives_the_losses_and_errors_of_a_cpu_and_goes_on_from_its_checkpo
     for name, value in final[0].model.items():
         torch.testing.assert_close(final[1].model[name], value, rtol=0, atol=1e-5)
     assert float(final[1].optimizer["step.head.bias"]) == float(final[0].optimizer["step.head.bias"]) == 20
+
+
+@pytest.mark.parametrize("method", ["replay", "ewc", "distill", "l2", "replay+distill"])
+def test_what_is_retained_on_a_gpu_is_what_is_retained_on_a_cpu(method: str, tmp_path: Path) -> None:
+    samples = {name: random_sequences(seed, 60, 3, 12) for seed, name in enumerate("abc")}
+    datasets = prepare_sequences(samples, tmp_path / "data", split=[0.8, 0.2, 0.0])
+    retention = RetentionSettings.model_validate({"method": method, "memory": 20, "strength": 2.0})
+    training = TrainingSettings(batch_size=16, learning_rate=3e-3)
+    plan = make_plan(0, ModelSettings(hidden_size=8), training, datasets, [1, 1, 1], retention)
+    losses = {}
+    for device in ("cpu", DEVICE):
+        (tmp_path / device).mkdir(exist_ok=True)
+        Walker(plan, datasets, Store(str(tmp_path / device)), Group(), lambda event: None, device).walk()
+        losses[device] = [epoch["train_loss"] for epoch in epochs_of(plan, tmp_path / device)]
+    np.testing.assert_allclose(losses[DEVICE], losses["cpu"], rtol=1e-3)
+
+
+def test_bfloat16_on_a_gpu_learns_as_float32_does(tmp_path: Path) -> None:
+    datasets = prepare_sequences({"a": random_sequences(0, 300, 3, 12)}, tmp_path / "data", split=[0.8, 0.2, 0.0])
+    ends = {}
+    for precision in ("float32", "bfloat16"):
+        plan = plan_of(datasets, [8], {"hidden_size": 16}, batch_size=16, learning_rate=0.01, precision=precision)
+        (tmp_path / "runs").mkdir(exist_ok=True)
+        Walker(plan, datasets, Store(str(tmp_path / "runs")), Group(), lambda event: None, DEVICE).walk()
+        ends[precision] = [(row[0] or {})["error"] for row in outcome(plan, tmp_path / "runs").validation]
+    assert ends["bfloat16"][-1] < 0.5 * ends["bfloat16"][0]
+    assert ends["bfloat16"][-1] == pytest.approx(ends["float32"][-1], rel=0.2)
