@@ -69,7 +69,7 @@ class RetentionSettings(BaseModel):
     memory: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = Field(
         2000, description="samples kept of each dataset (replay) or measured on (ewc); below 1: that share of its samples"
     )
-    share: float = Field(0.25, gt=0, le=4, description="replayed samples for each new one")
+    share: float = Field(0.3, gt=0, le=4, description="replayed samples for each new one")
     importance_decay: float = Field(1.0, gt=0, le=1, description="ewc: what is left of the importance at each dataset")
 
     @property

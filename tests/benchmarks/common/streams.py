@@ -51,7 +51,7 @@ def plants(home: Path) -> Stream:
     )  # fmt: skip
     paths = sorted((home / "built_in" / "plants").glob("*.csv"))
     sources = [DatasetSource(path.stem, (str(path),), settings) for path in paths]
-    training = {"learning_rate": 3e-3, "batch_size": 64}
+    training = {"learning_rate": 1e-2, "batch_size": 64, "schedule": "one_cycle"}
     return Stream("plants", _prepared(sources, home / "prepared"), {"hidden_size": 32}, training, 4)
 
 
@@ -66,8 +66,9 @@ def ett(home: Path, data: Path) -> Stream:
             split={"validation": "2017-06-26", "test": "2017-10-24", "end": "2018-02-21"},
         )  # fmt: skip
         sources.append(DatasetSource(name, (str(data / "ett" / f"{name}.csv"),), settings))
-    training = {"learning_rate": 1e-3, "batch_size": 64}
-    return Stream("ETT", _prepared(sources, home / "prepared"), {"hidden_size": 64}, training, 2)
+    training = {"learning_rate": 2e-3, "batch_size": 64, "schedule": "one_cycle"}
+    model = {"hidden_size": 64, "window_normalization": "instance"}
+    return Stream("ETT", _prepared(sources, home / "prepared"), model, training, 2)
 
 
 def vowels(home: Path, data: Path) -> Stream:
@@ -87,7 +88,13 @@ def vowels(home: Path, data: Path) -> Stream:
         name = f"speakers {speakers[0]} to {speakers[-1]}"
         sources.append(DatasetSource(name, (str(paths["TRAIN"]),), settings, test_files=(str(paths["TEST"]),), classes=True))
     model = {"hidden_size": 32, "loss": "cross_entropy"}
-    return Stream("vowels", _prepared(sources, home / "prepared"), model, {"learning_rate": 5e-3, "batch_size": 16}, 30)
+    return Stream(
+        "vowels",
+        _prepared(sources, home / "prepared"),
+        model,
+        {"learning_rate": 1e-2, "batch_size": 16, "schedule": "one_cycle"},
+        30,
+    )
 
 
 def _write_speakers(source: Path, speakers: tuple[str, ...], path: Path) -> None:
