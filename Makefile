@@ -15,6 +15,8 @@ env: .venv/installed
 
 demo: env
 	$(BIN)/python -m workflows train demo
+	$(BIN)/python -m workflows train demo --name demo-plain --set retention.method=none --workers 0
+	$(BIN)/python -m workflows report demo --against demo-plain
 
 test: env
 	$(BIN)/python -m pytest -q
