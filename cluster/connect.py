@@ -27,6 +27,8 @@ ENVIRONMENT = {  # see set_environment
 }
 
 
+VERBOSE = "LSTM_RELAY_VERBOSE"  # set: what Ray says is shown on the screen as well
+
 _connected_here = False
 
 
@@ -52,7 +54,9 @@ def connect(address: str | None = None, **options: Any) -> None:
         options = {"include_dashboard": False, **options}
     at_terminate = signal.getsignal(signal.SIGTERM)
     global _connected_here
-    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **options)
+    verbose = VERBOSE in os.environ
+    level = logging.INFO if verbose else logging.WARNING
+    ray.init(address=address or "local", log_to_driver=verbose, logging_level=level, **options)
     _connected_here = True
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, at_terminate)  # Ray puts its own there
@@ -60,15 +64,17 @@ def connect(address: str | None = None, **options: Any) -> None:
 
 
 _LOG = logging.handlers.MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1)
+_SCREEN = logging.StreamHandler()
+_SCREEN.setLevel(logging.INFO)
 
 
 def _capture_log() -> None:
-    """Send what Ray's loggers say to the log alone, not to the screen."""
+    """Send what Ray's loggers say to the log, and to the screen only where the user wants it."""
     import ray._private.worker
 
     # Ray prints the end of a worker to the screen also with log_to_driver=False, and has no setting for that; what the
     # end means for the run is said by the run.
-    ray._private.worker._worker_logs_enabled = False
+    ray._private.worker._worker_logs_enabled = VERBOSE in os.environ
     names = [name for name in logging.root.manager.loggerDict if name == "ray" or name.startswith("ray.")]
     for name in [*names, "ray"]:
         logger = logging.getLogger(name)
@@ -76,6 +82,8 @@ def _capture_log() -> None:
             logger.removeHandler(handler)
         logger.propagate = name != "ray"
     logging.getLogger("ray").addHandler(_LOG)
+    if VERBOSE in os.environ:
+        logging.getLogger("ray").addHandler(_SCREEN)
 
 
 def write_log_to(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ StorageOption = Annotated[str, typer.Option(help="Folder or address (s3://...) o
 WorkersOption = Annotated[int | None, typer.Option(min=0, help="Data-parallel workers; 0: in this process.")]
 AddressOption = Annotated[str | None, typer.Option(help="A Ray cluster; one of this process's own unless given.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", help="Show what Ray says, too.")]
 STORAGE = "runs"
 
 
@@ -52,8 +54,8 @@ def _interrupt(*_: object) -> None:
 
 
 @contextlib.contextmanager
-def errors_and_ray() -> Iterator[Console]:
-    """Turn the errors that have an exit code into it, and leave Ray at the end."""
+def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
+    """Turn the errors that have an exit code into it, and leave Ray at the end; `verbose` shows what Ray says."""
     from rich.console import Console
 
     from data.errors import InputError
@@ -62,9 +64,11 @@ def errors_and_ray() -> Iterator[Console]:
         sys.stdout.flush()
         print(text, file=sys.stderr)  # noqa: T201
 
-    from cluster.connect import disconnect, set_environment
+    from cluster.connect import VERBOSE, disconnect, set_environment
 
     set_environment()
+    if verbose:
+        os.environ[VERBOSE] = "1"
     signal.signal(signal.SIGTERM, _interrupt)  # as a cluster stops a job: the same as Ctrl-C
     try:
         # A file or a job's log has no width of its own: tables are not folded there.

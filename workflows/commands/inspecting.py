@@ -13,6 +13,7 @@ from workflows.commands.command_line import (
     RecipeArgument,
     SetOption,
     StorageOption,
+    VerboseOption,
     app,
     errors_and_ray,
     load,
@@ -26,9 +27,10 @@ def inspect(
     address: AddressOption = None,
     set_: SetOption = None,
     json: Annotated[str | None, typer.Option(metavar="FILE", help="Write all of it to a file, too, as JSON.")] = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Say what is in the datasets of a recipe, how far they lie apart, and in which order to train them."""
-    with errors_and_ray() as console:
+    with errors_and_ray(verbose) as console:
         from workflows.chain.storage import open_storage
         from workflows.inspection.facts import check_target, inspect_datasets
         from workflows.inspection.tables import inspection

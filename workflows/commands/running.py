@@ -13,6 +13,7 @@ from workflows.commands.command_line import (
     RecipeArgument,
     SetOption,
     StorageOption,
+    VerboseOption,
     WorkersOption,
     app,
     check_name,
@@ -29,12 +30,13 @@ def train(
     workers: WorkersOption = None,
     address: AddressOption = None,
     set_: SetOption = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Prepare the datasets, fit them in sequence, measure all of them after each.
 
     Epochs that the store holds are not trained again: the same command resumes a run that was interrupted.
     """
-    with errors_and_ray() as console:
+    with errors_and_ray(verbose) as console:
         from workflows.screen import Screen
         from workflows.training import train as run
 
@@ -54,12 +56,13 @@ def search(
     workers: Annotated[int | None, typer.Option(min=0, help="Data-parallel workers of each trial; 0: its process.")] = None,
     address: AddressOption = None,
     set_: SetOption = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Try what the recipe's \\[search] describes; trials share every epoch that they agree on.
 
     Epochs that the store holds are not trained again: the same command goes on with a search that was interrupted.
     """
-    with errors_and_ray() as console:
+    with errors_and_ray(verbose) as console:
         from workflows.search.screen import SearchScreen
         from workflows.search.search import search as run
 
@@ -71,10 +74,14 @@ def search(
 
 @app.command(epilog="Example: `python -m workflows prepare my_recipe.toml`")
 def prepare(
-    recipe: RecipeArgument = "demo", storage: StorageOption = STORAGE, address: AddressOption = None, set_: SetOption = None
+    recipe: RecipeArgument = "demo",
+    storage: StorageOption = STORAGE,
+    address: AddressOption = None,
+    set_: SetOption = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Prepare the datasets of a recipe and say what is in them; nothing is trained."""
-    with errors_and_ray() as console:
+    with errors_and_ray(verbose) as console:
         from workflows.chain.storage import open_storage
         from workflows.preparation import prepare_datasets
         from workflows.screen import Screen, counted
