@@ -9,7 +9,7 @@ import logging.handlers
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,11 @@ def write_log_to(path: Path) -> None:
     _LOG.capacity = 1
 
 
+def connected() -> bool:
+    """Whether `connect` has joined a cluster that this process has not left."""
+    return _connected_here
+
+
 def disconnect() -> None:
     """Leave the cluster if `connect` has joined it; one that it started ends."""
     global _connected_here
@@ -98,15 +103,25 @@ def disconnect() -> None:
         _connected_here = False
 
 
+# What a cluster's autoscaler may bring it to, as the cluster's YAML says: Ray itself knows only what is there already.
+GROWS_TO = {"CPU": "LSTM_RELAY_GROWS_TO_CPUS", "GPU": "LSTM_RELAY_GROWS_TO_GPUS"}
+
+
+def grown(there: Mapping[str, float], environment: Mapping[str, str]) -> dict[str, float]:
+    """What a cluster has, or may grow to."""
+    limits = {kind: environment.get(name, "") for kind, name in GROWS_TO.items()}
+    return {**there, **{kind: max(there.get(kind, 0.0), float(text)) for kind, text in limits.items() if text.isdigit()}}
+
+
 def resources() -> dict[str, float]:
-    """What the connected cluster has, or this machine where none is connected."""
+    """What the connected cluster has or may grow to, or this machine where none is connected."""
     import sys
 
     if "ray" in sys.modules:
         import ray
 
         if ray.is_initialized():
-            return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
+            return grown(ray.cluster_resources(), os.environ)  # type: ignore[no-untyped-call]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     return {"CPU": float(cores), "GPU": float(_num_gpus())}
 

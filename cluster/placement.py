@@ -50,8 +50,10 @@ class Placement:
 SEQUENCES_PER_WORKER = 32  # a worker with fewer sequences of each batch waits more for the others than it computes
 
 
-def place(compute: ComputeSettings, resources: Mapping[str, float], batch_size: int) -> Placement:
+def place(compute: ComputeSettings, resources: Mapping[str, float], batch_size: int, here: bool = True) -> Placement:
     """Decide the workers of a run; raises PlacementError with the arithmetic where they do not fit.
+
+    `here` says whether this process is on a machine that is to work: the head of a cluster may have no core to spare.
 
     "auto": one worker for each GPU if there are any; else one for each core, as long as each of them gets at least 32
     sequences of a batch, and none beside this process where that leaves only one.
@@ -68,7 +70,7 @@ def place(compute: ComputeSettings, resources: Mapping[str, float], batch_size: 
         else:
             num_workers = max(min(cpus, batch_size // SEQUENCES_PER_WORKER), 1)
             reason = f"{cpus} cores, batches of {batch_size}: at least {SEQUENCES_PER_WORKER} sequences a worker"
-        if num_workers == 1:
+        if num_workers == 1 and here:
             num_workers, reason = 0, f"{reason}; one worker is this process"
     else:
         num_workers, reason = compute.num_workers, f"num_workers = {compute.num_workers}"

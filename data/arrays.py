@@ -40,15 +40,30 @@ class Samples:
         return f"{self.inputs[0].shape[1]} features and {what}"
 
 
+@dataclass(frozen=True)
+class ArrayDataset:
+    """Checked arrays: what they are as a dataset, and their samples by split."""
+
+    source: DatasetSource
+    splits: dict[str, Samples]
+
+
 def prepare_arrays(
     name: str, inputs: Any, targets: Any, folder: Path, validation: Pair | None = None, scaling: Scaling = "none"
 ) -> PreparedDataset:
-    """The prepared dataset of X and y, in `folder` by its content; sample i of X is train sample i.
+    """The prepared dataset of X and y, in `folder` by its content: see check_arrays."""
+    return write_arrays(check_arrays(name, inputs, targets, validation, scaling), folder)
+
+
+def check_arrays(
+    name: str, inputs: Any, targets: Any, validation: Pair | None = None, scaling: Scaling = "none"
+) -> ArrayDataset:
+    """The dataset that X and y are; sample i of X becomes train sample i.
 
     `inputs` (X) is (samples, steps, features), or a list of (steps, features) of different lengths; NaN is a missing
     value, interpolated inside its sample. `targets` (y) is (samples, targets); one number each as (samples,) floats; or
     one class each as (samples,) integers or strings. `validation` is an (X, y) of the same kind. `scaling` is by the
-    train samples. Raises InputError with what is wrong with the arrays; then nothing is written.
+    train samples. Raises InputError with what is wrong with the arrays.
     """
     if scaling not in get_args(Scaling):
         raise InputError(f"dataset {name!r}: scaling = {scaling!r}: write one of {', '.join(get_args(Scaling))}")
@@ -64,23 +79,28 @@ def prepare_arrays(
     kinds = [samples.describe() for samples in checked.values()]
     if len(set(kinds)) > 1:
         raise InputError(f"dataset {name!r}: train has {kinds[0]}, validation {kinds[1]}: give both the same")
-    source = _source_of(name, checked["train"], scaling)
-    home = folder / _address(source, checked)
+    return ArrayDataset(_source_of(name, checked, scaling), checked)
+
+
+def write_arrays(arrays: ArrayDataset, folder: Path) -> PreparedDataset:
+    """The prepared dataset in `folder`; where it is there already, nothing is written."""
+    source = arrays.source
+    home = folder / _address(source, arrays.splits)
     if not (home / MANIFEST).exists():
         with scratch_folder(folder) as scratch:
             parts = [
                 write_part(_series_of(samples, source), source, scratch, number, split)
-                for number, (split, samples) in enumerate(checked.items())
+                for number, (split, samples) in enumerate(arrays.splits.items())
             ]
             problems = finish(source, parts, scratch, home.name)
             if problems:
                 raise InputError(problems)
             put_in_place(scratch, home)
-    return PreparedDataset(home, name, source.settings)
+    return PreparedDataset(home, source.name, source.settings)
 
 
 def _check(label: str, inputs: Any, targets: Any) -> Samples:
-    samples = Samples(_checked_inputs(label, inputs), _checked_targets(label, targets))
+    samples = Samples(checked_inputs(label, inputs), _checked_targets(label, targets))
     if len(samples.inputs) != len(samples.labels):
         raise InputError(
             f"{label}: X has {len(samples.inputs)} samples, y has {len(samples.labels)}: give one row of y for each of X"
@@ -88,8 +108,8 @@ def _check(label: str, inputs: Any, targets: Any) -> Samples:
     return samples
 
 
-def _checked_inputs(label: str, inputs: Any) -> list[npt.NDArray[np.float32]]:
-    """One (steps, features) array for each sample."""
+def checked_inputs(label: str, inputs: Any) -> list[npt.NDArray[np.float32]]:
+    """One (steps, features) array for each sample of X; raises InputError, its messages beginning with `label`."""
     wanted = "write (samples, steps, features), or a list of (steps, features)"
     if not isinstance(inputs, (list, tuple)) and np.asarray(inputs).dtype.kind != "O":
         if np.ndim(inputs) != 3:
@@ -144,12 +164,14 @@ def _array(what: str, values: Any, wanted: str) -> npt.NDArray[np.float32]:
         return array.astype(np.float32)
 
 
-def _source_of(name: str, samples: Samples, scaling: Scaling) -> DatasetSource:
+def _source_of(name: str, splits: dict[str, Samples], scaling: Scaling) -> DatasetSource:
+    samples = splits["train"]
+    train = len(samples.inputs) / sum(len(each.inputs) for each in splits.values())
     settings = DataSettings(
         features=[f"x{place}" for place in range(samples.inputs[0].shape[1])],
         targets=["y0"] if samples.classes else [f"y{place}" for place in range(samples.labels.shape[1])],
         series="sample",
-        split=[1.0, 0.0, 0.0],
+        split=[train, 1.0 - train, 0.0],
         split_by="series",
         lookback="all",
         horizon=0,

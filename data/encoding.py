@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -99,6 +99,9 @@ class Batch:
     targets: npt.NDArray[np.float32] | npt.NDArray[np.int64]
 
 
+Gather = Callable[[str, int, npt.NDArray[np.int64]], Batch]
+
+
 class EncodedDataset:
     """The samples of a prepared dataset, gathered and encoded when they are asked for; safe to share, never copied."""
 
@@ -150,10 +153,17 @@ class EncodedDataset:
 
     def batch(self, split: str, samples: npt.NDArray[np.int64]) -> Batch:
         """The samples of these numbers, in this order."""
+        return self._joined(split, samples, self._gather)
+
+    def inputs(self, split: str, samples: npt.NDArray[np.int64]) -> Batch:
+        """What goes in of these samples; `targets` is (samples, 0), as those of new rows are not known."""
+        return self._joined(split, samples, self._gather_inputs)
+
+    def _joined(self, split: str, samples: npt.NDArray[np.int64], gather: Gather) -> Batch:
         groups = self.prepared.groups(split, samples)
         if len(groups) == 1:
-            return self._gather(split, groups[0][0], samples)
-        found = [(where, self._gather(split, number, samples[where])) for number, where in groups]
+            return gather(split, groups[0][0], samples)
+        found = [(where, gather(split, number, samples[where])) for number, where in groups]
         steps = max(batch.inputs.shape[1] for _, batch in found)
         inputs = np.zeros((len(samples), steps, self.num_features), np.float32)
         lengths = np.empty(len(samples), np.int64)
@@ -164,7 +174,7 @@ class EncodedDataset:
             lengths[where], targets[where] = batch.lengths, batch.targets
         return Batch(inputs, lengths, targets)
 
-    def _gather(self, split: str, number: int, samples: npt.NDArray[np.int64]) -> Batch:
+    def _gather_inputs(self, split: str, number: int, samples: npt.NDArray[np.int64]) -> Batch:
         starts, lengths = self.prepared.place(split, number, samples)
         values = self.prepared.parts[number].values
         steps = int(lengths.max()) if len(lengths) else 0
@@ -175,17 +185,23 @@ class EncodedDataset:
             places = starts[:, None] + np.minimum(offsets, lengths[:, None] - 1)
             inputs = self._encode_inputs(values.take(places, axis=0), number)
             inputs[offsets >= lengths[:, None]] = 0.0
+        return Batch(inputs, lengths.astype(np.int64), np.empty((len(samples), 0), np.float32))
+
+    def _gather(self, split: str, number: int, samples: npt.NDArray[np.int64]) -> Batch:
+        given = self._gather_inputs(split, number, samples)
+        starts, lengths = self.prepared.place(split, number, samples)
+        values = self.prepared.parts[number].values
         ends = starts + lengths
         if self.prepared.classes:
             codes = values[ends - 1, -1].astype(np.int64)
-            return Batch(inputs, lengths.astype(np.int64), self._class_numbers[number][codes])  # type: ignore[index]
+            return replace(given, targets=self._class_numbers[number][codes])  # type: ignore[index]
         # Never a `take` from some of the columns: that copies them for all rows first.
         horizon, width = self.prepared.horizon, len(self.prepared.targets)
         ahead = _windows(values, ends, horizon) if horizon else values[ends - 1][:, None]
         targets = np.ascontiguousarray(ahead[..., -width:])
         targets -= self._center[self._numbers :]
         targets /= self._scale[self._numbers :]
-        return Batch(inputs, lengths.astype(np.int64), targets)
+        return replace(given, targets=targets)
 
     def _encode_inputs(self, rows: Float32, number: int) -> Float32:
         steps = rows.shape[1]

@@ -37,8 +37,9 @@ def open_filesystem(path: str) -> tuple[fs.FileSystem, str]:
     """The filesystem of a path or URI, and the path inside it."""
     if not is_uri(path):
         return fs.LocalFileSystem(), path
-    try:
-        filesystem, inner = fs.FileSystem.from_uri(path)
+    scheme, host, rest = re.fullmatch(r"(.*?://)([^/]*)(.*)", path, re.DOTALL).groups()  # type: ignore[union-attr]
+    try:  # the brackets of a glob have no place in an address
+        filesystem, inner = fs.FileSystem.from_uri(scheme + host + rest.replace("[", "%5B").replace("]", "%5D"))
     except (pa.ArrowInvalid, OSError, ValueError) as error:
         raise InputError(f"{path}: this address cannot be opened ({error})") from None
     return filesystem, inner
@@ -123,6 +124,11 @@ def open_input(path: str) -> IO[bytes]:
     filesystem, inner = open_filesystem(path)
     packed = "gzip" if inner.lower().endswith(".gz") else None
     return filesystem.open_input_stream(inner, compression=packed)  # type: ignore[no-any-return]
+
+
+def file_bytes(path: str) -> int:
+    """The size of a file."""
+    return _stamp(path)[0]
 
 
 class FileFacts:

@@ -42,6 +42,14 @@ def _forward(column: Float32, bounds: Sequence[int]) -> None:  # noqa: ARG001 th
     column[:] = last_observed(column)
 
 
+def longest_run(missing: npt.NDArray[np.bool_]) -> int:
+    """The most rows that are missing one after the other, of (rows,) marks."""
+    if not missing.any():
+        return 0
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]]).astype(np.int8)))
+    return int((edges[1::2] - edges[::2]).max())
+
+
 def last_observed(column: Float32) -> Float32:
     """The last value that is not missing, at or before each row; NaN where there is none yet."""
     last = np.maximum.accumulate(np.where(np.isnan(column), -1, np.arange(len(column))))

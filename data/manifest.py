@@ -23,9 +23,10 @@ from data.read import number_columns
 from data.series import check_kinds_of_time
 from data.settings import SPLITS, DatasetSource
 from data.statistics import Statistics
+from data.times import show_time
 
 FEWEST_STEPS = 100  # of a 32-bit number in a standard deviation; with fewer the values are visibly rounded
-FORMAT = 1  # of the prepared folder; a new one prepares everything anew
+FORMAT = 2  # of the prepared folder; a new one prepares everything anew
 
 
 @contextlib.contextmanager
@@ -78,7 +79,10 @@ def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: 
         "rows": sum(part.rows for part in parts),
         "num_series": sum(part.num_series for part in parts),
         "samples": samples,
+        "used_rows": sum(part.used_rows for part in parts),
         "missing": {column: sum(part.missing[column] for part in parts) for column in numeric},
+        "longest_gap": {column: max(part.longest_gap[column] for part in parts) for column in numeric},
+        "time_span": _time_span(parts),
         "statistics": statistics.to_json(),
         "sha256": {split: _sha256(parts, split) for split in SPLITS},
         "warnings": _warnings(source, parts, statistics),
@@ -93,6 +97,15 @@ def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: 
 def _sha256(parts: list[Part], split: str) -> str:
     """The hash of all that the samples of a split can see; a part that has none, as a test file for train, is not in it."""
     return hashlib.sha256("".join(part.sha256[split] for part in parts if part.samples[split]).encode()).hexdigest()
+
+
+def _time_span(parts: list[Part]) -> list[str] | None:
+    """The times of the first and the last row that belongs to a split; None where rows have no time."""
+    spans = [part.time_span for part in parts if part.time_span is not None]
+    kinds = [part.kind_of_time[1] for part in parts if part.kind_of_time is not None]
+    if not spans:
+        return None
+    return [show_time(min(first for first, _ in spans), kinds[0]), show_time(max(last for _, last in spans), kinds[0])]
 
 
 def _place(source: DatasetSource) -> str:

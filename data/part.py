@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data.columns import calendar_columns, codes_of, columns_of
-from data.gaps import fill_gaps
+from data.gaps import fill_gaps, longest_run
 from data.naive import ForecastErrors, last_known
 from data.read import label_columns, number_columns
 from data.series import Series, irregular_steps
@@ -39,6 +40,9 @@ class Part:
     categories: dict[str, list[str]] = field(default_factory=dict)
     train_categories: dict[str, list[str]] = field(default_factory=dict)
     missing: dict[str, int] = field(default_factory=dict)
+    longest_gap: dict[str, int] = field(default_factory=dict)  # rows that follow each other in which a column is missing
+    used_rows: int = 0  # that belong to a split; the values that are missing are counted there
+    time_span: tuple[int, int] | None = None  # of these rows
     naive: dict[str, dict[str, Any]] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -52,7 +56,7 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
     """Prepare the series and write them as part `number`; `whole` is the split that all of them go into, uncut."""
     settings, numeric = source.settings, number_columns(source)
     bounds = _bounds(series, source, whole)
-    part = Part(num_series=len(series), missing=dict.fromkeys(numeric, 0))
+    part = Part(num_series=len(series), missing=dict.fromkeys(numeric, 0), longest_gap=dict.fromkeys(numeric, 0))
     _collect_categories(part, series, bounds, source)
     kinds = columns_of(source)
     values = np.empty((sum(len(each) for each in series), len(kinds)), np.float32)
@@ -62,10 +66,12 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
     naive = {split: ForecastErrors(len(settings.targets)) for split in SPLITS[1:]}
     for each, bound in zip(series, bounds, strict=True):
         rows = values[part.rows : part.rows + len(each)]
-        absent = _fill_rows(rows, each, bound, source, part.categories)
-        gaps = np.isnan(each.numbers[: bound[3]]).sum(axis=0).tolist()
-        for name, count in dict(zip(numeric, gaps, strict=True)).items():  # once where it is a feature and a target
-            part.missing[name] += count
+        absent = fill_rows(rows, each, bound, source, part.categories)
+        gaps = np.isnan(each.numbers[: bound[3]])
+        for name, gap in dict(zip(numeric, gaps.T, strict=True)).items():  # once where it is a feature and a target
+            part.missing[name] += int(gap.sum())
+            part.longest_gap[name] = max(part.longest_gap[name], longest_run(gap))
+        part.used_rows += bound[3]
         part.holes += int(np.isnan(rows[:, : len(settings.features)]).sum())
         if bound[1]:
             statistics = statistics.plus(Statistics.of(each.numbers[: bound[1]]))
@@ -89,6 +95,10 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
         part.longest = max(part.longest, (len(each), each.name, each.where))
         if each.times is not None:
             part.kind_of_time = (each.where, each.times.kind)
+            if bound[3]:
+                begin, end = part.time_span or (2**63 - 1, -(2**63))
+                times = each.times.value
+                part.time_span = (min(begin, int(times[0])), max(end, int(times[bound[3] - 1])))
         warning = None if settings.step else irregular_steps(each)
         if warning and not part.warnings:
             part.warnings.append(warning)
@@ -100,8 +110,8 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
         digest.update(repr(sorted(seen.items())).encode())
         part.sha256[split] = digest.hexdigest()
     part.naive = {split: errors.to_json() for split, errors in naive.items()} if settings.horizon else {}
-    _write_values(values, folder / f"values-{number:05d}.arrow")
-    _write_samples(samples, folder / f"samples-{number:05d}.arrow")
+    write_values(values, folder / f"values-{number:05d}.arrow")
+    write_samples(samples, folder / f"samples-{number:05d}.arrow")
     return part
 
 
@@ -131,7 +141,7 @@ def _collect_categories(part: Part, series: list[Series], bounds: list[Bounds], 
         part.categories[name] = part.train_categories[name] + sorted(every - train - {None})
 
 
-def _fill_rows(
+def fill_rows(
     rows: Float32, each: Series, bounds: Bounds, source: DatasetSource, categories: dict[str, list[str]]
 ) -> npt.NDArray[np.bool_]:
     """Write the columns of one series (see columns_of) into rows; returns where a numeric feature was missing."""
@@ -155,13 +165,15 @@ def _fill_rows(
     return absent
 
 
-def _write_values(values: Float32, path: Path) -> None:
+def write_values(values: Float32, path: Path) -> None:
+    """Write rows (rows, columns) so that they can be mapped."""
     flat = pa.Array.from_buffers(pa.float32(), values.size, [None, pa.py_buffer(values)])
     column = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
     _write([pa.record_batch([column], names=["values"])], path)
 
 
-def _write_samples(samples: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]], path: Path) -> None:
+def write_samples(samples: Mapping[str, Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]], path: Path) -> None:
+    """Write, for each split, the first rows and the lengths of its samples."""
     batches = []
     for split in SPLITS:
         starts = np.concatenate([np.empty(0, np.int64), *(starts for starts, _ in samples[split])])

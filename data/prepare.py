@@ -185,22 +185,25 @@ def run_task(task: list[Shard]) -> list[ShardResult]:
     return [run_shard(shard, read) for shard in task]
 
 
-def run_with_ray(tasks: list[list[Shard]], passage: str | None = None) -> list[list[ShardResult]]:
+def run_with_ray(
+    tasks: list[list[Any]], passage: str | None = None, work: Callable[[list[Any]], list[Any]] = run_task
+) -> list[list[Any]]:
     """Run the shards of each task on the cluster that this process is connected to, by Ray Data.
 
     Without a `passage` the tasks write where this process reads; else they hand their files over through that address.
+    `work` is what is done with a task: a function of a module, as it is sent to other processes by its name.
     """
     import ray.data
 
     def run_row(row: dict[str, Any]) -> dict[str, Any]:
-        task: list[Shard] = pickle.loads(row["task"])
+        task = pickle.loads(row["task"])
         if passage is None:
-            return {"number": row["number"], "results": pickle.dumps(run_task(task))}
+            return {"number": row["number"], "results": pickle.dumps(work(task))}
         with tempfile.TemporaryDirectory() as scratch:
             own = [dataclasses.replace(shard, folder=Path(scratch) / shard.folder.name) for shard in task]
             for shard in own:
                 shard.folder.mkdir(exist_ok=True)
-            results = run_task(own)
+            results = work(own)
             hand_over(Path(scratch), passage)
         return {"number": row["number"], "results": pickle.dumps(results)}
 

@@ -54,7 +54,7 @@ def read_rows(file: str, source: DatasetSource, with_targets: bool = True, read:
     `read` may remember the tables that it has read, for datasets that share a file.
     """
     settings = source.settings
-    numbers, texts = _wanted(source, with_targets)
+    numbers, texts = wanted_columns(source, with_targets)
     labels = [name for name in label_columns(source) if name in texts]
     table = read(file, tuple(numbers), tuple(texts), settings.delimiter)
     if table.num_rows == 0:
@@ -89,7 +89,7 @@ def read_rows(file: str, source: DatasetSource, with_targets: bool = True, read:
     return Rows(file, values, {name: as_text(table.column(name)).to_pylist() for name in labels}, keys, times)
 
 
-def _wanted(source: DatasetSource, with_targets: bool = True) -> tuple[list[str], list[str]]:
+def wanted_columns(source: DatasetSource, with_targets: bool = True) -> tuple[list[str], list[str]]:
     """The columns that are read as numbers, and those that are read as text."""
     settings = source.settings
     series = [] if settings.series in (None, FILE_AS_SERIES) else [str(settings.series)]
@@ -103,7 +103,7 @@ def header_problems(sources: Sequence[DatasetSource]) -> list[str]:
     problems = []
     headers: dict[tuple[str, tuple[str, ...], str], None] = {}  # each once, in order: many datasets may share a file
     for source in sources:
-        numbers, texts = _wanted(source)
+        numbers, texts = wanted_columns(source)
         for file in [*source.files, *source.test_files]:
             headers[file, (*numbers, *texts), source.settings.delimiter] = None
     for file, wanted, delimiter in headers:

@@ -59,6 +59,18 @@ class Shelf:
         for file in files:
             fs.copy_files(str(file), f"{inner}/{file.name}", destination_filesystem=filesystem)
 
+    def share(self, name: str) -> str:
+        """Where all machines read what lies in the folders of `home`/`name`: there, or in a copy in the storage."""
+        if self.remote is None:
+            return str(self.home / name)
+        address = f"{self.remote.rpartition('/')[0]}/{name}"
+        filesystem, inner = open_filesystem(address)
+        for file in (self.home / name).glob("[!.]*/*"):
+            target = f"{inner}/{file.relative_to(self.home / name).as_posix()}"
+            if filesystem.get_file_info(target).size != file.stat().st_size:
+                fs.copy_files(str(file), target, destination_filesystem=filesystem)
+        return address
+
     @contextlib.contextmanager
     def passage(self) -> Iterator[str | None]:
         """An address through which machines hand over what they prepare, gone afterwards; None: they write in place."""

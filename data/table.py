@@ -78,6 +78,12 @@ def check_header(file: str, wanted: Sequence[str], delimiter: str) -> None:
         _check_present(file, wanted, delimiter)
 
 
+def column_names(file: str, delimiter: str) -> list[str]:
+    """The columns that a file has; raises InputError where it cannot be read."""
+    with _file_errors(file):
+        return _column_names(file, delimiter)
+
+
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column as strings."""
     if pa.types.is_dictionary(column.type):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.settings import ModelSettings
+from models.channels import put_together, take_apart, width_of_a_series
+from models.normalization import normalise, restore
+from models.settings import Channels, ModelSettings
 
 
 class LSTM(nn.Module):
@@ -15,13 +17,22 @@ class LSTM(nn.Module):
     Glorot uniform, recurrent weights orthogonal, the forget gate's bias 1 (Jozefowicz et al. 2015), the head Glorot.
 
     Args:
-        settings: layers, sizes and loss.
+        settings: layers, sizes, loss, and what is done to each window before the first layer and undone after the head.
         num_features: numbers at each step.
-        num_outputs: numbers that are predicted for each sequence.
+        num_outputs: numbers that are predicted for each sample.
+        channels: which of the features is which target; needed where settings.needs_channels.
     """
 
-    def __init__(self, settings: ModelSettings, num_features: int, num_outputs: int):
+    def __init__(self, settings: ModelSettings, num_features: int, num_outputs: int, channels: Channels | None = None):
         super().__init__()
+        self.settings = settings
+        self.channels = channels or Channels(num_features, ())
+        if settings.needs_channels and len(self.channels.targets) == 0:
+            raise ValueError("window_normalization and channel_independent need to know the channels")
+        self.num_series = 1
+        if settings.channel_independent:
+            self.num_series = self.channels.num_numbers
+            num_features, num_outputs = width_of_a_series(num_features, self.channels), num_outputs // self.num_series
         self.dropout = settings.dropout
         self.directions = 2 if settings.bidirectional else 1
         width = settings.hidden_size * self.directions
@@ -37,16 +48,31 @@ class LSTM(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     @property
-    def mask_shape(self) -> tuple[int, int]:
-        """(layers, units) of the dropout masks of one sequence."""
-        return len(self.forward_layers), self.head.in_features
+    def mask_shape(self) -> tuple[int, ...]:
+        """(layers, units) of the dropout masks of one sample, or (series, layers, units) where it has more than one."""
+        own = (len(self.forward_layers), self.head.in_features)
+        return (self.num_series, *own) if self.num_series > 1 else own
 
     def forward(self, inputs: Tensor, lengths: Tensor, masks: Tensor | None = None) -> Tensor:
         """Outputs (batch, num_outputs) of inputs (batch, steps, features), padded at the end to a common length.
 
         What stands beyond a sequence's length changes nothing. `masks` (batch, layers, units) multiply the outputs of
-        each layer at every step: dropout with one mask a sequence (Gal and Ghahramani 2016); None drops nothing.
+        each layer at every step: dropout with one mask a sequence (Gal and Ghahramani 2016); None drops nothing. Where
+        each channel is a series of its own, they are (batch, series, layers, units).
         """
+        settings, level = self.settings, None
+        if settings.window_normalization != "none":
+            inputs, level = normalise(inputs, lengths, settings.window_normalization, self.channels.num_numbers)
+        if settings.channel_independent:
+            inputs, lengths = take_apart(inputs, self.channels), lengths.repeat_interleave(self.num_series)
+            masks = masks if masks is None or masks.ndim == 3 else masks.flatten(0, 1)
+        outputs = self._read(inputs, lengths, masks)
+        if settings.channel_independent:
+            outputs = put_together(outputs, self.channels, settings.num_levels)
+        return outputs if level is None else restore(outputs, level, self.channels.targets, settings.num_levels)
+
+    def _read(self, inputs: Tensor, lengths: Tensor, masks: Tensor | None) -> Tensor:
+        """The head's outputs of sequences, each at its last valid step."""
         last = (lengths - 1).clamp(min=0)
         rows = torch.arange(len(inputs), device=inputs.device)
         if self.directions == 2:

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Loss = Literal["mse", "mae", "huber", "quantile", "cross_entropy"]
+WindowNormalization = Literal["none", "last", "instance"]
+
+
+@dataclass(frozen=True)
+class Channels:
+    """What the numbers at each step are: numeric features, others (one-hot, calendar), then a missing flag a feature.
+
+    `targets` has the place of each target among the numeric features.
+    """
+
+    num_numbers: int
+    targets: tuple[int, ...]
+    flags: bool = False
 
 
 class ModelSettings(BaseModel):
@@ -25,15 +39,36 @@ class ModelSettings(BaseModel):
         description='levels that loss = "quantile" predicts; the one nearest to 0.5 is the forecast',
     )
 
+    window_normalization: WindowNormalization = Field(
+        "none",
+        description="each window relative to itself, undone at the output: last subtracts its last values; instance its "
+        "mean, and divides by its deviation. For forecasts of series whose level wanders (half the error on ETT). Needs the "
+        "targets among the features",
+    )
+    channel_independent: bool = Field(
+        False,
+        description="each feature a series of its own through the same LSTM: less error where the features behave alike, "
+        "and as many times the work as there are features; needs features = targets",
+    )
+
     @model_validator(mode="after")
     def _sorted_quantiles(self) -> ModelSettings:
         if sorted(set(self.quantiles)) != self.quantiles:
             raise ValueError(f"quantiles = {self.quantiles} must rise: write {sorted(set(self.quantiles))}")
         return self
 
+    @property
+    def needs_channels(self) -> bool:
+        """Whether the model has to know which of its inputs is which target."""
+        return self.window_normalization != "none" or self.channel_independent
+
+    @property
+    def num_levels(self) -> int:
+        """Numbers that are predicted for each target at each step."""
+        return len(self.quantiles) if self.loss == "quantile" else 1
+
     def num_outputs(self, num_targets: int, horizon: int, num_classes: int) -> int:
-        """Numbers that the head gives for each sequence."""
+        """Numbers that the model gives for each sample."""
         if self.loss == "cross_entropy":
             return num_classes
-        levels = len(self.quantiles) if self.loss == "quantile" else 1
-        return max(horizon, 1) * num_targets * levels
+        return max(horizon, 1) * num_targets * self.num_levels

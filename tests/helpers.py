@@ -31,8 +31,13 @@ from workflows.chain.plan import Plan, make_plan
 from workflows.chain.relay import Outcome
 from workflows.chain.store import State, Store
 from workflows.chain.walk import Report, Walker
+from workflows.datasets import find_datasets
 from workflows.fit.group import Group
+from workflows.preparation import Prepared
+from workflows.recipe import Recipe
 from workflows.settings import TrainingSettings
+from workflows.trained import TrainedRun, open_run
+from workflows.training import train_prepared
 
 torch.set_num_threads(1)  # threads that share busy cores wait for each other: small steps then take 30 times as long
 
@@ -95,6 +100,15 @@ def _write(path: Path, inputs: Sequence[np.ndarray], targets: np.ndarray) -> Non
     columns |= {f"y{place}": targets[number, place].astype(np.float64) for place in range(targets.shape[1])}
     path.parent.mkdir(parents=True, exist_ok=True)
     pacsv.write_csv(pa.table(columns), path)
+
+
+def train_in_process(recipe: Recipe, storage: Path) -> tuple[Store, TrainedRun]:
+    """Train a recipe with 0 workers and without a Ray, and open the run that came of it."""
+    sources, epochs = find_datasets(recipe, FileFacts(storage / "facts"), storage)
+    prepared = Prepared(prepare_in_process(sources, storage / "prepared"), sources, epochs, 0.0)
+    store = Store(str(storage))
+    train_prepared(recipe, prepared, store, recipe.name)
+    return store, open_run(store, recipe.name)
 
 
 def plan_of(

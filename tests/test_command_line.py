@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from workflows.__main__ import app
 from workflows.chain.store import Store
 
-COMMANDS = ("train", "search", "prepare", "runs", "log", "rollback", "clean")
+COMMANDS = ("train", "search", "prepare", "inspect", "report", "evaluate", "predict", "runs", "log", "rollback", "clean")
 
 
 def invoke(*words: str) -> tuple[int, str, str]:

@@ -28,7 +28,9 @@ def imported_rooms(path: Path) -> set[str]:
     "path", sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_imports_point_one_way(path: Path) -> None:
-    assert imported_rooms(path) & ROOMS <= MAY_KNOW[path.relative_to(ROOT).parts[0]]
+    # An entrance may know all rooms, as nothing imports it.
+    known = ROOMS if path.name == "__main__.py" else MAY_KNOW[path.relative_to(ROOT).parts[0]]
+    assert imported_rooms(path) & ROOMS <= known
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,10 @@ def test_no_file_passes_250_lines(path: Path) -> None:
     [
         ("workflows.fit.learner, workflows.chain.walk, models.lstm, data.encoding", ["ray"]),
         ("workflows.chain.lookup, workflows.chain.store, workflows.recipe, workflows.training", ["ray", "torch"]),
+        ("workflows.evaluation, workflows.notebook", ["ray", "torch"]),
         ("workflows.__main__", ["ray", "torch", "pyarrow", "pydantic", "numpy"]),
+        ("cluster.__main__", ["ray", "torch", "pyarrow", "pydantic", "numpy", "requests"]),
+        ("workflows.shipping", ["ray", "torch"]),
     ],
 )
 def test_modules_do_without_what_they_do_not_need(modules: str, without: list[str]) -> None:

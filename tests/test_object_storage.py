@@ -18,9 +18,14 @@ from small import write_small
 from test_command_line import invoke
 from test_store import KEY, state
 
+from data.built_in import make_built_in
+from data.files import FileFacts, find_files, open_input
+from data.shelf import Shelf
 from workflows.chain.housekeeping import find_leftovers
 from workflows.chain.storage import open_storage
 from workflows.chain.store import Store
+from workflows.datasets import find_datasets
+from workflows.recipe import find_recipe, load_recipe
 
 ROOT = Path(__file__).parent.parent
 
@@ -114,6 +119,24 @@ def test_a_commit_that_was_interrupted_in_an_object_store_is_no_checkpoint(bucke
     assert float(Store(store.address).load(KEY).model["head.weight"][0, 0]) == pytest.approx(0.7)
 
 
+def test_built_in_data_are_read_from_the_storage_by_machines_that_did_not_make_them(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "first"))
+    shelf = Shelf(f"{bucket}/{tmp_path.name}")
+    make_built_in("tutorial", shelf.home / "built_in")
+    there = shelf.share("built_in")
+    assert there == f"{bucket}/{tmp_path.name}/built_in"
+    monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "second"))
+    recipe = load_recipe(find_recipe("tutorial_a"))
+    sources, _ = find_datasets(recipe, FileFacts(tmp_path / "facts"), there)
+    assert [source.name for source in sources] == ["dataset_1", "dataset_2", "dataset_3"]
+    assert len(find_files(f"{there}/tutorial/dataset_[13].csv")) == 2  # the brackets of a glob are no part of an address
+    made = (shelf.home / "built_in" / "tutorial" / "dataset_1.csv").read_bytes()
+    assert open_input(sources[0].files[0]).read() == made
+    assert Shelf(str(tmp_path)).share("built_in") == str(tmp_path / "built_in")  # a folder is read where it is
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_whole_program_lives_in_an_object_store_keeps_ray_off_the_screen_and_another_machine_goes_on_with_it(
@@ -140,8 +163,15 @@ def test_a_whole_program_lives_in_an_object_store_keeps_ray_off_the_screen_and_a
     assert "2 of 8 epochs trained" in told("second", "train", recipe, "--workers", "0", "--set", "datasets.crane.epochs=4")
     assert "finished" in told("third", "runs")
     assert "crane" in told("third", "log", "small")
+    assert f"{address}/runs/small/report.html" in told("third", "report", "small")
+    words = ["--dataset", "crane", "--input", str(tmp_path / "crane.csv"), "--output", f"{address}/new/crane.csv"]
+    assert "1 forecast of 3 steps" in told("third", "predict", "small", *words)
     store = Store(address)
-    assert store.storage.names("runs/small") == ["recipe.toml", "result.json"]
+    assert len(store.storage.read("new/crane.csv").splitlines()) == 4
+    assert store.storage.names("runs/small") == ["datasets.json", "events", "recipe.toml", "report.html", "result.json"]
+    assert b"no forecasts" not in store.storage.read("runs/small/report.html")
+    (events,) = store.storage.names("runs/small/events")
+    assert b"validation_error/crane" in store.storage.read(f"runs/small/events/{events}")
     assert all(len(name) == 32 for name in store.storage.names("prepared"))
     result = json.loads(store.storage.read("runs/small/result.json"))
     assert "not-a-secret" not in json.dumps(result)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from cluster.connect import grown
 from cluster.placement import ComputeSettings, PlacementError, place
 
 
@@ -43,3 +44,21 @@ def test_what_does_not_fit_is_refused_with_the_arithmetic(
         place(compute, resources, 64)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_one_worker_of_a_cluster_is_not_this_process() -> None:
+    """The head of a cluster, where the job's own process runs, may have no core for work."""
+    assert place(ComputeSettings(), {"CPU": 2}, 16, here=False).num_workers == 1
+    assert place(ComputeSettings(), {"CPU": 4, "GPU": 1}, 64, here=False).num_workers == 1
+    assert place(ComputeSettings(num_workers=0), {"CPU": 2}, 16, here=False).num_workers == 0
+
+
+def test_a_cluster_that_may_grow_takes_workers_before_their_machines_are_there() -> None:
+    there = {"CPU": 0.0, "memory": 5.0}
+    environment = {"LSTM_RELAY_GROWS_TO_CPUS": "16", "LSTM_RELAY_GROWS_TO_GPUS": "many"}
+    assert grown(there, environment) == {"CPU": 16.0, "memory": 5.0}
+    assert grown({"CPU": 32.0}, environment) == {"CPU": 32.0}
+    assert grown(there, {}) == there
+    assert place(ComputeSettings(num_workers=16), grown(there, environment), 64, here=False).cpus == 1.0
+    with pytest.raises(PlacementError):
+        place(ComputeSettings(num_workers=16), grown(there, {}), 64, here=False)

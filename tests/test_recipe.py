@@ -142,3 +142,20 @@ def test_a_file_that_is_not_toml_or_not_there_is_named(tmp_path: Path) -> None:
 def test_the_reference_names_every_key_as_it_is() -> None:
     written = (BUILT_IN.parent.parent / "RECIPE.md").read_text()
     assert written == reference(), "make it anew: python -m workflows.reference > RECIPE.md"
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"guard": {"action": "retry", "retry": "retention"}}, ["guard.retry", "retention.method"]),
+        ({"guard": {"action": "stop"}, "data": {"split": [0.8, 0.0, 0.2]}}, ["no validation part", 'guard.action = "stop"']),
+        ({"training": {"schedule": "plateau"}, "data": {"split": [0.8, 0.0, 0.2]}}, ["no validation part", "plateau"]),
+        ({"guard": {"tolerance": -1.0}}, ["guard.tolerance = -1.0"]),
+        ({"guard": {"max_attempts": 1}}, ["guard.max_attempts = 1"]),
+        ({"retention": {"method": "replay+ewc"}}, ["retention.method = 'replay+ewc'", "replay+distill"]),
+    ],
+)
+def test_what_guard_and_retention_need_is_said(sections: dict[str, object], words: list[str], tmp_path: Path) -> None:
+    found = problems(small_document(**sections), tmp_path)
+    for word in words:
+        assert word in found[0]

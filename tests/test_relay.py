@@ -23,10 +23,12 @@ from workflows.chain.relay import (
     Train,
     best_epoch,
     drive,
+    measured_after,
     relay,
     stops_early,
 )
 from workflows.chain.store import State, Store
+from workflows.measures import backward_transfer, forward_transfer
 from workflows.settings import TrainingSettings
 
 SPLITS = ("train", "validation", "test")
@@ -203,3 +205,25 @@ def test_a_split_without_samples_counts_as_measured(tmp_path: Path) -> None:
     assert outcome.stages[0].errors == [None]
     assert [row[0] for row in outcome.validation] == [None] * 3
     assert outcome.test[0] is None
+
+
+@given(st.integers(1, 30), st.integers(0, 8))
+@settings(max_examples=40)
+def test_a_bounded_number_of_evaluations_grows_with_the_datasets_not_with_their_square(number: int, bound: int) -> None:
+    everything, few = make_plan([1] * number), make_plan([1] * number, evaluations=bound)
+    rows = [measured_after(few, done) for done in range(number + 1)]
+    assert rows[0] == rows[-1] == tuple(range(number))
+    for done in range(1, number):
+        assert {max(done - 2, 0), done - 1, done} <= set(rows[done])
+        assert len(rows[done]) <= bound + 3
+        assert set(rows[done]) - {done - 2, done - 1, done} <= set(rows[1 if done > 2 else number])  # the same each time
+    assert measured_after(everything, number // 2) == tuple(range(number))
+    made = {name: drive(relay(plan), MadeUp(plan, [[1.0]] * number)) for name, plan in (("all", everything), ("few", few))}
+    matrix = {name: [[each and each["error"] for each in row] for row in out.validation] for name, out in made.items()}
+    assert matrix["few"] == [
+        [error if place in measured else None for place, error in enumerate(row)]
+        for row, measured in zip(matrix["all"], rows, strict=True)
+    ]
+    assert backward_transfer(matrix["few"]) == backward_transfer(matrix["all"])
+    assert forward_transfer(matrix["few"]) == forward_transfer(matrix["all"])
+    assert made["few"].key == made["all"].key  # what is measured decides no address

@@ -20,7 +20,9 @@ import tomllib
 from small import small_document, write_machine, write_small
 
 from data.errors import InputError
+from workflows.chain.store import Store
 from workflows.recipe import check_recipe, load_recipe
+from workflows.report.report import make_report
 from workflows.search.result import best_document
 from workflows.search.search import search
 from workflows.training import train
@@ -246,3 +248,16 @@ def test_a_best_recipe_keeps_what_needs_no_folder(tmp_path: Path) -> None:
     assert made["datasets"][0] == {"name": "a", "path": ["{built_in}/x/a.csv", str(tmp_path / "b.csv")], "epochs": 3}
     assert made["datasets"][1]["path"] == "s3://bucket/c.csv"
     assert check_recipe(tomllib.loads(tomli_w.dumps(made)), Path("/elsewhere")).name == "best"
+
+
+def test_a_search_has_a_page_with_its_best_trials_and_the_effect_of_each_value(
+    searched: tuple[Path, dict[str, Any], list[dict[str, Any]]],
+) -> None:
+    folder, result, _ = searched
+    store = Store(str(folder / "runs"))
+    page = make_report(store, "small")
+    assert page.count("<svg") == 2 + 4  # cost, Pareto front; the rate, and the epochs of each dataset
+    assert f"{result['best']} ★" in page
+    assert "They asked for 567 epochs; 148 were trained" in page
+    assert store.searching("small") is None
+    assert f"{store.searches()['small']['epochs_trained']}" == "148"

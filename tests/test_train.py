@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 from small import MACHINES, Run, write_machine, write_small
+from typer.testing import CliRunner
 
 from data.errors import InputError
+from workflows.__main__ import app
 from workflows.chain.store import Store
 from workflows.recipe import load_recipe
 from workflows.training import train
@@ -232,3 +234,43 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_before(ray_ses
         train(bad, tmp_path / "runs", "bad", 0)
     assert Store(str(tmp_path / "runs")).runs()["bad"]["status"] == "failed"
     assert train(recipe, tmp_path / "runs", None, 0)["key"] == good["key"]
+
+
+def test_a_guard_that_stops_says_why_and_a_mended_recipe_goes_on(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = ("guard.action=stop", "guard.tolerance=0.0", "training.decay_rate=1.0")
+    stopped = run(copied, copied / "runs", overrides=overrides)
+    assert stopped["status"] == "stopped"
+    (words,) = stopped["guard"]
+    number = stopped["datasets"].index(words["dataset"])
+    assert len(stopped["stages"]) == number == words["stage"]
+    assert stopped["key"] == stopped["stages"][-1]["keys"][-1]
+    assert words["attempts"][0]["rise"]["after"] > words["attempts"][0]["rise"]["before"]
+    assert set(stopped["test"]) == set(MACHINES)
+    again = run(copied, copied / "runs", overrides=overrides)
+    assert (again["status"], again["epochs_trained"]) == ("stopped", 0)
+    options = [
+        "--storage",
+        str(copied / "runs"),
+        "--workers",
+        "0",
+        *(word for each in overrides for word in ("--set", each)),
+    ]
+    result = CliRunner().invoke(app, ["train", str(copied / "small.toml"), *options])
+    assert result.exit_code == 1
+    assert f"The guard stopped the run before {words['dataset']}." in result.stdout
+    mended = run(copied, copied / "runs", overrides=("guard.tolerance=0.0", "training.decay_rate=1.0"))
+    assert mended["status"] == "finished"
+    assert mended["epochs_trained"] == 2 * (len(MACHINES) - number - 1)
+    assert len(mended["guard"]) >= 1
+
+
+def test_a_guard_that_tries_again_has_its_attempts_in_the_result(copied: Path) -> None:
+    overrides = ("guard.action=retry", "guard.tolerance=0.0", "guard.max_attempts=2", "training.decay_rate=1.0")
+    result = run(copied, copied / "runs", overrides=overrides)
+    tried = [stage["attempts"] for stage in result["stages"]]
+    assert max(tried) == 2
+    assert [len(words["attempts"]) for words in result["guard"]] == [count for count in tried if count > 1]
+    for words in result["guard"]:
+        kept = words["attempts"][words["kept"] - 1]
+        assert result["stages"][words["stage"]]["keys"][-1] == kept["key"]
+        assert result["stages"][words["stage"]]["learning_rate"] == pytest.approx(kept["learning_rate"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from data.errors import InputError
 from data.files import FileFacts, absolute, find_files, stem
@@ -14,12 +15,12 @@ from workflows.recipe import Entry, Recipe, name_problems
 BUILT_IN_DATA = "{built_in}"
 
 
-def find_datasets(recipe: Recipe, facts: FileFacts, built_in: Path) -> tuple[list[DatasetSource], list[int]]:
+def find_datasets(recipe: Recipe, facts: FileFacts, built_in: str | Path) -> tuple[list[DatasetSource], list[int]]:
     """Every dataset with its files, and its epochs; raises InputError with all that is wrong.
 
     {file} in an entry's name makes a dataset of each matching file, {COLUMN} of each distinct value of a column, in
     sorted order. `facts` remembers the values of columns of files that have not changed; a path that begins with
-    {built_in} lies in the folder of the data that the project makes itself.
+    {built_in} lies in the place of the data that the project makes itself.
     """
     sources: list[DatasetSource] = []
     epochs: list[int] = []
@@ -36,18 +37,23 @@ def find_datasets(recipe: Recipe, facts: FileFacts, built_in: Path) -> tuple[lis
         problems += [f"dataset {problem}" for problem in name_problems(source.name)]
         if source.name in [other.name for other in sources[:number]]:
             problems.append(f"dataset {source.name!r}: there are two of this name: give each a name of its own")
-    decay = recipe.training.decay_rate
-    if not problems and isinstance(decay, list) and len(decay) != len(sources) - 1:
-        problems.append(
-            f"training.decay_rate has {len(decay)} rates, {len(sources)} datasets have {len(sources) - 1} changes: write "
-            "one for each change, or one number for all"
-        )
+    problems = problems or decay_problems(recipe.training.decay_rate, len(sources))
     if problems:
         raise InputError(problems)
     return sources, epochs
 
 
-def _expand(entry: Entry, recipe: Recipe, facts: FileFacts, built_in: Path) -> list[DatasetSource]:
+def decay_problems(decay: float | list[float], count: int) -> list[str]:
+    """What is wrong with the decay rates for so many datasets."""
+    if not isinstance(decay, list) or len(decay) == count - 1:
+        return []
+    return [
+        f"training.decay_rate has {len(decay)} rates, {count} datasets have {count - 1} changes: write one for each change, "
+        "or one number for all"
+    ]
+
+
+def _expand(entry: Entry, recipe: Recipe, facts: FileFacts, built_in: str | Path) -> list[DatasetSource]:
     files = _find(entry.keys.path, recipe, built_in)
     test_files = _find(entry.keys.test_path, recipe, built_in) if entry.keys.test_path else []
     classes = recipe.model.loss == "cross_entropy"
@@ -79,10 +85,10 @@ def _expand(entry: Entry, recipe: Recipe, facts: FileFacts, built_in: Path) -> l
     return found
 
 
-def _find(paths: str | list[str], recipe: Recipe, built_in: Path) -> list[str]:
+def _find(paths: str | list[str], recipe: Recipe, built_in: str | Path) -> list[str]:
     found: list[str] = []
     for path in [paths] if isinstance(paths, str) else paths:
-        place = path.replace(BUILT_IN_DATA, str(built_in.absolute()))
+        place = path.replace(BUILT_IN_DATA, str(built_in))
         found += find_files(absolute(place, recipe.folder))
     return list(dict.fromkeys(found))
 
@@ -99,3 +105,18 @@ def _values_of(files: list[str], column: str, delimiter: str, facts: FileFacts) 
     if not values:
         raise InputError(f"the column {column!r} is empty in all of its files, so it names no dataset")
     return sorted(values)
+
+
+def movable(recipe: Recipe) -> dict[str, Any]:
+    """The document of a recipe with absolute paths, so that it means the same in any folder."""
+
+    def moved(paths: Any) -> Any:
+        if isinstance(paths, list):
+            return [moved(path) for path in paths]
+        return paths if BUILT_IN_DATA in paths else absolute(paths, recipe.folder)
+
+    datasets = [
+        {key: moved(value) if key in ("path", "test_path") else value for key, value in entry.items()}
+        for entry in recipe.document["datasets"]
+    ]
+    return {**recipe.document, "datasets": datasets}

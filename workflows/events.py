@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +45,9 @@ class Channel:
         # The thread has to end before the process leaves Ray: a call that is under way then ends the process.
         self._over.set()
         self._thread.join(timeout=30)
+        # A worker that is kept for the next task keeps its end of the channel, and so the queue's process.
+        with contextlib.suppress(Exception):  # the cluster may be gone before
+            self.queue.shutdown(force=True)
 
     def _listen(self) -> None:
         from ray.exceptions import RayError

@@ -16,7 +16,7 @@ Facts = dict[str, Any]
 class Progress:
     """Keeps progress.json of a run: how far it is, and the last address that it reached."""
 
-    def __init__(self, store: Store, name: str, plan: Plan, prepared: list[str]):
+    def __init__(self, store: Store, name: str, plan: Plan, prepared: list[str], recipe: Facts):
         self.store, self.name = store, name
         self.facts: Facts = {
             "name": name,
@@ -24,6 +24,7 @@ class Progress:
             "key": plan.root,
             "datasets": [dataset.name for dataset in plan.datasets],
             "prepared": prepared,
+            "recipe": recipe,
             "epochs_requested": sum(stage.epochs for stage in plan.stages),
             "started": time.time(),
         }

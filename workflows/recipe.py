@@ -17,6 +17,7 @@ from cluster.placement import ComputeSettings
 from data.errors import InputError
 from data.settings import DataSettings
 from models.settings import ModelSettings
+from workflows.chain.channels import channel_problems
 from workflows.complaints import errors_of, unknown, validated
 from workflows.overrides import override
 from workflows.search.settings import SearchSettings
@@ -27,6 +28,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+ORDERS = ("given", "suggested")  # of training: that of the entries, or that of workflows.order
 BUILT_IN = Path(__file__).parent / "recipes"
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataSettings,
@@ -77,6 +79,7 @@ class Recipe:
     search: SearchSettings
     folder: Path
     document: Mapping[str, Any] = field(repr=False)
+    order: str = "given"
 
 
 def find_recipe(recipe: str) -> Path:
@@ -107,12 +110,14 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe") -> Recipe:
     """The recipe that a document describes; raises InputError with everything that is wrong with it."""
     problems: list[str] = []
-    known = ["name", "seed", "datasets", *SECTIONS]
+    known = ["name", "seed", "order", "datasets", *SECTIONS]
     problems += [f"{place}: {unknown(key, known)}" for key in document if key not in known]
-    name, seed = document.get("name", "relay"), document.get("seed", 0)
+    name, seed, order = document.get("name", "relay"), document.get("seed", 0), document.get("order", "given")
     problems += [f"{place}: name = {problem}" for problem in name_problems(name)]
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
         problems.append(f"{place}: seed = {seed!r}: write a whole number from 0 to 2**63 - 1")
+    if order not in ORDERS:
+        problems.append(f"{place}: order = {order!r}: write {' or '.join(map(repr, ORDERS))}, which `inspect` shows")
     sections: dict[str, BaseModel | None] = {}
     for section in ("model", "training", "retention", "guard", "compute", "search"):
         sections[section] = validated(SECTIONS[section], document.get(section, {}), f"{place}: {section}", problems)
@@ -121,7 +126,8 @@ def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe
         problems += [f"{place}: {problem}" for problem in _whole_problems(entries, sections)]
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
-    return Recipe(name=name, seed=seed, entries=tuple(entries), folder=folder, document=document, **sections)  # type: ignore[arg-type]
+    whole = {"name": name, "seed": seed, "order": order, "document": document}
+    return Recipe(entries=tuple(entries), folder=folder, **whole, **sections)  # type: ignore[arg-type]
 
 
 def name_problems(name: object) -> list[str]:
@@ -187,4 +193,5 @@ def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> li
     needs = 'schedule = "plateau"' if training.schedule == "plateau" else needs
     needs = f'guard.action = "{guard.action}"' if guard.action != "warn" else needs
     blind = [entry.keys.name for entry in entries if "validation" not in entry.settings.expected_parts()] if needs else []
-    return found + [f"dataset {name!r} has no validation part, which {needs} needs: give split one" for name in blind]
+    found += channel_problems(first.settings, sections["model"])
+    return found + [f"dataset {name!r} has no validation part, which {needs} needs: give it one" for name in blind]

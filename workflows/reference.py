@@ -15,12 +15,14 @@ from workflows.recipe import SECTIONS, EntryKeys
 
 INTRODUCTION = """# The recipe, key by key
 
-A recipe is a TOML file. Beside the sections below it has `name` (of the run, `"relay"` unless given) and `seed` (`0`).
+A recipe is a TOML file. Beside the sections below it has `name` (of the run, `"relay"` unless given), `seed` (`0`) and
+`order`: `"given"` (that of the [[datasets]] entries, unless given) or `"suggested"` (by the distances of the datasets' train
+samples, as `inspect` shows; the first of them is then the primary, each keeps its epochs, a list of rates goes by place).
 `--set SECTION.KEY=VALUE` overrides a key on the command line, `--set datasets.NAME.KEY=VALUE` one of a dataset.
 """
 TITLES = {
     "data": "[data]: defaults of every dataset; a [[datasets]] entry may override any of them",
-    "datasets": "[[datasets]]: in the order of training",
+    "datasets": "[[datasets]]: in the order of training, unless `order` is another",
     "model": "[model]",
     "training": "[training]",
     "retention": "[retention]",

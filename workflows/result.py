@@ -24,6 +24,7 @@ def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome:
     validation = [[None if each is None else each["error"] for each in row] for row in outcome.validation]
     naive = [naive_error(dataset, "validation", loss) for dataset in datasets]
     relative = [[scaled(error, base) for error, base in zip(row, naive, strict=True)] for row in validation]
+    trained = [row[: len(outcome.stages)] for row in relative]  # all of it, unless the guard has stopped the run
     epochs = [facts for stage in outcome.stages for facts in stage.epochs]
     seconds = sum(facts["seconds"] for facts in epochs)
     return {
@@ -58,10 +59,10 @@ def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome:
             dataset.name: _test_errors(measured, naive_error(dataset, "test", loss))
             for dataset, measured in zip(datasets, outcome.test, strict=True)
         },
-        "mean_scaled_error": mean_of(relative[-1]),
-        "forgetting": forgetting(relative),
-        "backward_transfer": backward_transfer(relative),
-        "forward_transfer": forward_transfer(relative),
+        "mean_scaled_error": mean_of(trained[-1]),
+        "forgetting": forgetting(trained),
+        "backward_transfer": backward_transfer(trained),
+        "forward_transfer": forward_transfer(trained),
         "epochs_requested": sum(stage.epochs for stage in plan.stages),
         "samples_per_second": sum(facts["samples"] for facts in epochs) / seconds if seconds else None,
     }

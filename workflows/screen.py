@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import Any
 
@@ -74,6 +75,8 @@ class Screen:
         more = f" and {len(plan.datasets) - 4} more" if len(plan.datasets) > 4 else ""
         what = counted(len(plan.datasets), "dataset")
         self.say(f"{what} prepared in {event['seconds']:.1f} s; samples to train on: {rows}{more}")
+        if event["order"]:
+            self.say(event["order"])
         for warning in event["warnings"]:
             self.say(f"warning: {warning}", "yellow")
         if event["held"]:
@@ -142,6 +145,13 @@ class Screen:
         self.console.print(result_table(result))
         self.say(closing_words(result))
         self.say(f"result: {event['folder']}/result.json")
+        self.say(f"as a page: {report_command(event['folder'])}")
+
+
+def report_command(folder: str) -> str:
+    """The command that puts what stands in the folder of a run or a search on a page."""
+    storage, _, name = folder.rpartition("/runs/")
+    return f"python -m workflows report {shlex.quote(name)} --storage {shlex.quote(storage)}"
 
 
 def _samples_after(plan: Plan, held: int) -> int:

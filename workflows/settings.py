@@ -44,6 +44,11 @@ class TrainingSettings(BaseModel):
     gradient_clip: float = Field(0.0, ge=0, description="largest norm of the gradient; 0: any")
     carry_optimizer: bool = Field(True, description="keep Adam's moments at a change of dataset")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward and backward pass")
+    evaluations: Annotated[int, Field(ge=0)] | Literal["all"] = Field(
+        "all",
+        description="datasets, spread evenly, that are measured after each dataset beside it and its neighbours; at the end "
+        "all are. All of them each time cost the square of their number",
+    )
 
 
 class RetentionSettings(BaseModel):
@@ -56,8 +61,14 @@ class RetentionSettings(BaseModel):
         description="replay: samples of earlier datasets are mixed into each batch; ewc: weights that they need are held; "
         "distill: the model before the dataset is the teacher; l2: all weights are held",
     )
-    strength: float = Field(1.0, gt=0, description="weight of a replayed sample, of the teacher, or of the penalty")
-    memory: int = Field(2000, ge=1, description="samples kept of each dataset (replay), or measured on (ewc)")
+    strength: float = Field(
+        1.0,
+        gt=0,
+        description="replay: weight of each earlier dataset, the new one having 1; else of the teacher or the penalty",
+    )
+    memory: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = Field(
+        2000, description="samples kept of each dataset (replay) or measured on (ewc); below 1: that share of its samples"
+    )
     share: float = Field(0.25, gt=0, le=4, description="replayed samples for each new one")
     importance_decay: float = Field(1.0, gt=0, le=1, description="ewc: what is left of the importance at each dataset")
 

@@ -57,6 +57,39 @@ def runs_table(runs: Mapping[str, Facts]) -> Table:
     return table
 
 
+def searches_table(searches: Mapping[str, Facts]) -> Table:
+    """One line for each search; of one that has not ended, as far as it is."""
+    table = Table(box=box.SIMPLE_HEAD)
+    columns = (
+        "search",
+        "status",
+        "trials",
+        "epochs asked for",
+        "epochs trained",
+        "best mean scaled error",
+        "forgetting",
+        "key",
+    )
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if 2 <= number <= 6 else "left")
+    for name, search in searches.items():
+        best: Facts = next(
+            (trial for trial in search.get("trials", []) if trial["number"] == search["best"]), {"metrics": {}}
+        )
+        ended = "trials" in search
+        table.add_row(
+            Text(name),
+            search["status"],
+            str(len(search["trials"])) if ended else f"{search['trials_ended']} of {search['trials_asked']}",
+            str(search["epochs_requested"]) if ended else "-",
+            str(search["epochs_trained"]),
+            show(best["metrics"].get("mean_scaled_error"), 3),
+            show(best["metrics"].get("forgetting"), 3),
+            (search["key"] or "-")[:12],
+        )
+    return table
+
+
 def log_table(store: Store, run: Facts) -> Table:
     """The chain of a run, an epoch a line; of a run that has not ended, as far as it is."""
     table = Table(title=f"{run['name']} ({run['status']})", title_justify="left", box=box.SIMPLE_HEAD)
@@ -107,3 +140,31 @@ def _chain(store: Store, key: str) -> list[tuple[str, float | None, str]]:
         found.append((facts["key"], None, ""))
         facts = store.facts(facts["parent"])
     return found[::-1]
+
+
+def evaluation_tables(facts: Facts) -> list[Table]:
+    """The errors of `evaluate`: a line for each dataset, then for each of its targets in the target's own units."""
+    units = "" if not facts["targets"] else ", scaled units"
+    title = f"{facts['name']}: {facts['split']} error ({facts['error']}{units})"
+    whole = _table(title, "dataset", "samples", "error", "naive", "error / naive", *([] if units else ["accuracy"]))
+    own = _table("in the targets' own units", "dataset", "target", "MAE", "RMSE", "naive MAE", "naive RMSE", texts=2)
+    for name, errors in facts["datasets"].items():
+        relative = errors["scaled_error"]
+        color = "" if relative is None else "red" if relative > 1 else "green"
+        accuracy = [] if units else [show(errors.get("accuracy"), 3)]
+        cells = [f"{errors['samples']:,}", show(errors["error"]), show(errors["naive_error"])]
+        whole.add_row(Text(name), *cells, Text(show(relative, 2), style=color), *accuracy)
+        for target in facts["targets"] if errors["samples"] else []:
+            figures = [
+                (errors[key] or {}).get(target) for key in ("mae_units", "rmse_units", "naive_mae_units", "naive_rmse_units")
+            ]
+            own.add_row(Text(name), Text(target), *("-" if value is None else f"{value:.4g}" for value in figures))
+    return [whole, own] if facts["targets"] else [whole]
+
+
+def _table(title: str, *columns: str, texts: int = 1) -> Table:
+    """An empty table whose first columns are text."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number < texts else "right")
+    return table

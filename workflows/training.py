@@ -4,84 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster.connect import connect, quiet, resources, write_log_to
+from cluster.connect import connect, resources, write_log_to
 from cluster.placement import Placement, PlacementError, place
-from data.built_in import MAKERS, make_built_in
-from data.encoding import EncodedDataset, make_encodings
+from data.encoding import EncodedDataset
 from data.errors import InputError
-from data.files import FileFacts, absolute
-from data.prepare import prepare, run_with_ray
-from data.shelf import Shelf
 from workflows.chain.lookup import finished, num_epochs
-from workflows.chain.plan import Plan, make_plan
-from workflows.chain.relay import NotAnsweredError
+from workflows.chain.plan import Plan
+from workflows.chain.relay import Action, NotAnsweredError
 from workflows.chain.store import Store
-from workflows.datasets import BUILT_IN_DATA, find_datasets
+from workflows.datasets import movable
+from workflows.event_files import Answered, EventFile
 from workflows.events import Watch
+from workflows.preparation import Prepared, prepare_datasets
 from workflows.progress import Progress
 from workflows.recipe import Recipe
 from workflows.result import assemble, versions
+from workflows.trained import describe_datasets, plan_of
 from workflows.workers import Job, RunFailedError, run_workers
 
 Facts = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The datasets of a recipe, ready to be trained on, and how long that took."""
-
-    datasets: list[EncodedDataset]
-    epochs: list[int]
-    seconds: float
-
-
-def prepare_datasets(
-    recipe: Recipe, storage: str, address: str | None = None, before: Callable[[], object] = lambda: None
-) -> Prepared:
-    """Find, check and prepare all datasets of a recipe; those that are prepared already cost a look.
-
-    `before` is called before anything is read or written, unless all is prepared: it may refuse.
-    """
-    started = time.perf_counter()
-    shelf = Shelf(storage)
-    for name in _built_in_data(recipe):
-        make_built_in(name, shelf.home / "built_in")
-    facts = FileFacts(shelf.folder / "sources")
-    sources, epochs = find_datasets(recipe, facts, shelf.home / "built_in")
-
-    def run(tasks: Any) -> Any:
-        before()
-        connect(address)
-        with quiet("ray.data"), shelf.passage() as passage:
-            return run_with_ray(tasks, passage)
-
-    prepared = prepare(sources, shelf.folder, facts, run, shelf.fetch)
-    for each in prepared:
-        shelf.keep(each.folder.name)
-    encodings = make_encodings(prepared, [source.settings for source in sources])
-    datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
-    return Prepared(datasets, epochs, time.perf_counter() - started)
-
-
-def _built_in_data(recipe: Recipe) -> set[str]:
-    paths = [
-        path
-        for entry in recipe.entries
-        for path in ([entry.keys.path] if isinstance(entry.keys.path, str) else entry.keys.path)
-    ]
-    named = {match[1] for path in paths if (match := re.match(re.escape(BUILT_IN_DATA) + r"/([^/]+)/", path))}
-    unknown = sorted(named - set(MAKERS))
-    if unknown:
-        raise InputError(f"{BUILT_IN_DATA}/{unknown[0]}: there are no such built-in data: write one of {', '.join(MAKERS)}")
-    return named
 
 
 def train(
@@ -97,35 +44,49 @@ def train(
     What the store in `storage` holds already is not trained again; a run that it holds completely starts no Ray. `watch`
     is told what goes on. Raises InputError before anything is written, RunFailedError where the run cannot go on.
     """
-    started = time.perf_counter()
-    store, name = Store(str(storage)), name or recipe.name
+    store = Store(str(storage))
     if num_workers is not None:
         recipe = dataclasses.replace(recipe, compute=recipe.compute.model_copy(update={"num_workers": num_workers}))
     watch({"event": "preparing", "recipe": recipe.name})
     prepared = prepare_datasets(recipe, store.address, address, before=lambda: _place(recipe, address))
-    plan = make_plan(
-        recipe.seed, recipe.model, recipe.training, prepared.datasets, prepared.epochs, recipe.retention, recipe.guard
-    )
+    return train_prepared(recipe, prepared, store, name or recipe.name, address, watch)
+
+
+def train_prepared(
+    recipe: Recipe,
+    prepared: Prepared,
+    store: Store,
+    name: str,
+    address: str | None = None,
+    watch: Watch = lambda event: None,
+) -> Facts:
+    """Train datasets that are prepared, as `train` does."""
+    started = time.perf_counter()
+    plan = plan_of(recipe, prepared.datasets, prepared.epochs)
     seconds = {"prepare": prepared.seconds, "start": 0.0, "fit": 0.0, "evaluate": 0.0}
     warnings = [f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.prepared.manifest["warnings"]]
     outcome = None
+    answered: list[tuple[Action, Any]] = []
     try:
-        outcome = finished(plan, store)
+        outcome = finished(plan, store, lambda action, answer: answered.append((action, answer)))
         held = num_epochs(outcome)
     except NotAnsweredError as unfinished:
         held = unfinished.held
     warnings += _news(recipe, plan, held, store.result(name))
-    watch({"event": "planned", "plan": plan, "held": held, "warnings": warnings, "seconds": prepared.seconds})
+    facts = {"held": held, "warnings": warnings, "seconds": prepared.seconds, "order": prepared.order}
+    watch({"event": "planned", "plan": plan, **facts})
     for message in store.set_aside_now:
         watch({"event": "damaged", "message": message})
     store.set_aside_now.clear()
     report: Facts = {"epochs": [], "workers": 0}
     if outcome is None:
-        report = _run(recipe, plan, prepared.datasets, store, name, address, watch)
+        report = _run(recipe, plan, prepared.datasets, store, name, address, watch, answered)
         outcome = finished(plan, store)
         seconds.update(fit=report["fit_seconds"], evaluate=report["evaluate_seconds"], start=report["start_seconds"])
+    elif not store.storage.names(f"runs/{name}/events") or (store.result(name) or {}).get("key") != outcome.key:
+        EventFile(store, name, plan, prepared.datasets, answered).close()
     result = assemble(name, plan, prepared.datasets, outcome)
-    seconds["total"] = time.perf_counter() - started
+    seconds["total"] = prepared.seconds + time.perf_counter() - started
     result.update(
         prepared=[dataset.prepared.folder.name for dataset in prepared.datasets],
         when=time.time(),
@@ -135,7 +96,7 @@ def train(
         versions=versions(),
         warnings=warnings,
     )
-    _write_run(store, name, recipe, result)
+    _write_run(store, name, recipe, prepared, result)
     watch({"event": "finished", "result": result, "folder": f"{store.address}/runs/{name}"})
     return result
 
@@ -160,33 +121,20 @@ def _place(recipe: Recipe, address: str | None) -> Placement:
     if address is not None:
         connect(address)
     try:
-        return place(recipe.compute, resources(), recipe.training.batch_size)
+        return place(recipe.compute, resources(), recipe.training.batch_size, here=address is None)
     except PlacementError as error:
         raise InputError(f"compute: {error}") from None
 
 
-def _write_run(store: Store, name: str, recipe: Recipe, result: Facts) -> None:
+def _write_run(store: Store, name: str, recipe: Recipe, prepared: Prepared, result: Facts) -> None:
     import tomli_w
 
     store.storage.create()
     store.write_run(name, "recipe.toml", tomli_w.dumps(movable(recipe)).encode())
+    described = describe_datasets(prepared.datasets, prepared.sources, prepared.epochs)
+    store.write_run(name, "datasets.json", json.dumps(described, indent=1).encode())
     store.write_run(name, "result.json", json.dumps(result, indent=1).encode())
     store.storage.remove(f"runs/{name}/progress.json")
-
-
-def movable(recipe: Recipe) -> dict[str, Any]:
-    """The document of a recipe with absolute paths, so that it means the same in any folder."""
-
-    def moved(paths: Any) -> Any:
-        if isinstance(paths, list):
-            return [moved(path) for path in paths]
-        return paths if BUILT_IN_DATA in paths else absolute(paths, recipe.folder)
-
-    datasets = [
-        {key: moved(value) if key in ("path", "test_path") else value for key, value in entry.items()}
-        for entry in recipe.document["datasets"]
-    ]
-    return {**recipe.document, "datasets": datasets}
 
 
 def _run(
@@ -197,6 +145,7 @@ def _run(
     name: str,
     address: str | None,
     watch: Watch,
+    answered: Answered,
 ) -> Facts:
     """Place the workers, let them do what the store lacks, and keep note of how far they are."""
     placement = _place(recipe, address)
@@ -204,7 +153,8 @@ def _run(
     watch({"event": "placed", "placement": placement})
     started, begun = time.perf_counter(), 0.0
     done: Facts = {"epochs": [], "fit_seconds": 0.0, "evaluate_seconds": 0.0}
-    progress = Progress(store, name, plan, [dataset.prepared.folder.name for dataset in datasets])
+    progress = Progress(store, name, plan, [dataset.prepared.folder.name for dataset in datasets], movable(recipe))
+    event_file = EventFile(store, name, plan, datasets, answered)
 
     def note(event: Facts) -> None:
         nonlocal begun
@@ -215,6 +165,7 @@ def _run(
         for phase in ("fit_seconds", "evaluate_seconds"):
             done[phase] += event.get(phase, 0.0)
         progress(event)
+        event_file(event)
         watch(event)
 
     sent = tuple((dataset.prepared.folder.name, dataset.name, dataset.encoding) for dataset in datasets)
@@ -232,5 +183,6 @@ def _run(
             progress.stopped("failed" if isinstance(error, RunFailedError) else "interrupted", str(error))
             raise
         finally:
+            event_file.close()
             store.storage.remove(f"runs/{name}/.ray_train")
     return {**done, "workers": report["workers"], "start_seconds": begun - started}

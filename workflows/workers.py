@@ -51,6 +51,7 @@ def work(job: Job) -> Facts:
     from workflows.fit.group import Group
     from workflows.fit.learner import NonFiniteLossError
 
+    before = torch.get_num_threads()
     torch.set_num_threads(job.threads)
     device = "cuda" if job.use_gpu else "cpu"
     shelf = Shelf(job.storage)
@@ -63,6 +64,8 @@ def work(job: Job) -> Facts:
         return {**dataclasses.asdict(walker.walk()), "workers": group.size}
     except (NonFiniteLossError, StoreError) as error:
         return {"failed": str(error)}
+    finally:
+        torch.set_num_threads(before)  # this process may be somebody's notebook
 
 
 def run_workers(job: Job, placement: Placement, address: str | None, scratch: str) -> Facts:

@@ -77,11 +77,10 @@ def run(stream: Stream, backwards: bool, method: str, seed: int, **changes: Any)
     datasets = stream.datasets[::-1] if backwards else stream.datasets
     model = ModelSettings.model_validate(stream.model)
     training = TrainingSettings.model_validate({"decay_rate": 0.8, **stream.training, **changes.pop("training", {})})
-    memory = max(min(d.num_samples("train") for d in datasets) // 10, 1)
     retention = RetentionSettings.model_validate(
         {
             "method": "none" if method == "joint" else method,
-            "memory": memory,
+            "memory": changes.pop("memory", 0.1),
             "strength": STRENGTHS.get(method, 1.0),
             **changes,
         }
@@ -113,7 +112,7 @@ def run(stream: Stream, backwards: bool, method: str, seed: int, **changes: Any)
         )
         for split, errors in ends.items()
     }
-    facts = {"stream": stream.name, "backwards": backwards, "method": method, "seed": seed, "memory": memory}
+    facts = {"stream": stream.name, "backwards": backwards, "method": method, "seed": seed}
     return {**facts, **scaled, "errors": ends, "forgetting": forgotten, "seconds": seconds}
 
 

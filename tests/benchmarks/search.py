@@ -120,7 +120,7 @@ def main() -> None:
         write_log_to(where / "ray.log")
         import os
 
-        from workflows.training import prepare_datasets
+        from workflows.preparation import prepare_datasets
 
         prepared = prepare_datasets(recipe, str(where / "runs"))
         sent = tuple((each.prepared.folder.name, each.name, each.encoding) for each in prepared.datasets)

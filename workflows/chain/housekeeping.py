@@ -76,11 +76,13 @@ def find_leftovers(store: Store) -> list[Leftover]:
     runs = [
         facts
         for name in store.storage.names("runs")
-        for facts in (store.result(name), store.progress(name), store.search(name))
+        for facts in (store.result(name), store.progress(name), store.search(name), store.searching(name))
         if facts
     ]
     keys, prepared = _reached(store, runs)
-    since = min((float(run["started"]) for run in runs if _is_running(run)), default=float("inf"))
+    # What a run trains is younger than it; the trials of a search that goes on take any epoch that they find.
+    begun = [0.0 if "trials_asked" in run else float(run["started"]) for run in runs if _is_running(run)]
+    since = min(begun, default=float("inf"))
     found = []
     for key in store.storage.names("checkpoints"):
         path = f"checkpoints/{key}"

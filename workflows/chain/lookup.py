@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -33,8 +34,11 @@ def measured(plan: Plan, number: int, split: str, kept: dict[str, Facts]) -> Fac
     return kept.get(dataset.sha256[split], False)
 
 
-def finished(plan: Plan, store: Store) -> Outcome:
-    """The outcome of a run that the store holds completely; raises NotAnsweredError at the first action it lacks."""
+def finished(plan: Plan, store: Store, note: Callable[[Action, Any], None] = lambda action, answer: None) -> Outcome:
+    """The outcome of a run that the store holds completely; raises NotAnsweredError at the first action it lacks.
+
+    `note` is told every action that the store holds the answer to.
+    """
     held = 0
 
     def answer(action: Action) -> Any:
@@ -43,6 +47,7 @@ def finished(plan: Plan, store: Store) -> Outcome:
         if found is None:
             raise NotAnsweredError(action, held)
         held += isinstance(action, Train)
+        note(action, found)
         return found
 
     return drive(relay(plan), answer)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from data.encoding import EncodedDataset
-from models.settings import ModelSettings
+from models.settings import Channels, ModelSettings
+from workflows.chain.channels import channels_of
 from workflows.learning_rate import carried_rates, plateau_rate, step_rates
 from workflows.measures import naive_error
 from workflows.settings import GuardSettings, RetentionSettings, TrainingSettings
@@ -82,6 +83,7 @@ class Plan:
     root: str
     retention: RetentionSettings = NO_RETENTION
     guard: GuardSettings = JUST_WARN  # decides which states are kept, no address
+    channels: Channels | None = None
 
     def steps_an_epoch(self, stage: Stage) -> int:
         """Optimizer steps of one epoch; one of them may have fewer samples."""
@@ -175,12 +177,14 @@ def make_plan(
     first = datasets[0]
     outputs = model.num_outputs(len(first.prepared.targets), first.prepared.horizon, len(first.encoding.classes))
     rates = carried_rates(training.learning_rate, training.decay_rate, len(datasets), training.min_learning_rate)
+    channels = channels_of(datasets) if model.needs_channels else None
     root = {
         "format": CHAIN_FORMAT,
-        "model": model.model_dump(mode="json", exclude=set() if model.loss == "quantile" else {"quantiles"}),
+        "model": model.model_dump(mode="json", exclude=_undecided(model)),
         "seed": seed,
         "num_features": first.num_features,
         "num_outputs": outputs,
+        **({} if channels is None else {"channels": asdict(channels)}),
     }
     return Plan(
         seed=seed,
@@ -193,4 +197,13 @@ def make_plan(
         num_features=first.num_features,
         num_outputs=outputs,
         root=address(root),
+        channels=channels,
     )
+
+
+def _undecided(model: ModelSettings) -> set[str]:
+    """The keys of the model that decide nothing as they stand, so that they are not in its address."""
+    idle = set() if model.loss == "quantile" else {"quantiles"}
+    if model.window_normalization == "none":
+        idle.add("window_normalization")
+    return idle if model.channel_independent else {*idle, "channel_independent"}

@@ -8,7 +8,7 @@ that makes the answers up.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,7 +89,7 @@ def relay(plan: Plan) -> Generator[Action, Any, Outcome]:
     """Walk all stages of a plan."""
     everything = tuple(range(len(plan.datasets)))
     yield Initialise(plan.root)
-    outcome = Outcome(plan.root, [], [(yield Evaluate(plan.root, everything, "validation", 0))], [], [])
+    outcome = Outcome(plan.root, [], [(yield from _errors_after(plan, plan.root, 0))], [], [])
     starts: tuple[str, ...] = ()
     for _ in plan.stages:
         starts += (outcome.key,)
@@ -110,14 +110,14 @@ Tried = tuple[StageOutcome, list[Facts | None], Verdict | None]
 
 def _guarded_stage(plan: Plan, starts: tuple[str, ...], before: list[Facts | None]) -> Generator[Action, Any, Tried]:
     """A stage, tried again where the guard wants it, with the errors of all datasets after the attempt that is kept."""
-    guard, number, everything = plan.guard, len(starts) - 1, tuple(range(len(plan.datasets)))
+    guard, number = plan.guard, len(starts) - 1
     tried: list[tuple[StageOutcome, list[Facts | None]]] = []
     attempts: list[Attempt] = []
     verdict: Verdict | None = None
     while True:
         trial = plan.again(number, len(tried)) if tried else plan
         stage = yield from _stage(trial, starts)
-        errors = yield Evaluate(stage.key, everything, "validation", number + 1)
+        errors = yield from _errors_after(plan, stage.key, number + 1)
         tried.append((stage, errors))
         attempts.append(_judged(trial, number, stage, before, errors))
         over = attempts[-1].breach is None or guard.action != "retry" or len(tried) == guard.max_attempts
@@ -128,9 +128,36 @@ def _guarded_stage(plan: Plan, starts: tuple[str, ...], before: list[Facts | Non
             break
     stage, errors = tried[best_attempt(attempts)]
     if errors is not tried[-1][1]:  # so that the errors that were told last are those of the state that is kept
-        errors = yield Evaluate(stage.key, everything, "validation", number + 1)
+        errors = yield from _errors_after(plan, stage.key, number + 1)
     stage.attempts = len(tried)
     return stage, errors, verdict
+
+
+def measured_after(plan: Plan, done: int) -> tuple[int, ...]:
+    """The datasets that are measured after `done` stages: all before the first and after the last.
+
+    In between, where training.evaluations is a number: so many, the same each time and spread evenly over the sequence, and
+    those of the last two stages and of the next one, which backward and forward transfer and the guard compare.
+    """
+    number, at_most = len(plan.datasets), plan.training.evaluations
+    if at_most == "all" or done in (0, len(plan.stages)):
+        return tuple(range(number))
+    spread = (
+        {(2 * place + 1) * number // (2 * at_most) for place in range(at_most)} if at_most < number else set(range(number))
+    )
+    near = {stage.dataset for stage in plan.stages[max(done - 2, 0) : done + 1]}
+    return tuple(sorted(spread | near))
+
+
+def row_of(plan: Plan, measured: Sequence[int], answers: Sequence[Facts | None]) -> list[Facts | None]:
+    """The errors of all datasets, None where one was not measured."""
+    found = dict(zip(measured, answers, strict=True))
+    return [found.get(place) for place in range(len(plan.datasets))]
+
+
+def _errors_after(plan: Plan, key: str, done: int) -> Generator[Action, Any, list[Facts | None]]:
+    measured = measured_after(plan, done)
+    return row_of(plan, measured, (yield Evaluate(key, measured, "validation", done)))
 
 
 def _judged(plan: Plan, number: int, stage: StageOutcome, before: list[Facts | None], after: list[Facts | None]) -> Attempt:

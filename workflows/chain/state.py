@@ -14,7 +14,7 @@ def first_model(plan: Plan) -> LSTM:
     """The untrained model of a plan, by its seed; the random numbers of the process are left as they were."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
-        return LSTM(plan.model, plan.num_features, plan.num_outputs)
+        return LSTM(plan.model, plan.num_features, plan.num_outputs, plan.channels)
 
 
 def state_of(learner: Learner) -> State:

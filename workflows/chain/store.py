@@ -175,6 +175,17 @@ class Store:
         """What a search came to."""
         return self._json(f"runs/{name}/search.json")
 
+    def searching(self, name: str) -> Facts | None:
+        """How far a search is that has not ended, and what it has reached."""
+        return self._json(f"runs/{name}/searching.json")
+
+    def searches(self) -> dict[str, Facts]:
+        """All searches by name, the latest first; of one that goes on or was stopped, how far it is."""
+        both = {name: (self.searching(name), self.search(name)) for name in self.storage.names("runs")}
+        known = {name: under_way or ended for name, (under_way, ended) in both.items()}
+        found = {name: facts for name, facts in known.items() if facts is not None}
+        return dict(sorted(found.items(), key=lambda each: -float(each[1].get("when", 0))))
+
     def runs(self) -> dict[str, Facts]:
         """All runs by name, the latest first."""
         found = {name: self.run(name) for name in self.storage.names("runs")}

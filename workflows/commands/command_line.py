@@ -77,7 +77,7 @@ def errors_and_ray() -> Iterator[Console]:
         complain("interrupted; the same command goes on from the last epoch that is in the store")
         raise typer.Exit(130) from None
     except Exception as error:
-        if "workflows.training" in sys.modules:
+        if "workflows.workers" in sys.modules:
             from workflows.workers import RunFailedError
 
             if isinstance(error, RunFailedError):

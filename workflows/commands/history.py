@@ -11,15 +11,18 @@ from workflows.commands.command_line import STORAGE, StorageOption, app, errors_
 
 @app.command(epilog="Example: `python -m workflows runs`")
 def runs(storage: StorageOption = STORAGE) -> None:
-    """List the runs of a storage, the latest first."""
+    """List the runs and the searches of a storage, the latest first."""
     with errors_and_ray() as console:
         from workflows.chain.store import Store
-        from workflows.summary import runs_table
+        from workflows.summary import runs_table, searches_table
 
-        found = Store(storage).runs()
+        store = Store(storage)
+        found, searches = store.runs(), store.searches()
         if found:
             console.print(runs_table(found))
-        else:
+        if searches:
+            console.print(searches_table(searches))
+        if not found and not searches:
             console.print(f"There is no run in {storage} yet: python -m workflows train demo makes one.")
 
 

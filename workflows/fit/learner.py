@@ -58,7 +58,8 @@ class Learner:
         self.training = training
         self.group = group
         self.device = torch.device(device)
-        self.micro_batch = MICRO_BATCH[self.device.type]
+        self.micro_batch = max(MICRO_BATCH[self.device.type] // model.num_series, 1)
+        self.evaluated_batch = max(EVALUATED_BATCH[self.device.type] // model.num_series, 1)
         if self.device.type == "cpu":
             keep_freed_memory()
         self.parameters = [p for p in model.parameters() if p.requires_grad]
@@ -215,6 +216,6 @@ class Learner:
         share = range(dataset.num_samples(split))[worker_share(dataset.num_samples(split), self.group.rank, self.group.size)]
         for start in range(share.start, share.stop, MEASURED_TOGETHER):
             mine = np.arange(start, min(start + MEASURED_TOGETHER, share.stop))
-            for samples in micro_batches(mine, dataset.lengths(split, mine), EVALUATED_BATCH[self.device.type]):
+            for samples in micro_batches(mine, dataset.lengths(split, mine), self.evaluated_batch):
                 sums.add(*self._outputs(dataset.batch(split, samples), None), self.settings)
         return sums

@@ -1,8 +1,9 @@
 """Replay: samples of earlier datasets, kept in a small memory and mixed into each batch of a later one.
 
 Experience replay as in Chaudhry et al. 2019 (On Tiny Episodic Memories in Continual Learning): the memory of each dataset
-is a uniform choice of its train samples, and what is replayed is balanced over the earlier datasets. What is kept are
-numbers of samples, not copies of them.
+is a choice of its train samples from all over it, and what is replayed is balanced over the earlier datasets, each of which
+weighs in a step as much as the new one (times `strength`), however few of its samples there are. What is kept are numbers of
+samples, not copies of them.
 """
 
 from __future__ import annotations
@@ -54,11 +55,16 @@ class Replay:
 NOTHING_TO_REPLAY = Replay((), (), 0.0, 0.0)
 
 
-def kept_samples(count: int, memory: int, seed: tuple[int, int]) -> Int64:
-    """The samples that are kept of a dataset of `count`: all of them, or `memory` chosen uniformly; seed (seed, stage)."""
-    if count <= memory:
-        return np.arange(count)
-    return np.sort(np.random.default_rng((*seed, MEMORY_STREAM)).choice(count, memory, replace=False))
+def kept_samples(count: int, memory: int | float, seed: tuple[int, int]) -> Int64:
+    """The samples that are kept of a dataset of `count`: `memory` of them, or that share; seed (seed, stage).
+
+    One is chosen by chance from each of `memory` stretches whose lengths are equal to within one: what is kept stands for
+    the whole of the dataset, where neighbouring windows share most of their rows.
+    """
+    size = min(memory if isinstance(memory, int) else max(int(memory * count), 1), count)
+    random = np.random.default_rng((*seed, MEMORY_STREAM))
+    edges = np.arange(size + 1) * count // max(size, 1)
+    return random.integers(edges[:-1], edges[1:])
 
 
 def _in_turns(values: Int64, count: int, random: np.random.Generator) -> Int64:

@@ -12,12 +12,12 @@ from workflows.chain.lookup import trained_stages
 from workflows.chain.plan import Plan
 from workflows.chain.relay import Outcome
 from workflows.chain.store import Store
+from workflows.datasets import movable
 from workflows.measures import mean_of
 from workflows.recipe import Recipe
 from workflows.result import assemble, versions
 from workflows.search.space import Config, trial_recipe
 from workflows.search.trial_order import pareto_front
-from workflows.training import movable
 
 Facts = dict[str, Any]
 

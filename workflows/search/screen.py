@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from workflows.screen import Screen, show
+from workflows.screen import Screen, report_command, show
 
 Facts = dict[str, Any]
 NUM_SHOWN = 10
@@ -59,6 +59,7 @@ class SearchScreen(Screen):
         self.console.print(best_table(result))
         self.say(search_words(result))
         self.say(f"result: {event['folder']}/search.json; its best recipe: best.toml, its picture: search.svg")
+        self.say(f"as a page: {report_command(event['folder'])}")
 
 
 def short_name(name: str) -> str:

@@ -15,7 +15,9 @@ from data.errors import InputError
 from workflows.chain.store import Store
 from workflows.events import Watch
 from workflows.measures import naive_error
+from workflows.preparation import prepare_datasets
 from workflows.recipe import Entry, Recipe
+from workflows.search.progress import SearchProgress
 from workflows.search.result import summarise, write_search
 from workflows.search.run import Run, Tally
 from workflows.search.scene import Scene, Variant, variant_name
@@ -29,7 +31,6 @@ from workflows.search.space import (
     parameters_of,
     trial_recipe,
 )
-from workflows.training import prepare_datasets
 from workflows.workers import RunFailedError
 
 Facts = dict[str, Any]
@@ -69,17 +70,20 @@ def search(
     if not store.storage.local and placement.num_concurrent > 1:
         watch({"event": "waiting", "message": f"{store.address}: two trials at a time may train the same epoch there"})
     tally = Tally()
-    run = Run(recipe, scene, opened, store, tally, watch)
-    waiting = None if configs is None else run.look_up(configs)
-    if waiting is None or waiting:
-        run.with_ray(name, address, parameters, placement, waiting)
+    folders = sorted({each.prepared.folder.name for datasets in opened.values() for each in datasets})
+    with SearchProgress(store, name, folders, num_trials, tally) as note:
+        run = Run(recipe, scene, opened, store, tally, note.watching(watch))
+        waiting = None if configs is None else run.look_up(configs)
+        if waiting is None or waiting:
+            run.with_ray(name, address, parameters, placement, waiting)
     if not any("failed" not in trial for trial in tally.trials.values()):
         first = next(iter(tally.trials.values()), {"failed": "there was none"})
         raise RunFailedError(f"no trial came to an end; the first: {first['failed']}")
     trials = [trial for _, trial in sorted(tally.trials.items())]
     result = summarise(name, recipe, trials, tally.trained, time.perf_counter() - started)
-    result["prepared"] = sorted({each.prepared.folder.name for datasets in opened.values() for each in datasets})
+    result["prepared"] = folders
     write_search(store, name, recipe, result)
+    note.remove()
     watch({"event": "search finished", "result": result, "folder": f"{store.address}/runs/{name}"})
     return result
 

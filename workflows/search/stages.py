@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from data.encoding import EncodedDataset
-from workflows.chain.relay import Action, Evaluate, Outcome, Train, relay
+from workflows.chain.relay import Action, Evaluate, Outcome, Train, measured_after, relay, row_of
 from workflows.chain.store import DamagedCheckpointError
 from workflows.chain.walk import MAX_DAMAGED, StoreError, Walker
 from workflows.measures import forgetting, mean_of, naive_error, scaled
@@ -46,7 +46,6 @@ def walk_stages(
 
 def _walk_once(walker: Walker, around: Around) -> Generator[StageDone, None, None]:
     plan = walker.plan
-    everything = tuple(range(len(plan.datasets)))
     actions, reply, done = relay(plan), None, 0
     rows: dict[int, list[float | None]] = {}
 
@@ -65,8 +64,11 @@ def _walk_once(walker: Walker, around: Around) -> Generator[StageDone, None, Non
             yield so_far(done)
         with around(action):
             reply = walker._answer(action)
-        if isinstance(action, Evaluate) and action.split == "validation" and action.datasets == everything:
-            rows[action.stage] = [None if each is None else each["error"] for each in reply]
+        if isinstance(action, Evaluate) and action.split == "validation":
+            measured = measured_after(plan, action.stage)
+            if action.datasets == measured:
+                row = row_of(plan, measured, reply)
+                rows[action.stage] = [None if each is None else each["error"] for each in row]
     yield StageDone(
         len(plan.stages), [[None if each is None else each["error"] for each in row] for row in outcome.validation]
     )

@@ -1,0 +1,185 @@
+"""The command line: python -m cluster COMMAND. As an entrance it knows all rooms; nothing imports it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from enum import Enum
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+
+AddressOption = Annotated[
+    str, typer.Option(help="The cluster's dashboard: http://HEAD:8265.", envvar="RAY_API_SERVER_ADDRESS")
+]
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The id that `submit` has told.")]
+
+
+class Command(str, Enum):
+    """What a job may do."""
+
+    train = "train"
+    search = "search"
+    prepare = "prepare"
+
+
+@app.callback()
+def main() -> None:
+    """Run what a laptop runs on a cluster, through its job API. The token is read from where Ray keeps it."""
+
+
+def say(text: str, error: bool = False) -> None:
+    """A line for the person."""
+    print(text, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+@contextlib.contextmanager
+def errors() -> Iterator[None]:
+    """What is wrong with the input or the cluster ends with 2 and its message."""
+    from cluster.reach import ClusterError
+    from data.errors import InputError
+
+    try:
+        yield
+    except (InputError, ClusterError) as error:
+        for message in str(error).splitlines():
+            say(f"error: {message}", error=True)
+        raise typer.Exit(2) from None
+
+
+@app.command(
+    epilog="Example: `python -m cluster submit demo --address http://127.0.0.1:8265 --storage s3://bucket/runs --wait`"
+)
+def submit(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A TOML file, or the name of a built-in recipe.")],
+    address: AddressOption,
+    storage: Annotated[str, typer.Option(help="Address (s3://...) of prepared data, checkpoints and runs.")],
+    command: Annotated[Command, typer.Option(help="What the job does.")] = Command.train,
+    name: Annotated[str | None, typer.Option(help="Name of the run; the recipe's own unless given.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Data-parallel workers (of each trial of a search).")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")
+    ] = None,
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Give the job this variable of the environment, by its name.")
+    ] = None,
+    ship_data: Annotated[bool, typer.Option("--ship-data", help="Send local files of data along.")] = False,
+    shared_folders: Annotated[
+        bool, typer.Option("--shared-folders", help="Absolute paths are mounted by all machines of the cluster.")
+    ] = False,
+    install: Annotated[bool, typer.Option("--install", help="Install the pinned packages at the start of the job.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the log; exit as the job does.")] = False,
+) -> None:
+    """Ship the code and a recipe to a cluster and run it there.
+
+    Credentials go by name alone (--env AWS_ACCESS_KEY_ID), and stand in no file of the run. Epochs that the storage holds
+    are not trained again: submitting once more goes on where a job stopped.
+    """
+    with errors():
+        from cluster.jobs import check_credentials
+        from cluster.reach import connect_jobs, sends_in_the_clear
+        from cluster.submit import Order, send
+        from workflows.commands.command_line import check_name, load
+        from workflows.shipping import check_shared_storage, pack_recipe
+
+        check_name(name)
+        checked = load(recipe, set_)
+        storage = check_shared_storage(storage, shared_folders)
+        document, files = pack_recipe(checked, ship_data, shared_folders)
+        credentials = check_credentials(env or [])
+        client = connect_jobs(address)
+        if sends_in_the_clear(address):
+            say(f"warning: {address} is plain http: whoever listens sees the token; a tunnel or https hides it", error=True)
+        order = Order(command.value, document, files, name or checked.name, storage, workers, credentials, install)
+        job = send(client, address, order, say)
+        if not wait:
+            say(f"follow it: python -m cluster logs {job} --follow --address {address}")
+            say(f"stop it:   python -m cluster stop {job} --address {address}")
+            return
+        code = _follow(client, address, job)
+    raise typer.Exit(code)
+
+
+def _follow(client: Any, address: str, job: str) -> int:
+    """Show the job's log to its end; Ctrl-C asks whether the job is to end too."""
+    from cluster.jobs import ask, exit_code, follow, told
+
+    try:
+        follow(client, job, lambda text: (sys.stdout.write(text), sys.stdout.flush()))
+    except KeyboardInterrupt:
+        with contextlib.suppress(KeyboardInterrupt, typer.Abort):
+            if sys.stdin.isatty() and typer.confirm(f"\nStop the job {job} too?", default=False):
+                ask(lambda: client.stop_job(job), address, job)
+                say(f"{job} is being stopped; the same submit goes on from the last epoch in the store")
+                return 130
+        say(f"\n{job} goes on. Follow it: python -m cluster logs {job} --follow --address {address}")
+        return 130
+    info = ask(lambda: client.get_job_info(job), address, job)
+    facts = told(info)
+    if (code := exit_code(info)) == 0:
+        say(f"{job} has succeeded after {facts['for']}")
+    else:
+        say(f"error: {job}: {facts['status'].lower()} after {facts['for']}: {facts['message']}", error=True)
+    return code
+
+
+@app.command(epilog="Example: `python -m cluster status --address http://127.0.0.1:8265`")
+def status(
+    address: AddressOption, job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="All jobs unless given.")] = None
+) -> None:
+    """Say how a job stands, or all jobs of the cluster, the latest first."""
+    with errors():
+        from cluster.jobs import ask, told
+        from cluster.reach import connect_jobs
+
+        client = connect_jobs(address)
+        if job is None:
+            found = ask(client.list_jobs, address)
+            found = sorted((each for each in found if each.submission_id), key=lambda each: -(each.start_time or 0))
+        else:
+            found = [ask(lambda: client.get_job_info(job), address, job)]
+        for facts in map(told, found):
+            say(f"{facts['job']}  {facts['status']}  {facts['for']}  {facts['message']}".rstrip())
+        if not found:
+            say("The cluster has had no job yet: python -m cluster submit demo gives it one.")
+
+
+@app.command(epilog="Example: `python -m cluster logs JOB --follow --address http://127.0.0.1:8265`")
+def logs(
+    job: JobArgument,
+    address: AddressOption,
+    follow: Annotated[bool, typer.Option("--follow", help="Until the job has ended; exit as the job does.")] = False,
+) -> None:
+    """Show what a job has said."""
+    with errors():
+        from cluster.jobs import ask
+        from cluster.reach import connect_jobs
+
+        client = connect_jobs(address)
+        if not follow:
+            sys.stdout.write(ask(lambda: client.get_job_logs(job), address, job))
+            return
+        ask(lambda: client.get_job_info(job), address, job)
+        code = _follow(client, address, job)
+    raise typer.Exit(code)
+
+
+@app.command(epilog="Example: `python -m cluster stop JOB --address http://127.0.0.1:8265`")
+def stop(job: JobArgument, address: AddressOption) -> None:
+    """End a job; what it has committed stands, and submitting it again goes on from there."""
+    with errors():
+        from cluster.jobs import ask, wait_for_end
+        from cluster.reach import connect_jobs
+
+        client = connect_jobs(address)
+        if not ask(lambda: client.stop_job(job), address, job):
+            say(f"{job} had ended already")
+            return
+        say(f"{job}: {wait_for_end(client, address, job)}")
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m cluster")

@@ -1,0 +1,80 @@
+"""What a job needs on the cluster, copied into one folder: the code, the recipe and, where they go too, files of data.
+
+Only regular files are taken. A link that leads out of the project is not followed: what it names is not the project's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.reach import ClusterError
+
+ROOT = Path(__file__).parents[1]
+CODE = ("data", "models", "workflows", "cluster")
+BESIDE = ("pyproject.toml", "constraints.txt")  # what the job's start checks, and what may be installed there
+RECIPE = "recipe.toml"
+LARGEST_BYTES = 400 << 20  # Ray takes packages up to about 500 MiB, and keeps them in the head's memory
+
+
+@dataclass(frozen=True)
+class Package:
+    """A folder that is ready to be shipped, and what is in it."""
+
+    folder: Path
+    num_code_files: int
+    code_bytes: int
+    num_data_files: int
+    data_bytes: int
+    links_left_out: tuple[str, ...]
+
+
+def code_files(root: Path) -> Iterator[Path]:
+    """The regular files of the project's code, relative to its root; links and what Python makes itself are left out."""
+    for room in CODE:
+        for folder, names, files in os.walk(root / room, followlinks=False):
+            here = Path(folder)
+            names[:] = sorted(
+                n for n in names if n != "__pycache__" and not n.startswith(".") and not (here / n).is_symlink()
+            )
+            for name in sorted(files):
+                if not name.startswith(".") and not name.endswith((".pyc", ".log")) and (here / name).is_file():
+                    yield (here / name).relative_to(root)
+    yield from (Path(name) for name in BESIDE if (root / name).is_file())
+
+
+def make_package(folder: Path, recipe: bytes, data: Mapping[str, Path], root: Path = ROOT) -> Package:
+    """Copy what a job needs into an empty folder; `data` are local files by their relative names there.
+
+    Raises ClusterError where the data are more than a package may hold.
+    """
+    data_bytes = sum(path.stat().st_size for path in data.values())
+    if data_bytes > LARGEST_BYTES:
+        raise ClusterError(
+            f"--ship-data: {len(data)} files of {megabytes(data_bytes)}, at most {megabytes(LARGEST_BYTES)} fit: "
+            "put them where the cluster reads them (s3://..., or a folder that all machines mount, with --shared-folders)"
+        )
+    code_bytes, copied, links = 0, 0, []
+    for relative in code_files(root):
+        if (root / relative).is_symlink():
+            links.append(str(relative))
+            continue
+        target = folder / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / relative, target)
+        code_bytes += target.stat().st_size
+        copied += 1
+    for name, path in data.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    (folder / RECIPE).write_bytes(recipe)
+    return Package(folder, copied, code_bytes, len(data), data_bytes, tuple(links))
+
+
+def megabytes(count: int) -> str:
+    """A size as a person reads it."""
+    return f"{count / 1e6:.1f} MB"

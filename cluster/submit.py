@@ -1,0 +1,83 @@
+"""Submitting: what goes to the cluster, and the command that the job runs there."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cluster.connect import ENVIRONMENT
+from cluster.jobs import ask, job_id
+from cluster.package import RECIPE, Package, make_package, megabytes
+from cluster.start import requirements_of
+
+# A machine that the autoscaler starts takes minutes, and a run that is stopped has time to say where it stands.
+ON_A_CLUSTER = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60", "RAY_JOB_STOP_WAIT_TIME_S": "15"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be run; `credentials` are for the job's environment alone, and shown nowhere."""
+
+    command: str
+    document: Mapping[str, Any]
+    files: Mapping[str, Path]
+    name: str
+    storage: str
+    workers: int | None
+    credentials: Mapping[str, str] = field(repr=False)
+    install: bool
+
+
+def entrypoint(order: Order) -> str:
+    """The command line of the job, quoted for a shell."""
+    words = ["python", "-m", "cluster.start", f"ray={version('ray')},torch={version('torch')}", order.command, RECIPE]
+    words += ["--address", "auto", "--storage", order.storage]
+    if order.command != "prepare":
+        words += ["--name", order.name]
+        words += [] if order.workers is None else ["--workers", str(order.workers)]
+    return shlex.join(words)
+
+
+def runtime_env(order: Order, package: Package) -> dict[str, Any]:
+    """What Ray sets up for every process of the job: the shipped folder, the environment and, if asked for, packages."""
+    env: dict[str, Any] = {
+        "working_dir": str(package.folder),
+        "env_vars": {**ENVIRONMENT, **ON_A_CLUSTER, **order.credentials},
+    }
+    if order.install:
+        wanted = requirements_of((package.folder / "pyproject.toml").read_text())
+        pinned = "-c ${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}/constraints.txt"
+        env["pip"] = {"packages": [pinned, *(text for text in wanted if not text.startswith("ray["))]}
+    return env
+
+
+def send(client: Any, address: str, order: Order, say: Callable[[str], object]) -> str:
+    """Ship the code, the recipe and what data go along, and start the job; returns its id."""
+    import tomli_w
+
+    job = job_id(order.name, time.time(), uuid.uuid4().hex[:4])
+    with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
+        package = make_package(Path(scratch), tomli_w.dumps(order.document).encode(), order.files)
+        for link in package.links_left_out:
+            say(f"{link} is a link and stays here")
+        data = f", {package.num_data_files} files of data of {megabytes(package.data_bytes)}" if order.files else ""
+        say(f"shipping {package.num_code_files} files of code of {megabytes(package.code_bytes)}{data}")
+        started = time.monotonic()
+        ask(
+            lambda: client.submit_job(
+                entrypoint=entrypoint(order),
+                submission_id=job,
+                runtime_env=runtime_env(order, package),
+                metadata={"name": order.name, "command": order.command, "storage": order.storage},
+            ),
+            address,
+        )
+    say(f"submitted {job} in {time.monotonic() - started:.1f} s; its results go to {order.storage}/runs/{order.name}")
+    return job

@@ -1,0 +1,55 @@
+"""Each window relative to itself, and what was taken out of it given back to its forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+LEAST_VARIANCE = 1e-5  # added to the variance of a window, in scaled units: a constant window is divided by 0.003
+
+
+@dataclass(frozen=True)
+class Level:
+    """What a window was freed of: value = scale * normalised + shift, both (batch, numbers)."""
+
+    shift: Tensor
+    scale: Tensor
+
+
+def normalise(
+    inputs: Tensor, lengths: Tensor, method: Literal["last", "instance"], num_numbers: int
+) -> tuple[Tensor, Level]:
+    """The inputs (batch, steps, features) with their first `num_numbers` features freed of each window's own level.
+
+    "last" subtracts the values at the last valid step (NLinear, Zeng et al. 2023). "instance" subtracts the mean and
+    divides by the standard deviation, with divisor n, over the valid steps (RevIN, Kim et al. 2022, without its affine
+    part). The other features are left as they are; what stands beyond a length changes nothing and becomes zero.
+    """
+    valid = (torch.arange(inputs.shape[1], device=inputs.device) < lengths[:, None])[..., None]
+    numbers = torch.where(valid, inputs[..., :num_numbers], 0.0)
+    if method == "last":
+        rows = torch.arange(len(inputs), device=inputs.device)
+        shift = numbers[rows, (lengths - 1).clamp(min=0)]
+        scale = torch.ones_like(shift)
+    else:
+        count = lengths.clamp(min=1)[:, None]
+        shift = numbers.sum(dim=1) / count
+        gaps = torch.where(valid, numbers - shift[:, None], 0.0)
+        scale = (gaps.square().sum(dim=1) / count + LEAST_VARIANCE).sqrt()
+    numbers = torch.where(valid, (numbers - shift[:, None]) / scale[:, None], 0.0)
+    return torch.cat([numbers, inputs[..., num_numbers:]], dim=2), Level(shift, scale)
+
+
+def restore(outputs: Tensor, level: Level, targets: Sequence[int], num_levels: int) -> Tensor:
+    """The outputs (batch, steps * targets * num_levels) at the level of their windows, in float32.
+
+    `targets` are the places of the targets among the numbers of the level.
+    """
+    places = list(targets)
+    apart = outputs.float().view(len(outputs), -1, len(places), num_levels)
+    shift, scale = (each[:, None, places, None] for each in (level.shift, level.scale))
+    return (apart * scale + shift).view_as(outputs)

@@ -1,0 +1,51 @@
+"""The command that looks at the datasets of a recipe: inspect."""
+
+from __future__ import annotations
+
+from json import dumps
+from typing import Annotated
+
+import typer
+
+from workflows.commands.command_line import (
+    STORAGE,
+    AddressOption,
+    RecipeArgument,
+    SetOption,
+    StorageOption,
+    app,
+    errors_and_ray,
+    load,
+)
+
+
+@app.command(epilog="Example: `python -m workflows inspect beijing --json beijing.json`")
+def inspect(
+    recipe: RecipeArgument = "demo",
+    storage: StorageOption = STORAGE,
+    address: AddressOption = None,
+    set_: SetOption = None,
+    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write all of it to a file, too, as JSON.")] = None,
+) -> None:
+    """Say what is in the datasets of a recipe, how far they lie apart, and in which order to train them."""
+    with errors_and_ray() as console:
+        from workflows.chain.storage import open_storage
+        from workflows.inspection import check_target, inspect_datasets
+        from workflows.inspection_tables import inspection
+        from workflows.preparation import prepare_datasets
+        from workflows.screen import Screen
+
+        checked, storage = load(recipe, set_), open_storage(storage).address
+        target = None if json is None else check_target(json)
+        with Screen(console) as screen:
+            screen({"event": "preparing", "recipe": checked.name})
+            prepared = prepare_datasets(checked, storage, address)
+            facts = inspect_datasets([dataset.prepared for dataset in prepared.datasets], checked.order)
+        if target is not None:
+            target.write_text(dumps(facts, indent=1))
+        for part in inspection(facts, console.width):
+            console.print(part)
+        for dataset in facts["datasets"]:
+            for warning in dataset["warnings"]:
+                text = f"warning: dataset {dataset['name']!r}: {warning}"
+                console.print(text, style="yellow", markup=False, soft_wrap=True)

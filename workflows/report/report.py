@@ -1,0 +1,202 @@
+"""report.html: all that the store holds of a run or a search on one page; nothing else is asked, nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from data.encoding import EncodedDataset
+from data.errors import InputError
+from workflows.chain.guard import sentence_of
+from workflows.chain.plan import Plan
+from workflows.chain.store import DamagedCheckpointError, Store
+from workflows.measures import naive_error
+from workflows.recipe import Recipe
+from workflows.report.against import choose_other, compared
+from workflows.report.forecast_section import choose_datasets, forecast_section
+from workflows.report.page import Html, Section, details, heading, key_figures, listing, page, paragraph, table, warning
+from workflows.report.partial import partial_result
+from workflows.report.picture import Pictures
+from workflows.report.reopen import GoneError, check_same, plan_of, read_recipe, reopen_datasets
+from workflows.report.run_sections import (
+    clock,
+    matrix_section,
+    naive_section,
+    number,
+    sequence_section,
+    transfer_section,
+    work_section,
+)
+from workflows.report.search_sections import search_figures, search_sections
+from workflows.report.timeline import timeline
+from workflows.result import error_name
+
+Facts = Mapping[str, Any]
+
+
+def make_report(store: Store, name: str, against: str | None = None) -> str:
+    """The page of a run, of a search, or of both where they have the same name; raises InputError where there is neither."""
+    run, search, under_way = store.run(name), store.search(name), store.searching(name)
+    if run is None and search is None and under_way is None:
+        there = store.storage.names("runs")
+        raise InputError(f"{name}: there is no such run or search in {store.address}: it has {', '.join(there) or 'none'}")
+    if against is not None and run is None:
+        raise InputError(f"--against {against}: {name!r} is a search: name a run to compare with another")
+    drawing, sections, intro = Pictures(), [], []
+    if run is not None:
+        introduced, found = _run_parts(drawing, store, name, run, against)
+        intro += introduced
+        sections += found
+    if under_way is not None:
+        words = f"{under_way['trials_ended']} of {under_way['trials_asked']} trials ended"
+        heard = f"{under_way['status']}, last heard of {clock(under_way['when'])}"
+        intro.append(warning(f"A search of this name has not ended ({heard}): {words}."))
+    if search is not None:
+        best = _text(store, name, "best.toml")
+        intro += [paragraph(f"Search {search['name']}, ended {clock(search['when'])}."), key_figures(search_figures(search))]
+        sections += search_sections(drawing, search, best, name, store.address)
+    sections.append(_origin(store, name, run or {}, search))
+    return page(name, intro, sections, f"{store.address}/runs/{name}, made by python -m workflows report.")
+
+
+def _run_parts(
+    drawing: Pictures, store: Store, name: str, run: Facts, against: str | None
+) -> tuple[list[Html], list[Section]]:
+    recipe = read_recipe(store, name, run)
+    ended = "stages" in run
+    datasets, gone = _datasets(store, run, recipe)
+    plan = plan_of(recipe, run["datasets"], datasets) if recipe is not None and datasets else None
+    if not ended:
+        if plan is None or recipe is None:
+            return [*_status(run), warning(f"What it has done cannot be shown: {gone}.")], []
+        naive = [naive_error(dataset, "validation", recipe.model.loss) for dataset in datasets]
+        run = {**partial_result(run, plan, store, naive), "error": error_name(recipe.model)}
+    elif against is not None or run["error_matrix"]["validation"]:
+        other = choose_other(store, name, run, against)
+    epochs = {key: store.facts(key) for stage in run["stages"] for key in stage["keys"]}
+    stages = timeline(run["stages"], epochs, recipe.training if recipe else None)
+    sections: list[Section | None] = []
+    if stages:
+        sections += [sequence_section(drawing, run, stages), matrix_section(drawing, run)]
+        sections.append(naive_section(run, recipe.entries[0].settings.targets if recipe else []))
+        if ended and other is not None:
+            sections.append(compared(drawing, run, other))
+        sections.append(transfer_section(run))
+        sections.append(_forecasts(drawing, store, run, plan, datasets, gone, check=ended))
+        sections.append(work_section(run, epochs))
+    hint = [] if not ended else _hint(store, name, run, other)
+    return [*_status(run), *hint], [each for each in sections if each is not None]
+
+
+def _datasets(store: Store, run: Facts, recipe: Recipe | None) -> tuple[list[EncodedDataset], str]:
+    """The run's datasets, or none and the words why."""
+    if recipe is None:
+        return [], "the recipe of this run is not there, or not understood any more"
+    try:
+        return reopen_datasets(store, run, recipe), ""
+    except (GoneError, InputError, OSError, ValueError, KeyError) as error:
+        return [], str(error)
+
+
+def _forecasts(
+    drawing: Pictures,
+    store: Store,
+    run: Facts,
+    plan: Plan | None,
+    datasets: Sequence[EncodedDataset],
+    gone: str,
+    check: bool,
+) -> Section:
+    from workflows.report.forecasts import look_at
+
+    chosen = choose_datasets([dataset.name for dataset in datasets], run["test"])
+    try:
+        if plan is None:
+            raise GoneError(gone)
+        if check:
+            check_same(store, run["key"], plan)
+        shown = look_at(plan, run["key"], store, [dataset for dataset in datasets if dataset.name in chosen])
+    except (GoneError, DamagedCheckpointError, OSError) as error:
+        return Section("Forecasts", [warning(f"There are no forecasts on this page: {error}.")])
+    return forecast_section(drawing, shown, len(datasets))
+
+
+def _status(run: Facts) -> list[Html]:
+    """What the run is, in a sentence and a few numbers, and what it warned of."""
+    words = {"finished": "Finished", "rolled back": "Rolled back to an earlier stage"}.get(
+        run["status"], run["status"].capitalize()
+    )
+    parts = [paragraph(f"{words} {clock(run['when'])}. Retention: {run.get('retention', 'not known')}.")]
+    if run["status"] in ("failed", "interrupted", "running"):
+        why = f": {run['message']}" if run.get("message") else ""
+        parts = [
+            warning(f"This run has not ended ({run['status']}, last heard of {clock(run['when'])}){why}."),
+            paragraph("What follows is what the store holds of it; the same train command goes on from there.", "soft"),
+        ]
+    tests = [each["scaled_error"] for each in run.get("test", {}).values() if each["scaled_error"] is not None]
+    trained = run.get("epochs_trained")
+    done = sum(len(stage["keys"]) for stage in run.get("stages", []))
+    parts.append(
+        key_figures(
+            [
+                ("datasets", len(run["datasets"])),
+                ("mean error / naive", number(run.get("mean_scaled_error"))),
+                ("test / naive, mean", number(sum(tests) / len(tests)) if tests else None),
+                ("forgetting", number(run.get("forgetting"))),
+                (
+                    "epochs",
+                    f"{done} of {run['epochs_requested']}"
+                    if trained is None
+                    else f"{trained} trained, {done - trained} reused",
+                ),
+                ("seconds", number(run["seconds"]["total"], 1) if "seconds" in run else None),
+            ]
+        )
+    )
+    parts += [warning(f"guard: {sentence_of(each)}") for each in run.get("guard", [])]
+    parts += [warning(f"warning: {each}") for each in run.get("warnings", [])]
+    return parts
+
+
+def _hint(store: Store, name: str, run: Facts, other: Facts | None) -> list[Html]:
+    if other is not None or run.get("retention", "none") == "none":
+        return []
+    command = (
+        f"python -m workflows train {store.address}/runs/{name}/recipe.toml --name {name}-plain --set retention.method=none"
+    )
+    return [
+        paragraph(
+            f"What the retention is worth: {command} --storage {store.address} makes the plain sequence to compare with.",
+            "soft",
+        )
+    ]
+
+
+def _origin(store: Store, name: str, run: Facts, search: Facts | None) -> Section:
+    parts: list[Html] = []
+    addresses = [["final state", run["key"]]] if "key" in run else []
+    if search is not None and search["key"]:
+        addresses.append(["best of the search", search["key"]])
+    addresses += [
+        [f"prepared {dataset}", folder]
+        for dataset, folder in zip(run.get("datasets", []), run.get("prepared", []), strict=False)
+    ][:60]
+    if addresses:
+        parts += [
+            heading("Addresses"),
+            details("In the store", table(["", "address"], addresses, store.address, words=True)),
+        ]
+    versions = run.get("versions") or (search or {}).get("versions", {})
+    if versions:
+        parts += [heading("Versions"), paragraph(", ".join(f"{package} {version}" for package, version in versions.items()))]
+    recipe = _text(store, name, "recipe.toml")
+    if recipe is not None:
+        parts += [heading("Recipe"), listing(recipe)]
+    return Section("Where it comes from", parts)
+
+
+def _text(store: Store, name: str, file: str) -> str | None:
+    try:
+        return store.storage.read(f"runs/{name}/{file}").decode()
+    except FileNotFoundError:
+        return None

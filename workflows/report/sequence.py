@@ -1,0 +1,140 @@
+"""The pictures of a run's course: the rate, the loss and the errors over its steps, the datasets as bands behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from workflows.report.picture import BLUE, GRAY, GREEN, LINES, MARKERS, ORANGE, Axes, Pictures, plain_ticks, short
+from workflows.report.timeline import StageLine
+
+Row = Sequence[float | None]
+MANY = 7  # lines that can be told apart
+MANY_NAMES = 30
+MOST_WORDS = 12  # told to who does not see a picture
+POINTS = 60  # of an epoch's rates that are drawn
+
+
+def draw_rates(pictures: Pictures, stages: Sequence[StageLine]) -> str:
+    """The learning rate of every step."""
+
+    def paint(axes: Axes) -> None:
+        _bands(axes, stages)
+        for stage in stages:
+            place = stage.first_step
+            for epoch in stage.epochs:
+                chosen = np.unique(np.linspace(0, epoch.steps - 1, POINTS).astype(int)) if epoch.rates.std() else [0, -1]
+                steps = place + np.arange(1, epoch.steps + 1) if epoch.steps > 1 else np.array([place, place + 1])
+                rates = epoch.rates if epoch.steps > 1 else np.repeat(epoch.rates, 2)
+                axes.plot(steps[chosen], rates[chosen], color=BLUE)
+                place += epoch.steps
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("learning rate")
+
+    return pictures.draw(paint, f"Learning rate over the steps of the run. {_rates_in_words(stages)}")
+
+
+def _rates_in_words(stages: Sequence[StageLine]) -> str:
+    tops = [max(float(epoch.rates.max()) for epoch in stage.epochs) for stage in stages if stage.epochs]
+    return f"At most {tops[0]:.3g} at the first dataset, at most {tops[-1]:.3g} at the last." if tops else ""
+
+
+def draw_losses(pictures: Pictures, stages: Sequence[StageLine], error: str) -> str:
+    """Train loss and validation error of each dataset during its own turn."""
+    size = 3 if len(stages) <= MANY_NAMES else 1
+
+    def paint(axes: Axes) -> None:
+        _bands(axes, stages)
+        for number, stage in enumerate(stages):
+            ends = stage.first_step + np.cumsum([epoch.steps for epoch in stage.epochs])
+            losses = [(end, e.train_loss) for end, e in zip(ends, stage.epochs, strict=True) if e.train_loss is not None]
+            errors = [(end, e.error) for end, e in zip(ends, stage.epochs, strict=True) if e.error is not None]
+            for points, color, marker, label in (
+                (losses, BLUE, "o", "train loss"),
+                (errors, ORANGE, "D", f"validation {error}"),
+            ):
+                if points:
+                    name = "" if number else label
+                    axes.plot(*zip(*points, strict=True), color=color, marker=marker, markersize=size, label=name)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("loss, error")
+        axes.legend(loc="best")
+
+    last = [stage.epochs[-1].train_loss for stage in stages if stage.epochs]
+    words = some(f"{stage.dataset} {loss:.3g}" for stage, loss in zip(stages, last, strict=False) if loss is not None)
+    return pictures.draw(paint, f"Train loss and validation error after each epoch. Last train losses: {words}.")
+
+
+def some(words: Iterable[str]) -> str:
+    """The first of many words."""
+    every = list(words)
+    more = f" and {len(every) - MOST_WORDS} more" if len(every) > MOST_WORDS else ""
+    return "; ".join(every[:MOST_WORDS]) + more
+
+
+def draw_errors(pictures: Pictures, stages: Sequence[StageLine], names: Sequence[str], scaled: Sequence[Row]) -> str:
+    """The error of every dataset before and after each stage, in units of the naive forecast's."""
+    ends = [0, *(stage.last_step for stage in stages)][: len(scaled)]
+    columns = {name: [row[place] for row in scaled] for place, name in enumerate(names)}
+    columns = {name: values for name, values in columns.items() if any(value is not None for value in values)}
+
+    size = 3 if len(columns) <= MANY_NAMES else 0
+
+    def paint(axes: Axes) -> None:
+        _bands(axes, stages)
+        axes.axhline(1, color=GRAY, linewidth=0.9, linestyle="--", label="naive forecast")
+        for number, (name, values) in enumerate(columns.items()):
+            points = [(end, value) for end, value in zip(ends, values, strict=True) if value is not None]
+            if len(columns) <= MANY:
+                style = {"color": LINES[number], "marker": MARKERS[number], "markersize": 3.5, "label": short(name, 22)}
+            else:
+                style = {"color": GRAY, "linewidth": 0.7, "label": "" if number else "each dataset"}
+            if len(columns) <= MANY_NAMES:
+                axes.plot(*zip(*points, strict=True), **style)
+        if len(columns) > MANY:
+            for what, color, marker in ((np.nanmean, BLUE, "o"), (np.nanmax, ORANGE, "^"), (np.nanmin, GREEN, "v")):
+                table = np.array([[np.nan if v is None else v for v in values] for values in columns.values()], float)
+                label = {np.nanmean: "mean", np.nanmax: "worst", np.nanmin: "best"}[what]
+                axes.plot(ends, what(table, axis=0), color=color, marker=marker, markersize=size, label=label)
+        known = [value for values in columns.values() for value in values if value is not None]
+        if min(known) > 0 and max(known) > 8 * min(known):
+            axes.set_yscale("log")
+            ticks = [tick for tick in _POWERS if min(known) / 2 <= tick <= max(known) * 2]
+            plain_ticks(axes.yaxis, ticks)
+        else:
+            axes.set_ylim(bottom=0)
+        axes.set_ylabel("error / naive error")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.26), ncols=2 if len(columns) > 3 else 3)
+
+    rows = some(f"{name} from {_show(values[0])} to {_show(values[-1])}" for name, values in columns.items())
+    height = 2.8 + 0.16 * (min(len(columns), MANY) // 2)
+    alt = f"Validation error of each dataset after each stage, 1 being the naive forecast's: {rows}."
+    return pictures.draw(paint, alt, height=height)
+
+
+_POWERS = [base * 10.0**power for power in range(-6, 7) for base in (1, 2, 5)]
+
+
+def _show(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+def _bands(axes: Axes, stages: Sequence[StageLine]) -> None:
+    """The datasets along the steps: every second one shaded, its name above."""
+    last = max(stages[-1].last_step, 1)
+    names = len(stages) <= MANY_NAMES
+    crowded = any(len(short(stage.dataset)) * last > 42 * (stage.last_step - stage.first_step) for stage in stages)
+    for number, stage in enumerate(stages):
+        if number % 2 and names:
+            axes.axvspan(stage.first_step, stage.last_step, color=GRAY, alpha=0.16, linewidth=0)
+        middle = (stage.first_step + stage.last_step) / 2
+        if names or number % (len(stages) // 10) == 0:
+            axes.text(
+                middle, 1.02, short(stage.dataset) if names else str(number + 1), rotation=90 if crowded and names else 0,
+                ha="center", va="bottom", transform=axes.get_xaxis_transform(), fontsize=7,
+            )  # fmt: skip
+    axes.set_xlim(0, last * 1.01)
+    axes.set_xlabel("steps")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.locator_params(axis="x", nbins=5)

@@ -1,0 +1,78 @@
+"""The course of a run as values: how many steps each epoch took, at which rates, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workflows.learning_rate import SCHEDULES, step_rates
+from workflows.settings import TrainingSettings
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EpochLine:
+    """One epoch; `rates` has a number for each of its steps, `error` is of its own dataset's validation part."""
+
+    steps: int
+    rates: npt.NDArray[np.float64]
+    train_loss: float | None
+    error: float | None
+
+
+@dataclass(frozen=True)
+class StageLine:
+    """One dataset's turn, beginning `first_step` steps after the run's beginning."""
+
+    dataset: str
+    first_step: int
+    epochs: tuple[EpochLine, ...]
+
+    @property
+    def last_step(self) -> int:
+        """The number of steps that were done at its end."""
+        return self.first_step + sum(epoch.steps for epoch in self.epochs)
+
+
+def timeline(
+    stages: Sequence[Facts], epochs: Mapping[str, Facts | None], training: TrainingSettings | None
+) -> list[StageLine]:
+    """The stages of a result, with the facts of their epochs by key.
+
+    An epoch whose facts or batch size are not known counts one step; its rate is then the one that the result tells.
+    """
+    found: list[StageLine] = []
+    place = 0
+    for number, stage in enumerate(stages):
+        lines = []
+        for count, key in enumerate(stage["keys"]):
+            facts = epochs.get(key)
+            lines.append(
+                EpochLine(
+                    *_rates(facts, stage, count, training, first=number == 0),
+                    train_loss=stage["train_loss"][count],
+                    error=stage["validation_error"][count] if count < len(stage["validation_error"]) else None,
+                )
+            )
+        found.append(StageLine(stage["dataset"], place, tuple(lines)))
+        place = found[-1].last_step
+    return found
+
+
+def _rates(
+    facts: Facts | None, stage: Facts, count: int, training: TrainingSettings | None, first: bool
+) -> tuple[int, npt.NDArray[np.float64]]:
+    told = float(stage["learning_rates_used"][count])
+    if facts is None or training is None:
+        return 1, np.array([told])
+    steps = max(-(-int(facts["samples"]) // training.batch_size), 1)
+    if training.schedule not in SCHEDULES:  # decided as the run went on: what each epoch used is what is known
+        return steps, np.linspace(float(facts["first_learning_rate"]), told, steps)
+    warmup = training.warmup_steps if first else 0
+    planned = steps * int(facts["epochs"])
+    return steps, step_rates(stage["learning_rate"], steps, count * steps, warmup, training.schedule, planned)

@@ -1,0 +1,74 @@
+"""How far a search is, and which states it has reached: what `clean` leaves alone, and what `runs` tells of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from types import TracebackType
+from typing import Any
+
+from workflows.chain.store import Store
+from workflows.events import Watch
+from workflows.search.run import Tally
+
+Facts = dict[str, Any]
+WRITE_S = 5.0  # between two notes; what a killed search trained since the last one is young, and `clean` may take it
+
+
+class SearchProgress:
+    """Keeps searching.json of a search while it goes on, and after it was stopped, until it is ended."""
+
+    def __init__(self, store: Store, name: str, prepared: list[str], num_trials: int, tally: Tally):
+        self.store, self.name, self.tally = store, name, tally
+        self.tips: set[str] = set()  # the epochs trained that no other one follows: all before them are reached by them
+        self.written = 0.0
+        self.facts: Facts = {
+            "name": name,
+            "status": "running",
+            "key": None,
+            "prepared": prepared,
+            "trials_asked": num_trials,
+            "started": time.time(),
+        }
+
+    def watching(self, watch: Watch) -> Watch:
+        """A watch that notes what it hears before it is passed on."""
+
+        def heard(event: Facts) -> None:
+            if event["event"] == "epoch":
+                self.tips.discard(event["parent"])
+                self.tips.add(event["key"])
+            if time.monotonic() - self.written > WRITE_S:
+                self._write()
+            watch(event)
+
+        return heard
+
+    def __enter__(self) -> SearchProgress:
+        self._write()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if error is not None:
+            self.facts["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            self.facts["message"] = str(error)
+        self._write()
+
+    def remove(self) -> None:
+        """The search has ended: search.json says all."""
+        self.store.storage.remove(f"runs/{self.name}/searching.json")
+
+    def _write(self) -> None:
+        self.written = time.monotonic()
+        trials = list(self.tally.trials.values())
+        ended = {trial["key"] for trial in trials if trial["key"] is not None}
+        self.facts |= {
+            "when": time.time(),
+            "trials_ended": len(trials),
+            "epochs_trained": len(self.tally.trained),
+            "kept": sorted(self.tips | ended),
+        }
+        with contextlib.suppress(OSError):  # a note that cannot be written must not end the search
+            self.store.storage.create()
+            self.store.write_run(self.name, "searching.json", json.dumps(self.facts, indent=1).encode())

@@ -1,0 +1,127 @@
+"""A finished run, opened again from the store alone: its plan, its final state and its datasets, without their files."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.encoding import EncodedDataset, Encoding
+from data.errors import InputError
+from data.prepared import MANIFEST, PreparedDataset
+from data.settings import DatasetSource, DataSettings
+from data.shelf import Shelf
+from workflows.chain.plan import Plan, make_plan
+from workflows.chain.store import Store
+from workflows.recipe import Recipe, check_recipe
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run and the datasets that it was trained on, in the order of training; `key` is the address of its final state."""
+
+    name: str
+    key: str
+    result: Facts
+    recipe: Recipe
+    plan: Plan
+    datasets: list[EncodedDataset]
+    sources: list[DatasetSource]
+
+    def place_of(self, dataset: str | None) -> int:
+        """The number of a dataset by its name, which may be left out where there is one; raises InputError."""
+        names = [each.name for each in self.datasets]
+        if dataset is None and len(names) == 1:
+            return 0
+        if dataset is None:
+            raise InputError(f"run {self.name!r} has {len(names)} datasets: name the one to predict for, {_hint('', names)}")
+        if dataset not in names:
+            raise InputError(f"run {self.name!r} has no dataset {dataset!r}: {_hint(dataset, names)}")
+        return names.index(dataset)
+
+
+def _hint(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, 1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"write one of {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}" if names else "it has none yet"
+
+
+def describe_datasets(
+    datasets: Sequence[EncodedDataset], sources: Sequence[DatasetSource], epochs: Sequence[int]
+) -> list[Facts]:
+    """What is kept of the datasets of a run (datasets.json): the settings and the scaling of its training."""
+    return [
+        {
+            "name": dataset.name,
+            "prepared": dataset.prepared.folder.name,
+            "epochs": count,
+            "where": source.where,
+            "classes": source.classes,
+            "settings": source.settings.model_dump(mode="json"),
+            "encoding": dataclasses.asdict(dataset.encoding),
+        }
+        for dataset, source, count in zip(datasets, sources, epochs, strict=True)
+    ]
+
+
+def open_run(store: Store, name: str) -> TrainedRun:
+    """The run of this name as it last stood; raises InputError where there is none that has ended."""
+    result = store.result(name)
+    if result is None:
+        raise InputError(_why_not(store, name))
+    try:
+        described = json.loads(store.storage.read(f"runs/{name}/datasets.json"))
+        document = tomllib.loads(store.storage.read(f"runs/{name}/recipe.toml").decode())
+    except FileNotFoundError:
+        raise InputError(
+            f"run {name!r}: {store.address}/runs/{name} lacks datasets.json or recipe.toml: train it again, its epochs are "
+            "in the store"
+        ) from None
+    recipe = check_recipe(document, Path("/"), f"recipe.toml of the run {name!r}")
+    shelf, datasets, sources = Shelf(store.address), [], []
+    for each in described:
+        settings = DataSettings.model_validate(each["settings"])
+        source = DatasetSource(each["name"], (), settings, where=each["where"], classes=each["classes"])
+        folder = shelf.fetch(each["prepared"])
+        if not (folder / MANIFEST).exists():
+            raise InputError(
+                f"run {name!r}, dataset {each['name']!r}: {store.address}/prepared/{each['prepared']} is missing: train it "
+                "again, its epochs are in the store"
+            )
+        datasets.append(EncodedDataset(PreparedDataset(folder, source.name, settings), _encoding(each["encoding"])))
+        sources.append(source)
+    epochs = [each["epochs"] for each in described]
+    return TrainedRun(name, result["key"], result, recipe, plan_of(recipe, datasets, epochs), datasets, sources)
+
+
+def plan_of(recipe: Recipe, datasets: Sequence[EncodedDataset], epochs: Sequence[int]) -> Plan:
+    """The plan of a recipe for its datasets."""
+    return make_plan(recipe.seed, recipe.model, recipe.training, datasets, epochs, recipe.retention, recipe.guard)
+
+
+def _encoding(facts: Facts) -> Encoding:
+    numbers = {name: tuple(facts[name]) for name in ("center", "scale", "fill")}
+    return Encoding(**numbers, categories=facts["categories"], classes=facts["classes"])
+
+
+def _why_not(store: Store, name: str) -> str:
+    if store.search(name) is not None:
+        return f"{name}: this is a search: train its best, python -m workflows train {store.address}/runs/{name}/best.toml"
+    progress = store.progress(name)
+    if progress is not None:
+        return f"{name}: this run has not ended ({progress['status']}): the same train command goes on with it"
+    names = list(store.runs())
+    return f"{name}: there is no such run in {store.address}: {_hint(name, names)}"
