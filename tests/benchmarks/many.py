@@ -2,7 +2,7 @@
 
     python tests/benchmarks/many.py [--few 20] [--many 200] [--rows 2000]
 
-One `train` of each in a process of its own: 2,000 rows a dataset, 1 epoch each, in this process without workers (Ray prepares).
+One `train` of each in a process of its own, without workers (Ray prepares): 2,000 rows a dataset, 1 epoch each.
 Its result says what preparing and fitting took. Beside that what measuring all datasets after each stage took, which grows
 with their square by what it is.
 """

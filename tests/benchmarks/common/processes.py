@@ -17,6 +17,18 @@ def pss_bytes(pid: int) -> int:
     return 0
 
 
+def mapped_pss_bytes(pid: int, name: str) -> int:
+    """The proportional set size of the mapped files of a process whose path holds `name`."""
+    total, inside = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        first = line.split(maxsplit=1)[0]
+        if not first.endswith(":"):
+            inside = name in line
+        elif inside and first == "Pss:":
+            total += int(line.split()[1]) * 1024
+    return total
+
+
 def family(pid: int) -> list[int]:
     """A process and all that descend from it."""
     children: dict[int, list[int]] = {}
