@@ -103,6 +103,15 @@ def main() -> None:
             mine <= pandas / 4,
         ),
     ]
+    own, theirs = mine - median("ours", "before_bytes"), pandas - median("pandas", "before_bytes")
+    rows.append(
+        Row(
+            f"preparing {size}: memory beyond what was there before it began",
+            f"{own / 1e9:.2f} GB",
+            f"pandas: {theirs / 1e9:.2f} GB",
+            f"{own / theirs:.2f}",
+        )
+    )
     report("preparation", rows, files=chosen.files, rows_a_file=chosen.rows, took=took)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -51,9 +52,8 @@ def main() -> None:
         raise SystemExit(f"{chosen.data}/beijing is not there: --data names the folder that holds it")
     with tempfile.TemporaryDirectory() as home:
         text = (ROOT / "workflows" / "recipes" / "beijing.toml").read_text()
-        text = text.replace("../../../shared/data", str(chosen.data.resolve())).replace(
-            "horizon = 24", "horizon = 24\nstride = 24"
-        )
+        text = text.replace("../../../shared/data", str(chosen.data.resolve()))
+        text = re.sub(r"^stride = \d+$", "stride = 24", text, flags=re.MULTILINE)
         recipe, storage = Path(home) / "beijing.toml", Path(home) / "runs"
         recipe.write_text(text)
 
