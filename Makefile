@@ -31,6 +31,7 @@ check: env
 
 bench: env
 	for file in tests/benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	$(BIN)/python tests/benchmarks/common/table.py README.md
 
 format: env
 	$(BIN)/ruff format .

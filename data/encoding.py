@@ -116,6 +116,7 @@ class EncodedDataset:
         width = self._numbers
         self._center = np.array(encoding.center, np.float32)
         self._scale = np.array(encoding.scale, np.float32)
+        self._tiled = self._center[:0], self._scale[:0]  # see _tiles
         filled = (np.array(encoding.fill) - np.array(encoding.center)) / np.array(encoding.scale)
         self._filled = filled[:width].astype(np.float32)
         self._one_hot = [
@@ -177,12 +178,12 @@ class EncodedDataset:
         starts, lengths = self.prepared.place(split, number, samples)
         values = self.prepared.parts[number].values
         steps = int(lengths.max()) if len(lengths) else 0
-        even = bool((lengths == steps).all())
-        offsets = np.arange(steps)
-        places = starts[:, None] + (offsets if even else np.minimum(offsets, lengths[:, None] - 1))
-        rows = values.take(places, axis=0)
-        inputs = self._encode_inputs(rows, number)
-        if not even:
+        if bool((lengths == steps).all()) and steps:
+            inputs = self._encode_inputs(_windows(values, starts, steps), number)
+        else:
+            offsets = np.arange(steps)
+            places = starts[:, None] + np.minimum(offsets, lengths[:, None] - 1)
+            inputs = self._encode_inputs(values.take(places, axis=0), number)
             inputs[offsets >= lengths[:, None]] = 0.0
         return Batch(inputs, lengths.astype(np.int64), np.empty((len(samples), 0), np.float32))
 
@@ -194,18 +195,22 @@ class EncodedDataset:
         if self.prepared.classes:
             codes = values[ends - 1, -1].astype(np.int64)
             return replace(given, targets=self._class_numbers[number][codes])  # type: ignore[index]
-        horizon = self.prepared.horizon
-        ahead = ends[:, None] + (np.arange(horizon) if horizon else -1)
-        width = len(self.prepared.targets)
-        targets = values[:, -width:].take(np.atleast_2d(ahead), axis=0)
+        # Never a `take` from some of the columns: that copies them for all rows first.
+        horizon, width = self.prepared.horizon, len(self.prepared.targets)
+        ahead = _windows(values, ends, horizon) if horizon else values[ends - 1][:, None]
+        targets = np.ascontiguousarray(ahead[..., -width:])
         targets -= self._center[self._numbers :]
         targets /= self._scale[self._numbers :]
         return replace(given, targets=targets)
 
     def _encode_inputs(self, rows: Float32, number: int) -> Float32:
-        numbers = rows[..., : self._numbers]
-        numbers -= self._center[: self._numbers]
-        numbers /= self._scale[: self._numbers]
+        steps = rows.shape[1]
+        # All steps of a window side by side, each with its columns: long inner loops, a third of the time of short ones.
+        numbers = np.ascontiguousarray(rows[..., : self._numbers])
+        side_by_side = numbers.reshape(len(rows), steps * self._numbers)  # a view
+        center, scale = self._tiles(steps)
+        side_by_side -= center
+        side_by_side /= scale
         if self.prepared.manifest["parts"][number]["holes"]:
             numbers = np.where(np.isnan(numbers), self._filled, numbers)
         columns = [numbers]
@@ -215,7 +220,22 @@ class EncodedDataset:
             columns.append((chosen[..., None] == np.arange(len(labels))).astype(np.float32))
         if self._plain:
             columns.append(rows[..., self._plain])
-        return np.ascontiguousarray(numbers) if len(columns) == 1 else np.concatenate(columns, axis=-1)
+        return numbers if len(columns) == 1 else np.concatenate(columns, axis=-1)
+
+    def _tiles(self, steps: int) -> tuple[Float32, Float32]:
+        """Center and scale of the numeric features, once for each step: kept for the next batch."""
+        if len(self._tiled[0]) != steps * self._numbers:
+            width = self._numbers
+            self._tiled = np.tile(self._center[:width], steps), np.tile(self._scale[:width], steps)
+        return self._tiled
+
+
+def _windows(values: Float32, starts: npt.NDArray[np.int64], steps: int) -> Float32:
+    """A copy of `steps` rows from each start: (starts, steps, columns). Each is one stretch of memory, copied whole."""
+    columns = values.shape[1]
+    shape = (max(len(values) - steps + 1, 0), steps * columns)
+    stretches = np.lib.stride_tricks.as_strided(values, shape, values.strides, writeable=False)
+    return stretches[starts].reshape(len(starts), steps, columns)
 
 
 def _renumbering(own: list[str], shared: list[str]) -> npt.NDArray[np.int64]:

@@ -181,7 +181,7 @@ def run_shard(shard: Shard, read: ReadTable = read_table) -> ShardResult:
 
 def run_task(task: list[Shard]) -> list[ShardResult]:
     """Run shards of the same files one after the other; each file is read once for all of them."""
-    read = functools.cache(read_table)
+    read = functools.cache(read_table) if len(task) > 1 else read_table  # what is kept takes memory
     return [run_shard(shard, read) for shard in task]
 
 

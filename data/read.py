@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.errors import InputError
-from data.files import stem
 from data.settings import DatasetSource
 from data.table import NO_ROWS, NULLS, RowPlaces, as_text, check_header, first_failure, read_table
 from data.times import Times, read_times
@@ -27,13 +26,14 @@ class Rows:
     """The rows of one file, in the order of the file.
 
     `numbers` is (rows, features + targets) with NaN where a value is missing; a target that is a class is left out of
-    it and stands in `labels`, as the categorical columns do, None where missing.
+    it and stands in `labels`, as the categorical columns do, None where missing. `series` are the names, as strings, where
+    a column has them.
     """
 
     file: str
     numbers: Float32
     labels: dict[str, list[str | None]]
-    series: npt.NDArray[np.object_] | None
+    series: pa.ChunkedArray | None
     times: Times | None
 
 
@@ -72,13 +72,11 @@ def read_rows(file: str, source: DatasetSource, with_targets: bool = True, read:
         except InputError as error:
             problems += error.messages
     keys = None
-    if settings.series == FILE_AS_SERIES:
-        keys = np.full(table.num_rows, stem(file), dtype=object)
-    elif settings.series is not None:
-        keys = np.asarray(as_text(table.column(settings.series)).to_pylist(), dtype=object)
-        absent = np.flatnonzero(keys == None)  # noqa: E711
-        if len(absent):
-            problems.append(f"{places.at(absent[0])}: the series column {settings.series!r} is empty: name the series")
+    if settings.series not in (None, FILE_AS_SERIES):
+        keys = as_text(table.column(settings.series))
+        if keys.null_count:
+            absent = np.flatnonzero(np.asarray(keys.is_null()))[0]
+            problems.append(f"{places.at(absent)}: the series column {settings.series!r} is empty: name the series")
     times = None
     if settings.time:
         try:
@@ -131,7 +129,7 @@ def _numbers(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.NDArr
     elif not pa.types.is_floating(kind):
         column = column.cast(pa.float64(), safe=False)  # whole numbers beyond 2**53 are rounded
     with np.errstate(over="ignore"):
-        values = column.to_numpy().astype(np.float32)
+        values = column.to_numpy().astype(np.float32, copy=False)
     infinite = np.flatnonzero(np.isinf(values))
     if len(infinite):
         raise InputError(

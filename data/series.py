@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from data.errors import InputError
+from data.files import stem
 from data.read import FILE_AS_SERIES, Rows
 from data.settings import DatasetSource
 from data.times import Times, show_time
@@ -34,19 +36,20 @@ def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
     if settings.series is None and not sum(len(rows.numbers) for rows in files):
         held = " and ".join(f"{column} = {value!r}" for column, value in source.where.items())
         raise InputError(f"{files[0].file}, dataset {source.name!r}: no row has {held}: take the file out of the path")
-    labels = {name: [label for rows in files for label in rows.labels[name]] for name in files[0].labels}
-    whole = Series(
-        name=source.name,
-        numbers=np.concatenate([rows.numbers for rows in files]),
-        labels={name: np.asarray(values, dtype=object) for name, values in labels.items()},
-        times=_joined_times(files),
-        where=files[0].file if len(files) == 1 else f"{files[0].file} and {len(files) - 1} more",
-    )
     if settings.series is None:
-        yield _in_order(whole, source)
+        yield _in_order(_joined(files, source.name), source)
         return
-    keys = np.concatenate([rows.series for rows in files if rows.series is not None])
-    names, codes = np.unique(keys.astype(str), return_inverse=True)
+    if settings.series == FILE_AS_SERIES:
+        for name in sorted({stem(rows.file) for rows in files}):
+            yield _in_order(_joined([rows for rows in files if stem(rows.file) == name], name), source)
+        return
+    whole = _joined(files, source.name)
+    keys = [rows.series for rows in files if rows.series is not None]
+    found = (
+        pa.chunked_array([chunk for key in keys for chunk in key.chunks], pa.string()).combine_chunks().dictionary_encode()
+    )
+    names, codes = np.unique(np.asarray(found.dictionary.to_pylist(), dtype=str), return_inverse=True)
+    codes = codes[found.indices.to_numpy()]
     if np.all(np.diff(codes) >= 0):
         order: npt.NDArray[np.intp] | None = None  # already together, as in most files: no copy
     else:
@@ -56,6 +59,18 @@ def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
     for name, start, stop in zip(names, starts[:-1], starts[1:], strict=True):
         rows = slice(start, stop) if order is None else order[start:stop]
         yield _in_order(replace(_take(whole, rows), name=str(name)), source)
+
+
+def _joined(files: Sequence[Rows], name: str) -> Series:
+    """The rows of some files one after the other."""
+    labels = {key: [label for rows in files for label in rows.labels[key]] for key in files[0].labels}
+    return Series(
+        name=name,
+        numbers=files[0].numbers if len(files) == 1 else np.concatenate([rows.numbers for rows in files]),
+        labels={key: np.asarray(values, dtype=object) for key, values in labels.items()},
+        times=_joined_times(files),
+        where=files[0].file if len(files) == 1 else f"{files[0].file} and {len(files) - 1} more",
+    )
 
 
 def _joined_times(files: Sequence[Rows]) -> Times | None:

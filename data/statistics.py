@@ -33,14 +33,20 @@ class Statistics:
         total = Statistics.empty(values.shape[1])
         for start in range(0, len(values), 65536):  # in pieces that stay in the cache
             block = values[start : start + 65536].astype(np.float64)
-            seen = ~np.isnan(block)
-            count = seen.sum(axis=0).astype(np.float64)
-            block[~seen] = 0.0
-            mean = block.sum(axis=0) / np.maximum(count, 1)
-            squares = (np.where(seen, block - mean, 0.0) ** 2).sum(axis=0)
-            low = np.where(seen, block, np.inf).min(axis=0)
-            high = np.where(seen, block, -np.inf).max(axis=0)
-            total = total.plus(Statistics(count, mean, squares, low, high))
+            sums = block.sum(axis=0)
+            if not np.isnan(sums).any():  # nothing is missing, as in most blocks
+                count = np.full(len(sums), float(len(block)))
+                low, high = block.min(axis=0), block.max(axis=0)
+                mean = sums / count
+                block -= mean
+            else:
+                seen = ~np.isnan(block)
+                count = seen.sum(axis=0).astype(np.float64)
+                low, high = np.where(seen, block, np.inf).min(axis=0), np.where(seen, block, -np.inf).max(axis=0)
+                block[~seen] = 0.0
+                mean = block.sum(axis=0) / np.maximum(count, 1)
+                block = np.where(seen, block - mean, 0.0)
+            total = total.plus(Statistics(count, mean, np.square(block, out=block).sum(axis=0), low, high))
         return total
 
     def plus(self, other: Statistics) -> Statistics:

@@ -36,10 +36,13 @@ def find_windows(
         ends = np.arange(lowest, stop - horizon, settings.stride, dtype=np.int64)
         lengths = np.minimum(ends + 1, settings.lookback)
     starts = ends + 1 - lengths
-    before = np.concatenate([[0], np.cumsum(bad_target)])
-    low, high = (ends + 1, ends + 1 + horizon) if horizon else (ends, ends + 1)
-    keep = before[high] == before[low]
-    if bad_input is not None:
+    if bad_target.any():
+        before = np.concatenate([[0], np.cumsum(bad_target)])
+        low, high = (ends + 1, ends + 1 + horizon) if horizon else (ends, ends + 1)
+        keep = before[high] == before[low]
+        ends, starts, lengths = ends[keep], starts[keep], lengths[keep]
+    if bad_input is not None and bad_input.any():
         touched = np.concatenate([[0], np.cumsum(bad_input)])
-        keep &= touched[ends + 1] == touched[starts]
-    return starts[keep], lengths[keep]
+        keep = touched[ends + 1] == touched[starts]
+        starts, lengths = starts[keep], lengths[keep]
+    return starts, lengths

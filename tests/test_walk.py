@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +91,14 @@ def test_each_state_is_measured_once_on_each_split(
     datasets: list[EncodedDataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: Counter[tuple[bytes, str, str]] = Counter()
-    evaluate = Learner.evaluate
+    evaluate_all = Learner.evaluate_all
 
-    def spy(learner: Learner, dataset: EncodedDataset, split: str) -> Any:
-        measured[learner.model.head.weight.detach().numpy().tobytes(), dataset.name, split] += 1
-        return evaluate(learner, dataset, split)
+    def spy(learner: Learner, datasets: Sequence[EncodedDataset], split: str) -> Any:
+        for dataset in datasets:
+            measured[learner.model.head.weight.detach().numpy().tobytes(), dataset.name, split] += 1
+        return evaluate_all(learner, datasets, split)
 
-    monkeypatch.setattr(Learner, "evaluate", spy)
+    monkeypatch.setattr(Learner, "evaluate_all", spy)
     walk(plan_with(datasets, 2, 1, 2), datasets, tmp_path)
     # Untrained and after each of three stages on three datasets, and the one epoch before the last of two stages.
     assert set(measured.values()) == {1}

@@ -7,7 +7,6 @@ Prints the median of 20 commits (serialise, hash, write, sync, rename) against a
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import tempfile
@@ -15,8 +14,10 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
+from common.report import Row, report
 
 from models.lstm import LSTM
 from models.settings import ModelSettings
@@ -25,8 +26,6 @@ from workflows.chain.store import Store
 from workflows.fit.group import Group
 from workflows.fit.learner import Learner
 from workflows.settings import TrainingSettings
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
@@ -51,8 +50,10 @@ def main() -> None:
     print(f"{parameters:,} parameters, {result['bytes'] / 1e6:.1f} MB a checkpoint")
     print(f"a commit takes {1000 * result['median_seconds']:.1f} ms (median of {len(seconds)}): ", end="")
     print(f"{result['median_seconds']:.1%} of an epoch of one second, wanted under 5 %")
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "commit.json").write_text(json.dumps(result, indent=1))
+    share = result["median_seconds"]
+    ours = f"{1000 * share:.1f} ms"
+    row = Row(f"a commit of {parameters:,} parameters", ours, "an epoch of 1 s", f"{share:.1%}", "5 %", share <= 0.05)
+    report("commit", [row], **result)
 
 
 if __name__ == "__main__":

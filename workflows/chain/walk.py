@@ -181,9 +181,9 @@ class Walker:
         self._be_at(action.key)
         started = time.perf_counter()
         self.emit({"event": "evaluation starts", "stage": action.stage, "split": action.split, "datasets": len(absent)})
-        for number in absent:
-            sums = self.learner.evaluate(self.datasets[number], action.split)
-            found[number] = errors_of(sums, self.datasets[number], self.plan.model.loss)
+        sums = self.learner.evaluate_all([self.datasets[number] for number in absent], action.split)
+        for number, own in zip(absent, sums, strict=True):
+            found[number] = errors_of(own, self.datasets[number], self.plan.model.loss)
         hashes = {number: self.plan.datasets[number].sha256[action.split] for number in absent}
         self._first_does(lambda: self.store.add_evaluations(action.key, {hashes[n]: found[n] for n in absent}))  # type: ignore[misc]
         seconds = time.perf_counter() - started

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +17,17 @@ from models.losses import ErrorSums, loss_sum
 from models.lstm import LSTM
 from models.retention import distillation_sum
 from models.settings import ModelSettings
+from workflows.fit.allocator import keep_freed_memory
 from workflows.fit.group import Group
 from workflows.fit.replay import joined
 from workflows.fit.retention import NO_RETENTION, Retention
 from workflows.fit.sampling import batch_sizes, epoch_batches, micro_batches, pooled_batches, worker_share
 from workflows.settings import TrainingSettings
 
-# On a CPU the activations of more sequences leave the cache: 222 to 243 microseconds a sequence with 32 to 96 of them, 352
-# with 128 (96 steps, hidden 64, one thread). 96 is a batch of 64 with half as many replayed.
-MICRO_BATCH = {"cpu": 96, "cuda": 4096}
+# Sequences that go through the network together. A CPU takes 245 microseconds a sequence with 32 of them, 219 with 128, and
+# 370 with more: then the activations are too large a piece of memory to be kept (see workflows.fit.allocator).
+MICRO_BATCH = {"cpu": 128, "cuda": 4096}
+EVALUATED_BATCH = {"cpu": 256, "cuda": 4096}  # forward alone needs a quarter of the memory
 MEASURED_TOGETHER = 65_536  # samples of an evaluation whose lengths are looked at together
 
 
@@ -57,6 +59,9 @@ class Learner:
         self.group = group
         self.device = torch.device(device)
         self.micro_batch = max(MICRO_BATCH[self.device.type] // model.num_series, 1)
+        self.evaluated_batch = max(EVALUATED_BATCH[self.device.type] // model.num_series, 1)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         # The gradients of all parameters and the loss in one buffer: one all-reduce a step.
         self.sums = torch.zeros(sum(p.numel() for p in self.parameters) + 1, device=self.device)
@@ -181,27 +186,36 @@ class Learner:
         self.optimizer.step()
 
     def evaluate(self, dataset: EncodedDataset, split: str) -> ErrorSums:
-        """The exact sums of the errors over all samples of a split, over all workers.
+        """The exact sums of the errors over all samples of a split, over all workers; see evaluate_all."""
+        return self.evaluate_all([dataset], split)[0]
+
+    def evaluate_all(self, datasets: Sequence[EncodedDataset], split: str) -> list[ErrorSums]:
+        """For each dataset the exact sums of the errors over all samples of a split, over all workers.
 
         Raises NonFiniteLossError, on all workers, where an error is not finite: the weights have left all bounds.
         """
+        if not datasets:
+            return []
         self.model.eval()
-        num_targets = len(dataset.prepared.targets)
-        sums = ErrorSums.zero(num_targets)
-        count = dataset.num_samples(split)
-        if count:
-            share = range(count)[worker_share(count, self.group.rank, self.group.size)]
-            with torch.inference_mode():
-                for start in range(share.start, share.stop, MEASURED_TOGETHER):
-                    mine = np.arange(start, min(start + MEASURED_TOGETHER, share.stop))
-                    for samples in micro_batches(mine, dataset.lengths(split, mine), self.micro_batch):
-                        sums.add(*self._outputs(dataset.batch(split, samples), None), self.settings)
+        with torch.inference_mode():
+            own = [self._own_errors(dataset, split).to_tensor() for dataset in datasets]
         # On the model's device: NCCL adds up nothing that lies elsewhere.
-        total = self.group.add_up(sums.to_tensor().to(self.device)).cpu()
-        # The loss alone may overflow float32 where the errors, in float64, do not.
-        if not total[2:].isfinite().all() or total[1].isnan():
-            raise NonFiniteLossError(
-                f"dataset {dataset.name!r}, {split}: the error is not finite: write a lower learning_rate or a "
-                "gradient_clip, or correct values that are too large"
-            )
-        return ErrorSums.from_tensor(total)
+        totals = self.group.add_up(torch.cat(own).to(self.device)).cpu().view(len(own), -1)
+        for dataset, total in zip(datasets, totals, strict=True):
+            # The loss alone may overflow float32 where the errors, in float64, do not.
+            if not total[2:].isfinite().all() or total[1].isnan():
+                raise NonFiniteLossError(
+                    f"dataset {dataset.name!r}, {split}: the error is not finite: write a lower learning_rate or a "
+                    "gradient_clip, or correct values that are too large"
+                )
+        return [ErrorSums.from_tensor(total) for total in totals]
+
+    def _own_errors(self, dataset: EncodedDataset, split: str) -> ErrorSums:
+        """The sums of the errors over this worker's share of a split."""
+        sums = ErrorSums.zero(len(dataset.prepared.targets))
+        share = range(dataset.num_samples(split))[worker_share(dataset.num_samples(split), self.group.rank, self.group.size)]
+        for start in range(share.start, share.stop, MEASURED_TOGETHER):
+            mine = np.arange(start, min(start + MEASURED_TOGETHER, share.stop))
+            for samples in micro_batches(mine, dataset.lengths(split, mine), self.evaluated_batch):
+                sums.add(*self._outputs(dataset.batch(split, samples), None), self.settings)
+        return sums

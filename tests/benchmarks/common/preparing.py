@@ -1,0 +1,95 @@
+"""Three ways to prepare the same Parquet files: preparing.py WAY FOLDER; says when it is ready and when it is done.
+
+ours: the project's `prepare`, on Ray. pandas: one process, as a notebook has it. ray_data: aggregate, map_batches, write, as
+Ray Data's tutorials write it. Each waits for a line after "ready", so that imports and Ray's start are not on the clock.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+import numpy as np
+
+SPLIT = (0.7, 0.1)
+LOOKBACK, HORIZON = 96, 24
+
+
+def ready() -> None:
+    """The clock starts when a line comes."""
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+
+def ours(folder: Path) -> None:
+    """As `python -m workflows prepare` does it."""
+    from cluster.connect import connect
+    from workflows.recipe import load_recipe
+    from workflows.training import prepare_datasets
+
+    recipe = load_recipe(folder / "rows.toml")
+    connect()
+    import ray
+
+    ray.get([_warm.remote() for _ in range(2)])
+    ready()
+    prepared = prepare_datasets(recipe, str(folder / "runs"))
+    print(prepared.datasets[0].num_samples("train"), flush=True)
+
+
+def _warm() -> None:
+    return None
+
+
+def with_pandas(folder: Path) -> None:
+    """Read, join, split each file in time, statistics of the train rows, scale, keep, find the windows."""
+    import pandas as pd
+
+    ready()
+    frames = [pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
+    counts = [len(frame) for frame in frames]
+    frame = pd.concat(frames, keys=range(len(frames)), names=["file", "row"])
+    del frames
+    row = frame.index.get_level_values("row").to_numpy()
+    total = np.repeat(counts, counts)
+    train = row < SPLIT[0] * total
+    mean, deviation = frame[train].mean(), frame[train].std(ddof=0)
+    scaled = ((frame - mean) / deviation).astype(np.float32)
+    np.save(folder / "scaled.npy", scaled.to_numpy())
+    starts, first = [], 0
+    for count in counts:  # the windows of the train rows; the others likewise
+        starts.append(first + np.arange(int(SPLIT[0] * count) - LOOKBACK - HORIZON + 1))
+        first += count
+    np.save(folder / "windows.npy", np.concatenate(starts))
+    print(sum(map(len, starts)), flush=True)
+
+
+def with_ray_data(folder: Path) -> None:
+    """Statistics by aggregate, scaled by map_batches, written as Parquet; without a split, which it gets for nothing."""
+    import ray
+    from ray.data.aggregate import Mean, Std
+
+    ray.init(address="local", include_dashboard=False, logging_level="WARNING", log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    ready()
+    rows = ray.data.read_parquet([str(path) for path in sorted(folder.glob("*.parquet"))])
+    names = rows.schema().names
+    found = rows.aggregate(*(Mean(name) for name in names), *(Std(name, ddof=0) for name in names))
+
+    def scale(batch: dict[str, Any]) -> dict[str, Any]:
+        return {name: (values - found[f"mean({name})"]) / found[f"std({name})"] for name, values in batch.items()}
+
+    rows.map_batches(scale).write_parquet(str(folder / "scaled"))
+    print(rows.count(), flush=True)
+
+
+if __name__ == "__main__":
+    way, where = sys.argv[1], Path(sys.argv[2])
+    if way == "ours":
+        import ray
+
+        _warm = ray.remote(_warm)
+    {"ours": ours, "pandas": with_pandas, "ray_data": with_ray_data}[way](where)

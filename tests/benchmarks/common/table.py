@@ -1,0 +1,49 @@
+"""The results of all benchmarks as one Markdown table, put between the markers of the README.
+
+    python tests/benchmarks/common/table.py [README.md]
+
+Reads results/*.json. Without a README, or where it has no markers `<!-- bench -->` and `<!-- /bench -->`, prints the table.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """Markdown: a line for each row of each result that has rows, in the order of the files' names."""
+    lines = ["| | ours | beside it, in the same run | result | wanted |", "|---|---|---|---|---|"]
+    for name, result in results.items():
+        for row in result.get("rows", []):
+            missed = " (missed)" if row["reached"] is False else ""
+            cells = (f"{row['what']} (`{name}.py`)", row["ours"], row["beside"], row["result"], row["wanted"] + missed)
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def placed(text: str, found: str) -> str | None:
+    """The text with the table between its markers, or None where it has none."""
+    pattern = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.DOTALL)
+    if not pattern.search(text):
+        return None
+    return pattern.sub(lambda match: f"{match[1]}{found}\n{match[2]}", text)
+
+
+def main() -> None:
+    found = table({path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))})
+    readme = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    text = placed(readme.read_text(), found) if readme else None
+    if readme is None or text is None:
+        print(found)
+    else:
+        readme.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

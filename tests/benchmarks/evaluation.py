@@ -1,0 +1,114 @@
+"""What measuring all datasets after every stage costs, as a share of the fit, and what bounds it.
+
+    python tests/benchmarks/evaluation.py [--data ../shared/data] [--datasets 12 100] [--epochs 5]
+
+Twelve stations of Beijing, windows of every hour. One epoch of one station and one measurement of its validation and test
+windows are timed, in turn, by the processor's seconds of one thread; a sequence of D datasets of E epochs fits D x E such
+epochs, and measures D validation splits D + 1 times and D test splits once. Also what forward alone may cost: the same
+windows through a float32 product at the machine's limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
+
+import numpy as np
+import torch
+from common.report import Row, report
+
+from data.encoding import EncodedDataset, make_encodings
+from data.files import FileFacts
+from data.prepare import prepare, run_shard
+from models.lstm import LSTM
+from models.settings import ModelSettings
+from workflows.datasets import find_datasets
+from workflows.fit.group import Group
+from workflows.fit.learner import Learner
+from workflows.recipe import load_recipe
+from workflows.settings import TrainingSettings
+
+
+def station(data: Path, home: Path) -> EncodedDataset:
+    """One station, as the recipe beijing.toml has it."""
+    text = (ROOT / "workflows" / "recipes" / "beijing.toml").read_text()
+    text = text.replace("../../../shared/data", str(data.resolve())).replace("PRSA_Data_*", "PRSA_Data_Tiantan_*")
+    text = re.sub(r"^stride = \d+$", "stride = 1", text, flags=re.MULTILINE)
+    (home / "one.toml").write_text(text)
+    facts = FileFacts(home / "sources")
+    sources, _ = find_datasets(load_recipe(home / "one.toml"), facts, home)
+    found = prepare(
+        sources, home / "prepared", facts, lambda tasks: [[run_shard(shard) for shard in task] for task in tasks]
+    )
+    return EncodedDataset(found[0], make_encodings(found, [source.settings for source in sources])[0])
+
+
+def processor(work: Callable[[], Any]) -> float:
+    """The processor's seconds of some work."""
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--datasets", type=int, nargs="+", default=[12, 100])
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    chosen = parser.parse_args()
+    if not (chosen.data / "beijing").is_dir():
+        raise SystemExit(f"{chosen.data}/beijing is not there: --data names the folder that holds it")
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as home:
+        dataset = station(chosen.data, Path(home))
+        training, model = TrainingSettings(), ModelSettings()
+        network = LSTM(model, dataset.num_features, model.num_outputs(1, 24, 0))
+        learner = Learner(network, model, training, Group())
+        count = {split: dataset.num_samples(split) for split in ("train", "validation", "test")}
+        rates = np.full(-(-count["train"] // training.batch_size), 1e-3)
+        one, other = torch.randn(1024, 1024), torch.randn(1024, 1024)
+        took: dict[str, list[float]] = {"fit": [], "validation": [], "test": [], "gather": [], "product": []}
+        for number in range(chosen.rounds):
+            took["fit"].append(processor(lambda n=number: learner.fit_epoch(dataset, rates, (0, 0, n))))  # type: ignore[misc]
+            for split in ("validation", "test"):
+                took[split].append(processor(lambda s=split: learner.evaluate(dataset, s)))  # type: ignore[misc]
+            pieces = np.array_split(np.arange(count["validation"]), max(count["validation"] // 256, 1))
+            took["gather"].append(processor(lambda p=pieces: [dataset.batch("validation", piece) for piece in p]))  # type: ignore[misc]
+            took["product"].append(processor(lambda: [one @ other for _ in range(8)]))
+    found = {name: statistics.median(some) for name, some in took.items()}
+    flops = count["validation"] * 96 * 2 * 4 * 64 * (64 + dataset.num_features)
+    least = flops / (8 * 2 * 1024**3 / found["product"])
+    rows = []
+    for datasets in chosen.datasets:
+        fit = datasets * chosen.epochs * found["fit"]
+        measured = datasets * ((datasets + 1) * found["validation"] + found["test"])
+        asked = ("15 %", measured <= 0.15 * fit) if datasets <= 12 else ("", None)
+        what = f"measuring all {datasets} datasets after each, {chosen.epochs} epochs each"
+        rows.append(Row(what, f"{measured:,.0f} s", f"the fit: {fit:,.0f} s", f"{measured / fit:.1%}", *asked))
+    a_window = {"fit": 1e6 * found["fit"] / count["train"], "measure": 1e6 * found["validation"] / count["validation"]}
+    rows.append(
+        Row(
+            "a window measured",
+            f"{a_window['measure']:.0f} us",
+            f"fitted: {a_window['fit']:.0f} us; gathered alone: {1e6 * found['gather'] / count['validation']:.0f} us",
+            f"{a_window['measure'] / a_window['fit']:.0%}",
+        )
+    )
+    limit = f"its multiplications at the limit: {1e6 * least / count['validation']:.0f} us"
+    rows.append(Row("a window measured", f"{a_window['measure']:.0f} us", limit, f"{least / found['validation']:.0%} of it"))
+    report("evaluation", rows, samples=count, features=dataset.num_features, seconds=found, took=took)
+
+
+if __name__ == "__main__":
+    main()

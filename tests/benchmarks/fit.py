@@ -1,0 +1,182 @@
+"""Samples a second of the fit: ETTh1, 96 hours in, the next 24 of all 7 columns out, LSTM of 64, batches of 32 and 256.
+
+    python tests/benchmarks/fit.py [--threads 1] [--rounds 3] [--keras-python /path/to/python] [--quick]
+
+Beside it in the same run, an epoch of each in turn: a plain torch loop with TensorDataset and DataLoader, and Keras
+`model.fit` where TensorFlow is there (in this environment, or in the one that --keras-python names). Times are the median
+over the rounds, by the processor's seconds with one thread (so that other programs do not count), else by the clock. Then
+the share of the machine's limit: the LSTM's floating-point operations, forward and backward, over the whole epoch's time,
+against a float32 product of 1024 x 1024 on the same threads in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np
+import torch
+from common.report import Row, report, times
+from common.streams import ett
+
+from data.encoding import EncodedDataset
+from models.lstm import LSTM
+from models.settings import ModelSettings
+from workflows.fit.group import Group
+from workflows.fit.learner import Learner
+from workflows.settings import TrainingSettings
+
+BATCHES = (32, 256)
+HIDDEN, LOOKBACK, FEATURES = 64, 96, 7
+# A multiplication and an addition for each weight and step, once forward, twice backward (for the inputs, for the weights).
+FLOPS_A_SAMPLE = 3 * 2 * 4 * HIDDEN * (HIDDEN + FEATURES) * LOOKBACK
+
+
+class Ours:
+    """The project's fit, as `train` calls it in one process."""
+
+    def __init__(self, dataset: EncodedDataset, batch_size: int, precision: str, count: int):
+        torch.manual_seed(0)
+        model = ModelSettings(hidden_size=HIDDEN)
+        training = TrainingSettings.model_validate({"batch_size": batch_size, "precision": precision})
+        network = LSTM(model, FEATURES, model.num_outputs(FEATURES, 24, 0))
+        self.learner, self.dataset = Learner(network, model, training, Group()), dataset
+        self.steps, self.number = -(-count // batch_size), 0
+
+    def epoch(self) -> float:
+        """Train on every window once."""
+        self.number += 1
+        return self.learner.fit_epoch(self.dataset, np.full(self.steps, 1e-3), (0, 0, self.number)).train_loss
+
+    def error(self) -> float:
+        """The mean squared error on the validation windows."""
+        sums = self.learner.evaluate(self.dataset, "validation")
+        return float(sums.squared.mean()) / sums.samples
+
+
+class Peer:
+    """A fit in a process of its own, asked for one epoch at a time."""
+
+    def __init__(self, python: str, script: str, windows: Path, threads: int):
+        path = Path(__file__).parent / "common" / script
+        self.process = subprocess.Popen(
+            [python, str(path), str(windows), str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def epoch(self, batch_size: int) -> dict[str, float]:
+        """What an epoch took."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps({"batch": batch_size}) + "\n")
+        self.process.stdin.flush()
+        answer: dict[str, float] = json.loads(self.process.stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        """End it."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def clocked(work: Callable[[], Any]) -> dict[str, float]:
+    """What some work took, by the clock and by the processor."""
+    started, used = time.perf_counter(), time.process_time()
+    work()
+    return {"seconds": time.perf_counter() - started, "processor": time.process_time() - used}
+
+
+def product() -> Callable[[], Any]:
+    """A float32 product of 1024 x 1024, 8 times."""
+    one, other = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    return lambda: [one @ other for _ in range(8)]
+
+
+def keras_python(asked: str | None) -> str | None:
+    """The interpreter that has TensorFlow, or None."""
+    if asked is None and importlib.util.find_spec("tensorflow") is None:
+        print("Keras is left out: TensorFlow is not installed here; --keras-python names an interpreter that has it")
+        return None
+    return asked or sys.executable
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--keras-python")
+    parser.add_argument("--quick", action="store_true", help="one round")
+    chosen = parser.parse_args()
+    if not (chosen.data / "ett").is_dir():
+        raise SystemExit(f"{chosen.data}/ett is not there: --data names the folder that holds ett/ETTh1.csv")
+    torch.set_num_threads(chosen.threads)
+    with tempfile.TemporaryDirectory() as home:
+        dataset = ett(Path(home), chosen.data).datasets[0]
+        count = dataset.num_samples("train")
+        windows = dataset.batch("train", np.arange(count))
+        targets = windows.targets.reshape(count, -1)
+        kept = Path(home) / "windows.npz"
+        np.savez(kept, inputs=windows.inputs, targets=targets)
+        python = keras_python(chosen.keras_python)
+        peers = {"torch": Peer(sys.executable, "torch_fit.py", kept, chosen.threads)}
+        if python:
+            peers["keras"] = Peer(python, "keras_fit.py", kept, chosen.threads)
+        kinds = [(b, precision) for b in BATCHES for precision in ("float32", "bfloat16")]
+        ours = {kind: Ours(dataset, *kind, count) for kind in kinds}
+        took: dict[str, list[dict[str, float]]] = {}
+        limit = product()
+        for number in range(2 if chosen.quick else chosen.rounds + 1):  # the first round warms up
+            found = {"product": clocked(limit)}
+            found |= {f"ours {precision} {b}": clocked(ours[b, precision].epoch) for b, precision in kinds}
+            found |= {f"{name} {b}": peer.epoch(b) for name, peer in peers.items() for b in BATCHES}
+            for name, seconds in found.items():
+                took.setdefault(name, []).extend([seconds] if number else [])
+        for peer in peers.values():
+            peer.close()
+        errors = {f"{precision} {b}": ours[b, precision].error() for b, precision in kinds}
+    by = "processor" if chosen.threads == 1 else "seconds"
+    rate = {name: count / statistics.median(each[by] for each in some) for name, some in took.items()}
+    product_flops = 8 * 2 * 1024**3 * rate["product"] / count
+    rows = []
+    for b in BATCHES:
+        what = f"fit, batches of {b}"
+        mine = rate[f"ours float32 {b}"]
+        rows.append(times(f"{what}, float32: windows a second", mine, rate[f"torch {b}"], 1.5, "/s", "torch"))
+        if python:
+            wanted = 3.0 if b == 32 else 1.4
+            rows.append(times(f"{what}, float32: windows a second", mine, rate[f"keras {b}"], wanted, "/s", "Keras"))
+    rows.append(times("fit, batches of 256, bfloat16", rate["ours bfloat16 256"], rate["torch 256"], 2, "/s", "torch"))
+    off = abs(errors["bfloat16 256"] / errors["float32 256"] - 1)
+    precise = f"float32: {errors['float32 256']:.4f}"
+    rows.append(
+        Row("its validation error", f"{errors['bfloat16 256']:.4f}", precise, f"{off:.2%} apart", "1 %", off <= 0.01)
+    )
+    for b, precision in kinds:
+        flops = rate[f"ours {precision} {b}"] * FLOPS_A_SAMPLE
+        share = flops / product_flops
+        beside = f"1024 x 1024 product: {product_flops / 1e9:.0f} GFLOP/s"
+        asked = ("70 %", share >= 0.7) if precision == "float32" else ("", None)
+        what = f"the LSTM's operations, end to end, batches of {b}, {precision}"
+        rows.append(Row(what, f"{flops / 1e9:.0f} GFLOP/s", beside, f"{share:.0%}", *asked))
+    report("fit", rows, windows=count, threads=chosen.threads, clock=by, windows_a_second=rate, errors=errors, took=took)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Preparing 20 million rows of 8 float32 in 20 Parquet files: split, statistics of the train rows, windows ready to train.
+
+    python tests/benchmarks/preparation.py [--files 20] [--rows 1000000] [--rounds 1]
+
+Beside it in the same run: pandas in one process, and Ray Data as its tutorials write it. Each in a process of its own, in
+turn; imports and Ray's start are not on the clock. Memory is the most that the process and all that it started took
+together, shared pages once (PSS), Ray's own processes and the page cache of mapped files included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from common.processes import Watched
+from common.report import Row, report, times
+
+RECIPE = """
+name = "rows"
+[data]
+series = "{file}"
+features = ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"]
+targets = ["c0"]
+lookback = 96
+horizon = 24
+split = [0.7, 0.1, 0.2]
+[[datasets]]
+name = "rows"
+path = "*.parquet"
+"""
+
+
+def write_files(folder: Path, num_files: int, num_rows: int) -> None:
+    """Files of random numbers, as pandas would write them."""
+    for number in range(num_files):
+        values = np.random.default_rng(number).standard_normal((8, num_rows), np.float32)
+        table = pa.table({f"c{column}": values[column] for column in range(8)})
+        pq.write_table(table, folder / f"file_{number:02d}.parquet")
+    (folder / "rows.toml").write_text(RECIPE)
+
+
+def run(way: str, folder: Path) -> dict[str, float]:
+    """What one way takes: seconds, and bytes at its peak and before it began."""
+    script = Path(__file__).parent / "common" / "preparing.py"
+    program = Watched([sys.executable, str(script), way, str(folder)])
+    while program.says() != "ready":
+        pass
+    before = program.forget_peak()
+    started = time.perf_counter()
+    program.go_on()
+    count = int(program.says())
+    seconds = time.perf_counter() - started
+    peak = program.peak_bytes
+    program.go_on()
+    program.end()
+    for left in ("runs", "scaled"):
+        shutil.rmtree(folder / left, ignore_errors=True)
+    return {"seconds": seconds, "peak_bytes": peak, "before_bytes": before, "windows": count}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=20)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--ways", nargs="+", default=["ours", "pandas", "ray_data"])
+    chosen = parser.parse_args()
+    took: dict[str, list[dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory() as home:
+        write_files(Path(home), chosen.files, chosen.rows)
+        for _ in range(chosen.rounds):
+            for way in chosen.ways:
+                took.setdefault(way, []).append(run(way, Path(home)))
+                print(way, took[way][-1], file=sys.stderr)
+    if set(took) != {"ours", "pandas", "ray_data"}:
+        return
+
+    def median(way: str, what: str) -> float:
+        return statistics.median(each[what] for each in took[way])
+
+    size = f"{chosen.files * chosen.rows / 1e6:g} million rows"
+    mine, pandas = median("ours", "peak_bytes"), median("pandas", "peak_bytes")
+    rows = [
+        times(f"preparing {size}", median("ours", "seconds"), median("pandas", "seconds"), 2.5, "s", "pandas"),
+        times(f"preparing {size}", median("ours", "seconds"), median("ray_data", "seconds"), 5, "s", "Ray Data"),
+        Row(
+            f"preparing {size}: memory, Ray's own processes included",
+            f"{mine / 1e9:.2f} GB",
+            f"pandas: {pandas / 1e9:.2f} GB",
+            f"{mine / pandas:.2f}",
+            "0.25",
+            mine <= pandas / 4,
+        ),
+    ]
+    own, theirs = mine - median("ours", "before_bytes"), pandas - median("pandas", "before_bytes")
+    rows.append(
+        Row(
+            f"preparing {size}: memory beyond what was there before it began",
+            f"{own / 1e9:.2f} GB",
+            f"pandas: {theirs / 1e9:.2f} GB",
+            f"{own / theirs:.2f}",
+        )
+    )
+    report("preparation", rows, files=chosen.files, rows_a_file=chosen.rows, took=took)
+
+
+if __name__ == "__main__":
+    main()
