@@ -163,12 +163,25 @@ def test_with_two_objectives_optuna_proposes_the_same_again_and_the_front_is_tol
 def test_a_trial_that_fails_is_reported_and_a_process_that_is_killed_is_replaced_and_all_others_go_on(
     ray_session: None, tmp_path: Path
 ) -> None:
+    """One process is killed in an epoch, another one as its trial has ended, before the next one begins in it."""
     events: list[dict[str, Any]] = []
+    processes: dict[int, int] = {}
+    killed: list[int] = []
 
     def watch(event: dict[str, Any]) -> None:
         events.append(event)
-        if event["event"] == "epoch" and sum(each["event"] == "epoch" for each in events) == 3:
-            os.kill(event["pid"], signal.SIGKILL)
+        if event["event"] == "epoch":
+            processes[event["trial"]] = event["pid"]
+            if sum(each["event"] == "epoch" for each in events) == 3:
+                kill(event["pid"])
+        elif event["event"] == "trial" and len(killed) == 1 and processes.get(event["number"], killed[0]) != killed[0]:
+            kill(processes[event["number"]])
+
+    def kill(process: int) -> None:
+        killed.append(process)
+        os.kill(process, signal.SIGKILL)
+        while Path(f"/proc/{process}").exists():  # until then it may answer once more
+            time.sleep(0.01)
 
     settings = {"decay_rate": [0.5, 0.9], "epochs": [1, 3], "values": {"training.learning_rate": [1e30, 0.01]}}
     result = search(load_recipe(write_small(tmp_path, search=settings)), tmp_path / "runs", watch=watch)
@@ -179,7 +192,8 @@ def test_a_trial_that_fails_is_reported_and_a_process_that_is_killed_is_replaced
         else:
             assert "failed" not in trial
     assert result["trials"][result["best"]]["config"]["training.learning_rate"] == 0.01
-    assert any(event["event"] == "trial lost" for event in events)
+    assert len(killed) == 2
+    assert sum(event["event"] == "trial lost" for event in events) == 2
     assert result["epochs_distinct"] == 3 + 12 + 24
 
 

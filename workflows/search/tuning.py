@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,16 @@ Ended = Callable[[int, Config, Facts], None]
 
 
 class _Told(Callback):
-    """Hands on the last result of each trial that ends."""
+    """Hands on the last result of each trial that ends, and keeps those that Tune gives up too early.
 
-    def __init__(self, ended: Ended, lost: Callable[[int], None]):
-        self.ended, self.lost = ended, lost
+    Where the process of a trial that has ended is lost before another trial has begun in it, Tune 2.60 takes the one loss
+    for two, and for the end of that trial: it has not begun, and only trials that have are done again.
+    """
+
+    def __init__(self, ended: Ended, lost: Callable[[int], None], losses: Counter[int]):
+        self.ended, self.lost, self.losses = ended, lost, losses
+        self.recovered: Facts = {}  # the round of Tune's loop in which a trial was lost last
+        self.again: list[tuple[int, Config]] = []
 
     def __getstate__(self) -> Facts:
         return {}  # Tune keeps a copy for its own way of going on, which is not ours
@@ -38,15 +45,26 @@ class _Told(Callback):
         """A trial is done, or was stopped."""
         self._tell(info["trial"], dict(info["trial"].last_result))
 
-    def on_trial_error(self, **info: Any) -> None:  # type: ignore[override]
-        """A trial was lost once too often."""
-        trial = info["trial"]
+    def on_trial_error(self, iteration: int, trial: Any, **_: Any) -> None:  # type: ignore[override]
+        """Tune does not start a trial again."""
+        number = self._count(iteration, trial)
+        if self.losses[number] <= MAX_RESTARTS:
+            self.again.append((number, trial.config["proposal"]["config"]))
+            return
         lines = str(trial.error_file and Path(trial.error_file).read_text()).strip().splitlines() or ["unknown"]
-        self._tell(trial, {"failed": f"its process was lost {MAX_RESTARTS + 1} times, the last time by: {lines[-1]}"})
+        self._tell(trial, {"failed": f"its process was lost {self.losses[number]} times, the last time by: {lines[-1]}"})
 
-    def on_trial_recover(self, **info: Any) -> None:  # type: ignore[override]
+    def on_trial_recover(self, iteration: int, trial: Any, **_: Any) -> None:  # type: ignore[override]
         """The process of a trial was lost; it is done again from the store, by another."""
-        self.lost(int(info["trial"].config["proposal"]["number"]))
+        self._count(iteration, trial)
+
+    def _count(self, iteration: int, trial: Any) -> int:
+        number = int(trial.config["proposal"]["number"])
+        if self.recovered.get(trial.trial_id) != iteration:
+            self.recovered[trial.trial_id] = iteration
+            self.losses[number] += 1
+            self.lost(number)
+        return number
 
     def _tell(self, trial: Any, result: Facts) -> None:
         proposal = trial.config["proposal"]
@@ -65,7 +83,10 @@ def run_trials(
     ended: Ended,
     lost: Callable[[int], None],
 ) -> None:
-    """Run the trials `proposals`, in this order, or those that Optuna proposes where they are None."""
+    """Run the trials `proposals`, in this order, or those that Optuna proposes where they are None.
+
+    A trial whose process was lost is run again from the store; after more than MAX_RESTARTS losses it has failed.
+    """
     # What a logger of Tune writes for each step costs half of a trial that trains nothing; Ctrl-C is to end the search,
     # not to be taken for its regular end.
     os.environ.update(TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_DISABLE_SIGINT_HANDLER="1", RAY_AIR_NEW_OUTPUT="0")
@@ -80,18 +101,31 @@ def run_trials(
         scheduler = ASHAScheduler(
             metric=search.objectives[0], mode="min", max_t=num_stages, grace_period=1, reduction_factor=REDUCTION
         )
-    chosen: Facts = {}
-    if proposals is None:
-        study = Study(parameters, len(search.objectives), seed)
-        chosen["search_alg"] = Proposer(study, search.objectives, search.num_samples, placement.num_concurrent)
+    losses = Counter[int]()
+    while proposals is None or proposals:
+        told = _Told(ended, lost, losses)
+        chosen: Facts = {"scheduler": scheduler, "max_concurrent_trials": placement.num_concurrent}
+        if proposals is None:
+            study = Study(parameters, len(search.objectives), seed)
+            chosen["search_alg"] = Proposer(study, search.objectives, search.num_samples, placement.num_concurrent)
+            chosen["num_samples"] = search.num_samples
+        _run_once(scene, each, proposals, chosen, scratch, told)
+        proposals = told.again
+
+
+def _run_once(
+    scene: Scene,
+    each: Facts,
+    proposals: Sequence[tuple[int, Config]] | None,
+    chosen: Facts,
+    scratch: str,
+    told: _Told,
+) -> None:
     space = {} if proposals is None else {"proposal": tune.grid_search([{"number": n, "config": c} for n, c in proposals])}
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(Trial, scene=scene), each),
         param_space=space,
         tune_config=tune.TuneConfig(
-            scheduler=scheduler,
-            num_samples=search.num_samples if proposals is None else 1,
-            max_concurrent_trials=placement.num_concurrent,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),  # a config can be longer than a name may be
             **chosen,
@@ -101,7 +135,7 @@ def run_trials(
             storage_path=scratch,
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # what a trial has done is in the store
-            callbacks=[_Told(ended, lost)],
+            callbacks=[told],
             verbose=0,
         ),
     )
