@@ -17,5 +17,6 @@ CODE = "import logging, cluster.connect as c; c._capture_log(); logging.getLogge
 def test_ray_is_heard_on_the_screen_only_where_that_is_wanted(verbose: bool) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "LSTM_RELAY_VERBOSE"}
     environment |= {"LSTM_RELAY_VERBOSE": "1"} if verbose else {}
-    found = subprocess.run([sys.executable, "-c", CODE], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", CODE]
+    found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert ("said by Ray" in found.stderr) == verbose
