@@ -99,7 +99,9 @@ def _write(path: Path, inputs: Sequence[np.ndarray], targets: np.ndarray) -> Non
     columns |= {f"x{place}": rows[:, place].astype(np.float64) for place in range(rows.shape[1])}
     columns |= {f"y{place}": targets[number, place].astype(np.float64) for place in range(targets.shape[1])}
     path.parent.mkdir(parents=True, exist_ok=True)
-    pacsv.write_csv(pa.table(columns), path)
+    scratch = path.with_suffix(f".{os.getpid()}")  # another worker of the group may be reading the file
+    pacsv.write_csv(pa.table(columns), scratch)
+    scratch.replace(path)
 
 
 def train_in_process(recipe: Recipe, storage: Path) -> tuple[Store, TrainedRun]:

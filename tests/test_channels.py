@@ -82,7 +82,7 @@ def test_each_series_has_a_dropout_mask_of_its_own() -> None:
 
 
 def test_a_micro_batch_holds_as_many_sequences_as_without() -> None:
-    for numbers, samples in ((7, 9), (64, 1), (100, 1)):
+    for numbers, samples in ((7, MICRO_BATCH["cpu"] // 7), (64, MICRO_BATCH["cpu"] // 64), (1000, 1)):
         model = independent(numbers, Channels(numbers, tuple(range(numbers))))
         assert Learner(model, model.settings, TrainingSettings(), Group()).micro_batch == samples
     plain = LSTM(ModelSettings(), 7, 7)
