@@ -47,6 +47,8 @@ class Nodes:
 
         while ray.available_resources().get("CPU") != count:
             time.sleep(0.05)
+        # The one that tells elastic workers of room looks at the nodes each 20 s; a new one looks at once.
+        ray.kill(ray.get_actor("AutoscalingCoordinator", namespace="AutoscalingCoordinator"))
 
     def lose(self, name: str) -> float:
         """Kill all processes of a node; returns when."""
@@ -97,7 +99,7 @@ def lose_a_node_of_a_search(nodes: Nodes, recipe: Recipe, storage: Path) -> Fact
     started = time.monotonic()
     while work.is_alive():
         epochs = [event for event in events if event["event"] == "epoch"]
-        if not lost_at and len(epochs) >= 6 and len({epoch["pid"] for epoch in epochs}) == 2:
+        if not lost_at and len({epoch["pid"] for epoch in epochs}) == 2:
             places = actors("")
             used = {places[epoch["pid"]] for epoch in epochs}
             lost_at = nodes.lose(places[epochs[-1]["pid"]])
@@ -136,7 +138,7 @@ def lose_and_add_a_node_of_a_run(nodes: Nodes, recipe: Recipe, storage: Path) ->
 
     work = in_thread(lambda: train(recipe, storage, None, None, nodes.address, watch))
     while work.is_alive():
-        if "lost" not in times and len(epochs) >= 4:
+        if "lost" not in times and [epoch["workers"] for epoch in epochs[-4:]] == [2, 2, 2, 2]:
             used = set(actors("RayTrainWorker").values())
             times["lost"] = nodes.lose(nodes.there[-1].node_id)
         elif "lost" in times and "added" not in times and epochs[-1]["workers"] == 1:
@@ -148,7 +150,8 @@ def lose_and_add_a_node_of_a_run(nodes: Nodes, recipe: Recipe, storage: Path) ->
     goes_on = next(epoch["at"] for epoch in epochs if epoch["at"] > times["lost"]) - times["lost"]
     return {
         "nodes": len(used),
-        "workers": [epoch["workers"] for epoch in epochs],
+        "before": [epoch["workers"] for epoch in epochs if epoch["at"] < times["lost"]],
+        "after": [epoch["workers"] for epoch in epochs if epoch["at"] > times["lost"]],
         "seconds_until_first_epoch": epochs[0]["at"] - times["placed"],
         "seconds_until_work_goes_on": goes_on,
     }
