@@ -12,8 +12,8 @@ from helpers import train_in_process
 from sites import Opened, invoke, train_sites
 
 from data.errors import InputError
-from workflows import forecast_file
 from workflows.recipe import check_recipe
+from workflows.use import forecast_file
 
 RANDOM = np.random.default_rng(0)
 

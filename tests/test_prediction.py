@@ -11,7 +11,7 @@ import torch
 from sites import HORIZON, LOOKBACK, Opened, invoke, train_sites
 from torch import nn
 
-from workflows import forecast_file
+from workflows.use import forecast_file
 from workflows.use.evaluation import evaluate
 from workflows.use.prediction import make_forecaster
 

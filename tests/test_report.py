@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import torch
 from browser import Browser, open_browser
-from helpers import outcome, plan_of, prepare_sequences, random_sequences, walk
-from small import small_document, write_machine
+from helpers import outcome, plan_of, prepare_sequences, random_sequences, train_in_process, walk
+from small import small_document, write_machine, write_small
 from typer.testing import CliRunner
 
 from data.errors import InputError
@@ -25,13 +25,15 @@ from workflows.__main__ import app
 from workflows.chain.state import first_model
 from workflows.chain.store import Store
 from workflows.measures import mean_of
+from workflows.notebook.result import Result
 from workflows.progress import Progress
-from workflows.recipe import check_recipe
+from workflows.recipe import check_recipe, load_recipe
 from workflows.report.forecasts import Confusion, Labels, Windows, look_at
 from workflows.report.matrix import relative_errors
 from workflows.report.picture import Pictures
 from workflows.report.report import make_report
 from workflows.report.timeline import timeline
+from workflows.screen import closing_words
 from workflows.settings import TrainingSettings
 from workflows.training import movable, train
 from workflows.use.trained import TrainedRun, open_run
@@ -248,6 +250,24 @@ def test_a_stopped_run_is_shown_as_far_as_it_is(reported: tuple[Path, str], tmp_
     Progress(store, "plain", opened.plan, [], {})
     again = open_run(store, "plain")  # what it came to stands while it is trained again
     assert (again.key, again.recipe.name, len(again.datasets)) == (opened.key, "small", 3)
+
+
+def test_a_run_that_measures_few_datasets_is_shown_all_the_same(tmp_path: Path) -> None:
+    recipe = load_recipe(write_small(tmp_path), ["training.evaluations=0", "training.epochs=1"])
+    store, opened = train_in_process(recipe, tmp_path / "runs")
+    assert opened.result["error_matrix"]["validation"][1][2] is None
+    for page in (Page(make_report(store, "small")), Page(repr(Result(store.address, opened)))):
+        assert "nan" not in page.text
+    assert "Mean error at the end" in closing_words(opened.result)
+    described = json.loads((tmp_path / "runs" / "runs" / "small" / "datasets.json").read_text())
+    progress = Progress(store, "half", opened.plan, described, movable(recipe))
+    keys = [stage["keys"][0] for stage in opened.result["stages"]]
+    progress({"event": "epoch", "key": keys[1], "stage": 1, "epoch": 0})
+    store.storage.remove(f"checkpoints/{keys[2]}")
+    page = Page(make_report(store, "half"))
+    assert sum(tag == "svg" for tag, _ in page.tags) == 3 + 1 + 9
+    first = opened.result["error_matrix"]["validation"][1]
+    assert f"anvil{first[0]:.4f}{first[1]:.4f}–" in page.text
 
 
 def test_the_command_writes_beside_the_run_or_where_it_is_told(reported: tuple[Path, str], tmp_path: Path) -> None:

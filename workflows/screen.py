@@ -84,7 +84,7 @@ class Screen:
 
     def _on_placed(self, event: Facts) -> None:
         placement = event["placement"]
-        where = "this process" if placement.num_workers == 0 else f"{placement.num_workers} workers"
+        where = "this process" if placement.num_workers == 0 else counted(placement.num_workers, "worker")
         where += f" or up to {placement.max_workers}" if placement.max_workers > placement.num_workers else ""
         where += " with a GPU each" if placement.use_gpu else ""
         self.say(f"training in {where} ({placement.reason})")
@@ -126,7 +126,7 @@ class Screen:
         )
 
     def _on_evaluation_starts(self, event: Facts) -> None:
-        self._phase(f"measuring {event['datasets']} datasets ({event['split']})")
+        self._phase(f"measuring {counted(event['datasets'], 'dataset')} ({event['split']})")
 
     def _on_guard(self, event: Facts) -> None:
         self.say(f"guard: {sentence_of(event, event['over'])}", "yellow")
