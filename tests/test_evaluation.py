@@ -118,7 +118,7 @@ def test_the_command_prints_tables_or_json(sites: Opened, tmp_path: Path) -> Non
     assert json.loads(invoke("evaluate", "sites", "--json", "-", *storage)[1])["split"] == "test"
     for words, said in [
         (["sites", "--split", "train"], "--split train: write one of validation, test"),
-        (["sites", "--json", str(tmp_path / "nowhere" / "x.json")], "cannot be written (No such file or directory)"),
+        (["sites", "--json", str(tmp_path / "nowhere" / "x.json")], "there is no folder"),
         (["sitse"], "did you mean 'sites'?"),
     ]:
         code, out, err = invoke("evaluate", *words, *storage)

@@ -62,6 +62,11 @@ def _describe(model: type[BaseModel], key: str) -> str:
 
 def unknown(key: str, known: Sequence[str]) -> str:
     """What to say of a key that nobody knows: the nearest one that is known."""
-    near = difflib.get_close_matches(key, known, 1, 0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(known)}"
+    hint = meant(key, known, f"the keys here are {', '.join(known)}")
     return f"the key {key!r} is unknown: {hint}"
+
+
+def meant(name: str, known: Sequence[str], otherwise: str) -> str:
+    """The nearest of the names that there are, as a question, or other words where none is near."""
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    return f"did you mean {near[0]!r}?" if near else otherwise

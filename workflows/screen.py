@@ -6,7 +6,6 @@ import shlex
 import time
 from typing import Any
 
-from rich import box
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from workflows.chain.guard import sentence_of
 from workflows.chain.plan import Plan
+from workflows.figures import counted, empty_table, show
 
 Facts = dict[str, Any]
 
@@ -164,25 +164,14 @@ def _clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def show(value: float | None, digits: int = 4) -> str:
-    """A number for a table; a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
 def result_table(result: Facts) -> Table:
     """Dataset by dataset: the error after its own stage, at the end, and against the naive forecast."""
     matrix = result["error_matrix"]
     units = "" if result["error"].startswith("share") else ", scaled units"
     title = f"{result['name']}: validation error ({result['error']}{units})"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     columns = ("dataset", "rate", "epochs", "own stage", "at the end", "end / naive", "test / naive")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
+    table = empty_table(columns, title=title)
+    table.columns[0].no_wrap = True
     for number, stage in enumerate(result["stages"]):
         place = matrix["datasets"].index(stage["dataset"])
         end, relative = matrix["validation"][-1][place], matrix["scaled"][-1][place]

@@ -72,7 +72,7 @@ def clean(
     with errors_and_ray() as console:
         from workflows.chain.housekeeping import clean as clean_up
         from workflows.chain.store import Store
-        from workflows.screen import counted
+        from workflows.figures import counted
 
         removed = clean_up(Store(storage), dry_run)
         for leftover in removed:

@@ -76,8 +76,9 @@ def prepare(
     """Prepare the datasets of a recipe and say what is in them; nothing is trained."""
     with errors_and_ray() as console:
         from workflows.chain.storage import open_storage
+        from workflows.figures import counted
         from workflows.preparation import prepare_datasets
-        from workflows.screen import Screen, counted
+        from workflows.screen import Screen
         from workflows.summary import prepared_table
 
         checked, storage = load(recipe, set_), open_storage(storage).address

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from workflows.screen import Screen, counted, report_command, show
+from workflows.figures import counted, empty_table, show
+from workflows.screen import Screen, report_command
 
 Facts = dict[str, Any]
 NUM_SHOWN = 10
@@ -85,13 +85,9 @@ def best_table(result: Facts) -> Table:
     whole = [trial for trial in result["trials"] if trial["stopped_after"] is None and "failed" not in trial]
     known = [trial for trial in whole if trial["metrics"]["mean_scaled_error"] is not None]
     known.sort(key=lambda trial: (trial["metrics"][result["objectives"][0]], trial["number"]))
-    table = Table(
-        title=f"{result['name']}: the best of {counted(len(result['trials']), 'trial')}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-    )
-    for number, column in enumerate(("trial", "values", "mean scaled error", "forgetting", "test / naive", "Pareto")):
-        table.add_column(column, justify="left" if number == 1 else "right")
+    columns = ("trial", "values", "mean scaled error", "forgetting", "test / naive", "Pareto")
+    title = f"{result['name']}: the best of {counted(len(result['trials']), 'trial')}"
+    table = empty_table(columns, texts=(1,), title=title)
     for trial in known[:NUM_SHOWN]:
         metrics = trial["metrics"]
         table.add_row(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from data.settings import DatasetSource, DataSettings
 from data.shelf import Shelf
 from workflows.chain.plan import Plan, make_plan
 from workflows.chain.store import Store
+from workflows.complaints import meant
 from workflows.preparation import Prepared
 from workflows.recipe import Recipe, check_recipe
 
@@ -60,10 +60,8 @@ class TrainedRun:
 
 
 def _hint(name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, names, 1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"write one of {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}" if names else "it has none yet"
+    few = f"write one of {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}" if names else "it has none yet"
+    return meant(name, names, few)
 
 
 def describe_datasets(prepared: Prepared) -> list[Facts]:
