@@ -284,7 +284,7 @@ def test_the_command_writes_beside_the_run_or_where_it_is_told(reported: tuple[P
     code, _, err = invoke("nobody")
     assert code == 2
     assert "nobody: there is no such run or search" in err
-    assert "it has plain, replayed" in err
+    assert "write one of plain, replayed" in err
     code, _, err = invoke("plain", "--output", str(tmp_path / "absent" / "mine.html"))
     assert code == 2
     assert "there is no folder" in err

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 Settings = TypeVar("Settings", bound=BaseModel)
+FEW = 12  # names in a message
 
 
 def validated(
@@ -66,7 +67,10 @@ def unknown(key: str, known: Sequence[str]) -> str:
     return f"the key {key!r} is unknown: {hint}"
 
 
-def meant(name: str, known: Sequence[str], otherwise: str) -> str:
-    """The nearest of the names that there are, as a question, or other words where none is near."""
+def meant(name: str, known: Sequence[str], otherwise: str = "") -> str:
+    """The nearest of the names that there are, as a question, or where none is near other words, or the first of them."""
     near = difflib.get_close_matches(name, known, 1, 0.5)
-    return f"did you mean {near[0]!r}?" if near else otherwise
+    if near:
+        return f"did you mean {near[0]!r}?"
+    few = f"write one of {', '.join(known[:FEW])}{' ...' if len(known) > FEW else ''}" if known else "there is none yet"
+    return otherwise or few

@@ -8,6 +8,7 @@ from typing import Any
 from data.errors import InputError
 from workflows.chain.guard import sentence_of
 from workflows.chain.store import Store
+from workflows.complaints import meant
 from workflows.measures import mean_of, naive_error
 from workflows.recipe import Recipe
 from workflows.report.against import choose_other, compared
@@ -37,8 +38,8 @@ def make_report(store: Store, name: str, against: str | None = None) -> str:
     """The page of a run, of a search, or of both where they have the same name; raises InputError where there is neither."""
     run, search, under_way = store.run(name), store.search(name), store.searching(name)
     if run is None and search is None and under_way is None:
-        there = store.storage.names("runs")
-        raise InputError(f"{name}: there is no such run or search in {store.address}: it has {', '.join(there) or 'none'}")
+        hint = meant(name, store.storage.names("runs"))
+        raise InputError(f"{name}: there is no such run or search in {store.address}: {hint}")
     if against is not None and run is None:
         raise InputError(f"--against {against}: {name!r} is a search: name a run to compare with another")
     drawing, sections, intro = Pictures(), [], []

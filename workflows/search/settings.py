@@ -53,7 +53,7 @@ def parse_space(value: Any, key: str) -> Space:
         raise ValueError(f"{key} = {value!r} is one value, no space: {EXAMPLE}")
     for name in value:
         if name not in RANGE_KEYS:
-            hint = meant(str(name), RANGE_KEYS, f"a range has {', '.join(RANGE_KEYS)}")
+            hint = meant(str(name), RANGE_KEYS)
             raise ValueError(f"{key}: the key {name!r} of a range is unknown: {hint}")
     log, step = value.get("log", False), value.get("step")
     low: Any = value.get("low")

@@ -57,8 +57,8 @@ def parameters_of(recipe: Recipe, place: str = "recipe") -> list[Parameter]:
     problems = []
     for name in search.datasets:
         if name not in names:
-            hint = meant(name, names, f"the recipe has {', '.join(names)}")
-            problems.append(f"{place}: search.datasets.{name}: there is no such [[datasets]] entry: {hint}")
+            what = "there is no such [[datasets]] entry"
+            problems.append(f"{place}: search.datasets.{name}: {what}: {meant(name, names)}")
     found: list[Parameter] = []
     if isinstance(search.decay_rate, tuple):
         found += [Parameter(f"{DECAY}.{number}", space) for number, space in enumerate(search.decay_rate, 1)]

@@ -53,15 +53,10 @@ class TrainedRun:
         if dataset is None and len(names) == 1:
             return 0
         if dataset is None:
-            raise InputError(f"run {self.name!r} has {len(names)} datasets: name the one to predict for, {_hint('', names)}")
+            raise InputError(f"run {self.name!r} has {len(names)} datasets: name the one to predict for, {meant('', names)}")
         if dataset not in names:
-            raise InputError(f"run {self.name!r} has no dataset {dataset!r}: {_hint(dataset, names)}")
+            raise InputError(f"run {self.name!r} has no dataset {dataset!r}: {meant(dataset, names)}")
         return names.index(dataset)
-
-
-def _hint(name: str, names: Sequence[str]) -> str:
-    few = f"write one of {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}" if names else "it has none yet"
-    return meant(name, names, few)
 
 
 def describe_datasets(prepared: Prepared) -> list[Facts]:
@@ -144,5 +139,4 @@ def _why_not(store: Store, name: str) -> str:
     progress = store.progress(name)
     if progress is not None:
         return f"{name}: this run has not ended ({progress['status']}): the same train command goes on with it"
-    names = list(store.runs())
-    return f"{name}: there is no such run in {store.address}: {_hint(name, names)}"
+    return f"{name}: there is no such run in {store.address}: {meant(name, list(store.runs()))}"
