@@ -6,15 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import ENTRANCES, invoke
 from small import write_small
 from test_store import KEY, state
-from typer.testing import CliRunner
 
-from cluster.__main__ import app as cluster_app
-from workflows.__main__ import app
 from workflows.chain.store import Store
 
-ENTRANCES = {"workflows": app, "cluster": cluster_app}
 COMMANDS = {
     "workflows": (
         "train",
@@ -31,13 +28,6 @@ COMMANDS = {
     ),
     "cluster": ("submit", "status", "logs", "stop"),
 }
-
-
-def invoke(*words: str, entrance: str = "workflows") -> tuple[int, str, str]:
-    result = CliRunner().invoke(ENTRANCES[entrance], list(words))
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.mark.parametrize("entrance", ENTRANCES)

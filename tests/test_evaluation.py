@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import invoke
 from helpers import train_in_process
-from sites import Opened, invoke, train_sites
+from sites import Opened, train_sites
 from sklearn.metrics import accuracy_score
 
 from data.errors import InputError

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from commands import invoke
 from data_cases import noise, prepare_all, source_of, write_csv
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from small import write_small
-from test_command_line import invoke
 
 from data.gaps import longest_run
 from data.prepared import PreparedDataset

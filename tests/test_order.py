@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import invoke
 from hypothesis import given
 from hypothesis import strategies as st
 from small import MACHINES, write_small
-from test_command_line import invoke
 
 from data.distances import distances_between
 from workflows.inspection.order import suggest_order

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,11 @@ import numpy as np
 import pytest
 import torch
 from browser import Browser, open_browser
+from commands import invoke
 from helpers import outcome, plan_of, prepare_sequences, random_sequences, train_in_process, walk
 from small import small_document, write_machine, write_small
-from typer.testing import CliRunner
 
 from data.errors import InputError
-from workflows.__main__ import app
 from workflows.chain.state import first_model
 from workflows.chain.store import Store
 from workflows.measures import mean_of
@@ -271,21 +271,18 @@ def test_a_run_that_measures_few_datasets_is_shown_all_the_same(tmp_path: Path) 
 
 
 def test_the_command_writes_beside_the_run_or_where_it_is_told(reported: tuple[Path, str], tmp_path: Path) -> None:
-    def invoke(*words: str) -> tuple[int, str, str]:
-        found = CliRunner().invoke(app, ["report", *words, "--storage", str(reported[0] / "runs")])
-        return found.exit_code, found.stdout, found.stderr
-
-    code, out, _ = invoke("plain")
+    report = partial(invoke, "report", "--storage", str(reported[0] / "runs"))
+    code, out, _ = report("plain")
     assert code == 0
     path = reported[0] / "runs" / "runs" / "plain" / "report.html"
     assert f"{path}: {path.stat().st_size:,} bytes" in out
-    assert invoke("plain", "--output", str(tmp_path / "mine.html"))[0] == 0
+    assert report("plain", "--output", str(tmp_path / "mine.html"))[0] == 0
     assert (tmp_path / "mine.html").stat().st_size == path.stat().st_size
-    code, _, err = invoke("nobody")
+    code, _, err = report("nobody")
     assert code == 2
     assert "nobody: there is no such run or search" in err
     assert "write one of plain, replayed" in err
-    code, _, err = invoke("plain", "--output", str(tmp_path / "absent" / "mine.html"))
+    code, _, err = report("plain", "--output", str(tmp_path / "absent" / "mine.html"))
     assert code == 2
     assert "there is no folder" in err
 

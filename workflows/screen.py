@@ -42,8 +42,11 @@ class Screen:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        self._end_line()
+
+    def _end_line(self) -> None:
         if self.live is not None:
-            self.live.__exit__(*error)
+            self.live.stop()
             self.live = None
 
     def say(self, text: str, style: str = "") -> None:
@@ -138,9 +141,7 @@ class Screen:
         self.say(event["message"], "yellow")
 
     def _on_finished(self, event: Facts) -> None:
-        if self.live is not None:
-            self.live.stop()
-            self.live = None
+        self._end_line()
         result = event["result"]
         self.console.print(result_table(result))
         self.say(closing_words(result))

@@ -49,5 +49,4 @@ def inspect(
             console.print(part)
         for dataset in facts["datasets"]:
             for warning in dataset["warnings"]:
-                text = f"warning: dataset {dataset['name']!r}: {warning}"
-                console.print(text, style="yellow", markup=False, soft_wrap=True)
+                screen.say(f"warning: dataset {dataset['name']!r}: {warning}", "yellow")

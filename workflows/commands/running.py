@@ -88,7 +88,7 @@ def prepare(
         console.print(prepared_table(prepared.datasets))
         for dataset in prepared.datasets:
             for warning in dataset.prepared.manifest["warnings"]:
-                console.print(f"warning: dataset {dataset.name!r}: {warning}", style="yellow", markup=False, soft_wrap=True)
+                screen.say(f"warning: dataset {dataset.name!r}: {warning}", "yellow")
         console.print(
             f"{counted(len(prepared.datasets), 'dataset')} prepared in {prepared.seconds:.1f} s, in {storage}/prepared"
         )

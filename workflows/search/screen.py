@@ -55,9 +55,7 @@ class SearchScreen(Screen):
         self.say(f"trial {event['number']}: its process was lost; it is taken up again from the store", "yellow")
 
     def _on_search_finished(self, event: Facts) -> None:
-        if self.live is not None:
-            self.live.stop()
-            self.live = None
+        self._end_line()
         result = event["result"]
         self.console.print(best_table(result))
         self.say(search_words(result))
