@@ -63,7 +63,8 @@ def connect(address: str | None = None, **options: Any) -> None:
     _capture_log()
 
 
-_LOG = logging.handlers.MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1)
+HELD = 100_000  # of the things that Ray says
+_LOG = logging.handlers.MemoryHandler(capacity=HELD, flushLevel=logging.CRITICAL + 1)
 _SCREEN = logging.StreamHandler()
 _SCREEN.setLevel(logging.INFO)
 
@@ -86,8 +87,18 @@ def _capture_log() -> None:
         logging.getLogger("ray").addHandler(_SCREEN)
 
 
+def hold_log() -> None:
+    """Keep what Ray says from now on for the next `write_log_to`: the file of the last one is complete."""
+    before = _LOG.target
+    _LOG.setTarget(None)
+    _LOG.capacity = HELD
+    if before is not None:
+        before.close()
+
+
 def write_log_to(path: Path) -> None:
-    """Write what Ray has said since `connect`, and says from now on, to a file."""
+    """Write what Ray has said since `connect` or `hold_log`, and says from now on, to a file."""
+    hold_log()
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))

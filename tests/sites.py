@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from helpers import train_in_process
-from typer.testing import CliRunner
 
-from workflows.__main__ import app
 from workflows.chain.store import Store
 from workflows.recipe import check_recipe
+from workflows.use.forecast_file import predict_files
 from workflows.use.trained import TrainedRun
 
 LOOKBACK, HORIZON, ROWS = 8, 3, 240
@@ -72,8 +71,8 @@ def train_sites(folder: Path, **changes: Any) -> Opened:
     return *train_in_process(check_recipe(document(**changes), folder), folder / "runs"), folder
 
 
-def invoke(*words: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, list(words))
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
+def predict(sites: Opened, dataset: str, path: str, output: str = "out.csv", every: bool = False) -> pd.DataFrame:
+    """What `predict` writes of a file in the folder of the sites."""
+    store, run, folder = sites
+    predict_files(store, run, dataset, str(folder / path), str(folder / output), every)
+    return pd.read_csv(folder / output)

@@ -6,28 +6,41 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import ENTRANCES, invoke
 from small import write_small
 from test_store import KEY, state
-from typer.testing import CliRunner
 
-from workflows.__main__ import app
 from workflows.chain.store import Store
 
-COMMANDS = ("train", "search", "prepare", "inspect", "report", "evaluate", "predict", "runs", "log", "rollback", "clean")
+COMMANDS = {
+    "workflows": (
+        "train",
+        "search",
+        "prepare",
+        "inspect",
+        "report",
+        "evaluate",
+        "predict",
+        "runs",
+        "log",
+        "rollback",
+        "clean",
+    ),
+    "cluster": ("submit", "status", "logs", "stop"),
+}
 
 
-def invoke(*words: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, list(words))
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_the_commands_are_these(entrance: str) -> None:
+    there = [each.name or each.callback.__name__ for each in ENTRANCES[entrance].registered_commands if each.callback]
+    assert sorted(there) == sorted(COMMANDS[entrance])
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(command: str) -> None:
-    code, out, _ = invoke(command, "--help")
+@pytest.mark.parametrize(("entrance", "command"), [(each, command) for each in COMMANDS for command in COMMANDS[each]])
+def test_every_command_has_help_with_an_example(entrance: str, command: str) -> None:
+    code, out, _ = invoke(command, "--help", entrance=entrance)
     assert code == 0
-    assert f"python -m workflows {command}" in out
+    assert f"Example: python -m {entrance} {command}" in out
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import invoke
 from helpers import train_in_process
-from sites import Opened, invoke, train_sites
+from sites import Opened, train_sites
 from sklearn.metrics import accuracy_score
 
 from data.errors import InputError
@@ -118,7 +119,7 @@ def test_the_command_prints_tables_or_json(sites: Opened, tmp_path: Path) -> Non
     assert json.loads(invoke("evaluate", "sites", "--json", "-", *storage)[1])["split"] == "test"
     for words, said in [
         (["sites", "--split", "train"], "--split train: write one of validation, test"),
-        (["sites", "--json", str(tmp_path / "nowhere" / "x.json")], "cannot be written (No such file or directory)"),
+        (["sites", "--json", str(tmp_path / "nowhere" / "x.json")], "there is no folder"),
         (["sitse"], "did you mean 'sites'?"),
     ]:
         code, out, err = invoke("evaluate", *words, *storage)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from commands import invoke
 from helpers import train_in_process
-from sites import Opened, invoke, train_sites
+from sites import Opened, predict, train_sites
 
 from data.errors import InputError
-from workflows import forecast_file
 from workflows.recipe import check_recipe
+from workflows.use import forecast_file
 
 RANDOM = np.random.default_rng(0)
 
@@ -21,12 +22,6 @@ RANDOM = np.random.default_rng(0)
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     return train_sites(tmp_path_factory.mktemp("sites"))
-
-
-def predict(sites: Opened, dataset: str, path: str, output: str = "out.csv", every: bool = False) -> pd.DataFrame:
-    store, run, folder = sites
-    forecast_file.predict_files(store, run, dataset, str(folder / path), str(folder / output), every)
-    return pd.read_csv(folder / output)
 
 
 def test_series_without_a_window_and_labels_without_a_column_are_told_by_name(sites: Opened) -> None:

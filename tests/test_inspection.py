@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from commands import invoke
 from data_cases import noise, prepare_all, source_of, write_csv
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from small import write_small
-from test_command_line import invoke
 
 from data.gaps import longest_run
 from data.prepared import PreparedDataset
+from workflows.figures import few_digits
 from workflows.inspection.facts import dataset_facts, inspect_datasets, most_different
-from workflows.inspection.tables import figure, inspection
+from workflows.inspection.tables import inspection
 
 
 def hourly(rows: int, seed: int = 0, gap: slice | None = None) -> pd.DataFrame:
@@ -131,7 +132,7 @@ def test_the_columns_that_differ_the_most_come_first_and_the_others_are_named(tm
     [(0.0, "0"), (1013.2, "1,013"), (123456.7, "123,457"), (1.234e7, "1.23e+07"), (-0.0012345, "-0.00123")],
 )
 def test_figures_are_short(value: float, text: str) -> None:
-    assert figure(value) == text
+    assert few_digits(value) == text
 
 
 @pytest.mark.parametrize(("target", "words"), [("", "this is a folder"), ("absent/facts.json", "there is no folder")])

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import invoke
 from helpers import processes_that_stay
 from small import write_small
-from test_command_line import invoke
 from test_store import KEY, state
 
 from data.built_in import make_built_in

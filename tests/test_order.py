@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import invoke
 from hypothesis import given
 from hypothesis import strategies as st
 from small import MACHINES, write_small
-from test_command_line import invoke
 
 from data.distances import distances_between
 from workflows.inspection.order import suggest_order
@@ -63,7 +63,8 @@ def test_the_last_is_the_medoid_and_each_other_the_farthest_from_those_behind_it
 
 @pytest.mark.ray
 def test_a_recipe_is_trained_in_the_suggested_order_and_told_so(ray_session: None, tmp_path: Path) -> None:
-    path = write_small(tmp_path, order="suggested", compute={"num_workers": 0})
+    search = {"values": {"training.batch_size": [32]}}
+    path = write_small(tmp_path, order="suggested", compute={"num_workers": 0}, search=search)
     recipe, storage = load_recipe(path), str(tmp_path / "runs")
     prepared = prepare_datasets(recipe, storage)
     order = [each.name for each in prepared.datasets]
@@ -75,6 +76,10 @@ def test_a_recipe_is_trained_in_the_suggested_order_and_told_so(ray_session: Non
     assert planned["order"].startswith(f"suggested order: {', '.join(order)} (")
     assert [stage["dataset"] for stage in result["stages"]] == result["datasets"] == order
     assert [stage["epochs"] for stage in result["stages"]] == [2, 2, 1]  # its epochs go where the dataset goes
+    # A search whose one trial is this run tells the order, too, and finds all of it in the store.
+    _, out, _ = invoke("search", str(path), "--set", f"datasets.{order[2]}.epochs=1", "--storage", storage)
+    assert planned["order"] in out
+    assert "1 of 1 trials are in the store" in out
     # Another validation row is another dataset to prepare, with the same train rows to order by.
     file = tmp_path / f"{MACHINES[0]}.csv"
     lines = file.read_text().splitlines()

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sites import HORIZON, LOOKBACK, Opened, invoke, train_sites
+from commands import invoke
+from sites import HORIZON, LOOKBACK, Opened, predict, train_sites
 from torch import nn
 
-from workflows import forecast_file
 from workflows.use.evaluation import evaluate
 from workflows.use.prediction import make_forecaster
 
@@ -19,12 +19,6 @@ from workflows.use.prediction import make_forecaster
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     return train_sites(tmp_path_factory.mktemp("sites"))
-
-
-def predict(sites: Opened, dataset: str, path: str, output: str = "out.csv", every: bool = False) -> pd.DataFrame:
-    store, run, folder = sites
-    forecast_file.predict_files(store, run, dataset, str(folder / path), str(folder / output), every)
-    return pd.read_csv(folder / output)
 
 
 def actual(path: Path, targets: list[str], where: str = "time") -> pd.DataFrame:

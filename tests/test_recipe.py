@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from small import small_document, write_small
 
 from data.errors import InputError
-from workflows.recipe import BUILT_IN, check_recipe, find_recipe, load_recipe, name_problems
+from workflows.recipe import BUILT_IN, SECTIONS, EntryKeys, check_recipe, find_recipe, load_recipe, name_problems
 from workflows.reference import reference
 
 
@@ -142,6 +143,19 @@ def test_a_file_that_is_not_toml_or_not_there_is_named(tmp_path: Path) -> None:
 def test_the_reference_names_every_key_as_it_is() -> None:
     written = (BUILT_IN.parent.parent / "RECIPE.md").read_text()
     assert written == reference(), "make it anew: python -m workflows.reference > RECIPE.md"
+
+
+def test_the_reference_has_all_sections_and_says_what_each_key_is() -> None:
+    parts = reference().split("\n## ")
+    assert all(f"[{name}]" in " ".join(part.splitlines()[0] for part in parts) for name in [*SECTIONS, "[datasets]"])
+    for name in ("name", "seed", "order"):
+        assert f"`{name}`" in parts[0]
+    keys = [line for part in parts for line in part.splitlines() if line.startswith("| `")]
+    assert len(keys) == sum(len(model.model_fields) for model in [*SECTIONS.values(), EntryKeys])
+    for line in keys:
+        _, _, kind, _, words, _ = re.split(r"(?<!\\)\|", line)
+        assert kind.strip(), line
+        assert len(words.split()) > 1, line
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,26 +17,26 @@ import numpy as np
 import pytest
 import torch
 from browser import Browser, open_browser
-from helpers import outcome, plan_of, prepare_sequences, random_sequences, walk
-from small import small_document, write_machine
-from typer.testing import CliRunner
+from commands import invoke
+from helpers import outcome, plan_of, prepare_sequences, random_sequences, train_in_process, walk
+from small import small_document, write_machine, write_small
 
 from data.errors import InputError
-from workflows.__main__ import app
 from workflows.chain.state import first_model
 from workflows.chain.store import Store
 from workflows.measures import mean_of
+from workflows.notebook.result import Result
 from workflows.progress import Progress
-from workflows.recipe import check_recipe
+from workflows.recipe import check_recipe, load_recipe
 from workflows.report.forecasts import Confusion, Labels, Windows, look_at
 from workflows.report.matrix import relative_errors
 from workflows.report.picture import Pictures
-from workflows.report.reopen import plan_of as plan_of_run
-from workflows.report.reopen import read_recipe, reopen_datasets
 from workflows.report.report import make_report
 from workflows.report.timeline import timeline
+from workflows.screen import closing_words
 from workflows.settings import TrainingSettings
 from workflows.training import movable, train
+from workflows.use.trained import TrainedRun, open_run
 
 NAMES = ("<script>alert(1)<b>", "a&b 'c' \"d\"", "$alpha_2$ costs 5$")
 VOID = {"meta", "link", "br", "img", "path", "use", "rect", "line", "circle"}
@@ -152,16 +153,11 @@ def test_a_browser_shows_all_of_it_without_complaint_or_overflow(
 def test_the_windows_are_those_at_the_quantiles_and_their_truth_stands_in_the_files(reported: tuple[Path, str]) -> None:
     folder, _ = reported
     store = Store(str(folder / "runs"))
-    run = store.result("plain")
-    assert run is not None
-    recipe = read_recipe(store, "plain", run)
-    assert recipe is not None
-    datasets = reopen_datasets(store, run, recipe)
-    plan = plan_of_run(recipe, run["datasets"], datasets)
-    shown = look_at(plan, run["key"], store, datasets)
-    model = first_model(plan)
-    model.load_state_dict(store.load(run["key"]).model)
-    for number, (each, dataset) in enumerate(zip(shown, datasets, strict=True)):
+    run = open_run(store, "plain")
+    shown = look_at(store, run, NAMES)
+    model = first_model(run.plan)
+    model.load_state_dict(store.load(run.key).model)
+    for number, (each, dataset) in enumerate(zip(shown, run.datasets, strict=True)):
         assert isinstance(each, Windows)
         errors, squares = [], []
         for sample in range(dataset.num_samples("test")):
@@ -173,7 +169,7 @@ def test_the_windows_are_those_at_the_quantiles_and_their_truth_stands_in_the_fi
                 )
             errors.append(np.abs(gap).mean())
             squares.append((gap**2).mean())
-        assert np.mean(squares) == pytest.approx(run["test"][dataset.name]["error"], rel=1e-5)
+        assert np.mean(squares) == pytest.approx(run.result["test"][dataset.name]["error"], rel=1e-5)
         found = {window.kind: window.error for window in each.windows}
         wanted = dict(zip(found, np.quantile(errors, [0.1, 0.5, 0.9], method="nearest"), strict=True))
         assert found == pytest.approx(wanted, rel=1e-4)
@@ -212,30 +208,26 @@ def test_without_the_raw_data_all_is_there_and_without_the_prepared_ones_all_but
     shutil.rmtree(tmp_path / "runs" / "prepared")
     left = Page(make_report(store, "plain"))
     assert sum(tag == "svg" for tag, _ in left.tags) == 4
-    assert "There are no forecasts on this page: the prepared rows of dataset '<script>alert(1)<b>' are not in" in left.text
-    (tmp_path / "runs" / "runs" / "plain" / "recipe.toml").write_text("name = 7")
-    assert "the recipe of this run is not there, or not understood any more" in Page(make_report(store, "plain")).text
+    assert "There are no forecasts on this page: run 'plain', dataset '<script>alert(1)<b>': " in left.text
+    assert "is missing: train it again" in left.text
+    (tmp_path / "runs" / "runs" / "plain" / "datasets.json").unlink()
+    assert "lacks datasets.json: train it again" in Page(make_report(store, "plain")).text
+    for wrong in ("name = 7", "name = = 7"):
+        (tmp_path / "runs" / "runs" / "plain" / "recipe.toml").write_text(wrong)
+        assert "recipe.toml of the run 'plain': " in Page(make_report(store, "plain")).text
+    (tmp_path / "runs" / "runs" / "plain" / "recipe.toml").unlink()
+    assert "lacks recipe.toml: train it again" in Page(make_report(store, "plain")).text
     shutil.rmtree(tmp_path / "runs" / "checkpoints")
     assert sum(tag == "svg" for tag, _ in Page(make_report(store, "plain")).tags) == 4
-
-
-def test_data_that_were_prepared_otherwise_are_not_shown_as_those_of_the_run(
-    reported: tuple[Path, str], tmp_path: Path
-) -> None:
-    shutil.copytree(reported[0] / "runs", tmp_path / "runs")
-    recipe = tmp_path / "runs" / "runs" / "plain" / "recipe.toml"
-    recipe.write_text(recipe.read_text().replace("[data]", '[data]\nscaling = "minmax"'))
-    assert "is not prepared or scaled as it was" in make_report(Store(str(tmp_path / "runs")), "plain")
 
 
 def test_a_stopped_run_is_shown_as_far_as_it_is(reported: tuple[Path, str], tmp_path: Path) -> None:
     shutil.copytree(reported[0] / "runs", tmp_path / "runs")
     store = Store(str(tmp_path / "runs"))
-    run = store.result("plain")
-    assert run is not None
-    recipe = check_recipe(document(), reported[0])
-    datasets = reopen_datasets(store, run, recipe)
-    progress = Progress(store, "half", plan_of_run(recipe, run["datasets"], datasets), run["prepared"], movable(recipe))
+    opened = open_run(store, "plain")
+    run = opened.result
+    described = json.loads((tmp_path / "runs" / "runs" / "plain" / "datasets.json").read_text())
+    progress = Progress(store, "half", opened.plan, described, movable(opened.recipe))
     keys = [key for stage in run["stages"] for key in stage["keys"]]
     for key in keys[:5]:
         facts = store.facts(key)
@@ -251,24 +243,46 @@ def test_a_stopped_run_is_shown_as_far_as_it_is(reported: tuple[Path, str], tmp_
     assert sum(tag == "svg" for tag, _ in page.tags) == 3 + 1 + 9
     mean = mean_of(run["error_matrix"]["scaled"][2][:2])
     assert f"mean error at the end: {mean:.3f}" in page.text
+    (tmp_path / "runs" / "runs" / "half" / "progress-datasets.json").unlink()  # a run that was started before it was kept
+    page = Page(make_report(store, "half"))
+    assert "What it has done cannot be shown: run 'half': " in page.text
+    assert "lacks progress-datasets.json" in page.text
+    Progress(store, "plain", opened.plan, [], {})
+    again = open_run(store, "plain")  # what it came to stands while it is trained again
+    assert (again.key, again.recipe.name, len(again.datasets)) == (opened.key, "small", 3)
+
+
+def test_a_run_that_measures_few_datasets_is_shown_all_the_same(tmp_path: Path) -> None:
+    recipe = load_recipe(write_small(tmp_path), ["training.evaluations=0", "training.epochs=1"])
+    store, opened = train_in_process(recipe, tmp_path / "runs")
+    assert opened.result["error_matrix"]["validation"][1][2] is None
+    for page in (Page(make_report(store, "small")), Page(repr(Result(store.address, opened)))):
+        assert "nan" not in page.text
+    assert "Mean error at the end" in closing_words(opened.result)
+    described = json.loads((tmp_path / "runs" / "runs" / "small" / "datasets.json").read_text())
+    progress = Progress(store, "half", opened.plan, described, movable(recipe))
+    keys = [stage["keys"][0] for stage in opened.result["stages"]]
+    progress({"event": "epoch", "key": keys[1], "stage": 1, "epoch": 0})
+    store.storage.remove(f"checkpoints/{keys[2]}")
+    page = Page(make_report(store, "half"))
+    assert sum(tag == "svg" for tag, _ in page.tags) == 3 + 1 + 9
+    first = opened.result["error_matrix"]["validation"][1]
+    assert f"anvil{first[0]:.4f}{first[1]:.4f}–" in page.text
 
 
 def test_the_command_writes_beside_the_run_or_where_it_is_told(reported: tuple[Path, str], tmp_path: Path) -> None:
-    def invoke(*words: str) -> tuple[int, str, str]:
-        found = CliRunner().invoke(app, ["report", *words, "--storage", str(reported[0] / "runs")])
-        return found.exit_code, found.stdout, found.stderr
-
-    code, out, _ = invoke("plain")
+    report = partial(invoke, "report", "--storage", str(reported[0] / "runs"))
+    code, out, _ = report("plain")
     assert code == 0
     path = reported[0] / "runs" / "runs" / "plain" / "report.html"
     assert f"{path}: {path.stat().st_size:,} bytes" in out
-    assert invoke("plain", "--output", str(tmp_path / "mine.html"))[0] == 0
+    assert report("plain", "--output", str(tmp_path / "mine.html"))[0] == 0
     assert (tmp_path / "mine.html").stat().st_size == path.stat().st_size
-    code, _, err = invoke("nobody")
+    code, _, err = report("nobody")
     assert code == 2
     assert "nobody: there is no such run or search" in err
-    assert "it has plain, replayed" in err
-    code, _, err = invoke("plain", "--output", str(tmp_path / "absent" / "mine.html"))
+    assert "write one of plain, replayed" in err
+    code, _, err = report("plain", "--output", str(tmp_path / "absent" / "mine.html"))
     assert code == 2
     assert "there is no folder" in err
 
@@ -282,7 +296,8 @@ def test_labels_and_classes_are_told_as_the_evaluation_counts_them(tmp_path: Pat
     plan = plan_of(datasets, [2], {"hidden_size": 6, "loss": loss}, learning_rate=0.02, batch_size=8)
     walk(plan, datasets, tmp_path / "store")
     found = outcome(plan, tmp_path / "store")
-    (shown,) = look_at(plan, found.key, Store(str(tmp_path / "store")), datasets)
+    run = TrainedRun("one", found.key, {}, check_recipe(small_document(), tmp_path), plan, datasets, [])
+    (shown,) = look_at(Store(str(tmp_path / "store")), run, ["one"])
     assert found.test[0] is not None
     assert shown.samples == found.test[0]["samples"]
     if classes:

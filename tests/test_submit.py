@@ -16,12 +16,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import commands
 import pytest
 from head import Head, environment, head
 from small import write_small
-from typer.testing import CliRunner
 
-from cluster.__main__ import _follow, app
+from cluster.__main__ import _follow
 from cluster.jobs import check_credentials, exit_code, follow, job_id
 from cluster.package import make_package
 from cluster.reach import ClusterError, check_address, find_token, sends_in_the_clear
@@ -42,17 +42,8 @@ SECRET = "hush-4f1c-not-to-be-seen"
 
 
 def invoke(*words: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, list(words))
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout + result.stderr
-
-
-@pytest.mark.parametrize("command", ["submit", "status", "logs", "stop"])
-def test_every_command_has_help_with_an_example(command: str) -> None:
-    code, out = invoke(command, "--help")
-    assert code == 0
-    assert f"python -m cluster {command}" in " ".join(out.split())
+    code, out, err = commands.invoke(*words, entrance="cluster")
+    return code, out + err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,21 @@ def test_the_best_epoch_is_handed_over(ray_session: None, tmp_path: Path) -> Non
             before = result["stages"][number - 1]
             assert facts is not None
             assert facts["parent"] == before["keys"][before["handed_over"] - 1]
+
+
+def test_what_ray_says_of_a_run_stands_in_its_own_log(ray_session: None, tmp_path: Path) -> None:
+    path = write_small(tmp_path)
+
+    def speak(event: dict[str, Any]) -> None:
+        if event["event"] == "planned":  # prepared, and not yet placed
+            logging.getLogger("ray.data").warning("of seed %s", event["plan"].seed)
+
+    for seed in ("1", "2"):
+        train(load_recipe(path, [f"seed={seed}", "training.epochs=1"]), tmp_path / "runs", seed, 0, watch=speak)
+    for mine, other in (("1", "2"), ("2", "1")):
+        log = (tmp_path / "runs" / "runs" / mine / "ray.log").read_text()
+        assert f"of seed {mine}" in log
+        assert f"of seed {other}" not in log
 
 
 def test_many_datasets_in_one_file_are_read_by_one_entry(ray_session: None, tmp_path: Path) -> None:

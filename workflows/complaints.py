@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 Settings = TypeVar("Settings", bound=BaseModel)
+FEW = 12  # names in a message
 
 
 def validated(
@@ -62,6 +63,14 @@ def _describe(model: type[BaseModel], key: str) -> str:
 
 def unknown(key: str, known: Sequence[str]) -> str:
     """What to say of a key that nobody knows: the nearest one that is known."""
-    near = difflib.get_close_matches(key, known, 1, 0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(known)}"
+    hint = meant(key, known, f"the keys here are {', '.join(known)}")
     return f"the key {key!r} is unknown: {hint}"
+
+
+def meant(name: str, known: Sequence[str], otherwise: str = "") -> str:
+    """The nearest of the names that there are, as a question, or where none is near other words, or the first of them."""
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    few = f"write one of {', '.join(known[:FEW])}{' ...' if len(known) > FEW else ''}" if known else "there is none yet"
+    return otherwise or few

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.connect import connect, quiet
+from cluster.connect import connect, hold_log, quiet
 from data.built_in import MAKERS, make_built_in
 from data.distances import distances_between
 from data.encoding import EncodedDataset, make_encodings
@@ -43,6 +43,7 @@ def prepare_datasets(
     `before` is called before anything is read or written, unless all is prepared: it may refuse.
     """
     started = time.perf_counter()
+    hold_log()  # what Ray says from here on is about this run
     shelf = Shelf(storage)
     built_in = ""
     for name in _built_in_data(recipe):

@@ -9,25 +9,30 @@ from typing import Any
 
 from workflows.chain.plan import Plan
 from workflows.chain.store import Store
+from workflows.use.trained import DATASETS_UNDER_WAY
 
 Facts = dict[str, Any]
 
 
 class Progress:
-    """Keeps progress.json of a run: how far it is, and the last address that it reached."""
+    """Keeps progress.json of a run: how far it is, and the last address that it reached.
 
-    def __init__(self, store: Store, name: str, plan: Plan, prepared: list[str], recipe: Facts):
+    `described` is what is kept of its datasets, beside it; `recipe` is the document of the recipe.
+    """
+
+    def __init__(self, store: Store, name: str, plan: Plan, described: list[Facts], recipe: Facts):
         self.store, self.name = store, name
         self.facts: Facts = {
             "name": name,
             "status": "running",
             "key": plan.root,
             "datasets": [dataset.name for dataset in plan.datasets],
-            "prepared": prepared,
+            "prepared": [each["prepared"] for each in described],
             "recipe": recipe,
             "epochs_requested": sum(stage.epochs for stage in plan.stages),
             "started": time.time(),
         }
+        self._write_file(DATASETS_UNDER_WAY, described)
         self._write()
 
     def __call__(self, event: Facts) -> None:
@@ -43,5 +48,8 @@ class Progress:
 
     def _write(self) -> None:
         self.facts["when"] = time.time()
+        self._write_file("progress.json", self.facts)
+
+    def _write_file(self, file: str, content: Any) -> None:
         with contextlib.suppress(OSError):  # a note that cannot be written must not end the run
-            self.store.write_run(self.name, "progress.json", json.dumps(self.facts, indent=1).encode())
+            self.store.write_run(self.name, file, json.dumps(content, indent=1).encode())

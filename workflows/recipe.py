@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from data.errors import InputError
 from data.settings import DataSettings
 from models.settings import ModelSettings
 from workflows.chain.channels import channel_problems
-from workflows.complaints import errors_of, unknown, validated
+from workflows.complaints import errors_of, meant, unknown, validated
 from workflows.overrides import override
 from workflows.search.settings import SearchSettings
 from workflows.settings import GuardSettings, RetentionSettings, TrainingSettings
@@ -91,8 +90,7 @@ def find_recipe(recipe: str) -> Path:
     with contextlib.suppress(OSError, ValueError):  # too long for a path, or no path at all
         if path.is_file():
             return path
-    near = difflib.get_close_matches(recipe, names, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"write a path to a TOML file, or one of {', '.join(names)}"
+    hint = meant(recipe, names, f"write a path to a TOML file, or one of {', '.join(names)}")
     raise InputError(f"{recipe[:200]}: there is no such file, nor a built-in recipe of this name: {hint}")
 
 

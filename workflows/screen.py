@@ -6,7 +6,6 @@ import shlex
 import time
 from typing import Any
 
-from rich import box
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from workflows.chain.guard import sentence_of
 from workflows.chain.plan import Plan
+from workflows.figures import counted, empty_table, show
 
 Facts = dict[str, Any]
 
@@ -42,8 +42,11 @@ class Screen:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        self._end_line()
+
+    def _end_line(self) -> None:
         if self.live is not None:
-            self.live.__exit__(*error)
+            self.live.stop()
             self.live = None
 
     def say(self, text: str, style: str = "") -> None:
@@ -84,7 +87,7 @@ class Screen:
 
     def _on_placed(self, event: Facts) -> None:
         placement = event["placement"]
-        where = "this process" if placement.num_workers == 0 else f"{placement.num_workers} workers"
+        where = "this process" if placement.num_workers == 0 else counted(placement.num_workers, "worker")
         where += f" or up to {placement.max_workers}" if placement.max_workers > placement.num_workers else ""
         where += " with a GPU each" if placement.use_gpu else ""
         self.say(f"training in {where} ({placement.reason})")
@@ -126,7 +129,7 @@ class Screen:
         )
 
     def _on_evaluation_starts(self, event: Facts) -> None:
-        self._phase(f"measuring {event['datasets']} datasets ({event['split']})")
+        self._phase(f"measuring {counted(event['datasets'], 'dataset')} ({event['split']})")
 
     def _on_guard(self, event: Facts) -> None:
         self.say(f"guard: {sentence_of(event, event['over'])}", "yellow")
@@ -138,9 +141,7 @@ class Screen:
         self.say(event["message"], "yellow")
 
     def _on_finished(self, event: Facts) -> None:
-        if self.live is not None:
-            self.live.stop()
-            self.live = None
+        self._end_line()
         result = event["result"]
         self.console.print(result_table(result))
         self.say(closing_words(result))
@@ -164,25 +165,14 @@ def _clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def show(value: float | None, digits: int = 4) -> str:
-    """A number for a table; a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
 def result_table(result: Facts) -> Table:
     """Dataset by dataset: the error after its own stage, at the end, and against the naive forecast."""
     matrix = result["error_matrix"]
     units = "" if result["error"].startswith("share") else ", scaled units"
     title = f"{result['name']}: validation error ({result['error']}{units})"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     columns = ("dataset", "rate", "epochs", "own stage", "at the end", "end / naive", "test / naive")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
+    table = empty_table(columns, title=title)
+    table.columns[0].no_wrap = True
     for number, stage in enumerate(result["stages"]):
         place = matrix["datasets"].index(stage["dataset"])
         end, relative = matrix["validation"][-1][place], matrix["scaled"][-1][place]

@@ -6,24 +6,20 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from data.encoding import EncodedDataset
 from workflows.chain.store import Store
-from workflows.screen import show
+from workflows.figures import empty_table, few_digits, show
 
 Facts = dict[str, Any]
 
 
 def prepared_table(datasets: Sequence[EncodedDataset]) -> Table:
     """Rows, series, samples and missing cells of prepared datasets."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for number, column in enumerate(
-        ("dataset", "rows", "series", "train", "validation", "test", "missing cells", "fingerprint")
-    ):
-        table.add_column(column, justify="left" if number in (0, 7) else "right")
+    columns = ("dataset", "rows", "series", "train", "validation", "test", "missing cells", "fingerprint")
+    table = empty_table(columns, texts=(0, 7))
     for dataset in datasets:
         facts = dataset.prepared.manifest
         samples = [f"{facts['samples'][split]:,}" for split in ("train", "validation", "test")]
@@ -41,9 +37,8 @@ def prepared_table(datasets: Sequence[EncodedDataset]) -> Table:
 
 def runs_table(runs: Mapping[str, Facts]) -> Table:
     """One line for each run."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for number, column in enumerate(("run", "status", "datasets", "epochs", "mean scaled error", "forgetting", "key")):
-        table.add_column(column, justify="right" if 2 <= number <= 5 else "left")
+    columns = ("run", "status", "datasets", "epochs", "mean scaled error", "forgetting", "key")
+    table = empty_table(columns, texts=(0, 1, 6))
     for name, result in runs.items():
         table.add_row(
             Text(name),
@@ -59,7 +54,6 @@ def runs_table(runs: Mapping[str, Facts]) -> Table:
 
 def searches_table(searches: Mapping[str, Facts]) -> Table:
     """One line for each search; of one that has not ended, as far as it is."""
-    table = Table(box=box.SIMPLE_HEAD)
     columns = (
         "search",
         "status",
@@ -70,8 +64,7 @@ def searches_table(searches: Mapping[str, Facts]) -> Table:
         "forgetting",
         "key",
     )
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if 2 <= number <= 6 else "left")
+    table = empty_table(columns, texts=(0, 1, 7))
     for name, search in searches.items():
         best: Facts = next(
             (trial for trial in search.get("trials", []) if trial["number"] == search["best"]), {"metrics": {}}
@@ -92,7 +85,6 @@ def searches_table(searches: Mapping[str, Facts]) -> Table:
 
 def log_table(store: Store, run: Facts) -> Table:
     """The chain of a run, an epoch a line; of a run that has not ended, as far as it is."""
-    table = Table(title=f"{run['name']} ({run['status']})", title_justify="left", box=box.SIMPLE_HEAD)
     columns = (
         "dataset",
         "epoch",
@@ -103,8 +95,7 @@ def log_table(store: Store, run: Facts) -> Table:
         "when",
         "seconds",
     )
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number in (0, 5, 6) else "right")
+    table = empty_table(columns, texts=(0, 5, 6), title=f"{run['name']} ({run['status']})")
     for key, error, mark in _finished_epochs(run) if "stages" in run else _chain(store, run["key"]):
         facts = store.facts(key)
         if facts is None:
@@ -146,8 +137,10 @@ def evaluation_tables(facts: Facts) -> list[Table]:
     """The errors of `evaluate`: a line for each dataset, then for each of its targets in the target's own units."""
     units = "" if not facts["targets"] else ", scaled units"
     title = f"{facts['name']}: {facts['split']} error ({facts['error']}{units})"
-    whole = _table(title, "dataset", "samples", "error", "naive", "error / naive", *([] if units else ["accuracy"]))
-    own = _table("in the targets' own units", "dataset", "target", "MAE", "RMSE", "naive MAE", "naive RMSE", texts=2)
+    columns = ["dataset", "samples", "error", "naive", "error / naive", *([] if units else ["accuracy"])]
+    whole = empty_table(columns, title=title)
+    columns = ["dataset", "target", "MAE", "RMSE", "naive MAE", "naive RMSE"]
+    own = empty_table(columns, texts=(0, 1), title="in the targets' own units")
     for name, errors in facts["datasets"].items():
         relative = errors["scaled_error"]
         color = "" if relative is None else "red" if relative > 1 else "green"
@@ -158,13 +151,5 @@ def evaluation_tables(facts: Facts) -> list[Table]:
             figures = [
                 (errors[key] or {}).get(target) for key in ("mae_units", "rmse_units", "naive_mae_units", "naive_rmse_units")
             ]
-            own.add_row(Text(name), Text(target), *("-" if value is None else f"{value:.4g}" for value in figures))
+            own.add_row(Text(name), Text(target), *(few_digits(value, 4) for value in figures))
     return [whole, own] if facts["targets"] else [whole]
-
-
-def _table(title: str, *columns: str, texts: int = 1) -> Table:
-    """An empty table whose first columns are text."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number < texts else "right")
-    return table

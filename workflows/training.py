@@ -6,13 +6,11 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cluster.connect import connect, resources, write_log_to
 from cluster.placement import Placement, PlacementError, place
-from data.encoding import EncodedDataset
 from data.errors import InputError
 from workflows.chain.lookup import finished, num_epochs
 from workflows.chain.plan import Plan
@@ -25,7 +23,7 @@ from workflows.preparation import Prepared, prepare_datasets
 from workflows.progress import Progress
 from workflows.recipe import Recipe
 from workflows.result import assemble, versions
-from workflows.use.trained import describe_datasets, plan_of
+from workflows.use.trained import DATASETS, DATASETS_UNDER_WAY, RECIPE, describe_datasets, plan_of
 from workflows.workers import Job, RunFailedError, run_workers
 
 Facts = dict[str, Any]
@@ -80,7 +78,7 @@ def train_prepared(
     store.set_aside_now.clear()
     report: Facts = {"epochs": [], "workers": 0}
     if outcome is None:
-        report = _run(recipe, plan, prepared.datasets, store, name, address, watch, answered)
+        report = _run(recipe, plan, prepared, store, name, address, watch, answered)
         outcome = finished(plan, store)
         seconds.update(fit=report["fit_seconds"], evaluate=report["evaluate_seconds"], start=report["start_seconds"])
     elif not store.storage.names(f"runs/{name}/events") or (store.result(name) or {}).get("key") != outcome.key:
@@ -130,17 +128,17 @@ def _write_run(store: Store, name: str, recipe: Recipe, prepared: Prepared, resu
     import tomli_w
 
     store.storage.create()
-    store.write_run(name, "recipe.toml", tomli_w.dumps(movable(recipe)).encode())
-    described = describe_datasets(prepared.datasets, prepared.sources, prepared.epochs)
-    store.write_run(name, "datasets.json", json.dumps(described, indent=1).encode())
+    store.write_run(name, RECIPE, tomli_w.dumps(movable(recipe)).encode())
+    store.write_run(name, DATASETS, json.dumps(describe_datasets(prepared), indent=1).encode())
     store.write_run(name, "result.json", json.dumps(result, indent=1).encode())
-    store.storage.remove(f"runs/{name}/progress.json")
+    for file in ("progress.json", DATASETS_UNDER_WAY):
+        store.storage.remove(f"runs/{name}/{file}")
 
 
 def _run(
     recipe: Recipe,
     plan: Plan,
-    datasets: Sequence[EncodedDataset],
+    prepared: Prepared,
     store: Store,
     name: str,
     address: str | None,
@@ -153,8 +151,8 @@ def _run(
     watch({"event": "placed", "placement": placement})
     started, begun = time.perf_counter(), 0.0
     done: Facts = {"epochs": [], "fit_seconds": 0.0, "evaluate_seconds": 0.0}
-    progress = Progress(store, name, plan, [dataset.prepared.folder.name for dataset in datasets], movable(recipe))
-    event_file = EventFile(store, name, plan, datasets, answered)
+    progress = Progress(store, name, plan, describe_datasets(prepared), movable(recipe))
+    event_file = EventFile(store, name, plan, prepared.datasets, answered)
 
     def note(event: Facts) -> None:
         nonlocal begun
@@ -168,7 +166,7 @@ def _run(
         event_file(event)
         watch(event)
 
-    sent = tuple((dataset.prepared.folder.name, dataset.name, dataset.encoding) for dataset in datasets)
+    sent = tuple((dataset.prepared.folder.name, dataset.name, dataset.encoding) for dataset in prepared.datasets)
     # One thread a core of each worker. In this process one too: two threads wait for each other in every small step, and
     # took 146 s for what one process of each of two workers did in 49 s.
     threads = max(int(placement.cpus), 1)

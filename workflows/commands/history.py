@@ -32,12 +32,13 @@ def log(name: Annotated[str, typer.Argument(help="Name of a run.")], storage: St
     with errors_and_ray() as console:
         from data.errors import InputError
         from workflows.chain.store import Store
+        from workflows.complaints import meant
         from workflows.summary import log_table
 
         store = Store(storage)
         found = store.runs()
         if name not in found:
-            raise InputError(f"{name}: there is no such run in {storage}: it has {', '.join(found) or 'none'}")
+            raise InputError(f"{name}: there is no such run in {storage}: {meant(name, list(found))}")
         console.print(log_table(store, found[name]))
 
 
@@ -72,7 +73,7 @@ def clean(
     with errors_and_ray() as console:
         from workflows.chain.housekeeping import clean as clean_up
         from workflows.chain.store import Store
-        from workflows.screen import counted
+        from workflows.figures import counted
 
         removed = clean_up(Store(storage), dry_run)
         for leftover in removed:

@@ -32,22 +32,23 @@ def inspect(
     """Say what is in the datasets of a recipe, how far they lie apart, and in which order to train them."""
     with errors_and_ray(verbose) as console:
         from workflows.chain.storage import open_storage
-        from workflows.inspection.facts import check_target, inspect_datasets
+        from workflows.inspection.facts import inspect_datasets
         from workflows.inspection.tables import inspection
+        from workflows.named_file import check_file, write_file
         from workflows.preparation import prepare_datasets
         from workflows.screen import Screen
 
         checked, storage = load(recipe, set_), open_storage(storage).address
-        target = None if json is None else check_target(json)
+        if json is not None:
+            check_file("--json", json)
         with Screen(console) as screen:
             screen({"event": "preparing", "recipe": checked.name})
             prepared = prepare_datasets(checked, storage, address)
             facts = inspect_datasets([dataset.prepared for dataset in prepared.datasets], checked.order)
-        if target is not None:
-            target.write_text(dumps(facts, indent=1))
+        if json is not None:
+            write_file("--json", json, dumps(facts, indent=1) + "\n")
         for part in inspection(facts, console.width):
             console.print(part)
         for dataset in facts["datasets"]:
             for warning in dataset["warnings"]:
-                text = f"warning: dataset {dataset['name']!r}: {warning}"
-                console.print(text, style="yellow", markup=False, soft_wrap=True)
+                screen.say(f"warning: dataset {dataset['name']!r}: {warning}", "yellow")

@@ -24,24 +24,24 @@ def report(
     """
     with errors_and_ray() as console:
         import time
-        from pathlib import Path
 
-        from data.errors import InputError
         from workflows.chain.store import Store
+        from workflows.named_file import check_file, write_file
         from workflows.report.report import make_report
 
         started, store = time.perf_counter(), Store(storage)
-        if output is not None and not Path(output).absolute().parent.is_dir():
-            raise InputError(
-                f"--output {output}: there is no folder {Path(output).absolute().parent}: make it, or name another"
-            )
-        content = make_report(store, name, against).encode()
+        if output is not None:
+            check_file("--output", output)
+        content = make_report(store, name, against)
         if output is None:
-            store.write_run(name, "report.html", content)
+            store.write_run(name, "report.html", content.encode())
         else:
-            Path(output).write_bytes(content)
+            write_file("--output", output, content)
         where = output or f"{store.address}/runs/{name}/report.html"
         seconds = time.perf_counter() - started
         console.print(
-            f"{where}: {len(content):,} bytes, made in {seconds:.1f} s", soft_wrap=True, highlight=False, markup=False
+            f"{where}: {len(content.encode()):,} bytes, made in {seconds:.1f} s",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
         )

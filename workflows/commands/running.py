@@ -83,8 +83,9 @@ def prepare(
     """Prepare the datasets of a recipe and say what is in them; nothing is trained."""
     with errors_and_ray(verbose) as console:
         from workflows.chain.storage import open_storage
+        from workflows.figures import counted
         from workflows.preparation import prepare_datasets
-        from workflows.screen import Screen, counted
+        from workflows.screen import Screen
         from workflows.summary import prepared_table
 
         checked, storage = load(recipe, set_), open_storage(storage).address
@@ -94,7 +95,7 @@ def prepare(
         console.print(prepared_table(prepared.datasets))
         for dataset in prepared.datasets:
             for warning in dataset.prepared.manifest["warnings"]:
-                console.print(f"warning: dataset {dataset.name!r}: {warning}", style="yellow", markup=False, soft_wrap=True)
+                screen.say(f"warning: dataset {dataset.name!r}: {warning}", "yellow")
         console.print(
             f"{counted(len(prepared.datasets), 'dataset')} prepared in {prepared.seconds:.1f} s, in {storage}/prepared"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from json import dumps
 from typing import Annotated
 
 import typer
@@ -26,19 +28,25 @@ def evaluate(
     """
     with errors_and_ray() as console:
         from workflows.chain.store import Store
+        from workflows.named_file import check_file, write_file
         from workflows.summary import evaluation_tables
-        from workflows.use.evaluation import chosen_split, write_json
+        from workflows.use.evaluation import chosen_split
         from workflows.use.evaluation import evaluate as run
         from workflows.use.trained import open_run
 
+        if json not in (None, "-"):
+            check_file("--json", json)
         store = Store(storage)
         opened = open_run(store, name)
         facts = run(store, opened, chosen_split(opened, split))
-        if json != "-":
-            for table in evaluation_tables(facts):
-                console.print(table)
+        written = dumps(facts, indent=1) + "\n"
+        if json == "-":
+            sys.stdout.write(written)
+            return
+        for table in evaluation_tables(facts):
+            console.print(table)
         if json is not None:
-            write_json(facts, json)
+            write_file("--json", json, written)
 
 
 @app.command(epilog="Example: `python -m workflows predict pumps --dataset north --input new/*.csv --output forecast.csv`")
@@ -55,7 +63,7 @@ def predict(
     """Predict what follows the last row of each series in new files, in the targets' own units."""
     with errors_and_ray() as console:
         from workflows.chain.store import Store
-        from workflows.screen import counted
+        from workflows.figures import counted
         from workflows.use.forecast_file import predict_files
         from workflows.use.trained import open_run
 

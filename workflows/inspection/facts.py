@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data.distances import distances_between
-from data.errors import InputError
 from data.prepared import PreparedDataset
 from data.settings import SPLITS
 from workflows.inspection.order import REASON, mean_distances, suggest_order
@@ -38,18 +36,6 @@ def inspect_datasets(datasets: Sequence[PreparedDataset], order: str) -> Facts:
             "reason": REASON,
         },
     }
-
-
-def check_target(path: str) -> Path:
-    """The file that the facts are to be written to; raises InputError where there cannot be one."""
-    target = Path(path)
-    if target.is_dir():
-        raise InputError(
-            f"--json {path}: this is a folder: write the name of a file in it, such as {target / 'inspect.json'}"
-        )
-    if not target.parent.is_dir():
-        raise InputError(f"--json {path}: there is no folder {target.parent}: make it, or write another file")
-    return target
 
 
 def dataset_facts(dataset: PreparedDataset) -> Facts:

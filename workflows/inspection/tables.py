@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from workflows.figures import empty_table, few_digits
 from workflows.inspection.facts import most_different
 from workflows.inspection.order import order_words
 
@@ -70,10 +70,7 @@ def _folded(title: str, names: Sequence[str], cells: Cells) -> list[RenderableTy
 
 
 def _table(names: Sequence[str], cells: Cells) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("dataset")
-    for head in cells:
-        table.add_column(Text(head), justify="right")
+    table = empty_table(["dataset", *cells])
     for place, name in enumerate(names):
         table.add_row(Text(name), *(Text(said[place]) for said in cells.values()))
     return table
@@ -127,14 +124,11 @@ def _distances(facts: Facts, width: int) -> list[RenderableType]:
     places = [names.index(name) for name in suggested]
     distances = facts["distances"]
     longest = max(map(len, [*names, "dataset"]))
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("", justify="right")
-    table.add_column("dataset")
     whole = EDGE + longest + EDGE + 2 + FIGURE_WIDTH * (len(names) + 1) <= width
-    for head in [*(str(number) for number in range(1, len(names) + 1)), "mean"] if whole else ["mean"]:
-        table.add_column(head, justify="right")
-    for head in [] if whole else ["nearest", "farthest"]:
-        table.add_column(head)
+    numbers = [str(number) for number in range(1, len(names) + 1)]
+    table = empty_table(
+        ["", "dataset", *([*numbers, "mean"] if whole else ["mean", "nearest", "farthest"])], (1,) if whole else (1, 3, 4)
+    )
     for number, place in enumerate(places, 1):
         row = [max(0.0, 1000 * each) for each in distances[place]]  # chance may put alike ones a little below 0
         others = [other for other in places if other != place]
@@ -173,13 +167,8 @@ def _share(share: float) -> str:
 
 
 def _mean_and_deviation(column: Facts) -> str:
-    return "-" if column["mean"] is None else f"{figure(column['mean'])} ± {figure(column['deviation'])}"
+    return "-" if column["mean"] is None else f"{few_digits(column['mean'])} ± {few_digits(column['deviation'])}"
 
 
 def _range(column: Facts) -> str:
-    return "-" if column["low"] is None else f"{figure(column['low'])} to {figure(column['high'])}"
-
-
-def figure(value: float) -> str:
-    """A number of any size in few letters: three digits that count, and every digit before the point below a million."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+    return "-" if column["low"] is None else f"{few_digits(column['low'])} to {few_digits(column['high'])}"

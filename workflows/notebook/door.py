@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from cluster.connect import connected, disconnect, set_environment
 from data.arrays import ArrayDataset
 from data.errors import InputError
 from workflows.chain.store import Store
+from workflows.complaints import meant
 from workflows.datasets import decay_problems
 from workflows.events import Watch
 from workflows.notebook.array_datasets import check_pairs, document_of, labels_of, prepare_pairs
@@ -110,8 +110,7 @@ def sort_keys(keys: Mapping[str, Any], allowed: Sequence[str] | Mapping[str, Any
         elif key in owners:
             found.setdefault(owners[key], {})[key] = value
         else:
-            near = difflib.get_close_matches(key, [*owners, *allowed, "name", "seed"], 1, 0.5)
-            hint = f"did you mean {near[0]!r}?" if near else "RECIPE.md has those that there are"
+            hint = meant(key, [*owners, *allowed, "name", "seed"], "RECIPE.md has those that there are")
             problems.append(f"train: the key {key!r} is unknown: {hint}")
     return found, problems
 

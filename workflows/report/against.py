@@ -9,11 +9,11 @@ import numpy as np
 
 from data.errors import InputError
 from workflows.chain.store import Store
+from workflows.measures import mean_of
 from workflows.report.page import Cell, Html, Section, figure, marked, paragraph, table
 from workflows.report.picture import BLUE, GRAY, ORANGE, Axes, Pictures, plain_ticks, short
 
 Facts = Mapping[str, Any]
-TICKS = [base * 10.0**power for power in range(-6, 7) for base in (1, 2, 5)]
 MOST_ROWS = 40
 ENDED = ("finished", "stopped", "rolled back")
 
@@ -96,9 +96,7 @@ def _row(mine: float | None, theirs: float | None) -> list[Cell]:
 
 
 def _mean_test(run: Facts, names: Sequence[str]) -> float | None:
-    found = [run["test"][name]["scaled_error"] for name in names if name in run["test"]]
-    known = [each for each in found if each is not None]
-    return sum(known) / len(known) if known else None
+    return mean_of([run["test"][name]["scaled_error"] for name in names if name in run["test"]])
 
 
 def _in_words(run: Facts, other: Facts, titles: Sequence[str]) -> Html | str:
@@ -126,7 +124,7 @@ def _draw(pictures: Pictures, known: Sequence[tuple[str, float, float]], titles:
         low, high = min(*mine, *theirs), max(*mine, *theirs)
         if low > 0 and high > 8 * low:
             axes.set_xscale("log")
-            plain_ticks(axes.xaxis, [tick for tick in TICKS if low / 2 <= tick <= high * 2])
+            plain_ticks(axes.xaxis, low, high)
         axes.set_xlabel("error / naive error")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1)
 

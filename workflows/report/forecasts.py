@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from data.encoding import EncodedDataset
-from models.settings import ModelSettings
-from workflows.chain.plan import Plan
+from data.encoding import Batch, EncodedDataset
 from workflows.chain.store import Store
+from workflows.use.trained import TrainedRun
+
+if TYPE_CHECKING:  # a page without forecasts needs no torch
+    from workflows.use.prediction import Forecaster, Forecasts
 
 Float = npt.NDArray[np.floating]
 MAX_SAMPLES = 1000  # of a dataset: a report is a look, the errors of all samples are measured by the run
-BATCH = 64
 QUANTILES = {"good": 0.1, "median": 0.5, "bad": 0.9}  # of the windows' errors
 
 
@@ -72,22 +75,13 @@ class Confusion:
 Shown = Windows | Labels | Confusion
 
 
-def look_at(plan: Plan, key: str, store: Store, datasets: Sequence[EncodedDataset]) -> list[Shown]:
-    """What the state `key` says on each dataset's test samples, or validation samples where there are none for a test."""
-    import torch
+def look_at(store: Store, run: TrainedRun, chosen: Sequence[str]) -> list[Shown]:
+    """What a run's last state says on the test samples of the chosen datasets, or on validation samples where none are."""
+    from workflows.use.prediction import make_forecaster
 
-    from workflows.chain.state import first_model
-
-    model = first_model(plan)
-    model.load_state_dict(store.load(key).model)
-    model.eval()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # small batches: threads would wait for each other
-    try:
-        with torch.inference_mode():
-            return [shown for dataset in datasets for shown in _look_at_one(model, plan.model, dataset)]
-    finally:
-        torch.set_num_threads(threads)
+    forecaster = make_forecaster(store, run, 0)
+    places = [place for place, dataset in enumerate(run.datasets) if dataset.name in chosen]
+    return [shown for place in places for shown in _look_at_one(dataclasses.replace(forecaster, dataset=place))]
 
 
 def spread(count: int, most: int) -> npt.NDArray[np.int64]:
@@ -95,35 +89,36 @@ def spread(count: int, most: int) -> npt.NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
-def _look_at_one(model: object, settings: ModelSettings, dataset: EncodedDataset) -> Iterator[Shown]:
+def _look_at_one(forecaster: Forecaster) -> Iterator[Shown]:
+    from workflows.use.prediction import in_units
+
+    dataset = forecaster.run.datasets[forecaster.dataset]
     split = next((split for split in ("test", "validation") if dataset.num_samples(split)), None)
     if split is None:
         return
     samples = spread(dataset.num_samples(split), MAX_SAMPLES)
-    points, outputs, truth = _predict(model, settings, dataset, split, samples)
-    prepared = dataset.prepared
-    if prepared.classes:
-        size = len(dataset.encoding.classes)
-        counts = np.zeros((size, size), np.int64)
-        known = truth >= 0
-        np.add.at(counts, (truth[known].astype(np.int64), points[known].astype(np.int64)), 1)
-        yield Confusion(dataset.name, split, len(samples), dataset.encoding.classes, counts)
+    forecasts, scaled = _predict(forecaster, split, samples)
+    prepared, classes = dataset.prepared, dataset.encoding.classes
+    if classes:
+        counts = np.zeros((len(classes), len(classes)), np.int64)
+        known = scaled >= 0
+        predicted = np.array([classes.index(label) for label in forecasts.point[known]], np.int64)
+        np.add.at(counts, (scaled[known], predicted), 1)
+        yield Confusion(dataset.name, split, len(samples), classes, counts)
         return
-    center, scale = np.array(dataset.encoding.center)[-len(prepared.targets) :], dataset.target_scale
+    truth = in_units(scaled, dataset.encoding)
     if prepared.horizon == 0:
-        both = (values[:, 0] * scale + center for values in (truth, points))
-        yield Labels(dataset.name, split, len(samples), prepared.targets, *both)
+        yield Labels(dataset.name, split, len(samples), prepared.targets, truth[:, 0], forecasts.point[:, 0])
         return
-    errors = np.abs(points - truth).mean(axis=(1, 2))
+    errors = (np.abs(forecasts.point - truth) / dataset.target_scale).mean(axis=(1, 2))
     windows = []
     for kind, place in _chosen(errors).items():
         history = _history(dataset, split, int(samples[place]))
-        low = high = None
-        if settings.loss == "quantile" and len(settings.quantiles) > 1:
-            levels = outputs[place].reshape(*points[place].shape, len(settings.quantiles))
-            low, high = levels.min(axis=-1) * scale + center, levels.max(axis=-1) * scale + center
-        truth_, forecast_ = truth[place] * scale + center, points[place] * scale + center
-        windows.append(Window(kind, float(errors[place]), history, truth_, forecast_, low, high))
+        window = Window(kind, float(errors[place]), history, truth[place], forecasts.point[place])
+        if forecasts.levels is not None and forecasts.levels.shape[-1] > 1:
+            levels = forecasts.levels[place]
+            window = dataclasses.replace(window, low=levels.min(axis=-1), high=levels.max(axis=-1))
+        windows.append(window)
     yield Windows(dataset.name, split, len(samples), prepared.targets, windows)
 
 
@@ -133,29 +128,19 @@ def _chosen(errors: Float) -> dict[str, int]:
     return {kind: int(order[round(share * (len(order) - 1))]) for kind, share in QUANTILES.items()}
 
 
-def _predict(
-    model: object, settings: ModelSettings, dataset: EncodedDataset, split: str, samples: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Point forecasts, all outputs, and the truth of samples, in scaled units or as class numbers."""
-    import torch
+def _predict(forecaster: Forecaster, split: str, samples: npt.NDArray[np.int64]) -> tuple[Forecasts, npt.NDArray[Any]]:
+    """The forecasts of samples, and their truth in scaled units or as class numbers."""
+    dataset = forecaster.run.datasets[forecaster.dataset]
+    classes = bool(dataset.encoding.classes)
+    truth = np.empty(len(samples), np.int64) if classes else np.empty((len(samples), *forecaster.shape), np.float32)
 
-    from models.losses import forecast
+    def batch(places: npt.NDArray[np.int64]) -> Batch:
+        found = dataset.batch(split, samples[places])
+        truth[places] = found.targets
+        return found
 
-    points, outputs, truths = [], [], []
-    # By length, so that little is padded.
-    order = np.argsort(dataset.lengths(split)[samples], kind="stable")
-    for places in np.array_split(order, max(-(-len(order) // BATCH), 1)):
-        batch = dataset.batch(split, samples[places])
-        output = model(torch.from_numpy(batch.inputs), torch.from_numpy(batch.lengths))  # type: ignore[operator]
-        shape = (batch.targets.shape[1], batch.targets.shape[2]) if batch.targets.ndim == 3 else (1, 1)
-        points.append(forecast(output, shape, settings).numpy())
-        outputs.append(output.float().numpy())
-        truths.append(batch.targets)
-    back = np.argsort(order, kind="stable")
-    joined = [np.concatenate(each)[back] for each in (points, outputs, truths)]
-    if not dataset.prepared.classes:
-        joined = [each.astype(np.float64) for each in joined]
-    return joined[0], joined[1], joined[2]
+    ((_, forecasts),) = forecaster.walk(dataset.lengths(split)[samples], batch)  # as few as are held at once
+    return forecasts, truth
 
 
 def _history(dataset: EncodedDataset, split: str, sample: int) -> Float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from workflows.chain.lookup import look_up
 from workflows.chain.plan import Plan
-from workflows.chain.relay import Action, Evaluate, NotAnsweredError, Train, drive, relay
+from workflows.chain.relay import Action, Evaluate, NotAnsweredError, Train, drive, relay, row_of
 from workflows.chain.store import Store
 from workflows.measures import backward_transfer, forgetting, forward_transfer, mean_of, scaled
 
@@ -28,13 +28,14 @@ def partial_result(progress: Mapping[str, Any], plan: Plan, store: Store, naive:
         if isinstance(action, Train):
             _add_epoch(stages, plan, names, action.epoch.stage, found)
         elif isinstance(action, Evaluate) and action.split == "validation":
-            errors = [None if each is None else each["error"] for each in found]
+            row = row_of(plan, action.datasets, found)
+            errors = [None if each is None else each["error"] for each in row]
             if (
                 stages
                 and action.key == stages[-1]["keys"][-1]
                 and len(stages[-1]["validation_error"]) < len(stages[-1]["keys"])
             ):
-                stages[-1]["validation_error"].append(errors[0])
+                stages[-1]["validation_error"].append(errors[action.datasets[0]])
             else:
                 rows[action.stage :] = [errors]
         return found

@@ -91,10 +91,12 @@ def short(name: str, length: int = 16) -> str:
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
-def plain_ticks(axis: Any, ticks: list[float]) -> None:
-    """Ticks of a logarithmic axis, as plain numbers."""
+def plain_ticks(axis: Any, low: float, high: float) -> None:
+    """Ticks of a logarithmic axis around numbers from low to high, as plain numbers."""
     from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
+    ticks = [base * 10.0**power for power in range(-6, 7) for base in (1, 2, 5)]
+    ticks = [tick for tick in ticks if low / 2 <= tick <= high * 2]
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_locator(NullLocator())

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from data.encoding import EncodedDataset
 from data.errors import InputError
 from workflows.chain.guard import sentence_of
-from workflows.chain.plan import Plan
-from workflows.chain.store import DamagedCheckpointError, Store
-from workflows.measures import naive_error
+from workflows.chain.store import Store
+from workflows.complaints import meant
+from workflows.measures import mean_of, naive_error
 from workflows.recipe import Recipe
 from workflows.report.against import choose_other, compared
 from workflows.report.forecast_section import choose_datasets, forecast_section
 from workflows.report.page import Html, Section, details, heading, key_figures, listing, page, paragraph, table, warning
 from workflows.report.partial import partial_result
 from workflows.report.picture import Pictures
-from workflows.report.reopen import GoneError, check_same, plan_of, read_recipe, reopen_datasets
 from workflows.report.run_sections import (
     clock,
     matrix_section,
@@ -30,6 +28,8 @@ from workflows.report.run_sections import (
 from workflows.report.search_sections import search_figures, search_sections
 from workflows.report.timeline import timeline
 from workflows.result import error_name
+from workflows.use.trained import TrainedRun, recipe_of, reopen
+from workflows.workers import RunFailedError
 
 Facts = Mapping[str, Any]
 
@@ -38,8 +38,8 @@ def make_report(store: Store, name: str, against: str | None = None) -> str:
     """The page of a run, of a search, or of both where they have the same name; raises InputError where there is neither."""
     run, search, under_way = store.run(name), store.search(name), store.searching(name)
     if run is None and search is None and under_way is None:
-        there = store.storage.names("runs")
-        raise InputError(f"{name}: there is no such run or search in {store.address}: it has {', '.join(there) or 'none'}")
+        hint = meant(name, store.storage.names("runs"))
+        raise InputError(f"{name}: there is no such run or search in {store.address}: {hint}")
     if against is not None and run is None:
         raise InputError(f"--against {against}: {name!r} is a search: name a run to compare with another")
     drawing, sections, intro = Pictures(), [], []
@@ -60,17 +60,16 @@ def make_report(store: Store, name: str, against: str | None = None) -> str:
 
 
 def _run_parts(
-    drawing: Pictures, store: Store, name: str, run: Facts, against: str | None
+    drawing: Pictures, store: Store, name: str, run: dict[str, Any], against: str | None
 ) -> tuple[list[Html], list[Section]]:
-    recipe = read_recipe(store, name, run)
     ended = "stages" in run
-    datasets, gone = _datasets(store, run, recipe)
-    plan = plan_of(recipe, run["datasets"], datasets) if recipe is not None and datasets else None
+    recipe, opened, gone = _open(store, name, run)
     if not ended:
-        if plan is None or recipe is None:
+        if opened is None:
             return [*_status(run), warning(f"What it has done cannot be shown: {gone}.")], []
-        naive = [naive_error(dataset, "validation", recipe.model.loss) for dataset in datasets]
-        run = {**partial_result(run, plan, store, naive), "error": error_name(recipe.model)}
+        model = opened.plan.model
+        naive = [naive_error(dataset, "validation", model.loss) for dataset in opened.datasets]
+        run = {**partial_result(run, opened.plan, store, naive), "error": error_name(model)}
     elif against is not None or run["error_matrix"]["validation"]:
         other = choose_other(store, name, run, against)
     epochs = {key: store.facts(key) for stage in run["stages"] for key in stage["keys"]}
@@ -82,43 +81,34 @@ def _run_parts(
         if ended and other is not None:
             sections.append(compared(drawing, run, other))
         sections.append(transfer_section(run))
-        sections.append(_forecasts(drawing, store, run, plan, datasets, gone, check=ended))
+        sections.append(_forecasts(drawing, store, run, opened, gone))
         sections.append(work_section(run, epochs))
     hint = [] if not ended else _hint(store, name, run, other)
     return [*_status(run), *hint], [each for each in sections if each is not None]
 
 
-def _datasets(store: Store, run: Facts, recipe: Recipe | None) -> tuple[list[EncodedDataset], str]:
-    """The run's datasets, or none and the words why."""
-    if recipe is None:
-        return [], "the recipe of this run is not there, or not understood any more"
+def _open(store: Store, name: str, run: dict[str, Any]) -> tuple[Recipe | None, TrainedRun | None, str]:
+    """The recipe of a run and the run itself, or None and the words why, as far as they are still there."""
+    recipe = None
     try:
-        return reopen_datasets(store, run, recipe), ""
-    except (GoneError, InputError, OSError, ValueError, KeyError) as error:
-        return [], str(error)
+        recipe = recipe_of(store, name, run)
+        return recipe, reopen(store, name, run), ""
+    except (InputError, OSError, ValueError, KeyError) as error:
+        return recipe, None, str(error)
 
 
-def _forecasts(
-    drawing: Pictures,
-    store: Store,
-    run: Facts,
-    plan: Plan | None,
-    datasets: Sequence[EncodedDataset],
-    gone: str,
-    check: bool,
-) -> Section:
+def _forecasts(drawing: Pictures, store: Store, run: Facts, opened: TrainedRun | None, gone: str) -> Section:
     from workflows.report.forecasts import look_at
 
-    chosen = choose_datasets([dataset.name for dataset in datasets], run["test"])
-    try:
-        if plan is None:
-            raise GoneError(gone)
-        if check:
-            check_same(store, run["key"], plan)
-        shown = look_at(plan, run["key"], store, [dataset for dataset in datasets if dataset.name in chosen])
-    except (GoneError, DamagedCheckpointError, OSError) as error:
-        return Section("Forecasts", [warning(f"There are no forecasts on this page: {error}.")])
-    return forecast_section(drawing, shown, len(datasets))
+    if opened is not None:
+        chosen = choose_datasets([dataset.name for dataset in opened.datasets], run["test"])
+        try:
+            shown = look_at(store, opened, chosen)
+        except (RunFailedError, OSError) as error:
+            gone = str(error)
+        else:
+            return forecast_section(drawing, shown, len(opened.datasets))
+    return Section("Forecasts", [warning(f"There are no forecasts on this page: {gone}.")])
 
 
 def _status(run: Facts) -> list[Html]:
@@ -133,13 +123,13 @@ def _status(run: Facts) -> list[Html]:
             warning(f"This run has not ended ({run['status']}, last heard of {clock(run['when'])}){why}."),
             paragraph("What follows is what the store holds of it; the same train command goes on from there.", "soft"),
         ]
-    tests = [each["scaled_error"] for each in run.get("test", {}).values() if each["scaled_error"] is not None]
+    tests = mean_of([each["scaled_error"] for each in run.get("test", {}).values()])
     parts.append(
         key_figures(
             [
                 ("datasets", len(run["datasets"])),
                 ("mean error / naive", number(run.get("mean_scaled_error"))),
-                ("test / naive, mean", number(sum(tests) / len(tests)) if tests else None),
+                ("test / naive, mean", number(tests)),
                 ("forgetting", number(run.get("forgetting"))),
                 ("epochs", _epochs(run, sum(len(stage["keys"]) for stage in run.get("stages", [])))),
                 ("seconds", number(run["seconds"]["total"], 1) if "seconds" in run else None),

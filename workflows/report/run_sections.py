@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from workflows.figures import few_digits
 from workflows.report.matrix import PHONE_FITS, draw_matrix, relative_errors
 from workflows.report.page import (
     Cell,
@@ -31,11 +32,6 @@ MANY = 60  # datasets, beyond which the matrix is not also told as a table
 def number(value: float | None, digits: int = 3) -> str | None:
     """A number for a cell."""
     return None if value is None else f"{value:.{digits}f}"
-
-
-def measure(value: float) -> str:
-    """A number in units that are not known."""
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def sequence_section(drawing: Pictures, run: Facts, stages: Sequence[StageLine]) -> Section:
@@ -105,7 +101,7 @@ def naive_section(run: Facts, targets: Sequence[str]) -> Section | None:
         row += [_against_naive(test.get("scaled_error")), f"{test['samples']:,}" if test.get("samples") else None]
         if not classes and run["test"]:
             for target in range(len(targets)):
-                row += [measure(test[kind][target]) if kind in test else None for kind in ("mae_units", "rmse_units")]
+                row += [few_digits(test[kind][target], 4) if kind in test else None for kind in ("mae_units", "rmse_units")]
         rows.append(row)
     words = (
         "Naive is guessing the most frequent class of the train samples."

@@ -100,8 +100,7 @@ def draw_errors(pictures: Pictures, stages: Sequence[StageLine], names: Sequence
         known = [value for values in columns.values() for value in values if value is not None]
         if min(known) > 0 and max(known) > 8 * min(known):
             axes.set_yscale("log")
-            ticks = [tick for tick in _POWERS if min(known) / 2 <= tick <= max(known) * 2]
-            plain_ticks(axes.yaxis, ticks)
+            plain_ticks(axes.yaxis, min(known), max(known))
         else:
             axes.set_ylim(bottom=0)
         axes.set_ylabel("error / naive error")
@@ -111,9 +110,6 @@ def draw_errors(pictures: Pictures, stages: Sequence[StageLine], names: Sequence
     height = 2.8 + 0.16 * (min(len(columns), MANY) // 2)
     alt = f"Validation error of each dataset after each stage, 1 being the naive forecast's: {rows}."
     return pictures.draw(paint, alt, height=height)
-
-
-_POWERS = [base * 10.0**power for power in range(-6, 7) for base in (1, 2, 5)]
 
 
 def _show(value: float | None) -> str:

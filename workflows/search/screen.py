@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from workflows.screen import Screen, report_command, show
+from workflows.figures import counted, empty_table, show
+from workflows.screen import Screen, report_command
 
 Facts = dict[str, Any]
 NUM_SHOWN = 10
@@ -22,8 +22,11 @@ class SearchScreen(Screen):
     def _on_search_planned(self, event: Facts) -> None:
         placement = event["placement"]
         self.trials = event["trials"]
-        where = f"{placement.num_workers} workers" if placement.num_workers else "a process"
-        self.say(f"{self.trials} trials, {placement.num_concurrent} at a time, each in {where} ({placement.reason})")
+        where = counted(placement.num_workers, "worker") if placement.num_workers else "a process"
+        trials = counted(self.trials, "trial")
+        self.say(f"{trials}, {placement.num_concurrent} at a time, each in {where} ({placement.reason})")
+        for order in event["orders"]:
+            self.say(order)
         self._phase("starting")
 
     def _on_search_held(self, event: Facts) -> None:
@@ -33,7 +36,7 @@ class SearchScreen(Screen):
     def _on_epoch(self, event: Facts) -> None:
         self.trained += 1
         self.status = (
-            f"{self.ended}/{self.trials} trials, {self.trained} epochs trained; trial {event['trial']}: "
+            f"{self.ended}/{self.trials} trials, {counted(self.trained, 'epoch')} trained; trial {event['trial']}: "
             f"{event['dataset']} epoch {event['epoch'] + 1}/{event['epochs']}"
         )
 
@@ -52,9 +55,7 @@ class SearchScreen(Screen):
         self.say(f"trial {event['number']}: its process was lost; it is taken up again from the store", "yellow")
 
     def _on_search_finished(self, event: Facts) -> None:
-        if self.live is not None:
-            self.live.stop()
-            self.live = None
+        self._end_line()
         result = event["result"]
         self.console.print(best_table(result))
         self.say(search_words(result))
@@ -82,11 +83,9 @@ def best_table(result: Facts) -> Table:
     whole = [trial for trial in result["trials"] if trial["stopped_after"] is None and "failed" not in trial]
     known = [trial for trial in whole if trial["metrics"]["mean_scaled_error"] is not None]
     known.sort(key=lambda trial: (trial["metrics"][result["objectives"][0]], trial["number"]))
-    table = Table(
-        title=f"{result['name']}: the best of {len(result['trials'])} trials", title_justify="left", box=box.SIMPLE_HEAD
-    )
-    for number, column in enumerate(("trial", "values", "mean scaled error", "forgetting", "test / naive", "Pareto")):
-        table.add_column(column, justify="left" if number == 1 else "right")
+    columns = ("trial", "values", "mean scaled error", "forgetting", "test / naive", "Pareto")
+    title = f"{result['name']}: the best of {counted(len(result['trials']), 'trial')}"
+    table = empty_table(columns, texts=(1,), title=title)
     for trial in known[:NUM_SHOWN]:
         metrics = trial["metrics"]
         table.add_row(
@@ -104,10 +103,10 @@ def search_words(result: Facts) -> str:
     """What a search came to, in a few sentences."""
     failed = sum("failed" in trial for trial in result["trials"])
     stopped = sum(trial["stopped_after"] is not None for trial in result["trials"])
-    words = [f"{len(result['trials'])} trials in {result['seconds']:.1f} s"]
+    words = [f"{counted(len(result['trials']), 'trial')} in {result['seconds']:.1f} s"]
     words += [f"{stopped} stopped early"] if stopped else []
     words += [f"{failed} failed"] if failed else []
     asked, trained = result["epochs_requested"], result["epochs_trained"]
     if not trained:
-        return f"{', '.join(words)}. All {asked} epochs that they ask for were in the store: nothing was trained."
-    return f"{', '.join(words)}. {trained} epochs trained for {asked} asked for: {result['ratio']:.1f} for each."
+        return f"{', '.join(words)}. All {counted(asked, 'epoch')} asked for were in the store: nothing was trained."
+    return f"{', '.join(words)}. {counted(trained, 'epoch')} trained for {asked} asked for: {result['ratio']:.1f} for each."

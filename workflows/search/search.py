@@ -65,8 +65,9 @@ def search(
     except PlacementError as error:
         raise InputError(f"search: {error}") from None
     watch({"event": "preparing", "recipe": recipe.name})
-    scene, opened = set_scene(recipe, parameters, store, address, placement)
-    watch({"event": "search planned", "trials": num_trials, "placement": placement, "storage": store.address})
+    scene, opened, orders = set_scene(recipe, parameters, store, address, placement)
+    planned = {"trials": num_trials, "placement": placement, "orders": orders, "storage": store.address}
+    watch({"event": "search planned", **planned})
     if not store.storage.local and placement.num_concurrent > 1:
         watch({"event": "waiting", "message": f"{store.address}: two trials at a time may train the same epoch there"})
     tally = Tally()
@@ -114,10 +115,13 @@ def _check_optuna() -> None:
 
 def set_scene(
     recipe: Recipe, parameters: list[Parameter], store: Store, address: str | None, placement: TrialPlacement
-) -> tuple[Scene, dict[str, list[EncodedDataset]]]:
-    """Prepare the datasets of every variant; those of this process are returned beside what is sent to the trials."""
+) -> tuple[Scene, dict[str, list[EncodedDataset]], list[str]]:
+    """Prepare the datasets of every variant.
+
+    Beside what is sent to the trials, the datasets of this process are returned, and the lines on the orders of training.
+    """
     first = {each.name: (each.values() or (each.space.low,))[0] for each in parameters}  # type: ignore[union-attr]
-    variants, opened = {}, {}
+    variants, opened, orders = {}, {}, []
     for values in data_variants(parameters):
         made = trial_recipe(recipe, {**first, **values})
         # Each dataset's epochs are the trial's; what has to be known here is the entry that each dataset comes from.
@@ -128,6 +132,7 @@ def set_scene(
         prepared = prepare_datasets(dataclasses.replace(made, entries=entries), store.address, address)
         sent = tuple((each.prepared.folder.name, each.name, each.encoding) for each in prepared.datasets)
         key = variant_name(values)
+        orders.append(prepared.order)
         variants[key] = Variant(sent, tuple(number - 1 for number in prepared.epochs))
         opened[key] = prepared.datasets
         if not any(naive_error(each, "validation", made.model.loss) for each in prepared.datasets):
@@ -137,7 +142,7 @@ def set_scene(
     scene = Scene(
         document, recipe.folder, names, variants, store.address, _unheard, placement.num_workers, placement.use_gpu
     )
-    return scene, opened
+    return scene, opened, [words for words in dict.fromkeys(orders) if words]
 
 
 def _unheard(event: Facts) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo, field_validator
+
+from workflows.complaints import meant
 
 EXAMPLE = "write a list of choices, such as [1, 2, 4], or a range, such as {low = 0.3, high = 1.0, step = 0.1}"
 RANGE_KEYS = ("low", "high", "step", "log")
@@ -52,8 +53,7 @@ def parse_space(value: Any, key: str) -> Space:
         raise ValueError(f"{key} = {value!r} is one value, no space: {EXAMPLE}")
     for name in value:
         if name not in RANGE_KEYS:
-            near = difflib.get_close_matches(str(name), RANGE_KEYS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"a range has {', '.join(RANGE_KEYS)}"
+            hint = meant(str(name), RANGE_KEYS)
             raise ValueError(f"{key}: the key {name!r} of a range is unknown: {hint}")
     log, step = value.get("log", False), value.get("step")
     low: Any = value.get("low")

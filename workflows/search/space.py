@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
+from workflows.complaints import meant
 from workflows.overrides import put
 from workflows.recipe import Recipe, check_recipe
 from workflows.search.settings import Choices, Range, Space
@@ -57,9 +57,8 @@ def parameters_of(recipe: Recipe, place: str = "recipe") -> list[Parameter]:
     problems = []
     for name in search.datasets:
         if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the recipe has {', '.join(names)}"
-            problems.append(f"{place}: search.datasets.{name}: there is no such [[datasets]] entry: {hint}")
+            what = "there is no such [[datasets]] entry"
+            problems.append(f"{place}: search.datasets.{name}: {what}: {meant(name, names)}")
     found: list[Parameter] = []
     if isinstance(search.decay_rate, tuple):
         found += [Parameter(f"{DECAY}.{number}", space) for number, space in enumerate(search.decay_rate, 1)]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,22 +94,3 @@ def _described(errors: Any, dataset: EncodedDataset, split: str, loss: str) -> F
 
 def _by_target(targets: Sequence[str], values: Any) -> dict[str, float]:
     return {name: float(value) for name, value in zip(targets, values, strict=True)}
-
-
-def write_json(facts: Facts, path: str) -> None:
-    """Write what `evaluate` gave to a file, all at once, or to stdout for "-"."""
-    text = json.dumps(facts, indent=1) + "\n"
-    if path == "-":
-        sys.stdout.write(text)
-        return
-    target = Path(path)
-    scratch = target.with_name(f".{uuid.uuid4().hex[:8]}")
-    try:
-        scratch.write_text(text)
-        scratch.replace(target)
-    except OSError as error:
-        raise InputError(
-            f"--json {path}: it cannot be written ({error.strerror}): name a file in a folder that is there"
-        ) from None
-    finally:
-        scratch.unlink(missing_ok=True)

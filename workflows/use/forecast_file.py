@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from data.files import SUFFIXES, absolute, file_bytes, find_files, is_parquet, i
 from data.new_data import NewData, read_new
 from data.new_part import NewPart, NewShard, run_new_task
 from workflows.chain.store import Store
+from workflows.named_file import appearing, check_file
 from workflows.use.trained import TrainedRun
 from workflows.workers import RunFailedError
 
@@ -81,10 +81,8 @@ def _read(tasks: list[list[NewShard]], files: Sequence[str]) -> list[list[NewPar
 def _check_output(output: str) -> None:
     if not output.lower().endswith(SUFFIXES):
         raise InputError(f"--output {output}: write a name that ends in one of {', '.join(SUFFIXES)}")
-    if not is_uri(output) and not Path(output).parent.is_dir():
-        raise InputError(f"--output {output}: there is no folder {Path(output).parent}: make it, or name another")
-    if Path(output).is_dir():
-        raise InputError(f"--output {output}: this is a folder: name a file")
+    if not is_uri(output):
+        check_file("--output", output)
 
 
 def _schema(new: NewData, targets: Sequence[str], classes: bool, quantiles: Sequence[float]) -> pa.Schema:
@@ -114,24 +112,26 @@ def _rows(new: NewData, samples: Any, forecasts: Forecasts, horizon: int, schema
 @contextlib.contextmanager
 def _writer(output: str, schema: pa.Schema, texts: Sequence[str]) -> Iterator[Any]:
     """What writes record batches to a file that appears at its place only when all of it is there."""
+    packed = "gzip" if output.lower().endswith(".gz") else None
+    try:
+        with (
+            _uploaded(output) if is_uri(output) else appearing(output) as local,
+            pa.output_stream(str(local), compression=packed) as sink,
+            _format(output, sink, schema, texts) as writer,
+        ):
+            yield writer.write_batch
+    except OSError as error:
+        raise RunFailedError(f"{output}: it cannot be written ({error})") from None
+
+
+@contextlib.contextmanager
+def _uploaded(address: str) -> Iterator[Path]:
+    """A place to write to; what is there at the end is sent to the address."""
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as folder:
-        local = Path(folder) / "output" if is_uri(output) else Path(output).with_name(f".{uuid.uuid4().hex[:8]}")
-        packed = "gzip" if output.lower().endswith(".gz") else None
-        try:
-            with (
-                pa.output_stream(str(local), compression=packed) as sink,
-                _format(output, sink, schema, texts) as writer,
-            ):
-                yield writer.write_batch
-            if is_uri(output):
-                filesystem, inner = open_filesystem(output)
-                fs.copy_files(str(local), inner, destination_filesystem=filesystem)
-            else:
-                local.replace(output)
-        except OSError as error:
-            raise RunFailedError(f"{output}: it cannot be written ({error})") from None
-        finally:
-            local.unlink(missing_ok=True)
+        local = Path(folder) / "output"
+        yield local
+        filesystem, inner = open_filesystem(address)
+        fs.copy_files(str(local), inner, destination_filesystem=filesystem)
 
 
 def _format(output: str, sink: Any, schema: pa.Schema, texts: Sequence[str]) -> Any:

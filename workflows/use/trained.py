@@ -1,9 +1,8 @@
-"""A finished run, opened again from the store alone: its plan, its final state and its datasets, without their files."""
+"""A run, opened again from the store alone: its plan, the state it has reached and its datasets, without their files."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,8 @@ from data.settings import DatasetSource, DataSettings
 from data.shelf import Shelf
 from workflows.chain.plan import Plan, make_plan
 from workflows.chain.store import Store
+from workflows.complaints import meant
+from workflows.preparation import Prepared
 from workflows.recipe import Recipe, check_recipe
 
 if sys.version_info >= (3, 11):
@@ -26,11 +27,17 @@ else:
     import tomli as tomllib
 
 Facts = dict[str, Any]
+RECIPE, DATASETS = "recipe.toml", "datasets.json"  # of a run that has ended, beside result.json
+DATASETS_UNDER_WAY = "progress-datasets.json"  # beside progress.json: what an earlier run of the name came to stands
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run and the datasets that it was trained on, in the order of training; `key` is the address of its final state."""
+    """A run and the datasets that it is trained on, in the order of training.
+
+    `key` is the address of its final state, or of the last one that it has reached; `result` is what result.json holds, or
+    progress.json of a run that has not ended.
+    """
 
     name: str
     key: str
@@ -46,23 +53,14 @@ class TrainedRun:
         if dataset is None and len(names) == 1:
             return 0
         if dataset is None:
-            raise InputError(f"run {self.name!r} has {len(names)} datasets: name the one to predict for, {_hint('', names)}")
+            raise InputError(f"run {self.name!r} has {len(names)} datasets: name the one to predict for, {meant('', names)}")
         if dataset not in names:
-            raise InputError(f"run {self.name!r} has no dataset {dataset!r}: {_hint(dataset, names)}")
+            raise InputError(f"run {self.name!r} has no dataset {dataset!r}: {meant(dataset, names)}")
         return names.index(dataset)
 
 
-def _hint(name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, names, 1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"write one of {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}" if names else "it has none yet"
-
-
-def describe_datasets(
-    datasets: Sequence[EncodedDataset], sources: Sequence[DatasetSource], epochs: Sequence[int]
-) -> list[Facts]:
-    """What is kept of the datasets of a run (datasets.json): the settings and the scaling of its training."""
+def describe_datasets(prepared: Prepared) -> list[Facts]:
+    """What is kept of the datasets of a run, from its start: the settings and the scaling of its training."""
     return [
         {
             "name": dataset.name,
@@ -73,7 +71,7 @@ def describe_datasets(
             "settings": source.settings.model_dump(mode="json"),
             "encoding": dataclasses.asdict(dataset.encoding),
         }
-        for dataset, source, count in zip(datasets, sources, epochs, strict=True)
+        for dataset, source, count in zip(prepared.datasets, prepared.sources, prepared.epochs, strict=True)
     ]
 
 
@@ -82,15 +80,13 @@ def open_run(store: Store, name: str) -> TrainedRun:
     result = store.result(name)
     if result is None:
         raise InputError(_why_not(store, name))
-    try:
-        described = json.loads(store.storage.read(f"runs/{name}/datasets.json"))
-        document = tomllib.loads(store.storage.read(f"runs/{name}/recipe.toml").decode())
-    except FileNotFoundError:
-        raise InputError(
-            f"run {name!r}: {store.address}/runs/{name} lacks datasets.json or recipe.toml: train it again, its epochs are "
-            "in the store"
-        ) from None
-    recipe = check_recipe(document, Path("/"), f"recipe.toml of the run {name!r}")
+    return reopen(store, name, result)
+
+
+def reopen(store: Store, name: str, result: Facts) -> TrainedRun:
+    """The run of this result or progress; raises InputError where something that it was made with is gone."""
+    recipe = recipe_of(store, name, result)
+    described = json.loads(_kept(store, name, DATASETS if "stages" in result else DATASETS_UNDER_WAY))
     shelf, datasets, sources = Shelf(store.address), [], []
     for each in described:
         settings = DataSettings.model_validate(each["settings"])
@@ -105,6 +101,26 @@ def open_run(store: Store, name: str) -> TrainedRun:
         sources.append(source)
     epochs = [each["epochs"] for each in described]
     return TrainedRun(name, result["key"], result, recipe, plan_of(recipe, datasets, epochs), datasets, sources)
+
+
+def recipe_of(store: Store, name: str, result: Facts) -> Recipe:
+    """The recipe of a run; raises InputError where it is not there, or not understood any more."""
+    place, document = f"{RECIPE} of the run {name!r}", result.get("recipe")
+    if document is None:
+        try:
+            document = tomllib.loads(_kept(store, name, RECIPE).decode())
+        except ValueError as error:
+            raise InputError(f"{place}: this is not TOML: {error}") from None
+    return check_recipe(document, Path("/"), place)  # its paths are absolute
+
+
+def _kept(store: Store, name: str, file: str) -> bytes:
+    try:
+        return store.storage.read(f"runs/{name}/{file}")
+    except FileNotFoundError:
+        raise InputError(
+            f"run {name!r}: {store.address}/runs/{name} lacks {file}: train it again, its epochs are in the store"
+        ) from None
 
 
 def plan_of(recipe: Recipe, datasets: Sequence[EncodedDataset], epochs: Sequence[int]) -> Plan:
@@ -123,5 +139,4 @@ def _why_not(store: Store, name: str) -> str:
     progress = store.progress(name)
     if progress is not None:
         return f"{name}: this run has not ended ({progress['status']}): the same train command goes on with it"
-    names = list(store.runs())
-    return f"{name}: there is no such run in {store.address}: {_hint(name, names)}"
+    return f"{name}: there is no such run in {store.address}: {meant(name, list(store.runs()))}"

@@ -1,0 +1,18 @@
+"""The commands of both entrances, called as a person calls them."""
+
+from __future__ import annotations
+
+from typer.testing import CliRunner
+
+from cluster.__main__ import app as cluster_app
+from workflows.__main__ import app
+
+ENTRANCES = {"workflows": app, "cluster": cluster_app}
+
+
+def invoke(*words: str, entrance: str = "workflows") -> tuple[int, str, str]:
+    """Exit code, what stands on stdout and what on stderr; an error that is not told as one is raised."""
+    result = CliRunner().invoke(ENTRANCES[entrance], list(words))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
