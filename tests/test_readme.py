@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_command_line import COMMANDS, invoke
+from commands import invoke
+from test_command_line import COMMANDS
 
 from workflows.recipe import check_recipe
 from workflows.search.settings import Choices
@@ -99,7 +100,7 @@ def test_the_lines_of_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_every_command_and_every_room_is_named() -> None:
-    for name in COMMANDS:
+    for name in COMMANDS["workflows"]:
         assert re.search(rf"`{name}[ `]", README), name
     tree = re.search(r"## The tree\n\n(.*?)\n\n", README, re.DOTALL)
     assert tree
