@@ -16,6 +16,7 @@ import numpy as np
 
 from data.columns import MAX_CATEGORIES, columns_of
 from data.errors import InputError
+from data.files import make_folder
 from data.naive import class_errors, label_errors
 from data.part import Part
 from data.prepared import MANIFEST, PreparedDataset
@@ -34,7 +35,7 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
     """A folder inside `folder` to prepare in, gone afterwards; after an error the folders made for it are gone too."""
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
     scratch = folder / f".preparing-{uuid.uuid4().hex[:12]}"
-    scratch.mkdir(parents=True)
+    make_folder(scratch)
     try:
         yield scratch
     except BaseException:

@@ -84,6 +84,18 @@ def test_a_storage_that_is_a_file_is_refused(command: list[str], tmp_path: Path)
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("recipe", ["demo", "small"])  # of data that are made, and of files
+@pytest.mark.parametrize("place", ["file/sub", "/proc/nowhere"])
+def test_a_storage_that_cannot_be_made_is_refused_without_a_traceback(recipe: str, place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    path = recipe if recipe == "demo" else str(write_small(tmp_path / "in"))
+    code, out, err = invoke("train", path, "--workers", "0", "--storage", str(tmp_path / place))
+    assert code == 2
+    assert "--storage" in err
+    assert "cannot be written" in err
+    assert "Traceback" not in out + err
+
+
 def test_a_run_that_has_not_ended_is_listed_and_logged(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     facts = {"parent": KEY, "dataset": "anvil", "epoch": 0, "learning_rate": 0.01, "train_loss": 0.5, "seconds": 1.0}
