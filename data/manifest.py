@@ -166,7 +166,8 @@ def _warnings(source: DatasetSource, parts: list[Part], statistics: Statistics) 
                 f"column {column!r} varies by {spread:.3g} around values of up to {size[column]:.3g}, too little for 32-bit "
                 "numbers: subtract a constant from it"
             )
-    return found + [f"column {column!r} is constant in the train rows, and scaling makes it zero" for column in constant]
+    # Nothing of the scaling: the same folder serves runs that scale otherwise, or not at all.
+    return found + [f"column {column!r} is constant in the train rows: nothing can be learnt from it" for column in constant]
 
 
 def _one_sample(source: DatasetSource) -> str:
