@@ -75,6 +75,25 @@ def test_a_missing_file_is_told_with_its_neighbours_before_ray_starts(tmp_path: 
     assert not (tmp_path / "runs").exists()
 
 
+def test_files_that_are_missing_are_told_by_the_entry_where_its_name_is_made_of_them(tmp_path: Path) -> None:
+    recipe = write_small(tmp_path, datasets=[{"name": "site_{file}", "path": "none/*.csv"}])
+    code, _, err = invoke("train", str(recipe), "--storage", str(tmp_path / "runs"))
+    assert code == 2
+    assert "[[datasets]] 1 (name = 'site_{file}'): " in err
+    assert "no file matches" in err
+
+
+def test_a_place_that_is_no_storage_is_not_cleaned(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "nowhere"):
+        code, out, err = invoke("clean", "--storage", str(place))
+        assert code == 2
+        assert f"--storage {place}: " in err
+        assert "things" not in out
+    assert f"no folder {tmp_path / 'nowhere'} yet" in invoke("runs", "--storage", str(tmp_path / "nowhere"))[1]
+    assert f"no run in {tmp_path} yet" in invoke("runs", "--storage", str(tmp_path))[1]
+    assert not (tmp_path / "nowhere").exists()
+
+
 @pytest.mark.parametrize("command", [["train", "demo"], ["runs"], ["clean"], ["prepare", "demo"]])
 def test_a_storage_that_is_a_file_is_refused(command: list[str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")

@@ -48,6 +48,15 @@ def test_an_unknown_section_and_an_unknown_key_of_a_dataset_are_refused(tmp_path
     assert any("[[datasets]] 2 (bellows)" in message and "did you mean 'epochs'?" in message for message in found)
 
 
+def test_a_key_of_another_section_in_a_dataset_is_sent_there(tmp_path: Path) -> None:
+    document = small_document()
+    document["datasets"][0]["learning_rate"] = 1
+    (message,) = problems(document, tmp_path)
+    assert "[[datasets]] 1 (anvil)" in message
+    assert "'learning_rate'" in message
+    assert "write it in [training], for all of them" in message
+
+
 def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
     document = small_document(
         data={"lookback": 0, "scaling": "gauss"}, model={"hidden_size": -1}, training={"decay_rate": 2.0}

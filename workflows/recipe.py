@@ -79,6 +79,7 @@ class Recipe:
     folder: Path
     document: Mapping[str, Any] = field(repr=False)
     order: str = "given"
+    place: str = field(default="recipe", compare=False)  # what messages call it: its file, where it is one
 
 
 def find_recipe(recipe: str) -> Path:
@@ -124,7 +125,7 @@ def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe
         problems += [f"{place}: {problem}" for problem in _whole_problems(entries, sections)]
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
-    whole = {"name": name, "seed": seed, "order": order, "document": document}
+    whole = {"name": name, "seed": seed, "order": order, "document": document, "place": place}
     return Recipe(entries=tuple(entries), folder=folder, **whole, **sections)  # type: ignore[arg-type]
 
 
@@ -164,11 +165,22 @@ def _check_entries(document: Mapping[str, Any], place: str, problems: list[str])
         for key, message in wrong:
             if not bad or key in rest:  # else the entry may only lack what is wrong in [data]
                 told = f"{place}: data{message.removeprefix(where)}"
-                problems.append(told if told in contradictions else message)
+                owner = None if key in DataSettings.model_fields else _section_of(key)
+                if owner:
+                    problems.append(
+                        f"{where}: the key {key!r} is none of a dataset's: write it in [{owner}], for all of them"
+                    )
+                else:
+                    problems.append(told if told in contradictions else message)
         settings = None if wrong or bad else DataSettings.model_validate(merged)
         if keys is not None and settings is not None:
             entries.append(Entry(keys, settings))
     return entries
+
+
+def _section_of(key: str) -> str | None:
+    """The section that has a key, for one that stands in a dataset's entry and is no setting of data."""
+    return next((section for section, model in SECTIONS.items() if key in model.model_fields), None)
 
 
 def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> list[str]:
