@@ -12,6 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from data.files import make_folder
+
 Float64 = npt.NDArray[np.float64]
 
 # Name, hours, level and spread of the power in kW, its answer to the weather, the hours that this answer takes, the hour
@@ -101,7 +103,7 @@ def make_built_in(name: str, folder: Path) -> None:
     if (folder / name).exists():
         return
     scratch = folder / f".{name}-{uuid.uuid4().hex[:8]}"
-    scratch.mkdir(parents=True)
+    make_folder(scratch)
     try:
         MAKERS[name](scratch)
         scratch.rename(folder / name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+IN_RECIPE = "in [data], or in the [[datasets]] entry where other datasets have another"  # where a setting can be written
+
 
 class InputError(Exception):
     """One or more things are wrong with the input; nothing was written.

@@ -33,6 +33,14 @@ def absolute(path: str, root: Path) -> str:
         raise InputError(f"{path}: {error}") from None
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder of the storage and those above it; raises InputError where the system does not let it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--storage: {folder} cannot be written ({error.strerror}): name another folder") from None
+
+
 def open_filesystem(path: str) -> tuple[fs.FileSystem, str]:
     """The filesystem of a path or URI, and the path inside it."""
     if not is_uri(path):

@@ -16,6 +16,7 @@ import numpy as np
 
 from data.columns import MAX_CATEGORIES, columns_of
 from data.errors import InputError
+from data.files import make_folder
 from data.naive import class_errors, label_errors
 from data.part import Part
 from data.prepared import MANIFEST, PreparedDataset
@@ -34,7 +35,7 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
     """A folder inside `folder` to prepare in, gone afterwards; after an error the folders made for it are gone too."""
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
     scratch = folder / f".preparing-{uuid.uuid4().hex[:12]}"
-    scratch.mkdir(parents=True)
+    make_folder(scratch)
     try:
         yield scratch
     except BaseException:
@@ -165,7 +166,8 @@ def _warnings(source: DatasetSource, parts: list[Part], statistics: Statistics) 
                 f"column {column!r} varies by {spread:.3g} around values of up to {size[column]:.3g}, too little for 32-bit "
                 "numbers: subtract a constant from it"
             )
-    return found + [f"column {column!r} is constant in the train rows, and scaling makes it zero" for column in constant]
+    # Nothing of the scaling: the same folder serves runs that scale otherwise, or not at all.
+    return found + [f"column {column!r} is constant in the train rows: nothing can be learnt from it" for column in constant]
 
 
 def _one_sample(source: DatasetSource) -> str:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from data.columns import columns_of
 from data.encoding import Batch, EncodedDataset, Encoding
-from data.errors import InputError
+from data.errors import IN_RECIPE, InputError
 from data.new_part import NEW, NewPart, NewShard, RunNew, source_for, unlabelled
 from data.prepared import MANIFEST, PreparedDataset
 from data.read import wanted_columns
@@ -98,7 +98,7 @@ def read_new(
     source = unlabelled(source)
     problems = [problem for file in files for problem in _header_problems(file, source)]
     if problems:
-        raise InputError(problems)
+        raise InputError(map(_of_new_file, problems))
     groups = [tuple(files)] if source.settings.series is None else [(file,) for file in files]
     parts = _run(groups, source, folder, every, run)
     names = [name for part in parts for name in part.names]
@@ -121,8 +121,17 @@ def _run(groups: Sequence[tuple[str, ...]], source: DatasetSource, folder: Path,
     parts = [part for task in run([[shard] for shard in shards]) for part in task]
     problems = list(dict.fromkeys(problem for part in parts for problem in part.problems))
     if problems:
-        raise InputError(problems)
+        raise InputError(map(_of_new_file, problems))
     return parts
+
+
+def _of_new_file(problem: str) -> str:
+    """The problem as it is told of a new file: no recipe says any more how that is read."""
+    if not problem.endswith(IN_RECIPE):
+        return problem
+    found = problem.rpartition(": write ")[0]
+    what = "delimiter" if "separated" in found else "format of times"
+    return f"{found}: write the file with the {what} of the training files"
 
 
 def finish_new(parts: Sequence[NewPart], source: DatasetSource, encoding: Encoding, folder: Path) -> NewData:

@@ -78,8 +78,13 @@ class DataSettings(BaseModel):
         None, description='the column that tells series apart, or "{file}": each file is one; absent: all rows are one'
     )
     features: Names = Field(min_length=1, description="numeric columns that go in")
-    targets: Names = Field(min_length=1, description="columns that are predicted")
-    categorical: Names = Field([], description="columns that go in one-hot, by the categories seen in train (at most 32)")
+    targets: Names = Field(
+        min_length=1, description="columns that are predicted; a sample that would predict a missing value is left out"
+    )
+    categorical: Names = Field(
+        [],
+        description="columns that go in one-hot, by the categories seen in train (at most 32); zeros where missing or new",
+    )
     calendar: list[Literal["hour", "weekday", "month", "day_of_year"]] = Field(
         [], description="sine and cosine of these, from the time, go in too"
     )

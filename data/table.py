@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from data.errors import InputError
+from data.errors import IN_RECIPE, InputError
 from data.files import is_parquet, open_filesystem, open_input
 
 NULLS = [*pacsv.ConvertOptions().null_values, "None"]
@@ -145,7 +145,7 @@ def _check_present(file: str, wanted: Sequence[str], delimiter: str) -> None:
     others = [mark for mark in MARKS if mark != delimiter and mark in present[0]]
     if missing and len(present) == 1 and others:
         mark = MARKS[others[0]]
-        raise InputError(f'{file}: its columns seem to be separated by "{mark}": write delimiter = "{mark}" in [data]')
+        raise InputError(f'{file}: its columns seem to be separated by "{mark}": write delimiter = "{mark}" {IN_RECIPE}')
     if missing:
         raise InputError([f"{file}: there is no column {name!r}: {_nearest(name, present)}" for name in missing])
     twice = [name for name in wanted if present.count(name) > 1]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.errors import InputError
+from data.errors import IN_RECIPE, InputError
 from data.table import RowPlaces, as_text, first_failure
 
 Int64 = npt.NDArray[np.int64]
@@ -93,7 +93,8 @@ def _from_texts(places: RowPlaces, name: str, texts: pa.ChunkedArray, time_forma
         return _microseconds(parse(texts))
     except pa.ArrowInvalid as error:
         row = first_failure(texts, parse)
-        wanted = time_format or "2016-07-01 13:00:00 (ISO 8601), or name its time_format in [data]"
+        example = '2016-07-01 13:00:00 (ISO 8601), or name its time_format, such as "%d.%m.%Y %H:%M",'
+        wanted = time_format or f"{example} {IN_RECIPE}"
         if "zone offset" in str(error) and row:
             wanted = f"the rows before it are, {'with' if kind == ZONED else 'without'} a time zone"
         raise InputError(

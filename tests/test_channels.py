@@ -205,6 +205,11 @@ CLASSES = {"horizon": 0, "features": ["load"], "targets": ["heat"]}
     [
         ({"features": ["heat"]}, {"window_normalization": "last"}, ["lack load", "write features = ['heat', 'load']"]),
         (
+            {"features": ["Heat", "Leistung kw"], "targets": ["Leistung kW"]},
+            {"window_normalization": "instance"},
+            ["lack Leistung kW", "did you mean the feature 'Leistung kw' by 'Leistung kW'?", "If not, write features = ["],
+        ),
+        (
             {},
             {"channel_independent": True},
             ["lack heat", "write targets = ['load', 'heat']", "channel_independent = false"],

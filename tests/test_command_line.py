@@ -75,6 +75,25 @@ def test_a_missing_file_is_told_with_its_neighbours_before_ray_starts(tmp_path: 
     assert not (tmp_path / "runs").exists()
 
 
+def test_files_that_are_missing_are_told_by_the_entry_where_its_name_is_made_of_them(tmp_path: Path) -> None:
+    recipe = write_small(tmp_path, datasets=[{"name": "site_{file}", "path": "none/*.csv"}])
+    code, _, err = invoke("train", str(recipe), "--storage", str(tmp_path / "runs"))
+    assert code == 2
+    assert "[[datasets]] 1 (name = 'site_{file}'): " in err
+    assert "no file matches" in err
+
+
+def test_a_place_that_is_no_storage_is_not_cleaned(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "nowhere"):
+        code, out, err = invoke("clean", "--storage", str(place))
+        assert code == 2
+        assert f"--storage {place}: " in err
+        assert "things" not in out
+    assert f"no folder {tmp_path / 'nowhere'} yet" in invoke("runs", "--storage", str(tmp_path / "nowhere"))[1]
+    assert f"no run in {tmp_path} yet" in invoke("runs", "--storage", str(tmp_path))[1]
+    assert not (tmp_path / "nowhere").exists()
+
+
 @pytest.mark.parametrize("command", [["train", "demo"], ["runs"], ["clean"], ["prepare", "demo"]])
 def test_a_storage_that_is_a_file_is_refused(command: list[str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
@@ -82,6 +101,18 @@ def test_a_storage_that_is_a_file_is_refused(command: list[str], tmp_path: Path)
     assert code == 2
     assert "this is not a folder" in err
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("recipe", ["demo", "small"])  # of data that are made, and of files
+@pytest.mark.parametrize("place", ["file/sub", "/proc/nowhere"])
+def test_a_storage_that_cannot_be_made_is_refused_without_a_traceback(recipe: str, place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    path = recipe if recipe == "demo" else str(write_small(tmp_path / "in"))
+    code, out, err = invoke("train", path, "--workers", "0", "--storage", str(tmp_path / place))
+    assert code == 2
+    assert "--storage" in err
+    assert "cannot be written" in err
+    assert "Traceback" not in out + err
 
 
 def test_a_run_that_has_not_ended_is_listed_and_logged(tmp_path: Path) -> None:

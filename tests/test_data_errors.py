@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from data_cases import noise, prepare_all, source_of, write_csv
 
-from data.errors import InputError
+from data.errors import IN_RECIPE, InputError
 from data.files import find_files
 
 
@@ -80,9 +80,9 @@ def test_a_file_that_is_gone(tmp_path: Path) -> None:
         ("t,a", ": the file has a header and no rows: give it rows, or leave it out of the path"),
         ("t,x\n1,2\n", ": there is no column 'a': it has t, x"),
         ("t, A\n1,2\n", ": there is no column 'a': did you mean ' A'?"),
-        ("t;a\n1;2\n", ': its columns seem to be separated by ";": write delimiter = ";" in [data]'),
-        ("t\ta\n1\t2\n", ': its columns seem to be separated by "\\t": write delimiter = "\\t" in [data]'),
-        ("t;a\n1,5;2\n", ': its columns seem to be separated by ";": write delimiter = ";" in [data]'),
+        ("t;a\n1;2\n", ': its columns seem to be separated by ";": write delimiter = ";" ' + IN_RECIPE),
+        ("t\ta\n1\t2\n", ': its columns seem to be separated by "\\t": write delimiter = "\\t" ' + IN_RECIPE),
+        ("t;a\n1,5;2\n", ': its columns seem to be separated by ";": write delimiter = ";" ' + IN_RECIPE),
         ("a,a\n1,2\n", ": the column 'a' stands there twice: give each column a name of its own"),
         ("ü,a\n1,2\n".encode("latin-1"), ": its header is not UTF-8: save the file as UTF-8"),
     ],
@@ -145,7 +145,11 @@ def test_times(tmp_path: Path, change: dict[int, str], settings: dict[str, Any],
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("2020-02-30", "'2020-02-30' is not a time: write it as 2016-07-01 13:00:00 (ISO 8601), or name its time_format"),
+        (
+            "2020-02-30",
+            "'2020-02-30' is not a time: write it as 2016-07-01 13:00:00 (ISO 8601), or name its time_format, such as "
+            '"%d.%m.%Y %H:%M", in [data], or in the [[datasets]] entry where other datasets have another',
+        ),
         ("1.2.2020", "'1.2.2020' is not a time"),
         ("2020-01-01 25:00", "'2020-01-01 25:00' is not a time"),
         ("2020-03-01T00:00Z", "'2020-03-01T00:00Z' is not a time: write it as the rows before it are, without a time zone"),

@@ -86,7 +86,8 @@ def test_ray_data_reads_many_files_to_the_same_end(
         ({"--input": "none.csv"}, ["none.csv", "there is no such file"]),
         ({"--input": "lacking.csv"}, ["there is no column 'flow': did you mean 'Flow'?"]),
         ({"--input": "text.csv"}, ["text.csv, line 4, column 'flow': 'much' is not a number"]),
-        ({"--input": "times.csv"}, ["times.csv, line 3, column 'time': 'noon' is not a time"]),
+        ({"--input": "times.csv"}, ["'noon' is not a time: write the file with the format of times of the training"]),
+        ({"--input": "marks.csv"}, ['separated by ";": write the file with the delimiter of the training files']),
         ({"--input": "short.csv"}, ["no series has the 3 rows of one window", "'a0', has 2"]),
         ({"--input": "rows.csv"}, ["rows.csv", "a header and no rows"]),
         ({"--input": "a.csv", "--output": "a.csv"}, ["this is one of the input files"]),
@@ -100,6 +101,7 @@ def test_wrong_input_exits_with_2_and_nothing_written(sites: Opened, changes: di
     frame.rename(columns={"flow": "Flow"}).to_csv(folder / "lacking.csv", index=False)
     frame.assign(flow=["1", "2", "much", *["3"] * (len(frame) - 3)]).to_csv(folder / "text.csv", index=False)
     frame.assign(time=[frame["time"][0], "noon", *frame["time"][2:]]).to_csv(folder / "times.csv", index=False)
+    frame.to_csv(folder / "marks.csv", index=False, sep=";")
     frame.head(2).to_csv(folder / "short.csv", index=False)
     frame.head(0).to_csv(folder / "rows.csv", index=False)
     options = {"--dataset": "a", "--input": "a.csv", "--output": "never.csv"} | changes

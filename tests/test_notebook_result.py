@@ -95,3 +95,36 @@ def test_inputs_that_the_model_cannot_take_are_refused(inputs: Any, said: str, t
     with pytest.raises(InputError) as raised:
         result.predict(inputs)
     assert said in str(raised.value)
+
+
+def test_missing_values_need_a_dataset_where_each_fills_them_its_own_way(tmp_path: Path) -> None:
+    result = train({"here": PAIRS[0], "there": PAIRS[1]}, storage=tmp_path, epochs=1, hidden_size=2)
+    gap = PAIRS[0][0].copy()
+    gap[0, 2] = np.nan
+    assert result.predict(PAIRS[0][0]).shape == (40, 2)
+    with pytest.raises(InputError, match=r"X has missing values, .* \(dataset=...\), write one of here, there"):
+        result.predict(gap)
+    assert np.isfinite(result.predict(gap, "there")).all()
+
+
+def test_quantiles_come_with_the_forecast_in_their_order(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"storage": tmp_path, "epochs": 1, "hidden_size": 4}
+    levels = [0.1, 0.5, 0.9]
+    result = train(PAIRS[:1], loss="quantile", quantiles=levels, scaling="standard", name="levels", **keys)
+    inputs, targets = PAIRS[0]
+    found = result.predict_quantiles(inputs)
+    assert found.shape == (*targets.shape, 3)
+    np.testing.assert_array_equal(found[..., 1], result.predict(inputs))
+    assert abs(found.mean() - targets.mean()) < 3 * targets.std()  # in the targets' own units
+    with pytest.raises(InputError, match='loss = "mse": train with loss="quantile"'):
+        train(PAIRS[:1], name="plain", **keys).predict_quantiles(inputs)
+
+
+@pytest.mark.parametrize("scaling", ["none", "standard"])
+def test_a_constant_column_is_told_at_the_line_that_trains_and_nothing_of_its_scaling(scaling: str, tmp_path: Path) -> None:
+    inputs, targets = PAIRS[0][0].copy(), PAIRS[0][1]
+    inputs[..., 1] = 4.0
+    with pytest.warns(UserWarning, match="'x1' is constant in the train rows") as caught:
+        train([(inputs, targets)], storage=tmp_path, epochs=1, hidden_size=2, scaling=scaling)
+    assert all("scaling" not in str(each.message) for each in caught)
+    assert {each.filename for each in caught} == {__file__}

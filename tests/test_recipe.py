@@ -48,6 +48,15 @@ def test_an_unknown_section_and_an_unknown_key_of_a_dataset_are_refused(tmp_path
     assert any("[[datasets]] 2 (bellows)" in message and "did you mean 'epochs'?" in message for message in found)
 
 
+def test_a_key_of_another_section_in_a_dataset_is_sent_there(tmp_path: Path) -> None:
+    document = small_document()
+    document["datasets"][0]["learning_rate"] = 1
+    (message,) = problems(document, tmp_path)
+    assert "[[datasets]] 1 (anvil)" in message
+    assert "'learning_rate'" in message
+    assert "write it in [training], for all of them" in message
+
+
 def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
     document = small_document(
         data={"lookback": 0, "scaling": "gauss"}, model={"hidden_size": -1}, training={"decay_rate": 2.0}
@@ -73,6 +82,40 @@ def test_a_key_that_every_dataset_gives_may_be_absent_from_the_defaults(tmp_path
     for entry in document["datasets"]:
         entry["lookback"] = 9
     assert check_recipe(document, tmp_path).entries[2].settings.lookback == 9
+
+
+@pytest.mark.parametrize(
+    "needs_time",
+    [{"frequency": "10min"}, {"calendar": ["hour"]}, {"split": {"validation": "2024-01-02", "test": "2024-01-03"}}],
+)
+def test_what_contradicts_in_the_defaults_may_be_mended_by_every_dataset(
+    needs_time: dict[str, object], tmp_path: Path
+) -> None:
+    document = small_document()
+    del document["data"]["time"], document["data"]["frequency"]
+    document["data"].update(needs_time)
+    (message,) = problems(document, tmp_path)  # once, not for each dataset
+    assert message.startswith("r.toml: data: ")
+    assert "needs a time column" in message
+    for entry in document["datasets"]:
+        entry["time"] = "ts"
+    assert check_recipe(document, tmp_path).entries[1].settings.time == ["ts"]
+    del document["datasets"][1]["time"]
+    (message,) = problems(document, tmp_path)
+    assert "needs a time column" in message
+
+
+def test_a_contradiction_in_the_defaults_hides_nothing_else(tmp_path: Path) -> None:
+    document = small_document(data={"scaling": "gauss"})
+    document["datasets"][0]["stride"] = 0
+    document["datasets"][1]["lookbak"] = 3
+    found = "\n".join(problems(document, tmp_path))
+    for words in ("'gauss'", "stride = 0", "did you mean 'lookback'?"):
+        assert words in found
+    del document["data"]["scaling"], document["data"]["time"]
+    found = "\n".join(problems(document, tmp_path))
+    for words in ("frequency needs a time column", "stride = 0", "did you mean 'lookback'?"):
+        assert words in found
 
 
 @pytest.mark.parametrize(

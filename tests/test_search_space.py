@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import small_document
+from small import small_document, write_small
 
 from cluster.placement import PlacementError
 from cluster.trials import place_trials
 from data.errors import InputError
-from workflows.recipe import Recipe, check_recipe
-from workflows.search.search import choose_trials
+from workflows.recipe import Recipe, check_recipe, load_recipe
+from workflows.search.search import choose_trials, search
 from workflows.search.settings import Range
 from workflows.search.space import data_variants, draw, grid, parameters_of, trial_recipe
 from workflows.search.trial_order import order_trials, pareto_front
@@ -107,6 +107,12 @@ def test_a_search_that_cannot_be_is_refused_with_what_to_write_instead(search: d
         trials_of(search)
     for word in said:
         assert word in str(refused.value)
+
+
+def test_a_search_of_nothing_is_told_by_the_name_of_its_file(tmp_path: Path) -> None:
+    path = write_small(tmp_path)
+    with pytest.raises(InputError, match=r"small\.toml: search: the space is empty"):
+        search(load_recipe(path), tmp_path / "runs")
 
 
 def test_all_that_is_wrong_with_a_space_is_said_at_once() -> None:

@@ -25,11 +25,13 @@ def find_datasets(recipe: Recipe, facts: FileFacts, built_in: str | Path) -> tup
     sources: list[DatasetSource] = []
     epochs: list[int] = []
     problems: list[str] = []
-    for entry in recipe.entries:
+    for number, entry in enumerate(recipe.entries, 1):
         try:
             found = _expand(entry, recipe, facts, built_in)
         except InputError as error:
-            problems += [f"dataset {entry.keys.name!r}: {message}" for message in error.messages]
+            template = re.search(r"\{[^{}]*\}", entry.keys.name)  # no dataset's name yet
+            whose = f"[[datasets]] {number} (name = {entry.keys.name!r})" if template else f"dataset {entry.keys.name!r}"
+            problems += [f"{whose}: {message}" for message in error.messages]
             continue
         sources += found
         epochs += [entry.keys.epochs or recipe.training.epochs] * len(found)

@@ -79,6 +79,7 @@ class Recipe:
     folder: Path
     document: Mapping[str, Any] = field(repr=False)
     order: str = "given"
+    place: str = field(default="recipe", compare=False)  # what messages call it: its file, where it is one
 
 
 def find_recipe(recipe: str) -> Path:
@@ -124,7 +125,7 @@ def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe
         problems += [f"{place}: {problem}" for problem in _whole_problems(entries, sections)]
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
-    whole = {"name": name, "seed": seed, "order": order, "document": document}
+    whole = {"name": name, "seed": seed, "order": order, "document": document, "place": place}
     return Recipe(entries=tuple(entries), folder=folder, **whole, **sections)  # type: ignore[arg-type]
 
 
@@ -147,10 +148,11 @@ def _check_entries(document: Mapping[str, Any], place: str, problems: list[str])
     if not listed:
         problems.append(f"{place}: there is no dataset: write a [[datasets]] entry with a name and a path")
     # Keys of [data] that are wrong by themselves are told once, not again for each dataset; a required key that is
-    # absent there may stand in every entry.
+    # absent there may stand in every entry, and so may what ends a contradiction.
     found = errors_of(DataSettings, defaults, f"{place}: data")
-    bad = {key for key, _ in found if key in defaults or key == ""}
-    problems += [message for key, message in found if key in bad]
+    bad = {key for key, _ in found if key in defaults}
+    contradictions = [message for key, message in found if key == ""]
+    problems += [message for key, message in found if key in bad] + ([] if listed else contradictions)
     defaults = {key: value for key, value in defaults.items() if key not in bad}
     entries = []
     for number, listed_entry in enumerate(listed, 1):
@@ -158,16 +160,27 @@ def _check_entries(document: Mapping[str, Any], place: str, problems: list[str])
         own = {key: value for key, value in listed_entry.items() if key in EntryKeys.model_fields}
         rest = {key: value for key, value in listed_entry.items() if key not in own}
         keys = validated(EntryKeys, own, where, problems)
-        if bad:
-            allowed = {key: value for key, value in rest.items() if key not in DataSettings.model_fields}
-            problems += [
-                f"{where}: {unknown(key, [*DataSettings.model_fields, *EntryKeys.model_fields])}" for key in allowed
-            ]
-            continue
-        settings = validated(DataSettings, {**defaults, **rest}, where, problems, list(EntryKeys.model_fields))
+        merged = {**defaults, **rest}
+        wrong = errors_of(DataSettings, merged, where, list(EntryKeys.model_fields))
+        for key, message in wrong:
+            if not bad or key in rest:  # else the entry may only lack what is wrong in [data]
+                told = f"{place}: data{message.removeprefix(where)}"
+                owner = None if key in DataSettings.model_fields else _section_of(key)
+                if owner:
+                    problems.append(
+                        f"{where}: the key {key!r} is none of a dataset's: write it in [{owner}], for all of them"
+                    )
+                else:
+                    problems.append(told if told in contradictions else message)
+        settings = None if wrong or bad else DataSettings.model_validate(merged)
         if keys is not None and settings is not None:
             entries.append(Entry(keys, settings))
     return entries
+
+
+def _section_of(key: str) -> str | None:
+    """The section that has a key, for one that stands in a dataset's entry and is no setting of data."""
+    return next((section for section, model in SECTIONS.items() if key in model.model_fields), None)
 
 
 def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> list[str]:

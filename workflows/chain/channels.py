@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 
 from data.encoding import EncodedDataset
@@ -26,8 +27,10 @@ def channel_problems(data: DataSettings, model: ModelSettings) -> list[str]:
     every = [*data.features, *absent]
     if absent:
         also = [*data.features, *(name for name in absent if name not in data.categorical)]
+        near = [question for name in absent if (question := _misspelt(name, data))]
+        cure = f"{' '.join(near)} If not, write" if near else "write"
         found.append(
-            f"{asked} needs each target among the features, which lack {', '.join(absent)}: write features = {also}"
+            f"{asked} needs each target among the features, which lack {', '.join(absent)}: {cure} features = {also}"
         )
     unpredicted = [name for name in data.features if name not in data.targets]
     if model.channel_independent and unpredicted:
@@ -36,6 +39,13 @@ def channel_problems(data: DataSettings, model: ModelSettings) -> list[str]:
             f"{', '.join(unpredicted)}: write targets = {every}, or channel_independent = false"
         )
     return found
+
+
+def _misspelt(target: str, data: DataSettings) -> str:
+    """The question whether a target that is no feature is one that is written otherwise; empty where none is near."""
+    others = {name.strip().lower(): name for name in data.features if name not in data.targets}
+    near = difflib.get_close_matches(target.strip().lower(), others, 1, 0.8)
+    return f"did you mean the feature {others[near[0]]!r} by {target!r}?" if near else ""
 
 
 def channels_of(datasets: Sequence[EncodedDataset]) -> Channels:

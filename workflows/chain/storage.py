@@ -17,7 +17,7 @@ from typing import Protocol
 from pyarrow import fs
 
 from data.errors import InputError
-from data.files import is_uri, open_filesystem
+from data.files import is_uri, make_folder, open_filesystem
 
 
 class Storage(Protocol):
@@ -72,7 +72,7 @@ class LocalStorage:
 
     def create(self) -> None:
         """See Storage."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         self._was_there = True
 
     def _check_still_there(self) -> None:

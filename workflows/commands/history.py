@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,7 +24,9 @@ def runs(storage: StorageOption = STORAGE) -> None:
         if searches:
             console.print(searches_table(searches))
         if not found and not searches:
-            console.print(f"There is no run in {storage} yet: python -m workflows train demo makes one.")
+            there = not store.storage.local or Path(store.address).is_dir()
+            yet = f"There is no run in {storage} yet" if there else f"There is no folder {storage} yet, and no run"
+            console.print(f"{yet}: python -m workflows train demo makes one.", soft_wrap=True)
 
 
 @app.command(epilog="Example: `python -m workflows log demo`")
@@ -71,11 +74,17 @@ def clean(
 ) -> None:
     """Remove checkpoints and prepared data that no run reaches, and say what that was."""
     with errors_and_ray() as console:
+        from data.errors import InputError
         from workflows.chain.housekeeping import clean as clean_up
         from workflows.chain.store import Store
         from workflows.figures import counted
 
-        removed = clean_up(Store(storage), dry_run)
+        store = Store(storage)
+        if not {"checkpoints", "prepared", "runs"} & set(store.storage.names("")):
+            raise InputError(
+                f"--storage {storage}: no checkpoints, prepared data or runs are there: name the storage that has them"
+            )
+        removed = clean_up(store, dry_run)
         for leftover in removed:
             console.print(f"{leftover.path}  {leftover.what}  {leftover.bytes:,} bytes", soft_wrap=True, highlight=False)
         total = sum(leftover.bytes for leftover in removed)

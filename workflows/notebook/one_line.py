@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
 
@@ -21,9 +22,9 @@ class OneLine:
         if kind == "planned":
             self.stages = len(event["plan"].stages)
             for warning in event["warnings"]:
-                warnings.warn(warning, UserWarning, stacklevel=2)
+                warnings.warn(warning, UserWarning, stacklevel=_level_of_caller())
         elif kind in ("damaged", "waiting"):
-            warnings.warn(event["message"], UserWarning, stacklevel=2)
+            warnings.warn(event["message"], UserWarning, stacklevel=_level_of_caller())
         elif kind == "epoch":
             place = f"{event['dataset']} ({event['stage'] + 1}/{self.stages})"
             self._line(f"{place}  epoch {event['epoch'] + 1}/{event['epochs']}  loss {event['train_loss']:.4f}")
@@ -34,3 +35,11 @@ class OneLine:
         if self.shown:
             sys.stdout.write(f"\r{text:<78}" + ("" if text else "\r"))
             sys.stdout.flush()
+
+
+def _level_of_caller() -> int:
+    """The stack level, as warnings count it from whoever calls this, of the line that called the project."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and str(frame.f_globals.get("__name__")).split(".")[0] == __name__.split(".")[0]:
+        frame, level = frame.f_back, level + 1
+    return level

@@ -20,6 +20,7 @@ from data.new_part import unlabelled, write_new_part
 from data.series import Series
 from workflows.chain.guard import sentence_of
 from workflows.chain.store import Store
+from workflows.complaints import meant
 from workflows.use.evaluation import chosen_split, evaluate
 from workflows.use.trained import TrainedRun
 
@@ -123,6 +124,28 @@ class Result:
         whose scaling the samples take; it may be left out where all datasets have the same. Returns (samples, targets),
         (samples, horizon, targets) where the horizon is not 0, or the classes (samples,).
         """
+        place, found = self._forecasts(inputs, dataset)
+        point = np.concatenate([forecasts.point for forecasts in found])
+        if point.ndim == 1:
+            return np.array([self.labels.get(label, label) for label in point])
+        return self._without_step(point, place)
+
+    def predict_quantiles(self, inputs: Any, dataset: str | None = None) -> npt.NDArray[np.float32]:
+        """The quantiles of each forecast, in the targets' own units: `predict` with one more axis, the levels, at the end.
+
+        The levels are those of `quantiles`, in their order. Raises InputError unless the loss is "quantile".
+        """
+        loss = self.run.plan.model.loss
+        if loss != "quantile":
+            raise InputError(f'predict_quantiles: this model was trained with loss = "{loss}": train with loss="quantile"')
+        place, found = self._forecasts(inputs, dataset)
+        return self._without_step(np.concatenate([each.levels for each in found if each.levels is not None]), place)
+
+    def _without_step(self, forecast: npt.NDArray[Any], place: int) -> npt.NDArray[np.float32]:
+        return (forecast if self.run.datasets[place].prepared.horizon else forecast[:, 0]).astype(np.float32)
+
+    def _forecasts(self, inputs: Any, dataset: str | None) -> tuple[int, list[Any]]:
+        """The number of the dataset whose scaling the samples take, and the Forecasts of them, in their order."""
         rows = checked_inputs("predict", inputs)
         place = self._scaling_of(dataset, any(bool(np.isnan(each).any()) for each in rows))
         self._check(rows, place)
@@ -135,16 +158,19 @@ class Result:
         with tempfile.TemporaryDirectory(prefix="lstm-relay-") as folder:
             part = write_new_part(series, source, Path(folder), 0, every=False)
             new = finish_new([part], source, self.run.datasets[place].encoding, Path(folder))
-            found = [forecasts.point for _, forecasts in self._forecasters[place].walk(new.lengths, new.batch)]
-        point = np.concatenate(found)
-        if point.ndim == 1:
-            return np.array([self.labels.get(label, label) for label in point])
-        return (point if self.run.datasets[place].prepared.horizon else point[:, 0]).astype(np.float32)
+            return place, [forecasts for _, forecasts in self._forecasters[place].walk(new.lengths, new.batch)]
 
     def _scaling_of(self, dataset: str | None, gaps: bool) -> int:
         encodings = [each.encoding for each in self.run.datasets]
-        scalings = {(each.center, each.scale, each.fill if gaps else ()) for each in encodings}
-        return self.run.place_of(dataset) if dataset is not None or len(scalings) > 1 else 0
+        scalings = {(each.center, each.scale) for each in encodings}
+        if dataset is not None or len(scalings) > 1:
+            return self.run.place_of(dataset)
+        if gaps and len({each.fill for each in encodings}) > 1:
+            hint = meant("", [each.name for each in self.run.datasets])
+            raise InputError(
+                f"predict: X has missing values, and each dataset fills them its own way: name the one (dataset=...), {hint}"
+            )
+        return 0
 
     def _check(self, rows: Sequence[npt.NDArray[np.float32]], place: int) -> None:
         settings = self.run.sources[place].settings

@@ -53,7 +53,7 @@ def search(
     store, name = Store(str(storage)), name or recipe.name
     if num_workers is not None:
         recipe = dataclasses.replace(recipe, search=recipe.search.model_copy(update={"workers_per_trial": num_workers}))
-    parameters = parameters_of(recipe)
+    parameters = parameters_of(recipe, recipe.place)
     configs = choose_trials(recipe, parameters)
     if configs is None:
         _check_optuna()
@@ -91,7 +91,7 @@ def search(
 
 def choose_trials(recipe: Recipe, parameters: list[Parameter]) -> list[Config] | None:
     """The trials of a grid or a random draw, each checked as a recipe; None where Optuna chooses as it goes on."""
-    check_parameters(recipe, parameters)
+    check_parameters(recipe, parameters, recipe.place)
     data_variants(parameters)
     search = recipe.search
     if search.algorithm == "optuna":
