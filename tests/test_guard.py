@@ -108,23 +108,34 @@ def test_retry_halves_the_rate_until_nothing_rises_too_far_and_goes_on_from_ther
     assert done.stages[2].learning_rate == pytest.approx(0.025)
     assert [stage.attempts for stage in done.stages] == [1, 3, 1]
     assert [tell.over for tell in answers.told] == [False, False, True]
-    words = words_of(done.verdicts[0], plan)
-    assert "attempt 3 of 3 is kept (rate 0.013, strength 1; mean errors 1.5000, 1.2500, 1.1250)" in sentence_of(words)
+    said = [sentence_of(words_of(tell.verdict, plan), tell.over) for tell in answers.told]
+    rise = "at 1 raised the error of 0 from 1.0000 to"
+    too_far = "more than tolerance = 0.3 allows"
+    kept = "attempt 3 of 3 is kept (rate 0.013, strength 1; mean errors 1.5000, 1.2500, 1.1250): it raises none so far"
+    assert said == [
+        f"attempt 1 {rise} 2.0000, {too_far}: trying attempt 2 with rate 0.025",
+        f"attempt 2 {rise} 1.5000, {too_far}: trying attempt 3 with rate 0.013",
+        f"attempt 1 {rise} 2.0000, {too_far}: {kept}",
+    ]
 
 
 def test_retry_keeps_the_best_attempt_where_none_is_good_enough() -> None:
     def error(stage: int, attempt: int, place: int) -> float:
         return (3.0, 2.0, 2.5)[attempt] if stage == 1 and place == 0 else 1.0
 
-    done, answers, _ = run(error, action="retry")
+    done, answers, plan = run(error, action="retry")
     assert done.verdicts[0].kept == 1
+    said = sentence_of(words_of(done.verdicts[0], plan))
+    assert said.startswith("attempt 2 at 1 raised the error of 0 from 1.0000 to 2.0000, more than")
+    assert "attempt 2 of 3 is kept" in said
     assert done.stages[1].key == done.verdicts[0].attempts[1].key
     assert [each and each["error"] for each in done.validation[2]] == [2.0, 1.0, 1.0]
     assert answers.trained[-1][:2] == (2, 0)
 
 
 def test_retry_can_make_the_retention_stronger_instead() -> None:
-    done, _, _ = run(rises_at_stage_1, action="retry", retry="retention", tolerance=0.3)
+    done, answers, plan = run(rises_at_stage_1, action="retry", retry="retention", tolerance=0.3)
+    assert sentence_of(words_of(answers.told[1].verdict, plan), over=False).endswith("trying attempt 3 with strength 4")
     assert [attempt.strength for attempt in done.verdicts[0].attempts] == [1.0, 2.0, 4.0]
     assert len({attempt.learning_rate for attempt in done.verdicts[0].attempts}) == 1
 
