@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from helpers import outcome, prepare_sequences, random_sequences, walk
+from helpers import outcome, prepare_sequences, random_sequences, train_in_process, walk
 from test_relay import make_plan as bare_plan
 
 from models.settings import ModelSettings
 from workflows.chain.guard import Attempt, Breach, best_attempt, find_breach, seen_error, sentence_of, words_of
+from workflows.chain.housekeeping import roll_back
 from workflows.chain.plan import Plan, make_plan
 from workflows.chain.relay import Action, Evaluate, Outcome, Tell, Train, drive, relay
+from workflows.chain.store import Store
+from workflows.recipe import Recipe, check_recipe
+from workflows.report.report import make_report
+from workflows.screen import closing_words
 from workflows.settings import GuardSettings, RetentionSettings, TrainingSettings
+from workflows.summary import runs_table, stages_reached
 
 BREACH = Breach(0, 1.0, 2.0, 1.0, 0)
 
@@ -138,6 +146,52 @@ def test_retry_can_make_the_retention_stronger_instead() -> None:
     assert sentence_of(words_of(answers.told[1].verdict, plan), over=False).endswith("trying attempt 3 with strength 4")
     assert [attempt.strength for attempt in done.verdicts[0].attempts] == [1.0, 2.0, 4.0]
     assert len({attempt.learning_rate for attempt in done.verdicts[0].attempts}) == 1
+
+
+def prepared_opposites(folder: Path) -> tuple[Recipe, Callable[[Recipe], Any]]:
+    """Two series of which the second is the first with its sign changed, and what trains recipes on them without Ray."""
+    for name, sign in (("a", 1), ("b", -1)):
+        values = sign * np.sin(np.arange(200) / 3)
+        (folder / f"{name}.csv").write_text("x,y\n" + "".join(f"{sign * each:.4f},{each:.4f}\n" for each in values))
+    document = {
+        "data": {"features": ["x"], "targets": ["y"], "lookback": 4, "horizon": 0, "scaling": "none"},
+        "datasets": [{"name": name, "path": f"{name}.csv", "epochs": 2} for name in "ab"],
+        "model": {"hidden_size": 4},
+        "training": {"learning_rate": 0.05, "decay_rate": 1.0, "batch_size": 16},
+        "compute": {"num_workers": 0},
+    }
+    return check_recipe(document, folder), lambda recipe: train_in_process(recipe, folder / "runs")[0].result("relay")
+
+
+def test_epochs_of_further_attempts_are_told_apart(tmp_path: Path) -> None:
+    recipe, trained = prepared_opposites(tmp_path)
+    assert "4 of 4 epochs trained in" in closing_words(trained(recipe))
+    guarded = replace(recipe, guard=GuardSettings(action="retry", max_attempts=3, tolerance=0.0))
+    result = trained(guarded)
+    assert (result["epochs_trained"], result["epochs_tried_again"]) == (4, 4)
+    assert "4 epochs trained (4 of them in further attempts) in" in closing_words(result)
+    assert "4 epochs asked for, 4 trained by the last run of this command, 4 of them in further" in make_report(
+        Store(str(tmp_path / "runs")), "relay"
+    )
+    assert "nothing was trained" in closing_words(trained(guarded))
+
+
+def test_a_run_that_is_rolled_back_or_stopped_says_how_far_it_is_of_what_was_asked_for(tmp_path: Path) -> None:
+    recipe, trained = prepared_opposites(tmp_path)
+    trained(recipe)
+    store = Store(str(tmp_path / "runs"))
+    assert stages_reached(store.runs()["relay"]) == "2"
+    roll_back(store, "relay", "a")
+    page = re.sub(r"<[^>]*>", " ", make_report(store, "relay"))
+    assert re.search(r"datasets\s+1 of 2\s", page)
+    assert "4 epochs asked for, 4 trained by the last run of this command" in page
+    assert re.search(r"1\. a\s+2\s+2\s+0\s", page)  # two epochs, both of them trained by that run
+    cells = [list(column.cells) for column in runs_table(store.runs()).columns]
+    assert [cells[2], cells[3]] == [["1 of 2"], ["2 of 4"]]
+    stopped = trained(replace(recipe, guard=GuardSettings(action="stop", tolerance=0.0)))
+    assert stopped["status"] == "stopped"
+    cells = [list(column.cells) for column in runs_table(store.runs()).columns]
+    assert [cells[2], cells[3]] == [["1 of 2"], ["2 of 4"]]
 
 
 def opposite_datasets(folder: Path, guard: GuardSettings) -> tuple[Plan, Any]:

@@ -43,13 +43,26 @@ def runs_table(runs: Mapping[str, Facts]) -> Table:
         table.add_row(
             Text(name),
             result["status"],
-            str(len(result["stages"] if "stages" in result else result["datasets"])),
-            str(result["epochs_requested"]),
+            stages_reached(result),
+            _epochs_reached(result),
             show(result.get("mean_scaled_error"), 3),
             show(result.get("forgetting"), 3),
             result["key"][:12],
         )
     return table
+
+
+def stages_reached(run: Mapping[str, Any]) -> str:
+    """How many datasets have had their turn, or are at it, of all where that is fewer."""
+    begun, whole = len(run["stages"]) if "stages" in run else run.get("stage", -1) + 1, len(run["datasets"])
+    return str(whole) if begun == whole else f"{begun} of {whole}"
+
+
+def _epochs_reached(run: Facts) -> str:
+    requested = run["epochs_requested"]
+    ended = "stages" in run
+    reached = sum(len(stage["keys"]) for stage in run["stages"]) if ended else run.get("epochs_reached")
+    return str(requested) if reached == requested else f"{'-' if reached is None else reached} of {requested}"
 
 
 def searches_table(searches: Mapping[str, Facts]) -> Table:

@@ -28,6 +28,7 @@ from workflows.report.run_sections import (
 from workflows.report.search_sections import search_figures, search_sections
 from workflows.report.timeline import timeline
 from workflows.result import error_name
+from workflows.summary import stages_reached
 from workflows.use.trained import TrainedRun, recipe_of, reopen
 from workflows.workers import RunFailedError
 
@@ -127,7 +128,7 @@ def _status(run: Facts) -> list[Html]:
     parts.append(
         key_figures(
             [
-                ("datasets", len(run["datasets"])),
+                ("datasets", stages_reached(run)),
                 ("mean error / naive", number(run.get("mean_scaled_error"))),
                 ("test / naive, mean", number(tests)),
                 ("forgetting", number(run.get("forgetting"))),
@@ -145,6 +146,8 @@ def _epochs(run: Facts, done: int) -> str:
     trained = run.get("epochs_trained")
     if trained is None:
         return f"{done} of {run['epochs_requested']}"
+    if run.get("epochs_tried_again"):
+        return f"{trained} trained, {run['epochs_tried_again']} in further attempts"
     # The guard's other attempts are trained too.
     return f"{done} kept of {trained} trained" if trained > done else f"{trained} trained, {done - trained} reused"
 
