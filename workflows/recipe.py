@@ -147,10 +147,12 @@ def _check_entries(document: Mapping[str, Any], place: str, problems: list[str])
     if not listed:
         problems.append(f"{place}: there is no dataset: write a [[datasets]] entry with a name and a path")
     # Keys of [data] that are wrong by themselves are told once, not again for each dataset; a required key that is
-    # absent there may stand in every entry.
+    # absent there may stand in every entry. What several keys come to together (key "") is judged with those of each
+    # entry, and told of [data] where an entry changes nothing about it.
     found = errors_of(DataSettings, defaults, f"{place}: data")
-    bad = {key for key, _ in found if key in defaults or key == ""}
+    bad = {key for key, _ in found if key in defaults}
     problems += [message for key, message in found if key in bad]
+    shared = [message for key, message in found if key == ""]
     defaults = {key: value for key, value in defaults.items() if key not in bad}
     entries = []
     for number, listed_entry in enumerate(listed, 1):
@@ -164,7 +166,10 @@ def _check_entries(document: Mapping[str, Any], place: str, problems: list[str])
                 f"{where}: {unknown(key, [*DataSettings.model_fields, *EntryKeys.model_fields])}" for key in allowed
             ]
             continue
-        settings = validated(DataSettings, {**defaults, **rest}, where, problems, list(EntryKeys.model_fields))
+        of_entry: list[str] = []
+        settings = validated(DataSettings, {**defaults, **rest}, where, of_entry, list(EntryKeys.model_fields))
+        as_shared = {message.replace(f"{place}: data", where, 1): message for message in shared}
+        problems += [as_shared.get(message, message) for message in of_entry]
         if keys is not None and settings is not None:
             entries.append(Entry(keys, settings))
     return entries
