@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import invoke
 from helpers import outcome, prepare_sequences, random_sequences, train_in_process, walk
 from test_relay import make_plan as bare_plan
 
 from models.settings import ModelSettings
 from workflows.chain.guard import Attempt, Breach, best_attempt, find_breach, seen_error, sentence_of, words_of
-from workflows.chain.housekeeping import roll_back
 from workflows.chain.plan import Plan, make_plan
 from workflows.chain.relay import Action, Evaluate, Outcome, Tell, Train, drive, relay
 from workflows.chain.store import Store
@@ -181,7 +181,10 @@ def test_a_run_that_is_rolled_back_or_stopped_says_how_far_it_is_of_what_was_ask
     trained(recipe)
     store = Store(str(tmp_path / "runs"))
     assert stages_reached(store.runs()["relay"]) == "2"
-    roll_back(store, "relay", "a")
+    code, out, _ = invoke("rollback", "relay", "--to", "a", "--storage", store.address)
+    assert code == 0
+    assert "(1 stage), address" in out
+    assert "the same train command takes it there again, without training anything unless clean" in out
     page = re.sub(r"<[^>]*>", " ", make_report(store, "relay"))
     assert re.search(r"datasets\s+1 of 2\s", page)
     assert "4 epochs asked for, 4 trained by the last run of this command" in page

@@ -13,7 +13,7 @@ from cluster.placement import Placement
 from cluster.trials import TrialPlacement
 from workflows.recipe import check_recipe
 from workflows.screen import Screen, closing_words
-from workflows.search.screen import SearchScreen
+from workflows.search.screen import SearchScreen, search_words
 
 
 def said(screen: type[Screen], event: dict[str, object]) -> str:
@@ -50,3 +50,22 @@ def test_a_naive_error_of_0_is_not_told_as_no_validation_part(value: int, split:
     words = closing_words(run.result)
     assert ("The naive forecast makes no error" in words) == (value == 0 and split[1] > 0)
     assert ("There is no validation part" in words) == (split[1] == 0)
+
+
+def test_trials_are_told_by_the_numbers_that_the_table_has() -> None:
+    metrics = {"mean_scaled_error": 0.5, "forgetting": 0.1}
+    event = {"event": "trial", "number": 7, "config": {"training.decay_rate": 0.5}, "metrics": metrics, "epochs": [1, 2]}
+    assert "trial 7: decay_rate 0.5" in said(SearchScreen, {**event, "trained": 3, "stopped_after": None})
+
+
+def test_a_search_says_how_many_epochs_were_shared() -> None:
+    result = {
+        "trials": [{"stopped_after": None}] * 2,
+        "seconds": 1.0,
+        "epochs_requested": 24,
+        "epochs_trained": 10,
+        "ratio": 2.4,
+    }
+    assert search_words(result).endswith(
+        "The trials asked for 24 epochs; 10 were trained, the others were shared or in the store."
+    )
