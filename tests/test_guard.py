@@ -24,6 +24,8 @@ from workflows.report.report import make_report
 from workflows.screen import closing_words
 from workflows.settings import GuardSettings, RetentionSettings, TrainingSettings
 from workflows.summary import runs_table, stages_reached
+from workflows.use.evaluation import evaluate
+from workflows.use.trained import open_run
 
 BREACH = Breach(0, 1.0, 2.0, 1.0, 0)
 
@@ -176,6 +178,11 @@ def test_epochs_of_further_attempts_are_told_apart(tmp_path: Path) -> None:
     assert "nothing was trained" in closing_words(trained(guarded))
 
 
+def errors_of_a(page: str) -> str:
+    """The line of dataset a on a page, against the naive forecast."""
+    return re.sub(r"\s+", " ", page.partition("Against the naive forecast")[2].partition("test samples")[2])[:200]
+
+
 def test_a_run_that_is_rolled_back_or_stopped_says_how_far_it_is_of_what_was_asked_for(tmp_path: Path) -> None:
     recipe, trained = prepared_opposites(tmp_path)
     trained(recipe)
@@ -191,6 +198,9 @@ def test_a_run_that_is_rolled_back_or_stopped_says_how_far_it_is_of_what_was_ask
     assert re.search(r"1\. a\s+2\s+2\s+0\s", page)  # two epochs, both of them trained by that run
     cells = [list(column.cells) for column in runs_table(store.runs()).columns]
     assert [cells[2], cells[3]] == [["1 of 2"], ["2 of 4"]]
+    assert "–" in errors_of_a(page)
+    told = evaluate(store, open_run(store, "relay"), "test")["datasets"]["a"]
+    assert f" {told['error']:.4f} " in errors_of_a(re.sub(r"<[^>]*>", " ", make_report(store, "relay")))
     stopped = trained(replace(recipe, guard=GuardSettings(action="stop", tolerance=0.0)))
     assert stopped["status"] == "stopped"
     cells = [list(column.cells) for column in runs_table(store.runs()).columns]

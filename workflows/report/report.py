@@ -14,7 +14,7 @@ from workflows.recipe import Recipe
 from workflows.report.against import choose_other, compared
 from workflows.report.forecast_section import choose_datasets, forecast_section
 from workflows.report.page import Html, Section, details, heading, key_figures, listing, page, paragraph, table, warning
-from workflows.report.partial import partial_result
+from workflows.report.partial import kept_tests, partial_result
 from workflows.report.picture import Pictures
 from workflows.report.run_sections import (
     clock,
@@ -71,15 +71,17 @@ def _run_parts(
         model = opened.plan.model
         naive = [naive_error(dataset, "validation", model.loss) for dataset in opened.datasets]
         run = {**partial_result(run, opened.plan, store, naive), "error": error_name(model)}
-    elif against is not None or run["error_matrix"]["validation"]:
-        other = choose_other(store, name, run, against)
+    elif run["status"] == "rolled back" and opened is not None:
+        run = {**run, "test": kept_tests(opened, store)}
+    measured = ended and (against is not None or run["error_matrix"]["validation"])
+    other = choose_other(store, name, run, against) if measured else None
     epochs = {key: store.facts(key) for stage in run["stages"] for key in stage["keys"]}
     stages = timeline(run["stages"], epochs, recipe.training if recipe else None)
     sections: list[Section | None] = []
     if stages:
         sections += [sequence_section(drawing, run, stages), matrix_section(drawing, run)]
         sections.append(naive_section(run, recipe.entries[0].settings.targets if recipe else []))
-        if ended and other is not None:
+        if other is not None:
             sections.append(compared(drawing, run, other))
         sections.append(transfer_section(run))
         sections.append(_forecasts(drawing, store, run, opened, gone))
