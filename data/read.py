@@ -35,6 +35,7 @@ class Rows:
     labels: dict[str, list[str | None]]
     series: pa.ChunkedArray | None
     times: Times | None
+    places: RowPlaces
 
 
 def number_columns(source: DatasetSource) -> list[str]:
@@ -86,7 +87,7 @@ def read_rows(file: str, source: DatasetSource, with_targets: bool = True, read:
             problems += error.messages
     if problems:
         raise InputError(dict.fromkeys(problems))  # a column may be a feature and a target
-    return Rows(file, values, {name: as_text(table.column(name)).to_pylist() for name in labels}, keys, times)
+    return Rows(file, values, {name: as_text(table.column(name)).to_pylist() for name in labels}, keys, times, places)
 
 
 def wanted_columns(source: DatasetSource, with_targets: bool = True) -> tuple[list[str], list[str]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data.errors import InputError
 from data.files import stem
@@ -37,11 +38,12 @@ def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
         held = " and ".join(f"{column} = {value!r}" for column, value in source.where.items())
         raise InputError(f"{files[0].file}, dataset {source.name!r}: no row has {held}: take the file out of the path")
     if settings.series is None:
-        yield _in_order(_joined(files, source.name), source)
+        yield _in_order(_joined(files, source.name), source, files)
         return
     if settings.series == FILE_AS_SERIES:
         for name in sorted({stem(rows.file) for rows in files}):
-            yield _in_order(_joined([rows for rows in files if stem(rows.file) == name], name), source)
+            own = [rows for rows in files if stem(rows.file) == name]
+            yield _in_order(_joined(own, name), source, own)
         return
     whole = _joined(files, source.name)
     keys = [rows.series for rows in files if rows.series is not None]
@@ -58,7 +60,7 @@ def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
     starts = np.searchsorted(codes, np.arange(len(names) + 1))
     for name, start, stop in zip(names, starts[:-1], starts[1:], strict=True):
         rows = slice(start, stop) if order is None else order[start:stop]
-        yield _in_order(replace(_take(whole, rows), name=str(name)), source)
+        yield _in_order(replace(_take(whole, rows), name=str(name)), source, files)
 
 
 def _joined(files: Sequence[Rows], name: str) -> Series:
@@ -97,7 +99,7 @@ def _take(series: Series, rows: slice | npt.NDArray[np.intp]) -> Series:
     return replace(series, numbers=series.numbers[rows], labels=labels, times=times)
 
 
-def _in_order(series: Series, source: DatasetSource) -> Series:
+def _in_order(series: Series, source: DatasetSource, files: Sequence[Rows]) -> Series:
     if series.times is None:
         return series
     value, kind = series.times.value, series.times.kind
@@ -106,16 +108,32 @@ def _in_order(series: Series, source: DatasetSource) -> Series:
         series, value = _take(series, order), value[order]
     same = np.flatnonzero(np.diff(value) == 0)
     if len(same):
-        hint = (
-            "keep one row of each time"
-            if source.settings.series not in (None, FILE_AS_SERIES)
-            else "name the column that tells series apart in series, or keep one row of each time"
-        )
+        hint = "keep one row of each time"
+        if source.settings.series in (None, FILE_AS_SERIES):
+            hint += ", or, where the rows are those of several series, name the column that tells them apart in series"
+        again, first, zone = _twice(files, series.name if files[0].series is not None else None, value[same[0]])
         raise InputError(
-            f"{series.where}, dataset {source.name!r}, series {series.name!r}: the time "
-            f"{show_time(value[same[0]], kind)} stands there more than once: {hint}"
+            f"{again}, dataset {source.name!r}, series {series.name!r}: the time {show_time(value[same[0]], kind)}{zone} "
+            f"stands in {first} already: {hint}"
         )
     return series if source.settings.step is None else _on_grid(series, source, source.settings.step)
+
+
+def _twice(files: Sequence[Rows], series: str | None, time: int) -> tuple[str, str, str]:
+    """Where a time stands for the second time in a series, and for the first, and what zone it is told in."""
+    found = []
+    for rows in files:
+        if rows.times is None:
+            continue
+        held = rows.times.value == time
+        if series is not None and rows.series is not None:
+            held &= np.asarray(pc.equal(rows.series, series).fill_null(False))
+        found += [(rows, int(row)) for row in np.flatnonzero(held)[:2]]
+    (first, before), (second, after) = found[:2]
+    before_file = first.places.at(before)
+    if first.file == second.file:
+        before_file = before_file.removeprefix(f"{first.file}, ")
+    return second.places.at(after), before_file, " UTC" if second.times is not None and second.times.zoned else ""
 
 
 def _on_grid(series: Series, source: DatasetSource, step: int) -> Series:

@@ -24,6 +24,7 @@ class Times:
 
     value: Int64
     kind: Literal["date", "number"]
+    zoned: bool = False  # whether the file had a time zone behind its times, which UTC then took the place of
 
 
 def show_time(value: int, kind: str) -> str:
@@ -66,20 +67,20 @@ def read_times(places: RowPlaces, names: Sequence[str], columns: list[pa.Chunked
         return Times(values.astype(np.int64), "number")
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         kind = ZONED if getattr(column.type, "tz", None) else PLAIN
-        return Times(_microseconds(column.cast(kind, safe=False)), "date")
+        return Times(_microseconds(column.cast(kind, safe=False)), "date", kind == ZONED)
     if pa.types.is_temporal(column.type) or pa.types.is_nested(column.type):
         raise InputError(f"{places.file}, time column {name!r}: it holds {column.type}, not dates or numbers: name another")
     texts = pc.utf8_trim_whitespace(as_text(column))
     if time_format is None and len(texts) and pc.all(pc.match_substring_regex(texts, r"^[+-]?\d{1,18}$")).as_py():
         return Times(texts.cast(pa.int64()).to_numpy().astype(np.int64), "number")
-    return Times(_from_texts(places, name, texts, time_format), "date")
+    return _from_texts(places, name, texts, time_format)
 
 
 def _microseconds(column: pa.ChunkedArray) -> Int64:
     return np.asarray(column.cast(pa.int64())).astype(np.int64)
 
 
-def _from_texts(places: RowPlaces, name: str, texts: pa.ChunkedArray, time_format: str | None) -> Int64:
+def _from_texts(places: RowPlaces, name: str, texts: pa.ChunkedArray, time_format: str | None) -> Times:
     def parse(some: pa.ChunkedArray) -> pa.ChunkedArray:
         return some.cast(kind) if time_format is None else _by_format(some, time_format)
 
@@ -90,7 +91,7 @@ def _from_texts(places: RowPlaces, name: str, texts: pa.ChunkedArray, time_forma
         except pa.ArrowInvalid:
             kind = ZONED
     try:
-        return _microseconds(parse(texts))
+        return Times(_microseconds(parse(texts)), "date", kind == ZONED or "%z" in (time_format or ""))
     except pa.ArrowInvalid as error:
         row = first_failure(texts, parse)
         example = '2016-07-01 13:00:00 (ISO 8601), or name its time_format, such as "%d.%m.%Y %H:%M",'

@@ -121,8 +121,10 @@ def test_a_run_that_has_not_ended_is_listed_and_logged(tmp_path: Path) -> None:
     store.commit(KEY, state(), {"parent": None})
     store.commit("fedcba9876543210", state(), facts)
     run = {"name": "small", "status": "interrupted", "key": "fedcba9876543210", "datasets": ["anvil"], "epochs_requested": 6}
-    store.write_run("small", "progress.json", json.dumps({**run, "when": 5.0}).encode())
-    assert "interrupted" in invoke("runs", "--storage", str(tmp_path))[1]
+    store.write_run("small", "progress.json", json.dumps({**run, "when": 5.0, "stage": 0, "epochs_reached": 1}).encode())
+    listed = invoke("runs", "--storage", str(tmp_path))[1]
+    assert "interrupted" in listed
+    assert "1 of 6" in listed
     log = invoke("log", "small", "--storage", str(tmp_path))[1]
     assert "anvil" in log
     assert "fedcba987654" in log

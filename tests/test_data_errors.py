@@ -134,7 +134,11 @@ def test_cells_of_rows_that_are_kept_are_named_by_their_line(tmp_path: Path) -> 
         ({20: ",4"}, {}, ", line 20: the time column 't' is empty: every row needs its time"),
         ({20: "2020-01-01,4"}, {}, ", line 2, column 't': '0' is not a time: write it as 2016-07-01 13:00:00 (ISO 8601)"),
         ({20: "18.5,4"}, {}, ", line 2, column 't': '0' is not a time"),
-        ({4: "2,3", 30: "2,3"}, {}, ", dataset 'd', series 'd': the time 2 stands there more than once: name the column"),
+        (
+            {4: "2,3", 30: "2,3"},
+            {},
+            ", line 30, dataset 'd', series 'd': the time 2 stands in line 4 already: keep one row of each time, or",
+        ),
         ({30: "28.5,3"}, {"time_format": "%d"}, ", line 2, column 't': '0' is not a time: write it as %d"),
     ],
 )

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from helpers import outcome, prepare_sequences, random_sequences, walk
+from commands import invoke
+from helpers import outcome, prepare_sequences, random_sequences, train_in_process, walk
 from test_relay import make_plan as bare_plan
 
 from models.settings import ModelSettings
 from workflows.chain.guard import Attempt, Breach, best_attempt, find_breach, seen_error, sentence_of, words_of
 from workflows.chain.plan import Plan, make_plan
 from workflows.chain.relay import Action, Evaluate, Outcome, Tell, Train, drive, relay
+from workflows.chain.store import Store
+from workflows.recipe import Recipe, check_recipe
+from workflows.report.report import make_report
+from workflows.screen import closing_words
 from workflows.settings import GuardSettings, RetentionSettings, TrainingSettings
+from workflows.summary import runs_table, stages_reached
+from workflows.use.evaluation import evaluate
+from workflows.use.trained import open_run
 
 BREACH = Breach(0, 1.0, 2.0, 1.0, 0)
 
@@ -108,25 +118,93 @@ def test_retry_halves_the_rate_until_nothing_rises_too_far_and_goes_on_from_ther
     assert done.stages[2].learning_rate == pytest.approx(0.025)
     assert [stage.attempts for stage in done.stages] == [1, 3, 1]
     assert [tell.over for tell in answers.told] == [False, False, True]
-    words = words_of(done.verdicts[0], plan)
-    assert "attempt 3 of 3 is kept (rate 0.013, strength 1; mean errors 1.5000, 1.2500, 1.1250)" in sentence_of(words)
+    said = [sentence_of(words_of(tell.verdict, plan), tell.over) for tell in answers.told]
+    rise = "at 1 raised the error of 0 from 1.0000 to"
+    too_far = "more than tolerance = 0.3 allows"
+    kept = "attempt 3 of 3 is kept (rate 0.013, strength 1; mean errors 1.5000, 1.2500, 1.1250): it raises none so far"
+    assert said == [
+        f"attempt 1 {rise} 2.0000, {too_far}: trying attempt 2 with rate 0.025",
+        f"attempt 2 {rise} 1.5000, {too_far}: trying attempt 3 with rate 0.013",
+        f"attempt 1 {rise} 2.0000, {too_far}: {kept}",
+    ]
 
 
 def test_retry_keeps_the_best_attempt_where_none_is_good_enough() -> None:
     def error(stage: int, attempt: int, place: int) -> float:
         return (3.0, 2.0, 2.5)[attempt] if stage == 1 and place == 0 else 1.0
 
-    done, answers, _ = run(error, action="retry")
+    done, answers, plan = run(error, action="retry")
     assert done.verdicts[0].kept == 1
+    said = sentence_of(words_of(done.verdicts[0], plan))
+    assert said.startswith("attempt 2 at 1 raised the error of 0 from 1.0000 to 2.0000, more than")
+    assert "attempt 2 of 3 is kept" in said
     assert done.stages[1].key == done.verdicts[0].attempts[1].key
     assert [each and each["error"] for each in done.validation[2]] == [2.0, 1.0, 1.0]
     assert answers.trained[-1][:2] == (2, 0)
 
 
 def test_retry_can_make_the_retention_stronger_instead() -> None:
-    done, _, _ = run(rises_at_stage_1, action="retry", retry="retention", tolerance=0.3)
+    done, answers, plan = run(rises_at_stage_1, action="retry", retry="retention", tolerance=0.3)
+    assert sentence_of(words_of(answers.told[1].verdict, plan), over=False).endswith("trying attempt 3 with strength 4")
     assert [attempt.strength for attempt in done.verdicts[0].attempts] == [1.0, 2.0, 4.0]
     assert len({attempt.learning_rate for attempt in done.verdicts[0].attempts}) == 1
+
+
+def prepared_opposites(folder: Path) -> tuple[Recipe, Callable[[Recipe], Any]]:
+    """Two series of which the second is the first with its sign changed, and what trains recipes on them without Ray."""
+    for name, sign in (("a", 1), ("b", -1)):
+        values = sign * np.sin(np.arange(200) / 3)
+        (folder / f"{name}.csv").write_text("x,y\n" + "".join(f"{sign * each:.4f},{each:.4f}\n" for each in values))
+    document = {
+        "data": {"features": ["x"], "targets": ["y"], "lookback": 4, "horizon": 0, "scaling": "none"},
+        "datasets": [{"name": name, "path": f"{name}.csv", "epochs": 2} for name in "ab"],
+        "model": {"hidden_size": 4},
+        "training": {"learning_rate": 0.05, "decay_rate": 1.0, "batch_size": 16},
+        "compute": {"num_workers": 0},
+    }
+    return check_recipe(document, folder), lambda recipe: train_in_process(recipe, folder / "runs")[0].result("relay")
+
+
+def test_epochs_of_further_attempts_are_told_apart(tmp_path: Path) -> None:
+    recipe, trained = prepared_opposites(tmp_path)
+    assert "4 of 4 epochs trained in" in closing_words(trained(recipe))
+    guarded = replace(recipe, guard=GuardSettings(action="retry", max_attempts=3, tolerance=0.0))
+    result = trained(guarded)
+    assert (result["epochs_trained"], result["epochs_tried_again"]) == (4, 4)
+    assert "4 epochs trained (4 of them in further attempts) in" in closing_words(result)
+    assert "4 epochs asked for, 4 trained by the last run of this command, 4 of them in further" in make_report(
+        Store(str(tmp_path / "runs")), "relay"
+    )
+    assert "nothing was trained" in closing_words(trained(guarded))
+
+
+def errors_of_a(page: str) -> str:
+    """The line of dataset a on a page, against the naive forecast."""
+    return re.sub(r"\s+", " ", page.partition("Against the naive forecast")[2].partition("test samples")[2])[:200]
+
+
+def test_a_run_that_is_rolled_back_or_stopped_says_how_far_it_is_of_what_was_asked_for(tmp_path: Path) -> None:
+    recipe, trained = prepared_opposites(tmp_path)
+    trained(recipe)
+    store = Store(str(tmp_path / "runs"))
+    assert stages_reached(store.runs()["relay"]) == "2"
+    code, out, _ = invoke("rollback", "relay", "--to", "a", "--storage", store.address)
+    assert code == 0
+    assert "(1 stage), address" in out
+    assert "the same train command takes it there again, without training anything unless clean" in out
+    page = re.sub(r"<[^>]*>", " ", make_report(store, "relay"))
+    assert re.search(r"datasets\s+1 of 2\s", page)
+    assert "4 epochs asked for, 4 trained by the last run of this command" in page
+    assert re.search(r"1\. a\s+2\s+2\s+0\s", page)  # two epochs, both of them trained by that run
+    cells = [list(column.cells) for column in runs_table(store.runs()).columns]
+    assert [cells[2], cells[3]] == [["1 of 2"], ["2 of 4"]]
+    assert "–" in errors_of_a(page)
+    told = evaluate(store, open_run(store, "relay"), "test")["datasets"]["a"]
+    assert f" {told['error']:.4f} " in errors_of_a(re.sub(r"<[^>]*>", " ", make_report(store, "relay")))
+    stopped = trained(replace(recipe, guard=GuardSettings(action="stop", tolerance=0.0)))
+    assert stopped["status"] == "stopped"
+    cells = [list(column.cells) for column in runs_table(store.runs()).columns]
+    assert [cells[2], cells[3]] == [["1 of 2"], ["2 of 4"]]
 
 
 def opposite_datasets(folder: Path, guard: GuardSettings) -> tuple[Plan, Any]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small import small_document, write_small
@@ -216,3 +217,23 @@ def test_what_guard_and_retention_need_is_said(sections: dict[str, object], word
     found = problems(small_document(**sections), tmp_path)
     for word in words:
         assert word in found[0]
+
+
+@pytest.mark.parametrize(
+    "default",
+    [{"frequency": "10min"}, {"calendar": ["hour"]}, {"split": {"validation": "2020-01-02"}}, {"split_by": "series"}],
+)
+def test_what_a_default_of_data_needs_may_stand_in_the_entries(default: dict[str, Any], tmp_path: Path) -> None:
+    document = {
+        "data": {"features": ["x"], "targets": ["y"], "lookback": 4, "horizon": 1, **default},
+        "datasets": [{"name": name, "path": f"{name}.csv", "time": "ts", "series": "s"} for name in "ab"],
+    }
+    if "split" in default:
+        document["datasets"] = [{key: entry[key] for key in ("name", "path", "time")} for entry in document["datasets"]]  # type: ignore[attr-defined,index]
+    assert [entry.settings.time for entry in check_recipe(document, tmp_path).entries] == [["ts"]] * 2
+    bare = {**document, "datasets": [{"name": "a", "path": "a.csv"}, {"name": "b", "path": "b.csv", "hidden": 1}]}
+    with pytest.raises(InputError) as raised:
+        check_recipe(bare, tmp_path)
+    said = "\n".join(raised.value.messages)
+    assert said.count(" needs ") == 1  # told of [data], not again of each entry
+    assert "hidden" in said  # what else is wrong is told with it

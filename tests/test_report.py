@@ -35,6 +35,7 @@ from workflows.report.report import make_report
 from workflows.report.timeline import timeline
 from workflows.screen import closing_words
 from workflows.settings import TrainingSettings
+from workflows.summary import log_table
 from workflows.training import movable, train
 from workflows.use.trained import TrainedRun, open_run
 
@@ -237,6 +238,8 @@ def test_a_stopped_run_is_shown_as_far_as_it_is(reported: tuple[Path, str], tmp_
     store.storage.remove(f"checkpoints/{keys[5]}")
     page = Page(make_report(Store(str(tmp_path / "runs")), "half"))
     assert "This run has not ended (interrupted" in page.text
+    logged = [list(column.cells) for column in log_table(store, store.runs()["half"]).columns][4]
+    assert logged == [f"{error:.4f}" for stage in run["stages"] for error in stage["validation_error"]][:5]
     assert "somebody pressed <Ctrl-C>" in page.text
     assert "5 of 6" in page.text
     assert f"forgetting: {run['error_matrix']['scaled'][2][0] - run['error_matrix']['scaled'][1][0]:.3f}" in page.text

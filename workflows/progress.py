@@ -22,6 +22,7 @@ class Progress:
 
     def __init__(self, store: Store, name: str, plan: Plan, described: list[Facts], recipe: Facts):
         self.store, self.name = store, name
+        self.planned = [stage.epochs for stage in plan.stages]
         self.facts: Facts = {
             "name": name,
             "status": "running",
@@ -29,7 +30,8 @@ class Progress:
             "datasets": [dataset.name for dataset in plan.datasets],
             "prepared": [each["prepared"] for each in described],
             "recipe": recipe,
-            "epochs_requested": sum(stage.epochs for stage in plan.stages),
+            "epochs_requested": sum(self.planned),
+            "epochs_reached": 0,
             "started": time.time(),
         }
         self._write_file(DATASETS_UNDER_WAY, described)
@@ -38,7 +40,8 @@ class Progress:
     def __call__(self, event: Facts) -> None:
         """Note an epoch that was committed."""
         if event["event"] == "epoch":
-            self.facts.update(key=event["key"], stage=event["stage"], epoch=event["epoch"])
+            reached = sum(self.planned[: event["stage"]]) + event["epoch"] + 1
+            self.facts.update(key=event["key"], stage=event["stage"], epoch=event["epoch"], epochs_reached=reached)
             self._write()
 
     def stopped(self, status: str, message: str) -> None:

@@ -56,7 +56,7 @@ def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome:
             "scaled": relative,
         },
         "test": {
-            dataset.name: _test_errors(measured, naive_error(dataset, "test", loss))
+            dataset.name: told_errors(measured, naive_error(dataset, "test", loss))
             for dataset, measured in zip(datasets, outcome.test, strict=True)
         },
         "mean_scaled_error": mean_of(trained[-1]),
@@ -68,7 +68,8 @@ def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome:
     }
 
 
-def _test_errors(measured: Facts | None, naive: float | None) -> Facts:
+def told_errors(measured: Facts | None, naive: float | None) -> Facts:
+    """The errors of one dataset as result.json has them, with the naive forecast's; None where it was not measured."""
     if measured is None:
         return {"error": None, "scaled_error": None, "naive_error": None, "samples": 0}
     rest = {key: value for key, value in measured.items() if key not in ("error", "samples")}

@@ -195,7 +195,9 @@ def closing_words(result: Facts) -> str:
     words = []
     if result["status"] == "stopped":
         words.append(f"The guard stopped the run before {result['guard'][-1]['dataset']}.")
-    if result["mean_scaled_error"] is None:
+    if result["mean_scaled_error"] is None and any(each is not None for each in result["error_matrix"]["validation"][-1]):
+        words.append("The naive forecast makes no error, as its targets are constant: there is nothing to compare with.")
+    elif result["mean_scaled_error"] is None:
         losses = ", ".join(f"{stage['train_loss'][-1]:.4f}" for stage in result["stages"])
         words.append(f"There is no validation part (see split), so errors are not known; last losses: {losses}.")
     if result["mean_scaled_error"] is not None:
@@ -208,9 +210,13 @@ def closing_words(result: Facts) -> str:
     if result["epochs_trained"] == 0:
         words.append("All epochs were in the store: nothing was trained.")
     else:
-        seconds = result["seconds"]
+        seconds, trained = result["seconds"], result["epochs_trained"]
+        again = result.get("epochs_tried_again", 0)
+        how_many = f"{trained} of {result['epochs_requested']} epochs trained"
+        if again:  # more than were asked for, or of those that were in the store already
+            how_many = f"{counted(trained, 'epoch')} trained ({again} of them in further attempts)"
         words.append(
-            f"{result['epochs_trained']} of {result['epochs_requested']} epochs trained in {seconds['total']:.1f} s: "
+            f"{how_many} in {seconds['total']:.1f} s: "
             + ", ".join(f"{phase} {seconds[phase]:.1f}" for phase in ("prepare", "start", "fit", "evaluate"))
             + "."
         )

@@ -10,8 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from data.encoding import EncodedDataset
+from data.errors import InputError
+from workflows.chain.lookup import measured
+from workflows.chain.plan import Plan
 from workflows.chain.store import Store
 from workflows.figures import empty_table, few_digits, show
+from workflows.result import error_name
+from workflows.use.trained import reopen
 
 Facts = dict[str, Any]
 
@@ -43,13 +48,26 @@ def runs_table(runs: Mapping[str, Facts]) -> Table:
         table.add_row(
             Text(name),
             result["status"],
-            str(len(result["stages"] if "stages" in result else result["datasets"])),
-            str(result["epochs_requested"]),
+            stages_reached(result),
+            _epochs_reached(result),
             show(result.get("mean_scaled_error"), 3),
             show(result.get("forgetting"), 3),
             result["key"][:12],
         )
     return table
+
+
+def stages_reached(run: Mapping[str, Any]) -> str:
+    """How many datasets have had their turn, or are at it, of all where that is fewer."""
+    begun, whole = len(run["stages"]) if "stages" in run else run.get("stage", -1) + 1, len(run["datasets"])
+    return str(whole) if begun == whole else f"{begun} of {whole}"
+
+
+def _epochs_reached(run: Facts) -> str:
+    requested = run["epochs_requested"]
+    ended = "stages" in run
+    reached = sum(len(stage["keys"]) for stage in run["stages"]) if ended else run.get("epochs_reached")
+    return str(requested) if reached == requested else f"{'-' if reached is None else reached} of {requested}"
 
 
 def searches_table(searches: Mapping[str, Facts]) -> Table:
@@ -85,18 +103,20 @@ def searches_table(searches: Mapping[str, Facts]) -> Table:
 
 def log_table(store: Store, run: Facts) -> Table:
     """The chain of a run, an epoch a line; of a run that has not ended, as far as it is."""
+    plan = None if "stages" in run else _plan_of(store, run)
+    error_is = run.get("error", "error") if plan is None else error_name(plan.model)
     columns = (
         "dataset",
         "epoch",
         "rate",
         "train loss",
-        f"validation {run.get('error', 'error')}",
+        f"validation {error_is}",
         "address",
         "when",
         "seconds",
     )
     table = empty_table(columns, texts=(0, 5, 6), title=f"{run['name']} ({run['status']})")
-    for key, error, mark in _finished_epochs(run) if "stages" in run else _chain(store, run["key"]):
+    for key, error, mark in _finished_epochs(run) if "stages" in run else _chain(store, run["key"], plan):
         facts = store.facts(key)
         if facts is None:
             table.add_row("-", "-", "-", "-", show(error), key[:12], "not in the store", "-")
@@ -123,12 +143,21 @@ def _finished_epochs(run: Facts) -> list[tuple[str, float | None, str]]:
     ]
 
 
-def _chain(store: Store, key: str) -> list[tuple[str, float | None, str]]:
-    """The epochs that lead to a state, the first of them first."""
+def _plan_of(store: Store, run: Facts) -> Plan | None:
+    """The plan of a run that has not ended, None where what it was made with is gone."""
+    try:
+        return reopen(store, run["name"], run).plan
+    except (InputError, OSError, ValueError, KeyError):
+        return None
+
+
+def _chain(store: Store, key: str, plan: Plan | None) -> list[tuple[str, float | None, str]]:
+    """The epochs that lead to a state, the first of them first, with the error on their own dataset where it is known."""
     found: list[tuple[str, float | None, str]] = []
     facts = store.facts(key)
     while facts is not None and facts["parent"] is not None:
-        found.append((facts["key"], None, ""))
+        errors = plan and measured(plan, plan.stages[facts["stage"]].dataset, "validation", store.evaluations(facts["key"]))
+        found.append((facts["key"], errors["error"] if isinstance(errors, dict) else None, ""))
         facts = store.facts(facts["parent"])
     return found[::-1]
 

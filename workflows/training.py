@@ -76,7 +76,7 @@ def train_prepared(
     for message in store.set_aside_now:
         watch({"event": "damaged", "message": message})
     store.set_aside_now.clear()
-    report: Facts = {"epochs": [], "workers": 0}
+    report: Facts = {"epochs": [], "tried_again": 0, "workers": 0}
     if outcome is None:
         report = _run(recipe, plan, prepared, store, name, address, watch, answered)
         outcome = finished(plan, store)
@@ -89,6 +89,7 @@ def train_prepared(
         prepared=[dataset.prepared.folder.name for dataset in prepared.datasets],
         when=time.time(),
         epochs_trained=len(report["epochs"]),
+        epochs_tried_again=report["tried_again"],
         seconds=seconds,
         workers=report["workers"],
         versions=versions(),
@@ -150,16 +151,20 @@ def _run(
     store.storage.create()
     watch({"event": "placed", "placement": placement})
     started, begun = time.perf_counter(), 0.0
-    done: Facts = {"epochs": [], "fit_seconds": 0.0, "evaluate_seconds": 0.0}
+    done: Facts = {"epochs": [], "tried_again": 0, "fit_seconds": 0.0, "evaluate_seconds": 0.0}
+    again = False  # whether the guard has the stage under way tried again
     progress = Progress(store, name, plan, describe_datasets(prepared), movable(recipe))
     event_file = EventFile(store, name, plan, prepared.datasets, answered)
 
     def note(event: Facts) -> None:
-        nonlocal begun
+        nonlocal begun, again
         if event["event"] == "working" and not begun:
             begun = time.perf_counter()
+        if event["event"] in ("working", "guard"):  # workers that start anew are told all verdicts so far again
+            again = event["event"] == "guard" and not event["over"]
         if event["event"] == "epoch":
             done["epochs"].append(event["key"])
+            done["tried_again"] += again
         for phase in ("fit_seconds", "evaluate_seconds"):
             done[phase] += event.get(phase, 0.0)
         progress(event)

@@ -97,6 +97,7 @@ def words_of(verdict: Verdict, plan: Plan) -> dict[str, Any]:
         "stage": verdict.stage,
         "dataset": names[plan.stages[verdict.stage].dataset],
         "action": verdict.action,
+        "retry": plan.guard.retry,
         "tolerance": plan.guard.tolerance,
         "attempts": [
             {
@@ -114,11 +115,15 @@ def words_of(verdict: Verdict, plan: Plan) -> dict[str, Any]:
 
 def sentence_of(words: dict[str, Any], over: bool = True) -> str:
     """What a person reads of a verdict: which dataset did what to which, in numbers, and what is done about it."""
-    first, last = words["attempts"][0], words["attempts"][-1]
-    worst = (last["rise"] or first["rise"]) if not over else first["rise"]
+    attempts, again = words["attempts"], words["action"] == "retry"
+    kept = attempts[words["kept"] - 1]
+    told = kept if over else attempts[-1]
+    told = told if told["rise"] else attempts[0]
+    worst = told["rise"]
     more = f" (and of {worst['others']} more)" if worst["others"] else ""
+    who = f"attempt {attempts.index(told) + 1} at {words['dataset']}" if again else words["dataset"]
     text = (
-        f"{words['dataset']} raised the error of {worst['dataset']}{more} from {worst['before']:.4f} to "
+        f"{who} raised the error of {worst['dataset']}{more} from {worst['before']:.4f} to "
         f"{worst['after']:.4f}, more than tolerance = {words['tolerance']:g} allows"
     )
     if words["action"] == "warn":
@@ -126,8 +131,14 @@ def sentence_of(words: dict[str, Any], over: bool = True) -> str:
     if words["action"] == "stop":
         return f"{text}: stopped, the run stands before {words['dataset']}"
     if not over:
-        return f"{text}: attempt {len(words['attempts']) + 1}"
-    kept = words["attempts"][words["kept"] - 1]
-    errors = ", ".join("-" if a["mean_scaled_error"] is None else f"{a['mean_scaled_error']:.4f}" for a in words["attempts"])
+        number, last = len(attempts) + 1, attempts[-1]
+        how = (
+            f"strength {2 * last['strength']:g}"
+            if words["retry"] == "retention"
+            else f"rate {last['learning_rate'] / 2:.2g}"
+        )
+        return f"{text}: trying attempt {number} with {how}"
+    errors = ", ".join("-" if a["mean_scaled_error"] is None else f"{a['mean_scaled_error']:.4f}" for a in attempts)
     how = f"rate {kept['learning_rate']:.2g}, strength {kept['strength']:g}"
-    return f"{text}: attempt {words['kept']} of {len(words['attempts'])} is kept ({how}; mean errors {errors})"
+    better = "" if kept["rise"] else ": it raises none so far"
+    return f"{text}: attempt {words['kept']} of {len(attempts)} is kept ({how}; mean errors {errors}){better}"

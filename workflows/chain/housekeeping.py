@@ -46,8 +46,8 @@ def rolled_back(result: Facts, num_stages: int, evaluations: Mapping[str, Facts]
         "forgetting": forgetting(trained),
         "backward_transfer": backward_transfer(trained),
         "forward_transfer": forward_transfer(trained),
-        "epochs_requested": sum(stage["epochs"] for stage in stages),
         "rolled_back_from": result["key"],
+        "ended": result.get("ended", result["when"]),  # the training, which `when` tells no more
         "when": time.time(),
     }
 

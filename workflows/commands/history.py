@@ -35,14 +35,14 @@ def log(name: Annotated[str, typer.Argument(help="Name of a run.")], storage: St
     with errors_and_ray() as console:
         from data.errors import InputError
         from workflows.chain.store import Store
-        from workflows.complaints import meant
         from workflows.summary import log_table
+        from workflows.use.trained import why_not
 
         store = Store(storage)
-        found = store.runs()
-        if name not in found:
-            raise InputError(f"{name}: there is no such run in {storage}: {meant(name, list(found))}")
-        console.print(log_table(store, found[name]))
+        found = store.run(name)
+        if found is None:
+            raise InputError(why_not(store, name))
+        console.print(log_table(store, found))
 
 
 @app.command(epilog="Example: `python -m workflows rollback demo --to plant_birch`")
@@ -55,14 +55,17 @@ def rollback(
     with errors_and_ray() as console:
         from workflows.chain.housekeeping import roll_back
         from workflows.chain.store import Store
+        from workflows.figures import counted
 
         result = roll_back(Store(storage), name, to)
         last = result["stages"][-1]["dataset"]
         console.print(
-            f"{name} stands at the end of {last} ({len(result['stages'])} stages), address {result['key']}", soft_wrap=True
+            f"{name} stands at the end of {last} ({counted(len(result['stages']), 'stage')}), address {result['key']}",
+            soft_wrap=True,
         )
         console.print(
-            f"It stood at {result['rolled_back_from']}; train it again to go there, before clean without training.",
+            f"It stood at {result['rolled_back_from']}: the same train command takes it there again, without training "
+            "anything unless clean has removed the epochs in between.",
             soft_wrap=True,
         )
 

@@ -6,11 +6,13 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from workflows.chain.lookup import look_up
+from workflows.chain.lookup import look_up, measured
 from workflows.chain.plan import Plan
 from workflows.chain.relay import Action, Evaluate, NotAnsweredError, Train, drive, relay, row_of
 from workflows.chain.store import Store
-from workflows.measures import backward_transfer, forgetting, forward_transfer, mean_of, scaled
+from workflows.measures import backward_transfer, forgetting, forward_transfer, mean_of, naive_error, scaled
+from workflows.result import told_errors
+from workflows.use.trained import TrainedRun
 
 Facts = dict[str, Any]
 
@@ -43,6 +45,16 @@ def partial_result(progress: Mapping[str, Any], plan: Plan, store: Store, naive:
     with contextlib.suppress(NotAnsweredError):
         drive(relay(plan), answer)
     return {**progress, "stages": stages, **_measures(names, stages, rows, naive)}
+
+
+def kept_tests(run: TrainedRun, store: Store) -> Facts:
+    """The test errors that the store keeps of the state that a run stands at, None where they were not measured."""
+    kept, loss = store.evaluations(run.key), run.plan.model.loss
+    found = {}
+    for number, dataset in enumerate(run.datasets):
+        errors = measured(run.plan, number, "test", kept)
+        found[dataset.name] = told_errors(errors if isinstance(errors, dict) else None, naive_error(dataset, "test", loss))
+    return found
 
 
 def _add_epoch(stages: list[Facts], plan: Plan, names: list[str], number: int, facts: Facts) -> None:

@@ -14,7 +14,7 @@ from workflows.recipe import Recipe
 from workflows.report.against import choose_other, compared
 from workflows.report.forecast_section import choose_datasets, forecast_section
 from workflows.report.page import Html, Section, details, heading, key_figures, listing, page, paragraph, table, warning
-from workflows.report.partial import partial_result
+from workflows.report.partial import kept_tests, partial_result
 from workflows.report.picture import Pictures
 from workflows.report.run_sections import (
     clock,
@@ -28,6 +28,7 @@ from workflows.report.run_sections import (
 from workflows.report.search_sections import search_figures, search_sections
 from workflows.report.timeline import timeline
 from workflows.result import error_name
+from workflows.summary import stages_reached
 from workflows.use.trained import TrainedRun, recipe_of, reopen
 from workflows.workers import RunFailedError
 
@@ -70,15 +71,17 @@ def _run_parts(
         model = opened.plan.model
         naive = [naive_error(dataset, "validation", model.loss) for dataset in opened.datasets]
         run = {**partial_result(run, opened.plan, store, naive), "error": error_name(model)}
-    elif against is not None or run["error_matrix"]["validation"]:
-        other = choose_other(store, name, run, against)
+    elif run["status"] == "rolled back" and opened is not None:
+        run = {**run, "test": kept_tests(opened, store)}
+    measured = ended and (against is not None or run["error_matrix"]["validation"])
+    other = choose_other(store, name, run, against) if measured else None
     epochs = {key: store.facts(key) for stage in run["stages"] for key in stage["keys"]}
     stages = timeline(run["stages"], epochs, recipe.training if recipe else None)
     sections: list[Section | None] = []
     if stages:
         sections += [sequence_section(drawing, run, stages), matrix_section(drawing, run)]
         sections.append(naive_section(run, recipe.entries[0].settings.targets if recipe else []))
-        if ended and other is not None:
+        if other is not None:
             sections.append(compared(drawing, run, other))
         sections.append(transfer_section(run))
         sections.append(_forecasts(drawing, store, run, opened, gone))
@@ -127,7 +130,7 @@ def _status(run: Facts) -> list[Html]:
     parts.append(
         key_figures(
             [
-                ("datasets", len(run["datasets"])),
+                ("datasets", stages_reached(run)),
                 ("mean error / naive", number(run.get("mean_scaled_error"))),
                 ("test / naive, mean", number(tests)),
                 ("forgetting", number(run.get("forgetting"))),
@@ -145,6 +148,8 @@ def _epochs(run: Facts, done: int) -> str:
     trained = run.get("epochs_trained")
     if trained is None:
         return f"{done} of {run['epochs_requested']}"
+    if run.get("epochs_tried_again"):
+        return f"{trained} trained, {run['epochs_tried_again']} in further attempts"
     # The guard's other attempts are trained too.
     return f"{done} kept of {trained} trained" if trained > done else f"{trained} trained, {done - trained} reused"
 

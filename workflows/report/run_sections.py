@@ -153,7 +153,8 @@ def transfer_section(run: Facts) -> Section:
 
 def work_section(run: Facts, epochs: Mapping[str, Facts | None]) -> Section:
     """What was trained and what was there already, and where the time went."""
-    begun = float(run["when"]) - float(run["seconds"]["total"]) if "seconds" in run else float(run.get("started", 0))
+    ended = float(run.get("ended", run["when"]))
+    begun = ended - float(run["seconds"]["total"]) if "seconds" in run else float(run.get("started", 0))
     rows: list[list[Cell]] = []
     for place, stage in enumerate(run["stages"], 1):
         known = [facts for key in stage["keys"] if (facts := epochs.get(key)) is not None]
@@ -179,9 +180,12 @@ def work_section(run: Facts, epochs: Mapping[str, Facts | None]) -> Section:
         "samples / s",
     ]
     requested, trained = run.get("epochs_requested"), run.get("epochs_trained")
-    words = f"{requested} epochs asked for" + (
-        "." if trained is None else f", {trained} trained by the last run of this command."
-    )
+    words = f"{requested} epochs asked for"
+    if trained is not None:
+        again = run.get("epochs_tried_again", 0)
+        words += f", {trained} trained by the last run of this command"
+        words += f", {again} of them in further attempts" if again else ""
+    words += "." if run["status"] != "rolled back" else ". The table has the stages up to where it was rolled back."
     parts = [paragraph(words), table(head, rows, "Epochs by stage")]
     if "seconds" in run:
         phases = [[phase, f"{value:.1f}"] for phase, value in run["seconds"].items()]

@@ -43,7 +43,7 @@ class SearchScreen(Screen):
     def _on_trial(self, event: Facts) -> None:
         self.ended += 1
         metrics = event["metrics"]
-        words = f"[{self.ended}/{self.trials}] {config_words(event['config'])}"
+        words = f"[{self.ended}/{self.trials}] trial {event['number']}: {config_words(event['config'])}"
         if "failed" in event:
             self.say(f"{words}  failed: {event['failed']}", "red")
             return
@@ -109,4 +109,6 @@ def search_words(result: Facts) -> str:
     asked, trained = result["epochs_requested"], result["epochs_trained"]
     if not trained:
         return f"{', '.join(words)}. All {counted(asked, 'epoch')} asked for were in the store: nothing was trained."
-    return f"{', '.join(words)}. {counted(trained, 'epoch')} trained for {asked} asked for: {result['ratio']:.1f} for each."
+    return f"{', '.join(words)}. The trials asked for {counted(asked, 'epoch')}; {trained} were trained" + (
+        ", the others were shared or in the store." if trained < asked else "."
+    )

@@ -79,7 +79,7 @@ def open_run(store: Store, name: str) -> TrainedRun:
     """The run of this name as it last stood; raises InputError where there is none that has ended."""
     result = store.result(name)
     if result is None:
-        raise InputError(_why_not(store, name))
+        raise InputError(why_not(store, name))
     return reopen(store, name, result)
 
 
@@ -133,10 +133,15 @@ def _encoding(facts: Facts) -> Encoding:
     return Encoding(**numbers, categories=facts["categories"], classes=facts["classes"])
 
 
-def _why_not(store: Store, name: str) -> str:
+def why_not(store: Store, name: str) -> str:
+    """Why there is no finished run of this name, and what to do."""
     if store.search(name) is not None:
         return f"{name}: this is a search: train its best, python -m workflows train {store.address}/runs/{name}/best.toml"
-    progress = store.progress(name)
+    progress, searching = store.progress(name), store.searching(name)
+    if searching is not None:
+        return (
+            f"{name}: this is a search that has not ended ({searching['status']}): the same search command goes on with it"
+        )
     if progress is not None:
         return f"{name}: this run has not ended ({progress['status']}): the same train command goes on with it"
     return f"{name}: there is no such run in {store.address}: {meant(name, list(store.runs()))}"
