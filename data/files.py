@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -34,11 +35,14 @@ def absolute(path: str, root: Path) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder of the storage and those above it; raises InputError where the system does not let it."""
+    """Make a folder of the storage and those above it, to write in; raises InputError where the system does not let it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, "Permission denied")
     except OSError as error:
-        raise InputError(f"--storage: {folder} cannot be written ({error.strerror}): name another folder") from None
+        shown = folder.parent if folder.name.startswith(".") else folder  # a scratch folder says nothing
+        raise InputError(f"--storage: {shown} cannot be written ({error.strerror}): name another folder") from None
 
 
 def open_filesystem(path: str) -> tuple[fs.FileSystem, str]:

@@ -8,6 +8,7 @@ import time
 from types import TracebackType
 from typing import Any
 
+from data.errors import InputError
 from workflows.chain.store import Store
 from workflows.events import Watch
 from workflows.search.run import Tally
@@ -69,6 +70,6 @@ class SearchProgress:
             "epochs_trained": len(self.tally.trained),
             "kept": sorted(self.tips | ended),
         }
-        with contextlib.suppress(OSError):  # a note that cannot be written must not end the search
+        with contextlib.suppress(OSError, InputError):  # a note that cannot be written must not end the search
             self.store.storage.create()
             self.store.write_run(self.name, "searching.json", json.dumps(self.facts, indent=1).encode())
