@@ -84,14 +84,6 @@ def test_log_says_of_a_search_that_it_is_one(store: Store) -> None:
     assert "tried: this is a search: train its best" in found.stderr
 
 
-def test_clean_names_a_storage_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    for folder in ("nosuch", "other"):
-        found = CliRunner().invoke(app, ["clean", "--storage", str(tmp_path / folder)])
-        assert found.exit_code == 2
-        assert f"--storage {tmp_path / folder}: nothing of a run is there" in found.stderr.replace("\n", "")
-
-
 def test_runs_and_report_tell_of_a_search_that_has_not_ended(store: Store) -> None:
     with SearchProgress(store, "tried", [], 4, Tally({0: {"number": 0, "key": "b1"}}, ["b1"])):
         found = CliRunner().invoke(app, ["runs", "--storage", store.address])
