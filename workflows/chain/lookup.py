@@ -59,19 +59,15 @@ def trained_stages(plan: Plan, store: Store, num_stages: int) -> tuple[str, list
     keys: list[list[str]] = [[] for _ in short.stages]
     last = plan.root
 
-    def answer(action: Action) -> Any:
+    def note(action: Action, _answer: Any) -> None:
         nonlocal last
-        found = look_up(action, short, store)
-        if found is None:
-            raise NotAnsweredError(action)
         if isinstance(action, Train):
             keys[action.epoch.stage].append(action.epoch.key)
         elif isinstance(action, Evaluate):
             last = action.key
-        return found
 
     try:
-        last = drive(relay(short), answer).key
+        last = finished(short, store, note).key
     except NotAnsweredError as error:
         last = error.action.key if isinstance(error.action, Evaluate) else last
     return last, keys

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from workflows.chain.lookup import look_up, measured
+from workflows.chain.lookup import finished, measured
 from workflows.chain.plan import Plan
-from workflows.chain.relay import Action, Evaluate, NotAnsweredError, Train, drive, relay, row_of
+from workflows.chain.relay import Action, Evaluate, NotAnsweredError, Train, row_of
 from workflows.chain.store import Store
 from workflows.measures import backward_transfer, forgetting, forward_transfer, mean_of, naive_error, scaled
 from workflows.result import told_errors
@@ -23,10 +23,7 @@ def partial_result(progress: Mapping[str, Any], plan: Plan, store: Store, naive:
     stages: list[Facts] = []
     rows: list[list[float | None]] = []
 
-    def answer(action: Action) -> Any:
-        found = look_up(action, plan, store)
-        if found is None:
-            raise NotAnsweredError(action)
+    def note(action: Action, found: Any) -> None:
         if isinstance(action, Train):
             _add_epoch(stages, plan, names, action.epoch.stage, found)
         elif isinstance(action, Evaluate) and action.split == "validation":
@@ -40,10 +37,9 @@ def partial_result(progress: Mapping[str, Any], plan: Plan, store: Store, naive:
                 stages[-1]["validation_error"].append(errors[action.datasets[0]])
             else:
                 rows[action.stage :] = [errors]
-        return found
 
     with contextlib.suppress(NotAnsweredError):
-        drive(relay(plan), answer)
+        finished(plan, store, note)
     return {**progress, "stages": stages, **_measures(names, stages, rows, naive)}
 
 
