@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from workflows.measures import Row, mean_of, scaled
@@ -83,15 +83,7 @@ def words_of(verdict: Verdict, plan: Plan) -> dict[str, Any]:
     names = [dataset.name for dataset in plan.datasets]
 
     def rise(breach: Breach | None) -> dict[str, Any] | None:
-        if breach is None:
-            return None
-        return {
-            "dataset": names[breach.dataset],
-            "before": breach.before,
-            "after": breach.after,
-            "rise": breach.rise,
-            "others": breach.others,
-        }
+        return None if breach is None else {**asdict(breach), "dataset": names[breach.dataset]}
 
     return {
         "stage": verdict.stage,

@@ -11,10 +11,11 @@ from typing import Any
 from data.encoding import EncodedDataset, Encoding
 from data.prepared import PreparedDataset
 from data.shelf import Shelf
-from workflows.chain.plan import Plan, make_plan
+from workflows.chain.plan import Plan
 from workflows.events import Watch
 from workflows.recipe import check_recipe
 from workflows.search.space import Config, trial_document
+from workflows.use.trained import plan_of
 
 Facts = dict[str, Any]
 
@@ -56,7 +57,7 @@ class Scene:
         recipe = check_recipe(trial_document(self.document, config), self.folder)
         entries = self.variants[self.variant_of(config)].entries
         epochs = [recipe.entries[number].keys.epochs or recipe.training.epochs for number in entries]
-        return make_plan(recipe.seed, recipe.model, recipe.training, datasets, epochs, recipe.retention, recipe.guard)
+        return plan_of(recipe, datasets, epochs)
 
 
 def variant_name(config: Config) -> str:
