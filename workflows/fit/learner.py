@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,20 @@ class EpochResult:
     seconds: float
 
 
+def outputs_of(model: LSTM, batch: Batch, training: TrainingSettings, masks: Tensor | None = None) -> Tensor:
+    """A model's outputs for the samples of a batch, on its own device and in the precision of the training."""
+    device = next(model.parameters()).device
+    inputs, lengths = torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.lengths).to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
+        outputs: Tensor = model(inputs, lengths, masks)
+    return outputs
+
+
+def sequences_together(model: LSTM, device: torch.device, most: Mapping[str, int]) -> int:
+    """How many samples go through the network at once, of which each may be several sequences to it."""
+    return max(most[device.type] // model.num_series, 1)
+
+
 class Learner:
     """A model with its optimizer, on one worker of a group. Every worker of the group holds the same."""
 
@@ -58,8 +72,8 @@ class Learner:
         self.training = training
         self.group = group
         self.device = torch.device(device)
-        self.micro_batch = max(MICRO_BATCH[self.device.type] // model.num_series, 1)
-        self.evaluated_batch = max(EVALUATED_BATCH[self.device.type] // model.num_series, 1)
+        self.micro_batch = sequences_together(model, self.device, MICRO_BATCH)
+        self.evaluated_batch = sequences_together(model, self.device, EVALUATED_BATCH)
         if self.device.type == "cpu":
             keep_freed_memory()
         self.parameters = [p for p in model.parameters() if p.requires_grad]
@@ -162,19 +176,13 @@ class Learner:
         return (keep / (1 - self.model.dropout)).to(self.device)
 
     def _outputs(self, batch: Batch, masks: Tensor | None) -> tuple[Tensor, Tensor]:
-        inputs = torch.from_numpy(batch.inputs).to(self.device)
-        lengths = torch.from_numpy(batch.lengths).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
-            outputs = self.model(inputs, lengths, masks)
+        outputs = outputs_of(self.model, batch, self.training, masks)
         return outputs, torch.from_numpy(batch.targets).to(self.device)
 
     @torch.no_grad()
     def _taught(self, teacher: LSTM, batch: Batch) -> Tensor:
         """The teacher's outputs for the samples of a batch."""
-        inputs, lengths = torch.from_numpy(batch.inputs).to(self.device), torch.from_numpy(batch.lengths).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.precision == "bfloat16"):
-            outputs: Tensor = teacher(inputs, lengths)
-        return outputs
+        return outputs_of(teacher, batch, self.training)
 
     def _step(self, rate: float) -> None:
         clip = self.training.gradient_clip

@@ -18,7 +18,7 @@ from workflows.chain.state import first_model, load_state
 from workflows.chain.store import DamagedCheckpointError, State, Store
 from workflows.chain.walk import errors_of
 from workflows.fit.group import Group
-from workflows.fit.learner import MICRO_BATCH, Learner, NonFiniteLossError
+from workflows.fit.learner import EVALUATED_BATCH, Learner, NonFiniteLossError, outputs_of, sequences_together
 from workflows.fit.sampling import micro_batches
 from workflows.use.trained import TrainedRun
 from workflows.workers import RunFailedError
@@ -52,16 +52,13 @@ class Forecaster:
     def forecast(self, batch: Batch) -> Forecasts:
         """The forecasts of encoded windows, whatever targets the batch has."""
         plan, encoding = self.run.plan, self.run.datasets[self.dataset].encoding
-        inputs, lengths = torch.from_numpy(batch.inputs).to(self.device), torch.from_numpy(batch.lengths).to(self.device)
-        precise = plan.training.precision != "bfloat16"  # as it was trained and measured
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=not precise):
-            outputs = self.model(inputs, lengths)
         with torch.inference_mode():
             shape = self.shape
+            outputs = outputs_of(self.model, batch, plan.training)  # in the precision that it was trained and measured in
             point = forecast(outputs, shape, plan.model).cpu().numpy()
             levels = None
             if plan.model.loss == "quantile":
-                levels = outputs.float().view(len(inputs), *shape, -1).cpu().numpy()
+                levels = outputs.float().view(len(batch.inputs), *shape, -1).cpu().numpy()
         if encoding.classes:
             return Forecasts(np.array(encoding.classes, object)[point])
         own = None if levels is None else in_units(levels.swapaxes(2, 3), encoding).swapaxes(2, 3)
@@ -75,9 +72,10 @@ class Forecaster:
 
     def walk(self, lengths: npt.NDArray[np.int32], batch: Callable[[Int64], Batch]) -> Iterator[tuple[Int64, Forecasts]]:
         """The forecasts of all windows, in their order, some thousands at a time; `batch` gives those of these numbers."""
+        together = sequences_together(self.model, self.device, EVALUATED_BATCH)
         for start in range(0, len(lengths), CHUNK):
             samples = np.arange(start, min(start + CHUNK, len(lengths)))
-            pieces = micro_batches(samples, lengths[samples], MICRO_BATCH[self.device.type])
+            pieces = micro_batches(samples, lengths[samples], together)
             with one_thread():
                 found = [self.forecast(batch(piece)) for piece in pieces]
             order = np.argsort(np.concatenate(pieces))
