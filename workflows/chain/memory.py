@@ -80,28 +80,31 @@ class Memory:
 
     def _importance(self, epoch: Epoch) -> dict[str, Tensor]:
         """The importance of each weight for all datasets before the epoch's: from the store as far as it is there."""
-        found: dict[str, Tensor] | None = None
-        for number in range(1, epoch.stage + 1):
-            key, name = epoch.starts[number], self._importance_name(epoch, number)
-            kept = self.first_does(lambda key=key, name=name: self.store.kept_tensors(key, name))  # type: ignore[misc]
-            if kept is None:
-                dataset = self.datasets[self.plan.stages[number - 1].dataset]
-                own = importance(
-                    self._model(key),
-                    self.plan.model,
-                    dataset,
-                    self._kept(epoch, number - 1),
-                    self.plan.num_outputs,
-                    (self.plan.seed, number),
-                    self.group,
-                )
-                kept = {
-                    name: value.cpu() for name, value in accumulated(found, own, epoch.retention.importance_decay).items()
-                }
-                self.first_does(lambda key=key, name=name, kept=kept: self.store.keep_tensors(key, name, kept))  # type: ignore[misc]
-            found = {name: value.to(self.device) for name, value in kept.items()}
+        known, found = epoch.stage, self._kept_importance(epoch, epoch.stage)
+        while found is None and known > 1:
+            known -= 1
+            found = self._kept_importance(epoch, known)
+        for number in range(known + 1 if found else 1, epoch.stage + 1):
+            found = accumulated(found, self._own_importance(epoch, number), epoch.retention.importance_decay)
+            self._keep_importance(epoch, number, {name: value.cpu() for name, value in found.items()})
         assert found is not None
+        return {name: value.to(self.device) for name, value in found.items()}
+
+    def _own_importance(self, epoch: Epoch, number: int) -> dict[str, Tensor]:
+        """The importance for the last of the first `number` datasets alone."""
+        dataset = self.datasets[self.plan.stages[number - 1].dataset]
+        kept, seed = self._kept(epoch, number - 1), (self.plan.seed, number)
+        model = self._model(epoch.starts[number])
+        return importance(model, self.plan.model, dataset, kept, self.plan.num_outputs, seed, self.group)
+
+    def _kept_importance(self, epoch: Epoch, number: int) -> dict[str, Tensor] | None:
+        name = self._importance_name(epoch, number)
+        found: dict[str, Tensor] | None = self.first_does(lambda: self.store.kept_tensors(epoch.starts[number], name))
         return found
+
+    def _keep_importance(self, epoch: Epoch, number: int, found: dict[str, Tensor]) -> None:
+        name = self._importance_name(epoch, number)
+        self.first_does(lambda: self.store.keep_tensors(epoch.starts[number], name, found))
 
     def _importance_name(self, epoch: Epoch, number: int) -> str:
         """All that decides the importance after `number` stages; the states before are part of the chain."""
