@@ -165,6 +165,19 @@ def run_workers(work: Callable[..., Any], size: int, folder: Path, *args: Any) -
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)]
 
 
+def alone_and_on_workers(
+    work: Callable[[str], Any], make_data: Callable[[Path], Any], folder: Path
+) -> tuple[Any, list[Any]]:
+    """What `work(folder)` returns in this process, and what it returned on each of two and of three workers."""
+    for size in (1, 2, 3):
+        (folder / str(size)).mkdir()
+        make_data(folder / str(size))
+    alone = work(str(folder / "1"))
+    return alone, [
+        found for size in (2, 3) for found in run_workers(work, size, folder / f"group{size}", str(folder / str(size)))
+    ]
+
+
 def _worker(rank: int, work: Callable[..., Any], size: int, folder: Path, args: tuple[Any, ...]) -> None:
     if sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"

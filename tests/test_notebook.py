@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from small import small_document, write_small
-from test_parity import KERAS, PlainLoop, Samples, keras_weights, read_samples
+from test_parity import KERAS, PlainLoop, Samples, keras_run, keras_weights, read_samples
 
 from data.built_in import make_built_in
 from data.errors import InputError
@@ -103,8 +103,7 @@ def test_with_validation_pairs_the_best_epoch_is_handed_on_as_in_the_plain_loop(
 @pytest.mark.skipif(not KERAS.exists(), reason=f"Keras's run of the tutorial is not there: {KERAS}")
 @pytest.mark.parametrize("program", ["equal", "padded"])
 def test_the_tutorials_loop_through_the_door_gives_the_losses_of_keras(program: str, tmp_path: Path) -> None:
-    with np.load(KERAS) as file:
-        found = {name.removeprefix(f"{program}_"): file[name] for name in file.files if name.startswith(program)}
+    found = keras_run(program)
     pairs = [(found[f"X{place}"], found[f"y{place}"]) for place in range(3)]
     root = train(pairs[:1], storage=tmp_path / "first", hidden_size=64, epochs=1).run.plan.root
     Store(str(tmp_path / "runs")).commit(root, State(keras_weights(found, "init"), {}), {"parent": None})

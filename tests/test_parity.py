@@ -130,6 +130,12 @@ def test_the_best_epoch_of_each_dataset_is_handed_on_as_in_the_plain_loop(tmp_pa
     np.testing.assert_allclose([stage.errors for stage in stages], errors, rtol=0, atol=1e-6)
 
 
+def keras_run(program: str) -> dict[str, Any]:
+    """The arrays of one of Keras's runs of the tutorial, by their names without the program's."""
+    with np.load(KERAS) as file:
+        return {name.removeprefix(f"{program}_"): file[name] for name in file.files if name.startswith(program)}
+
+
 def keras_weights(found: Any, prefix: str) -> dict[str, Tensor]:
     """Keras's kernel, recurrent kernel, bias, and those of the dense layer, by our names."""
     kernel, recurrent, bias, dense, dense_bias = (torch.from_numpy(found[f"{prefix}{place}"]) for place in range(5))
@@ -152,8 +158,7 @@ def run_from(weights: dict[str, Tensor], samples: Sequence[tuple[Any, Any]], fol
 @pytest.mark.skipif(not KERAS.exists(), reason=f"Keras's run of the tutorial is not there: {KERAS}")
 @pytest.mark.parametrize("program", ["equal", "padded"])
 def test_every_epochs_loss_and_rate_is_that_of_keras(program: str, tmp_path: Path) -> None:
-    with np.load(KERAS) as file:
-        found = {name.removeprefix(f"{program}_"): file[name] for name in file.files if name.startswith(program)}
+    found = keras_run(program)
     samples = [(found[f"X{place}"], found[f"y{place}"]) for place in range(3)]
     plan = run_from(keras_weights(found, "init"), samples, tmp_path)
     stages = outcome(plan, tmp_path).stages
@@ -170,8 +175,7 @@ def test_every_epochs_loss_and_rate_is_that_of_keras(program: str, tmp_path: Pat
 
 @pytest.mark.skipif(not KERAS.exists(), reason=f"Keras's run of the tutorial is not there: {KERAS}")
 def test_sequences_read_at_their_own_last_step_differ_from_keras_which_reads_the_padding(tmp_path: Path) -> None:
-    with np.load(KERAS) as file:
-        found = {name.removeprefix("padded_"): file[name] for name in file.files if name.startswith("padded")}
+    found = keras_run("padded")
     samples = []
     for place in range(3):
         lengths = found[f"len{place}"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import epochs_of, outcome, prepare_sequences, random_sequences, run_workers, walk, weights_hash
+from helpers import alone_and_on_workers, epochs_of, outcome, prepare_sequences, random_sequences, walk, weights_hash
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
@@ -99,13 +99,10 @@ def replay_on(group_folder: str) -> list[float]:
 @pytest.mark.slow
 def test_two_and_three_workers_replay_as_one_does(tmp_path: Path) -> None:
     """About 15 s."""
-    for size in (1, 2, 3):
-        (tmp_path / str(size)).mkdir()
-        make_datasets(tmp_path / str(size))
-    alone = replay_on(str(tmp_path / "1"))
-    for size in (2, 3):
-        for losses in run_workers(replay_on, size, tmp_path / f"group{size}", str(tmp_path / str(size))):
-            assert losses == pytest.approx(alone, rel=1e-5)
+    alone, on_workers = alone_and_on_workers(replay_on, make_datasets, tmp_path)
+    assert len(on_workers) == 5
+    for losses in on_workers:
+        assert losses == pytest.approx(alone, rel=1e-5)
 
 
 def test_a_step_is_the_weighted_mean_over_new_and_replayed_samples(tmp_path: Path) -> None:

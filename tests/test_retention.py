@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import epochs_of, outcome, prepare_sequences, random_sequences, run_workers, walk, weights_hash
+from helpers import alone_and_on_workers, epochs_of, outcome, prepare_sequences, random_sequences, walk, weights_hash
 
 from data.encoding import EncodedDataset
 from models.lstm import LSTM
@@ -163,14 +163,11 @@ def losses_and_importance(folder_: str) -> list[Any]:
 @pytest.mark.slow
 def test_two_and_three_workers_retain_as_one_does(tmp_path: Path) -> None:
     """About 20 s."""
-    for size in (1, 2, 3):
-        (tmp_path / str(size)).mkdir()
-        make_datasets(tmp_path / str(size))
-    alone = losses_and_importance(str(tmp_path / "1"))
-    for size in (2, 3):
-        for found in run_workers(losses_and_importance, size, tmp_path / f"group{size}", str(tmp_path / str(size))):
-            for own, expected in zip(found, alone, strict=True):
-                assert own == pytest.approx(expected, rel=1e-4, abs=1e-9)
+    alone, on_workers = alone_and_on_workers(losses_and_importance, make_datasets, tmp_path)
+    assert len(on_workers) == 5
+    for found in on_workers:
+        for own, expected in zip(found, alone, strict=True):
+            assert own == pytest.approx(expected, rel=1e-4, abs=1e-9)
 
 
 @pytest.mark.parametrize("method", METHODS)
