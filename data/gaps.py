@@ -52,5 +52,8 @@ def longest_run(missing: npt.NDArray[np.bool_]) -> int:
 
 def last_observed(column: Float32) -> Float32:
     """The last value that is not missing, at or before each row; NaN where there is none yet."""
-    last = np.maximum.accumulate(np.where(np.isnan(column), -1, np.arange(len(column))))
+    missing = np.isnan(column)
+    if not missing.any():
+        return column
+    last = np.maximum.accumulate(np.where(missing, -1, np.arange(len(column))))
     return np.where(last >= 0, column[np.maximum(last, 0)], np.float32(np.nan))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Float64 = npt.NDArray[np.float64]
+ROWS_AT_A_TIME = 32768  # of float64, some columns of them stay in the cache
 
 
 @dataclass(frozen=True)
@@ -31,22 +32,22 @@ class Statistics:
     def of(values: npt.NDArray[np.float32]) -> Statistics:
         """The statistics of values (rows, columns), where NaN is not observed; sums are in float64."""
         total = Statistics.empty(values.shape[1])
-        for start in range(0, len(values), 65536):  # in pieces that stay in the cache
-            block = values[start : start + 65536].astype(np.float64)
-            sums = block.sum(axis=0)
+        for start in range(0, len(values), ROWS_AT_A_TIME):
+            # A column after the other: along the rows of a few columns NumPy takes five times as long.
+            block = values[start : start + ROWS_AT_A_TIME].T.astype(np.float64, order="C")
+            sums = block.sum(axis=1)
             if not np.isnan(sums).any():  # nothing is missing, as in most blocks
-                count = np.full(len(sums), float(len(block)))
-                low, high = block.min(axis=0), block.max(axis=0)
-                mean = sums / count
-                block -= mean
+                count = np.full(len(sums), float(block.shape[1]))
+                low, high = block.min(axis=1), block.max(axis=1)
+                block -= (sums / count)[:, None]
             else:
                 seen = ~np.isnan(block)
-                count = seen.sum(axis=0).astype(np.float64)
-                low, high = np.where(seen, block, np.inf).min(axis=0), np.where(seen, block, -np.inf).max(axis=0)
-                block[~seen] = 0.0
-                mean = block.sum(axis=0) / np.maximum(count, 1)
-                block = np.where(seen, block - mean, 0.0)
-            total = total.plus(Statistics(count, mean, np.square(block, out=block).sum(axis=0), low, high))
+                count = seen.sum(axis=1).astype(np.float64)
+                low, high = np.where(seen, block, np.inf).min(axis=1), np.where(seen, block, -np.inf).max(axis=1)
+                sums = block.sum(axis=1, where=seen)
+                block = np.where(seen, block - (sums / np.maximum(count, 1))[:, None], 0.0)
+            squares = np.einsum("ij,ij->i", block, block)
+            total = total.plus(Statistics(count, sums / np.maximum(count, 1), squares, low, high))
         return total
 
     def plus(self, other: Statistics) -> Statistics:
