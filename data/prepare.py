@@ -92,6 +92,7 @@ def prepare(
 
 def _fingerprints(sources: Sequence[DatasetSource], facts: FileFacts) -> list[str]:
     found, problems = [], []
+    facts.hash_together(dict.fromkeys(file for source in sources for file in (*source.files, *source.test_files)))
     for source in sources:
         try:
             found.append(fingerprint(source, facts))
