@@ -29,7 +29,7 @@ ENVIRONMENT = {  # see set_environment
 
 VERBOSE = "LSTM_RELAY_VERBOSE"  # set: what Ray says is shown on the screen as well
 
-_connected_here = False
+_connected_here = _own_cluster = False
 
 
 def set_environment() -> None:
@@ -53,11 +53,11 @@ def connect(address: str | None = None, **options: Any) -> None:
     if address is None:
         options = {"include_dashboard": False, **options}
     at_terminate = signal.getsignal(signal.SIGTERM)
-    global _connected_here
+    global _connected_here, _own_cluster
     verbose = VERBOSE in os.environ
     level = logging.INFO if verbose else logging.WARNING
     ray.init(address=address or "local", log_to_driver=verbose, logging_level=level, **options)
-    _connected_here = True
+    _connected_here, _own_cluster = True, address is None
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, at_terminate)  # Ray puts its own there
     _capture_log()
@@ -112,14 +112,19 @@ def connected() -> bool:
     return _connected_here
 
 
+def own_cluster() -> bool:
+    """Whether this process is connected to a cluster that `connect` has started, and that ends with it."""
+    return _own_cluster
+
+
 def disconnect() -> None:
     """Leave the cluster if `connect` has joined it; one that it started ends."""
-    global _connected_here
+    global _connected_here, _own_cluster
     if _connected_here:
         import ray
 
         ray.shutdown()
-        _connected_here = False
+        _connected_here = _own_cluster = False
 
 
 # What a cluster's autoscaler may bring it to, as the cluster's YAML says: Ray itself knows only what is there already.

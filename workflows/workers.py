@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.connect import connect, quiet
+from cluster.connect import connect, own_cluster, quiet
 from cluster.placement import Placement
 from data.encoding import EncodedDataset, Encoding
 from data.prepared import PreparedDataset
@@ -121,7 +121,7 @@ def trainer_for(work_on: Callable[[dict[Any, Any]], None], config: Facts, placem
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 
     elastic = placement.max_workers > placement.num_workers
-    return TorchTrainer(
+    trainer: Any = TorchTrainer(
         work_on,
         train_loop_config=config,
         torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_S),
@@ -137,3 +137,20 @@ def trainer_for(work_on: Callable[[dict[Any, Any]], None], config: Facts, placem
             failure_config=FailureConfig(max_failures=MAX_RESTARTS, controller_failure_limit=MAX_STARTS),
         ),
     )
+    default_callbacks = trainer._create_default_callbacks
+    trainer._create_default_callbacks = lambda: _callbacks_of_use(default_callbacks())
+    return trainer
+
+
+def _callbacks_of_use(default: list[Any]) -> list[Any]:
+    """Ray Train's callbacks less those that would start a process for nothing.
+
+    One hands out Ray Datasets, of which a group has none. One frees the cores of a controller that has died, which on a
+    cluster of this process's own end with it; elsewhere it is not waited for long, as it may ask a cluster that has died
+    (see `connect`) who lives: the end of a group took 12 s so.
+    """
+    from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+    from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+
+    kept = [each for each in default if not isinstance(each, DatasetsCallback | PlacementGroupCleanerCallback)]
+    return kept if own_cluster() else [*kept, PlacementGroupCleanerCallback(stop_timeout=2.0)]
