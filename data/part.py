@@ -67,18 +67,19 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
     for each, bound in zip(series, bounds, strict=True):
         rows = values[part.rows : part.rows + len(each)]
         absent = fill_rows(rows, each, bound, source, part.categories)
-        gaps = np.isnan(each.numbers[: bound[3]])
-        for name, gap in dict(zip(numeric, gaps.T, strict=True)).items():  # once where it is a feature and a target
-            part.missing[name] += int(gap.sum())
-            part.longest_gap[name] = max(part.longest_gap[name], longest_run(gap))
         part.used_rows += bound[3]
-        part.holes += int(np.isnan(rows[:, : len(settings.features)]).sum())
+        if absent.any():
+            gaps = absent[: bound[3]]
+            for name, gap in dict(zip(numeric, gaps.T, strict=True)).items():  # once where it is a feature and a target
+                part.missing[name] += int(gap.sum())
+                part.longest_gap[name] = max(part.longest_gap[name], longest_run(gap))
+            part.holes += int(np.isnan(rows[:, : len(settings.features)]).sum())
         if bound[1]:
             statistics = statistics.plus(Statistics.of(each.numbers[: bound[1]]))
             _add_span(part.train_spans, part.rows, part.rows + bound[1])
         targets = rows[:, -len(settings.targets) :]
         bad_target = np.any(targets < 0 if source.classes else np.isnan(targets), axis=1)
-        bad_input = np.any(absent, axis=1) if settings.missing == "drop" else None
+        bad_input = np.any(absent[:, : len(settings.features)], axis=1) if settings.missing == "drop" else None
         last = None if settings.horizon == 0 else last_known(rows, kinds, settings.targets)
         for index, split in enumerate(SPLITS):
             if bound[index] == bound[index + 1]:
@@ -144,17 +145,19 @@ def _collect_categories(part: Part, series: list[Series], bounds: list[Bounds], 
 def fill_rows(
     rows: Float32, each: Series, bounds: Bounds, source: DatasetSource, categories: dict[str, list[str]]
 ) -> npt.NDArray[np.bool_]:
-    """Write the columns of one series (see columns_of) into rows; returns where a numeric feature was missing."""
+    """Write the columns of one series (see columns_of) into rows; returns where a number was missing: (rows, numbers)."""
     settings, width = source.settings, len(source.settings.features)
-    features = each.numbers[:, :width]
-    absent = np.isnan(features)
-    columns = [fill_gaps(features, bounds, settings.missing)]
+    absent = np.isnan(each.numbers)
+    if each.numbers.shape == rows.shape and not absent.any():
+        rows[:] = each.numbers  # no other columns, nothing missing: in one piece this takes a third of the time
+        return absent
+    columns = [fill_gaps(each.numbers[:, :width], bounds, settings.missing)]
     columns += [codes_of(each.labels[name], categories[name])[:, None] for name in settings.categorical]
     if settings.calendar:
         assert each.times is not None
         columns.append(calendar_columns(each.times, settings, f"{each.where}, dataset {source.name!r}"))
     if settings.missing_flags:
-        columns.append(absent.astype(np.float32))
+        columns.append(absent[:, :width].astype(np.float32))
     if source.classes:
         columns += [codes_of(each.labels[name], categories[name])[:, None] for name in settings.targets]
     elif each.numbers.shape[1] > width:
