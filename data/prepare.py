@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.allocator import keep_freed_memory
 from data.errors import InputError
 from data.files import FileFacts, stem
 from data.manifest import FORMAT, finish, put_in_place, scratch_folder
@@ -24,6 +25,8 @@ from data.series import series_of
 from data.settings import DatasetSource
 from data.shelf import hand_over, take_over
 from data.table import read_table
+
+BLOCKS_A_CORE = 3  # of tasks; Ray Data takes 0.2 s to hand out a block, more blocks even out tasks of different sizes
 
 
 @dataclass(frozen=True)
@@ -194,9 +197,12 @@ def run_with_ray(
     Without a `passage` the tasks write where this process reads; else they hand their files over through that address.
     `work` is what is done with a task: a function of a module, as it is sent to other processes by its name.
     """
+    import ray
     import ray.data
+    from ray.data._internal.execution.resource_manager import ResourceManager
 
     def run_row(row: dict[str, Any]) -> dict[str, Any]:
+        keep_freed_memory()
         task = pickle.loads(row["task"])
         if passage is None:
             return {"number": row["number"], "results": pickle.dumps(work(task))}
@@ -209,8 +215,12 @@ def run_with_ray(
         return {"number": row["number"], "results": pickle.dumps(results)}
 
     ray.data.DataContext.get_current().enable_progress_bars = False
+    # Ray Data asks each second which cores it may use, and before the first answer it runs one task at a time.
+    ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S = 0.1  # type: ignore[assignment]
     rows = [{"number": number, "task": pickle.dumps(task)} for number, task in enumerate(tasks)]
-    finished = ray.data.from_items(rows, override_num_blocks=len(rows)).map(run_row).take_all()
+    cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+    num_blocks = min(len(rows), BLOCKS_A_CORE * max(cores, 1))
+    finished = ray.data.from_items(rows, override_num_blocks=num_blocks).map(run_row).take_all()
     if passage is not None:
         take_over(passage, tasks[0][0].folder.parent)
     in_order = sorted(finished, key=lambda row: row["number"])

@@ -7,7 +7,7 @@ import resource
 import pytest
 import torch
 
-from workflows.fit.allocator import keep_freed_memory
+from data.allocator import keep_freed_memory
 
 
 def test_what_was_freed_is_not_asked_of_the_system_again() -> None:
