@@ -14,14 +14,19 @@ from models.lstm import LSTM
 from models.settings import ModelSettings
 
 
-def distillation_sum(outputs: Tensor, teacher: Tensor, settings: ModelSettings) -> Tensor:
+def distillation_sum(
+    outputs: Tensor, teacher: Tensor, settings: ModelSettings, known: Sequence[int] | None = None
+) -> Tensor:
     """How far the outputs are from the teacher's, summed over the batch: a scalar in float32; both (batch, num_outputs).
 
     For numbers the squared gap, averaged over a sample's outputs; for classes the Kullback-Leibler divergence from the
-    teacher's probabilities to the student's (Hinton et al. 2015 at temperature 1; Li and Hoiem 2016).
+    teacher's probabilities to the student's (Hinton et al. 2015 at temperature 1), among the `known` classes where these
+    are given (Li and Hoiem 2016).
     """
     outputs, teacher = outputs.float(), teacher.float()
     if settings.loss == "cross_entropy":
+        if known is not None:
+            outputs, teacher = outputs[:, known], teacher[:, known]
         return F.kl_div(outputs.log_softmax(1), teacher.log_softmax(1), reduction="sum", log_target=True)
     return F.mse_loss(outputs, teacher, reduction="sum") / max(outputs.shape[1], 1)
 

@@ -110,6 +110,50 @@ def test_distillation_is_the_mean_squared_gap_or_the_divergence_of_the_classes()
     assert float(distillation_sum(teacher, teacher, ModelSettings(loss="cross_entropy"))) == pytest.approx(0.0, abs=1e-6)
 
 
+def test_a_teacher_of_some_classes_says_nothing_of_the_others() -> None:
+    student, teacher, settings = torch.randn(6, 5), torch.randn(6, 5), ModelSettings(loss="cross_entropy")
+    student.requires_grad_()
+    found = distillation_sum(student, teacher, settings, (0, 3))
+    p, q = (each.detach()[:, [0, 3]].softmax(1).numpy() for each in (teacher, student))
+    assert found.item() == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-5)
+    (gradient,) = torch.autograd.grad(found, student)
+    assert not gradient[:, [1, 2, 4]].any()
+
+
+@pytest.mark.parametrize(("method", "known"), [("replay+distill", [None, (0, 1), (0, 1, 3)]), ("distill", [None] * 3)])
+def test_a_teacher_speaks_of_the_classes_that_were_learnt_where_samples_of_them_are_replayed(
+    method: str, known: list[tuple[int, ...] | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = {"first": [0, 1], "second": [3, 0], "third": [2, 4]}
+    names = {
+        name: (random_sequences(number, 24)[0], np.repeat([own], 12, axis=0).reshape(-1, 1).astype(np.float32))
+        for number, (name, own) in enumerate(labels.items())
+    }
+    datasets = prepare_sequences(names, tmp_path / "prepared", classes=True)
+    given = []
+    fit_epoch = Learner.fit_epoch
+
+    def noted(self: Learner, *args: Any, **more: Any) -> Any:
+        given.append(more.get("retention", args[4] if len(args) > 4 else None).known)
+        return fit_epoch(self, *args, **more)
+
+    monkeypatch.setattr(Learner, "fit_epoch", noted)
+    settings = RetentionSettings.model_validate({"method": method, "memory": 5})
+    plan = make_plan(
+        0, ModelSettings(hidden_size=3, loss="cross_entropy"), TrainingSettings(), datasets, [1, 1, 1], settings
+    )
+    walk(plan, datasets, tmp_path / "runs")
+    assert given == known
+
+
+def test_replay_weighs_an_earlier_dataset_less_than_the_new_one_unless_told_otherwise() -> None:
+    strengths = {
+        method: RetentionSettings.model_validate({"method": method}).strength for method in [*METHODS, "replay", "none"]
+    }
+    assert strengths == {"replay": 0.4, "replay+distill": 0.4, "ewc": 1.0, "distill": 1.0, "l2": 1.0, "none": 1.0}
+    assert RetentionSettings.model_validate({"method": "replay", "strength": 2.0}).strength == 2.0
+
+
 def test_online_importance_decays_what_was_before() -> None:
     own, before = {"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([4.0, 0.0])}
     assert accumulated(before, own, 0.5)["w"].tolist() == [3.0, 2.0]

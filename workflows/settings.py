@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DecayRate = Annotated[float, Field(gt=0, le=1)]
+REPLAY_STRENGTH = 0.4  # unless the recipe gives another
 
 
 class TrainingSettings(BaseModel):
@@ -64,13 +65,22 @@ class RetentionSettings(BaseModel):
     strength: float = Field(
         1.0,
         gt=0,
-        description="replay: weight of each earlier dataset, the new one having 1; else of the teacher or the penalty",
+        description="replay: weight of each earlier dataset, the new one having 1 (0.4 unless given); else of the teacher "
+        "or the penalty",
     )
     memory: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = Field(
         2000, description="samples kept of each dataset (replay) or measured on (ewc); below 1: that share of its samples"
     )
-    share: float = Field(0.3, gt=0, le=4, description="replayed samples for each new one")
+    share: float = Field(0.4, gt=0, le=4, description="replayed samples for each new one")
     importance_decay: float = Field(1.0, gt=0, le=1, description="ewc: what is left of the importance at each dataset")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _strength_of_replay(cls, given: Any) -> Any:
+        # On validation splits, mean of plants and ETT: 1.04 of joint training's error with 0.4, 1.07 with 1.
+        if isinstance(given, dict) and "replay" in str(given.get("method")):
+            return {"strength": REPLAY_STRENGTH, **given}
+        return given
 
     @property
     def replays(self) -> bool:

@@ -130,7 +130,8 @@ class Learner:
                     loss = new + replay.strength * loss_sum(outputs[len(places) :], targets[len(places) :], self.settings)
                 loss = loss / (len(batch) + replay.strength * len(old))
                 if retention.teacher is not None:
-                    away = distillation_sum(outputs, self._taught(retention.teacher, together), self.settings)
+                    taught = self._taught(retention.teacher, together)
+                    away = distillation_sum(outputs, taught, self.settings, retention.known)
                     loss = loss + retention.distill_strength * away / (len(batch) + len(old))
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.sums[-1] += new.detach()

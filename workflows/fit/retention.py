@@ -25,12 +25,14 @@ IMPORTANCE_STREAM = 3  # a kind of random numbers, beside those of replay
 class Retention:
     """Earlier samples to mix in, the model before the stage as a teacher, or its weights as an anchor; any may be absent.
 
-    `distill_strength` is the weight of the teacher's term, which is a mean over all samples of a batch, replayed ones too.
+    `distill_strength` is the weight of the teacher's term, which is a mean over all samples of a batch, replayed ones too;
+    it is among the `known` classes, None: among all.
     """
 
     replay: Replay = NOTHING_TO_REPLAY
     teacher: LSTM | None = None
     distill_strength: float = 0.0
+    known: tuple[int, ...] | None = None
     anchor: Anchor | None = None
 
 

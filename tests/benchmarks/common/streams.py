@@ -66,7 +66,7 @@ def ett(home: Path, data: Path) -> Stream:
             split={"validation": "2017-06-26", "test": "2017-10-24", "end": "2018-02-21"},
         )  # fmt: skip
         sources.append(DatasetSource(name, (str(data / "ett" / f"{name}.csv"),), settings))
-    training = {"learning_rate": 2e-3, "batch_size": 64, "schedule": "one_cycle"}
+    training = {"learning_rate": 4e-3, "batch_size": 64, "schedule": "one_cycle"}
     model = {"hidden_size": 64, "window_normalization": "instance"}
     return Stream("ETT", _prepared(sources, home / "prepared"), model, training, 3)
 

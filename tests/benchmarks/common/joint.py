@@ -1,0 +1,46 @@
+"""Joint training, which a sequence is measured by: the samples of several datasets shuffled together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data.encoding import Batch, EncodedDataset
+from workflows.fit.replay import joined, kept_samples
+
+
+class Joint:
+    """Several datasets as one: what `fit_epoch` asks of a dataset. `samples` are those of each that are trained on."""
+
+    def __init__(self, datasets: list[EncodedDataset], samples: list[npt.NDArray[np.int64]]):
+        self.name, self.datasets = "joint", datasets
+        self.owner = np.repeat(np.arange(len(datasets)), [len(own) for own in samples])
+        self.own_number = np.concatenate(samples)
+        self.steps = np.concatenate([dataset.lengths("train")[own] for dataset, own in zip(datasets, samples, strict=True)])
+
+    @staticmethod
+    def of_all(datasets: list[EncodedDataset], _memory: float, _seed: int) -> Joint:
+        """All samples of all datasets."""
+        return Joint(datasets, [np.arange(dataset.num_samples("train")) for dataset in datasets])
+
+    @staticmethod
+    def of_what_is_left(datasets: list[EncodedDataset], memory: float, seed: int) -> Joint:
+        """All samples of the last dataset and the memory of each before it, so often that each counts the same."""
+        counts = [dataset.num_samples("train") for dataset in datasets]
+        kept = [kept_samples(count, memory, (seed, place)) for place, count in enumerate(counts[:-1])]
+        return Joint(datasets, [*(np.resize(own, counts[-1]) for own in kept), np.arange(counts[-1])])
+
+    def num_samples(self, _split: str) -> int:
+        return len(self.owner)
+
+    def lengths(self, _split: str, samples: Any = None) -> Any:
+        return self.steps if samples is None else self.steps[samples]
+
+    def batch(self, split: str, samples: Any) -> Batch:
+        order = np.argsort(self.owner[samples], kind="stable")
+        owners, numbers = self.owner[samples][order], self.own_number[samples][order]
+        together = joined([self.datasets[o].batch(split, numbers[owners == o]) for o in np.unique(owners)])
+        back = np.argsort(order)
+        return Batch(together.inputs[back], together.lengths[back], together.targets[back])
