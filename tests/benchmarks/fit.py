@@ -39,6 +39,7 @@ from workflows.fit.learner import Learner
 from workflows.settings import TrainingSettings
 
 BATCHES = (32, 256)
+LAYER_BATCHES = {32: 32, 128: 256}  # what goes through the layer together, of batches of so many
 HIDDEN, LOOKBACK, FEATURES = 64, 96, 7
 # A multiplication and an addition for each weight and step, once forward, twice backward (for the inputs, for the weights).
 FLOPS_A_SAMPLE = 3 * 2 * 4 * HIDDEN * (HIDDEN + FEATURES) * LOOKBACK
@@ -102,6 +103,19 @@ def clocked(work: Callable[[], Any]) -> dict[str, float]:
     return {"seconds": time.perf_counter() - started, "processor": time.process_time() - used}
 
 
+def layer_alone(batch_size: int, count: int) -> Callable[[], Any]:
+    """The LSTM of torch, forward and backward, on one batch again and again, `count` windows in all: what a fit cannot beat."""
+    torch.manual_seed(0)
+    layer, inputs = torch.nn.LSTM(FEATURES, HIDDEN, batch_first=True), torch.randn(batch_size, LOOKBACK, FEATURES)
+
+    def work() -> None:
+        for _ in range(count // batch_size):
+            outputs, _ = layer(inputs)
+            outputs[:, -1].sum().backward()
+
+    return work
+
+
 def product() -> Callable[[], Any]:
     """A float32 product of 1024 x 1024, 8 times."""
     one, other = torch.randn(1024, 1024), torch.randn(1024, 1024)
@@ -142,9 +156,11 @@ def main() -> None:
         ours = {kind: Ours(dataset, *kind, count) for kind in kinds}
         took: dict[str, list[dict[str, float]]] = {}
         limit = product()
+        layers = {size: layer_alone(size, count) for size in LAYER_BATCHES}
         for number in range(2 if chosen.quick else chosen.rounds + 1):  # the first round warms up
             found = {"product": clocked(limit)}
             found |= {f"ours {precision} {b}": clocked(ours[b, precision].epoch) for b, precision in kinds}
+            found |= {f"layer {size}": clocked(work) for size, work in layers.items()}
             found |= {f"{name} {b}": peer.epoch(b) for name, peer in peers.items() for b in BATCHES}
             for name, seconds in found.items():
                 took.setdefault(name, []).extend([seconds] if number else [])
@@ -163,6 +179,11 @@ def main() -> None:
             wanted = 3.0 if b == 32 else 1.4
             rows.append(times(f"{what}, float32: windows a second", mine, rate[f"keras {b}"], wanted, "/s", "Keras"))
     rows.append(times("fit, batches of 256, bfloat16", rate["ours bfloat16 256"], rate["torch 256"], 2, "/s", "torch"))
+    for size, b in LAYER_BATCHES.items():
+        alone, peer = rate[f"layer {size}"], rate[f"torch {b}"]
+        what = f"torch's LSTM layer alone, float32, {size} windows together"
+        share = f"{alone * FLOPS_A_SAMPLE / product_flops:.0%} of the product's operations"
+        rows.append(Row(what, f"{alone:,.0f} /s", f"torch's loop at {b}: {peer:,.0f} /s", f"{alone / peer:.2f} x, {share}"))
     off = abs(errors["bfloat16 256"] / errors["float32 256"] - 1)
     precise = f"float32: {errors['float32 256']:.4f}"
     rows.append(
