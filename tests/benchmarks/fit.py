@@ -104,7 +104,7 @@ def clocked(work: Callable[[], Any]) -> dict[str, float]:
 
 
 def layer_alone(batch_size: int, count: int) -> Callable[[], Any]:
-    """The LSTM of torch, forward and backward, on one batch again and again, `count` windows in all: what a fit cannot beat."""
+    """The LSTM of torch forward and backward, on one batch again and again, `count` windows in all: no fit can beat it."""
     torch.manual_seed(0)
     layer, inputs = torch.nn.LSTM(FEATURES, HIDDEN, batch_first=True), torch.randn(batch_size, LOOKBACK, FEATURES)
 
