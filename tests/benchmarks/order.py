@@ -13,10 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
+sys.path[:0] = [str(Path(__file__).parents[place]) for place in (2, 1, 0)]
 
 import numpy as np
 import pandas as pd
+from common.report import Row, report
 from data_cases import source_of, write_csv
 from helpers import outcome, plan_of, prepare_in_process, walk
 
@@ -76,12 +77,20 @@ def measure(stream: int, folder: Path) -> dict[str, float]:
     return {label: error / usual for label, error in found.items() if not label.startswith("random")}
 
 
-if __name__ == "__main__":
+def main() -> None:
     streams = []
     for stream in range(int(sys.argv[1]) if len(sys.argv) > 1 else 20):
         with tempfile.TemporaryDirectory() as scratch:
             streams.append(measure(stream, Path(scratch)))
+    rows = []
     for label in streams[0]:
         ratios = np.array([each[label] for each in streams])
         error = ratios.std(ddof=1) / np.sqrt(len(ratios)) if len(ratios) > 1 else 0.0
-        print(f"{label:40s} {ratios.mean():.2f} +- {error:.2f}, below 1 in {(ratios < 1).sum()} of {len(ratios)}")
+        better = f"better in {(ratios < 1).sum()} of {len(ratios)} streams"
+        what = f"order {label}: error at the end, of random orders'"
+        rows.append(Row(what, f"{ratios.mean():.2f} +- {error:.2f}", "random orders: 1", better))
+    report("order", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,6 @@ and say so. Writes tests/benchmarks/results/scale.json.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import pickle
 import sys
@@ -20,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
 
-RESULTS = Path(__file__).parent / "results"
+from common.report import Row, report
+
 # Not measured here. Ray: 2 cores, Ray 2.60. The network: what a data centre and an object store usually have.
 GIVEN = {
     "ray_start_seconds": (13.0, "Ray, its workers and their imports; 2 cores, Ray 2.60"),
@@ -233,8 +233,16 @@ def main() -> None:
         for evaluations in (None, 10):
             case = argparse.Namespace(**{**vars(given), "nodes": nodes})
             cases[f"{nodes} nodes, evaluations {evaluations or 'all'}"] = say(constants, case, evaluations)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "scale.json").write_text(json.dumps({"constants": constants, "cases": cases}, indent=1))
+    print()
+    report("scale", [told(name, case, given) for name, case in cases.items()], constants=constants, cases=cases)
+
+
+def told(name: str, case: dict[str, Any], given: argparse.Namespace) -> Row:
+    """One case for the README."""
+    parts = {value: part for part, value in case["seconds"].items() if "again" not in part and "search" not in part}
+    total, most = case["total_seconds"], max(parts)
+    what = f"simulated: {given.datasets:,} datasets of {given.rows:,} rows, {given.epochs} epochs each, {name}"
+    return Row(what, f"{total / 3600:.1f} h", f"most of it: {parts[most]}", f"{most / total:.0%}")
 
 
 if __name__ == "__main__":

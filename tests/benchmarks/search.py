@@ -12,7 +12,6 @@ starts. Prints a table and writes tests/benchmarks/results/search.json.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -20,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
 
+from common.report import Row, report
 from small import write_small
 
 from cluster.connect import connect, disconnect, quiet, set_environment, write_log_to
@@ -138,24 +138,23 @@ def main() -> None:
     for place, error in zip(some, nested_errors, strict=True):
         assert abs(error - unshared_errors[place]) < 1e-4, "the ways do not train the same"
     scaled_seconds = nested_seconds / len(some) * len(configs) / NUM_CONCURRENT
-    seconds = {"shared": shared_seconds, "unshared": unshared_seconds, "nested": scaled_seconds}
-    note = f"scaled up from {len(some)} trials in {nested_seconds:.1f} s, one at a time"
-    figures = {
-        "trials": len(configs),
-        "rows": given.rows,
-        "epochs_requested": result["epochs_requested"],
-        "epochs_trained": {"shared": result["epochs_trained"], "unshared": 567, "nested": 567},
-        "seconds": seconds,
-        "times_as_fast": {name: value / shared_seconds for name, value in seconds.items()},
-        "nested": note,
-    }
-    print(f"{'way':10} {'seconds':>9} {'epochs':>7} {'ours is faster by':>18}")
-    for name, value in seconds.items():
-        epochs = figures["epochs_trained"][name]
-        print(f"{name:10} {value:9.1f} {epochs:7} {value / shared_seconds:18.1f}  {note if name == 'nested' else ''}")
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    (results / "search.json").write_text(json.dumps(figures, indent=1))
+    asked, trained = result["epochs_requested"], result["epochs_trained"]
+    grid_of = f"a search over a grid of {len(configs)} trials, three small datasets"
+    peer = f"a TorchTrainer for each dataset (from {len(some)} trials)"
+    report(
+        "search",
+        [
+            Row(f"{grid_of}: epochs trained", f"{trained}", f"asked for: {asked}", f"{trained / asked:.0%}"),
+            compared(grid_of, shared_seconds, unshared_seconds, "a Tune function that shares nothing"),
+            compared(grid_of, shared_seconds, scaled_seconds, peer),
+        ],
+        nested=f"scaled up from {len(some)} trials in {nested_seconds:.1f} s, one at a time",
+    )
+
+
+def compared(what: str, ours: float, peer: float, name: str) -> Row:
+    """Two durations."""
+    return Row(what, f"{ours:.0f} s", f"{name}: {peer:,.0f} s", f"{peer / ours:.1f} x")
 
 
 if __name__ == "__main__":
