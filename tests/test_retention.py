@@ -1,4 +1,4 @@
-"""EWC, distillation and l2 against direct formulas, exact on any number of workers, part of the chain, and resumable."""
+"""EWC and l2 against direct formulas, all methods exact on any number of workers, part of the chain, and resumable."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from helpers import alone_and_on_workers, epochs_of, outcome, prepare_sequences,
 
 from data.encoding import EncodedDataset
 from models.lstm import LSTM
-from models.retention import Anchor, curvature_sum, distillation_sum, trained
+from models.retention import Anchor, curvature_sum, trained
 from models.settings import ModelSettings
 from workflows.chain.plan import Plan, make_plan
 from workflows.fit.group import Group
-from workflows.fit.learner import Learner
-from workflows.fit.retention import Retention, accumulated, importance
+from workflows.fit.retention import accumulated, importance
 from workflows.settings import RetentionSettings, TrainingSettings
 
 METHODS = ["ewc", "distill", "l2", "replay+distill"]
@@ -100,52 +99,6 @@ def test_the_penalty_is_its_formula_and_its_gradient_that_of_autograd() -> None:
             torch.testing.assert_close(parameter.grad, gradient + 2.0)
 
 
-def test_distillation_is_the_mean_squared_gap_or_the_divergence_of_the_classes() -> None:
-    student, teacher = torch.randn(6, 4), torch.randn(6, 4)
-    numbers = distillation_sum(student, teacher, ModelSettings())
-    assert float(numbers) == pytest.approx(float(((student - teacher) ** 2).mean(dim=1).sum()), rel=1e-6)
-    p, q = teacher.softmax(1).numpy(), student.softmax(1).numpy()
-    classes = distillation_sum(student, teacher, ModelSettings(loss="cross_entropy"))
-    assert float(classes) == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-5)
-    assert float(distillation_sum(teacher, teacher, ModelSettings(loss="cross_entropy"))) == pytest.approx(0.0, abs=1e-6)
-
-
-def test_a_teacher_of_some_classes_says_nothing_of_the_others() -> None:
-    student, teacher, settings = torch.randn(6, 5), torch.randn(6, 5), ModelSettings(loss="cross_entropy")
-    student.requires_grad_()
-    found = distillation_sum(student, teacher, settings, (0, 3))
-    p, q = (each.detach()[:, [0, 3]].softmax(1).numpy() for each in (teacher, student))
-    assert found.item() == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-5)
-    (gradient,) = torch.autograd.grad(found, student)
-    assert not gradient[:, [1, 2, 4]].any()
-
-
-@pytest.mark.parametrize(("method", "known"), [("replay+distill", [None, (0, 1), (0, 1, 3)]), ("distill", [None] * 3)])
-def test_a_teacher_speaks_of_the_classes_that_were_learnt_where_samples_of_them_are_replayed(
-    method: str, known: list[tuple[int, ...] | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    labels = {"first": [0, 1], "second": [3, 0], "third": [2, 4]}
-    names = {
-        name: (random_sequences(number, 24)[0], np.repeat([own], 12, axis=0).reshape(-1, 1).astype(np.float32))
-        for number, (name, own) in enumerate(labels.items())
-    }
-    datasets = prepare_sequences(names, tmp_path / "prepared", classes=True)
-    given = []
-    fit_epoch = Learner.fit_epoch
-
-    def noted(self: Learner, *args: Any, **more: Any) -> Any:
-        given.append(more.get("retention", args[4] if len(args) > 4 else None).known)
-        return fit_epoch(self, *args, **more)
-
-    monkeypatch.setattr(Learner, "fit_epoch", noted)
-    settings = RetentionSettings.model_validate({"method": method, "memory": 5})
-    plan = make_plan(
-        0, ModelSettings(hidden_size=3, loss="cross_entropy"), TrainingSettings(), datasets, [1, 1, 1], settings
-    )
-    walk(plan, datasets, tmp_path / "runs")
-    assert given == known
-
-
 def test_replay_weighs_an_earlier_dataset_less_than_the_new_one_unless_told_otherwise() -> None:
     strengths = {
         method: RetentionSettings.model_validate({"method": method}).strength for method in [*METHODS, "replay", "none"]
@@ -169,25 +122,6 @@ def plan_with(datasets: list[EncodedDataset], method: str, **retention: Any) -> 
     training = TrainingSettings(batch_size=16, learning_rate=0.01)
     settings = RetentionSettings.model_validate({"method": method, "memory": 9, "share": 0.4, "strength": 3.0, **retention})
     return make_plan(0, ModelSettings(hidden_size=5, dropout=0.2), training, datasets, [1, 2, 2], settings)
-
-
-def test_a_step_with_a_teacher_has_the_gradient_of_the_sum_of_both(tmp_path: Path) -> None:
-    dataset = make_datasets(tmp_path)[0]
-    torch.manual_seed(0)
-    model, teacher = (LSTM(ModelSettings(hidden_size=5), dataset.num_features, 2) for _ in range(2))
-    count = dataset.num_samples("train")
-    batch = dataset.batch("train", np.arange(count))
-    inputs, lengths = torch.from_numpy(batch.inputs), torch.from_numpy(batch.lengths)
-    outputs = model(inputs, lengths)
-    loss = ((outputs - torch.from_numpy(batch.targets)[:, 0]) ** 2).mean() + 0.6 * (
-        (outputs - teacher(inputs, lengths)) ** 2
-    ).mean()
-    expected = torch.autograd.grad(loss, [parameter for _, parameter in trained(model)])
-    learner = Learner(model, ModelSettings(), TrainingSettings(batch_size=count, shuffle=False), Group())
-    learner.fit_epoch(dataset, np.array([0.0]), (0, 1, 0), retention=Retention(teacher=teacher.eval(), distill_strength=0.6))
-    for (_, parameter), gradient in zip(trained(model), expected, strict=True):
-        assert parameter.grad is not None
-        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
 
 
 def losses_and_importance(folder_: str) -> list[Any]:

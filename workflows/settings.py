@@ -60,7 +60,7 @@ class RetentionSettings(BaseModel):
     method: Literal["none", "replay", "ewc", "distill", "l2", "replay+distill"] = Field(
         "none",
         description="replay: samples of earlier datasets are mixed into each batch; ewc: weights that they need are held; "
-        "distill: the model before the dataset is the teacher; l2: all weights are held",
+        "distill: the model before the dataset is the teacher, beside replay of old samples; l2: all weights are held",
     )
     strength: float = Field(
         1.0,

@@ -23,7 +23,7 @@ from workflows.chain.state import first_model
 from workflows.chain.store import Store
 from workflows.fit.group import Group
 from workflows.fit.replay import NOTHING_TO_REPLAY, Replay, kept_samples
-from workflows.fit.retention import NO_RETENTION, Retention, accumulated, importance
+from workflows.fit.retention import NO_RETENTION, Retention, Teacher, accumulated, importance
 
 
 class Memory:
@@ -50,23 +50,28 @@ class Memory:
         asked = (epoch.starts, settings)
         if self.last[0] != asked:
             replay = self._replay(epoch) if settings.replays else NOTHING_TO_REPLAY
-            teacher = self._model(epoch.starts[-1]) if settings.distills else None
+            teacher = self._teacher(epoch) if settings.distills else None
             anchor = self._anchor(epoch) if settings.method in ("ewc", "l2") else None
-            known = self._known_classes(epoch) if settings.replays and settings.distills else None
-            weight = settings.strength if settings.distills else 0.0
-            self.last = (asked, Retention(replay, teacher, weight, known, anchor))
+            self.last = (asked, Retention(replay, teacher, anchor))
         return self.last[1]
 
-    def _known_classes(self, epoch: Epoch) -> tuple[int, ...] | None:
-        """The classes of the datasets before the epoch's; None where the targets are numbers.
+    def _teacher(self, epoch: Epoch) -> Teacher:
+        """The model before the epoch's stage. Beside replay it is not asked of what it cannot know.
 
-        Of others the teacher knows only that it has not seen them, and holds them down: with replay 62 % of nine speakers'
-        sequences were right when it spoke of all classes, 78 % of the known ones. Without replay it speaks of all, as
-        nothing else keeps the old classes up beside the new: 58 % against 34 %.
+        Of numbers: a dataset that it has not seen. On validation splits (ETT, one seed, two orders) the error at the end was
+        1.03 of joint training's, 1.08 when it was asked of new samples too. Of classes: those that it has not learnt, which
+        it would hold down: 78 % of nine speakers' sequences were right, 62 % when it spoke of all. Without replay nothing
+        else keeps up what is old, so it is asked of everything (speakers: 58 % against 34 %).
         """
+        model, settings = self._model(epoch.starts[-1]), epoch.retention
+        classes = self.plan.model.loss == "cross_entropy"
+        if not settings.replays:
+            return Teacher(model, settings.strength)
+        return Teacher(model, settings.strength, classes, self._known_classes(epoch) if classes else None)
+
+    def _known_classes(self, epoch: Epoch) -> tuple[int, ...]:
+        """The classes of the datasets before the epoch's."""
         earlier = [self.datasets[stage.dataset] for stage in self.plan.stages[: epoch.stage]]
-        if self.plan.model.loss != "cross_entropy":
-            return None
         seen = {label for each in earlier for label in each.prepared.train_categories(each.prepared.targets[0])}
         return tuple(number for number, label in enumerate(earlier[0].encoding.classes) if label in seen)
 

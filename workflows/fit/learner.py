@@ -20,7 +20,7 @@ from models.retention import distillation_sum
 from models.settings import ModelSettings
 from workflows.fit.group import Group
 from workflows.fit.replay import joined
-from workflows.fit.retention import NO_RETENTION, Retention
+from workflows.fit.retention import NO_RETENTION, Retention, Teacher
 from workflows.fit.sampling import batch_sizes, epoch_batches, micro_batches, pooled_batches, worker_share
 from workflows.settings import TrainingSettings
 
@@ -121,18 +121,16 @@ class Learner:
             masks = self._dropout_masks(len(batch) + len(old), (*seed, step))
             for places, replayed in self._my_pieces(dataset.lengths("train", batch), len(old)):
                 samples = [dataset.batch("train", batch[places]), *replay.batches(owners[replayed], old[replayed])]
-                rows = np.concatenate([places, len(batch) + replayed])
-                together = joined(samples)
-                outputs, targets = self._outputs(together, None if masks is None else masks[rows])
-                new = loss_sum(outputs[: len(places)], targets[: len(places)], self.settings)
+                rows, count = np.concatenate([places, len(batch) + replayed]), len(places)
+                outputs, targets = self._outputs(joined(samples), None if masks is None else masks[rows])
+                new = loss_sum(outputs[:count], targets[:count], self.settings)
                 loss = new
                 if len(replayed):
-                    loss = new + replay.strength * loss_sum(outputs[len(places) :], targets[len(places) :], self.settings)
+                    loss = new + replay.strength * loss_sum(outputs[count:], targets[count:], self.settings)
                 loss = loss / (len(batch) + replay.strength * len(old))
                 if retention.teacher is not None:
-                    taught = self._taught(retention.teacher, together)
-                    away = distillation_sum(outputs, taught, self.settings, retention.known)
-                    loss = loss + retention.distill_strength * away / (len(batch) + len(old))
+                    away = self._away(retention.teacher, samples, outputs)
+                    loss = loss + away / max(len(batch) * retention.teacher.of_new + len(old), 1)
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.sums[-1] += new.detach()
             self.group.add_up(self.sums)
@@ -180,10 +178,14 @@ class Learner:
         outputs = outputs_of(self.model, batch, self.training, masks)
         return outputs, torch.from_numpy(batch.targets).to(self.device)
 
-    @torch.no_grad()
-    def _taught(self, teacher: LSTM, batch: Batch) -> Tensor:
-        """The teacher's outputs for the samples of a batch."""
-        return outputs_of(teacher, batch, self.training)
+    def _away(self, teacher: Teacher, samples: Sequence[Batch], outputs: Tensor) -> Tensor:
+        """How far the outputs are from the teacher's, summed and weighted; the first of the samples are the new ones."""
+        asked = samples if teacher.of_new else samples[1:]
+        if not asked:
+            return outputs.new_zeros(())
+        with torch.no_grad():
+            taught = outputs_of(teacher.model, joined(asked), self.training)
+        return teacher.strength * distillation_sum(outputs[-len(taught) :], taught, self.settings, teacher.known)
 
     def _step(self, rate: float) -> None:
         clip = self.training.gradient_clip

@@ -22,17 +22,24 @@ IMPORTANCE_STREAM = 3  # a kind of random numbers, beside those of replay
 
 
 @dataclass(frozen=True)
-class Retention:
-    """Earlier samples to mix in, the model before the stage as a teacher, or its weights as an anchor; any may be absent.
+class Teacher:
+    """The model before a stage, whose outputs are targets too; its term is a mean over the samples that it is asked about.
 
-    `distill_strength` is the weight of the teacher's term, which is a mean over all samples of a batch, replayed ones too;
-    it is among the `known` classes, None: among all.
+    These are the replayed ones, and the new ones too where `of_new`. It speaks of the `known` classes, None: of all.
     """
 
-    replay: Replay = NOTHING_TO_REPLAY
-    teacher: LSTM | None = None
-    distill_strength: float = 0.0
+    model: LSTM
+    strength: float
+    of_new: bool = True
     known: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Earlier samples to mix in, the model before the stage as a teacher, or its weights as an anchor; any may be absent."""
+
+    replay: Replay = NOTHING_TO_REPLAY
+    teacher: Teacher | None = None
     anchor: Anchor | None = None
 
 
