@@ -2,7 +2,7 @@
 
 Experience replay as in Chaudhry et al. 2019 (On Tiny Episodic Memories in Continual Learning): the memory of each dataset
 is a choice of its train samples from all over it, and what is replayed is balanced over the earlier datasets, each of which
-weighs in a step as much as the new one (times `strength`), however few of its samples there are. What is kept are numbers of
+weighs in a step `strength` times as much as the new one, however few of its samples there are. What is kept are numbers of
 samples, not copies of them.
 """
 
