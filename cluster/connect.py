@@ -8,6 +8,7 @@ import logging
 import logging.handlers
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -139,8 +140,6 @@ def grown(there: Mapping[str, float], environment: Mapping[str, str]) -> dict[st
 
 def resources() -> dict[str, float]:
     """What the connected cluster has or may grow to, or this machine where none is connected."""
-    import sys
-
     if "ray" in sys.modules:
         import ray
 
@@ -150,7 +149,12 @@ def resources() -> dict[str, float]:
     return {"CPU": float(cores), "GPU": float(_num_gpus())}
 
 
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA's driver, AMD's, and Windows' under WSL
+
+
 def _num_gpus() -> int:
+    if sys.platform == "linux" and not any(map(os.path.exists, GPU_DEVICES)):
+        return 0  # known without torch, whose import takes a second
     import torch
 
     return torch.cuda.device_count()

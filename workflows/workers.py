@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,7 +80,11 @@ def run_workers(job: Job, placement: Placement, address: str | None, scratch: st
         with quiet("ray.train.torch"):
             report: Facts = _trainer(job, placement, scratch).fit().return_value
     else:
+        # torch takes a second to import and Ray four to start: beside each other.
+        importing = threading.Thread(target=importlib.import_module, args=("torch",), daemon=True)
+        importing.start()
         connect(address)
+        importing.join()
         with quiet("ray.train.torch"):
             report = _run_group(job, placement, scratch)
     if "failed" in report:
