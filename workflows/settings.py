@@ -94,11 +94,12 @@ class RetentionSettings(BaseModel):
         return "distill" in self.method
 
     def deciding(self) -> dict[str, object]:
-        """The keys that decide numbers with this method."""
+        """The keys that decide numbers with this method, and how it does it where that has changed."""
         keys = {"method", "strength"}
         keys |= {"memory", "share"} if self.replays else set()
         keys |= {"memory", "importance_decay"} if self.method == "ewc" else set()
-        return self.model_dump(mode="json", include=keys)
+        asked = {"teacher": "of what it can know"} if self.replays and self.distills else {}
+        return self.model_dump(mode="json", include=keys) | asked
 
 
 class GuardSettings(BaseModel):

@@ -16,7 +16,7 @@ from workflows.measures import naive_error
 from workflows.settings import GuardSettings, RetentionSettings, TrainingSettings
 
 NO_RETENTION, JUST_WARN = RetentionSettings(), GuardSettings()
-CHAIN_FORMAT = 2  # raised when the same epoch would give other numbers; then every address is new
+CHAIN_FORMAT = 1  # raised when the same epoch would give other numbers; then every address is new
 
 
 @dataclass(frozen=True)
