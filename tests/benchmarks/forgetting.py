@@ -169,11 +169,12 @@ def show(summary: list[dict[str, Any]]) -> str:
 
 
 def result_rows(summary: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lines for the README: the method that is best on validation, at its defaults, a tenth of the samples kept."""
+    """The lines for the README: at its defaults, the method that is best on validation of those within the time wanted."""
     found = []
     for stream in dict.fromkeys(row["stream"] for row in summary):
         own = {row["method"]: row for row in summary if row["stream"] == stream}
-        best = min((own[method] for method in METHODS), key=lambda row: row["validation_of_joint"])
+        in_time = [own[method] for method in METHODS if own[method]["of_plain_seconds"] <= 1.3]
+        best = min(in_time, key=lambda row: row["validation_of_joint"])
         found.append(
             {
                 "what": f"{stream}: what a sequence forgets, with {best['method']}",
@@ -182,7 +183,7 @@ def result_rows(summary: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 + (f"; all at once, of the kept {_told(own[LEFT])}" if LEFT in own else ""),
                 "result": f"{best['of_joint']:.2f} x all at once, in {best['of_plain_seconds']:.2f} x the plain time",
                 "wanted": "1.03 x in 1.3 x",
-                "reached": best["of_joint"] <= 1.03 and best["of_plain_seconds"] <= 1.3,
+                "reached": best["of_joint"] <= 1.03,
             }
         )
     return found
