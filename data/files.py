@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, unquote
@@ -192,15 +191,10 @@ class FileFacts:
         self.put(path, "sha256", digest.hexdigest())
         return digest.hexdigest()
 
-    def hash_together(self, paths: Iterable[str]) -> None:
-        """Find the content of many files at once, for `content_hash` to give: reading and hashing use all cores."""
-
-        def find(path: str) -> None:
-            with contextlib.suppress(InputError):  # content_hash says it again where somebody asks
-                self.content_hash(path)
-
+    def content_hashes(self, paths: Iterable[str]) -> dict[str, Future[str]]:
+        """What `content_hash` gives or raises for each file, found at once: reading and hashing use all cores."""
         with ThreadPoolExecutor() as pool:
-            list(pool.map(find, paths))
+            return {path: pool.submit(self.content_hash, path) for path in paths}
 
     def _note(self, path: str) -> Path:
         return self.folder / f"{hashlib.sha256(path.encode()).hexdigest()[:32]}.json"

@@ -9,7 +9,8 @@ import json
 import pickle
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,14 +53,14 @@ class ShardResult:
 Run = Callable[[list[list[Shard]]], list[list[ShardResult]]]
 
 
-def fingerprint(source: DatasetSource, facts: FileFacts) -> str:
+def fingerprint(source: DatasetSource, hashes: Mapping[str, Future[str]]) -> str:
     """The hash of what decides the prepared rows and samples: the files' content and the settings, scaling apart."""
     series_names = source.settings.series == FILE_AS_SERIES
     content = {
         "format": FORMAT,
         "settings": source.settings.model_dump(mode="json", exclude={"scaling_scope", "scaling"}),
-        "files": [[facts.content_hash(file), stem(file) if series_names else ""] for file in source.files],
-        "test_files": [[facts.content_hash(file), stem(file) if series_names else ""] for file in source.test_files],
+        "files": [[hashes[file].result(), stem(file) if series_names else ""] for file in source.files],
+        "test_files": [[hashes[file].result(), stem(file) if series_names else ""] for file in source.test_files],
         "where": source.where,
         "classes": source.classes,
     }
@@ -95,10 +96,10 @@ def prepare(
 
 def _fingerprints(sources: Sequence[DatasetSource], facts: FileFacts) -> list[str]:
     found, problems = [], []
-    facts.hash_together(dict.fromkeys(file for source in sources for file in (*source.files, *source.test_files)))
+    hashes = facts.content_hashes({file for source in sources for file in (*source.files, *source.test_files)})
     for source in sources:
         try:
-            found.append(fingerprint(source, facts))
+            found.append(fingerprint(source, hashes))
         except InputError as error:
             problems += error.messages
     if problems:
