@@ -100,11 +100,10 @@ class Memory:
 
     def _importance(self, epoch: Epoch) -> dict[str, Tensor]:
         """The importance of each weight for all datasets before the epoch's: from the store as far as it is there."""
-        known, found = epoch.stage, self._kept_importance(epoch, epoch.stage)
-        while found is None and known > 1:
+        found, known = None, epoch.stage
+        while known and (found := self._kept_importance(epoch, known)) is None:
             known -= 1
-            found = self._kept_importance(epoch, known)
-        for number in range(known + 1 if found else 1, epoch.stage + 1):
+        for number in range(known + 1, epoch.stage + 1):
             found = accumulated(found, self._own_importance(epoch, number), epoch.retention.importance_decay)
             self._keep_importance(epoch, number, {name: value.cpu() for name, value in found.items()})
         assert found is not None
