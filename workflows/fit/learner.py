@@ -122,14 +122,15 @@ class Learner:
             for places, replayed in self._my_pieces(dataset.lengths("train", batch), len(old)):
                 samples = [dataset.batch("train", batch[places]), *replay.batches(owners[replayed], old[replayed])]
                 rows, count = np.concatenate([places, len(batch) + replayed]), len(places)
-                outputs, targets = self._outputs(joined(samples), None if masks is None else masks[rows])
+                together = joined(samples)
+                outputs, targets = self._outputs(together, None if masks is None else masks[rows])
                 new = loss_sum(outputs[:count], targets[:count], self.settings)
                 loss = new
                 if len(replayed):
                     loss = new + replay.strength * loss_sum(outputs[count:], targets[count:], self.settings)
                 loss = loss / (len(batch) + replay.strength * len(old))
                 if retention.teacher is not None:
-                    away = self._away(retention.teacher, samples, outputs)
+                    away = self._away(retention.teacher, together, samples[1:], outputs)
                     loss = loss + away / max(len(batch) * retention.teacher.of_new + len(old), 1)
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.sums[-1] += new.detach()
@@ -178,13 +179,12 @@ class Learner:
         outputs = outputs_of(self.model, batch, self.training, masks)
         return outputs, torch.from_numpy(batch.targets).to(self.device)
 
-    def _away(self, teacher: Teacher, samples: Sequence[Batch], outputs: Tensor) -> Tensor:
-        """How far the outputs are from the teacher's, summed and weighted; the first of the samples are the new ones."""
-        asked = samples if teacher.of_new else samples[1:]
-        if not asked:
+    def _away(self, teacher: Teacher, together: Batch, replayed: Sequence[Batch], outputs: Tensor) -> Tensor:
+        """How far the outputs for all samples together are from the teacher's, summed and weighted."""
+        if not (teacher.of_new or replayed):
             return outputs.new_zeros(())
         with torch.no_grad():
-            taught = outputs_of(teacher.model, joined(asked), self.training)
+            taught = outputs_of(teacher.model, together if teacher.of_new else joined(replayed), self.training)
         return teacher.strength * distillation_sum(outputs[-len(taught) :], taught, self.settings, teacher.known)
 
     def _step(self, rate: float) -> None:
