@@ -19,7 +19,7 @@ demo: env
 	$(BIN)/python -m workflows report demo --against demo-plain
 
 # In two halves beside each other: a test that starts Ray mostly waits.
-CLUSTERS := tests/test_failures.py tests/test_leaks.py tests/test_search.py tests/test_submit.py
+CLUSTERS := tests/training/test_failures.py tests/training/test_leaks.py tests/search/test_search.py tests/cluster/test_submit.py
 test: env
 	@$(BIN)/python -m pytest -q -p no:cacheprovider $(CLUSTERS) > .clusters.log 2>&1 & clusters=$$!; \
 	$(BIN)/python -m pytest -q $(CLUSTERS:%=--ignore=%); others=$$?; \

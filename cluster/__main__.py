@@ -82,8 +82,8 @@ def submit(
         from cluster.jobs import check_credentials
         from cluster.reach import connect_jobs, sends_in_the_clear
         from cluster.submit import Order, send
-        from workflows.commands.command_line import check_name, load
-        from workflows.shipping import check_shared_storage, pack_recipe
+        from workflows.cli.application import check_name, load
+        from workflows.recipe.shipping import check_shared_storage, pack_recipe
 
         check_name(name)
         checked = load(recipe, set_)

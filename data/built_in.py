@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from data.files import make_folder
+from data.reading.files import make_folder
 
 Float64 = npt.NDArray[np.float64]
 

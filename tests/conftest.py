@@ -88,7 +88,7 @@ def undisturbed_by_two(ray_session: None, tmp_path_factory: pytest.TempPathFacto
 
 
 def _train(folder: Path, workers: int) -> Run:
-    from workflows.recipe import load_recipe
-    from workflows.training import train
+    from workflows.recipe.recipe import load_recipe
+    from workflows.training.run import train
 
     return folder, train(load_recipe(write_small(folder, **LONG)), folder / "runs", None, workers)

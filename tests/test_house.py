@@ -1,4 +1,4 @@
-"""The rooms of the house: who may know whom, and what a look-up does not need."""
+"""The order of the packages and of the rooms inside them, and what a look-up does not import."""
 
 from __future__ import annotations
 
@@ -12,6 +12,25 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = {"data", "models", "cluster", "workflows"}
 MAY_KNOW = {"data": {"data"}, "models": {"models"}, "cluster": {"cluster"}, "workflows": ROOMS}
+
+# Inside a package a room imports only from itself and from the rooms before it.
+FLOORS = {
+    "data": ("errors", "reading", "samples", "prepared", "built_in"),
+    "workflows": (
+        "recipe",
+        "prepare",
+        "store",
+        "fit",
+        "relay",
+        "results",
+        "loggers",
+        "training",
+        "search",
+        "report",
+        "cli",
+        "python",
+    ),
+}
 
 
 def imported_rooms(path: Path) -> set[str]:
@@ -40,15 +59,45 @@ def test_no_file_passes_250_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 250
 
 
+@pytest.mark.parametrize("package", sorted(FLOORS))
+def test_every_room_has_its_floor(package: str) -> None:
+    rooms = {path.name.removesuffix(".py") for path in (ROOT / package).iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert rooms - {"__init__", "__main__", "__pycache__"} == set(FLOORS[package])
+
+
+def modules_of(path: Path) -> set[str]:
+    return {
+        node.module
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0
+    }
+
+
+@pytest.mark.parametrize(
+    ("package", "path"),
+    [(package, path) for package in FLOORS for path in sorted((ROOT / package).rglob("*.py"))],
+    ids=lambda each: str(each.relative_to(ROOT)) if isinstance(each, Path) else each,
+)
+def test_imports_do_not_point_to_a_later_floor(package: str, path: Path) -> None:
+    floors = FLOORS[package]
+    own = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+    if own in ("__init__", "__main__"):
+        return  # an entrance: nothing in the package imports it
+    for module in modules_of(path):
+        first, *rest = module.split(".")
+        if first == package and rest:
+            assert floors.index(rest[0]) <= floors.index(own), f"{path.relative_to(ROOT)} imports {module}"
+
+
 @pytest.mark.parametrize(
     ("modules", "without"),
     [
-        ("workflows.fit.learner, workflows.chain.walk, models.lstm, data.encoding", ["ray"]),
-        ("workflows.chain.lookup, workflows.chain.store, workflows.recipe, workflows.training", ["ray", "torch"]),
-        ("workflows.use.evaluation, workflows.notebook.door", ["ray", "torch"]),
+        ("workflows.fit.learner, workflows.relay.walk, models.lstm, data.prepared.encoding", ["ray"]),
+        ("workflows.relay.lookup, workflows.store.store, workflows.recipe.recipe, workflows.training.run", ["ray", "torch"]),
+        ("workflows.results.evaluation, workflows.python.train", ["ray", "torch"]),
         ("workflows.__main__", ["ray", "torch", "pyarrow", "pydantic", "numpy"]),
         ("cluster.__main__", ["ray", "torch", "pyarrow", "pydantic", "numpy", "requests"]),
-        ("workflows.shipping", ["ray", "torch"]),
+        ("workflows.recipe.shipping", ["ray", "torch"]),
     ],
 )
 def test_modules_do_without_what_they_do_not_need(modules: str, without: list[str]) -> None:

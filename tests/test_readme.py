@@ -13,8 +13,8 @@ import pytest
 from commands import invoke
 from test_command_line import COMMANDS
 
-from workflows.recipe import check_recipe
-from workflows.search.settings import Choices
+from workflows.recipe.recipe import check_recipe
+from workflows.recipe.search_settings import Choices
 
 if sys.version_info >= (3, 11):
     import tomllib

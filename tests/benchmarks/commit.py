@@ -21,11 +21,11 @@ from common.report import Row, report
 
 from models.lstm import LSTM
 from models.settings import ModelSettings
-from workflows.chain.state import state_of
-from workflows.chain.store import Store
 from workflows.fit.group import Group
 from workflows.fit.learner import Learner
-from workflows.settings import TrainingSettings
+from workflows.recipe.settings import TrainingSettings
+from workflows.relay.state import state_of
+from workflows.store.store import Store
 
 
 def main() -> None:

@@ -21,22 +21,22 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support"), str(Path(__file__).parent)]
 
 import numpy as np
 import torch
 from common.report import Row, report
 
-from data.encoding import EncodedDataset, make_encodings
-from data.files import FileFacts
-from data.prepare import prepare, run_shard
+from data.prepared.encoding import EncodedDataset, make_encodings
+from data.prepared.prepare import prepare, run_shard
+from data.reading.files import FileFacts
 from models.lstm import LSTM
 from models.settings import ModelSettings
-from workflows.datasets import find_datasets
 from workflows.fit.group import Group
 from workflows.fit.learner import Learner
-from workflows.recipe import load_recipe
-from workflows.settings import TrainingSettings
+from workflows.recipe.datasets import find_datasets
+from workflows.recipe.recipe import load_recipe
+from workflows.recipe.settings import TrainingSettings
 
 
 def station(data: Path, home: Path) -> EncodedDataset:

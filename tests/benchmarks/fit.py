@@ -31,12 +31,12 @@ import torch
 from common.report import Row, report, times
 from common.streams import ett
 
-from data.encoding import EncodedDataset
+from data.prepared.encoding import EncodedDataset
 from models.lstm import LSTM
 from models.settings import ModelSettings
 from workflows.fit.group import Group
 from workflows.fit.learner import Learner
-from workflows.settings import TrainingSettings
+from workflows.recipe.settings import TrainingSettings
 
 BATCHES = (32, 256)
 LAYER_BATCHES = {32: 32, 128: 256}  # what goes through the layer together, of batches of so many

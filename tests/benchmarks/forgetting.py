@@ -30,16 +30,16 @@ from common.joint import Joint
 from common.streams import Stream, ett, plants, vowels
 
 from models.settings import ModelSettings
-from workflows.chain.lookup import finished
-from workflows.chain.plan import make_plan
-from workflows.chain.state import first_model
-from workflows.chain.store import Store
-from workflows.chain.walk import Walker, errors_of
 from workflows.fit.group import Group
 from workflows.fit.learner import Learner
-from workflows.learning_rate import step_rates
-from workflows.measures import forgetting, naive_error
-from workflows.settings import RetentionSettings, TrainingSettings
+from workflows.recipe.settings import RetentionSettings, TrainingSettings
+from workflows.relay.learning_rate import step_rates
+from workflows.relay.lookup import finished
+from workflows.relay.metrics import forgetting, naive_error
+from workflows.relay.plan import make_plan
+from workflows.relay.state import first_model
+from workflows.relay.walk import Walker, errors_of
+from workflows.store.store import Store
 
 RESULTS = Path(__file__).parent / "results"
 STREAMS: dict[str, Callable[[Path, Path], Stream]] = {"plants": lambda home, _: plants(home), "ETT": ett, "vowels": vowels}

@@ -28,8 +28,8 @@ import numpy as np
 from common.report import Row, report
 from memory import make
 
-from data.encoding import EncodedDataset, make_encodings
-from data.prepared import PreparedDataset
+from data.prepared.encoding import EncodedDataset, make_encodings
+from data.prepared.prepared import PreparedDataset
 from workflows.fit.sampling import POOL_BLOCKS, Int64, epoch_batches, pooled_batches
 
 FITTED_A_SECOND = 4500  # windows of 96 steps, hidden 64, one thread: see fit.py

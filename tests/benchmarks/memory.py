@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support"), str(Path(__file__).parent)]
 
 import numpy as np
 import pyarrow as pa
@@ -31,9 +31,9 @@ COLUMNS = 16
 
 def make(home: Path, gigabytes: float) -> Path:
     """A prepared dataset of so many bytes, in its folder: 15 columns in and the target, windows side by side."""
-    from data.files import FileFacts
-    from data.prepare import prepare, run_shard
-    from data.settings import DatasetSource, DataSettings
+    from data.prepared.prepare import prepare, run_shard
+    from data.reading.files import FileFacts
+    from data.reading.settings import DatasetSource, DataSettings
 
     num_files, names = 8, [f"c{number}" for number in range(COLUMNS - 1)]
     rows = int(gigabytes * 1e9 / 4 / COLUMNS / num_files)
@@ -61,8 +61,8 @@ def work(folder: str, rank: int, size: int, pipe: Any) -> None:
     """One worker: say so when all is imported, gather an epoch, say so, and wait for the end."""
     import torch
 
-    from data.encoding import EncodedDataset, make_encodings
-    from data.prepared import PreparedDataset
+    from data.prepared.encoding import EncodedDataset, make_encodings
+    from data.prepared.prepared import PreparedDataset
     from workflows.fit.sampling import epoch_batches, worker_share
 
     torch.set_num_threads(1)

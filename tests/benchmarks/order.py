@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[place]) for place in (2, 1, 0)]
+sys.path[:0] = [str(Path(__file__).parents[place]) for place in (2, 0)] + [str(Path(__file__).parents[1] / "support")]
 
 import numpy as np
 import pandas as pd
@@ -21,9 +21,9 @@ from common.report import Row, report
 from data_cases import source_of, write_csv
 from helpers import outcome, plan_of, prepare_in_process, walk
 
-from data.distances import distances_between
-from workflows.inspection.order import mean_distances, suggest_order
-from workflows.result import assemble
+from data.prepared.distances import distances_between
+from workflows.prepare.order import mean_distances, suggest_order
+from workflows.results.result import assemble
 
 NUM_DATASETS = 6
 NUM_RANDOM = 6

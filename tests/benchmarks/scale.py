@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support"), str(Path(__file__).parent)]
 
 from common.report import Row, report
 
@@ -52,16 +52,16 @@ def measure(folder: Path) -> dict[str, float]:
     import torch
     from helpers import prepare_in_process
 
-    from data.encoding import EncodedDataset, make_encodings
-    from data.prepared import PreparedDataset
-    from data.settings import DatasetSource, DataSettings
+    from data.prepared.encoding import EncodedDataset, make_encodings
+    from data.prepared.prepared import PreparedDataset
+    from data.reading.settings import DatasetSource, DataSettings
     from models.settings import ModelSettings
-    from workflows.chain.plan import make_plan
-    from workflows.chain.state import first_model, state_of
-    from workflows.chain.store import Store
     from workflows.fit.group import Group
     from workflows.fit.learner import Learner
-    from workflows.settings import TrainingSettings
+    from workflows.recipe.settings import TrainingSettings
+    from workflows.relay.plan import make_plan
+    from workflows.relay.state import first_model, state_of
+    from workflows.store.store import Store
 
     torch.set_num_threads(1)
     columns = [f"x{place}" for place in range(FEATURES)]
@@ -167,7 +167,7 @@ def cost(c: dict[str, float], given: argparse.Namespace, evaluations: int | None
 
 
 def num_measured(n: int, evaluations: int | None) -> int:
-    """Evaluations of a dataset after the stages of a run; see workflows.chain.relay.measured_after."""
+    """Evaluations of a dataset after the stages of a run; see workflows.relay.relay.measured_after."""
     return n * (n + 1) if evaluations is None else 2 * n + (n - 1) * min(evaluations + 3, n)
 
 

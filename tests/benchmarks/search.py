@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support"), str(Path(__file__).parent)]
 
 from common.report import Row, report
 from small import write_small
 
 from cluster.connect import connect, disconnect, quiet, set_environment, write_log_to
-from workflows.recipe import load_recipe
+from workflows.recipe.recipe import load_recipe
 from workflows.search.scene import Scene, Variant, variant_name
 from workflows.search.space import grid, parameters_of
 
@@ -37,10 +37,10 @@ def train_stage(scene: Scene, config: dict[str, Any], stages: list[int], state: 
     """Train some stages of a trial without a store, from a state; the state after it, and the errors of all datasets."""
     import torch
 
-    from workflows.chain.state import first_model, load_state, state_of
-    from workflows.chain.walk import errors_of
     from workflows.fit.group import Group
     from workflows.fit.learner import Learner
+    from workflows.relay.state import first_model, load_state, state_of
+    from workflows.relay.walk import errors_of
 
     torch.set_num_threads(1)
     datasets = scene.open(scene.variant_of(config))
@@ -92,7 +92,7 @@ def unshared(scene: Scene, configs: list[dict[str, Any]], scratch: Path) -> tupl
 
 def nested(scene: Scene, configs: list[dict[str, Any]], scratch: Path) -> tuple[float, list[float]]:
     from cluster.placement import Placement
-    from workflows.workers import trainer_for
+    from workflows.training.workers import trainer_for
 
     placement, errors = Placement(1, 1, False, 1.0, "benchmark"), []
     with quiet("ray.train.torch"):
@@ -120,7 +120,7 @@ def main() -> None:
         write_log_to(where / "ray.log")
         import os
 
-        from workflows.preparation import prepare_datasets
+        from workflows.prepare.preparation import prepare_datasets
 
         prepared = prepare_datasets(recipe, str(where / "runs"))
         sent = tuple((each.prepared.folder.name, each.name, each.encoding) for each in prepared.datasets)

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from data.allocator import keep_freed_memory
-from data.encoding import Batch, EncodedDataset
+from data.prepared.allocator import keep_freed_memory
+from data.prepared.encoding import Batch, EncodedDataset
 from models.losses import ErrorSums, loss_sum
 from models.lstm import LSTM
 from models.retention import distillation_sum
@@ -22,10 +22,10 @@ from workflows.fit.group import Group
 from workflows.fit.replay import joined
 from workflows.fit.retention import NO_RETENTION, Retention, Teacher
 from workflows.fit.sampling import batch_sizes, epoch_batches, micro_batches, pooled_batches, worker_share
-from workflows.settings import TrainingSettings
+from workflows.recipe.settings import TrainingSettings
 
 # Sequences that go through the network together. A CPU takes 245 microseconds a sequence with 32 of them, 219 with 128, and
-# 370 with more: then the activations are too large a piece of memory to be kept (see data.allocator).
+# 370 with more: then the activations are too large a piece of memory to be kept (see data.prepared.allocator).
 MICRO_BATCH = {"cpu": 128, "cuda": 4096}
 EVALUATED_BATCH = {"cpu": 256, "cuda": 4096}  # forward alone needs a quarter of the memory
 MEASURED_TOGETHER = 65_536  # samples of an evaluation whose lengths are looked at together

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from data.encoding import Batch, EncodedDataset
+from data.prepared.encoding import Batch, EncodedDataset
 
 Int64 = npt.NDArray[np.int64]
 MEMORY_STREAM, REPLAY_STREAM = 1, 2  # kinds of random numbers, so that none of them repeats another's

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from data.encoding import EncodedDataset
+from data.prepared.encoding import EncodedDataset
 from models.lstm import LSTM
 from models.retention import Anchor, curvature_sum, trained
 from models.settings import ModelSettings

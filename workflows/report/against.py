@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
-from workflows.chain.store import Store
-from workflows.measures import mean_of
+from workflows.relay.metrics import mean_of
 from workflows.report.page import Cell, Html, Section, figure, marked, paragraph, table
 from workflows.report.picture import BLUE, GRAY, ORANGE, Axes, Pictures, plain_ticks, short
+from workflows.store.store import Store
 
 Facts = Mapping[str, Any]
 MOST_ROWS = 40

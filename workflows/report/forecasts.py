@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from data.encoding import Batch, EncodedDataset
-from workflows.chain.store import Store
-from workflows.use.trained import TrainedRun
+from data.prepared.encoding import Batch, EncodedDataset
+from workflows.results.trained import TrainedRun
+from workflows.store.store import Store
 
 if TYPE_CHECKING:  # a page without forecasts needs no torch
-    from workflows.use.prediction import Forecaster, Forecasts
+    from workflows.results.prediction import Forecaster, Forecasts
 
 Float = npt.NDArray[np.floating]
 MAX_SAMPLES = 1000  # of a dataset: a report is a look, the errors of all samples are measured by the run
@@ -77,7 +77,7 @@ Shown = Windows | Labels | Confusion
 
 def look_at(store: Store, run: TrainedRun, chosen: Sequence[str]) -> list[Shown]:
     """What a run's last state says on the test samples of the chosen datasets, or on validation samples where none are."""
-    from workflows.use.prediction import make_forecaster
+    from workflows.results.prediction import make_forecaster
 
     forecaster = make_forecaster(store, run, 0)
     places = [place for place, dataset in enumerate(run.datasets) if dataset.name in chosen]
@@ -90,7 +90,7 @@ def spread(count: int, most: int) -> npt.NDArray[np.int64]:
 
 
 def _look_at_one(forecaster: Forecaster) -> Iterator[Shown]:
-    from workflows.use.prediction import in_units
+    from workflows.results.prediction import in_units
 
     dataset = forecaster.run.datasets[forecaster.dataset]
     split = next((split for split in ("test", "validation") if dataset.num_samples(split)), None)

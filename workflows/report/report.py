@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from data.errors import InputError
-from workflows.chain.guard import sentence_of
-from workflows.chain.store import Store
-from workflows.complaints import meant
-from workflows.measures import mean_of, naive_error
-from workflows.recipe import Recipe
+from workflows.recipe.checks import meant
+from workflows.recipe.recipe import Recipe
+from workflows.relay.failures import RunFailedError
+from workflows.relay.guard import sentence_of
+from workflows.relay.metrics import mean_of, naive_error
 from workflows.report.against import choose_other, compared
 from workflows.report.forecast_section import choose_datasets, forecast_section
 from workflows.report.page import Html, Section, details, heading, key_figures, listing, page, paragraph, table, warning
-from workflows.report.partial import kept_tests, partial_result
 from workflows.report.picture import Pictures
 from workflows.report.run_sections import (
     clock,
@@ -27,10 +26,11 @@ from workflows.report.run_sections import (
 )
 from workflows.report.search_sections import search_figures, search_sections
 from workflows.report.timeline import timeline
-from workflows.result import error_name
-from workflows.summary import stages_reached
-from workflows.use.trained import TrainedRun, recipe_of, reopen
-from workflows.workers import RunFailedError
+from workflows.results.partial import kept_tests, partial_result
+from workflows.results.result import error_name
+from workflows.results.tables import stages_reached
+from workflows.results.trained import TrainedRun, recipe_of, reopen
+from workflows.store.store import Store
 
 Facts = Mapping[str, Any]
 

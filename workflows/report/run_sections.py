@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workflows.figures import few_digits
 from workflows.report.matrix import PHONE_FITS, draw_matrix, relative_errors
 from workflows.report.page import (
     Cell,
@@ -24,6 +23,7 @@ from workflows.report.page import (
 from workflows.report.picture import Pictures
 from workflows.report.sequence import draw_errors, draw_losses, draw_rates
 from workflows.report.timeline import StageLine
+from workflows.results.number_format import few_digits
 
 Facts = Mapping[str, Any]
 MANY = 60  # datasets, beyond which the matrix is not also told as a table

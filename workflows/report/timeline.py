@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workflows.learning_rate import step_rates
-from workflows.settings import TrainingSettings
+from workflows.recipe.settings import TrainingSettings
+from workflows.relay.learning_rate import step_rates
 
 Facts = Mapping[str, Any]
 

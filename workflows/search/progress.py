@@ -9,9 +9,9 @@ from types import TracebackType
 from typing import Any
 
 from data.errors import InputError
-from workflows.chain.store import Store
-from workflows.events import Watch
+from workflows.relay.events import Watch
 from workflows.search.run import Tally
+from workflows.store.store import Store
 
 Facts = dict[str, Any]
 WRITE_S = 5.0  # between two notes; what a killed search trained since the last one is young, and `clean` may take it

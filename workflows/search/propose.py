@@ -8,7 +8,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from data.errors import InputError
-from workflows.search.settings import Range
+from workflows.recipe.search_settings import Range
 from workflows.search.space import Config, Parameter
 
 Facts = dict[str, Any]

@@ -7,17 +7,17 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data.encoding import EncodedDataset
-from workflows.chain.lookup import trained_stages
-from workflows.chain.plan import Plan
-from workflows.chain.relay import Outcome
-from workflows.chain.store import Store
-from workflows.datasets import movable
-from workflows.measures import mean_of
-from workflows.recipe import Recipe
-from workflows.result import assemble, versions
+from data.prepared.encoding import EncodedDataset
+from workflows.recipe.datasets import movable
+from workflows.recipe.recipe import Recipe
+from workflows.relay.lookup import trained_stages
+from workflows.relay.metrics import mean_of
+from workflows.relay.plan import Plan
+from workflows.relay.relay import Outcome
+from workflows.results.result import assemble, versions
 from workflows.search.space import Config, trial_recipe
 from workflows.search.trial_order import pareto_front
+from workflows.store.store import Store
 
 Facts = dict[str, Any]
 

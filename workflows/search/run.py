@@ -12,13 +12,12 @@ from typing import Any
 
 from cluster.connect import connect, quiet, write_log_to
 from cluster.trials import TrialPlacement
-from data.encoding import EncodedDataset
-from workflows.chain.lookup import finished
-from workflows.chain.plan import Plan
-from workflows.chain.relay import NotAnsweredError
-from workflows.chain.store import Store
-from workflows.events import Watch
-from workflows.recipe import Recipe
+from data.prepared.encoding import EncodedDataset
+from workflows.recipe.recipe import Recipe
+from workflows.relay.events import Watch
+from workflows.relay.lookup import finished
+from workflows.relay.plan import Plan
+from workflows.relay.relay import NotAnsweredError
 from workflows.search.result import failed_trial, finished_trial, stopped_trial
 from workflows.search.scene import Scene
 from workflows.search.space import (
@@ -26,6 +25,7 @@ from workflows.search.space import (
     Parameter,
 )
 from workflows.search.trial_order import order_trials
+from workflows.store.store import Store
 
 Facts = dict[str, Any]
 
@@ -107,7 +107,7 @@ class Run:
         connect(address)
         num_stages = max(len(variant.datasets) for variant in self.scene.variants.values())
         with self._log(name) as scratch, quiet("workflows.search.tuning"):
-            from workflows.events import Channel
+            from workflows.relay.events import Channel
             from workflows.search.tuning import run_trials
 
             with Channel(self.heard) as emit:

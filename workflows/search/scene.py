@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.encoding import EncodedDataset, Encoding
-from data.prepared import PreparedDataset
-from data.shelf import Shelf
-from workflows.chain.plan import Plan
-from workflows.events import Watch
-from workflows.recipe import check_recipe
+from data.prepared.cache import Shelf
+from data.prepared.encoding import EncodedDataset, Encoding
+from data.prepared.prepared import PreparedDataset
+from workflows.recipe.recipe import check_recipe
+from workflows.relay.events import Watch
+from workflows.relay.plan import Plan
+from workflows.results.trained import plan_of
 from workflows.search.space import Config, trial_document
-from workflows.use.trained import plan_of
 
 Facts = dict[str, Any]
 

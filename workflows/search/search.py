@@ -10,13 +10,13 @@ from typing import Any
 from cluster.connect import connect, resources
 from cluster.placement import PlacementError
 from cluster.trials import TrialPlacement, place_trials
-from data.encoding import EncodedDataset
 from data.errors import InputError
-from workflows.chain.store import Store
-from workflows.events import Watch
-from workflows.measures import naive_error
-from workflows.preparation import prepare_datasets
-from workflows.recipe import Entry, Recipe
+from data.prepared.encoding import EncodedDataset
+from workflows.prepare.preparation import prepare_datasets
+from workflows.recipe.recipe import Entry, Recipe
+from workflows.relay.events import Watch
+from workflows.relay.failures import RunFailedError
+from workflows.relay.metrics import naive_error
 from workflows.search.progress import SearchProgress
 from workflows.search.result import summarise, write_search
 from workflows.search.run import Run, Tally
@@ -31,7 +31,7 @@ from workflows.search.space import (
     parameters_of,
     trial_recipe,
 )
-from workflows.workers import RunFailedError
+from workflows.store.store import Store
 
 Facts = dict[str, Any]
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
-from workflows.complaints import meant
-from workflows.overrides import put
-from workflows.recipe import Recipe, check_recipe
-from workflows.search.settings import Choices, Range, Space
+from workflows.recipe.checks import meant
+from workflows.recipe.overrides import put
+from workflows.recipe.recipe import Recipe, check_recipe
+from workflows.recipe.search_settings import Choices, Range, Space
 
 Config = dict[str, Any]  # a value for each parameter, by its dotted name
 MAX_TRIALS = 10_000  # of a grid; a trial costs a tenth of a second even where all of it is in the store

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
-from data.encoding import EncodedDataset
-from workflows.chain.relay import Action, Evaluate, Outcome, Train, measured_after, relay, row_of
-from workflows.chain.store import DamagedCheckpointError
-from workflows.chain.walk import MAX_DAMAGED, StoreError, Walker
-from workflows.measures import forgetting, mean_of, naive_error, scaled
+from data.prepared.encoding import EncodedDataset
+from workflows.relay.metrics import forgetting, mean_of, naive_error, scaled
+from workflows.relay.relay import Action, Evaluate, Outcome, Train, measured_after, relay, row_of
+from workflows.relay.walk import MAX_DAMAGED, StoreError, Walker
+from workflows.store.store import DamagedCheckpointError
 
 Rows = list[list[float | None]]
 Around = Callable[[Action], contextlib.AbstractContextManager[None]]

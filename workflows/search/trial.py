@@ -10,18 +10,18 @@ from typing import Any
 import torch
 from ray.tune import Trainable
 
-from data.encoding import EncodedDataset
-from workflows.chain.lookup import look_up
-from workflows.chain.plan import Plan
-from workflows.chain.relay import Action, Initialise, Tell, Train
-from workflows.chain.store import Store
-from workflows.chain.walk import StoreError, Walker
+from data.prepared.encoding import EncodedDataset
 from workflows.fit.group import Group
 from workflows.fit.learner import NonFiniteLossError
-from workflows.search.leases import Leases
+from workflows.relay.lookup import look_up
+from workflows.relay.plan import Plan
+from workflows.relay.relay import Action, Initialise, Tell, Train
+from workflows.relay.walk import StoreError, Walker
 from workflows.search.scene import Scene
 from workflows.search.space import Config
 from workflows.search.stages import Around, StageDone, metrics_after, walk_stages
+from workflows.store.leases import Leases
+from workflows.store.store import Store
 
 Facts = dict[str, Any]
 WORST = 1e30  # of a trial that failed; not infinity, of which ASHA's percentile would make NaN

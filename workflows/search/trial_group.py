@@ -16,10 +16,10 @@ from typing import Any
 
 from cluster.connect import set_environment
 from cluster.placement import Placement
-from workflows.events import Channel, Sender
+from workflows.relay.events import Channel, Sender
 from workflows.search.scene import Scene
 from workflows.search.space import Config
-from workflows.workers import trainer_for
+from workflows.training.workers import trainer_for
 
 Facts = dict[str, Any]
 LISTEN_S = 1.0  # a worker that hears nothing says so to the others, which would else give up on it

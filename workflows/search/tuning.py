@@ -14,9 +14,9 @@ from ray.tune import Callback
 from ray.tune.schedulers import ASHAScheduler
 
 from cluster.trials import TrialPlacement
+from workflows.recipe.search_settings import SearchSettings
 from workflows.search.propose import Proposer, Study
 from workflows.search.scene import Scene
-from workflows.search.settings import SearchSettings
 from workflows.search.space import Config, Parameter
 from workflows.search.trial import Trial
 

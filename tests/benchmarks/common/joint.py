@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.encoding import Batch, EncodedDataset
+from data.prepared.encoding import Batch, EncodedDataset
 from workflows.fit.replay import joined, kept_samples
 
 

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from data.built_in import make_built_in
-from data.encoding import EncodedDataset, make_encodings
-from data.files import FileFacts
-from data.prepare import prepare, run_shard
-from data.settings import DatasetSource, DataSettings
+from data.prepared.encoding import EncodedDataset, make_encodings
+from data.prepared.prepare import prepare, run_shard
+from data.reading.files import FileFacts
+from data.reading.settings import DatasetSource, DataSettings
 
 ETT_COLUMNS = ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
 

@@ -1,0 +1,1 @@
+"""What is written and memory-mapped: shards, manifest, scaling and encoding, the cache."""

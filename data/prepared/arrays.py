@@ -1,0 +1,211 @@
+"""Arrays in memory become a prepared dataset: the (X, y) of the usual training loop, without a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from data.errors import InputError
+from data.prepared.manifest import FORMAT, finish, put_in_place, scratch_folder
+from data.prepared.prepared import MANIFEST, PreparedDataset
+from data.reading.settings import DatasetSource, DataSettings
+from data.samples.part import write_part
+from data.samples.series import Series
+
+Scaling = Literal["standard", "robust", "minmax", "none"]
+Pair = tuple[Any, Any]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Checked X and y: (steps, features) of each sample, and (samples, targets) numbers or (samples,) class labels."""
+
+    inputs: list[npt.NDArray[np.float32]]
+    labels: npt.NDArray[Any]
+
+    @property
+    def classes(self) -> bool:
+        """Whether the labels are classes."""
+        return self.labels.ndim == 1
+
+    def describe(self) -> str:
+        """What train and validation must have in common."""
+        what = "classes" if self.classes else f"{self.labels.shape[1]} targets"
+        return f"{self.inputs[0].shape[1]} features and {what}"
+
+
+@dataclass(frozen=True)
+class ArrayDataset:
+    """Checked arrays: what they are as a dataset, and their samples by split."""
+
+    source: DatasetSource
+    splits: dict[str, Samples]
+
+
+def prepare_arrays(
+    name: str, inputs: Any, targets: Any, folder: Path, validation: Pair | None = None, scaling: Scaling = "none"
+) -> PreparedDataset:
+    """The prepared dataset of X and y, in `folder` by its content: see check_arrays."""
+    return write_arrays(check_arrays(name, inputs, targets, validation, scaling), folder)
+
+
+def check_arrays(
+    name: str, inputs: Any, targets: Any, validation: Pair | None = None, scaling: Scaling = "none"
+) -> ArrayDataset:
+    """The dataset that X and y are; sample i of X becomes train sample i.
+
+    `inputs` (X) is (samples, steps, features), or a list of (steps, features) of different lengths; NaN is a missing
+    value, interpolated inside its sample. `targets` (y) is (samples, targets); one number each as (samples,) floats; or
+    one class each as (samples,) integers or strings. `validation` is an (X, y) of the same kind. `scaling` is by the
+    train samples. Raises InputError with what is wrong with the arrays.
+    """
+    if scaling not in get_args(Scaling):
+        raise InputError(f"dataset {name!r}: scaling = {scaling!r}: write one of {', '.join(get_args(Scaling))}")
+    pairs = {"train": (inputs, targets)} | ({} if validation is None else {"validation": validation})
+    checked, problems = {}, []
+    for split, pair in pairs.items():
+        try:
+            checked[split] = _check(f"dataset {name!r}" if split == "train" else f"dataset {name!r}, {split}", *pair)
+        except InputError as error:
+            problems += error.messages
+    if problems:
+        raise InputError(problems)
+    kinds = [samples.describe() for samples in checked.values()]
+    if len(set(kinds)) > 1:
+        raise InputError(f"dataset {name!r}: train has {kinds[0]}, validation {kinds[1]}: give both the same")
+    return ArrayDataset(_source_of(name, checked, scaling), checked)
+
+
+def write_arrays(arrays: ArrayDataset, folder: Path) -> PreparedDataset:
+    """The prepared dataset in `folder`; where it is there already, nothing is written."""
+    source = arrays.source
+    home = folder / _address(source, arrays.splits)
+    if not (home / MANIFEST).exists():
+        with scratch_folder(folder) as scratch:
+            parts = [
+                write_part(_series_of(samples, source), source, scratch, number, split)
+                for number, (split, samples) in enumerate(arrays.splits.items())
+            ]
+            problems = finish(source, parts, scratch, home.name)
+            if problems:
+                raise InputError(problems)
+            put_in_place(scratch, home)
+    return PreparedDataset(home, source.name, source.settings)
+
+
+def _check(label: str, inputs: Any, targets: Any) -> Samples:
+    samples = Samples(checked_inputs(label, inputs), _checked_targets(label, targets))
+    if len(samples.inputs) != len(samples.labels):
+        raise InputError(
+            f"{label}: X has {len(samples.inputs)} samples, y has {len(samples.labels)}: give one row of y for each of X"
+        )
+    return samples
+
+
+def checked_inputs(label: str, inputs: Any) -> list[npt.NDArray[np.float32]]:
+    """One (steps, features) array for each sample of X; raises InputError, its messages beginning with `label`."""
+    wanted = "write (samples, steps, features), or a list of (steps, features)"
+    if not isinstance(inputs, (list, tuple)) and np.asarray(inputs).dtype.kind != "O":
+        if np.ndim(inputs) != 3:
+            raise InputError(f"{label}: X has the shape {np.shape(inputs)}: {wanted}")
+        inputs = np.asarray(inputs)
+    samples = [_array(f"{label}: sample {number} of X", sample, wanted) for number, sample in enumerate(inputs)]
+    if not samples:
+        raise InputError(f"{label}: X is empty: {wanted}")
+    for number, sample in enumerate(samples):
+        if sample.ndim != 2 or 0 in sample.shape or sample.shape[1] != samples[0].shape[1]:
+            also = f" and sample 0 {samples[0].shape}" if number else ""
+            raise InputError(
+                f"{label}: sample {number} of X has the shape {sample.shape}{also}: {wanted}, at least one "
+                "step and the same features in all"
+            )
+        if np.isinf(sample).any():
+            raise InputError(
+                f"{label}: sample {number} of X holds {sample[np.isinf(sample)][0]}: correct it, or write NaN where the "
+                "value is missing (32-bit numbers end at 3.4e38)"
+            )
+    return samples
+
+
+def _checked_targets(label: str, targets: Any) -> npt.NDArray[Any]:
+    """(samples, targets) numbers, or (samples,) class labels as text."""
+    wanted = "write (samples, targets) numbers, or (samples,) integers or strings for classes"
+    if np.ndim(targets) == 1 and all(isinstance(each, (str, int, np.integer, np.bool_)) for each in targets):
+        return np.asarray(targets).astype(str)
+    numbers = _array(f"{label}: y", targets, wanted)
+    if numbers.ndim == 1:
+        numbers = numbers[:, None]
+    if numbers.ndim != 2 or numbers.shape[1] == 0:
+        raise InputError(f"{label}: y has the shape {np.shape(targets)}: {wanted}")
+    broken = np.argwhere(~np.isfinite(numbers))
+    if len(broken):
+        sample, place = broken[0]
+        raise InputError(
+            f"{label}: target {place} of sample {sample} of y is {numbers[sample, place]}: every sample needs its targets: "
+            "correct it, or leave the sample out of X and y"
+        )
+    return numbers
+
+
+def _array(what: str, values: Any, wanted: str) -> npt.NDArray[np.float32]:
+    try:
+        array = np.asarray(values)
+    except ValueError:  # of lists of different lengths
+        raise InputError(f"{what} has no shape, its rows have different lengths: {wanted}") from None
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{what} holds {array.dtype}, not numbers: {wanted}")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _source_of(name: str, splits: dict[str, Samples], scaling: Scaling) -> DatasetSource:
+    samples = splits["train"]
+    train = len(samples.inputs) / sum(len(each.inputs) for each in splits.values())
+    settings = DataSettings(
+        features=[f"x{place}" for place in range(samples.inputs[0].shape[1])],
+        targets=["y0"] if samples.classes else [f"y{place}" for place in range(samples.labels.shape[1])],
+        series="sample",
+        split=[train, 1.0 - train, 0.0],
+        split_by="series",
+        lookback="all",
+        horizon=0,
+        scaling=scaling,
+    )
+    return DatasetSource(name, (), settings, classes=samples.classes)
+
+
+def _series_of(samples: Samples, source: DatasetSource) -> list[Series]:
+    """A series for each sample, in its order; the target stands at the last row, so that each sample counts once."""
+    found = []
+    for number, (rows, label) in enumerate(zip(samples.inputs, samples.labels, strict=True)):
+        name = f"{number:09d}"
+        if samples.classes:
+            column = np.full(len(rows), None, object)
+            column[-1] = str(label)
+            found.append(Series(name, rows, {source.settings.targets[0]: column}, None))
+        else:
+            targets = np.full((len(rows), len(label)), np.nan, np.float32)
+            targets[-1] = label
+            found.append(Series(name, np.concatenate([rows, targets], axis=1), {}, None))
+    return found
+
+
+def _address(source: DatasetSource, splits: dict[str, Samples]) -> str:
+    """The hash of what decides the prepared samples, scaling apart."""
+    facts = {
+        "format": FORMAT,
+        "settings": source.settings.model_dump(mode="json", exclude={"scaling", "scaling_scope"}),
+        "lengths": {split: [len(rows) for rows in samples.inputs] for split, samples in splits.items()},
+        "classes": {split: samples.labels.tolist() for split, samples in splits.items() if samples.classes},
+    }
+    digest = hashlib.sha256(b"arrays" + json.dumps(facts, sort_keys=True).encode())
+    for samples in splits.values():
+        for array in samples.inputs if samples.classes else [*samples.inputs, samples.labels]:
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:32]

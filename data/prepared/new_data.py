@@ -1,0 +1,153 @@
+"""New rows to predict from: through a dataset's own columns, gap filling, categories and scaler, which they never change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from data.errors import IN_RECIPE, InputError
+from data.prepared.encoding import Batch, EncodedDataset, Encoding
+from data.prepared.prepared import MANIFEST, PreparedDataset
+from data.reading.columns import columns_of
+from data.reading.read import wanted_columns
+from data.reading.settings import SPLITS, DatasetSource
+from data.reading.table import check_header
+from data.samples.new_part import NEW, NewPart, NewShard, RunNew, source_for, unlabelled
+from data.samples.series import check_kinds_of_time
+
+Int64 = npt.NDArray[np.int64]
+
+
+class NewData:
+    """Windows of new rows, encoded as the model saw those of its dataset; numbered by part, then series, then time."""
+
+    def __init__(self, folder: Path, parts: Sequence[NewPart], source: DatasetSource, encoding: Encoding):
+        self.folder, self.parts = folder, parts
+        counts = dict.fromkeys(SPLITS, 0)
+        manifest = {
+            "name": source.name,
+            "columns": [asdict(column) for column in columns_of(source)],
+            "targets": source.settings.targets,
+            "horizon": 0,
+            "classes": False,
+            "samples": {**counts, NEW: sum(part.samples for part in parts)},
+            "parts": [
+                {"samples": {**counts, NEW: part.samples}, "categories": part.categories, "holes": part.holes}
+                for part in parts
+            ],
+        }
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+        self.prepared = PreparedDataset(folder, source.name, source.settings)
+        self._encoded = EncodedDataset(self.prepared, encoding)
+        self.lengths = self.prepared.lengths(NEW)
+        kinds = {part.kind_of_time[1] for part in parts if part.kind_of_time}
+        seconds = all(part.whole_seconds for part in parts)
+        self.time_type = pa.timestamp("s" if seconds else "us") if kinds == {"date"} else pa.int64()
+        self._divisor = 1_000_000 if kinds == {"date"} and seconds else 1
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, samples: Int64) -> Batch:
+        """The windows of these numbers as the model takes them, without targets."""
+        return self._encoded.inputs(NEW, samples)
+
+    def places(self, samples: Int64) -> tuple[npt.NDArray[np.object_], pa.Array]:
+        """The series of each window and the time of its last row: a date, a number, or the row's number from 0."""
+        names, times = np.empty(len(samples), object), np.empty(len(samples), np.int64)
+        for number, where in self.prepared.groups(NEW, samples):
+            starts, lengths = self.prepared.place(NEW, number, samples[where])
+            last, part = starts + lengths - 1, self.parts[number]
+            ends = np.cumsum(part.rows)
+            names[where] = np.array(part.names, object)[np.searchsorted(ends, last, side="right")]
+            times[where] = np.load(self.folder / f"times-{number:05d}.npy", mmap_mode="r")[last]
+        return names, pa.array(times // self._divisor).cast(self.time_type)
+
+    def warnings(self) -> Iterator[str]:
+        """What a person should know: series that give nothing, by name, and steps of time that are not regular."""
+        settings = self.prepared.settings
+        few = f"fewer rows than one window (min_lookback {settings.shortest_history})"
+        gap = 'no window without a missing value, and missing = "drop"'
+        for what, names in ((few, "short"), (gap, "touched")):
+            series = [name for part in self.parts for name in getattr(part, names)]
+            if series:
+                shown = ", ".join(repr(name) for name in series[:5]) + (" ..." if len(series) > 5 else "")
+                yield f"{len(series)} series without a forecast ({shown}): {what}"
+        for column, known in self._encoded.encoding.categories.items():
+            unseen = sorted({label for part in self.parts for label in part.categories[column]} - set(known))
+            if unseen:
+                shown = ", ".join(repr(label) for label in unseen[:5]) + (" ..." if len(unseen) > 5 else "")
+                yield f"column {column!r}: {shown} was in no train row and counts as missing"
+        yield from (warning for part in self.parts for warning in part.warnings)
+
+
+def read_new(
+    files: Sequence[str], source: DatasetSource, encoding: Encoding, folder: Path, every: bool, run: RunNew
+) -> NewData:
+    """The windows of some files, for a model trained on `source`, whose encoding scales them.
+
+    Their targets are not read, unless they are features too. Written into `folder`, which must be empty. Raises
+    InputError with all that is wrong with the files, or where no series has rows for a window.
+    """
+    source = unlabelled(source)
+    problems = [problem for file in files for problem in _header_problems(file, source)]
+    if problems:
+        raise InputError(map(_of_new_file, problems))
+    groups = [tuple(files)] if source.settings.series is None else [(file,) for file in files]
+    parts = _run(groups, source, folder, every, run)
+    names = [name for part in parts for name in part.names]
+    if len(set(names)) < len(names):  # a series has rows in several files
+        parts = _run([tuple(files)], source, folder, every, run)
+    return finish_new(parts, source, encoding, folder)
+
+
+def _header_problems(file: str, source: DatasetSource) -> list[str]:
+    try:
+        numbers, texts = wanted_columns(source_for(source, file), with_targets=False)
+        check_header(file, [*numbers, *texts], source.settings.delimiter)
+    except InputError as error:
+        return error.messages
+    return []
+
+
+def _run(groups: Sequence[tuple[str, ...]], source: DatasetSource, folder: Path, every: bool, run: RunNew) -> list[NewPart]:
+    shards = [NewShard(source, group, folder, number, every) for number, group in enumerate(groups)]
+    parts = [part for task in run([[shard] for shard in shards]) for part in task]
+    problems = list(dict.fromkeys(problem for part in parts for problem in part.problems))
+    if problems:
+        raise InputError(map(_of_new_file, problems))
+    return parts
+
+
+def _of_new_file(problem: str) -> str:
+    """The problem as it is told of a new file: no recipe says any more how that is read."""
+    if not problem.endswith(IN_RECIPE):
+        return problem
+    found = problem.rpartition(": write ")[0]
+    what = "delimiter" if "separated" in found else "format of times"
+    return f"{found}: write the file with the {what} of the training files"
+
+
+def finish_new(parts: Sequence[NewPart], source: DatasetSource, encoding: Encoding, folder: Path) -> NewData:
+    """The parts in a folder together; raises InputError where none of them has a window."""
+    check_kinds_of_time([part.kind_of_time for part in parts if part.kind_of_time is not None])
+    if not any(part.samples for part in parts):
+        found = [series for part in parts for series in zip(part.rows, part.names, strict=True)]
+        if not found:
+            held = " and ".join(f"{column} = {value!r}" for column, value in source.where.items())
+            raise InputError(f"dataset {source.name!r}: no row of the files has {held}: give files that hold such rows")
+        rows, name = max(found)
+        needed = source.settings.shortest_history
+        if rows < needed:
+            raise InputError(
+                f"no series has the {needed} rows of one window (min_lookback); the longest, {name!r}, has {rows}: give "
+                "the rows before them too"
+            )
+        raise InputError('every window has a missing value, and the model was trained with missing = "drop": fill them')
+    return NewData(folder, parts, source, encoding)

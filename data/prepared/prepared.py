@@ -1,0 +1,163 @@
+"""A prepared dataset: memory-mapped rows, the places of its samples, and what is known of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from data.reading.columns import Column
+from data.reading.settings import SPLITS, DataSettings
+from data.samples.statistics import Statistics
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class MappedPart:
+    """Rows (rows, columns) and, for each split, first row and length of its samples: views into mapped files."""
+
+    values: npt.NDArray[np.float32]
+    starts: dict[str, npt.NDArray[np.int64]]
+    lengths: dict[str, npt.NDArray[np.int32]]
+
+
+class PreparedDataset:
+    """A folder that `prepare` wrote. Opening it maps its files; all processes of a node share the pages.
+
+    `name` and `settings` are those of the recipe that asks for it, absent: those that it was prepared with, scaling left
+    at its default.
+    Samples of a split are numbered 0 .. num_samples(split) - 1, by part, then by series, then by time.
+    """
+
+    def __init__(self, folder: Path, name: str | None = None, settings: DataSettings | None = None):
+        self.folder = folder
+        self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        self.name: str = name or self.manifest["name"]
+        self.settings = settings or DataSettings.model_validate(self.manifest["settings"])
+        self.columns = [Column(**column) for column in self.manifest["columns"]]
+        self.targets: list[str] = self.manifest["targets"]
+        self.horizon: int = self.manifest["horizon"]
+        self.classes: bool = self.manifest["classes"]
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Of the numeric features and targets over the train rows, in the order of `columns`."""
+        return Statistics.from_json(self.manifest["statistics"])
+
+    @cached_property
+    def parts(self) -> list[MappedPart]:
+        """The mapped parts."""
+        return [_open_part(self.folder, number) for number in range(len(self.manifest["parts"]))]
+
+    @cached_property
+    def _offsets(self) -> dict[str, npt.NDArray[np.int64]]:
+        counts = {split: [part["samples"][split] for part in self.manifest["parts"]] for split in SPLITS}
+        return {split: np.concatenate([[0], np.cumsum(counts[split])]).astype(np.int64) for split in SPLITS}
+
+    def train_categories(self, column: str) -> list[str]:
+        """The labels of a column that its train rows hold, sorted."""
+        return sorted({label for part in self.manifest["parts"] for label in part["train_categories"][column]})
+
+    def train_rows(self) -> npt.NDArray[np.float32]:
+        """The numeric columns (features, then targets) of all train rows, a copy; gaps are filled in the features."""
+        numeric = [place for place, column in enumerate(self.columns) if column.kind in ("number", "target")]
+        spans = [
+            part.values[start:stop, numeric]
+            for part, facts in zip(self.parts, self.manifest["parts"], strict=True)
+            for start, stop in facts["train_spans"]
+        ]
+        return np.concatenate(spans)
+
+    @cached_property
+    def quartiles(self) -> npt.NDArray[np.float64]:
+        """The quartiles of the numeric columns over the train rows, as train_rows has them: (3, columns).
+
+        Found when they are first asked for and kept beside the manifest, so that changing the scaling prepares nothing.
+        """
+        kept = self.folder / "quartiles.json"
+        if kept.exists():
+            return np.array(json.loads(kept.read_text()))
+        found = quartiles_of([self])
+        scratch = self.folder / f".quartiles-{uuid.uuid4().hex[:8]}"
+        with contextlib.suppress(OSError):  # a folder that cannot be written to is asked anew each time
+            scratch.write_text(json.dumps(found.tolist()))
+            scratch.rename(kept)
+        return found
+
+    def num_samples(self, split: str) -> int:
+        """How many samples a split has."""
+        return int(self.manifest["samples"][split])
+
+    def lengths(self, split: str, samples: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int32]:
+        """The rows that go in, of each sample, or of these."""
+        if samples is None:
+            return np.concatenate([part.lengths[split] for part in self.parts])
+        found = np.empty(len(samples), np.int32)
+        for number, where in self.groups(split, samples):
+            found[where] = self.place(split, number, samples[where])[1]
+        return found
+
+    @property
+    def train_bytes(self) -> int:
+        """What the train rows take, on disk and in memory."""
+        spans = [span for part in self.manifest["parts"] for span in part["train_spans"]]
+        return 4 * len(self.columns) * sum(int(stop) - int(start) for start, stop in spans)
+
+    def groups(self, split: str, samples: npt.NDArray[np.int64]) -> list[tuple[int, npt.NDArray[np.intp]]]:
+        """The samples' places in `samples` by the part that holds them."""
+        if len(self.parts) == 1 or not len(samples):
+            return [(0, np.arange(len(samples)))]
+        part = np.searchsorted(self._offsets[split], samples, side="right") - 1
+        return [(int(number), np.flatnonzero(part == number)) for number in np.unique(part)]
+
+    def place(
+        self, split: str, number: int, samples: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+        """First row in part `number` and length of samples that all lie in it."""
+        local = samples - self._offsets[split][number]
+        part = self.parts[number]
+        return part.starts[split][local], part.lengths[split][local]
+
+    def target_rows(self, split: str) -> npt.NDArray[np.float32]:
+        """The label of every sample of a split with horizon 0, as it was read: (samples, targets)."""
+        rows = [part.values[part.starts[split] + part.lengths[split] - 1, -len(self.targets) :] for part in self.parts]
+        return np.concatenate(rows)
+
+    def target_labels(self, split: str) -> list[str]:
+        """The class of every sample of a split."""
+        labels = []
+        for part, facts in zip(self.parts, self.manifest["parts"], strict=True):
+            names = facts["categories"][self.targets[0]]
+            codes = part.values[part.starts[split] + part.lengths[split] - 1, -1].astype(np.int64)
+            labels += [names[code] for code in codes]
+        return labels
+
+
+def quartiles_of(datasets: Sequence[PreparedDataset]) -> npt.NDArray[np.float64]:
+    """The quartiles of the numeric columns over the train rows of some datasets together: (3, columns)."""
+    rows = np.concatenate([each.train_rows() for each in datasets])
+    return np.asarray(np.nanquantile(rows, [0.25, 0.5, 0.75], axis=0), np.float64)
+
+
+def _open_part(folder: Path, number: int) -> MappedPart:
+    mapped = pa.memory_map(str(folder / f"values-{number:05d}.arrow"))
+    column = pa.ipc.open_file(mapped).get_batch(0).column(0)
+    width = column.type.list_size
+    values = column.values.to_numpy(zero_copy_only=True).reshape(-1, width)
+    places = pa.ipc.open_file(pa.memory_map(str(folder / f"samples-{number:05d}.arrow")))
+    batches = {split: places.get_batch(index) for index, split in enumerate(SPLITS)}
+    return MappedPart(
+        values,
+        {split: batch.column(0).to_numpy(zero_copy_only=True) for split, batch in batches.items()},
+        {split: batch.column(1).to_numpy(zero_copy_only=True) for split, batch in batches.items()},
+    )

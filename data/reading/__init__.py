@@ -1,0 +1,1 @@
+"""Files to checked columns: formats, times, missing values."""

@@ -1,0 +1,1 @@
+"""Series to samples: order, grid, gaps, splits, windows, statistics, the naive forecasts."""

@@ -1,0 +1,72 @@
+"""The error of the naive forecast, which every model has to beat: repeat the last value, or guess the usual label."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data.reading.columns import Column
+from data.samples.gaps import last_observed
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+SAMPLES_AT_A_TIME = 32768  # so that what a step of the horizon takes stays in the cache
+
+
+class ForecastErrors:
+    """Sums over samples of the error of repeating the last known value of each target, in the target's own units."""
+
+    def __init__(self, num_targets: int):
+        self.count = np.zeros(num_targets)
+        self.squared = np.zeros(num_targets)
+        self.absolute = np.zeros(num_targets)
+
+    def add(self, last: Float32, targets: Float32, ends: npt.NDArray[np.int64], horizon: int) -> None:
+        """Count the samples whose last rows are `ends`, which rise: last and targets are (rows, targets)."""
+        for start in range(0, len(ends), SAMPLES_AT_A_TIME):
+            some = ends[start : start + SAMPLES_AT_A_TIME]
+            # A target after the other: along the rows of a few targets NumPy takes several times as long.
+            known = last[some].T.astype(np.float64, order="C")
+            ahead = targets[some[0] : some[-1] + horizon + 1].T.astype(np.float64, order="C")
+            for step in range(1, horizon + 1):
+                gap = np.take(ahead, some - some[0] + step, axis=1) - known
+                unseen = np.isnan(gap)
+                gap[unseen] = 0.0
+                self.squared += np.einsum("ij,ij->i", gap, gap)
+                self.absolute += np.abs(gap, out=gap).sum(axis=1)
+                self.count += gap.shape[1] - np.count_nonzero(unseen, axis=1)
+
+    def to_json(self) -> dict[str, list[float]]:
+        """The sums, a number for each target."""
+        return {name: getattr(self, name).tolist() for name in ("count", "squared", "absolute")}
+
+
+def last_known(rows: Float32, columns: list[Column], targets: list[str]) -> Float32:
+    """The last value of each target that the model can know at each row: (rows, targets).
+
+    Where the target goes in as a feature, that is the feature with its gaps filled; what is still missing, or never goes
+    in, is the last observed value.
+    """
+    numbers = {column.name: place for place, column in enumerate(columns) if column.kind == "number"}
+    own = {name: len(columns) - len(targets) + offset for offset, name in enumerate(targets)}
+    return np.stack([last_observed(rows[:, numbers.get(name, own[name])]) for name in targets], axis=1)
+
+
+def label_errors(train: Float32, labels: Float32) -> dict[str, list[float]]:
+    """Sums of the error of guessing the mean label of the train samples: train and labels are (samples, targets)."""
+    gap = labels.astype(np.float64) - train.mean(axis=0, dtype=np.float64)
+    count = np.full(labels.shape[1], float(len(labels)))
+    return {
+        "count": count.tolist(),
+        "squared": (gap**2).sum(axis=0).tolist(),
+        "absolute": abs(gap).sum(axis=0).tolist(),
+    }
+
+
+def class_errors(train: list[str], labels: list[str]) -> dict[str, Any]:
+    """The share of samples that guessing the most frequent class of the train samples gets wrong."""
+    names, counts = np.unique(train, return_counts=True)
+    wrong = sum(label != names[counts.argmax()] for label in labels)
+    return {"count": [len(labels)], "wrong": [int(wrong)]}

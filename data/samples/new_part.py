@@ -1,0 +1,129 @@
+"""New files become parts as the dataset's own files did, save that their targets may be unknown and nothing is cut."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from data.errors import InputError
+from data.reading.columns import columns_of
+from data.reading.read import ReadTable, Rows, read_rows
+from data.reading.settings import SPLITS, DatasetSource
+from data.reading.table import column_names, read_table
+from data.samples.part import fill_rows, write_samples, write_values
+from data.samples.series import Series, irregular_steps, series_of
+from data.samples.splits import whole_series
+from data.samples.windows import find_windows
+
+Int64 = npt.NDArray[np.int64]
+NEW = "test"  # the split that all new rows are in, uncut
+
+
+@dataclass(frozen=True)
+class NewShard:
+    """Files that hold whole series, and the part that they become; `every` window of a series, or its last alone."""
+
+    source: DatasetSource
+    files: tuple[str, ...]
+    folder: Path
+    number: int
+    every: bool
+
+
+@dataclass
+class NewPart:
+    """The facts of a part, or what is wrong with its files; its rows, windows and times are in files beside it."""
+
+    names: list[str] = field(default_factory=list)  # of its series
+    rows: list[int] = field(default_factory=list)  # of each of them
+    samples: int = 0
+    holes: int = 0
+    categories: dict[str, list[str]] = field(default_factory=dict)
+    short: list[str] = field(default_factory=list)  # series with too few rows for a window
+    touched: list[str] = field(default_factory=list)  # series without a window that misses no value
+    kind_of_time: tuple[str, str] | None = None
+    whole_seconds: bool = True
+    warnings: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+RunNew = Callable[[list[list[NewShard]]], list[list[NewPart]]]
+
+
+def unlabelled(source: DatasetSource) -> DatasetSource:
+    """The source as new rows are read: without targets, a window ending at any row that has enough rows before it."""
+    return replace(source, settings=source.settings.model_copy(update={"horizon": 0, "stride": 1}), classes=False)
+
+
+def write_new_part(series: Sequence[Series], source: DatasetSource, folder: Path, number: int, every: bool) -> NewPart:
+    """Prepare the series as the dataset's own were, and write them as part `number`; `source` is unlabelled."""
+    settings = source.settings
+    part = NewPart([each.name for each in series], [len(each) for each in series])
+    bounds = [whole_series(NEW, len(each)) for each in series]
+    for name in settings.categorical:
+        part.categories[name] = sorted({label for each in series for label in each.labels[name]} - {None})
+    values = np.empty((sum(part.rows), len(columns_of(source))), np.float32)
+    times = np.empty(len(values), np.int64)
+    windows: list[tuple[Int64, Int64]] = []
+    offset = 0
+    for each, bound in zip(series, bounds, strict=True):
+        place = slice(offset, offset + len(each))
+        absent = fill_rows(values[place], each, bound, source, part.categories)
+        times[place] = np.arange(len(each)) if each.times is None else each.times.value
+        bad_input = np.any(absent, axis=1) if settings.missing == "drop" else None
+        starts, lengths = find_windows(bound, SPLITS.index(NEW), settings, bad_input, np.zeros(len(each), bool))
+        keep = np.full(len(starts), True) if every else starts + lengths == len(each)
+        windows.append((starts[keep] + offset, lengths[keep]))
+        if len(each) < settings.shortest_history:
+            part.short.append(each.name)
+        elif not keep.any():
+            part.touched.append(each.name)
+        if each.times is not None:
+            part.kind_of_time = (each.where, each.times.kind)
+            part.whole_seconds &= bool((each.times.value % 1_000_000 == 0).all())
+            warning = None if settings.step else irregular_steps(each)
+            part.warnings += [warning] if warning and not part.warnings else []
+        offset += len(each)
+    part.holes = int(np.isnan(values[:, : len(settings.features)]).sum())
+    part.samples = sum(len(starts) for starts, _ in windows)
+    write_values(values, folder / f"values-{number:05d}.arrow")
+    write_samples({split: windows if split == NEW else [] for split in SPLITS}, folder / f"samples-{number:05d}.arrow")
+    np.save(folder / f"times-{number:05d}.npy", times)
+    return part
+
+
+def run_new_shard(shard: NewShard, read: ReadTable = read_table) -> NewPart:
+    """Read, clean and write one shard; what is wrong with its files comes back as messages."""
+    problems: list[str] = []
+    files: list[Rows] = []
+    for file in shard.files:
+        try:
+            files.append(read_rows(file, source_for(shard.source, file), with_targets=False, read=read))
+        except InputError as error:
+            problems += error.messages
+    try:
+        if not problems:
+            series = list(series_of(files, shard.source))
+            return write_new_part(series, shard.source, shard.folder, shard.number, shard.every)
+    except InputError as error:
+        problems += error.messages
+    return NewPart(problems=problems)
+
+
+def run_new_task(task: list[NewShard]) -> list[NewPart]:
+    """Run shards one after the other."""
+    read = functools.cache(read_table)
+    return [run_new_shard(shard, read) for shard in task]
+
+
+def source_for(source: DatasetSource, file: str) -> DatasetSource:
+    """The source of a dataset that is one value of a column: a file without that column holds nothing else."""
+    if not source.where:
+        return source
+    present = column_names(file, source.settings.delimiter)
+    return replace(source, where={column: value for column, value in source.where.items() if column in present})

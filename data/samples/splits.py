@@ -1,0 +1,50 @@
+"""Which rows are for training, for validation and for test."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from data.errors import InputError
+from data.reading.settings import DatasetSource, SplitDates
+from data.reading.times import parse_time, show_time
+from data.samples.series import Series
+
+Bounds = tuple[int, int, int, int]
+
+
+def split_in_time(series: Series, source: DatasetSource) -> Bounds:
+    """Rows (0, validation, test, end) where the parts of one series begin, by fractions or by dates."""
+    split, rows = source.settings.split, len(series)
+    if not isinstance(split, SplitDates):
+        validation = int(np.floor(rows * split[0] + 1e-9))
+        test = int(np.floor(rows * (split[0] + split[1]) + 1e-9))
+        return 0, validation, test, rows
+    assert series.times is not None
+    if series.times.kind != "date":
+        raise InputError(
+            f"{series.where}, dataset {source.name!r}: split has dates, but its times are numbers such as "
+            f"{show_time(series.times.value[0], 'number')}: write split as fractions"
+        )
+
+    def row_of(date: str | None) -> int:
+        return rows if date is None else int(np.searchsorted(series.times.value, parse_time(date)))  # type: ignore[union-attr]
+
+    end = row_of(split.end)
+    return 0, min(row_of(split.validation), end), min(row_of(split.test), end), end
+
+
+def split_by_series(names: Sequence[str], fractions: Sequence[float]) -> dict[str, str]:
+    """Deal out whole series: the part of each, by the rank of a hash of its name, so that no order in the names leaks in."""
+    ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    validation = round(len(ranked) * fractions[0])
+    test = round(len(ranked) * (fractions[0] + fractions[1]))
+    parts = ["train"] * validation + ["validation"] * (test - validation) + ["test"] * (len(ranked) - test)
+    return dict(zip(ranked, parts, strict=True))
+
+
+def whole_series(part: str, rows: int) -> Bounds:
+    """The bounds of a series that belongs to one part as a whole."""
+    return {"train": (0, rows, rows, rows), "validation": (0, 0, rows, rows), "test": (0, 0, 0, rows)}[part]

@@ -1,0 +1,196 @@
+"""The commands as a person runs them: what they print, and how they exit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import ENTRANCES, invoke
+from small import write_small
+from test_store import KEY, state
+
+from workflows.store.store import Store
+
+COMMANDS = {
+    "workflows": (
+        "train",
+        "search",
+        "prepare",
+        "inspect",
+        "report",
+        "evaluate",
+        "predict",
+        "runs",
+        "log",
+        "rollback",
+        "clean",
+    ),
+    "cluster": ("submit", "status", "logs", "stop"),
+}
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+def test_the_commands_are_these(entrance: str) -> None:
+    there = [each.name or each.callback.__name__ for each in ENTRANCES[entrance].registered_commands if each.callback]
+    assert sorted(there) == sorted(COMMANDS[entrance])
+
+
+@pytest.mark.parametrize(("entrance", "command"), [(each, command) for each in COMMANDS for command in COMMANDS[each]])
+def test_every_command_has_help_with_an_example(entrance: str, command: str) -> None:
+    code, out, _ = invoke(command, "--help", entrance=entrance)
+    assert code == 0
+    assert f"Example: python -m {entrance} {command}" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "nowhere.toml"], ["nowhere.toml", "there is no such file", "demo"]),
+        (["train", "demo", "--set", "training.decayrate=0.5"], ["'decayrate'", "did you mean 'decay_rate'?"]),
+        (["train", "demo", "--name", "a/b"], ["--name", "'a/b'", "no slash"]),
+        (["log", "nobody"], ["nobody", "there is no such run"]),
+        (["rollback", "nobody", "--to", "1"], ["nobody", "no finished run"]),
+    ],
+)
+def test_wrong_input_exits_with_2_and_one_message_and_writes_nothing(
+    words: list[str], said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = invoke(*words)
+    assert code == 2
+    for word in said:
+        assert word in err
+    assert "Traceback" not in out + err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_file_is_told_with_its_neighbours_before_ray_starts(tmp_path: Path) -> None:
+    recipe = write_small(tmp_path / "in")
+    (tmp_path / "in" / "crane.csv").unlink()
+    code, _, err = invoke("train", str(recipe), "--storage", str(tmp_path / "runs"))
+    assert code == 2
+    assert "crane.csv" in err
+    assert "anvil.csv" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_files_that_are_missing_are_told_by_the_entry_where_its_name_is_made_of_them(tmp_path: Path) -> None:
+    recipe = write_small(tmp_path, datasets=[{"name": "site_{file}", "path": "none/*.csv"}])
+    code, _, err = invoke("train", str(recipe), "--storage", str(tmp_path / "runs"))
+    assert code == 2
+    assert "[[datasets]] 1 (name = 'site_{file}'): " in err
+    assert "no file matches" in err
+
+
+def test_a_place_that_is_no_storage_is_not_cleaned(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "nowhere"):
+        code, out, err = invoke("clean", "--storage", str(place))
+        assert code == 2
+        assert f"--storage {place}: " in err
+        assert "things" not in out
+    assert f"no folder {tmp_path / 'nowhere'} yet" in invoke("runs", "--storage", str(tmp_path / "nowhere"))[1]
+    assert f"no run in {tmp_path} yet" in invoke("runs", "--storage", str(tmp_path))[1]
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("command", [["train", "demo"], ["runs"], ["clean"], ["prepare", "demo"]])
+def test_a_storage_that_is_a_file_is_refused(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    code, _, err = invoke(*command, "--storage", str(tmp_path / "file"))
+    assert code == 2
+    assert "this is not a folder" in err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("recipe", ["demo", "small"])  # of data that are made, and of files
+@pytest.mark.parametrize("place", ["file/sub", "/proc/nowhere"])
+def test_a_storage_that_cannot_be_made_is_refused_without_a_traceback(recipe: str, place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    path = recipe if recipe == "demo" else str(write_small(tmp_path / "in"))
+    code, out, err = invoke("train", path, "--workers", "0", "--storage", str(tmp_path / place))
+    assert code == 2
+    assert f"--storage: {tmp_path / place}" in err
+    assert "cannot be written" in err
+    assert "/." not in err  # no name of a scratch folder
+    assert "Traceback" not in out + err
+
+
+def test_a_run_that_has_not_ended_is_listed_and_logged(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    facts = {"parent": KEY, "dataset": "anvil", "epoch": 0, "learning_rate": 0.01, "train_loss": 0.5, "seconds": 1.0}
+    store.commit(KEY, state(), {"parent": None})
+    store.commit("fedcba9876543210", state(), facts)
+    run = {"name": "small", "status": "interrupted", "key": "fedcba9876543210", "datasets": ["anvil"], "epochs_requested": 6}
+    store.write_run("small", "progress.json", json.dumps({**run, "when": 5.0, "stage": 0, "epochs_reached": 1}).encode())
+    listed = invoke("runs", "--storage", str(tmp_path))[1]
+    assert "interrupted" in listed
+    assert "1 of 6" in listed
+    log = invoke("log", "small", "--storage", str(tmp_path))[1]
+    assert "anvil" in log
+    assert "fedcba987654" in log
+    assert "no finished run" in invoke("rollback", "small", "--to", "1", "--storage", str(tmp_path))[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("path = []", "at least 1 item"),
+        ('path = ""', "at least 1 character"),
+        ('path = "in/small.toml"', "read by their suffix"),
+        ('path = "in/anvil[z-a].csv"', "this is no glob"),
+        ('path = "~nobody-here/a.csv"', "home directory"),
+        ('path = "in/anvil.csv", test_path = "in/*.csv"', "path and in test_path"),
+        ('path = ["in/anvil.csv", "more/anvil.csv"], series = "{file}"', "have the same name"),
+        ('path = "in/anvil.csv", lookback = true', "valid integer"),
+        ('path = "in/anvil.csv", lookback = 99999999999999999999999', "less than or equal to"),
+    ],
+)
+def test_an_entry_that_cannot_be_is_refused_before_ray_starts(change: str, words: str, tmp_path: Path) -> None:
+    write_small(tmp_path / "in")
+    write_small(tmp_path / "more")
+    recipe = tmp_path / "own.toml"
+    data = 'time = "step", features = ["load", "heat"], targets = ["load"], lookback = 12, horizon = 3'
+    recipe.write_text(f'data = {{ {data} }}\ndatasets = [{{ name = "a", {change} }}]\n')
+    code, _, err = invoke("train", str(recipe), "--storage", str(tmp_path / "runs"))
+    assert code == 2
+    assert words in err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.ray
+def test_a_run_is_listed_logged_rolled_back_and_cleaned(ray_session: None, tmp_path: Path) -> None:
+    recipe, storage = str(write_small(tmp_path)), ["--storage", str(tmp_path / "runs")]
+    assert "no run" in invoke("runs", *storage)[1]
+    code, out, _ = invoke("prepare", recipe, *storage)
+    assert code == 0
+    assert "bellows" in out
+    code, out, err = invoke("train", recipe, "--workers", "0", *storage)
+    assert code == 0
+    for word in (
+        "[2/3] bellows  epoch 2/2",
+        "samples/s",
+        "left",
+        "Mean error at the end",
+        "6 of 6 epochs trained",
+        "result.json",
+    ):
+        assert word in out
+    assert "\r" not in out
+    assert err == ""
+    assert "nothing was trained" in invoke("train", recipe, "--workers", "0", *storage)[1]
+    key = json.loads((tmp_path / "runs" / "runs" / "small" / "result.json").read_text())["key"]
+    assert "finished" in invoke("runs", *storage)[1]
+    log = invoke("log", "small", *storage)[1]
+    assert len([line for line in log.splitlines() if line.strip().startswith(("anvil", "bellows", "crane"))]) == 6
+    assert key[:12] in log
+    assert "0 things" in invoke("clean", *storage)[1]
+    code, out, _ = invoke("rollback", "small", "--to", "bellows", *storage)
+    assert code == 0
+    assert "end of bellows" in out
+    assert "no such stage" in invoke("rollback", "small", "--to", "crane", *storage)[2]
+    assert "2 things" in invoke("clean", "--dry-run", *storage)[1]
+    assert "nothing was trained" in invoke("train", recipe, "--workers", "0", *storage)[1]
+    invoke("rollback", "small", "--to", "1", *storage)
+    assert "4 things" in invoke("clean", *storage)[1]
+    assert "4 of 6 epochs trained" in invoke("train", recipe, "--workers", "0", *storage)[1]

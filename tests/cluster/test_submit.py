@@ -1,0 +1,412 @@
+"""From a laptop to a cluster: what is shipped and what is refused, without a cluster; then all of it on a real head."""
+
+from __future__ import annotations
+
+import http.server
+import io
+import json
+import shlex
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import commands
+import pytest
+from head import Head, environment, head
+from small import write_small
+
+from cluster.__main__ import _follow
+from cluster.jobs import check_credentials, exit_code, follow, job_id
+from cluster.package import make_package
+from cluster.reach import ClusterError, check_address, find_token, sends_in_the_clear
+from cluster.start import requirements_of, version_problems
+from cluster.submit import Order, entrypoint
+from data.errors import InputError
+from workflows.recipe.recipe import check_recipe, load_recipe
+from workflows.recipe.shipping import pack_recipe
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+NOWHERE = "http://127.0.0.1:9"
+SECRET = "hush-4f1c-not-to-be-seen"
+
+
+def invoke(*words: str) -> tuple[int, str]:
+    code, out, err = commands.invoke(*words, entrance="cluster")
+    return code, out + err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.toml"], "there is no such file"),
+        (["demo", "--name", "../up"], "no slash"),
+        (["demo", "--set", "training.decayrate=1"], "did you mean 'decay_rate'?"),
+        (["demo", "--storage", "runs"], "a folder is one machine's alone"),
+        (["demo", "--storage", "runs", "--shared-folders"], "write the absolute path"),
+        (["demo", "--env", "NO_SUCH_NAME_HERE"], "there is no such variable"),
+        (["beijing"], "PRSA_Data_*.csv is a path of this machine"),
+        (["demo", "--address", "ray://head:10001"], "not the address of a job API"),
+        (["demo", "--address", "http://me:pw@head:8265"], "leave name and password out"),
+        (["demo"], "nothing answers there"),
+    ],
+)
+def test_wrong_input_exits_with_2_and_writes_nothing(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = words if "--storage" in words else [*words, "--storage", "s3://bucket/runs"]
+    code, out = invoke("submit", *given, *([] if "--address" in words else ["--address", NOWHERE]))
+    assert code == 2
+    assert said in out
+    assert "pw" not in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_that_accepts_and_says_nothing_is_given_up_in_seconds() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        started = time.monotonic()
+        code, out = invoke("status", "--address", f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert code == 2
+    assert "no answer within 3 s" in out
+    assert time.monotonic() - started < 10  # 3 s, and what a busy machine adds
+
+
+@pytest.fixture
+def other_server() -> Iterator[tuple[str, list[str]]]:
+    """Something else on the port: it sends whoever asks on to another path, and notes what it is told."""
+    heard: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(f"{self.path} {self.headers.get('Authorization')}")
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", heard
+        server.shutdown()
+
+
+def test_the_token_is_not_sent_on_where_something_else_answers(
+    other_server: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, heard = other_server
+    monkeypatch.setenv("RAY_AUTH_TOKEN", SECRET)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    code, out = invoke("status", "--address", address)
+    assert code == 2
+    assert "no Ray dashboard (HTTP 302)" in out
+    assert heard == [f"/api/version Bearer {SECRET}"]
+    assert SECRET not in out
+
+
+def test_a_token_is_found_where_ray_looks_in_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_token() is None
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("third\n")
+    assert find_token() == ("third", str(tmp_path / ".ray" / "auth_token"))
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
+    with pytest.raises(ClusterError, match="cannot be read"):
+        find_token()
+    (tmp_path / "none").write_text("second")
+    assert find_token() == ("second", str(tmp_path / "none"))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "first")
+    assert find_token() == ("first", "the environment's RAY_AUTH_TOKEN")
+    assert sends_in_the_clear("http://head.example:8265")
+    assert not sends_in_the_clear("https://head.example")
+    assert not sends_in_the_clear("http://127.0.0.1:8265")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert find_token() is None
+
+
+@pytest.mark.parametrize(
+    "address", ["head:8265", "auto", "http://", "http://head:none", "http://head:8265/?a=1", "http://[::1"]
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ClusterError, match="http://HEAD:8265"):
+        check_address(address)
+
+
+def test_credentials_go_by_name_and_no_message_has_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", SECRET)
+    assert check_credentials(["MY_KEY"]) == {"MY_KEY": SECRET}
+    with pytest.raises(ClusterError) as caught:
+        check_credentials([f"MY_KEY={SECRET}", f"{SECRET} x", "RAY_AUTH_TOKEN", "NOT_HERE_AT_ALL"])
+    assert SECRET not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 4
+    assert SECRET not in repr(Order("train", {}, {}, "n", "s3://b", None, {"MY_KEY": SECRET}, False))
+
+
+def test_local_data_are_refused_unless_they_are_shipped_and_addresses_stay(tmp_path: Path) -> None:
+    recipe = load_recipe(write_small(tmp_path))
+    with pytest.raises(InputError) as caught:
+        pack_recipe(recipe, ship_data=False, shared_folders=True)
+    assert len(caught.value.messages) == 3  # one for each dataset, all at once
+    assert "'anvil': anvil.csv is a path of this machine" in caught.value.messages[0]
+    document, files = pack_recipe(recipe, ship_data=True, shared_folders=False)
+    assert [path.name for path in files.values()] == ["anvil.csv", "bellows.csv", "crane.csv"]
+    package = make_package(tmp_path / "out", b"", files)
+    assert package.data_bytes == sum(path.stat().st_size for path in files.values())
+    moved = check_recipe(document, package.folder)
+    for entry in moved.entries:
+        (path,) = entry.keys.path
+        assert (package.folder / path).read_bytes() == (tmp_path / f"{entry.keys.name}.csv").read_bytes()
+
+
+def with_paths(folder: Path, *paths: str) -> Any:
+    recipe = load_recipe(write_small(folder))
+    entries = [{"name": f"d{number}", "path": path} for number, path in enumerate(paths)]
+    return check_recipe({**recipe.document, "datasets": entries}, folder)
+
+
+def test_addresses_built_in_data_and_mounted_folders_stay_as_they_are(tmp_path: Path) -> None:
+    paths = ("s3://bucket/a.csv", "{built_in}/plants/plant_*.csv", "/mnt/data/a.csv")
+    document, files = pack_recipe(with_paths(tmp_path, *paths), ship_data=False, shared_folders=True)
+    assert [entry["path"] for entry in document["datasets"]] == [[path] for path in paths]
+    assert files == {}
+    with pytest.raises(InputError, match="or with --shared-folders where all machines"):
+        pack_recipe(with_paths(tmp_path, paths[2]), ship_data=False, shared_folders=False)
+
+
+def test_files_of_the_same_name_in_different_folders_are_both_shipped(tmp_path: Path) -> None:
+    recipe = with_paths(tmp_path, "**/anvil.csv")
+    write_small(tmp_path / "deeper")
+    document, files = pack_recipe(recipe, ship_data=True, shared_folders=False)
+    assert document["datasets"][0]["path"] == ["files/0-path-0/anvil.csv", "files/0-path-0/deeper/anvil.csv"]
+    assert len(files) == 2
+    (tmp_path / "deeper.csv").write_text("a folder begins like the glob's files")
+    document, _ = pack_recipe(with_paths(tmp_path, "deeper*.csv"), ship_data=True, shared_folders=False)
+    assert document["datasets"][0]["path"] == ["files/0-path-0/deeper.csv"]
+
+
+def test_a_link_to_outside_is_neither_followed_nor_shipped(tmp_path: Path) -> None:
+    recipe = with_paths(tmp_path / "in", "*.csv")
+    (tmp_path / "secret.csv").write_text(SECRET)
+    (tmp_path / "in" / "link.csv").symlink_to(tmp_path / "secret.csv")
+    with pytest.raises(InputError, match=r"link\.csv is a link that leads to"):
+        pack_recipe(recipe, ship_data=True, shared_folders=False)
+    elsewhere = with_paths(
+        tmp_path / "other", str(tmp_path / "in" / "*.csv")
+    )  # nor where the data lie apart from the recipe
+    with pytest.raises(InputError, match=r"link\.csv is a link that leads to"):
+        pack_recipe(elsewhere, ship_data=True, shared_folders=False)
+    root = tmp_path / "project"
+    for room in ("data", "models", "workflows", "cluster", "tests", ".venv", "runs"):
+        (root / room).mkdir(parents=True)
+        (root / room / "code.py").write_text("pass")
+    (root / "data" / "link.py").symlink_to(tmp_path / "secret.csv")
+    (root / "models" / "folder").symlink_to(tmp_path)
+    (root / "models" / ".hidden").write_text(SECRET)
+    package = make_package(tmp_path / "out", b"", {}, root)
+    shipped = sorted(str(path.relative_to(package.folder)) for path in package.folder.rglob("*") if path.is_file())
+    assert shipped == ["cluster/code.py", "data/code.py", "models/code.py", "recipe.toml", "workflows/code.py"]
+    assert package.links_left_out == ("data/link.py",)
+    assert not any(path.is_symlink() for path in package.folder.rglob("*"))
+
+
+def test_more_than_a_package_holds_is_refused_with_its_size(tmp_path: Path) -> None:
+    with (tmp_path / "large.csv").open("wb") as file:
+        file.truncate(500 << 20)  # a hole: it takes no room
+    with pytest.raises(ClusterError, match=r"1 files of 524\.3 MB, at most 419\.4 MB"):
+        make_package(tmp_path / "out", b"", {"files/large.csv": tmp_path / "large.csv"})
+
+
+def test_what_is_shipped_is_the_code_and_little_else(tmp_path: Path) -> None:
+    package = make_package(tmp_path / "out", b"", {})
+    assert package.code_bytes < 2_000_000
+    assert {path.name for path in package.folder.iterdir()} == {
+        "data", "models", "workflows", "cluster", "pyproject.toml", "constraints.txt", "recipe.toml",
+    }  # fmt: skip
+
+
+def test_names_reach_the_job_whatever_a_shell_would_make_of_them() -> None:
+    name = "a b; touch /tmp/x $(id) 'q'"
+    line = entrypoint(Order("train", {}, {}, name, "s3://b/r", 2, {}, False))
+    words = shlex.split(line)
+    assert words[words.index("--name") + 1] == name
+    assert words[words.index("--workers") + 1] == "2"
+    assert job_id(name, 0.0, "ab12") == "a-b-touch-tmp-x-id-q-19700101-000000-ab12"
+    assert job_id("...", 0.0, "ab12") == "run-19700101-000000-ab12"
+
+
+def test_the_start_of_a_job_names_every_package_that_is_not_as_needed() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    wanted = requirements_of(text)
+    assert wanted == tomllib.loads(text)["project"]["dependencies"]
+    here = {"ray": "2.60.3", "torch": "2.13.0+cpu", "numpy": "1.26.4"}
+    problems = version_problems(
+        "ray=2.60.0,torch=2.12.1", ["numpy>=2.0", "rich>=13", "tomli>=2; python_version < '3'"], here.get
+    )
+    assert problems == [
+        "torch is 2.13.0+cpu on the cluster, 2.12.1 on the machine that submitted the job",
+        "numpy>=2.0 is needed, the cluster has 1.26.4",
+        "rich>=13 is needed, the cluster has none",
+    ]
+
+
+def test_a_log_that_breaks_off_is_taken_up_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.jobs.RECONNECT_S", 0.0)
+    tails = [["one\n", "tw"], [], ["one\n", "two\nthr"], ["one\ntwo\nthree\n"]]
+
+    class Client:
+        async def tail_job_logs(self, _: str) -> Any:
+            for text in tails.pop(0):
+                yield text
+            if tails:
+                raise RuntimeError("WebSocket connection closed unexpectedly")
+
+        def get_job_info(self, _: str) -> Any:
+            return SimpleNamespace(status=SimpleNamespace(is_terminal=lambda: not tails))
+
+    written: list[str] = []
+    follow(Client(), "job", written.append)
+    assert "".join(written) == "one\ntwo\nthree\n"
+
+
+def test_ctrl_c_leaves_the_job_and_says_how_to_follow_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cluster.jobs.follow", interrupted)
+    monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody to ask
+    assert _follow(None, "http://127.0.0.1:8265", "job-1") == 130
+    assert (
+        "job-1 goes on. Follow it: python -m cluster logs job-1 --follow --address http://127.0.0.1:8265"
+        in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "exits"),
+    [("SUCCEEDED", 0, 0), ("FAILED", 2, 2), ("FAILED", None, 1), ("FAILED", -9, 1), ("STOPPED", None, 130)],
+)
+def test_the_exit_code_is_the_jobs(status: str, code: int | None, exits: int) -> None:
+    assert exit_code(SimpleNamespace(status=status, driver_exit_code=code)) == exits
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Head]:
+    with head() as running:
+        yield running
+
+
+@pytest.fixture
+def shell(cluster: Head, monkeypatch: pytest.MonkeyPatch) -> Head:
+    """The environment of a person who has the cluster's token."""
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", cluster.token)
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The storage of all jobs: what one has prepared the next one has."""
+    return tmp_path_factory.mktemp("shared")
+
+
+TWO_PLANTS = ("--set", "datasets.{file}.path={built_in}/plants/plant_[ab]*.csv", "--set", "data.stride=6")
+
+
+def contents(folder: Path) -> str:
+    return "\n".join(path.read_bytes().decode(errors="replace") for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_submitted_run_ends_like_one_at_home_and_shows_no_secret(shell: Head, store: Path) -> None:
+    """About 25 s: the head, Ray Data, a worker group of one."""
+    words = ["submit", "demo", "--address", shell.address, "--storage", str(store), "--shared-folders", "--wait"]
+    words += ["--workers", "1", "--set", "training.epochs=1", *TWO_PLANTS, "--env", "SUBMIT_SECRET"]
+    environ = {**environment(shell.token), "SUBMIT_SECRET": SECRET}
+    found = subprocess.run(
+        [sys.executable, "-m", "cluster", *words],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert found.stderr == ""
+    assert "[2/2] plant_birch  epoch 1/1" in found.stdout
+    result = json.loads((store / "runs" / "demo" / "result.json").read_text())
+    assert result["status"] == "finished"
+    assert result["datasets"] == ["plant_alder", "plant_birch"]
+    assert result["workers"] == 1
+    kept = contents(store)
+    for secret in (SECRET, shell.token):
+        assert secret not in found.stdout
+        assert secret not in kept
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_job_that_fails_exits_with_1_and_its_data_were_shipped(shell: Head, store: Path, tmp_path: Path) -> None:
+    """About 8 s."""
+    recipe = write_small(tmp_path, training={"epochs": 1, "learning_rate": 1e30})
+    words = [str(recipe), "--address", shell.address, "--storage", str(store), "--shared-folders", "--ship-data"]
+    code, out = invoke("submit", *words, "--workers", "0", "--wait")
+    assert "3 files of data" in out
+    assert code == 1
+    assert "error: dataset 'anvil', epoch 1" in out
+    assert "failed with exit code 1" in out
+    assert "Traceback" not in out
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_job_is_listed_stopped_and_can_go_on(shell: Head, store: Path) -> None:
+    """About 10 s."""
+    address = ["--address", shell.address]
+    words = ["demo", *address, "--storage", str(store), "--shared-folders", "--workers", "0", "--name", "long"]
+    code, out = invoke("submit", *words, "--set", "training.epochs=5000", *TWO_PLANTS)
+    assert code == 0
+    job = next(word for word in out.split() if word.startswith("long-"))
+    for _ in range(400):
+        if "epoch 2/5000" in invoke("logs", job, *address)[1]:
+            break
+        time.sleep(0.25)
+    assert f"{job}  RUNNING" in invoke("status", *address)[1]
+    assert invoke("stop", job, *address)[1].strip() == f"{job}: stopped"
+    assert f"{job}  STOPPED" in invoke("status", job, *address)[1]
+    assert "had ended already" in invoke("stop", job, *address)[1]
+    assert json.loads((store / "runs" / "long" / "progress.json").read_text())["status"] == "interrupted"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["status", "logs", "stop"])
+def test_an_unknown_job_and_a_wrong_token_exit_with_2(command: str, shell: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out = invoke(command, "nobody", "--address", shell.address)
+    assert (code, "knows no such job" in out) == (2, True)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong")
+    code, out = invoke(command, "nobody", "--address", shell.address)
+    assert (code, "refuses the token of the environment's RAY_AUTH_TOKEN" in out) == (2, True)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    code, out = invoke(command, "nobody", "--address", shell.address)
+    assert (code, "wants its token" in out) == (2, True)
+    assert "wrong" not in out

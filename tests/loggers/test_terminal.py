@@ -1,0 +1,71 @@
+"""What a person reads of a run."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from helpers import train_in_process
+from rich.console import Console
+
+from cluster.placement import Placement
+from cluster.trials import TrialPlacement
+from workflows.loggers.search_terminal import SearchScreen, search_words
+from workflows.loggers.terminal import Screen, closing_words
+from workflows.recipe.recipe import check_recipe
+
+
+def said(screen: type[Screen], event: dict[str, object]) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    screen(console)(event)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "this process"), (1, "1 worker"), (2, "2 workers")])
+def test_workers_are_counted_in_words(number: int, words: str) -> None:
+    placement = Placement(number, number, False, 1.0, "why")
+    assert said(Screen, {"event": "placed", "placement": placement}) == f"training in {words} (why)\n"
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "a process"), (1, "1 worker"), (2, "2 workers")])
+def test_a_search_tells_where_its_trials_run_and_in_which_orders_they_train(number: int, words: str) -> None:
+    placement = TrialPlacement(3, number, False, "why")
+    event = {"event": "search planned", "trials": 1, "placement": placement, "orders": ["suggested order: b, a"]}
+    assert said(SearchScreen, event) == f"1 trial, 3 at a time, each in {words} (why)\nsuggested order: b, a\n"
+
+
+@pytest.mark.parametrize(("value", "split"), [(0, [0.6, 0.2, 0.2]), (0, [1.0, 0.0, 0.0]), (1, [0.6, 0.2, 0.2])])
+def test_a_naive_error_of_0_is_not_told_as_no_validation_part(value: int, split: list[float], tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x\n" + "".join(f"{5 + value * (row % 3)}\n" for row in range(120)))
+    document = {
+        "data": {"features": ["x"], "targets": ["x"], "lookback": 4, "horizon": 1, "split": split},
+        "datasets": [{"name": "a", "path": "a.csv"}],
+        "model": {"hidden_size": 2},
+        "training": {"epochs": 1},
+        "compute": {"num_workers": 0},
+    }
+    _, run = train_in_process(check_recipe(document, tmp_path), tmp_path / "runs")
+    words = closing_words(run.result)
+    assert ("The naive forecast makes no error" in words) == (value == 0 and split[1] > 0)
+    assert ("There is no validation part" in words) == (split[1] == 0)
+
+
+def test_trials_are_told_by_the_numbers_that_the_table_has() -> None:
+    metrics = {"mean_scaled_error": 0.5, "forgetting": 0.1}
+    event = {"event": "trial", "number": 7, "config": {"training.decay_rate": 0.5}, "metrics": metrics, "epochs": [1, 2]}
+    assert "trial 7: decay_rate 0.5" in said(SearchScreen, {**event, "trained": 3, "stopped_after": None})
+
+
+def test_a_search_says_how_many_epochs_were_shared() -> None:
+    result = {
+        "trials": [{"stopped_after": None}] * 2,
+        "seconds": 1.0,
+        "epochs_requested": 24,
+        "epochs_trained": 10,
+        "ratio": 2.4,
+    }
+    assert search_words(result).endswith(
+        "The trials asked for 24 epochs; 10 were trained, the others were shared or in the store."
+    )

@@ -1,0 +1,277 @@
+"""Whole searches on one Ray that all tests here share."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+import tomllib
+from small import small_document, write_machine, write_small
+
+from data.errors import InputError
+from workflows.recipe.recipe import check_recipe, load_recipe
+from workflows.report.report import make_report
+from workflows.search.result import best_document
+from workflows.search.search import search
+from workflows.store.store import Store
+from workflows.training.run import train
+
+pytestmark = pytest.mark.ray
+ROOT = Path(__file__).parents[2]
+GRID = {"decay_rate": [0.5, 0.7, 0.9], "epochs": [1, 2, 4]}
+
+
+@pytest.fixture(scope="module")
+def searched(
+    ray_session: None, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any], list[dict[str, Any]]]:
+    """About 15 s: a grid of 81 trials."""
+    folder = tmp_path_factory.mktemp("searched")
+    events: list[dict[str, Any]] = []
+    return folder, search(load_recipe(write_small(folder, search=GRID)), folder / "runs", watch=events.append), events
+
+
+def test_a_grid_asks_for_567_epochs_and_trains_148_each_once(
+    searched: tuple[Path, dict[str, Any], list[dict[str, Any]]],
+) -> None:
+    folder, result, events = searched
+    trained = [event["key"] for event in events if event["event"] == "epoch"]
+    assert (len(result["trials"]), result["epochs_requested"]) == (81, 567)
+    assert len(trained) == result["epochs_trained"] == result["epochs_distinct"] == 4 + 36 + 108
+    assert max(Counter(trained).values()) == 1
+    assert result["ratio"] == pytest.approx(567 / 148)
+    written = json.loads((folder / "runs" / "runs" / "small" / "search.json").read_text())
+    assert written == json.loads(json.dumps(result))
+    assert {"config", "metrics", "key", "stopped_after"} <= set(written["trials"][0])
+    errors = [trial["metrics"]["mean_scaled_error"] for trial in written["trials"]]
+    assert errors[written["best"]] == min(errors)
+    assert written["best"] in written["pareto"]
+    assert b"<svg" in (folder / "runs" / "runs" / "small" / "search.svg").read_bytes()
+    assert (folder / "runs" / "runs" / "small" / "ray.log").stat().st_size > 0
+
+
+def test_each_trial_is_what_train_gives_with_its_recipe_alone_in_a_fresh_store(
+    searched: tuple[Path, dict[str, Any], list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    folder, result, _ = searched
+    recipe = load_recipe(folder / "small.toml")
+    shutil.copytree(folder / "runs" / "prepared", tmp_path / "prepared", copy_function=shutil.copy2)
+    for trial in random.Random(0).sample(result["trials"], 5):
+        shutil.rmtree(tmp_path / "checkpoints", ignore_errors=True)
+        alone = train(check_recipe(best_document(recipe, trial["config"], "alone"), tmp_path), tmp_path, None, 0)
+        assert alone["epochs_trained"] == sum(trial["epochs"])
+        assert alone["key"] == trial["key"]
+        for measure in ("mean_scaled_error", "forgetting", "backward_transfer", "forward_transfer"):
+            assert alone[measure] == pytest.approx(trial["metrics"][measure], abs=1e-6)
+
+
+def test_training_the_best_recipe_from_anywhere_trains_nothing(
+    searched: tuple[Path, dict[str, Any], list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    folder, result, _ = searched
+    moved = shutil.copy(folder / "runs" / "runs" / "small" / "best.toml", tmp_path / "moved.toml")
+    again = train(load_recipe(Path(moved)), folder / "runs", None, 0)
+    best = result["trials"][result["best"]]
+    assert (again["epochs_trained"], again["key"]) == (0, best["key"])
+    assert again["mean_scaled_error"] == best["metrics"]["mean_scaled_error"]
+
+
+def test_a_finished_search_trains_nothing_and_runs_no_trial_again(
+    searched: tuple[Path, dict[str, Any], list[dict[str, Any]]],
+) -> None:
+    folder, result, _ = searched
+    events: list[dict[str, Any]] = []
+    again = search(load_recipe(folder / "small.toml"), folder / "runs", "again", watch=events.append)
+    assert again["trials"] == result["trials"]
+    assert (again["epochs_trained"], again["ratio"]) == (0, None)
+    assert not [event for event in events if event["event"] == "trial"]
+
+
+def test_cleaning_leaves_what_the_best_and_the_front_of_a_search_need(
+    searched: tuple[Path, dict[str, Any], list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    from workflows.results.clean import clean
+    from workflows.store.store import Store
+
+    shutil.copytree(searched[0] / "runs", tmp_path / "runs", copy_function=shutil.copy2)
+    for path in (tmp_path / "runs" / "runs").iterdir():
+        if path.name != "small":
+            shutil.rmtree(path)
+    store, result = Store(str(tmp_path / "runs")), searched[1]
+    removed = clean(store, dry_run=False)
+    kept = [result["trials"][number] for number in {result["best"], *result["pareto"]}]
+    assert {leftover.path.split("/")[0] for leftover in removed} == {"checkpoints"}
+    assert all(store.facts(trial["key"]) is not None for trial in kept)
+    again = train(load_recipe(tmp_path / "runs" / "runs" / "small" / "best.toml"), tmp_path / "runs", None, 0)
+    assert again["epochs_trained"] == 0
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two datasets of the same process, few steps: the more is learnt the better, and only the middle rate learns."""
+    folder = tmp_path_factory.mktemp("planted")
+    for number, name in enumerate(("anvil", "twin")):
+        write_machine(folder / f"{name}.csv", 0, 200, seed=number)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "num_samples"), [("grid", 12), ("random", 12), ("optuna", 24)], ids=["grid", "random", "optuna"]
+)
+def test_a_planted_optimum_is_found(ray_session: None, planted: Path, algorithm: str, num_samples: int) -> None:
+    """The three share a store, so that each epoch is trained for one of them only; what they propose is their own."""
+    space = {
+        "algorithm": algorithm,
+        "num_samples": num_samples,
+        "decay_rate": [0.05, 1.0],
+        "datasets": {"twin": {"epochs": [1, 3]}},
+        "values": {"training.learning_rate": [1e-5, 1e-2, 3.0]},
+    }
+    document = small_document(datasets=[{"name": name, "path": f"{name}.csv"} for name in ("anvil", "twin")])
+    recipe = check_recipe({**document, "search": space}, planted)
+    result = search(recipe, planted / "runs", algorithm)
+    assert len(result["trials"]) == num_samples
+    best = next(trial for trial in result["trials"] if trial["number"] == result["best"])
+    assert best["config"] == {"training.decay_rate": 1.0, "datasets.twin.epochs": 3, "training.learning_rate": 1e-2}
+
+
+def test_with_two_objectives_optuna_proposes_the_same_again_and_the_front_is_told(ray_session: None, tmp_path: Path) -> None:
+    settings = {"algorithm": "optuna", "num_samples": 6, "objectives": ["mean_scaled_error", "forgetting"]}
+    recipe = load_recipe(
+        write_small(tmp_path, search={"decay_rate": {"low": 0.1, "high": 1.0}, "epochs": [1, 2], **settings})
+    )
+    result = search(recipe, tmp_path / "runs")
+    points = {t["number"]: (t["metrics"]["mean_scaled_error"], t["metrics"]["forgetting"]) for t in result["trials"]}
+    beaten = {a for a, x in points.items() for y in points.values() if y != x and y[0] <= x[0] and y[1] <= x[1]}
+    assert set(result["pareto"]) == set(points) - beaten
+    again = search(recipe, tmp_path / "runs", "again")
+    assert [trial["config"] for trial in again["trials"]] == [trial["config"] for trial in result["trials"]]
+    assert again["epochs_trained"] == 0
+
+
+def test_a_trial_that_fails_is_reported_and_a_process_that_is_killed_is_replaced_and_all_others_go_on(
+    ray_session: None, tmp_path: Path
+) -> None:
+    """One process is killed in an epoch, another one as its trial has ended, before the next one begins in it."""
+    events: list[dict[str, Any]] = []
+    processes: dict[int, int] = {}
+    killed: list[int] = []
+
+    def watch(event: dict[str, Any]) -> None:
+        events.append(event)
+        if event["event"] == "epoch":
+            processes[event["trial"]] = event["pid"]
+            if sum(each["event"] == "epoch" for each in events) == 3:
+                kill(event["pid"])
+        elif event["event"] == "trial" and len(killed) == 1 and processes.get(event["number"], killed[0]) != killed[0]:
+            kill(processes[event["number"]])
+
+    def kill(process: int) -> None:
+        killed.append(process)
+        os.kill(process, signal.SIGKILL)
+        while Path(f"/proc/{process}").exists():  # until then it may answer once more
+            time.sleep(0.01)
+
+    settings = {"decay_rate": [0.5, 0.9], "epochs": [1, 3], "values": {"training.learning_rate": [1e30, 0.01]}}
+    result = search(load_recipe(write_small(tmp_path, search=settings)), tmp_path / "runs", watch=watch)
+    assert len(result["trials"]) == 32
+    for trial in result["trials"]:
+        if trial["config"]["training.learning_rate"] == 1e30:
+            assert "dataset 'anvil', epoch 1" in trial["failed"]
+        else:
+            assert "failed" not in trial
+    assert result["trials"][result["best"]]["config"]["training.learning_rate"] == 0.01
+    assert len(killed) == 2
+    assert sum(event["event"] == "trial lost" for event in events) == 2
+    assert result["epochs_distinct"] == 3 + 12 + 24
+
+
+@pytest.mark.slow
+def test_data_parallel_trials_under_asha_end_and_free_their_workers(ray_session: None, tmp_path: Path) -> None:
+    """About 25 s: 2 cores, 2 workers a trial; the trial's own process must take no core."""
+    import ray
+
+    settings = {"decay_rate": [0.5, 0.9], "epochs": [1, 2], "scheduler": "asha", "workers_per_trial": 2}
+    result = search(load_recipe(write_small(tmp_path, search=settings)), tmp_path / "runs")
+    assert len(result["trials"]) == 16
+    stopped = [trial for trial in result["trials"] if trial["stopped_after"] is not None]
+    assert stopped
+    assert {trial["stopped_after"] for trial in stopped} <= {"anvil", "bellows"}
+    assert result["epochs_trained"] == result["epochs_distinct"]
+    until = time.monotonic() + 60
+    while ray.available_resources().get("CPU") != 2 and time.monotonic() < until:
+        time.sleep(0.2)
+    assert ray.available_resources()["CPU"] == 2
+    alone = train(load_recipe(tmp_path / "runs" / "runs" / "small" / "best.toml"), tmp_path / "runs", None, 0)
+    assert alone["epochs_trained"] == 0
+
+
+@pytest.mark.slow
+def test_an_interrupted_search_goes_on_with_the_same_command(tmp_path: Path) -> None:
+    """About 20 s: two programs with a Ray of their own each."""
+    recipe = write_small(tmp_path, rows=2000, search={"decay_rate": [0.5, 0.9], "epochs": [1, 2]})
+    command = [sys.executable, "-m", "workflows", "search", str(recipe), "--storage", str(tmp_path / "runs")]
+    checkpoints = tmp_path / "runs" / "checkpoints"
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
+        while first.poll() is None and (not checkpoints.is_dir() or len(list(checkpoints.iterdir())) < 6):
+            time.sleep(0.05)
+        first.send_signal(signal.SIGINT)
+        _, err = first.communicate(timeout=120)
+    assert first.returncode == 130
+    assert "the same command goes on" in err
+    held = len([path for path in checkpoints.iterdir() if not path.name.startswith(".")]) - 1  # the untrained one
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert (found.returncode, found.stderr) == (0, "")
+    for line in found.stdout.splitlines():
+        assert not any(word in line for word in ("INFO", "WARNING", "ray::", "(raylet)", "Trial_"))
+    result = json.loads((tmp_path / "runs" / "runs" / "small" / "search.json").read_text())
+    assert result["epochs_trained"] == 2 + 8 + 16 - held < 26
+    assert "best.toml" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"epochs": [1], "workers_per_trial": 1000}, "a trial needs 1000 x 1 core = 1000, the cluster has"),
+        ({"decay_rate": [[0.5], [0.6], [0.7]]}, "has 3 rates, 3 datasets have 2 changes"),
+        ({"epochs": [0]}, "datasets.anvil.epochs = 0"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_anything_is_written(
+    ray_session: None, tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        search(load_recipe(write_small(tmp_path, search=settings)), tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_best_recipe_keeps_what_needs_no_folder(tmp_path: Path) -> None:
+    datasets = [{"name": "a", "path": ["{built_in}/x/a.csv", "b.csv"]}, {"name": "c", "path": "s3://bucket/c.csv"}]
+    made = best_document(check_recipe(small_document(datasets=datasets), tmp_path), {"datasets.a.epochs": 3}, "best")
+    assert made["datasets"][0] == {"name": "a", "path": ["{built_in}/x/a.csv", str(tmp_path / "b.csv")], "epochs": 3}
+    assert made["datasets"][1]["path"] == "s3://bucket/c.csv"
+    assert check_recipe(tomllib.loads(tomli_w.dumps(made)), Path("/elsewhere")).name == "best"
+
+
+def test_a_search_has_a_page_with_its_best_trials_and_the_effect_of_each_value(
+    searched: tuple[Path, dict[str, Any], list[dict[str, Any]]],
+) -> None:
+    folder, result, _ = searched
+    store = Store(str(folder / "runs"))
+    page = make_report(store, "small")
+    assert page.count("<svg") == 2 + 4  # cost, Pareto front; the rate, and the epochs of each dataset
+    assert f"{result['best']} ★" in page
+    assert "They asked for 567 epochs; 148 were trained" in page
+    assert store.searching("small") is None
+    assert f"{store.searches()['small']['epochs_trained']}" == "148"

@@ -1,0 +1,94 @@
+"""A search that goes on, or was stopped, is seen by `runs` and left alone by `clean`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_store import state
+from typer.testing import CliRunner
+
+from workflows.__main__ import app
+from workflows.report.report import make_report
+from workflows.results.clean import find_leftovers
+from workflows.search.progress import SearchProgress
+from workflows.search.run import Tally
+from workflows.store.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Two chains of epochs from one root, and an epoch of nobody's; two prepared datasets."""
+    store = Store(str(tmp_path / "runs"))
+    store.storage.create()
+    store.commit("root", state(), {"parent": None})
+    for key, parent in (("a1", "root"), ("a2", "a1"), ("b1", "root"), ("nobody", "root")):
+        store.commit(key, state(), {"parent": parent, "dataset": "anvil", "epoch": 0})
+    for name in ("mine", "other"):
+        store.storage.write(f"prepared/{name}/manifest.json", b"{}")
+    return store
+
+
+def epoch(key: str, parent: str) -> dict[str, str]:
+    return {"event": "epoch", "key": key, "parent": parent}
+
+
+def left(store: Store) -> set[str]:
+    return {leftover.path for leftover in find_leftovers(Store(store.address))}
+
+
+def test_a_search_keeps_what_it_has_reached_until_it_is_ended(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workflows.search.progress.WRITE_S", -1.0)
+    heard: list[str] = []
+    note = SearchProgress(store, "tried", ["mine"], 4, Tally())
+    assert left(store) == {f"checkpoints/{key}" for key in ("root", "a1", "a2", "b1", "nobody")} | {
+        "prepared/mine",
+        "prepared/other",
+    }
+
+    def go_on() -> None:
+        with note:
+            watch = note.watching(lambda event: heard.append(event["key"]))
+            for key, parent in (("a1", "root"), ("b1", "root"), ("a2", "a1")):
+                watch(epoch(key, parent))
+            store.commit("young", state(), {"parent": "root", "dataset": "anvil", "epoch": 0})
+            assert left(store) == set()  # its trials may take any epoch that they find
+            assert Store(store.address).searches()["tried"]["status"] == "running"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go_on()
+    assert heard == ["a1", "b1", "a2"]
+    stopped = Store(store.address).searches()["tried"]
+    assert (stopped["status"], stopped["kept"]) == ("interrupted", ["a2", "b1"])
+    assert left(store) == {"checkpoints/nobody", "checkpoints/young", "prepared/other"}
+    note.remove()
+    assert "checkpoints/a2" in left(store)
+
+
+def test_a_trial_that_came_out_of_the_store_is_kept_too(store: Store) -> None:
+    tally = Tally({0: {"number": 0, "key": "b1"}, 1: {"number": 1, "key": None, "failed": "no number"}}, [])
+    with pytest.raises(KeyboardInterrupt), SearchProgress(store, "tried", [], 2, tally):
+        raise KeyboardInterrupt
+    assert "checkpoints/b1" not in left(store)
+    assert "checkpoints/a2" in left(store)
+
+
+def test_log_says_of_a_search_that_it_is_one(store: Store) -> None:
+    store.write_run("tried", "search.json", b'{"name": "tried"}')
+    store.write_run("under-way", "searching.json", b'{"name": "under-way", "status": "interrupted"}')
+    found = CliRunner().invoke(app, ["log", "under-way", "--storage", store.address])
+    assert "under-way: this is a search that has not ended (interrupted)" in found.stderr
+    found = CliRunner().invoke(app, ["log", "tried", "--storage", store.address])
+    assert found.exit_code == 2
+    assert "tried: this is a search: train its best" in found.stderr
+
+
+def test_runs_and_report_tell_of_a_search_that_has_not_ended(store: Store) -> None:
+    with SearchProgress(store, "tried", [], 4, Tally({0: {"number": 0, "key": "b1"}}, ["b1"])):
+        found = CliRunner().invoke(app, ["runs", "--storage", store.address])
+    assert found.exit_code == 0
+    line = next(line for line in found.stdout.splitlines() if "tried" in line)
+    assert "running" in line
+    assert "1 of 4" in line
+    assert "has not ended (running" in make_report(store, "tried")

@@ -1,0 +1,154 @@
+"""The space of a search, its trials, their order and their places: values in, values out, no Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import small_document, write_small
+
+from cluster.placement import PlacementError
+from cluster.trials import place_trials
+from data.errors import InputError
+from workflows.recipe.recipe import Recipe, check_recipe, load_recipe
+from workflows.recipe.search_settings import Range
+from workflows.search.search import choose_trials, search
+from workflows.search.space import data_variants, draw, grid, parameters_of, trial_recipe
+from workflows.search.trial_order import order_trials, pareto_front
+
+
+def recipe_with(search: dict[str, Any], **sections: Any) -> Recipe:
+    return check_recipe({**small_document(**sections), "search": search}, Path("/somewhere"))
+
+
+def trials_of(search: dict[str, Any]) -> list[dict[str, Any]] | None:
+    recipe = recipe_with(search)
+    return choose_trials(recipe, parameters_of(recipe))
+
+
+def test_a_grid_has_every_combination_under_the_names_that_set_takes() -> None:
+    found = grid(parameters_of(recipe_with({"decay_rate": [0.5, 0.9], "epochs": [1, 2]})))
+    assert len(found) == 2 * 2**3
+    assert found[0] == {
+        "training.decay_rate": 0.5,
+        "datasets.anvil.epochs": 1,
+        "datasets.bellows.epochs": 1,
+        "datasets.crane.epochs": 1,
+    }
+    assert len({str(config) for config in found}) == len(found)
+
+
+def test_a_dataset_may_have_a_space_of_its_own_and_each_change_a_rate() -> None:
+    search = {"decay_rate": [[0.5, 0.9], {"low": 0.3, "high": 0.5, "step": 0.1}], "datasets": {"crane": {"epochs": [3]}}}
+    recipe = recipe_with(search)
+    found = grid(parameters_of(recipe))
+    assert [config["training.decay_rate.2"] for config in found[:3]] == [0.3, 0.4, 0.5]
+    made = trial_recipe(recipe, found[-1])
+    assert made.training.decay_rate == [0.9, 0.5]
+    assert [entry.keys.epochs for entry in made.entries] == [None, None, 3]
+    assert "search" not in made.document
+
+
+@pytest.mark.parametrize("values", [{"training.batch_size": [16, 32]}, {"training": {"batch_size": [16, 32]}}])
+def test_any_other_value_is_searched_by_its_dotted_name_quoted_or_not(values: dict[str, Any]) -> None:
+    recipe = recipe_with({"values": values})
+    assert [trial_recipe(recipe, config).training.batch_size for config in grid(parameters_of(recipe))] == [16, 32]
+
+
+def test_values_that_change_the_data_make_variants_and_others_do_not() -> None:
+    parameters = parameters_of(
+        recipe_with({"epochs": [1, 2], "values": {"data.lookback": [6, 12], "model.hidden_size": [4]}})
+    )
+    assert data_variants(parameters) == [{"data.lookback": 6}, {"data.lookback": 12}]
+
+
+def test_a_range_reaches_its_end_in_numbers_as_one_writes_them() -> None:
+    assert Range(0.3, 1.0, 0.1).values() == (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    assert Range(1, 4, 1).values() == (1, 2, 3, 4)
+    assert Range(0.1, 1.0).values() is None
+
+
+def test_random_trials_are_the_same_for_the_same_seed_and_none_is_drawn_twice() -> None:
+    parameters = parameters_of(recipe_with({"decay_rate": {"low": 0.3, "high": 1.0}, "epochs": [1, 2]}))
+    assert draw(parameters, 10, 1) == draw(parameters, 10, 1) != draw(parameters, 10, 2)
+    assert all(0.3 <= config["training.decay_rate"] <= 1.0 for config in draw(parameters, 50, 3))
+    assert len(draw(parameters_of(recipe_with({"decay_rate": [0.5, 0.6]})), 10, 1)) == 2
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ({}, ["the space is empty", "decay_rate = [0.5, 0.7, 0.9]"]),
+        ({"epochs": []}, ["epochs = []", "the space is empty"]),
+        ({"decay_rate": {"low": 0.9, "high": 0.3}}, ["the space is empty", "low = 0.9 is above high = 0.3"]),
+        ({"decay_rate": {"low": 0.3, "hihg": 0.9}}, ["'hihg'", "did you mean 'high'?"]),
+        ({"decay_rate": {"low": 0.3, "high": 0.9}}, ["a grid needs a step for training.decay_rate"]),
+        ({"decay_rate": 0.7}, ["decay_rate = 0.7 is one value", "write a list"]),
+        ({"decay_rate": [0.5, 1.5]}, ["search, training.decay_rate = 1.5"]),
+        ({"decayrate": [0.5]}, ["'decayrate'", "did you mean 'decay_rate'?"]),
+        ({"epochs": [0, 1]}, ["datasets.anvil.epochs = 0", "greater than or equal to 1"]),
+        ({"epochs": ["two"]}, ["epochs = 'two'", "integer"]),
+        ({"datasets": {"anvill": {"epochs": [1]}}}, ["anvill", "did you mean 'anvil'?"]),
+        ({"values": {"training.batchsize": [1]}}, ["'batchsize'", "did you mean 'batch_size'?"]),
+        ({"values": {"trainin.batch_size": [1]}}, ["'trainin'", "did you mean 'training'?"]),
+        ({"values": {"batch_size": [1]}}, ["'batch_size'", "SECTION.KEY"]),
+        ({"values": {"datasets.drill.epochs": [1]}}, ["there is no dataset 'drill'"]),
+        ({"values": {"model.hidden_size": ["wide"]}}, ["model.hidden_size = 'wide'", "integer"]),
+        ({"values": {"training.decay_rate": [0.5]}, "decay_rate": [0.6]}, ["'training.decay_rate' is searched already"]),
+        ({"epochs": [1], "objectives": ["speed"]}, ["objectives = ['speed']", "mean_scaled_error"]),
+        ({"epochs": [1], "algorithm": "magic"}, ["algorithm = 'magic'", "'optuna'"]),
+        ({"epochs": [1], "num_samples": 0}, ["num_samples = 0"]),
+        ({"epochs": list(range(1, 40))}, ["39 x 39 x 39 = 59,319", "at most 10,000", "random"]),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused_with_what_to_write_instead(search: dict[str, Any], said: list[str]) -> None:
+    with pytest.raises(InputError) as refused:
+        trials_of(search)
+    for word in said:
+        assert word in str(refused.value)
+
+
+def test_a_search_of_nothing_is_told_by_the_name_of_its_file(tmp_path: Path) -> None:
+    path = write_small(tmp_path)
+    with pytest.raises(InputError, match=r"small\.toml: search: the space is empty"):
+        search(load_recipe(path), tmp_path / "runs")
+
+
+def test_all_that_is_wrong_with_a_space_is_said_at_once() -> None:
+    with pytest.raises(InputError) as refused:
+        trials_of({"decay_rate": [0.5, 1.5], "epochs": [0, 1]})
+    assert len(refused.value.messages) == 4  # the rate, and the epochs of each of three datasets
+
+
+def test_trials_that_start_together_share_no_epoch_where_that_can_be() -> None:
+    chains = [f"{a}{b}{c}" for a in "xy" for b in "12" for c in "34"]
+    prefixes = [[chain[: length + 1] for length in range(3)] for chain in chains]
+    order = order_trials(prefixes, 2)
+    assert sorted(order) == list(range(8))
+    first, second = prefixes[order[0]], prefixes[order[1]]
+    assert not set(first) & set(second)
+    assert order_trials(prefixes, 1) == list(range(8))
+
+
+def test_the_pareto_front_is_what_no_other_point_beats() -> None:
+    points = [(1.0, 5.0), (2.0, 2.0), (2.0, 3.0), (3.0, 1.0), (4.0, 4.0), (2.0, 2.0), (0.0, None)]
+    assert pareto_front(points) == [0, 1, 3, 5]
+    assert pareto_front([]) == []
+
+
+def test_as_many_trials_run_at_a_time_as_there_is_room_for() -> None:
+    assert place_trials(0, "auto", {"CPU": 8.0}, 81).num_concurrent == 8
+    assert place_trials(0, "auto", {"CPU": 8.0}, 3).num_concurrent == 3
+    assert place_trials(3, "auto", {"CPU": 8.0}, 81).num_concurrent == 2
+    assert place_trials(2, "auto", {"CPU": 16.0, "GPU": 4.0}, 81).num_concurrent == 2
+    assert place_trials(2, False, {"CPU": 16.0, "GPU": 4.0}, 81).num_concurrent == 8
+
+
+def test_what_can_never_be_placed_is_refused_with_the_arithmetic() -> None:
+    with pytest.raises(
+        PlacementError, match=r"a trial needs 9 x 1 core = 9, the cluster has 8: write workers_per_trial = 8"
+    ):
+        place_trials(9, "auto", {"CPU": 8.0}, 81)
+    with pytest.raises(PlacementError, match=r"needs 2 x 1 GPU = 2, the cluster has 1"):
+        place_trials(2, True, {"CPU": 8.0, "GPU": 1.0}, 81)

@@ -1,0 +1,88 @@
+"""Two that want the same thing: one makes it, the other waits, and takes over from the dead."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import workflows.store.leases
+from workflows.store.leases import Leases
+from workflows.store.storage import open_storage
+
+
+def write_lease(folder: Path, host: str, pid: int) -> Path:
+    (folder / "leases").mkdir()
+    lease = folder / "leases" / "epoch"
+    lease.write_text(json.dumps({"host": host, "pid": pid, "id": "x"}))
+    return lease
+
+
+def test_of_many_that_want_the_same_exactly_one_makes_it(tmp_path: Path) -> None:
+    leases, made = Leases(open_storage(str(tmp_path))), list[int]()
+
+    def want(number: int) -> None:
+        with leases.hold("epoch", lambda: bool(made)):
+            if not made:
+                time.sleep(0.05)
+                made.append(number)
+
+    threads = [threading.Thread(target=want, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert list((tmp_path / "leases").iterdir()) == []
+
+
+def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    lease = write_lease(tmp_path, socket.gethostname(), dead.pid)
+    started = time.monotonic()
+    with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: False):
+        assert json.loads(lease.read_text())["id"] != "x"
+    assert time.monotonic() - started < 2
+    assert not lease.exists()
+
+
+def test_a_machine_that_has_fallen_silent_is_waited_for_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflows.store.leases, "SILENCE_S", 0.3)
+    lease = write_lease(tmp_path, "elsewhere", 1)
+    started = time.monotonic()
+    with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: False):
+        assert time.monotonic() - started > 0.25
+        assert json.loads(lease.read_text())["host"] == socket.gethostname()
+
+
+def test_whoever_renews_its_lease_is_waited_for_until_the_epoch_is_there_or_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflows.store.leases, "SILENCE_S", 0.2)
+    monkeypatch.setattr(workflows.store.leases, "RENEW_S", 0.05)
+    lease = write_lease(tmp_path, "elsewhere", 1)
+    over = threading.Event()
+    renewing = threading.Thread(target=workflows.store.leases._renew, args=(lease, over))
+    renewing.start()
+    started = time.monotonic()
+    with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: time.monotonic() - started > 0.6):
+        assert time.monotonic() - started > 0.6
+    monkeypatch.setattr(workflows.store.leases, "WAIT_LIMIT_S", 0.3)
+    with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: False):  # then it is trained here too
+        assert json.loads(lease.read_text())["host"] == "elsewhere"
+    over.set()
+    renewing.join()
+
+
+def test_an_object_store_has_no_leases(tmp_path: Path) -> None:
+    storage = open_storage(str(tmp_path))
+    storage.local = False  # type: ignore[misc]
+    with Leases(storage).hold("epoch", lambda: False):
+        assert list(tmp_path.iterdir()) == []

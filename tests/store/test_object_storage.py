@@ -1,0 +1,141 @@
+"""A store on a real S3 protocol server on loopback, and the same contract for both kinds of storage."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from commands import invoke
+from helpers import processes_that_stay
+from small import write_small
+from test_store import KEY, state
+
+from data.built_in import make_built_in
+from data.prepared.cache import Shelf
+from data.reading.files import FileFacts, find_files, open_input
+from workflows.recipe.datasets import find_datasets
+from workflows.recipe.recipe import find_recipe, load_recipe
+from workflows.results.clean import find_leftovers
+from workflows.store.storage import open_storage
+from workflows.store.store import Store
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+
+
+def test_both_storages_keep_the_same_contract(address: str) -> None:
+    storage = open_storage(address)
+    storage.create()
+    with pytest.raises(FileNotFoundError):
+        storage.read("a/none")
+    assert storage.names("a") == []
+    storage.write("a/one", b"1")
+    storage.write("a/one", b"22")
+    storage.publish("a/folder", {"x": b"333", "last": b"4"})
+    assert storage.read("a/one") == b"22"
+    assert storage.read("a/folder/x") == b"333"
+    assert storage.names("a") == ["folder", "one"]
+    assert (storage.size("a/one"), storage.size("a/folder"), storage.size("a")) == (2, 4, 6)
+    storage.move("a/folder", "b/moved")
+    assert storage.names("b/moved") == ["last", "x"]
+    assert storage.names("a") == ["one"]
+    storage.remove("b")
+    storage.remove("a/one")
+    storage.remove("never/there")
+    assert storage.names("b") == []
+    assert storage.names("a") == []
+
+
+def test_a_checkpoint_in_either_storage_comes_back_and_damage_is_seen(address: str) -> None:
+    store = Store(address)
+    store.storage.create()
+    store.commit(KEY, state(0.3), {"parent": None})
+    store.add_evaluations(KEY, {"split": {"error": 0.5}})
+    reader = Store(address)
+    assert torch.equal(reader.load(KEY).model["head.weight"], state(0.3).model["head.weight"])
+    assert reader.evaluations(KEY) == {"split": {"error": 0.5}}
+    assert [leftover.path for leftover in find_leftovers(reader)] == [f"checkpoints/{KEY}"]
+    content = bytearray(store.storage.read(f"checkpoints/{KEY}/facts.json"))
+    content[len(content) // 2] ^= 1
+    store.storage.write(f"checkpoints/{KEY}/facts.json", bytes(content))
+    assert reader.facts(KEY) is None
+    assert "set aside in damaged/" in reader.set_aside_now[0]
+    assert reader.storage.names("checkpoints") == []
+
+
+def test_a_commit_that_was_interrupted_in_an_object_store_is_no_checkpoint(bucket: str, tmp_path: Path) -> None:
+    store = Store(f"{bucket}/{tmp_path.name}")
+    store.commit(KEY, state(), {"parent": None})
+    store.storage.remove(f"checkpoints/{KEY}/facts.json")
+    assert store.facts(KEY) is None
+    store.commit(KEY, state(0.7), {"parent": None})
+    assert float(Store(store.address).load(KEY).model["head.weight"][0, 0]) == pytest.approx(0.7)
+
+
+def test_built_in_data_are_read_from_the_storage_by_machines_that_did_not_make_them(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "first"))
+    shelf = Shelf(f"{bucket}/{tmp_path.name}")
+    make_built_in("tutorial", shelf.home / "built_in")
+    there = shelf.share("built_in")
+    assert there == f"{bucket}/{tmp_path.name}/built_in"
+    monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "second"))
+    recipe = load_recipe(find_recipe("tutorial_a"))
+    sources, _ = find_datasets(recipe, FileFacts(tmp_path / "facts"), there)
+    assert [source.name for source in sources] == ["dataset_1", "dataset_2", "dataset_3"]
+    assert len(find_files(f"{there}/tutorial/dataset_[13].csv")) == 2  # the brackets of a glob are no part of an address
+    made = (shelf.home / "built_in" / "tutorial" / "dataset_1.csv").read_bytes()
+    assert open_input(sources[0].files[0]).read() == made
+    assert Shelf(str(tmp_path)).share("built_in") == str(tmp_path / "built_in")  # a folder is read where it is
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_whole_program_lives_in_an_object_store_keeps_ray_off_the_screen_and_another_machine_goes_on_with_it(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """About 20 s: a Ray of its own, two workers. The other machines are this process with caches of their own."""
+    address, recipe = f"{bucket}/{tmp_path.name}", str(write_small(tmp_path))
+    command = [sys.executable, "-m", "workflows", "train", recipe, "--workers", "2", "--storage", address]
+    environment = {**os.environ, "LSTM_RELAY_CACHE": str(tmp_path / "first")}
+    found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert (found.returncode, found.stderr) == (0, ""), found.stdout + found.stderr
+    for line in found.stdout.splitlines():
+        assert not any(word in line for word in ("INFO", "WARNING", "ray::", "(raylet)", "DeprecationWarning"))
+    assert "6 of 6 epochs trained" in found.stdout
+    assert processes_that_stay(f"LSTM_RELAY_CACHE={tmp_path / 'first'}") == []
+
+    def told(machine: str, *words: str) -> str:
+        monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / machine))
+        code, out, err = invoke(*words, "--storage", address)
+        assert (code, err) == (0, "")
+        return out
+
+    assert "nothing was trained" in told("second", "train", recipe, "--workers", "0")
+    assert "2 of 8 epochs trained" in told("second", "train", recipe, "--workers", "0", "--set", "datasets.crane.epochs=4")
+    assert "finished" in told("third", "runs")
+    assert "crane" in told("third", "log", "small")
+    assert f"{address}/runs/small/report.html" in told("third", "report", "small")
+    words = ["--dataset", "crane", "--input", str(tmp_path / "crane.csv"), "--output", f"{address}/new/crane.csv"]
+    assert "1 forecast of 3 steps" in told("third", "predict", "small", *words)
+    store = Store(address)
+    assert len(store.storage.read("new/crane.csv").splitlines()) == 4
+    assert store.storage.names("runs/small") == ["datasets.json", "events", "recipe.toml", "report.html", "result.json"]
+    assert b"no forecasts" not in store.storage.read("runs/small/report.html")
+    (events,) = store.storage.names("runs/small/events")
+    assert b"validation_error/crane" in store.storage.read(f"runs/small/events/{events}")
+    assert all(len(name) == 32 for name in store.storage.names("prepared"))
+    result = json.loads(store.storage.read("runs/small/result.json"))
+    assert "not-a-secret" not in json.dumps(result)

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from workflows.store.store import DamagedCheckpointError, State, Store
+
+KEY = "0123456789abcdef"
+
+
+def state(value: float = 1.0) -> State:
+    return State({"head.weight": torch.full((3, 2), value)}, {"exp_avg.head.weight": torch.full((3, 2), value / 2)})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(str(tmp_path / "runs"))
+    store.storage.create()
+    return store
+
+
+def test_a_committed_state_comes_back_bit_for_bit_with_its_facts(store: Store) -> None:
+    store.commit(KEY, state(0.1), {"parent": "abc", "train_loss": 0.25})
+    facts = Store(store.address).facts(KEY)
+    assert facts is not None
+    assert (facts["key"], facts["parent"], facts["train_loss"]) == (KEY, "abc", 0.25)
+    found = Store(store.address).load(KEY)
+    assert torch.equal(found.model["head.weight"], state(0.1).model["head.weight"])
+    assert torch.equal(found.optimizer["exp_avg.head.weight"], state(0.1).optimizer["exp_avg.head.weight"])
+
+
+def test_what_is_not_there_has_no_facts(store: Store) -> None:
+    assert store.facts(KEY) is None
+    with pytest.raises(DamagedCheckpointError):
+        store.load(KEY)
+
+
+def test_a_checkpoint_that_is_there_stands(store: Store) -> None:
+    store.commit(KEY, state(1.0), {"parent": None})
+    store.commit(KEY, state(2.0), {"parent": None})
+    assert float(store.load(KEY).model["head.weight"][0, 0]) == 1.0
+    assert os.listdir(Path(store.address) / "checkpoints") == [KEY]
+
+
+def damage(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    if how == "delete":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        place = len(content) * 2 // 3
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+
+
+@pytest.mark.parametrize("how", ["cut", "flip", "delete"])
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "facts.json"])
+def test_a_damaged_checkpoint_is_named_and_set_aside(store: Store, file: str, how: str) -> None:
+    store.commit(KEY, state(), {"parent": None})
+    damage(Path(store.address) / "checkpoints" / KEY / file, how)
+    reader = Store(store.address)
+    assert reader.facts(KEY) is None
+    assert KEY in reader.set_aside_now[0]
+    assert file in reader.set_aside_now[0]
+    assert not (Path(store.address) / "checkpoints" / KEY).exists()
+    (place,) = (Path(store.address) / "damaged").iterdir()
+    assert file in (place / "why.txt").read_text()
+    store.commit(KEY, state(), {"parent": None})
+    assert Store(store.address).facts(KEY) is not None
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors"])
+def test_damage_after_the_look_up_is_seen_when_the_state_is_loaded(store: Store, file: str) -> None:
+    store.commit(KEY, state(), {"parent": None})
+    assert store.facts(KEY) is not None
+    damage(Path(store.address) / "checkpoints" / KEY / file, "flip")
+    with pytest.raises(DamagedCheckpointError, match=file):
+        store.load(KEY)
+
+
+def test_evaluations_add_up_and_a_damaged_one_is_measured_again(store: Store) -> None:
+    store.commit(KEY, state(), {"parent": None})
+    store.add_evaluations(KEY, {"split a": {"error": 0.5}})
+    store.add_evaluations(KEY, {"split b": {"error": 0.7}, "split c": {"error": 0.9}})
+    assert {name: facts["error"] for name, facts in store.evaluations(KEY).items()} == {
+        "split a": 0.5,
+        "split b": 0.7,
+        "split c": 0.9,
+    }
+    files = sorted((Path(store.address) / "checkpoints" / KEY).glob("evaluations-*"))
+    text = files[0].read_text()
+    files[0].write_text(text.replace("0.5", "0.1").replace("0.7", "0.1"))
+    assert len(store.evaluations(KEY)) in (1, 2)
+    assert "measured again" in store.set_aside_now[0]
+
+
+def test_an_interrupted_commit_leaves_nothing_that_a_reader_takes_for_a_checkpoint(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.commit(KEY, state(), {"parent": None})
+    monkeypatch.undo()
+    assert store.facts(KEY) is None
+    assert os.listdir(Path(store.address) / "checkpoints") == []
+
+
+def test_a_storage_folder_that_went_away_is_not_made_again(store: Store, tmp_path: Path) -> None:
+    store.commit(KEY, state(), {"parent": None})
+    (tmp_path / "runs").rename(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="storage folder is gone"):
+        store.facts("another")
+    with pytest.raises(OSError, match="storage folder is gone"):
+        store.commit("another", state(), {"parent": None})
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "elsewhere").rename(tmp_path / "runs")
+    assert store.facts(KEY) is not None
+
+
+def test_a_run_is_what_it_last_was(store: Store) -> None:
+    store.write_run("a", "result.json", json.dumps({"name": "a", "status": "finished", "when": 1.0}).encode())
+    store.write_run("b", "progress.json", json.dumps({"name": "b", "status": "running", "when": 5.0}).encode())
+    store.write_run("a", "progress.json", json.dumps({"name": "a", "status": "failed", "when": 9.0}).encode())
+    assert {name: facts["status"] for name, facts in store.runs().items()} == {"a": "failed", "b": "running"}
+    assert store.result("a") == {"name": "a", "status": "finished", "when": 1.0}
+    assert store.run("nobody") is None
+
+
+def test_checkpoints_hold_no_pickle(store: Store) -> None:
+    store.commit(KEY, state(), {"parent": None})
+    for path in (Path(store.address) / "checkpoints" / KEY).iterdir():
+        assert path.suffix in (".safetensors", ".json")
+        assert b"\x80\x04" not in path.read_bytes()[:64]

@@ -1,0 +1,190 @@
+"""Run as a program: three nodes of one machine, on which data are prepared, a search loses a node, and so does a run.
+
+The run gets another node while it goes on. Prints as JSON what came of the three; then it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cluster.connect import connect, set_environment
+from data.prepared.cache import Shelf
+from workflows.prepare.preparation import prepare_datasets
+from workflows.recipe.recipe import Recipe, load_recipe
+
+Facts = dict[str, Any]
+
+
+class Nodes:
+    """A head without a core, and nodes of one core each that keep what they fetch in folders of their own.
+
+    A lost node answers no more at all and is known to be dead after 2 s; one that is merely slow has 10 s to answer.
+    """
+
+    def __init__(self, folder: Path):
+        from ray.cluster_utils import Cluster
+
+        self.folder, self.there = folder, list[Any]()
+        checks = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": checks})
+        self.address = str(self.cluster.address)
+
+    def add(self) -> None:
+        """Add a node. It is done by the main thread, as Ray installs signal handlers when it starts one."""
+        cache = {"LSTM_RELAY_CACHE": str(self.folder / f"cache_{len(self.there)}")}
+        self.there.append(self.cluster.add_node(num_cpus=1, env_vars=cache))
+
+    def wait_for_free_cores(self, count: int) -> None:
+        """Wait until what was done has let go of its cores, and Ray knows of those that came and went."""
+        import ray
+
+        while ray.available_resources().get("CPU") != count:
+            time.sleep(0.05)
+        # The one that tells elastic workers of room looks at the nodes each 20 s; a new one looks at once.
+        ray.kill(ray.get_actor("AutoscalingCoordinator", namespace="AutoscalingCoordinator"))
+
+    def lose(self, name: str) -> float:
+        """Kill all processes of a node; returns when."""
+        lost = next(node for node in self.there if node.node_id == name)
+        self.cluster.remove_node(lost, allow_graceful=False)
+        return time.monotonic()
+
+    def end(self) -> None:
+        """Kill everything."""
+        for node in self.cluster.list_all_nodes():
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+
+def actors(of_class: str) -> dict[int, str]:
+    """The node of each living actor of a class, by its process."""
+    import ray
+
+    found = ray._private.state.actors().values()
+    return {a["Pid"]: a["Address"]["NodeID"] for a in found if of_class in a["ActorClassName"] and a["State"] == "ALIVE"}
+
+
+def prepare_and_fetch(nodes: Nodes, recipe: Recipe, address: str) -> Facts:
+    """The files of each prepared dataset that a node finds: each has its own folder, of which no other one knows."""
+    import ray
+
+    def fetch(names: list[str]) -> list[list[Any]]:
+        folders = [Shelf(address).fetch(name) for name in names]
+        return [[str(file), file.stat().st_size] for folder in folders for file in sorted(folder.iterdir())]
+
+    names = [each.prepared.folder.name for each in prepare_datasets(recipe, address, nodes.address).datasets]
+    own = [[str(file), file.stat().st_size] for name in names for file in sorted(Shelf(address).fetch(name).iterdir())]
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    tasks = [ray.remote(fetch).options(scheduling_strategy=strategy(node.node_id, soft=False)) for node in nodes.there]
+    return {"own": own, "nodes": ray.get([task.remote(names) for task in tasks])}
+
+
+def lose_a_node_of_a_search(nodes: Nodes, recipe: Recipe, storage: Path) -> Facts:
+    """The node goes on which the latest epoch was trained: its process is in a trial, most likely in its next epoch."""
+    from workflows.search.search import search
+
+    events: list[Facts] = []
+    lost_at, used, result = 0.0, set[str](), Facts()
+
+    def watch(event: Facts) -> None:
+        events.append({**event, "at": time.monotonic()})
+
+    work = in_thread(lambda: result.update(search(recipe, storage, None, None, nodes.address, watch)))
+    started = time.monotonic()
+    while work.is_alive():
+        epochs = [event for event in events if event["event"] == "epoch"]
+        if not lost_at and len({epoch["pid"] for epoch in epochs}) == 2:
+            places = actors("")
+            used = {places[epoch["pid"]] for epoch in epochs}
+            lost_at = nodes.lose(places[epochs[-1]["pid"]])
+        work.join(0.02)
+    lost = next(event for event in events if event["event"] == "trial lost")
+    epochs = [event for event in events if event["event"] == "epoch"]
+    again = [event for event in events if lost["number"] in (event.get("trial"), event.get("number"))]
+    return {
+        "nodes": len(used),
+        "trials": len(result["trials"]),
+        "failed": [trial["failed"] for trial in result["trials"] if "failed" in trial],
+        "distinct": result["epochs_distinct"],
+        "trained": [epoch["key"] for epoch in epochs],
+        "seconds_until_first_epoch": epochs[0]["at"] - started,
+        "seconds_until_loss_is_told": lost["at"] - lost_at,
+        "seconds_until_next_epoch": next(epoch["at"] for epoch in epochs if epoch["at"] > lost_at) - lost_at,
+        "seconds_until_trial_goes_on": next(event["at"] for event in again if event["at"] > lost["at"]) - lost_at,
+    }
+
+
+def lose_and_add_a_node_of_a_run(nodes: Nodes, recipe: Recipe, storage: Path) -> Facts:
+    """The number of workers of each epoch, how long the first one took to come, and how long after the loss the next."""
+    import workflows.training.workers
+    from workflows.training.run import train
+
+    workflows.training.workers.ELASTIC_INTERVAL_S = 2.0
+    times: dict[str, float] = {}
+    epochs: list[Facts] = []
+    used: set[str] = set()
+
+    def watch(event: Facts) -> None:
+        if event["event"] == "placed":
+            times["placed"] = time.monotonic()
+        elif event["event"] == "epoch":
+            epochs.append({"workers": event["workers"], "at": time.monotonic()})
+
+    work = in_thread(lambda: train(recipe, storage, None, None, nodes.address, watch))
+    while work.is_alive():
+        if "lost" not in times and [epoch["workers"] for epoch in epochs[-4:]] == [2, 2, 2, 2]:
+            used = set(actors("RayTrainWorker").values())
+            times["lost"] = nodes.lose(nodes.there[-1].node_id)
+        elif "lost" in times and "added" not in times and epochs[-1]["workers"] == 1:
+            nodes.add()
+            times["added"] = time.monotonic()
+        elif "added" in times and [epoch["workers"] for epoch in epochs[-3:]] == [2, 2, 2]:
+            break  # all has been seen; the run would go on for long
+        work.join(0.05)
+    goes_on = next(epoch["at"] for epoch in epochs if epoch["at"] > times["lost"]) - times["lost"]
+    return {
+        "nodes": len(used),
+        "before": [epoch["workers"] for epoch in epochs if epoch["at"] < times["lost"]],
+        "after": [epoch["workers"] for epoch in epochs if epoch["at"] > times["lost"]],
+        "seconds_until_first_epoch": epochs[0]["at"] - times["placed"],
+        "seconds_until_work_goes_on": goes_on,
+    }
+
+
+def in_thread(work: Callable[[], object]) -> threading.Thread:
+    """Start a thread that may outlive its use."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def main(searched: Path, trained: Path, storage: Path, remote: str) -> None:
+    set_environment()
+    started = time.monotonic()
+    nodes, told = Nodes(storage), Facts()
+
+    def tell(what: str, facts: Facts) -> None:
+        told[what] = {**facts, "seconds": time.monotonic() - started}
+
+    nodes.add()
+    nodes.add()
+    connect(nodes.address)
+    if remote:
+        tell("prepared", prepare_and_fetch(nodes, load_recipe(searched), remote))
+    tell("search", lose_a_node_of_a_search(nodes, load_recipe(searched), storage))
+    nodes.add()
+    nodes.wait_for_free_cores(2)
+    tell("run", lose_and_add_a_node_of_a_run(nodes, load_recipe(trained), storage))
+    print(json.dumps(told), flush=True)
+    nodes.end()
+    os._exit(0)  # the thread is still in the run
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])

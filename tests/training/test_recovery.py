@@ -1,0 +1,220 @@
+"""Real processes, killed for real: what they leave behind must be what an undisturbed run leaves.
+
+The moments are random and seeded: 17 of the whole run, 3 of a worker under Ray Train. About a minute in all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import forkserver, processes_that_stay
+from small import LONG, NUM_LONG_EPOCHS, Run, share_prepared, write_small
+
+from workflows.fit.learner import Learner
+from workflows.recipe.recipe import load_recipe
+from workflows.store.store import Store
+from workflows.training.run import train
+
+ROOT = Path(__file__).parents[2]
+KILLS = 17
+LIVES = 80  # more than it can take
+PROGRAMS = (0, 6, 12)  # the lives that are the command itself, with its interpreter; the others are forked
+PHASES = ("fit", "commit", "evaluate")
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+def start(recipe: Path, storage: Path, workers: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "workflows", "train", str(recipe), "--workers", str(workers), "--storage", str(storage)]
+    environment = {**os.environ, "LSTM_RELAY_CACHE": str(storage)}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def read_until(process: subprocess.Popen[str], word: str, times: int = 1) -> list[str]:
+    """The lines up to the one that brings the word for the nth time; all of them where the process ends before."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if word in line:
+            times -= 1
+            if times == 0:
+                break
+    return lines
+
+
+def weights(storage: Path, key: str) -> dict[str, bytes]:
+    state = Store(str(storage)).load(key)
+    return {name: value.numpy().tobytes() for name, value in {**state.model, **state.optimizer}.items()}
+
+
+def live(recipe: Path, storage: Path, told: Connection) -> None:
+    """The run in a process of its own, that tells when it enters a phase and when it leaves it."""
+
+    def telling(phase: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def tell_and_work(*args: Any, **options: Any) -> Any:
+            told.send((phase, "enters", time.monotonic()))
+            result = work(*args, **options)
+            told.send((phase, "leaves", time.monotonic()))
+            return result
+
+        return tell_and_work
+
+    Learner.fit_epoch = telling("fit", Learner.fit_epoch)  # type: ignore[method-assign]
+    Learner.evaluate_all = telling("evaluate", Learner.evaluate_all)  # type: ignore[method-assign]
+    Store.commit = telling("commit", Store.commit)  # type: ignore[method-assign]
+    train(load_recipe(recipe), storage, None, 0)
+
+
+@dataclass
+class Killer:
+    """Ends runs at random moments. How long a phase lasts on this machine is learnt from those that were left alive."""
+
+    random: random.Random
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+
+    def kill_program(self, recipe: Path, storage: Path) -> str | None:
+        """Kill the command after its first epoch; None where it had ended before."""
+        process = start(recipe, storage, 0)
+        read_until(process, "loss")
+        time.sleep(self.random.uniform(0.0, 0.25))
+        process.kill()
+        return "program" if process.wait() == -signal.SIGKILL else None
+
+    def kill_fork(self, recipe: Path, storage: Path) -> str | None:
+        """Kill a forked run in or after a phase; what it was in when it died, None where it had ended before."""
+        aim, times, share = self.random.choice(PHASES), self.random.randint(1, 3), self.random.uniform(0.0, 1.1)
+        hearing, told = forkserver().Pipe(duplex=False)
+        process = forkserver().Process(target=live, args=(recipe, storage, told))
+        process.start()
+        told.close()
+        phase, what, when = "start", "leaves", 0.0
+        with contextlib.suppress(EOFError):
+            while times:
+                before, (phase, what, when) = when, hearing.recv()
+                if what == "leaves":
+                    self.seconds[phase] = when - before
+                times -= (phase, what) == (aim, "enters")
+            time.sleep(share * self.seconds[aim])
+        process.kill()
+        process.join()
+        with contextlib.suppress(EOFError):
+            while True:
+                phase, what, when = hearing.recv()
+        if process.exitcode != -signal.SIGKILL:
+            assert process.exitcode == 0
+            return None
+        return phase if what == "enters" else "between"
+
+
+def test_a_run_killed_at_17_moments_ends_in_the_same_weights(undisturbed: Run, tmp_path: Path) -> None:
+    """Where a run ends before it has been killed 17 times, the next one starts from nothing."""
+    killer, died = Killer(random.Random(5)), Counter[str]()
+    recipe = write_small(tmp_path, **LONG)
+    storages = [tmp_path / "runs 0"]
+    for _ in range(LIVES):
+        if died.total() >= KILLS and set(PHASES) <= set(died):
+            break
+        kill = killer.kill_program if died.total() in PROGRAMS else killer.kill_fork
+        place = kill(recipe, storages[-1])
+        if place is None:
+            storages.append(tmp_path / f"runs {len(storages)}")
+            share_prepared(storages[0], storages[-1])
+        else:
+            died[place] += 1
+    assert died.total() >= KILLS
+    assert set(PHASES) <= set(died)
+    assert died["program"] == len(PROGRAMS)
+    assert (storages[0] / "runs" / "small" / "ray.log").stat().st_size > 0  # of the first program, that started Ray
+    for storage in storages:
+        result = train(load_recipe(recipe), storage, None, 0)
+        assert result["key"] == undisturbed[1]["key"]
+        assert result["error_matrix"] == undisturbed[1]["error_matrix"]
+        assert weights(storage, result["key"]) == weights(undisturbed[0] / "runs", result["key"])
+
+
+def workers_here() -> list[int]:
+    """The Ray Train workers of this process, found by the Ray session that it started."""
+    found = []
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"RayTrainWorker" in command and os.getpid() in ancestors(pid):
+            found.append(pid)
+    return sorted(found)
+
+
+def ancestors(pid: int) -> set[int]:
+    found = set()
+    while pid > 1:
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            break
+        found.add(pid)
+    return found
+
+
+def test_workers_killed_at_three_moments_are_replaced_and_the_weights_are_the_same(
+    undisturbed_by_two: Run, tmp_path: Path
+) -> None:
+    moments = random.Random(1)
+    recipe, storage = write_small(tmp_path, **LONG), tmp_path / "runs"
+    share_prepared(undisturbed_by_two[0] / "runs", storage)
+    said: list[str] = []
+    left: list[int] = []  # epochs until a worker is killed
+    killed: list[int] = []
+
+    def watch(event: dict[str, Any]) -> None:
+        said.append(event["event"])
+        if event["event"] == "working" and len(killed) < 3:
+            left[:] = [moments.randint(1, 6)]
+        elif event["event"] == "epoch" and left:
+            left[0] -= 1
+            if left[0] == 0:
+                left.clear()
+                time.sleep(moments.uniform(0.0, 0.1))
+                killed.append(moments.choice(workers_here()))
+                os.kill(killed[-1], signal.SIGKILL)
+
+    result = train(load_recipe(recipe), storage, None, 2, watch=watch)
+    assert len(set(killed)) == 3
+    assert said.count("working") == 4  # each time another group has gone on
+    assert result["key"] == undisturbed_by_two[1]["key"]
+    assert weights(storage, result["key"]) == weights(undisturbed_by_two[0] / "runs", result["key"])
+
+
+@pytest.mark.parametrize(("sent", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 2)])
+def test_an_interrupt_exits_with_130_and_the_same_command_goes_on(
+    sent: signal.Signals, workers: int, undisturbed: Run, tmp_path: Path
+) -> None:
+    recipe, storage = write_small(tmp_path, **LONG), tmp_path / "runs"
+    share_prepared(undisturbed[0] / "runs", storage)
+    process = start(recipe, storage, workers)
+    lines = read_until(process, "loss", times=4)
+    process.send_signal(sent)
+    rest = process.communicate(timeout=120)[0]
+    assert process.returncode == 130, [*lines, rest]
+    assert "interrupted; the same command goes on" in rest
+    for line in [*lines, *rest.splitlines()]:
+        assert not any(word in line for word in ("INFO", "WARNING", "ray::", "(raylet)", "DeprecationWarning", "Traceback"))
+    assert processes_that_stay(f"LSTM_RELAY_CACHE={storage}") == []
+    assert Store(str(storage)).runs()["small"]["status"] == "interrupted"
+    result = train(load_recipe(recipe), storage, None, 0)
+    assert 0 < result["epochs_trained"] <= NUM_LONG_EPOCHS - 4
+    for here, there in zip(result["error_matrix"]["validation"], undisturbed[1]["error_matrix"]["validation"], strict=True):
+        assert here == pytest.approx(there, rel=1e-5)

@@ -1,0 +1,174 @@
+"""The facts of an inspection as tables that fit the screen: what is the same in all datasets is said once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from workflows.prepare.inspection import most_different
+from workflows.prepare.order import order_words
+from workflows.results.number_format import empty_table, few_digits
+
+Facts = dict[str, Any]
+Cells = dict[str, list[str]]  # a column's heading, and what it says of each dataset
+
+ALIKE = 0.0005  # what chance makes of the distance of two samples of one distribution
+EDGE = 3  # between the columns of a table
+FIGURE_WIDTH = 7  # of a distance with its space
+
+
+def inspection(facts: Facts, width: int) -> list[RenderableType]:
+    """Everything to show of an inspection on a screen of `width` letters, in its order."""
+    names = [each["name"] for each in facts["datasets"]]
+    shown = [
+        *_folded("Rows", names, _row_cells(facts)),
+        *_folded("Samples", names, _sample_cells(facts)),
+        *_scales(facts, names, width),
+        *_targets(facts, names, width),
+    ]
+    if len(names) > 1:
+        shown += [*_distances(facts, width), *_order(facts)]
+    return shown
+
+
+def _row_cells(facts: Facts) -> Cells:
+    datasets = facts["datasets"]
+    gaps = [each["longest_gap"] for each in datasets]
+    return {
+        "rows": [f"{each['rows']:,}" for each in datasets],
+        "series": [f"{each['series']:,}" for each in datasets],
+        "from": [_moment(each["first"]) for each in datasets],
+        "to": [_moment(each["last"]) for each in datasets],
+        "step": [str(each["frequency"] or "-") for each in datasets],
+        "missing": [_share(each["missing_share"]) for each in datasets],
+        "longest gap": ["-" if gap is None else f"{gap['rows']:,} x {gap['column']}" for gap in gaps],
+    }
+
+
+def _sample_cells(facts: Facts) -> Cells:
+    cells = {s: [f"{each['samples'][s]:,}" for each in facts["datasets"]] for s in ("train", "validation", "test")}
+    windows = [each["window"] for each in facts["datasets"]]
+    for end in ("shortest", "median", "longest"):
+        cells[f"{end} window"] = [f"{window[end]:,g}" for window in windows]
+    if all(window["shortest"] == window["longest"] for window in windows):
+        cells["window"] = cells.pop("longest window")
+        del cells["shortest window"], cells["median window"]
+    return cells
+
+
+def _folded(title: str, names: Sequence[str], cells: Cells) -> list[RenderableType]:
+    """A table of what differs between the datasets, and a line of what does not."""
+    same = {head: said[0] for head, said in cells.items() if len(set(said)) == 1 and len(names) > 1}
+    varied = {head: said for head, said in cells.items() if head not in same}
+    words = ", ".join(f"{head} {said}" for head, said in same.items() if said != "-")
+    shown: list[RenderableType] = [Text(f"{title}; the same in all: {words}" if words else title)]
+    return [*shown, _table(names, varied) if varied else Text()]
+
+
+def _table(names: Sequence[str], cells: Cells) -> Table:
+    table = empty_table(["dataset", *cells])
+    for place, name in enumerate(names):
+        table.add_row(Text(name), *(Text(said[place]) for said in cells.values()))
+    return table
+
+
+def _scales(facts: Facts, names: Sequence[str], width: int) -> list[RenderableType]:
+    """Mean and deviation of the columns that differ the most between the datasets, as many as there is room for."""
+    columns = most_different(facts, list(facts["datasets"][0]["columns"]))
+    cells = {name: [_mean_and_deviation(each["columns"][name]) for each in facts["datasets"]] for name in columns}
+    return _fitting("Scales of the train rows: mean ± standard deviation", names, cells, width)
+
+
+def _targets(facts: Facts, names: Sequence[str], width: int) -> list[RenderableType]:
+    datasets = facts["datasets"]
+    if datasets[0]["classes"] is not None:
+        classes = [each["classes"] for each in datasets]
+        cells = {
+            "classes": [str(len(each)) for each in classes],
+            "samples of the rarest": [f"{min(each.values()):,} {min(each, key=each.get)}" for each in classes],
+            "of the most frequent": [f"{max(each.values()):,} {max(each, key=each.get)}" for each in classes],
+        }
+        return _folded("Classes of the train samples", names, cells)
+    targets = most_different(facts, datasets[0]["targets"])
+    return _fitting(
+        "Ranges of the targets in the train rows",
+        names,
+        {name: [_range(each["columns"][name]) for each in datasets] for name in targets},
+        width,
+    )
+
+
+def _fitting(title: str, names: Sequence[str], cells: Cells, width: int) -> list[RenderableType]:
+    """A table of the first columns, as many as fit, and a line that names the others."""
+    left = width - EDGE - max(map(len, [*names, "dataset"]))
+    shown: Cells = {}
+    for head, said in cells.items():
+        left -= max(map(len, [*said, head])) + EDGE
+        if left < 0 and shown:
+            break
+        shown[head] = said
+    rest = [head for head in cells if head not in shown]
+    if rest:
+        few = ", ".join(rest[:8]) + (f" and {len(rest) - 8} more" if len(rest) > 8 else "")
+        title += f"; {few} differ{'s' if len(rest) == 1 else ''} less between the datasets"
+    return [Text(title), _table(names, shown)]
+
+
+def _distances(facts: Facts, width: int) -> list[RenderableType]:
+    """Each dataset's distances in the suggested order: to all others where there is room, else the nearest and farthest."""
+    names, suggested = facts["order"]["names"], facts["order"]["suggested"]
+    places = [names.index(name) for name in suggested]
+    distances = facts["distances"]
+    longest = max(map(len, [*names, "dataset"]))
+    whole = EDGE + longest + EDGE + 2 + FIGURE_WIDTH * (len(names) + 1) <= width
+    numbers = [str(number) for number in range(1, len(names) + 1)]
+    table = empty_table(
+        ["", "dataset", *([*numbers, "mean"] if whole else ["mean", "nearest", "farthest"])], (1,) if whole else (1, 3, 4)
+    )
+    for number, place in enumerate(places, 1):
+        row = [max(0.0, 1000 * each) for each in distances[place]]  # chance may put alike ones a little below 0
+        others = [other for other in places if other != place]
+        ends = [min(others, key=lambda other: row[other]), max(others, key=lambda other: row[other])]
+        mean = f"{max(0.0, 1000 * facts['mean_distance'][place]):.1f}"
+        cells = [
+            *("-" if other == place else f"{row[other]:.1f}" for other in places if whole),
+            mean,
+            *(f"{row[other]:.1f} {names[other]}" for other in ends if not whole),
+        ]
+        table.add_row(str(number), Text(names[place]), *map(Text, cells))
+    return [Text("Distances between the train samples, in thousandths (below 0.5: alike), in the suggested order"), table]
+
+
+def _order(facts: Facts) -> list[RenderableType]:
+    order = facts["order"]
+    words = [Text(order_words(order["suggested"]))]
+    if max(map(max, facts["distances"])) < ALIKE:
+        words.append(Text("All of them are alike, as far as their train samples tell: the order decides little."))
+    if order["used"] == "suggested":
+        words.append(Text('The recipe says order = "suggested": it is trained in this order.'))
+    elif order["names"] == order["suggested"]:
+        words.append(Text("The recipe has them in this order already."))
+    else:
+        words.append(Text('Trained in the order of the recipe; order = "suggested" at its top takes this one.'))
+    return list(words)
+
+
+def _moment(time: str | None) -> str:
+    """A time to the minute where its seconds are zero."""
+    return "-" if time is None else time.removesuffix(":00") if time.count(":") == 2 else time
+
+
+def _share(share: float) -> str:
+    return "none" if share == 0 else f"{100 * share:.2f} %" if share >= 0.0001 else "< 0.01 %"
+
+
+def _mean_and_deviation(column: Facts) -> str:
+    return "-" if column["mean"] is None else f"{few_digits(column['mean'])} ± {few_digits(column['deviation'])}"
+
+
+def _range(column: Facts) -> str:
+    return "-" if column["low"] is None else f"{few_digits(column['low'])} to {few_digits(column['high'])}"

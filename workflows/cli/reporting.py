@@ -1,0 +1,47 @@
+"""The command that puts a run or a search on a page."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from workflows.cli.application import STORAGE, StorageOption, app, errors_and_ray
+
+
+@app.command(epilog="Example: `python -m workflows report demo`")
+def report(
+    name: Annotated[str, typer.Argument(help="Name of a run or a search.")],
+    against: Annotated[str | None, typer.Option(metavar="RUN", help="Another run to compare with.")] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where to write it; report.html beside the run.")
+    ] = None,
+    storage: StorageOption = STORAGE,
+) -> None:
+    """Write one HTML page of a run or a search: its course, errors, forecasts, what was reused, the recipe.
+
+    A run with retention is compared with the latest plain one over the same datasets in the storage, if there is one.
+    """
+    with errors_and_ray() as console:
+        import time
+
+        from workflows.report.report import make_report
+        from workflows.results.output_file import check_file, write_file
+        from workflows.store.store import Store
+
+        started, store = time.perf_counter(), Store(storage)
+        if output is not None:
+            check_file("--output", output)
+        content = make_report(store, name, against)
+        if output is None:
+            store.write_run(name, "report.html", content.encode())
+        else:
+            write_file("--output", output, content)
+        where = output or f"{store.address}/runs/{name}/report.html"
+        seconds = time.perf_counter() - started
+        console.print(
+            f"{where}: {len(content.encode()):,} bytes, made in {seconds:.1f} s",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )

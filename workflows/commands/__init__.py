@@ -1,1 +1,0 @@
-"""What a person runs. Each command imports what it needs when it is called, so that --help is quick."""

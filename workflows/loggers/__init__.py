@@ -1,0 +1,1 @@
+"""Who listens to a run: the terminal, the progress file, TensorBoard, a notebook."""

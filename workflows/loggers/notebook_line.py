@@ -1,0 +1,45 @@
+"""What a notebook shows of a run: one line, redrawn after each epoch."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import warnings
+
+from workflows.relay.events import Event
+
+
+class OneLine:
+    """Tells how far a run is in one line that is redrawn, in a notebook or on a terminal; its warnings are Python's."""
+
+    def __init__(self) -> None:
+        self.shown = sys.stdout.isatty() or "ipykernel" in sys.modules
+        self.stages = 0
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        kind = event["event"]
+        if kind == "planned":
+            self.stages = len(event["plan"].stages)
+            for warning in event["warnings"]:
+                warnings.warn(warning, UserWarning, stacklevel=_level_of_caller())
+        elif kind in ("damaged", "waiting"):
+            warnings.warn(event["message"], UserWarning, stacklevel=_level_of_caller())
+        elif kind == "epoch":
+            place = f"{event['dataset']} ({event['stage'] + 1}/{self.stages})"
+            self._line(f"{place}  epoch {event['epoch'] + 1}/{event['epochs']}  loss {event['train_loss']:.4f}")
+        elif kind == "finished":
+            self._line("")
+
+    def _line(self, text: str) -> None:
+        if self.shown:
+            sys.stdout.write(f"\r{text:<78}" + ("" if text else "\r"))
+            sys.stdout.flush()
+
+
+def _level_of_caller() -> int:
+    """The stack level, as warnings count it from whoever calls this, of the line that called the project."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and str(frame.f_globals.get("__name__")).split(".")[0] == __name__.split(".")[0]:
+        frame, level = frame.f_back, level + 1
+    return level

@@ -1,0 +1,114 @@
+"""What a person sees of a search: a line for each trial that ends, and a table of the best."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from workflows.loggers.terminal import Screen, report_command
+from workflows.results.number_format import counted, empty_table, show
+
+Facts = dict[str, Any]
+NUM_SHOWN = 10
+
+
+class SearchScreen(Screen):
+    """Shows the events of a search; preparing and warnings as those of a run."""
+
+    trials = ended = 0
+
+    def _on_search_planned(self, event: Facts) -> None:
+        placement = event["placement"]
+        self.trials = event["trials"]
+        where = counted(placement.num_workers, "worker") if placement.num_workers else "a process"
+        trials = counted(self.trials, "trial")
+        self.say(f"{trials}, {placement.num_concurrent} at a time, each in {where} ({placement.reason})")
+        for order in event["orders"]:
+            self.say(order)
+        self._phase("starting")
+
+    def _on_search_held(self, event: Facts) -> None:
+        self.ended += event["held"]
+        self.say(f"{event['held']} of {event['trials']} trials are in the store completely and are not run again")
+
+    def _on_epoch(self, event: Facts) -> None:
+        self.trained += 1
+        self.status = (
+            f"{self.ended}/{self.trials} trials, {counted(self.trained, 'epoch')} trained; trial {event['trial']}: "
+            f"{event['dataset']} epoch {event['epoch'] + 1}/{event['epochs']}"
+        )
+
+    def _on_trial(self, event: Facts) -> None:
+        self.ended += 1
+        metrics = event["metrics"]
+        words = f"[{self.ended}/{self.trials}] trial {event['number']}: {config_words(event['config'])}"
+        if "failed" in event:
+            self.say(f"{words}  failed: {event['failed']}", "red")
+            return
+        words += f"  error {show(metrics['mean_scaled_error'])}  forgetting {show(metrics['forgetting'])}"
+        words += f"  {event['trained']} of {sum(event['epochs'])} epochs trained"
+        self.say(words + (f"  stopped after {event['stopped_after']}" if event["stopped_after"] else ""))
+
+    def _on_trial_lost(self, event: Facts) -> None:
+        self.say(f"trial {event['number']}: its process was lost; it is taken up again from the store", "yellow")
+
+    def _on_search_finished(self, event: Facts) -> None:
+        self._end_line()
+        result = event["result"]
+        self.console.print(best_table(result))
+        self.say(search_words(result))
+        self.say(f"result: {event['folder']}/search.json; its best recipe: best.toml, its picture: search.svg")
+        self.say(f"as a page: {report_command(event['folder'])}")
+
+
+def short_name(name: str) -> str:
+    """A searched name without what goes without saying."""
+    if name.startswith("datasets.") and name.endswith(".epochs"):
+        return name.removeprefix("datasets.").replace(".epochs", " epochs")
+    return name.removeprefix("training.")
+
+
+def config_words(config: Facts) -> str:
+    """A trial's values on one line."""
+    return "  ".join(
+        f"{short_name(name)} {value:.4g}" if isinstance(value, float) else f"{short_name(name)} {value}"
+        for name, value in config.items()
+    )
+
+
+def best_table(result: Facts) -> Table:
+    """The trials with the lowest errors, those of the Pareto front marked."""
+    whole = [trial for trial in result["trials"] if trial["stopped_after"] is None and "failed" not in trial]
+    known = [trial for trial in whole if trial["metrics"]["mean_scaled_error"] is not None]
+    known.sort(key=lambda trial: (trial["metrics"][result["objectives"][0]], trial["number"]))
+    columns = ("trial", "values", "mean scaled error", "forgetting", "test / naive", "Pareto")
+    title = f"{result['name']}: the best of {counted(len(result['trials']), 'trial')}"
+    table = empty_table(columns, texts=(1,), title=title)
+    for trial in known[:NUM_SHOWN]:
+        metrics = trial["metrics"]
+        table.add_row(
+            str(trial["number"]),
+            Text(config_words(trial["config"])),
+            show(metrics["mean_scaled_error"]),
+            show(metrics["forgetting"]),
+            show(metrics["test_mean_scaled_error"]),
+            "*" if trial["number"] in result["pareto"] else "",
+        )
+    return table
+
+
+def search_words(result: Facts) -> str:
+    """What a search came to, in a few sentences."""
+    failed = sum("failed" in trial for trial in result["trials"])
+    stopped = sum(trial["stopped_after"] is not None for trial in result["trials"])
+    words = [f"{counted(len(result['trials']), 'trial')} in {result['seconds']:.1f} s"]
+    words += [f"{stopped} stopped early"] if stopped else []
+    words += [f"{failed} failed"] if failed else []
+    asked, trained = result["epochs_requested"], result["epochs_trained"]
+    if not trained:
+        return f"{', '.join(words)}. All {counted(asked, 'epoch')} asked for were in the store: nothing was trained."
+    return f"{', '.join(words)}. The trials asked for {counted(asked, 'epoch')}; {trained} were trained" + (
+        ", the others were shared or in the store." if trained < asked else "."
+    )

@@ -1,0 +1,223 @@
+"""What a person sees of a run: one line that is redrawn on a terminal, plain lines in a file or a job's log."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from workflows.relay.guard import sentence_of
+from workflows.relay.plan import Plan
+from workflows.results.number_format import counted, empty_table, show
+
+Facts = dict[str, Any]
+
+
+MUCH_FORGOTTEN = 0.1  # of the naive forecast's error
+
+
+class Screen:
+    """Shows the events of a run. Use it as a context; call it with each event."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.live: Live | None = None
+        self.plan: Plan | None = None
+        self.status = ""
+        self.to_train = self.trained = self.starts = 0
+        self.rate: float | None = None  # samples a second, of the last epoch
+        self.samples_left = 0
+        self.now: Facts = {}
+        self.phase_started = time.monotonic()
+
+    def __enter__(self) -> Screen:
+        if self.console.is_terminal:
+            self.live = Live(get_renderable=self._line, console=self.console, refresh_per_second=4, transient=True)
+            self.live.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._end_line()
+
+    def _end_line(self) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def say(self, text: str, style: str = "") -> None:
+        """A line that stays."""
+        self.console.print(Text(text, style=style), soft_wrap=True)
+
+    def __call__(self, event: Facts) -> None:
+        """Show an event."""
+        handler = getattr(self, "_on_" + event["event"].replace(" ", "_"), None)
+        if handler is not None:
+            handler(event)
+
+    def _phase(self, status: str) -> None:
+        self.status, self.phase_started = status, time.monotonic()
+
+    def _line(self) -> RenderableType:
+        return Text(f"  {self.status}  {_clock(time.monotonic() - self.phase_started)}", style="dim")
+
+    def _on_preparing(self, event: Facts) -> None:
+        self._phase(f"{event['recipe']}: preparing the datasets")
+
+    def _on_planned(self, event: Facts) -> None:
+        plan: Plan = event["plan"]
+        self.plan = plan
+        requested = sum(stage.epochs for stage in plan.stages)
+        self.to_train = requested - event["held"]
+        self.samples_left = _samples_after(plan, event["held"])
+        rows = ", ".join(f"{d.name} {d.samples['train']:,}" for d in plan.datasets[:4])
+        more = f" and {len(plan.datasets) - 4} more" if len(plan.datasets) > 4 else ""
+        what = counted(len(plan.datasets), "dataset")
+        self.say(f"{what} prepared in {event['seconds']:.1f} s; samples to train on: {rows}{more}")
+        if event["order"]:
+            self.say(event["order"])
+        for warning in event["warnings"]:
+            self.say(f"warning: {warning}", "yellow")
+        if event["held"]:
+            self.say(f"{event['held']} of {requested} epochs are in the store and are not trained again")
+
+    def _on_placed(self, event: Facts) -> None:
+        placement = event["placement"]
+        where = "this process" if placement.num_workers == 0 else counted(placement.num_workers, "worker")
+        where += f" or up to {placement.max_workers}" if placement.max_workers > placement.num_workers else ""
+        where += " with a GPU each" if placement.use_gpu else ""
+        self.say(f"training in {where} ({placement.reason})")
+        self._phase("starting the workers")
+
+    def _on_working(self, _event: Facts) -> None:
+        if self.starts:
+            self.say("workers were lost; the others and their replacements go on from the last epoch in the store", "yellow")
+        self.starts += 1
+
+    def _on_epoch_starts(self, event: Facts) -> None:
+        self.now = event
+        self._show_progress(0)
+
+    def _on_step(self, event: Facts) -> None:
+        self._show_progress(event["seen"])
+
+    def _show_progress(self, seen: int) -> None:
+        assert self.plan is not None
+        now, stages = self.now, self.plan.stages
+        text = f"{now['dataset']} ({now['stage'] + 1}/{len(stages)})  epoch {now['epoch'] + 1}/{stages[now['stage']].epochs}"
+        text += f"  {seen / max(now['samples'], 1):4.0%}"
+        if self.rate:
+            text += f"  {self.rate:,.0f} samples/s  {_clock((self.samples_left - seen) / self.rate)} left"
+        self.status = text
+        if seen == 0:
+            self.phase_started = time.monotonic()
+
+    def _on_epoch(self, event: Facts) -> None:
+        assert self.plan is not None
+        self.trained += 1
+        self.samples_left -= event["samples"]
+        self.rate = event["samples"] / max(event["seconds"], 1e-9)
+        self.say(
+            f"[{event['stage'] + 1}/{len(self.plan.stages)}] {event['dataset']}  "
+            f"epoch {event['epoch'] + 1}/{event['epochs']}  loss {event['train_loss']:.4f}  "
+            f"rate {event['learning_rate']:.2g}  {self.rate:,.0f} samples/s  "
+            f"{_clock(self.samples_left / self.rate)} left"
+        )
+
+    def _on_evaluation_starts(self, event: Facts) -> None:
+        self._phase(f"measuring {counted(event['datasets'], 'dataset')} ({event['split']})")
+
+    def _on_guard(self, event: Facts) -> None:
+        self.say(f"guard: {sentence_of(event, event['over'])}", "yellow")
+
+    def _on_damaged(self, event: Facts) -> None:
+        self.say(f"warning: {event['message']}; what it held is trained again", "yellow")
+
+    def _on_waiting(self, event: Facts) -> None:
+        self.say(event["message"], "yellow")
+
+    def _on_finished(self, event: Facts) -> None:
+        self._end_line()
+        result = event["result"]
+        self.console.print(result_table(result))
+        self.say(closing_words(result))
+        self.say(f"result: {event['folder']}/result.json")
+        self.say(f"as a page: {report_command(event['folder'])}")
+
+
+def report_command(folder: str) -> str:
+    """The command that puts what stands in the folder of a run or a search on a page."""
+    storage, _, name = folder.rpartition("/runs/")
+    return f"python -m workflows report {shlex.quote(name)} --storage {shlex.quote(storage)}"
+
+
+def _samples_after(plan: Plan, held: int) -> int:
+    counts = [plan.datasets[stage.dataset].samples["train"] for stage in plan.stages for _ in range(stage.epochs)]
+    return sum(counts[held:])
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(max(seconds, 0)), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def result_table(result: Facts) -> Table:
+    """Dataset by dataset: the error after its own stage, at the end, and against the naive forecast."""
+    matrix = result["error_matrix"]
+    units = "" if result["error"].startswith("share") else ", scaled units"
+    title = f"{result['name']}: validation error ({result['error']}{units})"
+    columns = ("dataset", "rate", "epochs", "own stage", "at the end", "end / naive", "test / naive")
+    table = empty_table(columns, title=title)
+    table.columns[0].no_wrap = True
+    for number, stage in enumerate(result["stages"]):
+        place = matrix["datasets"].index(stage["dataset"])
+        end, relative = matrix["validation"][-1][place], matrix["scaled"][-1][place]
+        own = matrix["validation"][number + 1][place]
+        worse = end is not None and own is not None and end > 1.1 * own
+        table.add_row(
+            Text(stage["dataset"]),
+            f"{stage['learning_rate']:.2g}",
+            str(stage["epochs"]),
+            show(own),
+            Text(show(end), style="red" if worse else ""),
+            Text(show(relative, 2), style="red" if relative is not None and relative > 1 else "green"),
+            show(result["test"][stage["dataset"]]["scaled_error"], 2),
+        )
+    return table
+
+
+def closing_words(result: Facts) -> str:
+    """What a run came to, in a few sentences."""
+    words = []
+    if result["status"] == "stopped":
+        words.append(f"The guard stopped the run before {result['guard'][-1]['dataset']}.")
+    if result["mean_scaled_error"] is None and any(each is not None for each in result["error_matrix"]["validation"][-1]):
+        words.append("The naive forecast makes no error, as its targets are constant: there is nothing to compare with.")
+    elif result["mean_scaled_error"] is None:
+        losses = ", ".join(f"{stage['train_loss'][-1]:.4f}" for stage in result["stages"])
+        words.append(f"There is no validation part (see split), so errors are not known; last losses: {losses}.")
+    if result["mean_scaled_error"] is not None:
+        words.append(f"Mean error at the end: {result['mean_scaled_error']:.3f} of the naive forecast's.")
+    if result["forgetting"] is not None:
+        verb = "Forgotten" if result["forgetting"] > 0 else "Gained"
+        words.append(f"{verb} on earlier datasets: {abs(result['forgetting']):.3f} of it, on average.")
+        if result["forgetting"] > MUCH_FORGOTTEN and result["retention"] == "none":
+            words.append('Write method = "replay" in [retention] to forget less.')
+    if result["epochs_trained"] == 0:
+        words.append("All epochs were in the store: nothing was trained.")
+    else:
+        seconds, trained = result["seconds"], result["epochs_trained"]
+        again = result.get("epochs_tried_again", 0)
+        how_many = f"{trained} of {result['epochs_requested']} epochs trained"
+        if again:  # more than were asked for, or of those that were in the store already
+            how_many = f"{counted(trained, 'epoch')} trained ({again} of them in further attempts)"
+        words.append(
+            f"{how_many} in {seconds['total']:.1f} s: "
+            + ", ".join(f"{phase} {seconds[phase]:.1f}" for phase in ("prepare", "start", "fit", "evaluate"))
+            + "."
+        )
+    return " ".join(words)

@@ -1,0 +1,85 @@
+"""From a recipe to datasets that are ready to be trained on: what is prepared already costs a look."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.connect import connect, hold_log, quiet
+from data.built_in import MAKERS, make_built_in
+from data.errors import InputError
+from data.prepared.cache import Shelf
+from data.prepared.distances import distances_between
+from data.prepared.encoding import EncodedDataset, make_encodings
+from data.prepared.prepare import prepare, run_with_ray
+from data.reading.files import FileFacts
+from data.reading.settings import DatasetSource
+from workflows.prepare.order import order_words, suggest_order
+from workflows.recipe.datasets import BUILT_IN_DATA, find_datasets
+from workflows.recipe.recipe import Recipe
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The datasets of a recipe in the order of training, what each was made of, how long that took, and why this order."""
+
+    datasets: list[EncodedDataset]
+    sources: list[DatasetSource]
+    epochs: list[int]
+    seconds: float
+    order: str = ""
+
+
+def prepare_datasets(
+    recipe: Recipe, storage: str, address: str | None = None, before: Callable[[], object] = lambda: None
+) -> Prepared:
+    """Find, check and prepare all datasets of a recipe; those that are prepared already cost a look.
+
+    `before` is called before anything is read or written, unless all is prepared: it may refuse.
+    """
+    started = time.perf_counter()
+    hold_log()  # what Ray says from here on is about this run
+    shelf = Shelf(storage)
+    built_in = ""
+    for name in _built_in_data(recipe):
+        make_built_in(name, shelf.home / "built_in")
+        built_in = shelf.share("built_in")
+    facts = FileFacts(shelf.folder / "sources")
+    sources, epochs = find_datasets(recipe, facts, built_in)
+
+    def run(tasks: Any) -> Any:
+        before()
+        connect(address)
+        with quiet("ray.data"), shelf.passage() as passage:
+            return run_with_ray(tasks, passage)
+
+    prepared = prepare(sources, shelf.folder, facts, run, shelf.fetch)
+    for each in prepared:
+        shelf.keep(each.folder.name)
+    words = ""
+    if recipe.order == "suggested":  # before they are encoded: the scale may be the first one's
+        places = suggest_order(distances_between(prepared), [each.name for each in prepared])
+        prepared, sources = [prepared[place] for place in places], [sources[place] for place in places]
+        epochs = [epochs[place] for place in places]
+        words = order_words([each.name for each in prepared])
+    encodings = make_encodings(prepared, [each.settings for each in prepared])
+    datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
+    return Prepared(datasets, sources, epochs, time.perf_counter() - started, words)
+
+
+def _built_in_data(recipe: Recipe) -> set[str]:
+    paths = [
+        path
+        for entry in recipe.entries
+        for path in ([entry.keys.path] if isinstance(entry.keys.path, str) else entry.keys.path)
+    ]
+    named = {match[1] for path in paths if (match := re.match(re.escape(BUILT_IN_DATA) + r"/([^/]+)/", path))}
+    unknown = sorted(named - set(MAKERS))
+    if unknown:
+        raise InputError(f"{BUILT_IN_DATA}/{unknown[0]}: there are no such built-in data: write one of {', '.join(MAKERS)}")
+    return named

@@ -1,0 +1,98 @@
+"""Pairs (X, y) in memory as the datasets of a recipe: checked together, described as a document, prepared without Ray."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from data.errors import InputError
+from data.prepared.arrays import ArrayDataset, check_arrays, write_arrays
+from data.prepared.cache import Shelf
+from data.prepared.encoding import EncodedDataset, make_encodings
+from workflows.prepare.preparation import Prepared
+from workflows.recipe.recipe import Recipe, name_problems
+
+
+def check_pairs(data: Any, validation: Any) -> list[ArrayDataset]:
+    """The arrays of all datasets, checked by themselves and with each other."""
+    pairs = _named(data, "data")
+    held = {} if validation is None else _named(validation, "validation", list(pairs))
+    problems = [
+        f"validation has {name!r}, data have {', '.join(pairs)}: give it the same names" for name in held.keys() - pairs
+    ]
+    problems += [f"dataset {problem}" for name in pairs for problem in name_problems(name)]
+    found = []
+    for name, pair in pairs.items():
+        try:
+            inputs, targets = _pair(name, pair)
+            beside = None if held.get(name) is None else _pair(f"{name}, validation", held[name])
+            found.append(check_arrays(name, inputs, targets, beside))
+        except InputError as error:
+            problems += error.messages
+    kinds = {each.source.name: each.splits["train"].describe() for each in found}
+    first = next(iter(kinds), "")
+    problems += [
+        f"dataset {name!r} has {kind}, {first!r} {kinds[first]}: one model needs the same in all"
+        for name, kind in kinds.items()
+        if kind != kinds[first]
+    ]
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _named(pairs: Any, what: str, names: Sequence[str] | None = None) -> dict[str, Any]:
+    if isinstance(pairs, Mapping) and pairs:
+        return {str(name): pair for name, pair in pairs.items()}
+    if not isinstance(pairs, (list, tuple)) or not pairs:
+        raise InputError(f"{what} is {type(pairs).__name__}: write a list of (X, y), or {{name: (X, y)}}")
+    if names is not None and len(names) != len(pairs):
+        raise InputError(f"{what} has {len(pairs)} pairs, data {len(names)}: give one for each, None where there is none")
+    return dict(zip(names or [f"dataset_{number}" for number in range(1, len(pairs) + 1)], pairs, strict=True))
+
+
+def _pair(name: str, pair: Any) -> tuple[Any, Any]:
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        raise InputError(
+            f"dataset {name!r} is {type(pair).__name__}, not a pair: write a list of (X, y), or {{name: (X, y)}}"
+        )
+    return pair[0], pair[1]
+
+
+def document_of(arrays: Sequence[ArrayDataset], of_data: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe that arrays would have as files; of arrays that are wrong, one that says nothing of them."""
+    if not arrays:
+        stand_in = {"features": ["x0"], "targets": ["y0"], "lookback": 1, "horizon": 0}
+        return {"data": {**stand_in, **of_data}, "datasets": [{"name": "dataset_1", "path": "memory://dataset_1"}]}
+    settings = {each.source.name: each.source.settings.model_dump(mode="json") for each in arrays}
+    first = next(iter(settings.values()))
+    common = {key: first[key] for key in ("features", "targets", "series", "split_by", "lookback", "horizon", "scaling")}
+    datasets = [{"name": name, "path": f"memory://{name}", "split": own["split"]} for name, own in settings.items()]
+    return {"data": {**common, **of_data}, "datasets": datasets}
+
+
+def prepare_pairs(arrays: Sequence[ArrayDataset], recipe: Recipe, storage: str, started: float) -> Prepared:
+    """The datasets of a recipe that document_of made, prepared in this process; what is prepared already is not written."""
+    shelf = Shelf(storage)
+    settings = [entry.settings for entry in recipe.entries]
+    own = [
+        dataclasses.replace(each, source=dataclasses.replace(each.source, settings=setting))
+        for each, setting in zip(arrays, settings, strict=True)
+    ]
+    written = [write_arrays(each, shelf.folder) for each in own]
+    for each in written:
+        shelf.keep(each.folder.name)
+    encodings = make_encodings(written, settings)
+    datasets = [EncodedDataset(each, encoding) for each, encoding in zip(written, encodings, strict=True)]
+    epochs = [recipe.training.epochs] * len(datasets)
+    return Prepared(datasets, [each.source for each in own], epochs, time.perf_counter() - started)
+
+
+def labels_of(data: Any) -> dict[str, Any]:
+    """The classes of all pairs as they were given, by what they are as text."""
+    pairs = data.values() if isinstance(data, Mapping) else data
+    return {str(label): label for _, y in pairs for label in np.unique(y)}

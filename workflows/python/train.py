@@ -1,0 +1,143 @@
+"""Training from a notebook or a script: arrays in memory or a recipe in, a result that shows itself and predicts out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster.connect import connected, disconnect, set_environment
+from data.errors import InputError
+from data.prepared.arrays import ArrayDataset
+from workflows.loggers.notebook_line import OneLine
+from workflows.python.array_datasets import check_pairs, document_of, labels_of, prepare_pairs
+from workflows.python.result import Result
+from workflows.recipe.checks import meant
+from workflows.recipe.datasets import decay_problems
+from workflows.recipe.recipe import SECTIONS, Recipe, check_recipe, find_recipe, load_recipe
+from workflows.relay.events import Watch
+from workflows.results.trained import open_run
+from workflows.store.store import Store
+from workflows.training.run import train as train_recipe
+from workflows.training.run import train_prepared
+
+Pair = tuple[Any, Any]
+ARRAY_KEYS = ("scaling", "scaling_scope")  # of [data]; all else there is said by the arrays
+
+
+def train(
+    data: Sequence[Pair] | Mapping[str, Any] | str | Path | Recipe,
+    *,
+    validation: Sequence[Pair | None] | Mapping[str, Pair] | None = None,
+    storage: str | Path = "runs",
+    workers: int | None = None,
+    address: str | None = None,
+    watch: Watch | None = None,
+    **keys: Any,
+) -> Result:
+    """Train on datasets in sequence; what the storage holds already is not trained again.
+
+    Args:
+        data: a list of (X, y), or {name: (X, y)}: X is (samples, steps, features), or a list of (steps, features) of
+            different lengths; y is (samples, targets), or one class a sample as integers or strings. Or a recipe: the
+            path of a TOML file, the name of a built-in one, its document as a dict, or a Recipe.
+        validation: pairs of the same kind, in the same order or by the same names; arrays only.
+        storage: folder or address of prepared data, checkpoints and runs.
+        workers: data-parallel workers; 0: this process, which is what arrays are trained in unless it is given.
+        address: a Ray cluster.
+        watch: is called with each event of the run. Unless given, one line tells how far it is.
+        keys: `name`, `seed`, and any key of the recipe's sections: `epochs=5, hidden_size=64, method="replay"`, or a
+            section as a whole: `retention={"method": "replay"}`. Arrays are not scaled unless `scaling` says so.
+
+    Raises InputError with all that is wrong, before anything is written.
+    """
+    set_environment()
+    watch, store, was_connected = watch or OneLine(), Store(str(storage)), connected()
+    try:
+        if _is_recipe(data):
+            recipe = _find_recipe(data, keys, validation)
+            train_recipe(recipe, storage, None, workers, address, watch)
+            return Result(store.address, open_run(store, recipe.name), {})
+        if workers is not None:
+            keys = {**keys, "num_workers": workers}
+        return _train_arrays(data, validation, store, address, watch, keys)
+    finally:
+        if not was_connected:
+            disconnect()
+
+
+def _is_recipe(data: Any) -> bool:
+    if isinstance(data, Mapping):
+        listed = data.get("datasets")
+        return isinstance(data.get("data"), Mapping) or (
+            isinstance(listed, Sequence) and all(isinstance(each, Mapping) for each in listed)
+        )
+    return isinstance(data, (str, Path, Recipe))
+
+
+def _find_recipe(data: Any, keys: Mapping[str, Any], validation: object) -> Recipe:
+    if validation is not None:
+        raise InputError("validation goes with arrays; a recipe's split says what its validation part is")
+    sections, problems = sort_keys(keys, SECTIONS)
+    if isinstance(data, Mapping):
+        document, folder, place = dict(data), Path.cwd(), "recipe"
+    else:
+        recipe = data if isinstance(data, Recipe) else load_recipe(find_recipe(str(data)))
+        document, folder, place = dict(recipe.document), recipe.folder, recipe.name
+    for name, values in sections.items():
+        before = document.get(name, {})
+        document[name] = {**before, **values} if isinstance(values, dict) and isinstance(before, dict) else values
+    try:
+        recipe = check_recipe(document, folder, place)
+    except InputError as error:
+        problems += error.messages
+    if problems:
+        raise InputError(problems)
+    return recipe
+
+
+def sort_keys(keys: Mapping[str, Any], allowed: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Keyword arguments as parts of a recipe's document, and what is wrong with their names."""
+    owners = {key: section for section in reversed(list(allowed)) for key in SECTIONS[section].model_fields}
+    found: dict[str, Any] = {}
+    problems = []
+    for key, value in keys.items():
+        if key in ("name", "seed"):
+            found[key] = value
+        elif key in allowed:
+            found[key] = {**found.get(key, {}), **value} if isinstance(value, Mapping) else value
+        elif key in owners:
+            found.setdefault(owners[key], {})[key] = value
+        else:
+            hint = meant(key, [*owners, *allowed, "name", "seed"], "RECIPE.md has those that there are")
+            problems.append(f"train: the key {key!r} is unknown: {hint}")
+    return found, problems
+
+
+def _train_arrays(
+    data: Any, validation: Any, store: Store, address: str | None, watch: Watch, keys: Mapping[str, Any]
+) -> Result:
+    started = time.perf_counter()
+    of_data = {key: keys[key] for key in ARRAY_KEYS if key in keys}
+    rest = {key: value for key, value in keys.items() if key not in ARRAY_KEYS}
+    sections, problems = sort_keys(rest, [name for name in SECTIONS if name not in ("data", "search")])
+    compute = sections.get("compute", {})
+    if isinstance(compute, dict):
+        sections["compute"] = {"num_workers": 0, **compute}
+    arrays: list[ArrayDataset] = []
+    try:
+        arrays = check_pairs(data, validation)
+    except InputError as error:
+        problems += error.messages
+    try:
+        recipe = check_recipe({**document_of(arrays, of_data), **sections}, Path.cwd(), "train")
+        problems += decay_problems(recipe.training.decay_rate, len(arrays)) if arrays else []
+    except InputError as error:
+        problems += error.messages
+    if problems:
+        raise InputError(dict.fromkeys(problems))
+    watch({"event": "preparing", "recipe": recipe.name})
+    prepared = prepare_pairs(arrays, recipe, store.address, started)
+    train_prepared(recipe, prepared, store, recipe.name, address, watch)
+    return Result(store.address, open_run(store, recipe.name), labels_of(data) if arrays[0].source.classes else {})

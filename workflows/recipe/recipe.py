@@ -1,0 +1,208 @@
+"""A recipe: what is trained on what, in which order. Everything that is wrong with one is said at once."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cluster.placement import ComputeSettings
+from data.errors import InputError
+from data.reading.settings import DataSettings
+from models.settings import ModelSettings
+from workflows.recipe.checks import errors_of, meant, unknown, validated
+from workflows.recipe.overrides import override
+from workflows.recipe.search_settings import SearchSettings
+from workflows.recipe.settings import GuardSettings, RetentionSettings, TrainingSettings
+from workflows.recipe.target_inputs import channel_problems
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ORDERS = ("given", "suggested")  # of training: that of the entries, or that of workflows.prepare.order
+BUILT_IN = Path(__file__).parent / "built_in"
+SECTIONS: dict[str, type[BaseModel]] = {
+    "data": DataSettings,
+    "model": ModelSettings,
+    "training": TrainingSettings,
+    "retention": RetentionSettings,
+    "guard": GuardSettings,
+    "compute": ComputeSettings,
+    "search": SearchSettings,
+}
+
+
+OnePath = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+Paths = OnePath | Annotated[list[OnePath], Field(min_length=1)]
+
+
+class EntryKeys(BaseModel):
+    """The keys of a [[datasets]] entry that are its own; all others override [data]."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    name: str = Field(min_length=1, description="{file}, {COLUMN}: a dataset of each matching file, or value of a column")
+    path: Paths = Field(description="files, globs or addresses; a relative path starts at the recipe's folder")
+    test_path: Paths | None = Field(None, description="files that belong to the test part as a whole")
+    epochs: int | None = Field(None, ge=1, description="instead of training.epochs")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One [[datasets]] entry: its own keys, and its settings with those of [data] behind them."""
+
+    keys: EntryKeys
+    settings: DataSettings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe. `folder` is where its relative paths start; `document` is what was written, overrides in it."""
+
+    name: str
+    seed: int
+    entries: tuple[Entry, ...]
+    model: ModelSettings
+    training: TrainingSettings
+    retention: RetentionSettings
+    guard: GuardSettings
+    compute: ComputeSettings
+    search: SearchSettings
+    folder: Path
+    document: Mapping[str, Any] = field(repr=False)
+    order: str = "given"
+    place: str = field(default="recipe", compare=False)  # what messages call it: its file, where it is one
+
+
+def find_recipe(recipe: str) -> Path:
+    """The file of a recipe that is given by its path or by the name of a built-in one."""
+    names = sorted(path.stem for path in BUILT_IN.glob("*.toml"))
+    if recipe in names:
+        return BUILT_IN / f"{recipe}.toml"
+    path = Path(recipe)
+    with contextlib.suppress(OSError, ValueError):  # too long for a path, or no path at all
+        if path.is_file():
+            return path
+    hint = meant(recipe, names, f"write a path to a TOML file, or one of {', '.join(names)}")
+    raise InputError(f"{recipe[:200]}: there is no such file, nor a built-in recipe of this name: {hint}")
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe file; `overrides` are KEY=VALUE with dotted keys, as --set takes them."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # what tomllib raises on broken, on over-long and on too deep input
+        raise InputError(f"{path}: this is not TOML: {error}") from None
+    for each in overrides:
+        override(document, each)
+    return check_recipe(document, path.resolve().parent, str(path))
+
+
+def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe") -> Recipe:
+    """The recipe that a document describes; raises InputError with everything that is wrong with it."""
+    problems: list[str] = []
+    known = ["name", "seed", "order", "datasets", *SECTIONS]
+    problems += [f"{place}: {unknown(key, known)}" for key in document if key not in known]
+    name, seed, order = document.get("name", "relay"), document.get("seed", 0), document.get("order", "given")
+    problems += [f"{place}: name = {problem}" for problem in name_problems(name)]
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+        problems.append(f"{place}: seed = {seed!r}: write a whole number from 0 to 2**63 - 1")
+    if order not in ORDERS:
+        problems.append(f"{place}: order = {order!r}: write {' or '.join(map(repr, ORDERS))}, which `inspect` shows")
+    sections: dict[str, BaseModel | None] = {}
+    for section in ("model", "training", "retention", "guard", "compute", "search"):
+        sections[section] = validated(SECTIONS[section], document.get(section, {}), f"{place}: {section}", problems)
+    entries = _check_entries(document, place, problems)
+    if not problems:
+        problems += [f"{place}: {problem}" for problem in _whole_problems(entries, sections)]
+    if problems:
+        raise InputError(list(dict.fromkeys(problems)))
+    whole = {"name": name, "seed": seed, "order": order, "document": document, "place": place}
+    return Recipe(entries=tuple(entries), folder=folder, **whole, **sections)  # type: ignore[arg-type]
+
+
+def name_problems(name: object) -> list[str]:
+    """What is wrong with a name that becomes a folder's name."""
+    try:
+        fits = isinstance(name, str) and len(name.encode()) <= 100
+    except UnicodeEncodeError:  # half a character, as a command line may bring it
+        fits = False
+    if not fits or not re.fullmatch(r"[^/\\\x00-\x1f\x7f]+", str(name)) or str(name).startswith("."):
+        return [f"{name!r}: a name has 1 to 100 letters (bytes of UTF-8), no slash, and does not begin with a dot"]
+    return []
+
+
+def _check_entries(document: Mapping[str, Any], place: str, problems: list[str]) -> list[Entry]:
+    defaults, listed = document.get("data", {}), document.get("datasets", [])
+    if not isinstance(defaults, dict) or not isinstance(listed, list) or not all(isinstance(e, dict) for e in listed):
+        problems.append(f"{place}: write [data] as one table and each dataset as [[datasets]]")
+        return []
+    if not listed:
+        problems.append(f"{place}: there is no dataset: write a [[datasets]] entry with a name and a path")
+    # Keys of [data] that are wrong by themselves are told once, not again for each dataset; a required key that is
+    # absent there may stand in every entry, and so may what ends a contradiction.
+    found = errors_of(DataSettings, defaults, f"{place}: data")
+    bad = {key for key, _ in found if key in defaults}
+    contradictions = [message for key, message in found if key == ""]
+    problems += [message for key, message in found if key in bad] + ([] if listed else contradictions)
+    defaults = {key: value for key, value in defaults.items() if key not in bad}
+    entries = []
+    for number, listed_entry in enumerate(listed, 1):
+        where = f"{place}: [[datasets]] {number} ({listed_entry.get('name', 'without a name')})"
+        own = {key: value for key, value in listed_entry.items() if key in EntryKeys.model_fields}
+        rest = {key: value for key, value in listed_entry.items() if key not in own}
+        keys = validated(EntryKeys, own, where, problems)
+        merged = {**defaults, **rest}
+        wrong = errors_of(DataSettings, merged, where, list(EntryKeys.model_fields))
+        for key, message in wrong:
+            if not bad or key in rest:  # else the entry may only lack what is wrong in [data]
+                told = f"{place}: data{message.removeprefix(where)}"
+                owner = None if key in DataSettings.model_fields else _section_of(key)
+                if owner:
+                    problems.append(
+                        f"{where}: the key {key!r} is none of a dataset's: write it in [{owner}], for all of them"
+                    )
+                else:
+                    problems.append(told if told in contradictions else message)
+        settings = None if wrong or bad else DataSettings.model_validate(merged)
+        if keys is not None and settings is not None:
+            entries.append(Entry(keys, settings))
+    return entries
+
+
+def _section_of(key: str) -> str | None:
+    """The section that has a key, for one that stands in a dataset's entry and is no setting of data."""
+    return next((section for section, model in SECTIONS.items() if key in model.model_fields), None)
+
+
+def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> list[str]:
+    found = []
+    first = entries[0]
+    for entry in entries[1:]:
+        for key in ("features", "targets", "categorical", "calendar", "missing_flags", "horizon"):
+            here, there = getattr(entry.settings, key), getattr(first.settings, key)
+            if here != there:
+                found.append(
+                    f"dataset {entry.keys.name!r} has {key} = {here!r}, {first.keys.name!r} has {there!r}: one model needs "
+                    "the same in all datasets"
+                )
+    loss, training = sections["model"].loss, sections["training"]
+    if loss == "cross_entropy" and (len(first.settings.targets) != 1 or first.settings.horizon != 0):
+        found.append('model.loss = "cross_entropy" needs one target, a class, and horizon = 0')
+    guard, retention = sections["guard"], sections["retention"]
+    if guard.action == "retry" and guard.retry == "retention" and retention.method == "none":
+        found.append('guard.retry = "retention" makes it stronger, and there is none: write a retention.method')
+    needs = 'handover = "best"' if training.handover == "best" else "patience" if training.patience else None
+    needs = 'schedule = "plateau"' if training.schedule == "plateau" else needs
+    needs = f'guard.action = "{guard.action}"' if guard.action != "warn" else needs
+    blind = [entry.keys.name for entry in entries if "validation" not in entry.settings.expected_parts()] if needs else []
+    found += channel_problems(first.settings, sections["model"])
+    return found + [f"dataset {name!r} has no validation part, which {needs} needs: give it one" for name in blind]

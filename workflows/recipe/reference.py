@@ -1,0 +1,86 @@
+"""Every key of a recipe in a table, from the settings themselves: python -m workflows.recipe.reference > RECIPE.md."""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from workflows.recipe.recipe import SECTIONS, EntryKeys
+
+INTRODUCTION = """# The recipe, key by key
+
+A recipe is a TOML file. Beside the sections below it has `name` (of the run, `"relay"` unless given), `seed` (`0`) and
+`order`: `"given"` (that of the [[datasets]] entries, unless given) or `"suggested"` (by the distances of the datasets' train
+samples, as `inspect` shows; the first of them is then the primary, each keeps its epochs, a list of rates goes by place).
+`--set SECTION.KEY=VALUE` overrides a key on the command line, `--set datasets.NAME.KEY=VALUE` one of a dataset.
+"""
+TITLES = {
+    "data": "[data]: defaults of every dataset; a [[datasets]] entry may override any of them",
+    "datasets": "[[datasets]]: in the order of training, unless `order` is another",
+    "model": "[model]",
+    "training": "[training]",
+    "retention": "[retention]",
+    "compute": "[compute]",
+    "search": "[search]: what `search` tries, which `train` leaves alone; a space is [choices] or {low, high, step}",
+}
+
+
+def reference() -> str:
+    """The reference as Markdown."""
+    sections: dict[str, type[BaseModel]] = {"data": SECTIONS["data"], "datasets": EntryKeys, **SECTIONS}
+    parts = [INTRODUCTION]
+    for name, model in sections.items():
+        rows = [_row(key, field) for key, field in model.model_fields.items()]
+        title = TITLES.get(name, f"[{name}]")
+        parts.append("\n".join([f"## {title}\n", "| key | value | unless given | |", "|---|---|---|---|", *rows]) + "\n")
+    return "\n".join(parts)
+
+
+def _row(key: str, field: FieldInfo) -> str:
+    cells = [f"`{key}`", _kind(field.annotation), _default(field), field.description or ""]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "must be given"
+    return "" if field.default is None else f"`{_toml(field.default)}`"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(each) for each in value)}]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _kind(annotation: Any) -> str:
+    """What a value may be, in words."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _kind(arguments[0])
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_kind(each) for each in arguments if each is not type(None)))
+    if origin is Literal:
+        return ", ".join(f"`{_toml(each)}`" for each in arguments)
+    if origin is list:
+        return f"list of {_kind(arguments[0])}"
+    if origin is dict:
+        return f"tables, each a {_kind(arguments[1])}"
+    if annotation is Any:
+        return "choices `[1, 2, 4]`, or a range `{low = 0.3, high = 1.0, step = 0.1}`"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"table of {', '.join(annotation.model_fields)}"
+    words = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+    return words.get(typing.cast(Any, annotation), str(annotation))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,131 @@
+"""What a search tries: the recipe's [search] section, its spaces checked and turned into values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo, field_validator
+
+from workflows.recipe.checks import meant
+
+EXAMPLE = "write a list of choices, such as [1, 2, 4], or a range, such as {low = 0.3, high = 1.0, step = 0.1}"
+RANGE_KEYS = ("low", "high", "step", "log")
+Objective = Literal["mean_scaled_error", "forgetting"]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One of these values."""
+
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number from low to high, both included; with a step low, low + step, ...; `log`: evenly in its logarithm."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+
+    def values(self) -> tuple[float, ...] | None:
+        """All values; None where there is no step, so that they cannot be counted."""
+        if self.step is None:
+            return None
+        count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
+        # Without the rounding 0.3 + 3 * 0.1 would be another rate, and another address, than 0.6.
+        return tuple(round(self.low + place * self.step, 12) for place in range(count))
+
+
+Space = Choices | Range
+
+
+def parse_space(value: Any, key: str) -> Space:
+    """A space as it is written in a recipe; raises ValueError with what to write instead."""
+    if isinstance(value, list):
+        if not value:
+            raise ValueError(f"{key} = []: the space is empty: {EXAMPLE}")
+        return Choices(tuple(each for place, each in enumerate(value) if each not in value[:place]))
+    if not isinstance(value, dict):
+        raise ValueError(f"{key} = {value!r} is one value, no space: {EXAMPLE}")
+    for name in value:
+        if name not in RANGE_KEYS:
+            hint = meant(str(name), RANGE_KEYS)
+            raise ValueError(f"{key}: the key {name!r} of a range is unknown: {hint}")
+    log, step = value.get("log", False), value.get("step")
+    low: Any = value.get("low")
+    high: Any = value.get("high")
+    for name, number in (("low", low), ("high", high), *([("step", step)] if "step" in value else [])):
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
+            raise ValueError(f"{key}: {name} = {number!r} is no number: {EXAMPLE}")
+    if not isinstance(log, bool) or (log and (low <= 0 or step is not None)):
+        raise ValueError(f"{key}: log = {log!r}: write true or false; true needs low above 0 and no step")
+    if low > high:
+        raise ValueError(f"{key}: the space is empty: low = {low} is above high = {high}")
+    if step is None and isinstance(low, int) and isinstance(high, int):
+        step = 1
+    if step is not None and step <= 0:
+        raise ValueError(f"{key}: step = {step} leads nowhere: write a number above 0")
+    return Range(low, high, step, log)
+
+
+def _space(value: Any, info: ValidationInfo) -> Space:
+    return parse_space(value, str(info.field_name))
+
+
+def _one_or_each(value: Any, info: ValidationInfo) -> Space | tuple[Space, ...]:
+    key = str(info.field_name)
+    if isinstance(value, list) and value and all(isinstance(each, (list, dict)) for each in value):
+        return tuple(parse_space(each, f"{key}, change {number}") for number, each in enumerate(value, 1))
+    return parse_space(value, key)
+
+
+def _by_dotted_name(value: Any, info: ValidationInfo) -> dict[str, Space]:
+    """Spaces by dotted names; a name that TOML read as tables in tables, being written without quotes, is the same."""
+    if not isinstance(value, dict):
+        raise ValueError(f'{info.field_name} = {value!r}: write a table such as {{"training.batch_size" = [32, 64]}}')
+    found: dict[str, Space] = {}
+    for name, inner in value.items():
+        if isinstance(inner, dict) and not set(inner) & set(RANGE_KEYS):
+            found |= {f"{name}.{rest}": space for rest, space in _by_dotted_name(inner, info).items()}
+        else:
+            found[name] = parse_space(inner, f"{info.field_name}.{name}")
+    return found
+
+
+class DatasetSpace(BaseModel):
+    """What is tried for one dataset."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: Annotated[Any, PlainValidator(_space)] = Field(None, description="a list of choices or a range")
+
+
+class SearchSettings(BaseModel):
+    """What is tried, by which algorithm, and on what."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    decay_rate: Annotated[Any, PlainValidator(_one_or_each)] = Field(
+        None, description="a list of choices, a range, or a list of them: one for each change of dataset"
+    )
+    epochs: Annotated[Any, PlainValidator(_space)] = Field(None, description="of each dataset: a list of choices or a range")
+    datasets: dict[str, DatasetSpace] = Field({}, description="epochs of single datasets: [search.datasets.NAME]")
+    values: Annotated[Any, PlainValidator(_by_dotted_name)] = Field(
+        {}, description="any other value by its dotted name: [search.values]"
+    )
+    num_samples: int = Field(20, ge=1, description="trials of random and optuna")
+    algorithm: Literal["grid", "random", "optuna"] = Field("grid", description="which trials are tried")
+    scheduler: Literal["none", "asha"] = Field("none", description="asha stops a trial that is behind after a dataset")
+    objectives: list[Objective] = Field(
+        ["mean_scaled_error"], min_length=1, description="what is to be low: mean_scaled_error, forgetting, or both"
+    )
+    workers_per_trial: int = Field(0, ge=0, description="data-parallel workers of a trial; 0: the trial's own process")
+
+    @field_validator("objectives")
+    @classmethod
+    def _once_each(cls, objectives: list[Objective]) -> list[Objective]:
+        return list(dict.fromkeys(objectives))

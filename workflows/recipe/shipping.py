@@ -1,0 +1,89 @@
+"""A recipe that travels: its document as another machine can use it, and the files of this machine that go with it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from data.errors import InputError
+from data.reading.files import absolute, find_files, is_uri
+from workflows.recipe.datasets import BUILT_IN_DATA
+from workflows.recipe.recipe import Recipe
+
+FILES = "files"  # the folder beside the shipped recipe
+
+
+def pack_recipe(recipe: Recipe, ship_data: bool, shared_folders: bool) -> tuple[dict[str, Any], dict[str, Path]]:
+    """The document to be shipped, and the files to be shipped by their names relative to it.
+
+    Addresses (s3://...) and built-in data stay as they are. A path of this machine is shipped, or stays where all machines
+    mount its folder, or is refused: then InputError says what there is to choose from, for all datasets at once.
+    """
+    files: dict[str, Path] = {}
+    problems: list[str] = []
+    entries = []
+    for number, entry in enumerate(recipe.document["datasets"]):
+        packed = dict(entry)
+        for key in ("path", "test_path"):
+            if key not in entry:
+                continue
+            paths = [entry[key]] if isinstance(entry[key], str) else entry[key]
+            try:
+                kept: list[str] = []
+                for place, path in enumerate(paths):
+                    kept += _pack(path, recipe.folder, f"{FILES}/{number}-{key}-{place}", ship_data, shared_folders, files)
+                packed[key] = kept
+            except InputError as error:
+                problems += [f"dataset {entry.get('name')!r}: {message}" for message in error.messages]
+        entries.append(packed)
+    if problems:
+        raise InputError(problems)
+    return {**recipe.document, "datasets": entries}, files
+
+
+def _pack(path: str, folder: Path, target: str, ship_data: bool, shared_folders: bool, files: dict[str, Path]) -> list[str]:
+    """The paths that stand for one path of a recipe on the cluster; what is to be shipped is added to `files`."""
+    if is_uri(path) or path.startswith(BUILT_IN_DATA):
+        return [path]
+    whole = absolute(path, folder)
+    if ship_data:
+        found = find_files(whole)
+        literal = whole if whole in found else re.split(r"[*?\[]", whole, maxsplit=1)[0]
+        base = Path(literal.rpartition("/")[0] or "/")
+        inside = (folder.resolve(), base.resolve())
+        names = []
+        for file in found:
+            if not any(Path(file).resolve().is_relative_to(root) for root in inside):
+                raise InputError(
+                    f"{file} is a link that leads to {Path(file).resolve()}: it is not shipped; name the file itself"
+                )
+            names.append(f"{target}/{Path(file).relative_to(base).as_posix()}")
+            files[names[-1]] = Path(file)
+        return names
+    if shared_folders and Path(path).expanduser().is_absolute():
+        return [whole]
+    raise InputError(
+        f"{path} is a path of this machine, which the cluster cannot read: write an address (s3://bucket/...), or submit "
+        "with --ship-data, which sends the files along"
+        + (
+            ""
+            if not Path(path).expanduser().is_absolute()
+            else ", or with --shared-folders where all machines of the cluster mount it at the same place"
+        )
+    )
+
+
+def check_shared_storage(storage: str, shared_folders: bool) -> str:
+    """The storage of a run on a cluster; raises InputError where only one machine would reach it."""
+    if is_uri(storage) and not storage.startswith("file://"):
+        return storage
+    bare = storage.removeprefix("file://")
+    if not shared_folders:
+        raise InputError(
+            f"--storage {storage}: a folder is one machine's alone, all of the cluster's have to reach it: write an address "
+            "(s3://bucket/runs), or add --shared-folders where all of them mount it"
+        )
+    if not Path(bare).expanduser().is_absolute():
+        raise InputError(f"--storage {storage}: write the absolute path at which all machines of the cluster mount it")
+    return str(Path(bare).expanduser())

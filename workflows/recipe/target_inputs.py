@@ -1,0 +1,71 @@
+"""What a model that looks at each window by itself needs of the data: the targets among the features, scaled alike."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from data.errors import InputError
+from data.prepared.encoding import EncodedDataset
+from data.reading.settings import DataSettings
+from models.settings import Channels, ModelSettings
+
+
+def channel_problems(data: DataSettings, model: ModelSettings) -> list[str]:
+    """What is wrong with the settings of a model for these features and targets."""
+    if not model.needs_channels:
+        return []
+    normalised = f'model.window_normalization = "{model.window_normalization}"'
+    asked = normalised if model.window_normalization != "none" else "model.channel_independent = true"
+    other = 'write window_normalization = "none" and channel_independent = false'
+    if model.loss == "cross_entropy":
+        return [f'{asked} is for numbers that are predicted, not for classes (loss = "cross_entropy"): {other}']
+    if data.horizon == 0:
+        return [f"{asked} is for forecasts of columns that go in, and horizon = 0 predicts labels: {other}, or a horizon"]
+    found = []
+    absent = [name for name in data.targets if name not in data.features]
+    every = [*data.features, *absent]
+    if absent:
+        also = [*data.features, *(name for name in absent if name not in data.categorical)]
+        near = [question for name in absent if (question := _misspelt(name, data))]
+        cure = f"{' '.join(near)} If not, write" if near else "write"
+        found.append(
+            f"{asked} needs each target among the features, which lack {', '.join(absent)}: {cure} features = {also}"
+        )
+    unpredicted = [name for name in data.features if name not in data.targets]
+    if model.channel_independent and unpredicted:
+        found.append(
+            "model.channel_independent = true needs each feature among the targets, which lack "
+            f"{', '.join(unpredicted)}: write targets = {every}, or channel_independent = false"
+        )
+    return found
+
+
+def _misspelt(target: str, data: DataSettings) -> str:
+    """The question whether a target that is no feature is one that is written otherwise; empty where none is near."""
+    others = {name.strip().lower(): name for name in data.features if name not in data.targets}
+    near = difflib.get_close_matches(target.strip().lower(), others, 1, 0.8)
+    return f"did you mean the feature {others[near[0]]!r} by {target!r}?" if near else ""
+
+
+def channels_of(datasets: Sequence[EncodedDataset]) -> Channels:
+    """The channels of datasets that have the same columns.
+
+    Raises InputError where a target is scaled otherwise than the feature of the same name: quartiles are those of the
+    features with their gaps filled, but of the targets as observed.
+    """
+    prepared = datasets[0].prepared
+    numbers = [column.name for column in prepared.columns if column.kind == "number"]
+    places = tuple(numbers.index(name) for name in prepared.targets)
+    problems = []
+    for dataset in datasets:
+        center, scale = dataset.encoding.center, dataset.encoding.scale
+        for target, place in enumerate(places, len(numbers)):
+            if (center[place], scale[place]) != (center[target], scale[target]):
+                problems.append(
+                    f"dataset {dataset.name!r}: {numbers[place]!r} has missing values, so that as a target it has other "
+                    f'quartiles than as a feature: with model.window_normalization write scaling = "standard"'
+                )
+    if problems:
+        raise InputError(problems)
+    return Channels(len(numbers), places, any(column.kind == "flag" for column in prepared.columns))

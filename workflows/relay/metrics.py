@@ -1,0 +1,76 @@
+"""What a sequence remembers, forgets and passes on: from the errors of all datasets before and after each stage.
+
+For datasets 1 .. T in the order of training, R[i][j] is the error on dataset j after stage i, row 0 being untrained; lower
+is better, so differences are taken the other way round than the papers do for accuracies. Entries that were not measured
+are None and left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from data.prepared.encoding import EncodedDataset
+
+Row = Sequence[float | None]
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """The mean of what is there; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _difference(high: float | None, low: float | None) -> float | None:
+    return None if high is None or low is None else high - low
+
+
+def forgetting(matrix: Sequence[Row]) -> float | None:
+    """Mean over the datasets but the last of: error at the end minus the lowest error after any earlier stage.
+
+    Chaudhry et al. 2018 (Riemannian Walk), for errors: positive is forgotten, negative is still improving.
+    """
+    last = matrix[-1]
+    found = []
+    for j in range(len(last) - 1):
+        before = [row[j] for row in matrix[1:-1] if row[j] is not None]
+        found.append(_difference(last[j], min(before) if before else None))  # type: ignore[type-var]
+    return mean_of(found)
+
+
+def backward_transfer(matrix: Sequence[Row]) -> float | None:
+    """Mean over the datasets but the last of: error right after its own stage minus error at the end.
+
+    Lopez-Paz and Ranzato 2017 (GEM), for errors: positive means that later datasets helped earlier ones.
+    """
+    return mean_of([_difference(matrix[j + 1][j], matrix[-1][j]) for j in range(len(matrix[-1]) - 1)])
+
+
+def forward_transfer(matrix: Sequence[Row]) -> float | None:
+    """Mean over the datasets but the first of: untrained error minus error right before its own stage.
+
+    Lopez-Paz and Ranzato 2017 (GEM), for errors: positive means that earlier datasets helped later ones.
+    """
+    return mean_of([_difference(matrix[0][j], matrix[j][j]) for j in range(1, len(matrix[-1]))])
+
+
+def naive_error(dataset: EncodedDataset, split: str, loss: str) -> float | None:
+    """The naive forecast's error in the same units as `error`; None without samples, and for the quantile loss its MAE / 2.
+
+    The pinball loss of a point forecast, averaged over levels that lie symmetrically, is half its absolute error.
+    """
+    sums = dataset.prepared.manifest["naive"][split]
+    count = np.array(sums["count"])
+    if not count.all():
+        return None
+    if "wrong" in sums:
+        return float(sums["wrong"][0] / count[0])
+    absolute = float((np.array(sums["absolute"]) / count / dataset.target_scale).mean())
+    squared = float((np.array(sums["squared"]) / count / dataset.target_scale**2).mean())
+    return {"mae": absolute, "quantile": absolute / 2}.get(loss, squared)
+
+
+def scaled(error: float | None, naive: float | None) -> float | None:
+    """An error in units of the naive forecast's: below 1 is better than naive."""
+    return None if error is None or not naive else error / naive

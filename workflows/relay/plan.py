@@ -1,0 +1,209 @@
+"""The plan of a run as values: its stages, their rates, and the address of every epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from data.prepared.encoding import EncodedDataset
+from models.settings import Channels, ModelSettings
+from workflows.recipe.settings import GuardSettings, RetentionSettings, TrainingSettings
+from workflows.recipe.target_inputs import channels_of
+from workflows.relay.learning_rate import carried_rates, plateau_rate, step_rates
+from workflows.relay.metrics import naive_error
+
+NO_RETENTION, JUST_WARN = RetentionSettings(), GuardSettings()
+CHAIN_FORMAT = 1  # raised when the same epoch would give other numbers; then every address is new
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What the plan needs to know of a dataset.
+
+    `sha256` has, for each split, all that decides its samples as the model sees them; the name decides nothing.
+    """
+
+    name: str
+    samples: dict[str, int]
+    sha256: dict[str, str]
+    train_bytes: int = 0  # of the rows that train samples lie in
+    naive_error: float | None = None  # of the naive forecast on the validation split; decides no address
+
+    @staticmethod
+    def of(dataset: EncodedDataset, loss: str) -> DatasetFacts:
+        """The facts of an encoded dataset."""
+        own, encoding = dataset.prepared.manifest["sha256"], dataset.encoding.sha256()
+        return DatasetFacts(
+            name=dataset.name,
+            samples=dict(dataset.prepared.manifest["samples"]),
+            sha256={split: address({"samples": sha, "encoding": encoding}) for split, sha in own.items()},
+            train_bytes=dataset.prepared.train_bytes,
+            naive_error=naive_error(dataset, "validation", loss),
+        )
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch, before it is trained: its key is the address of the state after it."""
+
+    parent: str
+    key: str
+    stage: int
+    number: int
+    dataset: int
+    learning_rate: float
+    reset_optimizer: bool
+    starts: tuple[str, ...]  # the addresses of the states that this stage and those before it started from
+    retention: RetentionSettings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One dataset's turn: at most `epochs` epochs around `learning_rate`."""
+
+    dataset: int
+    learning_rate: float
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides the numbers of a run, and nothing else."""
+
+    seed: int
+    model: ModelSettings
+    training: TrainingSettings
+    datasets: tuple[DatasetFacts, ...]
+    stages: tuple[Stage, ...]
+    num_features: int
+    num_outputs: int
+    root: str
+    retention: RetentionSettings = NO_RETENTION
+    guard: GuardSettings = JUST_WARN  # decides which states are kept, no address
+    channels: Channels | None = None
+
+    def steps_an_epoch(self, stage: Stage) -> int:
+        """Optimizer steps of one epoch; one of them may have fewer samples."""
+        return -(-self.datasets[stage.dataset].samples["train"] // self.training.batch_size)
+
+    def pool(self, stage: Stage) -> int:
+        """How many train samples of a dataset are mixed at a time; 0: all of them."""
+        dataset, limit = self.datasets[stage.dataset], self.training.shuffle_gb * 1e9
+        if not self.training.shuffle or dataset.train_bytes <= limit:
+            return 0
+        return max(int(dataset.samples["train"] * limit / dataset.train_bytes), 1)
+
+    def rates(self, epoch: Epoch) -> Any:
+        """The rate of every step of an epoch, float64 (steps,)."""
+        steps = self.steps_an_epoch(self.stages[epoch.stage])
+        warmup = self.training.warmup_steps if epoch.stage == 0 else 0
+        every = steps * self.stages[epoch.stage].epochs
+        return step_rates(epoch.learning_rate, steps, epoch.number * steps, warmup, self.training.schedule, every)
+
+    def epoch(self, starts: tuple[str, ...], parent: str, number: int, errors: Sequence[float | None] = ()) -> Epoch:
+        """The epoch that follows the state `parent`, in the stage that began at the last of `starts`.
+
+        `errors` are the validation errors of the stage's epochs so far; they decide the rate of the schedule "plateau".
+        """
+        stage_number, training = len(starts) - 1, self.training
+        stage, rate = self.stages[stage_number], self.stages[stage_number].learning_rate
+        if training.schedule == "plateau":
+            rate = plateau_rate(rate, errors, training.plateau_factor, training.plateau_patience)
+        reset = number == 0 and stage_number > 0 and not training.carry_optimizer
+        epoch = Epoch(parent, "", stage_number, number, stage.dataset, rate, reset, starts, self.retention)
+        decided_by = {
+            "parent": parent,
+            "train": self.datasets[stage.dataset].sha256["train"],
+            "rates": hashlib.sha256(self.rates(epoch).tobytes()).hexdigest(),
+            "reset_optimizer": reset,
+            "order": [self.seed, stage_number, number] if training.shuffle or self.model.dropout else None,
+            **({"pool": self.pool(stage)} if self.pool(stage) else {}),
+            "shuffle": training.shuffle,
+            "batch_size": training.batch_size,
+            "weight_decay": training.weight_decay,
+            "gradient_clip": training.gradient_clip,
+            "precision": training.precision,
+            **self._retained(starts),
+        }
+        return replace(epoch, key=address(decided_by))
+
+    def _retained(self, starts: tuple[str, ...]) -> dict[str, Any]:
+        """What is done against forgetting in a stage; nothing where there is nothing to forget."""
+        if self.retention.method == "none" or len(starts) == 1:
+            return {}
+        earlier = [self.datasets[stage.dataset].sha256["train"] for stage in self.stages[: len(starts) - 1]]
+        draw = [self.seed, len(starts) - 1]
+        return {"retention": self.retention.deciding(), "earlier": earlier, "draw": draw, "starts": list(starts)}
+
+    def straight_on(self) -> Iterator[Epoch]:
+        """All epochs where each dataset hands over its last one, at the rate that it began with."""
+        starts: tuple[str, ...] = ()
+        key = self.root
+        for stage in self.stages:
+            starts += (key,)
+            for number in range(stage.epochs):
+                epoch = self.epoch(starts, key, number)
+                key = epoch.key
+                yield epoch
+
+    def again(self, stage_number: int, attempt: int) -> Plan:
+        """The plan of another attempt at a stage, 1, 2, ...: its rate halved each time, or the retention doubled."""
+        if self.guard.retry == "retention":
+            strength = self.retention.strength * 2**attempt
+            return replace(self, retention=self.retention.model_copy(update={"strength": strength}))
+        stages = list(self.stages)
+        stages[stage_number] = replace(stages[stage_number], learning_rate=stages[stage_number].learning_rate / 2**attempt)
+        return replace(self, stages=tuple(stages))
+
+
+def address(decided_by: dict[str, Any]) -> str:
+    """The hash that names what these values decide: 32 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def make_plan(
+    seed: int,
+    model: ModelSettings,
+    training: TrainingSettings,
+    datasets: Sequence[EncodedDataset],
+    epochs: Sequence[int],
+    retention: RetentionSettings = NO_RETENTION,
+    guard: GuardSettings = JUST_WARN,
+) -> Plan:
+    """The plan of training the datasets in this order."""
+    first = datasets[0]
+    outputs = model.num_outputs(len(first.prepared.targets), first.prepared.horizon, len(first.encoding.classes))
+    rates = carried_rates(training.learning_rate, training.decay_rate, len(datasets), training.min_learning_rate)
+    channels = channels_of(datasets) if model.needs_channels else None
+    root = {
+        "format": CHAIN_FORMAT,
+        "model": model.model_dump(mode="json", exclude=_undecided(model)),
+        "seed": seed,
+        "num_features": first.num_features,
+        "num_outputs": outputs,
+        **({} if channels is None else {"channels": asdict(channels)}),
+    }
+    return Plan(
+        seed=seed,
+        model=model,
+        training=training,
+        retention=retention,
+        guard=guard,
+        datasets=tuple(DatasetFacts.of(dataset, model.loss) for dataset in datasets),
+        stages=tuple(Stage(k, rate, count) for k, (rate, count) in enumerate(zip(rates, epochs, strict=True))),
+        num_features=first.num_features,
+        num_outputs=outputs,
+        root=address(root),
+        channels=channels,
+    )
+
+
+def _undecided(model: ModelSettings) -> set[str]:
+    """The keys of the model that decide nothing as they stand, so that they are not in its address."""
+    idle = set() if model.loss == "quantile" else {"quantiles"}
+    if model.window_normalization == "none":
+        idle.add("window_normalization")
+    return idle if model.channel_independent else {*idle, "channel_independent"}

@@ -1,0 +1,220 @@
+"""The relay: which epoch comes next, what is measured, where a dataset hands over. It decides; others do.
+
+`relay` yields what it needs and is sent the answer. The same decisions are driven by three kinds of answers: from the
+store alone (what is there already, where does the run go on), by workers that train what the store lacks, and by a test
+that makes the answers up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from workflows.relay.guard import Attempt, Verdict, best_attempt, find_breach, seen_error
+from workflows.relay.plan import Epoch, Plan
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Initialise:
+    """The untrained state with this key. Answered by its facts."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Train:
+    """One epoch. Answered by the facts of the state after it, `train_loss` among them."""
+
+    epoch: Epoch
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """The errors of the state `key` on one split of some datasets. Answered by a list of facts, None without samples."""
+
+    key: str
+    datasets: tuple[int, ...]
+    split: str
+    stage: int  # how many stages are done, for the display only
+
+
+@dataclass(frozen=True)
+class Tell:
+    """What the guard found after an attempt at a stage, for whoever looks on. Answered by anything but None."""
+
+    verdict: Verdict
+    over: bool  # whether this was the last attempt
+
+
+Action = Initialise | Train | Evaluate | Tell
+
+
+@dataclass
+class StageOutcome:
+    """What came of one dataset's turn."""
+
+    dataset: int
+    learning_rate: float
+    epochs: list[Facts] = field(default_factory=list)
+    errors: list[float | None] = field(default_factory=list)
+    handed_over: int = -1  # the number of the epoch that the next dataset starts from
+    key: str = ""
+    attempts: int = 1
+
+
+@dataclass
+class Outcome:
+    """What came of a run: its final state, its stages, and the errors of all datasets before and after each stage.
+
+    A run that the guard has stopped ends before the stage that it was stopped for.
+    """
+
+    key: str
+    stages: list[StageOutcome]
+    validation: list[list[Facts | None]]
+    test: list[Facts | None]
+    verdicts: list[Verdict]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the guard has ended the run."""
+        return bool(self.verdicts) and self.verdicts[-1].action == "stop"
+
+
+def relay(plan: Plan) -> Generator[Action, Any, Outcome]:
+    """Walk all stages of a plan."""
+    everything = tuple(range(len(plan.datasets)))
+    yield Initialise(plan.root)
+    outcome = Outcome(plan.root, [], [(yield from _errors_after(plan, plan.root, 0))], [], [])
+    starts: tuple[str, ...] = ()
+    for _ in plan.stages:
+        starts += (outcome.key,)
+        stage, errors, verdict = yield from _guarded_stage(plan, starts, outcome.validation[-1])
+        if verdict is not None:
+            outcome.verdicts.append(verdict)
+            if verdict.action == "stop":
+                break
+        outcome.stages.append(stage)
+        outcome.validation.append(errors)
+        outcome.key = stage.key
+    outcome.test = yield Evaluate(outcome.key, everything, "test", len(outcome.stages))
+    return outcome
+
+
+Tried = tuple[StageOutcome, list[Facts | None], Verdict | None]
+
+
+def _guarded_stage(plan: Plan, starts: tuple[str, ...], before: list[Facts | None]) -> Generator[Action, Any, Tried]:
+    """A stage, tried again where the guard wants it, with the errors of all datasets after the attempt that is kept."""
+    guard, number = plan.guard, len(starts) - 1
+    tried: list[tuple[StageOutcome, list[Facts | None]]] = []
+    attempts: list[Attempt] = []
+    verdict: Verdict | None = None
+    while True:
+        trial = plan.again(number, len(tried)) if tried else plan
+        stage = yield from _stage(trial, starts)
+        errors = yield from _errors_after(plan, stage.key, number + 1)
+        tried.append((stage, errors))
+        attempts.append(_judged(trial, number, stage, before, errors))
+        over = attempts[-1].breach is None or guard.action != "retry" or len(tried) == guard.max_attempts
+        if attempts[0].breach is not None:
+            verdict = Verdict(number, guard.action, tuple(attempts), best_attempt(attempts))
+            yield Tell(verdict, over)
+        if over:
+            break
+    stage, errors = tried[best_attempt(attempts)]
+    if errors is not tried[-1][1]:  # so that the errors that were told last are those of the state that is kept
+        errors = yield from _errors_after(plan, stage.key, number + 1)
+    stage.attempts = len(tried)
+    return stage, errors, verdict
+
+
+def measured_after(plan: Plan, done: int) -> tuple[int, ...]:
+    """The datasets that are measured after `done` stages: all before the first and after the last.
+
+    In between, where training.evaluations is a number: so many, the same each time and spread evenly over the sequence, and
+    those of the last two stages and of the next one, which backward and forward transfer and the guard compare.
+    """
+    number, at_most = len(plan.datasets), plan.training.evaluations
+    if at_most == "all" or done in (0, len(plan.stages)):
+        return tuple(range(number))
+    spread = (
+        {(2 * place + 1) * number // (2 * at_most) for place in range(at_most)} if at_most < number else set(range(number))
+    )
+    near = {stage.dataset for stage in plan.stages[max(done - 2, 0) : done + 1]}
+    return tuple(sorted(spread | near))
+
+
+def row_of(plan: Plan, measured: Sequence[int], answers: Sequence[Facts | None]) -> list[Facts | None]:
+    """The errors of all datasets, None where one was not measured."""
+    found = dict(zip(measured, answers, strict=True))
+    return [found.get(place) for place in range(len(plan.datasets))]
+
+
+def _errors_after(plan: Plan, key: str, done: int) -> Generator[Action, Any, list[Facts | None]]:
+    measured = measured_after(plan, done)
+    return row_of(plan, measured, (yield Evaluate(key, measured, "validation", done)))
+
+
+def _judged(plan: Plan, number: int, stage: StageOutcome, before: list[Facts | None], after: list[Facts | None]) -> Attempt:
+    earlier = [each.dataset for each in plan.stages[:number]]
+    old, new = ([None if each is None else each["error"] for each in row] for row in (before, after))
+    breach = find_breach(old, new, earlier, plan.guard.tolerance, plan.model.loss == "cross_entropy")
+    mean = seen_error(new, [*earlier, stage.dataset], [dataset.naive_error for dataset in plan.datasets])
+    return Attempt(stage.learning_rate, plan.retention.strength, stage.key, breach, mean)
+
+
+def _stage(plan: Plan, starts: tuple[str, ...]) -> Generator[Action, Any, StageOutcome]:
+    stage, key = plan.stages[len(starts) - 1], starts[-1]
+    outcome = StageOutcome(stage.dataset, stage.learning_rate)
+    for count in range(stage.epochs):
+        epoch = plan.epoch(starts, key, count, outcome.errors)
+        outcome.epochs.append((yield Train(epoch)))
+        (measured,) = yield Evaluate(epoch.key, (stage.dataset,), "validation", len(starts) - 1)
+        outcome.errors.append(None if measured is None else measured["error"])
+        key = epoch.key
+        if stops_early(outcome.errors, plan.training.patience):
+            break
+    outcome.handed_over = best_epoch(outcome.errors) if plan.training.handover == "best" else len(outcome.errors) - 1
+    outcome.key = outcome.epochs[outcome.handed_over]["key"]
+    return outcome
+
+
+def best_epoch(errors: list[float | None]) -> int:
+    """The number of the epoch with the lowest error, the first of equals; what is no number is worst."""
+
+    def badness(number: int) -> float:
+        error = errors[number]
+        return math.inf if error is None or math.isnan(error) else error
+
+    return min(range(len(errors)), key=badness)
+
+
+def stops_early(errors: list[float | None], patience: int) -> bool:
+    """Whether the last `patience` epochs have all been no better than the best before them."""
+    return patience > 0 and len(errors) - 1 - best_epoch(errors) >= patience
+
+
+class NotAnsweredError(Exception):
+    """The first action that a run still has to do, with `held` epochs behind it; raised by an answer, out of `drive`."""
+
+    def __init__(self, action: Action, held: int = 0):
+        self.action = action
+        self.held = held
+        super().__init__(str(action))
+
+
+def drive(walk: Generator[Action, Any, Outcome], answer: Callable[[Action], Any]) -> Outcome:
+    """Answer every action of a relay until it is done."""
+    reply = None
+    while True:
+        try:
+            action = walk.send(reply)
+        except StopIteration as done:
+            outcome: Outcome = done.value
+            return outcome
+        reply = answer(action)

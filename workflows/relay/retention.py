@@ -1,0 +1,133 @@
+"""What the datasets before a stage leave for it: samples, a teacher, or weights with their importance.
+
+All of it follows from the chain: nothing but the importance, which costs a pass over samples, is kept in the store, with the
+state that it belongs to. So a stage that is resumed goes on with the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from data.prepared.encoding import EncodedDataset
+from models.lstm import LSTM
+from models.retention import Anchor
+from workflows.fit.group import Group
+from workflows.fit.replay import NOTHING_TO_REPLAY, Replay, kept_samples
+from workflows.fit.retention import NO_RETENTION, Retention, Teacher, accumulated, importance
+from workflows.relay.plan import Epoch, Plan
+from workflows.relay.state import first_model
+from workflows.store.store import Store
+
+
+class Memory:
+    """One worker's memory of the stages before the one that it is in. All workers of the group ask alike."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        datasets: Sequence[EncodedDataset],
+        store: Store,
+        group: Group,
+        device: str,
+        first_does: Callable[[Callable[[], Any]], Any],
+    ):
+        self.plan, self.datasets, self.store, self.group, self.device = plan, datasets, store, group, device
+        self.first_does = first_does
+        self.last: tuple[object, Retention] = (None, NO_RETENTION)
+
+    def retention(self, epoch: Epoch) -> Retention:
+        """What the epoch's stage does against forgetting; made once a stage."""
+        settings = epoch.retention
+        if settings.method == "none" or epoch.stage == 0:
+            return NO_RETENTION
+        asked = (epoch.starts, settings)
+        if self.last[0] != asked:
+            replay = self._replay(epoch) if settings.replays else NOTHING_TO_REPLAY
+            teacher = self._teacher(epoch) if settings.distills else None
+            anchor = self._anchor(epoch) if settings.method in ("ewc", "l2") else None
+            self.last = (asked, Retention(replay, teacher, anchor))
+        return self.last[1]
+
+    def _teacher(self, epoch: Epoch) -> Teacher:
+        """The model before the epoch's stage. Beside replay it is not asked of what it cannot know.
+
+        Of numbers: a dataset that it has not seen. On validation splits (ETT, one seed, two orders) the error at the end was
+        1.03 of joint training's, 1.06 when it was asked of new samples too. Of classes: those that it has not learnt, which
+        it would hold down: 78 % of nine speakers' sequences were right, 62 % when it spoke of all. Without replay nothing
+        else keeps up what is old, so it is asked of everything (speakers: 58 % against 34 %).
+        """
+        model, settings = self._model(epoch.starts[-1]), epoch.retention
+        classes = self.plan.model.loss == "cross_entropy"
+        if not settings.replays:
+            return Teacher(model, settings.strength)
+        return Teacher(model, settings.strength, classes, self._known_classes(epoch) if classes else None)
+
+    def _known_classes(self, epoch: Epoch) -> tuple[int, ...]:
+        """The classes of the datasets before the epoch's."""
+        earlier = [self.datasets[stage.dataset] for stage in self.plan.stages[: epoch.stage]]
+        seen = {label for each in earlier for label in each.prepared.train_categories(each.prepared.targets[0])}
+        return tuple(number for number, label in enumerate(earlier[0].encoding.classes) if label in seen)
+
+    def _replay(self, epoch: Epoch) -> Replay:
+        earlier = self.plan.stages[: epoch.stage]
+        kept = [self._kept(epoch, number) for number in range(len(earlier))]
+        settings = epoch.retention
+        weight = settings.strength * len(earlier) / settings.share
+        return Replay([self.datasets[stage.dataset] for stage in earlier], kept, settings.share, weight)
+
+    def _kept(self, epoch: Epoch, number: int) -> npt.NDArray[np.int64]:
+        """The samples that are kept of the dataset of an earlier stage."""
+        dataset = self.datasets[self.plan.stages[number].dataset]
+        return kept_samples(dataset.num_samples("train"), epoch.retention.memory, (self.plan.seed, number))
+
+    def _model(self, key: str) -> LSTM:
+        """The model in the state of a checkpoint, as it forecasts."""
+        model = first_model(self.plan)
+        model.load_state_dict(self.first_does(lambda: self.store.load(key)).model)
+        return model.to(self.device).eval()
+
+    def _anchor(self, epoch: Epoch) -> Anchor:
+        weights = dict(self._model(epoch.starts[-1]).named_parameters())
+        held = {name: value.detach() for name, value in weights.items()}
+        return Anchor(held, self._importance(epoch) if epoch.retention.method == "ewc" else None, epoch.retention.strength)
+
+    def _importance(self, epoch: Epoch) -> dict[str, Tensor]:
+        """The importance of each weight for all datasets before the epoch's: from the store as far as it is there."""
+        found, known = None, epoch.stage
+        while known and (found := self._kept_importance(epoch, known)) is None:
+            known -= 1
+        for number in range(known + 1, epoch.stage + 1):
+            found = accumulated(found, self._own_importance(epoch, number), epoch.retention.importance_decay)
+            self._keep_importance(epoch, number, {name: value.cpu() for name, value in found.items()})
+        assert found is not None
+        return {name: value.to(self.device) for name, value in found.items()}
+
+    def _own_importance(self, epoch: Epoch, number: int) -> dict[str, Tensor]:
+        """The importance for the last of the first `number` datasets alone."""
+        dataset = self.datasets[self.plan.stages[number - 1].dataset]
+        kept, seed = self._kept(epoch, number - 1), (self.plan.seed, number)
+        model = self._model(epoch.starts[number])
+        return importance(model, self.plan.model, dataset, kept, self.plan.num_outputs, seed, self.group)
+
+    def _kept_importance(self, epoch: Epoch, number: int) -> dict[str, Tensor] | None:
+        name = self._importance_name(epoch, number)
+        found: dict[str, Tensor] | None = self.first_does(lambda: self.store.kept_tensors(epoch.starts[number], name))
+        return found
+
+    def _keep_importance(self, epoch: Epoch, number: int, found: dict[str, Tensor]) -> None:
+        name = self._importance_name(epoch, number)
+        self.first_does(lambda: self.store.keep_tensors(epoch.starts[number], name, found))
+
+    def _importance_name(self, epoch: Epoch, number: int) -> str:
+        """All that decides the importance after `number` stages; the states before are part of the chain."""
+        settings = epoch.retention
+        earlier = [self.plan.datasets[stage.dataset].sha256["train"] for stage in self.plan.stages[:number]]
+        decided_by = [self.plan.seed, list(epoch.starts[: number + 1]), earlier, settings.memory, settings.importance_decay]
+        return "importance-" + hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]

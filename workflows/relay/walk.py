@@ -1,0 +1,223 @@
+"""A worker walks the relay: what the store holds is looked up, the rest is trained, measured and committed."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from data.prepared.encoding import EncodedDataset
+from models.losses import ErrorSums
+from workflows.fit.group import Group
+from workflows.fit.learner import Learner
+from workflows.relay.guard import words_of
+from workflows.relay.lookup import look_up, measured
+from workflows.relay.plan import Epoch, Plan
+from workflows.relay.relay import Action, Evaluate, Initialise, Tell, Train, drive, relay
+from workflows.relay.retention import Memory
+from workflows.relay.state import first_model, load_state, state_of
+from workflows.store.store import DamagedCheckpointError, Store
+
+Facts = dict[str, Any]
+Emit = Callable[[Facts], None]
+STORE_PATIENCE_S = 60.0  # how long a store that cannot be reached is waited for
+STORE_RETRY_S = 2.0
+HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}  # waiting does not help
+MAX_DAMAGED = 100  # checkpoints that one walk sets aside before it gives up on the store
+
+
+class StoreError(Exception):
+    """The store could not be written or read."""
+
+
+@dataclass
+class Report:
+    """What one walk did: the keys of the epochs that it trained. What that took is told by its events."""
+
+    epochs: list[str] = field(default_factory=list)
+
+
+class Walker:
+    """One worker on its way through a plan. All workers of the group take the same steps."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        datasets: Sequence[EncodedDataset],
+        store: Store,
+        group: Group,
+        emit: Emit,
+        device: str = "cpu",
+    ):
+        self.plan, self.datasets, self.store, self.group = plan, datasets, store, group
+        self.emit: Emit = emit if group.rank == 0 else lambda event: None
+        self.report = Report()
+        self.learner = Learner(first_model(plan), plan.model, plan.training, group, device)
+        self.state_key = ""  # the address of the state that the learner is in, where it has one
+        self.memory = Memory(plan, datasets, store, group, device, self._first_does)
+
+    def walk(self) -> Report:
+        """Do all that the plan asks for and the store lacks."""
+        for _ in range(MAX_DAMAGED):
+            try:
+                drive(relay(self.plan), self._answer)
+            except DamagedCheckpointError:
+                continue
+            return self.report
+        raise StoreError(f"{self.store.address}: {MAX_DAMAGED} checkpoints were damaged: check the disk")
+
+    def _answer(self, action: Action) -> Any:
+        if isinstance(action, Tell):
+            self.emit({"event": "guard", **words_of(action.verdict, self.plan), "over": action.over})
+            return True
+        known = self._first_does(lambda: look_up(action, self.plan, self.store))
+        if known is not None:
+            return known
+        if isinstance(action, Initialise):
+            return self._initialise(action.key)
+        if isinstance(action, Train):
+            return self._train(action.epoch)
+        return self._evaluate(action)
+
+    def _first_does(self, work: Callable[[], Any]) -> Any:
+        """What the first worker did, told to all; where it failed, all of them fail together."""
+        result: Any = None
+        if self.group.rank == 0:
+            try:
+                result = ("done", self._patiently(work))
+            except DamagedCheckpointError as error:
+                result = ("damaged", str(error))
+            except OSError as error:
+                result = ("failed", f"the store {self.store.address} cannot be used: {error}")
+            for message in self.store.set_aside_now:
+                self.emit({"event": "damaged", "message": message})
+            self.store.set_aside_now.clear()
+        outcome, value = self.group.from_first(result)
+        if outcome == "damaged":
+            raise DamagedCheckpointError(value)
+        if outcome == "failed":
+            raise StoreError(value)
+        return value
+
+    def _patiently(self, work: Callable[[], Any]) -> Any:
+        """Do some work on the store, again where the store cannot be reached, for a while."""
+        started = time.monotonic()
+        while True:
+            try:
+                return work()
+            except OSError as error:
+                if error.errno in HOPELESS or time.monotonic() - started > STORE_PATIENCE_S:
+                    raise
+                self.emit({"event": "waiting", "message": f"waiting for the store {self.store.address}: {error}"})
+                time.sleep(STORE_RETRY_S)
+
+    def _initialise(self, key: str) -> Facts:
+        plan, device = self.plan, str(self.learner.device)
+        self.learner = Learner(first_model(plan), plan.model, plan.training, self.group, device)
+        self.state_key = key
+        facts: Facts = self._first_does(lambda: self.store.commit(key, state_of(self.learner), {"parent": None}))
+        return facts
+
+    def _be_at(self, key: str) -> None:
+        """Bring the learner into the state of a checkpoint."""
+        if key != self.state_key:
+            load_state(self.learner, self._first_does(lambda: self.store.load(key)))
+            self.state_key = key
+
+    def _train(self, epoch: Epoch) -> Facts:
+        plan, dataset = self.plan, self.datasets[epoch.dataset]
+        stage = plan.stages[epoch.stage]
+        self._be_at(epoch.parent)
+        if epoch.reset_optimizer:
+            self.learner.reset_optimizer()
+        total = dataset.num_samples("train")
+        self.emit(
+            {
+                "event": "epoch starts",
+                "stage": epoch.stage,
+                "epoch": epoch.number,
+                "dataset": dataset.name,
+                "samples": total,
+            }
+        )
+        reported = time.monotonic()
+
+        def on_step(step: int, seen: int) -> None:
+            nonlocal reported
+            if time.monotonic() - reported > 0.5:
+                reported = time.monotonic()
+                self.emit({"event": "step", "step": step + 1, "seen": seen, "samples": total})
+
+        self.state_key = ""  # no checkpoint's state until the epoch is done
+        seed = (plan.seed, epoch.stage, epoch.number)
+        started = time.perf_counter()
+        retention = self.memory.retention(epoch)
+        result = self.learner.fit_epoch(dataset, plan.rates(epoch), seed, on_step, retention, plan.pool(stage))
+        self.state_key = epoch.key
+        facts = {
+            "parent": epoch.parent,
+            "dataset": dataset.name,
+            "stage": epoch.stage,
+            "epoch": epoch.number,
+            "epochs": stage.epochs,
+            "learning_rate": result.last_rate,
+            "first_learning_rate": result.first_rate,
+            "train_loss": result.train_loss,
+            "samples": result.samples,
+            "seconds": result.seconds,
+            "workers": self.group.size,
+        }
+        committed: Facts = self._first_does(lambda: self.store.commit(epoch.key, state_of(self.learner), facts))
+        self.report.epochs.append(epoch.key)
+        self.emit({"event": "epoch", **committed, "fit_seconds": time.perf_counter() - started})
+        return committed
+
+    def _evaluate(self, action: Evaluate) -> list[Facts | None]:
+        kept = self._first_does(lambda: self.store.evaluations(action.key))
+        found = {number: measured(self.plan, number, action.split, kept) for number in action.datasets}
+        absent = [number for number, errors in found.items() if errors is False]
+        self._be_at(action.key)
+        started = time.perf_counter()
+        self.emit({"event": "evaluation starts", "stage": action.stage, "split": action.split, "datasets": len(absent)})
+        sums = self.learner.evaluate_all([self.datasets[number] for number in absent], action.split)
+        for number, own in zip(absent, sums, strict=True):
+            found[number] = errors_of(own, self.datasets[number], self.plan.model.loss)
+        hashes = {number: self.plan.datasets[number].sha256[action.split] for number in absent}
+        self._first_does(lambda: self.store.add_evaluations(action.key, {hashes[n]: found[n] for n in absent}))  # type: ignore[misc]
+        seconds = time.perf_counter() - started
+        answers: list[Facts | None] = [None if isinstance(each, bool) else each for each in found.values()]
+        self.emit(
+            {
+                "event": "evaluation",
+                "stage": action.stage,
+                "split": action.split,
+                "key": action.key,
+                "evaluate_seconds": seconds,
+                "errors": {self.datasets[n].name: each and each["error"] for n, each in zip(found, answers, strict=True)},
+            }
+        )
+        return answers
+
+
+def errors_of(sums: ErrorSums, dataset: EncodedDataset, loss: str) -> Facts:
+    """The errors of a split as they are kept: `error` is what the model is judged by.
+
+    That is the MSE (losses mse, huber), the MAE (mae), the pinball loss (quantile), all in scaled units, or the share of
+    samples whose class was not met (cross_entropy). `mae_units` and `rmse_units` have one number for each target, in its
+    own units.
+    """
+    count = sums.samples
+    if loss == "cross_entropy":
+        return {"error": sums.wrong / count, "samples": int(count)}
+    mse, mae = float(sums.squared.mean()) / count, float(sums.absolute.mean()) / count
+    scale = dataset.target_scale
+    return {
+        "error": {"mae": mae, "quantile": sums.loss / count}.get(loss, mse),
+        "samples": int(count),
+        "mse": mse,
+        "mae": mae,
+        "mae_units": (sums.absolute.numpy() / count * scale).tolist(),
+        "rmse_units": ((sums.squared.numpy() / count) ** 0.5 * scale).tolist(),
+    }

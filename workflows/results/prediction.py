@@ -1,0 +1,137 @@
+"""A trained model at work: its forecasts in the targets' own units, and its errors on splits that were not measured yet."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from data.prepared.encoding import Batch, Encoding
+from models.losses import forecast
+from models.lstm import LSTM
+from workflows.fit.group import Group
+from workflows.fit.learner import EVALUATED_BATCH, Learner, NonFiniteLossError, outputs_of, sequences_together
+from workflows.fit.sampling import micro_batches
+from workflows.relay.failures import RunFailedError
+from workflows.relay.state import first_model, load_state
+from workflows.relay.walk import errors_of
+from workflows.results.trained import TrainedRun
+from workflows.store.store import DamagedCheckpointError, State, Store
+
+Facts = dict[str, Any]
+Int64 = npt.NDArray[np.int64]
+CHUNK = 4096  # windows whose forecasts are held at once
+
+
+@dataclass(frozen=True)
+class Forecasts:
+    """What a model says of some windows.
+
+    `point` is (windows, steps, targets) in the targets' own units, one step where the horizon is 0; or class labels
+    (windows,). `levels` is (windows, steps, targets, quantiles) for the quantile loss, else None.
+    """
+
+    point: npt.NDArray[Any]
+    levels: npt.NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Forecaster:
+    """The final state of a run, ready to predict with the scaling of one of its datasets."""
+
+    model: LSTM
+    run: TrainedRun
+    dataset: int
+    device: torch.device
+
+    def forecast(self, batch: Batch) -> Forecasts:
+        """The forecasts of encoded windows, whatever targets the batch has."""
+        plan, encoding = self.run.plan, self.run.datasets[self.dataset].encoding
+        with torch.inference_mode():
+            shape = self.shape
+            outputs = outputs_of(self.model, batch, plan.training)  # in the precision that it was trained and measured in
+            point = forecast(outputs, shape, plan.model).cpu().numpy()
+            levels = None
+            if plan.model.loss == "quantile":
+                levels = outputs.float().view(len(batch.inputs), *shape, -1).cpu().numpy()
+        if encoding.classes:
+            return Forecasts(np.array(encoding.classes, object)[point])
+        own = None if levels is None else in_units(levels.swapaxes(2, 3), encoding).swapaxes(2, 3)
+        return Forecasts(in_units(point, encoding), own)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(steps, targets) of one forecast."""
+        prepared = self.run.datasets[self.dataset].prepared
+        return max(prepared.horizon, 1), len(prepared.targets)
+
+    def walk(self, lengths: npt.NDArray[np.int32], batch: Callable[[Int64], Batch]) -> Iterator[tuple[Int64, Forecasts]]:
+        """The forecasts of all windows, in their order, some thousands at a time; `batch` gives those of these numbers."""
+        together = sequences_together(self.model, self.device, EVALUATED_BATCH)
+        for start in range(0, len(lengths), CHUNK):
+            samples = np.arange(start, min(start + CHUNK, len(lengths)))
+            pieces = micro_batches(samples, lengths[samples], together)
+            with one_thread():
+                found = [self.forecast(batch(piece)) for piece in pieces]
+            order = np.argsort(np.concatenate(pieces))
+            levels = None
+            if found[0].levels is not None:
+                levels = np.concatenate([each.levels for each in found if each.levels is not None])[order]
+            yield samples, Forecasts(np.concatenate([each.point for each in found])[order], levels)
+
+
+def in_units(scaled: npt.NDArray[np.float32], encoding: Encoding) -> npt.NDArray[np.float64]:
+    """Scaled targets (..., targets) in their own units."""
+    num_targets = scaled.shape[-1]
+    center, scale = (np.array(values[-num_targets:]) for values in (encoding.center, encoding.scale))
+    return np.asarray(scaled * scale + center, np.float64)
+
+
+def make_forecaster(store: Store, run: TrainedRun, dataset: int) -> Forecaster:
+    """The model of a run's final state; raises RunFailedError where the store does not have it as it was written."""
+    model, device = first_model(run.plan), device_of(run)
+    model.load_state_dict(_state(store, run).model)
+    return Forecaster(model.to(device).eval(), run, dataset, device)
+
+
+def measure(store: Store, run: TrainedRun, split: str, datasets: Sequence[int]) -> dict[int, Facts]:
+    """The errors of the final state on some datasets, as a run measures them, in this process."""
+    plan = run.plan
+    learner = Learner(first_model(plan), plan.model, plan.training, Group(), str(device_of(run)))
+    load_state(learner, _state(store, run))
+    try:
+        with one_thread():
+            return {
+                number: errors_of(learner.evaluate(run.datasets[number], split), run.datasets[number], plan.model.loss)
+                for number in datasets
+            }
+    except NonFiniteLossError as error:
+        raise RunFailedError(str(error)) from None
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in one thread: with two, each small step took twice the processor time, and no less of the clock."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def device_of(run: TrainedRun) -> torch.device:
+    """A GPU where there is one and the recipe does not refuse it."""
+    return torch.device("cuda" if run.recipe.compute.use_gpu and torch.cuda.is_available() else "cpu")
+
+
+def _state(store: Store, run: TrainedRun) -> State:
+    try:
+        return store.load(run.key)
+    except DamagedCheckpointError as error:
+        raise RunFailedError(f"run {run.name!r}: {error}; train it again") from None

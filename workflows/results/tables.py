@@ -1,0 +1,184 @@
+"""Tables of what is in a storage: prepared datasets, runs, and the chain of epochs of one run."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from data.errors import InputError
+from data.prepared.encoding import EncodedDataset
+from workflows.relay.lookup import measured
+from workflows.relay.plan import Plan
+from workflows.results.number_format import empty_table, few_digits, show
+from workflows.results.result import error_name
+from workflows.results.trained import reopen
+from workflows.store.store import Store
+
+Facts = dict[str, Any]
+
+
+def prepared_table(datasets: Sequence[EncodedDataset]) -> Table:
+    """Rows, series, samples and missing cells of prepared datasets."""
+    columns = ("dataset", "rows", "series", "train", "validation", "test", "missing cells", "fingerprint")
+    table = empty_table(columns, texts=(0, 7))
+    for dataset in datasets:
+        facts = dataset.prepared.manifest
+        samples = [f"{facts['samples'][split]:,}" for split in ("train", "validation", "test")]
+        missing = f"{sum(facts['missing'].values()):,}"
+        table.add_row(
+            Text(dataset.name),
+            f"{facts['rows']:,}",
+            f"{facts['num_series']:,}",
+            *samples,
+            missing,
+            facts["fingerprint"][:12],
+        )
+    return table
+
+
+def runs_table(runs: Mapping[str, Facts]) -> Table:
+    """One line for each run."""
+    columns = ("run", "status", "datasets", "epochs", "mean scaled error", "forgetting", "key")
+    table = empty_table(columns, texts=(0, 1, 6))
+    for name, result in runs.items():
+        table.add_row(
+            Text(name),
+            result["status"],
+            stages_reached(result),
+            _epochs_reached(result),
+            show(result.get("mean_scaled_error"), 3),
+            show(result.get("forgetting"), 3),
+            result["key"][:12],
+        )
+    return table
+
+
+def stages_reached(run: Mapping[str, Any]) -> str:
+    """How many datasets have had their turn, or are at it, of all where that is fewer."""
+    begun, whole = len(run["stages"]) if "stages" in run else run.get("stage", -1) + 1, len(run["datasets"])
+    return str(whole) if begun == whole else f"{begun} of {whole}"
+
+
+def _epochs_reached(run: Facts) -> str:
+    requested = run["epochs_requested"]
+    ended = "stages" in run
+    reached = sum(len(stage["keys"]) for stage in run["stages"]) if ended else run.get("epochs_reached")
+    return str(requested) if reached == requested else f"{'-' if reached is None else reached} of {requested}"
+
+
+def searches_table(searches: Mapping[str, Facts]) -> Table:
+    """One line for each search; of one that has not ended, as far as it is."""
+    columns = (
+        "search",
+        "status",
+        "trials",
+        "epochs asked for",
+        "epochs trained",
+        "best mean scaled error",
+        "forgetting",
+        "key",
+    )
+    table = empty_table(columns, texts=(0, 1, 7))
+    for name, search in searches.items():
+        best: Facts = next(
+            (trial for trial in search.get("trials", []) if trial["number"] == search["best"]), {"metrics": {}}
+        )
+        ended = "trials" in search
+        table.add_row(
+            Text(name),
+            search["status"],
+            str(len(search["trials"])) if ended else f"{search['trials_ended']} of {search['trials_asked']}",
+            str(search["epochs_requested"]) if ended else "-",
+            str(search["epochs_trained"]),
+            show(best["metrics"].get("mean_scaled_error"), 3),
+            show(best["metrics"].get("forgetting"), 3),
+            (search["key"] or "-")[:12],
+        )
+    return table
+
+
+def log_table(store: Store, run: Facts) -> Table:
+    """The chain of a run, an epoch a line; of a run that has not ended, as far as it is."""
+    plan = None if "stages" in run else _plan_of(store, run)
+    error_is = run.get("error", "error") if plan is None else error_name(plan.model)
+    columns = (
+        "dataset",
+        "epoch",
+        "rate",
+        "train loss",
+        f"validation {error_is}",
+        "address",
+        "when",
+        "seconds",
+    )
+    table = empty_table(columns, texts=(0, 5, 6), title=f"{run['name']} ({run['status']})")
+    for key, error, mark in _finished_epochs(run) if "stages" in run else _chain(store, run["key"], plan):
+        facts = store.facts(key)
+        if facts is None:
+            table.add_row("-", "-", "-", "-", show(error), key[:12], "not in the store", "-")
+            continue
+        table.add_row(
+            Text(facts["dataset"]),
+            f"{mark}{facts['epoch'] + 1}",
+            f"{facts['learning_rate']:.3g}",
+            show(facts["train_loss"]),
+            show(error),
+            key[:12],
+            f"{datetime.datetime.fromtimestamp(facts['when']):%Y-%m-%d %H:%M:%S}",
+            f"{facts['seconds']:.2f}",
+        )
+    return table
+
+
+def _finished_epochs(run: Facts) -> list[tuple[str, float | None, str]]:
+    """Key, validation error and mark of each epoch: an arrow where a dataset handed over an epoch before its last."""
+    return [
+        (key, error, "→ " if number == stage["handed_over"] < len(stage["keys"]) else "")
+        for stage in run["stages"]
+        for number, (key, error) in enumerate(zip(stage["keys"], stage["validation_error"], strict=True), 1)
+    ]
+
+
+def _plan_of(store: Store, run: Facts) -> Plan | None:
+    """The plan of a run that has not ended, None where what it was made with is gone."""
+    try:
+        return reopen(store, run["name"], run).plan
+    except (InputError, OSError, ValueError, KeyError):
+        return None
+
+
+def _chain(store: Store, key: str, plan: Plan | None) -> list[tuple[str, float | None, str]]:
+    """The epochs that lead to a state, the first of them first, with the error on their own dataset where it is known."""
+    found: list[tuple[str, float | None, str]] = []
+    facts = store.facts(key)
+    while facts is not None and facts["parent"] is not None:
+        errors = plan and measured(plan, plan.stages[facts["stage"]].dataset, "validation", store.evaluations(facts["key"]))
+        found.append((facts["key"], errors["error"] if isinstance(errors, dict) else None, ""))
+        facts = store.facts(facts["parent"])
+    return found[::-1]
+
+
+def evaluation_tables(facts: Facts) -> list[Table]:
+    """The errors of `evaluate`: a line for each dataset, then for each of its targets in the target's own units."""
+    units = "" if not facts["targets"] else ", scaled units"
+    title = f"{facts['name']}: {facts['split']} error ({facts['error']}{units})"
+    columns = ["dataset", "samples", "error", "naive", "error / naive", *([] if units else ["accuracy"])]
+    whole = empty_table(columns, title=title)
+    columns = ["dataset", "target", "MAE", "RMSE", "naive MAE", "naive RMSE"]
+    own = empty_table(columns, texts=(0, 1), title="in the targets' own units")
+    for name, errors in facts["datasets"].items():
+        relative = errors["scaled_error"]
+        color = "" if relative is None else "red" if relative > 1 else "green"
+        accuracy = [] if units else [show(errors.get("accuracy"), 3)]
+        cells = [f"{errors['samples']:,}", show(errors["error"]), show(errors["naive_error"])]
+        whole.add_row(Text(name), *cells, Text(show(relative, 2), style=color), *accuracy)
+        for target in facts["targets"] if errors["samples"] else []:
+            figures = [
+                (errors[key] or {}).get(target) for key in ("mae_units", "rmse_units", "naive_mae_units", "naive_rmse_units")
+            ]
+            own.add_row(Text(name), Text(target), *(few_digits(value, 4) for value in figures))
+    return [whole, own] if facts["targets"] else [whole]

@@ -1,0 +1,147 @@
+"""A run, opened again from the store alone: its plan, the state it has reached and its datasets, without their files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.errors import InputError
+from data.prepared.cache import Shelf
+from data.prepared.encoding import EncodedDataset, Encoding
+from data.prepared.prepared import MANIFEST, PreparedDataset
+from data.reading.settings import DatasetSource, DataSettings
+from workflows.prepare.preparation import Prepared
+from workflows.recipe.checks import meant
+from workflows.recipe.recipe import Recipe, check_recipe
+from workflows.relay.plan import Plan, make_plan
+from workflows.store.store import Store
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Facts = dict[str, Any]
+RECIPE, DATASETS = "recipe.toml", "datasets.json"  # of a run that has ended, beside result.json
+DATASETS_UNDER_WAY = "progress-datasets.json"  # beside progress.json: what an earlier run of the name came to stands
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run and the datasets that it is trained on, in the order of training.
+
+    `key` is the address of its final state, or of the last one that it has reached; `result` is what result.json holds, or
+    progress.json of a run that has not ended.
+    """
+
+    name: str
+    key: str
+    result: Facts
+    recipe: Recipe
+    plan: Plan
+    datasets: list[EncodedDataset]
+    sources: list[DatasetSource]
+
+    def place_of(self, dataset: str | None) -> int:
+        """The number of a dataset by its name, which may be left out where there is one; raises InputError."""
+        names = [each.name for each in self.datasets]
+        if dataset is None and len(names) == 1:
+            return 0
+        if dataset is None:
+            raise InputError(f"run {self.name!r} has {len(names)} datasets: name the one to predict for, {meant('', names)}")
+        if dataset not in names:
+            raise InputError(f"run {self.name!r} has no dataset {dataset!r}: {meant(dataset, names)}")
+        return names.index(dataset)
+
+
+def describe_datasets(prepared: Prepared) -> list[Facts]:
+    """What is kept of the datasets of a run, from its start: the settings and the scaling of its training."""
+    return [
+        {
+            "name": dataset.name,
+            "prepared": dataset.prepared.folder.name,
+            "epochs": count,
+            "where": source.where,
+            "classes": source.classes,
+            "settings": source.settings.model_dump(mode="json"),
+            "encoding": dataclasses.asdict(dataset.encoding),
+        }
+        for dataset, source, count in zip(prepared.datasets, prepared.sources, prepared.epochs, strict=True)
+    ]
+
+
+def open_run(store: Store, name: str) -> TrainedRun:
+    """The run of this name as it last stood; raises InputError where there is none that has ended."""
+    result = store.result(name)
+    if result is None:
+        raise InputError(why_not(store, name))
+    return reopen(store, name, result)
+
+
+def reopen(store: Store, name: str, result: Facts) -> TrainedRun:
+    """The run of this result or progress; raises InputError where something that it was made with is gone."""
+    recipe = recipe_of(store, name, result)
+    described = json.loads(_kept(store, name, DATASETS if "stages" in result else DATASETS_UNDER_WAY))
+    shelf, datasets, sources = Shelf(store.address), [], []
+    for each in described:
+        settings = DataSettings.model_validate(each["settings"])
+        source = DatasetSource(each["name"], (), settings, where=each["where"], classes=each["classes"])
+        folder = shelf.fetch(each["prepared"])
+        if not (folder / MANIFEST).exists():
+            raise InputError(
+                f"run {name!r}, dataset {each['name']!r}: {store.address}/prepared/{each['prepared']} is missing: train it "
+                "again, its epochs are in the store"
+            )
+        datasets.append(EncodedDataset(PreparedDataset(folder, source.name, settings), _encoding(each["encoding"])))
+        sources.append(source)
+    epochs = [each["epochs"] for each in described]
+    return TrainedRun(name, result["key"], result, recipe, plan_of(recipe, datasets, epochs), datasets, sources)
+
+
+def recipe_of(store: Store, name: str, result: Facts) -> Recipe:
+    """The recipe of a run; raises InputError where it is not there, or not understood any more."""
+    place, document = f"{RECIPE} of the run {name!r}", result.get("recipe")
+    if document is None:
+        try:
+            document = tomllib.loads(_kept(store, name, RECIPE).decode())
+        except ValueError as error:
+            raise InputError(f"{place}: this is not TOML: {error}") from None
+    return check_recipe(document, Path("/"), place)  # its paths are absolute
+
+
+def _kept(store: Store, name: str, file: str) -> bytes:
+    try:
+        return store.storage.read(f"runs/{name}/{file}")
+    except FileNotFoundError:
+        raise InputError(
+            f"run {name!r}: {store.address}/runs/{name} lacks {file}: train it again, its epochs are in the store"
+        ) from None
+
+
+def plan_of(recipe: Recipe, datasets: Sequence[EncodedDataset], epochs: Sequence[int]) -> Plan:
+    """The plan of a recipe for its datasets."""
+    return make_plan(recipe.seed, recipe.model, recipe.training, datasets, epochs, recipe.retention, recipe.guard)
+
+
+def _encoding(facts: Facts) -> Encoding:
+    numbers = {name: tuple(facts[name]) for name in ("center", "scale", "fill")}
+    return Encoding(**numbers, categories=facts["categories"], classes=facts["classes"])
+
+
+def why_not(store: Store, name: str) -> str:
+    """Why there is no finished run of this name, and what to do."""
+    if store.search(name) is not None:
+        return f"{name}: this is a search: train its best, python -m workflows train {store.address}/runs/{name}/best.toml"
+    progress, searching = store.progress(name), store.searching(name)
+    if searching is not None:
+        return (
+            f"{name}: this is a search that has not ended ({searching['status']}): the same search command goes on with it"
+        )
+    if progress is not None:
+        return f"{name}: this run has not ended ({progress['status']}): the same train command goes on with it"
+    return f"{name}: there is no such run in {store.address}: {meant(name, list(store.runs()))}"

@@ -1,0 +1,1 @@
+"""Checkpoints, evaluations, runs and leases, on a folder or an object store."""

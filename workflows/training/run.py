@@ -1,0 +1,192 @@
+"""A run, from a recipe to its result: Ray Data prepares, one Ray Train worker group walks all datasets."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from cluster.connect import connect, resources, write_log_to
+from cluster.placement import Placement, PlacementError, place
+from data.errors import InputError
+from workflows.loggers.progress_file import Progress
+from workflows.loggers.tensorboard import Answered, EventFile
+from workflows.prepare.preparation import Prepared, prepare_datasets
+from workflows.recipe.datasets import movable
+from workflows.recipe.recipe import Recipe
+from workflows.relay.events import Watch
+from workflows.relay.failures import RunFailedError
+from workflows.relay.lookup import finished, num_epochs
+from workflows.relay.plan import Plan
+from workflows.relay.relay import Action, NotAnsweredError
+from workflows.results.result import assemble, versions
+from workflows.results.trained import DATASETS, DATASETS_UNDER_WAY, RECIPE, describe_datasets, plan_of
+from workflows.store.store import Store
+from workflows.training.workers import Job, run_workers
+
+Facts = dict[str, Any]
+
+
+def train(
+    recipe: Recipe,
+    storage: str | Path,
+    name: str | None = None,
+    num_workers: int | None = None,
+    address: str | None = None,
+    watch: Watch = lambda event: None,
+) -> Facts:
+    """Train a recipe's datasets in sequence and return what result.json holds.
+
+    What the store in `storage` holds already is not trained again; a run that it holds completely starts no Ray. `watch`
+    is told what goes on. Raises InputError before anything is written, RunFailedError where the run cannot go on.
+    """
+    store = Store(str(storage))
+    if num_workers is not None:
+        recipe = dataclasses.replace(recipe, compute=recipe.compute.model_copy(update={"num_workers": num_workers}))
+    watch({"event": "preparing", "recipe": recipe.name})
+    prepared = prepare_datasets(recipe, store.address, address, before=lambda: _place(recipe, address))
+    return train_prepared(recipe, prepared, store, name or recipe.name, address, watch)
+
+
+def train_prepared(
+    recipe: Recipe,
+    prepared: Prepared,
+    store: Store,
+    name: str,
+    address: str | None = None,
+    watch: Watch = lambda event: None,
+) -> Facts:
+    """Train datasets that are prepared, as `train` does."""
+    started = time.perf_counter()
+    plan = plan_of(recipe, prepared.datasets, prepared.epochs)
+    seconds = {"prepare": prepared.seconds, "start": 0.0, "fit": 0.0, "evaluate": 0.0}
+    warnings = [f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.prepared.manifest["warnings"]]
+    outcome = None
+    answered: list[tuple[Action, Any]] = []
+    try:
+        outcome = finished(plan, store, lambda action, answer: answered.append((action, answer)))
+        held = num_epochs(outcome)
+    except NotAnsweredError as unfinished:
+        held = unfinished.held
+    warnings += _news(recipe, plan, held, store.result(name))
+    facts = {"held": held, "warnings": warnings, "seconds": prepared.seconds, "order": prepared.order}
+    watch({"event": "planned", "plan": plan, **facts})
+    for message in store.set_aside_now:
+        watch({"event": "damaged", "message": message})
+    store.set_aside_now.clear()
+    report: Facts = {"epochs": [], "tried_again": 0, "workers": 0}
+    if outcome is None:
+        report = _run(recipe, plan, prepared, store, name, address, watch, answered)
+        outcome = finished(plan, store)
+        seconds.update(fit=report["fit_seconds"], evaluate=report["evaluate_seconds"], start=report["start_seconds"])
+    elif not store.storage.names(f"runs/{name}/events") or (store.result(name) or {}).get("key") != outcome.key:
+        EventFile(store, name, plan, prepared.datasets, answered).close()
+    result = assemble(name, plan, prepared.datasets, outcome)
+    seconds["total"] = prepared.seconds + time.perf_counter() - started
+    result.update(
+        prepared=[dataset.prepared.folder.name for dataset in prepared.datasets],
+        when=time.time(),
+        epochs_trained=len(report["epochs"]),
+        epochs_tried_again=report["tried_again"],
+        seconds=seconds,
+        workers=report["workers"],
+        versions=versions(),
+        warnings=warnings,
+    )
+    _write_run(store, name, recipe, prepared, result)
+    watch({"event": "finished", "result": result, "folder": f"{store.address}/runs/{name}"})
+    return result
+
+
+def _news(recipe: Recipe, plan: Plan, held: int, before: Facts | None) -> list[str]:
+    """Told where nothing of the run's last result can be used because what all datasets share has changed."""
+    names = [dataset.name for dataset in plan.datasets]
+    if held or before is None or before["datasets"] == names:
+        return []
+    settings = recipe.entries[0].settings
+    if settings.scaling_scope != "shared" and not settings.categorical:
+        return []
+    return [
+        f"the last run named {before['name']!r} had the datasets {', '.join(before['datasets'])}; with others the scaling "
+        'or categories that all share are others too, so all is trained anew: scaling_scope = "dataset" or "primary" stays '
+        "as it is when datasets are added"
+    ]
+
+
+def _place(recipe: Recipe, address: str | None) -> Placement:
+    """Decide where the workers go; what the cluster does not have is refused with the arithmetic."""
+    if address is not None:
+        connect(address)
+    try:
+        return place(recipe.compute, resources(), recipe.training.batch_size, here=address is None)
+    except PlacementError as error:
+        raise InputError(f"compute: {error}") from None
+
+
+def _write_run(store: Store, name: str, recipe: Recipe, prepared: Prepared, result: Facts) -> None:
+    import tomli_w
+
+    store.storage.create()
+    store.write_run(name, RECIPE, tomli_w.dumps(movable(recipe)).encode())
+    store.write_run(name, DATASETS, json.dumps(describe_datasets(prepared), indent=1).encode())
+    store.write_run(name, "result.json", json.dumps(result, indent=1).encode())
+    for file in ("progress.json", DATASETS_UNDER_WAY):
+        store.storage.remove(f"runs/{name}/{file}")
+
+
+def _run(
+    recipe: Recipe,
+    plan: Plan,
+    prepared: Prepared,
+    store: Store,
+    name: str,
+    address: str | None,
+    watch: Watch,
+    answered: Answered,
+) -> Facts:
+    """Place the workers, let them do what the store lacks, and keep note of how far they are."""
+    placement = _place(recipe, address)
+    store.storage.create()
+    watch({"event": "placed", "placement": placement})
+    started, begun = time.perf_counter(), 0.0
+    done: Facts = {"epochs": [], "tried_again": 0, "fit_seconds": 0.0, "evaluate_seconds": 0.0}
+    again = False  # whether the guard has the stage under way tried again
+    progress = Progress(store, name, plan, describe_datasets(prepared), movable(recipe))
+    event_file = EventFile(store, name, plan, prepared.datasets, answered)
+
+    def note(event: Facts) -> None:
+        nonlocal begun, again
+        if event["event"] == "working" and not begun:
+            begun = time.perf_counter()
+        if event["event"] in ("working", "guard"):  # workers that start anew are told all verdicts so far again
+            again = event["event"] == "guard" and not event["over"]
+        if event["event"] == "epoch":
+            done["epochs"].append(event["key"])
+            done["tried_again"] += again
+        for phase in ("fit_seconds", "evaluate_seconds"):
+            done[phase] += event.get(phase, 0.0)
+        progress(event)
+        event_file(event)
+        watch(event)
+
+    sent = tuple((dataset.prepared.folder.name, dataset.name, dataset.encoding) for dataset in prepared.datasets)
+    # One thread a core of each worker. In this process one too: two threads wait for each other in every small step, and
+    # took 146 s for what one process of each of two workers did in 49 s.
+    threads = max(int(placement.cpus), 1)
+    job = Job(plan, sent, store.address, note, threads, placement.use_gpu)
+    with tempfile.TemporaryDirectory(prefix="lstm-relay-") as here:
+        write_log_to(Path(store.address) / "runs" / name / "ray.log" if store.storage.local else Path(here) / "ray.log")
+        # Ray Train's own notes; on a cluster all of its machines must reach them.
+        scratch = here if address is None else f"{store.address}/runs/{name}/.ray_train"
+        try:
+            report = run_workers(job, placement, address, scratch)
+        except (RunFailedError, KeyboardInterrupt) as error:
+            progress.stopped("failed" if isinstance(error, RunFailedError) else "interrupted", str(error))
+            raise
+        finally:
+            event_file.close()
+            store.storage.remove(f"runs/{name}/.ray_train")
+    return {**done, "workers": report["workers"], "start_seconds": begun - started}
