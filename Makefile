@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: env demo test test-gpu check format bench clean
+.PHONY: env demo test test-slow test-gpu check format bench clean
 
 env: .venv/installed
 
@@ -21,9 +21,13 @@ demo: env
 # In two halves beside each other: a test that starts Ray mostly waits.
 CLUSTERS := tests/training/test_failures.py tests/training/test_leaks.py tests/search/test_search.py tests/cluster/test_submit.py
 test: env
-	@$(BIN)/python -m pytest -q -p no:cacheprovider $(CLUSTERS) > .clusters.log 2>&1 & clusters=$$!; \
-	$(BIN)/python -m pytest -q $(CLUSTERS:%=--ignore=%); others=$$?; \
+	@$(BIN)/python -m pytest -q -m "not long" -p no:cacheprovider $(CLUSTERS) > .clusters.log 2>&1 & clusters=$$!; \
+	$(BIN)/python -m pytest -q -m "not long" $(CLUSTERS:%=--ignore=%); others=$$?; \
 	wait $$clusters; clusters=$$?; cat .clusters.log; rm .clusters.log; exit $$((others | clusters))
+
+# Takes what is too long for every change: the same checks with more rounds, kills and data.
+test-slow: env
+	$(BIN)/python -m pytest -q -m long
 
 test-gpu: env
 	$(BIN)/python -m pytest -q -m gpu

@@ -107,6 +107,6 @@ def test_every_command_and_every_room_is_named() -> None:
     rooms = re.findall(r"(?:^|\s)([a-z]+)/", tree[1])
     assert {"data", "models", "workflows", "cluster", "tests"} <= set(rooms)
     for room in rooms:
-        assert any((place / room).is_dir() for place in (ROOT, ROOT / "workflows", ROOT / "tests")), room
+        assert any((place / room).is_dir() for place in (ROOT, ROOT / "data", ROOT / "workflows", ROOT / "tests")), room
     folders = {path.name for path in (ROOT / "workflows").iterdir() if path.is_dir() and not path.name.startswith("_")}
     assert folders <= set(rooms)
