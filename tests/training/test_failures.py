@@ -98,7 +98,7 @@ def test_two_runs_on_one_store_at_once_end_alike(undisturbed: Run, tmp_path: Pat
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> dict[str, Any]:
-    """About 70 s: what tests/support/nodes.py tells of its nodes. test_workers.py holds that their number changes no result."""
+    """Takes about 70 s. What tests/support/nodes.py says of its nodes; test_workers.py checks the results themselves."""
     folder = tmp_path_factory.mktemp("nodes")
     sections: dict[str, Any] = {"model": {"hidden_size": 48}, "rows": 2500}
     write_small(folder, search={"decay_rate": [0.5, 0.9], "epochs": [1, 2]}, **sections).rename(folder / "search.toml")
