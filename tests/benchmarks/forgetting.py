@@ -33,6 +33,7 @@ from models.settings import ModelSettings
 from workflows.fit.group import Group
 from workflows.fit.learner import Learner
 from workflows.recipe.settings import RetentionSettings, TrainingSettings
+from workflows.relay.events import EpochDone, EpochStarted, RunEvent
 from workflows.relay.learning_rate import step_rates
 from workflows.relay.lookup import finished
 from workflows.relay.metrics import forgetting, naive_error
@@ -104,10 +105,10 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds = self.begun = 0.0
 
-    def __call__(self, event: dict[str, Any]) -> None:
-        if event["event"] == "epoch starts":
+    def __call__(self, event: RunEvent) -> None:
+        if isinstance(event, EpochStarted):
             self.begun = time.process_time()
-        elif event["event"] == "epoch":
+        elif isinstance(event, EpochDone):
             self.seconds += time.process_time() - self.begun
 
 

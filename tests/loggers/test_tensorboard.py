@@ -12,6 +12,8 @@ from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from workflows.recipe.recipe import load_recipe
+from workflows.relay.events import EpochDone
+from workflows.results.events import Event as RunEvent
 from workflows.training.run import train
 
 pytestmark = pytest.mark.ray
@@ -98,11 +100,11 @@ def test_a_run_whose_epochs_are_all_in_the_store_writes_them_too(ray_session: No
 def test_a_storage_that_went_away_is_not_made_again_and_nothing_is_lost(ray_session: None, tmp_path: Path) -> None:
     away = tmp_path / "away"
 
-    def watch(event: dict[str, Any]) -> None:
-        if event["event"] == "epoch" and (event["stage"], event["epoch"]) == (0, 0):
+    def watch(event: RunEvent) -> None:
+        if isinstance(event, EpochDone) and (event.stage, event.epoch) == (0, 0):
             events = tmp_path / "runs" / "runs" / "small" / "events"
             events.rename(away)
-        elif event["event"] == "epoch" and (event["stage"], event["epoch"]) == (1, 0):
+        elif isinstance(event, EpochDone) and (event.stage, event.epoch) == (1, 0):
             assert not (tmp_path / "runs" / "runs" / "small" / "events").exists()
             away.rename(tmp_path / "runs" / "runs" / "small" / "events")
 

@@ -14,9 +14,11 @@ from cluster.trials import TrialPlacement
 from workflows.loggers.search_terminal import SearchScreen, search_words
 from workflows.loggers.terminal import Screen, closing_words
 from workflows.recipe.recipe import check_recipe
+from workflows.relay.events import Placed
+from workflows.results.events import Event, SearchPlanned, TrialDone
 
 
-def said(screen: type[Screen], event: dict[str, object]) -> str:
+def said(screen: type[Screen], event: Event) -> str:
     console = Console(file=io.StringIO(), width=160)
     screen(console)(event)
     assert isinstance(console.file, io.StringIO)
@@ -26,13 +28,13 @@ def said(screen: type[Screen], event: dict[str, object]) -> str:
 @pytest.mark.parametrize(("number", "words"), [(0, "this process"), (1, "1 worker"), (2, "2 workers")])
 def test_workers_are_counted_in_words(number: int, words: str) -> None:
     placement = Placement(number, number, False, 1.0, "why")
-    assert said(Screen, {"event": "placed", "placement": placement}) == f"training in {words} (why)\n"
+    assert said(Screen, Placed(placement)) == f"training in {words} (why)\n"
 
 
 @pytest.mark.parametrize(("number", "words"), [(0, "a process"), (1, "1 worker"), (2, "2 workers")])
 def test_a_search_tells_where_its_trials_run_and_in_which_orders_they_train(number: int, words: str) -> None:
     placement = TrialPlacement(3, number, False, "why")
-    event = {"event": "search planned", "trials": 1, "placement": placement, "orders": ["suggested order: b, a"]}
+    event = SearchPlanned(1, placement, ("suggested order: b, a",), "runs")
     assert said(SearchScreen, event) == f"1 trial, 3 at a time, each in {words} (why)\nsuggested order: b, a\n"
 
 
@@ -54,8 +56,8 @@ def test_a_naive_error_of_0_is_not_told_as_no_validation_part(value: int, split:
 
 def test_trials_are_told_by_the_numbers_that_the_table_has() -> None:
     metrics = {"mean_scaled_error": 0.5, "forgetting": 0.1}
-    event = {"event": "trial", "number": 7, "config": {"training.decay_rate": 0.5}, "metrics": metrics, "epochs": [1, 2]}
-    assert "trial 7: decay_rate 0.5" in said(SearchScreen, {**event, "trained": 3, "stopped_after": None})
+    trial = {"number": 7, "config": {"training.decay_rate": 0.5}, "metrics": metrics, "epochs": [1, 2]}
+    assert "trial 7: decay_rate 0.5" in said(SearchScreen, TrialDone({**trial, "stopped_after": None}, 3))
 
 
 def test_a_search_says_how_many_epochs_were_shared() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,8 @@ from data.prepared.distances import distances_between
 from workflows.prepare.order import suggest_order
 from workflows.prepare.preparation import prepare_datasets
 from workflows.recipe.recipe import load_recipe
+from workflows.relay.events import Planned
+from workflows.results.events import Event
 from workflows.training.run import train
 
 
@@ -70,15 +71,15 @@ def test_a_recipe_is_trained_in_the_suggested_order_and_told_so(ray_session: Non
     order = [each.name for each in prepared.datasets]
     distances = distances_between([each.prepared for each in prepared.datasets])
     assert order == [order[place] for place in suggest_order(distances, order)] != list(MACHINES)
-    said: list[dict[str, Any]] = []
+    said: list[Event] = []
     result = train(load_recipe(path, [f"datasets.{order[2]}.epochs=1"]), storage, watch=said.append)
-    (planned,) = [event for event in said if event["event"] == "planned"]
-    assert planned["order"].startswith(f"suggested order: {', '.join(order)} (")
+    (planned,) = [event for event in said if isinstance(event, Planned)]
+    assert planned.order.startswith(f"suggested order: {', '.join(order)} (")
     assert [stage["dataset"] for stage in result["stages"]] == result["datasets"] == order
     assert [stage["epochs"] for stage in result["stages"]] == [2, 2, 1]  # its epochs go where the dataset goes
     # A search whose one trial is this run tells the order, too, and finds all of it in the store.
     _, out, _ = invoke("search", str(path), "--set", f"datasets.{order[2]}.epochs=1", "--storage", storage)
-    assert planned["order"] in out
+    assert planned.order in out
     assert "1 of 1 trials are in the store" in out
     # Another validation row is another dataset to prepare, with the same train rows to order by.
     file = tmp_path / f"{MACHINES[0]}.csv"

@@ -18,7 +18,7 @@ from models.settings import ModelSettings
 from workflows.loggers.terminal import closing_words
 from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.recipe.settings import GuardSettings, RetentionSettings, TrainingSettings
-from workflows.relay.guard import Attempt, Breach, best_attempt, find_breach, seen_error, sentence_of, words_of
+from workflows.relay.guard import Attempt, Breach, best_attempt, find_breach, report_of, seen_error, sentence_of
 from workflows.relay.plan import Plan, make_plan
 from workflows.relay.relay import Action, Evaluate, Outcome, Tell, Train, drive, relay
 from workflows.report.report import make_report
@@ -96,7 +96,7 @@ def test_warn_goes_on_and_says_so() -> None:
     (verdict,) = done.verdicts
     assert verdict.attempts[0].breach == Breach(0, 1.0, 2.0, 1.0, 0)
     assert [tell.over for tell in answers.told] == [True]
-    said = sentence_of(words_of(verdict, plan))
+    said = sentence_of(report_of(verdict, plan))
     assert said == "1 raised the error of 0 from 1.0000 to 2.0000, more than tolerance = 0.1 allows"
 
 
@@ -105,7 +105,7 @@ def test_stop_ends_the_run_before_the_dataset_that_did_the_harm() -> None:
     assert done.stopped
     assert [len(done.stages), len(done.validation), len(answers.trained)] == [1, 2, 2]
     assert done.key == done.stages[0].key
-    assert "stopped, the run stands before 1" in sentence_of(words_of(done.verdicts[0], plan))
+    assert "stopped, the run ends before 1" in sentence_of(report_of(done.verdicts[0], plan))
 
 
 def test_retry_halves_the_rate_until_nothing_rises_too_far_and_goes_on_from_there() -> None:
@@ -118,10 +118,10 @@ def test_retry_halves_the_rate_until_nothing_rises_too_far_and_goes_on_from_ther
     assert done.stages[2].learning_rate == pytest.approx(0.025)
     assert [stage.attempts for stage in done.stages] == [1, 3, 1]
     assert [tell.over for tell in answers.told] == [False, False, True]
-    said = [sentence_of(words_of(tell.verdict, plan), tell.over) for tell in answers.told]
+    said = [sentence_of(report_of(tell.verdict, plan), tell.over) for tell in answers.told]
     rise = "at 1 raised the error of 0 from 1.0000 to"
     too_far = "more than tolerance = 0.3 allows"
-    kept = "attempt 3 of 3 is kept (rate 0.013, strength 1; mean errors 1.5000, 1.2500, 1.1250): it raises none so far"
+    kept = "attempt 3 of 3 is kept (rate 0.013, strength 1; mean errors 1.5000, 1.2500, 1.1250): it raises no error too far"
     assert said == [
         f"attempt 1 {rise} 2.0000, {too_far}: trying attempt 2 with rate 0.025",
         f"attempt 2 {rise} 1.5000, {too_far}: trying attempt 3 with rate 0.013",
@@ -135,7 +135,7 @@ def test_retry_keeps_the_best_attempt_where_none_is_good_enough() -> None:
 
     done, answers, plan = run(error, action="retry")
     assert done.verdicts[0].kept == 1
-    said = sentence_of(words_of(done.verdicts[0], plan))
+    said = sentence_of(report_of(done.verdicts[0], plan))
     assert said.startswith("attempt 2 at 1 raised the error of 0 from 1.0000 to 2.0000, more than")
     assert "attempt 2 of 3 is kept" in said
     assert done.stages[1].key == done.verdicts[0].attempts[1].key
@@ -145,7 +145,7 @@ def test_retry_keeps_the_best_attempt_where_none_is_good_enough() -> None:
 
 def test_retry_can_make_the_retention_stronger_instead() -> None:
     done, answers, plan = run(rises_at_stage_1, action="retry", retry="retention", tolerance=0.3)
-    assert sentence_of(words_of(answers.told[1].verdict, plan), over=False).endswith("trying attempt 3 with strength 4")
+    assert sentence_of(report_of(answers.told[1].verdict, plan), over=False).endswith("trying attempt 3 with strength 4")
     assert [attempt.strength for attempt in done.verdicts[0].attempts] == [1.0, 2.0, 4.0]
     assert len({attempt.learning_rate for attempt in done.verdicts[0].attempts}) == 1
 

@@ -27,6 +27,7 @@ from workflows.loggers.terminal import closing_words
 from workflows.python.result import Result
 from workflows.recipe.recipe import check_recipe, load_recipe
 from workflows.recipe.settings import TrainingSettings
+from workflows.relay.events import epoch_done
 from workflows.relay.metrics import mean_of
 from workflows.relay.state import first_model
 from workflows.report.forecasts import Confusion, Labels, Windows, look_at
@@ -230,10 +231,10 @@ def test_a_stopped_run_is_shown_as_far_as_it_is(reported: tuple[Path, str], tmp_
     described = json.loads((tmp_path / "runs" / "runs" / "plain" / "datasets.json").read_text())
     progress = Progress(store, "half", opened.plan, described, movable(opened.recipe))
     keys = [key for stage in run["stages"] for key in stage["keys"]]
-    for key in keys[:5]:
-        facts = store.facts(key)
+    for epoch in itertools.islice(opened.plan.straight_on(), 5):
+        facts = store.facts(epoch.key)
         assert facts is not None
-        progress({"event": "epoch", **facts})
+        progress(epoch_done(epoch, opened.plan, facts))
     progress.stopped("interrupted", "somebody pressed <Ctrl-C>")
     store.storage.remove(f"checkpoints/{keys[5]}")
     page = Page(make_report(Store(str(tmp_path / "runs")), "half"))
@@ -265,7 +266,10 @@ def test_a_run_that_measures_few_datasets_is_shown_all_the_same(tmp_path: Path) 
     described = json.loads((tmp_path / "runs" / "runs" / "small" / "datasets.json").read_text())
     progress = Progress(store, "half", opened.plan, described, movable(recipe))
     keys = [stage["keys"][0] for stage in opened.result["stages"]]
-    progress({"event": "epoch", "key": keys[1], "stage": 1, "epoch": 0})
+    epoch = list(opened.plan.straight_on())[1]
+    facts = store.facts(epoch.key)
+    assert facts is not None
+    progress(epoch_done(epoch, opened.plan, facts))
     store.storage.remove(f"checkpoints/{keys[2]}")
     page = Page(make_report(store, "half"))
     assert sum(tag == "svg" for tag, _ in page.tags) == 3 + 1 + 9

@@ -21,7 +21,9 @@ from small import small_document, write_machine, write_small
 
 from data.errors import InputError
 from workflows.recipe.recipe import check_recipe, load_recipe
+from workflows.relay.events import EpochDone
 from workflows.report.report import make_report
+from workflows.results.events import Event, TrialDone, TrialLost
 from workflows.search.result import best_document
 from workflows.search.search import search
 from workflows.store.store import Store
@@ -46,7 +48,7 @@ def test_a_grid_asks_for_567_epochs_and_trains_148_each_once(
     searched: tuple[Path, dict[str, Any], list[dict[str, Any]]],
 ) -> None:
     folder, result, events = searched
-    trained = [event["key"] for event in events if event["event"] == "epoch"]
+    trained = [event.key for event in events if isinstance(event, EpochDone)]
     assert (len(result["trials"]), result["epochs_requested"]) == (81, 567)
     assert len(trained) == result["epochs_trained"] == result["epochs_distinct"] == 4 + 36 + 108
     assert max(Counter(trained).values()) == 1
@@ -95,7 +97,7 @@ def test_a_finished_search_trains_nothing_and_runs_no_trial_again(
     again = search(load_recipe(folder / "small.toml"), folder / "runs", "again", watch=events.append)
     assert again["trials"] == result["trials"]
     assert (again["epochs_trained"], again["ratio"]) == (0, None)
-    assert not [event for event in events if event["event"] == "trial"]
+    assert not [event for event in events if isinstance(event, TrialDone)]
 
 
 def test_cleaning_leaves_what_the_best_and_the_front_of_a_search_need(
@@ -168,14 +170,18 @@ def test_a_trial_that_fails_is_reported_and_a_process_that_is_killed_is_replaced
     processes: dict[int, int] = {}
     killed: list[int] = []
 
-    def watch(event: dict[str, Any]) -> None:
+    def watch(event: Event) -> None:
         events.append(event)
-        if event["event"] == "epoch":
-            processes[event["trial"]] = event["pid"]
-            if sum(each["event"] == "epoch" for each in events) == 3:
-                kill(event["pid"])
-        elif event["event"] == "trial" and len(killed) == 1 and processes.get(event["number"], killed[0]) != killed[0]:
-            kill(processes[event["number"]])
+        if isinstance(event, EpochDone):
+            assert event.trial is not None
+            assert event.pid is not None
+            processes[event.trial] = event.pid
+            if sum(isinstance(each, EpochDone) for each in events) == 3:
+                kill(event.pid)
+        elif isinstance(event, TrialDone) and len(killed) == 1:
+            process = processes.get(event.trial["number"], killed[0])
+            if process != killed[0]:
+                kill(process)
 
     def kill(process: int) -> None:
         killed.append(process)
@@ -193,7 +199,7 @@ def test_a_trial_that_fails_is_reported_and_a_process_that_is_killed_is_replaced
             assert "failed" not in trial
     assert result["trials"][result["best"]]["config"]["training.learning_rate"] == 0.01
     assert len(killed) == 2
-    assert sum(event["event"] == "trial lost" for event in events) == 2
+    assert sum(isinstance(event, TrialLost) for event in events) == 2
     assert result["epochs_distinct"] == 3 + 12 + 24
 
 

@@ -9,6 +9,7 @@ from test_store import state
 from typer.testing import CliRunner
 
 from workflows.__main__ import app
+from workflows.relay.events import EpochDone
 from workflows.report.report import make_report
 from workflows.results.clean import find_leftovers
 from workflows.search.progress import SearchProgress
@@ -29,8 +30,8 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def epoch(key: str, parent: str) -> dict[str, str]:
-    return {"event": "epoch", "key": key, "parent": parent}
+def epoch(key: str, parent: str) -> EpochDone:
+    return EpochDone(key, parent, "anvil", 0, 0, 1, 0.1, 1.0, 10, 0.1, 0.1, 0.0)
 
 
 def left(store: Store) -> set[str]:
@@ -48,7 +49,7 @@ def test_a_search_keeps_what_it_has_reached_until_it_is_ended(store: Store, monk
 
     def go_on() -> None:
         with note:
-            watch = note.watching(lambda event: heard.append(event["key"]))
+            watch = note.watching(lambda event: heard.append(event.key) if isinstance(event, EpochDone) else None)
             for key, parent in (("a1", "root"), ("b1", "root"), ("a2", "a1")):
                 watch(epoch(key, parent))
             store.commit("young", state(), {"parent": "root", "dataset": "anvil", "epoch": 0})

@@ -18,6 +18,8 @@ from cluster.connect import connect, set_environment
 from data.prepared.cache import Shelf
 from workflows.prepare.preparation import prepare_datasets
 from workflows.recipe.recipe import Recipe, load_recipe
+from workflows.relay.events import EpochDone, Placed
+from workflows.results.events import Event, TrialLost
 
 Facts = dict[str, Any]
 
@@ -89,34 +91,37 @@ def lose_a_node_of_a_search(nodes: Nodes, recipe: Recipe, storage: Path) -> Fact
     """The node goes on which the latest epoch was trained: its process is in a trial, most likely in its next epoch."""
     from workflows.search.search import search
 
-    events: list[Facts] = []
+    events: list[tuple[Event, float]] = []  # with the time of each
     lost_at, used, result = 0.0, set[str](), Facts()
 
-    def watch(event: Facts) -> None:
-        events.append({**event, "at": time.monotonic()})
+    def watch(event: Event) -> None:
+        events.append((event, time.monotonic()))
+
+    def epochs_done() -> list[tuple[EpochDone, float]]:
+        return [(event, at) for event, at in events if isinstance(event, EpochDone)]
 
     work = in_thread(lambda: result.update(search(recipe, storage, None, None, nodes.address, watch)))
     started = time.monotonic()
     while work.is_alive():
-        epochs = [event for event in events if event["event"] == "epoch"]
-        if not lost_at and len({epoch["pid"] for epoch in epochs}) == 2:
+        pids = [event.pid for event, _ in epochs_done()]
+        if not lost_at and len(set(pids)) == 2:
             places = actors("")
-            used = {places[epoch["pid"]] for epoch in epochs}
-            lost_at = nodes.lose(places[epochs[-1]["pid"]])
+            used = {places[pid] for pid in pids}
+            lost_at = nodes.lose(places[pids[-1]])
         work.join(0.02)
-    lost = next(event for event in events if event["event"] == "trial lost")
-    epochs = [event for event in events if event["event"] == "epoch"]
-    again = [event for event in events if lost["number"] in (event.get("trial"), event.get("number"))]
+    lost, told_at = next((event, at) for event, at in events if isinstance(event, TrialLost))
+    epochs = epochs_done()
+    again = [at for event, at in epochs if event.trial == lost.number]
     return {
         "nodes": len(used),
         "trials": len(result["trials"]),
         "failed": [trial["failed"] for trial in result["trials"] if "failed" in trial],
         "distinct": result["epochs_distinct"],
-        "trained": [epoch["key"] for epoch in epochs],
-        "seconds_until_first_epoch": epochs[0]["at"] - started,
-        "seconds_until_loss_is_told": lost["at"] - lost_at,
-        "seconds_until_next_epoch": next(epoch["at"] for epoch in epochs if epoch["at"] > lost_at) - lost_at,
-        "seconds_until_trial_goes_on": next(event["at"] for event in again if event["at"] > lost["at"]) - lost_at,
+        "trained": [event.key for event, _ in epochs],
+        "seconds_until_first_epoch": epochs[0][1] - started,
+        "seconds_until_loss_is_told": told_at - lost_at,
+        "seconds_until_next_epoch": next(at for _, at in epochs if at > lost_at) - lost_at,
+        "seconds_until_trial_goes_on": next((at for at in again if at > told_at), time.monotonic()) - lost_at,
     }
 
 
@@ -130,11 +135,11 @@ def lose_and_add_a_node_of_a_run(nodes: Nodes, recipe: Recipe, storage: Path) ->
     epochs: list[Facts] = []
     used: set[str] = set()
 
-    def watch(event: Facts) -> None:
-        if event["event"] == "placed":
+    def watch(event: Event) -> None:
+        if isinstance(event, Placed):
             times["placed"] = time.monotonic()
-        elif event["event"] == "epoch":
-            epochs.append({"workers": event["workers"], "at": time.monotonic()})
+        elif isinstance(event, EpochDone):
+            epochs.append({"workers": event.workers, "at": time.monotonic()})
 
     work = in_thread(lambda: train(recipe, storage, None, None, nodes.address, watch))
     while work.is_alive():

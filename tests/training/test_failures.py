@@ -19,7 +19,9 @@ import workflows.relay.walk
 import workflows.training.run
 from data.prepared.prepare import run_task
 from workflows.recipe.recipe import load_recipe
+from workflows.relay.events import EpochDone, Waiting
 from workflows.relay.failures import RunFailedError
+from workflows.results.events import Event
 from workflows.store.store import Store
 from workflows.training.run import train
 
@@ -57,18 +59,18 @@ def test_a_store_that_goes_away_for_a_while_is_waited_for(
     monkeypatch.setattr(workflows.relay.walk, "STORE_RETRY_S", 0.2)
     storage, away = tmp_path / "runs", tmp_path / "away"
     share_prepared(undisturbed[0] / "runs", storage)
-    said: list[dict[str, Any]] = []
+    said: list[Event] = []
 
-    def watch(event: dict[str, Any]) -> None:
+    def watch(event: Event) -> None:
         said.append(event)
-        num_waited = sum(each["event"] == "waiting" for each in said)
-        if event["event"] == "epoch" and not num_waited:
+        num_waited = sum(isinstance(each, Waiting) for each in said)
+        if isinstance(event, EpochDone) and not num_waited:
             storage.rename(away)
-        elif event["event"] == "waiting" and num_waited == 3:
+        elif isinstance(event, Waiting) and num_waited == 3:
             away.rename(storage)
 
     result = train(load_recipe(write_small(tmp_path, **LONG)), storage, None, 0, watch=watch)
-    assert any(event["event"] == "waiting" and "storage folder is gone" in event["message"] for event in said)
+    assert any(isinstance(event, Waiting) and "storage folder is gone" in event.message for event in said)
     assert result["epochs_trained"] == NUM_LONG_EPOCHS
     assert weights(storage, result["key"]) == weights(undisturbed[0] / "runs", undisturbed[1]["key"])
 

@@ -25,6 +25,8 @@ from small import LONG, NUM_LONG_EPOCHS, Run, share_prepared, write_small
 
 from workflows.fit.learner import Learner
 from workflows.recipe.recipe import load_recipe
+from workflows.relay.events import EpochDone, Working
+from workflows.results.events import Event
 from workflows.store.store import Store
 from workflows.training.run import train
 
@@ -175,15 +177,15 @@ def test_workers_killed_at_three_moments_are_replaced_and_the_weights_are_the_sa
     moments = random.Random(1)
     recipe, storage = write_small(tmp_path, **LONG), tmp_path / "runs"
     share_prepared(undisturbed_by_two[0] / "runs", storage)
-    said: list[str] = []
+    said: list[Event] = []
     left: list[int] = []  # epochs until a worker is killed
     killed: list[int] = []
 
-    def watch(event: dict[str, Any]) -> None:
-        said.append(event["event"])
-        if event["event"] == "working" and len(killed) < 3:
+    def watch(event: Event) -> None:
+        said.append(event)
+        if isinstance(event, Working) and len(killed) < 3:
             left[:] = [moments.randint(1, 6)]
-        elif event["event"] == "epoch" and left:
+        elif isinstance(event, EpochDone) and left:
             left[0] -= 1
             if left[0] == 0:
                 left.clear()
@@ -193,7 +195,7 @@ def test_workers_killed_at_three_moments_are_replaced_and_the_weights_are_the_sa
 
     result = train(load_recipe(recipe), storage, None, 2, watch=watch)
     assert len(set(killed)) == 3
-    assert said.count("working") == 4  # each time another group has gone on
+    assert sum(isinstance(each, Working) for each in said) == 4  # each time another group has gone on
     assert result["key"] == undisturbed_by_two[1]["key"]
     assert weights(storage, result["key"]) == weights(undisturbed_by_two[0] / "runs", result["key"])
 

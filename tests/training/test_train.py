@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from data.errors import InputError
 from workflows.__main__ import app
 from workflows.recipe.recipe import load_recipe
+from workflows.relay.events import Damaged, Planned
+from workflows.results.events import Event
 from workflows.store.store import Store
 from workflows.training.run import train
 
@@ -115,11 +117,11 @@ def test_a_dataset_that_changes_what_all_share_is_told_before_all_is_trained_ane
     run(tmp_path, tmp_path / "runs", data=shared)
     write_machine(tmp_path / "drill.csv", 3)
     datasets = [{"name": name, "path": f"{name}.csv"} for name in (*MACHINES, "drill")]
-    said: list[dict[str, Any]] = []
+    said: list[Event] = []
     recipe = load_recipe(write_small(tmp_path, data=shared, datasets=datasets))
     result = train(recipe, tmp_path / "runs", None, 0, watch=said.append)
-    (planned,) = [event for event in said if event["event"] == "planned"]
-    assert any("all is trained anew" in warning and "anvil, bellows, crane" in warning for warning in planned["warnings"])
+    (planned,) = [event for event in said if isinstance(event, Planned)]
+    assert any("all is trained anew" in warning and "anvil, bellows, crane" in warning for warning in planned.warnings)
     assert result["epochs_trained"] == 8
 
 
@@ -180,9 +182,9 @@ def test_a_damaged_checkpoint_is_trained_again_to_the_same_result(
     final = Store(str(copied / "runs")).load(trained[1]["key"])
     before = Store(str(copied / "runs")).load(key)
     damage(copied / "runs" / "checkpoints" / key / file, how)
-    said: list[dict[str, Any]] = []
+    said: list[Event] = []
     result = train(load_recipe(copied / "small.toml"), copied / "runs", None, 0, watch=said.append)
-    assert any(event["event"] == "damaged" and key in event["message"] and file in event["message"] for event in said)
+    assert any(isinstance(event, Damaged) and key in event.message and file in event.message for event in said)
     assert result["epochs_trained"] == 1
     assert result["error_matrix"] == trained[1]["error_matrix"]
     again = Store(str(copied / "runs")).load(key)
@@ -205,9 +207,9 @@ def test_the_best_epoch_is_handed_over(ray_session: None, tmp_path: Path) -> Non
 def test_what_ray_says_of_a_run_stands_in_its_own_log(ray_session: None, tmp_path: Path) -> None:
     path = write_small(tmp_path)
 
-    def speak(event: dict[str, Any]) -> None:
-        if event["event"] == "planned":  # prepared, and not yet placed
-            logging.getLogger("ray.data").warning("of seed %s", event["plan"].seed)
+    def speak(event: Event) -> None:
+        if isinstance(event, Planned):  # prepared, and not yet placed
+            logging.getLogger("ray.data").warning("of seed %s", event.plan.seed)
 
     for seed in ("1", "2"):
         train(load_recipe(path, [f"seed={seed}", "training.epochs=1"]), tmp_path / "runs", seed, 0, watch=speak)

@@ -35,6 +35,7 @@ def inspect(
         from workflows.loggers.terminal import Screen
         from workflows.prepare.inspection import inspect_datasets
         from workflows.prepare.preparation import prepare_datasets
+        from workflows.relay.events import Preparing
         from workflows.results.output_file import check_file, write_file
         from workflows.store.storage import open_storage
 
@@ -42,7 +43,7 @@ def inspect(
         if json is not None:
             check_file("--json", json)
         with Screen(console) as screen:
-            screen({"event": "preparing", "recipe": checked.name})
+            screen(Preparing(checked.name))
             prepared = prepare_datasets(checked, storage, address)
             facts = inspect_datasets([dataset.prepared for dataset in prepared.datasets], checked.order)
         if json is not None:

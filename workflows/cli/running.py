@@ -84,13 +84,14 @@ def prepare(
     with errors_and_ray(verbose) as console:
         from workflows.loggers.terminal import Screen
         from workflows.prepare.preparation import prepare_datasets
+        from workflows.relay.events import Preparing
         from workflows.results.number_format import counted
         from workflows.results.tables import prepared_table
         from workflows.store.storage import open_storage
 
         checked, storage = load(recipe, set_), open_storage(storage).address
         with Screen(console) as screen:
-            screen({"event": "preparing", "recipe": checked.name})
+            screen(Preparing(checked.name))
             prepared = prepare_datasets(checked, storage, address)
         console.print(prepared_table(prepared.datasets))
         for dataset in prepared.datasets:

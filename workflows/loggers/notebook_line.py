@@ -6,7 +6,8 @@ import inspect
 import sys
 import warnings
 
-from workflows.relay.events import Event
+from workflows.relay.events import Damaged, EpochDone, Planned, Waiting
+from workflows.results.events import Event, Finished
 
 
 class OneLine:
@@ -18,17 +19,16 @@ class OneLine:
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
-        kind = event["event"]
-        if kind == "planned":
-            self.stages = len(event["plan"].stages)
-            for warning in event["warnings"]:
+        if isinstance(event, Planned):
+            self.stages = len(event.plan.stages)
+            for warning in event.warnings:
                 warnings.warn(warning, UserWarning, stacklevel=_level_of_caller())
-        elif kind in ("damaged", "waiting"):
-            warnings.warn(event["message"], UserWarning, stacklevel=_level_of_caller())
-        elif kind == "epoch":
-            place = f"{event['dataset']} ({event['stage'] + 1}/{self.stages})"
-            self._line(f"{place}  epoch {event['epoch'] + 1}/{event['epochs']}  loss {event['train_loss']:.4f}")
-        elif kind == "finished":
+        elif isinstance(event, Damaged | Waiting):
+            warnings.warn(event.message, UserWarning, stacklevel=_level_of_caller())
+        elif isinstance(event, EpochDone):
+            place = f"{event.dataset} ({event.stage + 1}/{self.stages})"
+            self._line(f"{place}  epoch {event.epoch + 1}/{event.epochs}  loss {event.train_loss:.4f}")
+        elif isinstance(event, Finished):
             self._line("")
 
     def _line(self, text: str) -> None:

@@ -7,6 +7,7 @@ import json
 import time
 from typing import Any
 
+from workflows.relay.events import EpochDone, RunEvent
 from workflows.relay.plan import Plan
 from workflows.results.trained import DATASETS_UNDER_WAY
 from workflows.store.store import Store
@@ -37,11 +38,11 @@ class Progress:
         self._write_file(DATASETS_UNDER_WAY, described)
         self._write()
 
-    def __call__(self, event: Facts) -> None:
+    def __call__(self, event: RunEvent) -> None:
         """Note an epoch that was committed."""
-        if event["event"] == "epoch":
-            reached = sum(self.planned[: event["stage"]]) + event["epoch"] + 1
-            self.facts.update(key=event["key"], stage=event["stage"], epoch=event["epoch"], epochs_reached=reached)
+        if isinstance(event, EpochDone):
+            reached = sum(self.planned[: event.stage]) + event.epoch + 1
+            self.facts.update(key=event.key, stage=event.stage, epoch=event.epoch, epochs_reached=reached)
             self._write()
 
     def stopped(self, status: str, message: str) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from workflows.loggers.terminal import Screen, report_command
+from workflows.relay.events import EpochDone
+from workflows.results.events import Event, SearchFinished, SearchHeld, SearchPlanned, TrialDone, TrialLost
 from workflows.results.number_format import counted, empty_table, show
 
-Facts = dict[str, Any]
 NUM_SHOWN = 10
 
 
@@ -19,48 +21,60 @@ class SearchScreen(Screen):
 
     trials = ended = 0
 
-    def _on_search_planned(self, event: Facts) -> None:
-        placement = event["placement"]
-        self.trials = event["trials"]
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        match event:
+            case SearchPlanned():
+                self._show_search(event)
+            case SearchHeld(held, trials):
+                self.ended += held
+                self.say(f"{held} of {trials} trials are in the store completely and are not run again")
+            case EpochDone():
+                self._show_epoch(event)
+            case TrialDone(trial, trained):
+                self._show_trial(trial, trained)
+            case TrialLost(number):
+                self.say(f"trial {number}: its process was lost; it is taken up again from the store", "yellow")
+            case SearchFinished():
+                self._show_best(event)
+            case _:
+                super().__call__(event)
+
+    def _show_search(self, event: SearchPlanned) -> None:
+        placement = event.placement
+        self.trials = event.trials
         where = counted(placement.num_workers, "worker") if placement.num_workers else "a process"
         trials = counted(self.trials, "trial")
         self.say(f"{trials}, {placement.num_concurrent} at a time, each in {where} ({placement.reason})")
-        for order in event["orders"]:
+        for order in event.orders:
             self.say(order)
         self._phase("starting")
 
-    def _on_search_held(self, event: Facts) -> None:
-        self.ended += event["held"]
-        self.say(f"{event['held']} of {event['trials']} trials are in the store completely and are not run again")
-
-    def _on_epoch(self, event: Facts) -> None:
+    def _show_epoch(self, event: EpochDone) -> None:
         self.trained += 1
         self.status = (
-            f"{self.ended}/{self.trials} trials, {counted(self.trained, 'epoch')} trained; trial {event['trial']}: "
-            f"{event['dataset']} epoch {event['epoch'] + 1}/{event['epochs']}"
+            f"{self.ended}/{self.trials} trials, {counted(self.trained, 'epoch')} trained; trial {event.trial}: "
+            f"{event.dataset} epoch {event.epoch + 1}/{event.epochs}"
         )
 
-    def _on_trial(self, event: Facts) -> None:
+    def _show_trial(self, trial: Mapping[str, Any], trained: int) -> None:
         self.ended += 1
-        metrics = event["metrics"]
-        words = f"[{self.ended}/{self.trials}] trial {event['number']}: {config_words(event['config'])}"
-        if "failed" in event:
-            self.say(f"{words}  failed: {event['failed']}", "red")
+        metrics = trial["metrics"]
+        words = f"[{self.ended}/{self.trials}] trial {trial['number']}: {config_words(trial['config'])}"
+        if "failed" in trial:
+            self.say(f"{words}  failed: {trial['failed']}", "red")
             return
         words += f"  error {show(metrics['mean_scaled_error'])}  forgetting {show(metrics['forgetting'])}"
-        words += f"  {event['trained']} of {sum(event['epochs'])} epochs trained"
-        self.say(words + (f"  stopped after {event['stopped_after']}" if event["stopped_after"] else ""))
+        words += f"  {trained} of {sum(trial['epochs'])} epochs trained"
+        self.say(words + (f"  stopped after {trial['stopped_after']}" if trial["stopped_after"] else ""))
 
-    def _on_trial_lost(self, event: Facts) -> None:
-        self.say(f"trial {event['number']}: its process was lost; it is taken up again from the store", "yellow")
-
-    def _on_search_finished(self, event: Facts) -> None:
+    def _show_best(self, event: SearchFinished) -> None:
         self._end_line()
-        result = event["result"]
+        result = event.result
         self.console.print(best_table(result))
         self.say(search_words(result))
-        self.say(f"result: {event['folder']}/search.json; its best recipe: best.toml, its picture: search.svg")
-        self.say(f"as a page: {report_command(event['folder'])}")
+        self.say(f"result: {event.folder}/search.json; its best recipe: best.toml, its picture: search.svg")
+        self.say(f"as a page: {report_command(event.folder)}")
 
 
 def short_name(name: str) -> str:
@@ -70,7 +84,7 @@ def short_name(name: str) -> str:
     return name.removeprefix("training.")
 
 
-def config_words(config: Facts) -> str:
+def config_words(config: Mapping[str, Any]) -> str:
     """A trial's values on one line."""
     return "  ".join(
         f"{short_name(name)} {value:.4g}" if isinstance(value, float) else f"{short_name(name)} {value}"
@@ -78,7 +92,7 @@ def config_words(config: Facts) -> str:
     )
 
 
-def best_table(result: Facts) -> Table:
+def best_table(result: Mapping[str, Any]) -> Table:
     """The trials with the lowest errors, those of the Pareto front marked."""
     whole = [trial for trial in result["trials"] if trial["stopped_after"] is None and "failed" not in trial]
     known = [trial for trial in whole if trial["metrics"]["mean_scaled_error"] is not None]
@@ -99,7 +113,7 @@ def best_table(result: Facts) -> Table:
     return table
 
 
-def search_words(result: Facts) -> str:
+def search_words(result: Mapping[str, Any]) -> str:
     """What a search came to, in a few sentences."""
     failed = sum("failed" in trial for trial in result["trials"])
     stopped = sum(trial["stopped_after"] is not None for trial in result["trials"])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data.prepared.encoding import EncodedDataset
+from workflows.relay.events import EpochDone, EvaluationDone, RunEvent, epoch_done
 from workflows.relay.metrics import forgetting, mean_of, naive_error, scaled
 from workflows.relay.plan import Plan
 from workflows.relay.relay import Action, Evaluate, Train
@@ -41,7 +42,7 @@ class EventFile:
         for stage in plan.stages:
             self.offsets.append(self.offsets[-1] + stage.epochs * plan.steps_an_epoch(stage))
         self.step, self.stage, self.when = 0, 0, time.time()
-        self.written: set[tuple[Any, ...]] = set()
+        self.written: set[tuple[str, ...]] = set()
         self.rows: list[list[float | None]] = []
         self.last: dict[str, tuple[int, float]] = {}
         with contextlib.suppress(OSError):
@@ -51,23 +52,25 @@ class EventFile:
         self._write(_event(self.when, 0, 3, b"brain.Event:2"), _event(self.when, 0, 7, b"\x08\x01"))
         for action, answer in answered:
             if isinstance(action, Train):
-                self({"event": "epoch", **answer})
+                self(epoch_done(action.epoch, plan, answer))
             elif isinstance(action, Evaluate):
                 self(_evaluation(action, answer, self.names))
 
-    def __call__(self, event: Facts) -> None:
-        """Write the numbers of an event that has some."""
-        mark = (event["event"], event.get("key"), event.get("split"), *event.get("errors", ()))
-        if event["event"] not in ("epoch", "evaluation") or mark in self.written:
-            return
+    def __call__(self, event: RunEvent) -> None:
+        """Write the numbers of an event that has some, once."""
+        if isinstance(event, EpochDone) and self._is_new(event.key):
+            self.step = self.offsets[event.stage] + (event.epoch + 1) * self.plan.steps_an_epoch(
+                self.plan.stages[event.stage]
+            )
+            self.stage, self.when = event.stage + 1, event.when
+            self._add({"learning_rate": event.learning_rate, "train_loss": event.train_loss})
+        elif isinstance(event, EvaluationDone) and event.split == "validation" and self._is_new(event.key, *event.errors):
+            self._add_errors(event.stage, dict(event.errors))
+
+    def _is_new(self, *mark: str) -> bool:
+        known = mark in self.written
         self.written.add(mark)
-        if event["event"] == "epoch":
-            stage = self.plan.stages[event["stage"]]
-            self.step = self.offsets[event["stage"]] + (event["epoch"] + 1) * self.plan.steps_an_epoch(stage)
-            self.stage, self.when = event["stage"] + 1, float(event["when"])
-            self._add({"learning_rate": event["learning_rate"], "train_loss": event["train_loss"]})
-        elif event["split"] == "validation":
-            self._add_errors(event["stage"], dict(event["errors"]))
+        return not known
 
     def _add_errors(self, stage: int, errors: dict[str, float | None]) -> None:
         relative = {name: scaled(error, self.naive[name]) for name, error in errors.items()}
@@ -109,10 +112,12 @@ class EventFile:
                 self.store.storage.write(self.path, self.content)
 
 
-def _evaluation(action: Evaluate, answer: Sequence[Facts | None], names: Sequence[str]) -> Facts:
+def _evaluation(action: Evaluate, answer: Sequence[Facts | None], names: Sequence[str]) -> EvaluationDone:
     """The event of an evaluation that was in the store."""
-    errors = {names[n]: each and each["error"] for n, each in zip(action.datasets, answer, strict=True)}
-    return {"event": "evaluation", "stage": action.stage, "split": action.split, "key": action.key, "errors": errors}
+    errors = {
+        names[n]: None if each is None else float(each["error"]) for n, each in zip(action.datasets, answer, strict=True)
+    }
+    return EvaluationDone(action.stage, action.split, action.key, errors)
 
 
 def _event(when: float, step: int, field: int, content: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -11,12 +12,23 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from workflows.relay.events import (
+    Damaged,
+    EpochDone,
+    EpochStarted,
+    EvaluationStarted,
+    Guarded,
+    Placed,
+    Planned,
+    Preparing,
+    StepDone,
+    Waiting,
+    Working,
+)
 from workflows.relay.guard import sentence_of
 from workflows.relay.plan import Plan
+from workflows.results.events import Event, Finished
 from workflows.results.number_format import counted, empty_table, show
-
-Facts = dict[str, Any]
-
 
 MUCH_FORGOTTEN = 0.1  # of the naive forecast's error
 
@@ -32,7 +44,7 @@ class Screen:
         self.to_train = self.trained = self.starts = 0
         self.rate: float | None = None  # samples a second, of the last epoch
         self.samples_left = 0
-        self.now: Facts = {}
+        self.now = EpochStarted(0, 0, "", 0)
         self.phase_started = time.monotonic()
 
     def __enter__(self) -> Screen:
@@ -53,11 +65,36 @@ class Screen:
         """A line that stays."""
         self.console.print(Text(text, style=style), soft_wrap=True)
 
-    def __call__(self, event: Facts) -> None:
+    def __call__(self, event: Event) -> None:
         """Show an event."""
-        handler = getattr(self, "_on_" + event["event"].replace(" ", "_"), None)
-        if handler is not None:
-            handler(event)
+        match event:
+            case Preparing(recipe):
+                self._phase(f"{recipe}: preparing the datasets")
+            case Planned():
+                self._show_plan(event)
+            case Placed():
+                self._show_placement(event)
+            case Working():
+                self._show_start()
+            case EpochStarted():
+                self.now = event
+                self._show_progress(0)
+            case StepDone(seen=seen):
+                self._show_progress(seen)
+            case EpochDone():
+                self._show_epoch(event)
+            case EvaluationStarted():
+                self._phase(f"measuring {counted(event.datasets, 'dataset')} ({event.split})")
+            case Guarded(report, over):
+                self.say(f"guard: {sentence_of(report, over)}", "yellow")
+            case Damaged(message):
+                self.say(f"warning: {message}; what it held is trained again", "yellow")
+            case Waiting(message):
+                self.say(message, "yellow")
+            case Finished():
+                self._show_result(event)
+            case _:
+                pass  # the events of a search: see SearchScreen
 
     def _phase(self, status: str) -> None:
         self.status, self.phase_started = status, time.monotonic()
@@ -65,88 +102,65 @@ class Screen:
     def _line(self) -> RenderableType:
         return Text(f"  {self.status}  {_clock(time.monotonic() - self.phase_started)}", style="dim")
 
-    def _on_preparing(self, event: Facts) -> None:
-        self._phase(f"{event['recipe']}: preparing the datasets")
-
-    def _on_planned(self, event: Facts) -> None:
-        plan: Plan = event["plan"]
-        self.plan = plan
+    def _show_plan(self, event: Planned) -> None:
+        self.plan = plan = event.plan
         requested = sum(stage.epochs for stage in plan.stages)
-        self.to_train = requested - event["held"]
-        self.samples_left = _samples_after(plan, event["held"])
+        self.to_train = requested - event.held
+        self.samples_left = _samples_after(plan, event.held)
         rows = ", ".join(f"{d.name} {d.samples['train']:,}" for d in plan.datasets[:4])
         more = f" and {len(plan.datasets) - 4} more" if len(plan.datasets) > 4 else ""
         what = counted(len(plan.datasets), "dataset")
-        self.say(f"{what} prepared in {event['seconds']:.1f} s; samples to train on: {rows}{more}")
-        if event["order"]:
-            self.say(event["order"])
-        for warning in event["warnings"]:
+        self.say(f"{what} prepared in {event.seconds:.1f} s; samples to train on: {rows}{more}")
+        if event.order:
+            self.say(event.order)
+        for warning in event.warnings:
             self.say(f"warning: {warning}", "yellow")
-        if event["held"]:
-            self.say(f"{event['held']} of {requested} epochs are in the store and are not trained again")
+        if event.held:
+            self.say(f"{event.held} of {requested} epochs are in the store and are not trained again")
 
-    def _on_placed(self, event: Facts) -> None:
-        placement = event["placement"]
+    def _show_placement(self, event: Placed) -> None:
+        placement = event.placement
         where = "this process" if placement.num_workers == 0 else counted(placement.num_workers, "worker")
         where += f" or up to {placement.max_workers}" if placement.max_workers > placement.num_workers else ""
         where += " with a GPU each" if placement.use_gpu else ""
         self.say(f"training in {where} ({placement.reason})")
         self._phase("starting the workers")
 
-    def _on_working(self, _event: Facts) -> None:
+    def _show_start(self) -> None:
         if self.starts:
             self.say("workers were lost; the others and their replacements go on from the last epoch in the store", "yellow")
         self.starts += 1
 
-    def _on_epoch_starts(self, event: Facts) -> None:
-        self.now = event
-        self._show_progress(0)
-
-    def _on_step(self, event: Facts) -> None:
-        self._show_progress(event["seen"])
-
     def _show_progress(self, seen: int) -> None:
         assert self.plan is not None
         now, stages = self.now, self.plan.stages
-        text = f"{now['dataset']} ({now['stage'] + 1}/{len(stages)})  epoch {now['epoch'] + 1}/{stages[now['stage']].epochs}"
-        text += f"  {seen / max(now['samples'], 1):4.0%}"
+        text = f"{now.dataset} ({now.stage + 1}/{len(stages)})  epoch {now.epoch + 1}/{stages[now.stage].epochs}"
+        text += f"  {seen / max(now.samples, 1):4.0%}"
         if self.rate:
             text += f"  {self.rate:,.0f} samples/s  {_clock((self.samples_left - seen) / self.rate)} left"
         self.status = text
         if seen == 0:
             self.phase_started = time.monotonic()
 
-    def _on_epoch(self, event: Facts) -> None:
+    def _show_epoch(self, event: EpochDone) -> None:
         assert self.plan is not None
         self.trained += 1
-        self.samples_left -= event["samples"]
-        self.rate = event["samples"] / max(event["seconds"], 1e-9)
+        self.samples_left -= event.samples
+        self.rate = event.samples / max(event.seconds, 1e-9)
         self.say(
-            f"[{event['stage'] + 1}/{len(self.plan.stages)}] {event['dataset']}  "
-            f"epoch {event['epoch'] + 1}/{event['epochs']}  loss {event['train_loss']:.4f}  "
-            f"rate {event['learning_rate']:.2g}  {self.rate:,.0f} samples/s  "
+            f"[{event.stage + 1}/{len(self.plan.stages)}] {event.dataset}  "
+            f"epoch {event.epoch + 1}/{event.epochs}  loss {event.train_loss:.4f}  "
+            f"rate {event.learning_rate:.2g}  {self.rate:,.0f} samples/s  "
             f"{_clock(self.samples_left / self.rate)} left"
         )
 
-    def _on_evaluation_starts(self, event: Facts) -> None:
-        self._phase(f"measuring {counted(event['datasets'], 'dataset')} ({event['split']})")
-
-    def _on_guard(self, event: Facts) -> None:
-        self.say(f"guard: {sentence_of(event, event['over'])}", "yellow")
-
-    def _on_damaged(self, event: Facts) -> None:
-        self.say(f"warning: {event['message']}; what it held is trained again", "yellow")
-
-    def _on_waiting(self, event: Facts) -> None:
-        self.say(event["message"], "yellow")
-
-    def _on_finished(self, event: Facts) -> None:
+    def _show_result(self, event: Finished) -> None:
         self._end_line()
-        result = event["result"]
+        result = event.result
         self.console.print(result_table(result))
         self.say(closing_words(result))
-        self.say(f"result: {event['folder']}/result.json")
-        self.say(f"as a page: {report_command(event['folder'])}")
+        self.say(f"result: {event.folder}/result.json")
+        self.say(f"as a page: {report_command(event.folder)}")
 
 
 def report_command(folder: str) -> str:
@@ -165,7 +179,7 @@ def _clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def result_table(result: Facts) -> Table:
+def result_table(result: Mapping[str, Any]) -> Table:
     """Dataset by dataset: the error after its own stage, at the end, and against the naive forecast."""
     matrix = result["error_matrix"]
     units = "" if result["error"].startswith("share") else ", scaled units"
@@ -190,7 +204,7 @@ def result_table(result: Facts) -> Table:
     return table
 
 
-def closing_words(result: Facts) -> str:
+def closing_words(result: Mapping[str, Any]) -> str:
     """What a run came to, in a few sentences."""
     words = []
     if result["status"] == "stopped":

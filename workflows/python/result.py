@@ -19,9 +19,10 @@ from data.prepared.new_data import finish_new
 from data.samples.new_part import unlabelled, write_new_part
 from data.samples.series import Series
 from workflows.recipe.checks import meant
-from workflows.relay.guard import sentence_of
+from workflows.relay.guard import GuardReport, sentence_of
 from workflows.results.evaluation import chosen_split, evaluate
 from workflows.results.trained import TrainedRun
+from workflows.store.records import from_json
 from workflows.store.store import Store
 
 Facts = dict[str, Any]
@@ -205,7 +206,7 @@ class Result:
         if mean is None:
             last = ", ".join(f"{name} {losses[-1]:.4f}" for name, losses in self.train_loss.items())
             return [words, f"last train losses: {last}"]
-        return [words, *(f"guard: {sentence_of(verdict)}" for verdict in self.document["guard"])]
+        return [words, *(f"guard: {sentence_of(from_json(GuardReport, verdict))}" for verdict in self.document["guard"])]
 
     def __repr__(self) -> str:
         matrix = [] if self.mean_scaled_error is None else [repr(self.error_matrix)]

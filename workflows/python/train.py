@@ -16,7 +16,8 @@ from workflows.python.result import Result
 from workflows.recipe.checks import meant
 from workflows.recipe.datasets import decay_problems
 from workflows.recipe.recipe import SECTIONS, Recipe, check_recipe, find_recipe, load_recipe
-from workflows.relay.events import Watch
+from workflows.relay.events import Preparing
+from workflows.results.events import Watch
 from workflows.results.trained import open_run
 from workflows.store.store import Store
 from workflows.training.run import train as train_recipe
@@ -137,7 +138,7 @@ def _train_arrays(
         problems += error.messages
     if problems:
         raise InputError(dict.fromkeys(problems))
-    watch({"event": "preparing", "recipe": recipe.name})
+    watch(Preparing(recipe.name))
     prepared = prepare_pairs(arrays, recipe, store.address, started)
     train_prepared(recipe, prepared, store, recipe.name, address, watch)
     return Result(store.address, open_run(store, recipe.name), labels_of(data) if arrays[0].source.classes else {})

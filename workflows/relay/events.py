@@ -1,65 +1,167 @@
-"""What a run says while it goes on: small dictionaries from its first worker to whoever watches."""
+"""What a run reports while it goes on: one frozen class for each kind of event, from its first worker to whoever watches."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-Event = dict[str, Any]
-Watch = Callable[[Event], None]
+from cluster.placement import Placement
+from workflows.relay.guard import GuardReport
+from workflows.relay.plan import Epoch, Plan
 
 
-class Sender:
-    """A worker's end of a channel. It does not wait, and what cannot be told does not end the run."""
+@dataclass(frozen=True)
+class Preparing:
+    """The datasets of a recipe are about to be found, checked and prepared."""
 
-    def __init__(self, queue: Any):
-        self.queue = queue
-
-    def __call__(self, event: Event) -> None:
-        """Send an event."""
-        self.queue.actor.put_nowait.remote(event)
+    recipe: str
 
 
-class Channel:
-    """Carries events from the workers of a Ray cluster to a watcher in this process, in order, as long as it is open."""
+@dataclass(frozen=True)
+class Planned:
+    """The datasets are prepared; `held` epochs of the plan are in the store already."""
 
-    def __init__(self, watch: Watch):
-        import ray
-        from ray.util.queue import Queue
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+    plan: Plan
+    held: int
+    warnings: tuple[str, ...]
+    seconds: float  # of the preparation
+    order: str = ""  # why the datasets are in this order; empty: as the recipe has them
 
-        self._watch = watch
-        # On the node of this process: another node may be lost while the run goes on.
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self.queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._listen, daemon=True)
 
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return Sender(self.queue)
+@dataclass(frozen=True)
+class Placed:
+    """It is decided where the workers run."""
 
-    def __exit__(self, *_: object) -> None:
-        # The thread has to end before the process leaves Ray: a call that is under way then ends the process.
-        self._over.set()
-        self._thread.join(timeout=30)
-        # A worker that is kept for the next task keeps its end of the channel, and so the queue's process.
-        with contextlib.suppress(Exception):  # the cluster may be gone before
-            self.queue.shutdown(force=True)
+    placement: Placement
 
-    def _listen(self) -> None:
-        from ray.exceptions import RayError
 
-        while True:
-            ending = self._over.is_set()  # looked at before the last emptying, so that nothing is left behind
-            try:
-                events: list[Event] = self.queue.get_nowait_batch(self.queue.qsize())
-            except RayError:  # the cluster is going away; the run itself will say so
-                return
-            for event in events:
-                self._watch(event)
-            if ending:
-                return
-            self._over.wait(0.1)
+@dataclass(frozen=True)
+class Working:
+    """A worker group began, or began again after a worker was lost."""
+
+    workers: int
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A checkpoint or an evaluation is not what was written; what it held is computed again."""
+
+    message: str
+    trial: int | None = None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The run waits, for the reason that the message names."""
+
+    message: str
+    trial: int | None = None
+
+
+@dataclass(frozen=True)
+class EpochStarted:
+    """An epoch begins. `stage` and `epoch` count from 0."""
+
+    stage: int
+    epoch: int
+    dataset: str
+    samples: int
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """`step` optimizer steps of the current epoch are done, `seen` of its `samples` train samples went in."""
+
+    step: int
+    seen: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """An epoch was trained and committed under `key`.
+
+    `stage` and `epoch` count from 0, of at most `epochs` in this stage. `seconds` is the fit alone, `fit_seconds` includes
+    the commit; `when` is Unix time. `trial` and `pid` are those of a search's trial.
+    """
+
+    key: str
+    parent: str | None
+    dataset: str
+    stage: int
+    epoch: int
+    epochs: int
+    learning_rate: float
+    train_loss: float
+    samples: int
+    seconds: float
+    fit_seconds: float
+    when: float
+    workers: int = 1
+    trial: int | None = None
+    pid: int | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationStarted:
+    """`datasets` datasets are about to be evaluated after `stage` stages."""
+
+    stage: int
+    split: str
+    datasets: int
+
+
+@dataclass(frozen=True)
+class EvaluationDone:
+    """The errors of the state `key` on one split by dataset; None where the split has no samples."""
+
+    stage: int
+    split: str
+    key: str
+    errors: Mapping[str, float | None]
+    evaluate_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """The guard judged an attempt at a stage; `over` is False where it will be tried again."""
+
+    report: GuardReport
+    over: bool
+
+
+RunEvent = (
+    Preparing
+    | Planned
+    | Placed
+    | Working
+    | Damaged
+    | Waiting
+    | EpochStarted
+    | StepDone
+    | EpochDone
+    | EvaluationStarted
+    | EvaluationDone
+    | Guarded
+)
+Emit = Callable[[RunEvent], None]
+
+
+def epoch_done(epoch: Epoch, plan: Plan, facts: Mapping[str, Any], fit_seconds: float = 0.0, workers: int = 1) -> EpochDone:
+    """Return the event of an epoch: the numbers of its checkpoint, the names and places of this plan."""
+    return EpochDone(
+        key=epoch.key,
+        parent=epoch.parent,
+        dataset=plan.datasets[epoch.dataset].name,
+        stage=epoch.stage,
+        epoch=epoch.number,
+        epochs=plan.stages[epoch.stage].epochs,
+        learning_rate=facts["learning_rate"],
+        train_loss=facts["train_loss"],
+        samples=facts["samples"],
+        seconds=facts["seconds"],
+        fit_seconds=fit_seconds,
+        when=facts["when"],
+        workers=workers,
+    )

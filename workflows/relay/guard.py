@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from workflows.relay.metrics import Row, mean_of, scaled
 
@@ -78,59 +78,82 @@ def best_attempt(attempts: Sequence[Attempt]) -> int:
     return min(known)[1] if known else 0
 
 
-def words_of(verdict: Verdict, plan: Plan) -> dict[str, Any]:
-    """A verdict as result.json and the events have it, with names instead of numbers."""
+@dataclass(frozen=True)
+class Rise:
+    """The earlier dataset whose error rose the most, by name; `others` more rose too far as well."""
+
+    dataset: str
+    before: float
+    after: float
+    rise: float
+    others: int
+
+
+@dataclass(frozen=True)
+class AttemptReport:
+    """One attempt at a stage as result.json has it; `rise` is None where no error rose too far."""
+
+    learning_rate: float
+    strength: float
+    key: str
+    mean_scaled_error: float | None
+    rise: Rise | None
+
+
+@dataclass(frozen=True)
+class GuardReport:
+    """A verdict as result.json and the events have it: names instead of numbers. `kept` counts from 1."""
+
+    stage: int
+    dataset: str
+    action: str
+    retry: str
+    tolerance: float
+    attempts: tuple[AttemptReport, ...]
+    kept: int
+
+
+def report_of(verdict: Verdict, plan: Plan) -> GuardReport:
+    """Return a verdict with the names of the datasets."""
     names = [dataset.name for dataset in plan.datasets]
 
-    def rise(breach: Breach | None) -> dict[str, Any] | None:
-        return None if breach is None else {**asdict(breach), "dataset": names[breach.dataset]}
+    def rise_of(breach: Breach | None) -> Rise | None:
+        if breach is None:
+            return None
+        return Rise(names[breach.dataset], breach.before, breach.after, breach.rise, breach.others)
 
-    return {
-        "stage": verdict.stage,
-        "dataset": names[plan.stages[verdict.stage].dataset],
-        "action": verdict.action,
-        "retry": plan.guard.retry,
-        "tolerance": plan.guard.tolerance,
-        "attempts": [
-            {
-                "learning_rate": attempt.learning_rate,
-                "strength": attempt.strength,
-                "key": attempt.key,
-                "mean_scaled_error": attempt.mean_scaled_error,
-                "rise": rise(attempt.breach),
-            }
-            for attempt in verdict.attempts
-        ],
-        "kept": verdict.kept + 1,
-    }
-
-
-def sentence_of(words: dict[str, Any], over: bool = True) -> str:
-    """What a person reads of a verdict: which dataset did what to which, in numbers, and what is done about it."""
-    attempts, again = words["attempts"], words["action"] == "retry"
-    kept = attempts[words["kept"] - 1]
-    told = kept if over else attempts[-1]
-    told = told if told["rise"] else attempts[0]
-    worst = told["rise"]
-    more = f" (and of {worst['others']} more)" if worst["others"] else ""
-    who = f"attempt {attempts.index(told) + 1} at {words['dataset']}" if again else words["dataset"]
-    text = (
-        f"{who} raised the error of {worst['dataset']}{more} from {worst['before']:.4f} to "
-        f"{worst['after']:.4f}, more than tolerance = {words['tolerance']:g} allows"
+    attempts = tuple(
+        AttemptReport(each.learning_rate, each.strength, each.key, each.mean_scaled_error, rise_of(each.breach))
+        for each in verdict.attempts
     )
-    if words["action"] == "warn":
+    dataset = names[plan.stages[verdict.stage].dataset]
+    guard = plan.guard
+    return GuardReport(verdict.stage, dataset, verdict.action, guard.retry, guard.tolerance, attempts, verdict.kept + 1)
+
+
+def sentence_of(report: GuardReport, over: bool = True) -> str:
+    """Return a verdict in words: which dataset raised whose error, by how much, and what is done about it."""
+    attempts, again = report.attempts, report.action == "retry"
+    kept = attempts[report.kept - 1]
+    shown = kept if over else attempts[-1]
+    shown = shown if shown.rise else attempts[0]
+    worst = shown.rise
+    assert worst is not None  # a verdict has at least one attempt that raised an error too far
+    more = f" (and of {worst.others} more)" if worst.others else ""
+    who = f"attempt {attempts.index(shown) + 1} at {report.dataset}" if again else report.dataset
+    text = (
+        f"{who} raised the error of {worst.dataset}{more} from {worst.before:.4f} to "
+        f"{worst.after:.4f}, more than tolerance = {report.tolerance:g} allows"
+    )
+    if report.action == "warn":
         return text
-    if words["action"] == "stop":
-        return f"{text}: stopped, the run stands before {words['dataset']}"
+    if report.action == "stop":
+        return f"{text}: stopped, the run ends before {report.dataset}"
     if not over:
         number, last = len(attempts) + 1, attempts[-1]
-        how = (
-            f"strength {2 * last['strength']:g}"
-            if words["retry"] == "retention"
-            else f"rate {last['learning_rate'] / 2:.2g}"
-        )
+        how = f"strength {2 * last.strength:g}" if report.retry == "retention" else f"rate {last.learning_rate / 2:.2g}"
         return f"{text}: trying attempt {number} with {how}"
-    errors = ", ".join("-" if a["mean_scaled_error"] is None else f"{a['mean_scaled_error']:.4f}" for a in attempts)
-    how = f"rate {kept['learning_rate']:.2g}, strength {kept['strength']:g}"
-    better = "" if kept["rise"] else ": it raises none so far"
-    return f"{text}: attempt {words['kept']} of {len(attempts)} is kept ({how}; mean errors {errors}){better}"
+    errors = ", ".join("-" if a.mean_scaled_error is None else f"{a.mean_scaled_error:.4f}" for a in attempts)
+    how = f"rate {kept.learning_rate:.2g}, strength {kept.strength:g}"
+    better = "" if kept.rise else ": it raises no error too far"
+    return f"{text}: attempt {report.kept} of {len(attempts)} is kept ({how}; mean errors {errors}){better}"

@@ -12,7 +12,18 @@ from data.prepared.encoding import EncodedDataset
 from models.losses import ErrorSums
 from workflows.fit.group import Group
 from workflows.fit.learner import Learner
-from workflows.relay.guard import words_of
+from workflows.relay.events import (
+    Damaged,
+    Emit,
+    EpochStarted,
+    EvaluationDone,
+    EvaluationStarted,
+    Guarded,
+    StepDone,
+    Waiting,
+    epoch_done,
+)
+from workflows.relay.guard import report_of
 from workflows.relay.lookup import look_up, measured
 from workflows.relay.plan import Epoch, Plan
 from workflows.relay.relay import Action, Evaluate, Initialise, Tell, Train, drive, relay
@@ -21,7 +32,6 @@ from workflows.relay.state import first_model, load_state, state_of
 from workflows.store.store import DamagedCheckpointError, Store
 
 Facts = dict[str, Any]
-Emit = Callable[[Facts], None]
 STORE_PATIENCE_S = 60.0  # how long a store that cannot be reached is waited for
 STORE_RETRY_S = 2.0
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}  # waiting does not help
@@ -70,7 +80,7 @@ class Walker:
 
     def _answer(self, action: Action) -> Any:
         if isinstance(action, Tell):
-            self.emit({"event": "guard", **words_of(action.verdict, self.plan), "over": action.over})
+            self.emit(Guarded(report_of(action.verdict, self.plan), action.over))
             return True
         known = self._first_does(lambda: look_up(action, self.plan, self.store))
         if known is not None:
@@ -92,7 +102,7 @@ class Walker:
             except OSError as error:
                 result = ("failed", f"the store {self.store.address} cannot be used: {error}")
             for message in self.store.set_aside_now:
-                self.emit({"event": "damaged", "message": message})
+                self.emit(Damaged(message))
             self.store.set_aside_now.clear()
         outcome, value = self.group.from_first(result)
         if outcome == "damaged":
@@ -110,7 +120,7 @@ class Walker:
             except OSError as error:
                 if error.errno in HOPELESS or time.monotonic() - started > STORE_PATIENCE_S:
                     raise
-                self.emit({"event": "waiting", "message": f"waiting for the store {self.store.address}: {error}"})
+                self.emit(Waiting(f"waiting for the store {self.store.address}: {error}"))
                 time.sleep(STORE_RETRY_S)
 
     def _initialise(self, key: str) -> Facts:
@@ -133,22 +143,14 @@ class Walker:
         if epoch.reset_optimizer:
             self.learner.reset_optimizer()
         total = dataset.num_samples("train")
-        self.emit(
-            {
-                "event": "epoch starts",
-                "stage": epoch.stage,
-                "epoch": epoch.number,
-                "dataset": dataset.name,
-                "samples": total,
-            }
-        )
+        self.emit(EpochStarted(epoch.stage, epoch.number, dataset.name, total))
         reported = time.monotonic()
 
         def on_step(step: int, seen: int) -> None:
             nonlocal reported
             if time.monotonic() - reported > 0.5:
                 reported = time.monotonic()
-                self.emit({"event": "step", "step": step + 1, "seen": seen, "samples": total})
+                self.emit(StepDone(step + 1, seen, total))
 
         self.state_key = ""  # no checkpoint's state until the epoch is done
         seed = (plan.seed, epoch.stage, epoch.number)
@@ -171,7 +173,7 @@ class Walker:
         }
         committed: Facts = self._first_does(lambda: self.store.commit(epoch.key, state_of(self.learner), facts))
         self.report.epochs.append(epoch.key)
-        self.emit({"event": "epoch", **committed, "fit_seconds": time.perf_counter() - started})
+        self.emit(epoch_done(epoch, plan, committed, time.perf_counter() - started, self.group.size))
         return committed
 
     def _evaluate(self, action: Evaluate) -> list[Facts | None]:
@@ -180,7 +182,7 @@ class Walker:
         absent = [number for number, errors in found.items() if errors is False]
         self._be_at(action.key)
         started = time.perf_counter()
-        self.emit({"event": "evaluation starts", "stage": action.stage, "split": action.split, "datasets": len(absent)})
+        self.emit(EvaluationStarted(action.stage, action.split, len(absent)))
         sums = self.learner.evaluate_all([self.datasets[number] for number in absent], action.split)
         for number, own in zip(absent, sums, strict=True):
             found[number] = errors_of(own, self.datasets[number], self.plan.model.loss)
@@ -188,16 +190,8 @@ class Walker:
         self._first_does(lambda: self.store.add_evaluations(action.key, {hashes[n]: found[n] for n in absent}))  # type: ignore[misc]
         seconds = time.perf_counter() - started
         answers: list[Facts | None] = [None if isinstance(each, bool) else each for each in found.values()]
-        self.emit(
-            {
-                "event": "evaluation",
-                "stage": action.stage,
-                "split": action.split,
-                "key": action.key,
-                "evaluate_seconds": seconds,
-                "errors": {self.datasets[n].name: each and each["error"] for n, each in zip(found, answers, strict=True)},
-            }
-        )
+        errors = {self.datasets[n].name: each["error"] if each else None for n, each in zip(found, answers, strict=True)}
+        self.emit(EvaluationDone(action.stage, action.split, action.key, errors, seconds))
         return answers
 
 

@@ -9,7 +9,7 @@ from data.errors import InputError
 from workflows.recipe.checks import meant
 from workflows.recipe.recipe import Recipe
 from workflows.relay.failures import RunFailedError
-from workflows.relay.guard import sentence_of
+from workflows.relay.guard import GuardReport, sentence_of
 from workflows.relay.metrics import mean_of, naive_error
 from workflows.report.against import choose_other, compared
 from workflows.report.forecast_section import choose_datasets, forecast_section
@@ -30,6 +30,7 @@ from workflows.results.partial import kept_tests, partial_result
 from workflows.results.result import error_name
 from workflows.results.tables import stages_reached
 from workflows.results.trained import TrainedRun, recipe_of, reopen
+from workflows.store.records import from_json
 from workflows.store.store import Store
 
 Facts = Mapping[str, Any]
@@ -139,7 +140,7 @@ def _status(run: Facts) -> list[Html]:
             ]
         )
     )
-    parts += [warning(f"guard: {sentence_of(each)}") for each in run.get("guard", [])]
+    parts += [warning(f"guard: {sentence_of(from_json(GuardReport, each))}") for each in run.get("guard", [])]
     parts += [warning(f"warning: {each}") for each in run.get("warnings", [])]
     return parts
 

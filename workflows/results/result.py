@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
 from data.prepared.encoding import EncodedDataset
 from models.settings import ModelSettings
-from workflows.relay.guard import words_of
+from workflows.relay.guard import report_of
 from workflows.relay.metrics import backward_transfer, forgetting, forward_transfer, mean_of, naive_error, scaled
 from workflows.relay.plan import Plan
 from workflows.relay.relay import Outcome
@@ -48,7 +49,7 @@ def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome:
         ],
         "error": error_name(plan.model),
         "retention": plan.retention.method,
-        "guard": [words_of(verdict, plan) for verdict in outcome.verdicts],
+        "guard": [asdict(report_of(verdict, plan)) for verdict in outcome.verdicts],
         "error_matrix": {
             "after": ["untrained", *(names[stage.dataset] for stage in outcome.stages)],
             "datasets": names,

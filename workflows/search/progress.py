@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any
 
 from data.errors import InputError
-from workflows.relay.events import Watch
+from workflows.relay.events import EpochDone
+from workflows.results.events import Event, Watch
 from workflows.search.run import Tally
 from workflows.store.store import Store
 
@@ -36,10 +37,10 @@ class SearchProgress:
     def watching(self, watch: Watch) -> Watch:
         """A watch that notes what it hears before it is passed on."""
 
-        def heard(event: Facts) -> None:
-            if event["event"] == "epoch":
-                self.tips.discard(event["parent"])
-                self.tips.add(event["key"])
+        def heard(event: Event) -> None:
+            if isinstance(event, EpochDone):
+                self.tips.discard(event.parent or "")
+                self.tips.add(event.key)
             if time.monotonic() - self.written > WRITE_S:
                 self._write()
             watch(event)

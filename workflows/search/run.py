@@ -14,10 +14,11 @@ from cluster.connect import connect, quiet, write_log_to
 from cluster.trials import TrialPlacement
 from data.prepared.encoding import EncodedDataset
 from workflows.recipe.recipe import Recipe
-from workflows.relay.events import Watch
+from workflows.relay.events import EpochDone, RunEvent
 from workflows.relay.lookup import finished
 from workflows.relay.plan import Plan
 from workflows.relay.relay import NotAnsweredError
+from workflows.results.events import SearchHeld, TrialDone, TrialLost, Watch
 from workflows.search.result import failed_trial, finished_trial, stopped_trial
 from workflows.search.scene import Scene
 from workflows.search.space import (
@@ -60,7 +61,7 @@ class Run:
             return list(enumerate(configs))
         left = [(number, config) for number, config in enumerate(configs) if not self.note(number, config)]
         if len(left) < len(configs):
-            self.watch({"event": "search held", "held": len(configs) - len(left), "trials": len(configs)})
+            self.watch(SearchHeld(len(configs) - len(left), len(configs)))
         return left
 
     def note(self, number: int, config: Config) -> bool:
@@ -80,15 +81,15 @@ class Run:
         elif not (result.get("done") and result["stages"] == self._num_stages(config) and self.note(number, config)):
             plan, _ = self.plan(config)
             self.tally.trials[number] = stopped_trial(number, config, plan, result, self.store)
-        self.watch({"event": "trial", "trained": result.get("trained", 0), **self.tally.trials[number]})
+        self.watch(TrialDone(self.tally.trials[number], result.get("trained", 0)))
 
     def _num_stages(self, config: Config) -> int:
         return len(self.scene.variants[self.scene.variant_of(config)].datasets)
 
-    def heard(self, event: Facts) -> None:
+    def heard(self, event: RunEvent) -> None:
         """What the trials say."""
-        if event["event"] == "epoch":
-            self.tally.trained.append(event["key"])
+        if isinstance(event, EpochDone):
+            self.tally.trained.append(event.key)
         self.watch(event)
 
     def with_ray(
@@ -107,15 +108,15 @@ class Run:
         connect(address)
         num_stages = max(len(variant.datasets) for variant in self.scene.variants.values())
         with self._log(name) as scratch, quiet("workflows.search.tuning"):
-            from workflows.relay.events import Channel
             from workflows.search.tuning import run_trials
+            from workflows.training.channel import Channel
 
             with Channel(self.heard) as emit:
                 shared = "" if address is None else f"{self.store.address}/runs/{name}/.ray_tune"
                 scene = dataclasses.replace(self.scene, emit=emit, scratch=shared)
                 run_trials(
                     scene, self.recipe.search, placement, waiting, parameters, num_stages, self.recipe.seed,
-                    shared or str(scratch), self.ended, lambda number: self.watch({"event": "trial lost", "number": number}),
+                    shared or str(scratch), self.ended, lambda number: self.watch(TrialLost(number)),
                 )  # fmt: skip
 
     @contextlib.contextmanager

@@ -12,7 +12,7 @@ from data.prepared.cache import Shelf
 from data.prepared.encoding import EncodedDataset, Encoding
 from data.prepared.prepared import PreparedDataset
 from workflows.recipe.recipe import check_recipe
-from workflows.relay.events import Watch
+from workflows.relay.events import Emit
 from workflows.relay.plan import Plan
 from workflows.results.trained import plan_of
 from workflows.search.space import Config, trial_document
@@ -37,7 +37,7 @@ class Scene:
     data_parameters: tuple[str, ...]
     variants: Mapping[str, Variant]
     storage: str
-    emit: Watch
+    emit: Emit
     num_workers: int
     use_gpu: bool
     scratch: str = ""  # for Ray's own notes, where all machines of a cluster reach them; empty: a folder of this one

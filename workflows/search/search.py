@@ -14,9 +14,10 @@ from data.errors import InputError
 from data.prepared.encoding import EncodedDataset
 from workflows.prepare.preparation import prepare_datasets
 from workflows.recipe.recipe import Entry, Recipe
-from workflows.relay.events import Watch
+from workflows.relay.events import Preparing, RunEvent, Waiting
 from workflows.relay.failures import RunFailedError
 from workflows.relay.metrics import naive_error
+from workflows.results.events import SearchFinished, SearchPlanned, Watch, ignore
 from workflows.search.progress import SearchProgress
 from workflows.search.result import summarise, write_search
 from workflows.search.run import Run, Tally
@@ -42,7 +43,7 @@ def search(
     name: str | None = None,
     num_workers: int | None = None,
     address: str | None = None,
-    watch: Watch = lambda event: None,
+    watch: Watch = ignore,
 ) -> Facts:
     """Try what the recipe's [search] describes and return what search.json holds.
 
@@ -64,12 +65,11 @@ def search(
         placement = place_trials(recipe.search.workers_per_trial, recipe.compute.use_gpu, resources(), num_trials)
     except PlacementError as error:
         raise InputError(f"search: {error}") from None
-    watch({"event": "preparing", "recipe": recipe.name})
+    watch(Preparing(recipe.name))
     scene, opened, orders = set_scene(recipe, parameters, store, address, placement)
-    planned = {"trials": num_trials, "placement": placement, "orders": orders, "storage": store.address}
-    watch({"event": "search planned", **planned})
+    watch(SearchPlanned(num_trials, placement, tuple(orders), store.address))
     if not store.storage.local and placement.num_concurrent > 1:
-        watch({"event": "waiting", "message": f"{store.address}: two trials at a time may train the same epoch there"})
+        watch(Waiting(f"{store.address}: two trials at a time may train the same epoch there"))
     tally = Tally()
     folders = sorted({each.prepared.folder.name for datasets in opened.values() for each in datasets})
     with SearchProgress(store, name, folders, num_trials, tally) as note:
@@ -85,7 +85,7 @@ def search(
     result["prepared"] = folders
     write_search(store, name, recipe, result)
     note.remove()
-    watch({"event": "search finished", "result": result, "folder": f"{store.address}/runs/{name}"})
+    watch(SearchFinished(result, f"{store.address}/runs/{name}"))
     return result
 
 
@@ -145,5 +145,5 @@ def set_scene(
     return scene, opened, [words for words in dict.fromkeys(orders) if words]
 
 
-def _unheard(event: Facts) -> None:
-    """Until there is somebody to tell."""
+def _unheard(event: RunEvent) -> None:
+    """Emit nothing, until the trials have a channel."""

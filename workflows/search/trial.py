@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from ray.tune import Trainable
 from data.prepared.encoding import EncodedDataset
 from workflows.fit.group import Group
 from workflows.fit.learner import NonFiniteLossError
+from workflows.relay.events import Damaged, EpochDone, RunEvent, Waiting
 from workflows.relay.lookup import look_up
 from workflows.relay.plan import Plan
 from workflows.relay.relay import Action, Initialise, Tell, Train
@@ -25,7 +27,6 @@ from workflows.store.store import Store
 
 Facts = dict[str, Any]
 WORST = 1e30  # of a trial that failed; not infinity, of which ASHA's percentile would make NaN
-TOLD = ("epoch", "damaged", "waiting")  # events of a trial that the search hears of
 
 
 class Walks:
@@ -49,10 +50,12 @@ class Walks:
             self.datasets[self.variant] = self.scene.open(self.variant)
         datasets, group = self.datasets[self.variant], Group.current()
 
-        def emit(event: Facts) -> None:
-            if event["event"] in TOLD:
-                self.trained += event["event"] == "epoch"
-                self.scene.emit({**event, "trial": number, "pid": os.getpid()})
+        def emit(event: RunEvent) -> None:
+            if isinstance(event, EpochDone):
+                self.trained += 1
+                self.scene.emit(replace(event, trial=number, pid=os.getpid()))
+            elif isinstance(event, Damaged | Waiting):
+                self.scene.emit(replace(event, trial=number))
 
         self.plan = self.scene.plan(config, datasets)
         device = "cuda" if self.scene.use_gpu else "cpu"

@@ -16,9 +16,9 @@ from typing import Any
 
 from cluster.connect import set_environment
 from cluster.placement import Placement
-from workflows.relay.events import Channel, Sender
 from workflows.search.scene import Scene
 from workflows.search.space import Config
+from workflows.training.channel import Channel, Sender
 from workflows.training.workers import trainer_for
 
 Facts = dict[str, Any]
@@ -28,6 +28,26 @@ START_LIMIT_S = 300.0  # for the first answer of a group, its start included
 
 class TrialGroupError(Exception):
     """The worker group of a trial was lost, or did not start."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The workers of the group wait for a request."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the stage that request number `request` asked for came to."""
+
+    request: int
+    result: Facts
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The group has ended, and why."""
+
+    why: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +70,7 @@ def serve(task: Task) -> Facts:
     torch.set_num_threads(1)
     walks, group = Walks(task.scene), Group.current()
     if group.rank == 0:
-        task.answer({"event": "ready"})
+        task.answer(Ready())
     while True:
         request = None
         if group.rank == 0:
@@ -68,7 +88,7 @@ def serve(task: Task) -> Facts:
         if request["what"] == "stage":
             answer = walks.next_stage()
             if group.rank == 0:
-                task.answer({"event": "answer", "id": request["id"], "answer": answer})
+                task.answer(Answer(request["id"], answer))
 
 
 class GroupWalks:
@@ -79,13 +99,13 @@ class GroupWalks:
         from ray.util.queue import Queue
 
         self.requests = Queue(actor_options={"num_cpus": 0})
-        self.heard: queue.Queue[Facts] = queue.Queue()
+        self.heard: queue.Queue[Ready | Answer | Ended] = queue.Queue()
         self.channel = Channel(self.heard.put)
         self.scratch = tempfile.TemporaryDirectory(prefix="lstm-relay-")
         self.trial: Facts = {}
         self.done = self.asked = 0
         self.ready = False
-        task = Task(scene, self.requests, self.channel.__enter__())  # type: ignore[arg-type]
+        task = Task(scene, self.requests, self.channel.__enter__())
         placement = Placement(scene.num_workers, scene.num_workers, scene.use_gpu, 1.0, "a trial")
         self.trainer = trainer_for(serve_task, {"task": task}, placement, scene.scratch or self.scratch.name)
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -94,9 +114,9 @@ class GroupWalks:
     def _run(self) -> None:
         try:
             self.trainer.fit()
-            self.heard.put({"event": "ended", "why": "it ended"})
+            self.heard.put(Ended("it ended"))
         except BaseException as error:  # told to whoever waits
-            self.heard.put({"event": "ended", "why": str(error).strip().splitlines()[-1]})
+            self.heard.put(Ended(str(error).strip().splitlines()[-1]))
 
     def begin(self, number: int, config: Config) -> None:
         """Begin a trial."""
@@ -116,18 +136,17 @@ class GroupWalks:
                 if not self.ready and time.monotonic() - started > START_LIMIT_S:
                     raise TrialGroupError(f"the workers of the trial did not start within {START_LIMIT_S:.0f} s") from None
                 continue
-            if event["event"] == "ended":
-                raise TrialGroupError(f"the workers of the trial were lost: {event['why']}")
-            if event["event"] == "ready":  # also after workers were lost and the group was started again
+            if isinstance(event, Ended):
+                raise TrialGroupError(f"the workers of the trial were lost: {event.why}")
+            if isinstance(event, Ready):  # also after workers were lost and the group was started again
                 self.ready = True
                 while not self.requests.empty():
                     self.requests.get_nowait()
                 self.requests.put({**self.trial, "skip": self.done})
                 self._ask()
-            elif event["id"] == self.asked:
+            elif event.request == self.asked:
                 self.done += 1
-                answer: Facts = event["answer"]
-                return answer
+                return event.result
 
     def _ask(self) -> None:
         self.asked += 1

@@ -17,11 +17,22 @@ from workflows.loggers.tensorboard import Answered, EventFile
 from workflows.prepare.preparation import Prepared, prepare_datasets
 from workflows.recipe.datasets import movable
 from workflows.recipe.recipe import Recipe
-from workflows.relay.events import Watch
+from workflows.relay.events import (
+    Damaged,
+    EpochDone,
+    EvaluationDone,
+    Guarded,
+    Placed,
+    Planned,
+    Preparing,
+    RunEvent,
+    Working,
+)
 from workflows.relay.failures import RunFailedError
 from workflows.relay.lookup import finished, num_epochs
 from workflows.relay.plan import Plan
 from workflows.relay.relay import Action, NotAnsweredError
+from workflows.results.events import Finished, Watch, ignore
 from workflows.results.result import assemble, versions
 from workflows.results.trained import DATASETS, DATASETS_UNDER_WAY, RECIPE, describe_datasets, plan_of
 from workflows.store.store import Store
@@ -36,7 +47,7 @@ def train(
     name: str | None = None,
     num_workers: int | None = None,
     address: str | None = None,
-    watch: Watch = lambda event: None,
+    watch: Watch = ignore,
 ) -> Facts:
     """Train a recipe's datasets in sequence and return what result.json holds.
 
@@ -46,7 +57,7 @@ def train(
     store = Store(str(storage))
     if num_workers is not None:
         recipe = dataclasses.replace(recipe, compute=recipe.compute.model_copy(update={"num_workers": num_workers}))
-    watch({"event": "preparing", "recipe": recipe.name})
+    watch(Preparing(recipe.name))
     prepared = prepare_datasets(recipe, store.address, address, before=lambda: _place(recipe, address))
     return train_prepared(recipe, prepared, store, name or recipe.name, address, watch)
 
@@ -57,7 +68,7 @@ def train_prepared(
     store: Store,
     name: str,
     address: str | None = None,
-    watch: Watch = lambda event: None,
+    watch: Watch = ignore,
 ) -> Facts:
     """Train datasets that are prepared, as `train` does."""
     started = time.perf_counter()
@@ -72,10 +83,9 @@ def train_prepared(
     except NotAnsweredError as unfinished:
         held = unfinished.held
     warnings += _news(recipe, plan, held, store.result(name))
-    facts = {"held": held, "warnings": warnings, "seconds": prepared.seconds, "order": prepared.order}
-    watch({"event": "planned", "plan": plan, **facts})
+    watch(Planned(plan, held, tuple(warnings), prepared.seconds, prepared.order))
     for message in store.set_aside_now:
-        watch({"event": "damaged", "message": message})
+        watch(Damaged(message))
     store.set_aside_now.clear()
     report: Facts = {"epochs": [], "tried_again": 0, "workers": 0}
     if outcome is None:
@@ -97,7 +107,7 @@ def train_prepared(
         warnings=warnings,
     )
     _write_run(store, name, recipe, prepared, result)
-    watch({"event": "finished", "result": result, "folder": f"{store.address}/runs/{name}"})
+    watch(Finished(result, f"{store.address}/runs/{name}"))
     return result
 
 
@@ -150,24 +160,25 @@ def _run(
     """Place the workers, let them do what the store lacks, and keep note of how far they are."""
     placement = _place(recipe, address)
     store.storage.create()
-    watch({"event": "placed", "placement": placement})
+    watch(Placed(placement))
     started, begun = time.perf_counter(), 0.0
     done: Facts = {"epochs": [], "tried_again": 0, "fit_seconds": 0.0, "evaluate_seconds": 0.0}
     again = False  # whether the guard has the stage under way tried again
     progress = Progress(store, name, plan, describe_datasets(prepared), movable(recipe))
     event_file = EventFile(store, name, plan, prepared.datasets, answered)
 
-    def note(event: Facts) -> None:
+    def note(event: RunEvent) -> None:
         nonlocal begun, again
-        if event["event"] == "working" and not begun:
+        if isinstance(event, Working) and not begun:
             begun = time.perf_counter()
-        if event["event"] in ("working", "guard"):  # workers that start anew are told all verdicts so far again
-            again = event["event"] == "guard" and not event["over"]
-        if event["event"] == "epoch":
-            done["epochs"].append(event["key"])
+        if isinstance(event, Working | Guarded):  # workers that start anew are told all verdicts so far again
+            again = isinstance(event, Guarded) and not event.over
+        if isinstance(event, EpochDone):
+            done["epochs"].append(event.key)
             done["tried_again"] += again
-        for phase in ("fit_seconds", "evaluate_seconds"):
-            done[phase] += event.get(phase, 0.0)
+            done["fit_seconds"] += event.fit_seconds
+        if isinstance(event, EvaluationDone):
+            done["evaluate_seconds"] += event.evaluate_seconds
         progress(event)
         event_file(event)
         watch(event)

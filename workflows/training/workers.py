@@ -15,10 +15,11 @@ from cluster.placement import Placement
 from data.prepared.cache import Shelf
 from data.prepared.encoding import EncodedDataset, Encoding
 from data.prepared.prepared import PreparedDataset
-from workflows.relay.events import Channel, Watch
+from workflows.relay.events import Emit, Working
 from workflows.relay.failures import RunFailedError
 from workflows.relay.plan import Plan
 from workflows.store.store import Store
+from workflows.training.channel import Channel
 
 Facts = dict[str, Any]
 ELASTIC_INTERVAL_S = 30.0  # how often an elastic group looks for room for more workers
@@ -34,7 +35,7 @@ class Job:
     plan: Plan
     datasets: tuple[tuple[str, str, Encoding], ...]  # fingerprint of the prepared rows, name, encoding
     storage: str
-    emit: Watch
+    emit: Emit
     threads: int
     use_gpu: bool
 
@@ -57,7 +58,7 @@ def work(job: Job) -> Facts:
     datasets = [EncodedDataset(PreparedDataset(shelf.fetch(rows), name), encoding) for rows, name, encoding in job.datasets]
     group = Group.current()
     if group.rank == 0:
-        job.emit({"event": "working", "workers": group.size})
+        job.emit(Working(group.size))
     walker = Walker(job.plan, datasets, Store(job.storage), group, job.emit, device)
     try:
         return {**dataclasses.asdict(walker.walk()), "workers": group.size}

@@ -1,0 +1,67 @@
+"""What a run or a search reports at its end, and what each trial of a search came to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cluster.trials import TrialPlacement
+from workflows.relay.events import RunEvent
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run is finished; `result` is what result.json in `folder` holds."""
+
+    result: Mapping[str, Any]
+    folder: str
+
+
+@dataclass(frozen=True)
+class SearchPlanned:
+    """The trials of a search are decided, and how many run at a time. `orders` explains suggested orders of training."""
+
+    trials: int
+    placement: TrialPlacement
+    orders: tuple[str, ...]
+    storage: str
+
+
+@dataclass(frozen=True)
+class SearchHeld:
+    """`held` of the trials are in the store completely."""
+
+    held: int
+    trials: int
+
+
+@dataclass(frozen=True)
+class TrialDone:
+    """A trial has ended, was stopped or failed; `trained` epochs were trained for it."""
+
+    trial: Mapping[str, Any]
+    trained: int
+
+
+@dataclass(frozen=True)
+class TrialLost:
+    """The process of a trial was lost; it is run again."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class SearchFinished:
+    """A search is finished; `result` is what search.json in `folder` holds."""
+
+    result: Mapping[str, Any]
+    folder: str
+
+
+Event = RunEvent | Finished | SearchPlanned | SearchHeld | TrialDone | TrialLost | SearchFinished
+Watch = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Watch nothing."""

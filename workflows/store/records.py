@@ -1,0 +1,49 @@
+"""Frozen dataclasses to JSON and back: the one place where a record of the store is made from what a file says."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+Record = TypeVar("Record")
+
+
+class DamagedRecordError(Exception):
+    """A file of the store does not hold the record that it should; the message names the field."""
+
+
+def to_json(record: Any) -> dict[str, Any]:
+    """Return a dataclass as a dictionary that `json.dumps` takes; tuples become lists there."""
+    return dataclasses.asdict(record)
+
+
+def from_json(kind: type[Record], content: Any) -> Record:
+    """Return the record of this class, with fields that it does not know left out.
+
+    Raises DamagedRecordError where a field is missing or of another type.
+    """
+    from pydantic import ValidationError
+
+    try:
+        record: Record = _adapter(kind).validate_python(content)  # type: ignore[arg-type]
+        return record
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(each) for each in first["loc"]) or "content"
+        raise DamagedRecordError(f"{place}: {first['msg'].lower()}, found {_shortened(first['input'])}") from None
+
+
+@cache
+def _adapter(kind: type[Any]) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def _shortened(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"a section with {', '.join(map(str, list(value)[:5]))}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,62 @@
+"""A channel that carries the events of a run from the workers of a Ray cluster to a watcher in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+class Sender:
+    """A worker's end of a channel. It does not wait, and an event that cannot be sent does not end the run."""
+
+    def __init__(self, queue: Any):
+        self.queue = queue
+
+    def __call__(self, event: object) -> None:
+        """Send an event."""
+        self.queue.actor.put_nowait.remote(event)
+
+
+class Channel:
+    """Delivers events from the workers of a Ray cluster to a watcher in this process, in order, while it is open."""
+
+    def __init__(self, watch: Callable[[Any], None]):
+        import ray
+        from ray.util.queue import Queue
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        self._watch = watch
+        # On the node of this process: another node may be lost while the run goes on.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self.queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def __enter__(self) -> Sender:
+        self._thread.start()
+        return Sender(self.queue)
+
+    def __exit__(self, *_: object) -> None:
+        # The thread has to end before the process leaves Ray: a call that is under way then ends the process.
+        self._over.set()
+        self._thread.join(timeout=30)
+        # A worker that is kept for the next task keeps its end of the channel, and so the queue's process.
+        with contextlib.suppress(Exception):  # the cluster may be gone before
+            self.queue.shutdown(force=True)
+
+    def _listen(self) -> None:
+        from ray.exceptions import RayError
+
+        while True:
+            ending = self._over.is_set()  # looked at before the last emptying, so that nothing is left behind
+            try:
+                events: list[object] = self.queue.get_nowait_batch(self.queue.qsize())
+            except RayError:  # the cluster is going away; the run itself will say so
+                return
+            for event in events:
+                self._watch(event)
+            if ending:
+                return
+            self._over.wait(0.1)
