@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import InputError
-from data.prepared.manifest import FORMAT, finish, put_in_place, scratch_folder
-from data.prepared.prepared import MANIFEST, PreparedDataset
+from data.prepared.finish import finish
+from data.prepared.manifest import FORMAT, MANIFEST, put_in_place, scratch_folder
+from data.prepared.prepared import PreparedDataset
 from data.reading.settings import DatasetSource, DataSettings
 from data.samples.part import write_part
 from data.samples.series import Series

@@ -37,7 +37,7 @@ def distances_between(datasets: Sequence[PreparedDataset]) -> Float64:
     Kept beside the prepared rows; the second time nothing is computed.
     """
     # By what train holds: the same two datasets are subtracted the same way round, in whatever order they come.
-    ranked = sorted(range(len(datasets)), key=lambda k: (datasets[k].manifest["sha256"]["train"], datasets[k].folder.name))
+    ranked = sorted(range(len(datasets)), key=lambda k: (datasets[k].manifest.sha256["train"], datasets[k].folder.name))
     found = np.zeros((len(datasets), len(datasets)))
     samples: list[Sample] = []
     for place, one in enumerate(ranked):

@@ -122,15 +122,15 @@ class EncodedDataset:
         self._one_hot = [
             [
                 _renumbering(
-                    part["categories"][prepared.columns[place].name], encoding.categories[prepared.columns[place].name]
+                    part.categories[prepared.columns[place].name], encoding.categories[prepared.columns[place].name]
                 )
                 for place in self._codes
             ]
-            for part in prepared.manifest["parts"]
+            for part in prepared.manifest.parts
         ]
         self._class_numbers = [
-            _renumbering(part["categories"][prepared.targets[0]], encoding.classes) if prepared.classes else None
-            for part in prepared.manifest["parts"]
+            _renumbering(part.categories[prepared.targets[0]], encoding.classes) if prepared.classes else None
+            for part in prepared.manifest.parts
         ]
 
     @property
@@ -211,7 +211,7 @@ class EncodedDataset:
         center, scale = self._tiles(steps)
         side_by_side -= center
         side_by_side /= scale
-        if self.prepared.manifest["parts"][number]["holes"]:
+        if self.prepared.manifest.parts[number].holes:
             numbers = np.where(np.isnan(numbers), self._filled, numbers)
         columns = [numbers]
         for place, renumbering in zip(self._codes, self._one_hot[number], strict=True):

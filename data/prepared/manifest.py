@@ -1,33 +1,92 @@
-"""The parts of a dataset become a whole: checked together, described in one manifest, put in place at once."""
+"""The manifest of a prepared dataset: what is known of its rows and samples, as a value and as a file."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import hashlib
 import json
 import shutil
 import uuid
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from data.errors import InputError
-from data.prepared.prepared import MANIFEST, PreparedDataset
-from data.reading.columns import MAX_CATEGORIES, columns_of
+from data.reading.columns import Column
 from data.reading.files import make_folder
-from data.reading.read import number_columns
-from data.reading.settings import SPLITS, DatasetSource
-from data.reading.times import show_time
-from data.samples.naive import class_errors, label_errors
+from data.reading.settings import SPLITS
+from data.samples.counts import Counts
 from data.samples.part import Part
-from data.samples.series import check_kinds_of_time
 from data.samples.statistics import Statistics
 
-FEWEST_STEPS = 100  # of a 32-bit number in a standard deviation; with fewer the values are visibly rounded
+MANIFEST = "manifest.json"
 FORMAT = 2  # of the prepared folder; a new one prepares everything anew
+VERSION = 2  # of the manifest; 1 (or absent) has no counts
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `prepare` found out about one dataset.
+
+    `settings` are those that decide the rows and samples, as JSON. `sha256` has, for each split, the hash of all that its
+    samples can see. `naive` has, for validation and test, the sums of the naive forecast's errors. `missing` and
+    `longest_gap` count cells and rows by column. `counts` is None in a manifest of version 1.
+    """
+
+    name: str
+    columns: list[Column]
+    targets: list[str]
+    classes: bool
+    horizon: int
+    samples: dict[str, int]
+    parts: list[Part]
+    settings: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    rows: int = 0
+    num_series: int = 0
+    used_rows: int = 0
+    missing: dict[str, int] = field(default_factory=dict)
+    longest_gap: dict[str, int] = field(default_factory=dict)
+    time_span: tuple[str, str] | None = None
+    statistics: Statistics = field(default_factory=lambda: Statistics.empty(0))
+    sha256: dict[str, str] = field(default_factory=lambda: dict.fromkeys(SPLITS, ""))
+    warnings: list[str] = field(default_factory=list)
+    naive: dict[str, dict[str, Any]] = field(default_factory=dict)
+    counts: Counts | None = None
+    format: int = FORMAT
+    version: int = VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as it is written."""
+        plain = {key: value for key, value in vars(self).items() if key not in ("columns", "parts", "statistics", "counts")}
+        return plain | {
+            "columns": [asdict(column) for column in self.columns],
+            "parts": [part.to_json() for part in self.parts],
+            "statistics": self.statistics.to_json(),
+            "counts": None if self.counts is None else self.counts.to_json(),
+        }
+
+    @staticmethod
+    def from_json(facts: dict[str, Any]) -> Manifest:
+        """What to_json wrote, in this version or in version 1."""
+        made = {
+            "columns": [Column(**column) for column in facts["columns"]],
+            "parts": [Part.from_json(part) for part in facts["parts"]],
+            "statistics": Statistics.from_json(facts["statistics"]),
+            "counts": Counts(**facts["counts"]) if facts.get("counts") else None,
+            "time_span": tuple(facts["time_span"]) if facts["time_span"] else None,
+            "version": facts.get("version", 1),
+        }
+        known = {each.name: facts[each.name] for each in fields(Manifest) if each.name in facts}
+        return Manifest(**{**known, **made})
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest into a folder."""
+        (folder / MANIFEST).write_text(json.dumps(self.to_json(), indent=1))
+
+    @staticmethod
+    def read(folder: Path) -> Manifest:
+        """The manifest of a folder."""
+        return Manifest.from_json(json.loads((folder / MANIFEST).read_text()))
 
 
 @contextlib.contextmanager
@@ -56,139 +115,3 @@ def put_in_place(prepared: Path, home: Path) -> None:
         except OSError:
             if not (home / MANIFEST).exists():
                 raise
-
-
-def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: str) -> list[str]:
-    """Put the facts of the parts together and write the manifest; returns what is wrong with the dataset as a whole."""
-    numeric = number_columns(source)
-    statistics = Statistics.pooled((Statistics.from_json(part.statistics) for part in parts), len(numeric))
-    samples = {split: sum(part.samples[split] for part in parts) for split in SPLITS}
-    problems = _whole_problems(source, parts, statistics, samples)
-    if problems:
-        return problems
-    settings = source.settings
-    manifest = {
-        "format": FORMAT,
-        "name": source.name,
-        "fingerprint": fingerprint,
-        # Scaling is applied when a batch is gathered: it is no fact of what was prepared.
-        "settings": settings.model_dump(mode="json", exclude={"scaling", "scaling_scope"}),
-        "columns": [dataclasses.asdict(column) for column in columns_of(source)],
-        "targets": settings.targets,
-        "classes": source.classes,
-        "horizon": settings.horizon,
-        "rows": sum(part.rows for part in parts),
-        "num_series": sum(part.num_series for part in parts),
-        "samples": samples,
-        "used_rows": sum(part.used_rows for part in parts),
-        "missing": {column: sum(part.missing[column] for part in parts) for column in numeric},
-        "longest_gap": {column: max(part.longest_gap[column] for part in parts) for column in numeric},
-        "time_span": _time_span(parts),
-        "statistics": statistics.to_json(),
-        "sha256": {split: _sha256(parts, split) for split in SPLITS},
-        "warnings": _warnings(source, parts, statistics),
-        "parts": [dataclasses.asdict(part) for part in parts],
-    }
-    (folder / MANIFEST).write_text(json.dumps(manifest))
-    manifest["naive"] = _naive_errors(PreparedDataset(folder))
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
-    return []
-
-
-def _sha256(parts: list[Part], split: str) -> str:
-    """The hash of all that the samples of a split can see; a part that has none, as a test file for train, is not in it."""
-    return hashlib.sha256("".join(part.sha256[split] for part in parts if part.samples[split]).encode()).hexdigest()
-
-
-def _time_span(parts: list[Part]) -> list[str] | None:
-    """The times of the first and the last row that belongs to a split; None where rows have no time."""
-    spans = [part.time_span for part in parts if part.time_span is not None]
-    kinds = [part.kind_of_time[1] for part in parts if part.kind_of_time is not None]
-    if not spans:
-        return None
-    return [show_time(min(first for first, _ in spans), kinds[0]), show_time(max(last for _, last in spans), kinds[0])]
-
-
-def _place(source: DatasetSource) -> str:
-    files = f" ({', '.join(source.files[:2])}{', ...' if len(source.files) > 2 else ''})" if source.files else ""
-    return f"dataset {source.name!r}{files}"
-
-
-def _whole_problems(source: DatasetSource, parts: list[Part], statistics: Statistics, samples: dict[str, int]) -> list[str]:
-    settings, place = source.settings, _place(source)
-    try:
-        check_kinds_of_time([part.kind_of_time for part in parts if part.kind_of_time is not None])
-    except InputError as error:
-        return [f"dataset {source.name!r}: {message}" for message in error.messages]
-    rows, name, where = max(part.longest for part in parts)
-    if rows < settings.shortest_history + settings.horizon:
-        return [
-            f"{where or 'its arrays'}, dataset {source.name!r}: no series is as long as one sample ({_one_sample(source)}); "
-            f"the longest, {name!r}, has {rows}: write a shorter lookback, min_lookback or horizon"
-        ]
-    found = []
-    for column in settings.categorical:
-        labels = {label for part in parts for label in part.train_categories[column]}
-        if len(labels) > MAX_CATEGORIES:
-            found.append(
-                f"{place}, column {column!r}: its train rows have {len(labels)} categories, at most {MAX_CATEGORIES} can "
-                "become columns: leave it out of categorical, or group its values"
-            )
-    any_train = any(part.train_spans for part in parts)
-    for column, count in dict(zip(number_columns(source), statistics.count, strict=True)).items():
-        if count == 0 and any_train:
-            role = "target is missing" if column in settings.targets else "column has no value"
-            found.append(
-                f"{place}: the {role} everywhere in the train rows, {column!r}: name another, or train on more rows"
-            )
-    expected = settings.expected_parts() + (["test"] if source.test_files else [])
-    for split in dict.fromkeys(expected):
-        if samples[split] == 0 and not found:
-            needed = f"lookback {settings.lookback}, horizon {settings.horizon}, missing {settings.missing!r}"
-            found.append(
-                f"{place}: split = {_show_split(source)} leaves no sample in the {split} part ({needed}): give that part "
-                "more rows (with targets), or write a shorter lookback or horizon"
-            )
-    return found
-
-
-def _warnings(source: DatasetSource, parts: list[Part], statistics: Statistics) -> list[str]:
-    found = [warning for part in parts for warning in part.warnings]
-    short, every = sum(part.num_short for part in parts), sum(part.num_series for part in parts)
-    if short:
-        found.append(f"{short} of {every} series are shorter than one sample ({_one_sample(source)}) and give none")
-    spreads = dict(zip(number_columns(source), statistics.deviation, strict=True))
-    constant = [column for column, spread in spreads.items() if spread == 0]
-    size = dict(zip(number_columns(source), np.maximum(abs(statistics.low), abs(statistics.high)), strict=True))
-    for column, spread in spreads.items():
-        if 0 <= spread < FEWEST_STEPS * np.finfo(np.float32).eps * size[column] and (spread or size[column] > 2**24):
-            found.append(
-                f"column {column!r} varies by {spread:.3g} around values of up to {size[column]:.3g}, too little for 32-bit "
-                "numbers: subtract a constant from it"
-            )
-    # Nothing of the scaling: the same folder serves runs that scale otherwise, or not at all.
-    return found + [f"column {column!r} is constant in the train rows: nothing can be learnt from it" for column in constant]
-
-
-def _one_sample(source: DatasetSource) -> str:
-    history, horizon = source.settings.shortest_history, source.settings.horizon
-    return f"min_lookback {history} + horizon {horizon} = {history + horizon} rows"
-
-
-def _show_split(source: DatasetSource) -> str:
-    split = source.settings.split
-    return str(split) if isinstance(split, list) else str(split.model_dump(exclude_none=True))
-
-
-def _naive_errors(prepared: PreparedDataset) -> dict[str, dict[str, Any]]:
-    """Sums of the naive forecast's errors on validation and test, in the targets' own units."""
-    found: dict[str, dict[str, Any]] = {}
-    for split in SPLITS[1:]:
-        if prepared.classes:
-            found[split] = class_errors(prepared.target_labels("train"), prepared.target_labels(split))
-        elif prepared.horizon == 0:
-            found[split] = label_errors(prepared.target_rows("train"), prepared.target_rows(split))
-        else:
-            sums = [part["naive"][split] for part in prepared.manifest["parts"]]
-            found[split] = {name: np.sum([each[name] for each in sums], axis=0).tolist() for name in sums[0]}
-    return found

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +11,14 @@ import pyarrow as pa
 
 from data.errors import IN_RECIPE, InputError
 from data.prepared.encoding import Batch, EncodedDataset, Encoding
-from data.prepared.prepared import MANIFEST, PreparedDataset
+from data.prepared.manifest import Manifest
+from data.prepared.prepared import PreparedDataset
 from data.reading.columns import columns_of
 from data.reading.read import wanted_columns
 from data.reading.settings import SPLITS, DatasetSource
 from data.reading.table import check_header
 from data.samples.new_part import NEW, NewPart, NewShard, RunNew, source_for, unlabelled
+from data.samples.part import Part
 from data.samples.series import check_kinds_of_time
 
 Int64 = npt.NDArray[np.int64]
@@ -29,20 +29,18 @@ class NewData:
 
     def __init__(self, folder: Path, parts: Sequence[NewPart], source: DatasetSource, encoding: Encoding):
         self.folder, self.parts = folder, parts
-        counts = dict.fromkeys(SPLITS, 0)
-        manifest = {
-            "name": source.name,
-            "columns": [asdict(column) for column in columns_of(source)],
-            "targets": source.settings.targets,
-            "horizon": 0,
-            "classes": False,
-            "samples": {**counts, NEW: sum(part.samples for part in parts)},
-            "parts": [
-                {"samples": {**counts, NEW: part.samples}, "categories": part.categories, "holes": part.holes}
-                for part in parts
+        none = dict.fromkeys(SPLITS, 0)
+        Manifest(
+            name=source.name,
+            columns=columns_of(source),
+            targets=source.settings.targets,
+            classes=False,
+            horizon=0,
+            samples={**none, NEW: sum(part.samples for part in parts)},
+            parts=[
+                Part(samples={**none, NEW: part.samples}, categories=part.categories, holes=part.holes) for part in parts
             ],
-        }
-        (folder / MANIFEST).write_text(json.dumps(manifest))
+        ).write(folder)
         self.prepared = PreparedDataset(folder, source.name, source.settings)
         self._encoded = EncodedDataset(self.prepared, encoding)
         self.lengths = self.prepared.lengths(NEW)

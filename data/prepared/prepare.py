@@ -18,8 +18,9 @@ from typing import Any
 from data.errors import InputError
 from data.prepared.allocator import keep_freed_memory
 from data.prepared.cache import hand_over, take_over
-from data.prepared.manifest import FORMAT, finish, put_in_place, scratch_folder
-from data.prepared.prepared import MANIFEST, PreparedDataset
+from data.prepared.finish import finish
+from data.prepared.manifest import FORMAT, MANIFEST, put_in_place, scratch_folder
+from data.prepared.prepared import PreparedDataset
 from data.reading.files import FileFacts, stem
 from data.reading.read import FILE_AS_SERIES, ReadTable, header_problems, read_rows
 from data.reading.settings import DatasetSource

@@ -9,17 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from data.reading.columns import Column
+from data.prepared.manifest import MANIFEST as MANIFEST
+from data.prepared.manifest import Manifest
 from data.reading.settings import SPLITS, DataSettings
 from data.samples.statistics import Statistics
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -41,40 +39,40 @@ class PreparedDataset:
 
     def __init__(self, folder: Path, name: str | None = None, settings: DataSettings | None = None):
         self.folder = folder
-        self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-        self.name: str = name or self.manifest["name"]
-        self.settings = settings or DataSettings.model_validate(self.manifest["settings"])
-        self.columns = [Column(**column) for column in self.manifest["columns"]]
-        self.targets: list[str] = self.manifest["targets"]
-        self.horizon: int = self.manifest["horizon"]
-        self.classes: bool = self.manifest["classes"]
+        self.manifest = Manifest.read(folder)
+        self.name = name or self.manifest.name
+        self.settings = settings or DataSettings.model_validate(self.manifest.settings)
+        self.columns = self.manifest.columns
+        self.targets = self.manifest.targets
+        self.horizon = self.manifest.horizon
+        self.classes = self.manifest.classes
 
-    @cached_property
+    @property
     def statistics(self) -> Statistics:
         """Of the numeric features and targets over the train rows, in the order of `columns`."""
-        return Statistics.from_json(self.manifest["statistics"])
+        return self.manifest.statistics
 
     @cached_property
     def parts(self) -> list[MappedPart]:
         """The mapped parts."""
-        return [_open_part(self.folder, number) for number in range(len(self.manifest["parts"]))]
+        return [_open_part(self.folder, number) for number in range(len(self.manifest.parts))]
 
     @cached_property
     def _offsets(self) -> dict[str, npt.NDArray[np.int64]]:
-        counts = {split: [part["samples"][split] for part in self.manifest["parts"]] for split in SPLITS}
+        counts = {split: [part.samples[split] for part in self.manifest.parts] for split in SPLITS}
         return {split: np.concatenate([[0], np.cumsum(counts[split])]).astype(np.int64) for split in SPLITS}
 
     def train_categories(self, column: str) -> list[str]:
         """The labels of a column that its train rows hold, sorted."""
-        return sorted({label for part in self.manifest["parts"] for label in part["train_categories"][column]})
+        return sorted({label for part in self.manifest.parts for label in part.train_categories[column]})
 
     def train_rows(self) -> npt.NDArray[np.float32]:
         """The numeric columns (features, then targets) of all train rows, a copy; gaps are filled in the features."""
         numeric = [place for place, column in enumerate(self.columns) if column.kind in ("number", "target")]
         spans = [
             part.values[start:stop, numeric]
-            for part, facts in zip(self.parts, self.manifest["parts"], strict=True)
-            for start, stop in facts["train_spans"]
+            for part, facts in zip(self.parts, self.manifest.parts, strict=True)
+            for start, stop in facts.train_spans
         ]
         return np.concatenate(spans)
 
@@ -96,7 +94,7 @@ class PreparedDataset:
 
     def num_samples(self, split: str) -> int:
         """How many samples a split has."""
-        return int(self.manifest["samples"][split])
+        return self.manifest.samples[split]
 
     def lengths(self, split: str, samples: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int32]:
         """The rows that go in, of each sample, or of these."""
@@ -110,7 +108,7 @@ class PreparedDataset:
     @property
     def train_bytes(self) -> int:
         """What the train rows take, on disk and in memory."""
-        spans = [span for part in self.manifest["parts"] for span in part["train_spans"]]
+        spans = [span for part in self.manifest.parts for span in part.train_spans]
         return 4 * len(self.columns) * sum(int(stop) - int(start) for start, stop in spans)
 
     def groups(self, split: str, samples: npt.NDArray[np.int64]) -> list[tuple[int, npt.NDArray[np.intp]]]:
@@ -136,8 +134,8 @@ class PreparedDataset:
     def target_labels(self, split: str) -> list[str]:
         """The class of every sample of a split."""
         labels = []
-        for part, facts in zip(self.parts, self.manifest["parts"], strict=True):
-            names = facts["categories"][self.targets[0]]
+        for part, facts in zip(self.parts, self.manifest.parts, strict=True):
+            names = facts.categories[self.targets[0]]
             codes = part.values[part.starts[split] + part.lengths[split] - 1, -1].astype(np.int64)
             labels += [names[code] for code in codes]
         return labels

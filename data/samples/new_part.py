@@ -76,7 +76,8 @@ def write_new_part(series: Sequence[Series], source: DatasetSource, folder: Path
         absent = fill_rows(values[place], each, bound, source, part.categories)
         times[place] = np.arange(len(each)) if each.times is None else each.times.value
         bad_input = np.any(absent, axis=1) if settings.missing == "drop" else None
-        starts, lengths = find_windows(bound, SPLITS.index(NEW), settings, bad_input, np.zeros(len(each), bool))
+        found = find_windows(bound, SPLITS.index(NEW), settings, bad_input, np.zeros(len(each), bool))
+        starts, lengths = found.starts, found.lengths
         keep = np.full(len(starts), True) if every else starts + lengths == len(each)
         windows.append((starts[keep] + offset, lengths[keep]))
         if len(each) < settings.shortest_history:

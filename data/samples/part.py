@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pyarrow as pa
 
 from data.reading.columns import calendar_columns, codes_of, columns_of
 from data.reading.read import label_columns, number_columns
-from data.reading.settings import SPLITS, DatasetSource
+from data.reading.settings import SPLITS, DatasetSource, DataSettings
+from data.samples.counts import MISSING_INPUT, MISSING_TARGET, SHORT_SERIES, Counts
 from data.samples.gaps import fill_gaps, longest_run
 from data.samples.naive import ForecastErrors, last_known
 from data.samples.series import Series, irregular_steps
@@ -50,6 +52,17 @@ class Part:
     num_short: int = 0  # series that are shorter than one sample
     longest: tuple[int, str, str] = (0, "", "")  # rows and name of the longest series, and where it was read
     kind_of_time: tuple[str, str] | None = None  # a file and whether its times are dates or numbers
+    counts: Counts = field(default_factory=Counts)
+
+    def to_json(self) -> dict[str, Any]:
+        """The facts by name."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(facts: dict[str, Any]) -> Part:
+        """What to_json wrote, now or before there were counts."""
+        known = {each.name: facts[each.name] for each in fields(Part) if each.name in facts}
+        return Part(**known | {"counts": Counts(**facts.get("counts", {}))})
 
 
 def write_part(series: list[Series], source: DatasetSource, folder: Path, number: int, whole: str | None = None) -> Part:
@@ -63,11 +76,13 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
     statistics = Statistics.empty(len(numeric))
     digests = {split: hashlib.sha256() for split in SPLITS}
     samples: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]] = {split: [] for split in SPLITS}
+    left_out = Counter[str]()
     naive = {split: ForecastErrors(len(settings.targets)) for split in SPLITS[1:]}
     for each, bound in zip(series, bounds, strict=True):
         rows = values[part.rows : part.rows + len(each)]
         absent = fill_rows(rows, each, bound, source, part.categories)
         part.used_rows += bound[3]
+        part.counts = part.counts.plus(_counts_of(each, bound, absent, settings))
         if absent.any():
             gaps = absent[: bound[3]]
             for name, gap in dict(zip(numeric, gaps.T, strict=True)).items():  # once where it is a feature and a target
@@ -84,7 +99,10 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
         for index, split in enumerate(SPLITS):
             if bound[index] == bound[index + 1]:
                 continue
-            starts, lengths = find_windows(bound, index, settings, bad_input, bad_target)
+            found = find_windows(bound, index, settings, bad_input, bad_target)
+            starts, lengths = found.starts, found.lengths
+            left_out[MISSING_TARGET] += found.without_target
+            left_out[MISSING_INPUT] += found.without_input
             samples[split].append((starts + part.rows, lengths))
             if len(starts):
                 low, high = int(starts.min()), int((starts + lengths).max()) + settings.horizon
@@ -92,7 +110,9 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
                     digests[split].update(array.data if array.flags.c_contiguous else array.tobytes())
             if last is not None and index:
                 naive[split].add(last, targets, starts + lengths - 1, settings.horizon)
-        part.num_short += len(each) < settings.shortest_history + settings.horizon
+        short = len(each) < settings.shortest_history + settings.horizon
+        part.num_short += short
+        left_out[SHORT_SERIES] += short
         part.longest = max(part.longest, (len(each), each.name, each.where))
         if each.times is not None:
             part.kind_of_time = (each.where, each.times.kind)
@@ -104,6 +124,7 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
         if warning and not part.warnings:
             part.warnings.append(warning)
         part.rows += len(each)
+    part.counts = part.counts.plus(Counts(windows_left_out=dict(left_out)))
     part.statistics = statistics.to_json()
     part.samples = {split: sum(len(starts) for starts, _ in samples[split]) for split in SPLITS}
     for split, digest in digests.items():
@@ -114,6 +135,14 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
     write_values(values, folder / f"values-{number:05d}.arrow")
     write_samples(samples, folder / f"samples-{number:05d}.arrow")
     return part
+
+
+def _counts_of(each: Series, bound: Bounds, absent: npt.NDArray[np.bool_], settings: DataSettings) -> Counts:
+    """What became of the rows of one series."""
+    used, width = bound[3], len(settings.features)
+    inserted = 0 if each.inserted is None else int(each.inserted[:used].sum())
+    filled = 0 if settings.missing == "drop" else int(absent[:used, :width].sum())
+    return each.counts.plus(Counts(rows_used=used - inserted, cells_used=used * width, cells_filled=filled))
 
 
 def _add_span(spans: list[tuple[int, int]], start: int, stop: int) -> None:

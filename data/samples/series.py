@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +15,23 @@ from data.reading.files import stem
 from data.reading.read import FILE_AS_SERIES, Rows
 from data.reading.settings import DatasetSource
 from data.reading.times import Times, show_time
+from data.samples.counts import Counts
 
 
 @dataclass(frozen=True)
 class Series:
-    """One series in time order: numbers (rows, columns) with NaN where missing, labels None where missing."""
+    """One series in time order: numbers (rows, columns) with NaN where missing, labels None where missing.
+
+    `inserted` marks the rows that the files do not have; None: there is none. `counts` says what became of the rows read.
+    """
 
     name: str
     numbers: npt.NDArray[np.float32]
     labels: dict[str, npt.NDArray[np.object_]]
     times: Times | None
     where: str = ""
+    inserted: npt.NDArray[np.bool_] | None = None
+    counts: Counts = field(default_factory=Counts)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -100,6 +106,7 @@ def _take(series: Series, rows: slice | npt.NDArray[np.intp]) -> Series:
 
 
 def _in_order(series: Series, source: DatasetSource, files: Sequence[Rows]) -> Series:
+    series = replace(series, counts=Counts(rows_read=len(series)))
     if series.times is None:
         return series
     value, kind = series.times.value, series.times.kind
@@ -169,7 +176,10 @@ def _on_grid(series: Series, source: DatasetSource, step: int) -> Series:
         labels[name] = np.full(length, None, dtype=object)
         labels[name][place] = values
     grid = value[0] + step * np.arange(length, dtype=np.int64)
-    return replace(series, numbers=numbers, labels=labels, times=Times(grid, kind))
+    inserted = np.ones(length, bool)
+    inserted[place] = False
+    counts = series.counts.plus(Counts(rows_inserted=int(inserted.sum())))
+    return replace(series, numbers=numbers, labels=labels, times=Times(grid, kind), inserted=inserted, counts=counts)
 
 
 def irregular_steps(series: Series) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,14 +13,24 @@ from data.samples.splits import Bounds
 Int64 = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Windows:
+    """First row and number of rows of each sample, and how many were left out for a missing target or a missing input."""
+
+    starts: Int64
+    lengths: Int64
+    without_target: int = 0
+    without_input: int = 0
+
+
 def find_windows(
     bounds: Bounds,
     part: int,
     settings: DataSettings,
     bad_input: npt.NDArray[np.bool_] | None,
     bad_target: npt.NDArray[np.bool_],
-) -> tuple[Int64, Int64]:
-    """First row and number of rows of each sample of a part (0 train, 1 validation, 2 test) of one series.
+) -> Windows:
+    """The samples of a part (0 train, 1 validation, 2 test) of one series.
 
     All rows that a sample predicts lie in its part and are observed; the rows that go in may reach back into the parts
     before it, never forward. `bad_input` (rows,) marks rows that no sample may touch, `bad_target` rows that cannot be
@@ -36,13 +48,15 @@ def find_windows(
         ends = np.arange(lowest, stop - horizon, settings.stride, dtype=np.int64)
         lengths = np.minimum(ends + 1, settings.lookback)
     starts = ends + 1 - lengths
+    possible = len(ends)
     if bad_target.any():
         before = np.concatenate([[0], np.cumsum(bad_target)])
         low, high = (ends + 1, ends + 1 + horizon) if horizon else (ends, ends + 1)
         keep = before[high] == before[low]
         ends, starts, lengths = ends[keep], starts[keep], lengths[keep]
+    with_target = len(ends)
     if bad_input is not None and bad_input.any():
         touched = np.concatenate([[0], np.cumsum(bad_input)])
         keep = touched[ends + 1] == touched[starts]
         starts, lengths = starts[keep], lengths[keep]
-    return starts, lengths
+    return Windows(starts, lengths, possible - with_target, with_target - len(starts))

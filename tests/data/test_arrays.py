@@ -32,8 +32,8 @@ def test_sample_i_is_row_i_of_the_arrays(tmp_path: Path) -> None:
     np.testing.assert_array_equal(batch.inputs, X.astype(np.float32))
     np.testing.assert_array_equal(batch.targets[:, 0], Y.astype(np.float32))
     np.testing.assert_array_equal(batch.lengths, 6)
-    assert prepared.manifest["samples"] == {"train": 20, "validation": 0, "test": 0}
-    assert (prepared.name, prepared.manifest["num_series"], prepared.manifest["rows"]) == ("a", 20, 120)
+    assert prepared.manifest.samples == {"train": 20, "validation": 0, "test": 0}
+    assert (prepared.name, prepared.manifest.num_series, prepared.manifest.rows) == ("a", 20, 120)
 
 
 @given(st.integers(1, 30), st.integers(1, 4), st.integers(0, 5))
@@ -69,7 +69,7 @@ def test_validation_samples_are_kept_apart_in_their_order(tmp_path: Path) -> Non
     alone = prepare_arrays("a", X, Y, tmp_path, scaling="standard")
     (dataset,) = encoded(prepared)
     assert dataset.encoding == encoded(alone)[0].encoding
-    assert prepared.manifest["sha256"]["train"] == alone.manifest["sha256"]["train"]
+    assert prepared.manifest.sha256["train"] == alone.manifest.sha256["train"]
     np.testing.assert_array_equal(samples_of(prepared, "train").inputs, samples_of(alone, "train").inputs)
     center, scale = np.array(dataset.encoding.center), np.array(dataset.encoding.scale)
     batch = samples_of(prepared, "validation")
@@ -78,7 +78,7 @@ def test_validation_samples_are_kept_apart_in_their_order(tmp_path: Path) -> Non
         expected = (sample - center[:3]) / scale[:3]
         np.testing.assert_allclose(batch.inputs[number, : len(sample)], expected, rtol=1e-4, atol=1e-5)
     errors = (targets - Y.mean(axis=0)) ** 2
-    np.testing.assert_allclose(prepared.manifest["naive"]["validation"]["squared"], errors.sum(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(prepared.manifest.naive["validation"]["squared"], errors.sum(axis=0), rtol=1e-5)
 
 
 def test_scaling_is_that_of_scikit_learn_where_each_sample_has_one_target(tmp_path: Path) -> None:

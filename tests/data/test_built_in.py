@@ -42,8 +42,8 @@ def test_the_plants_have_absent_hours_and_cells_and_conflict(tmp_path: Path) -> 
         frame = pd.read_csv(path, index_col="time", parse_dates=True)
         hourly = frame.asfreq("h")
         prepared = prepare_one(path, tmp_path, **settings)
-        assert prepared.manifest["rows"] == len(hourly) > len(frame) + 10
-        assert prepared.manifest["missing"] == hourly[["power", "wind"]].isna().sum().to_dict()
+        assert prepared.manifest.rows == len(hourly) > len(frame) + 10
+        assert prepared.manifest.missing == hourly[["power", "wind"]].isna().sum().to_dict()
         answers.append(max((hourly["power"].corr(hourly["wind"].shift(hours)) for hours in range(10)), key=abs))
     assert [answer > 0 for answer in answers] == [True, False, True, False]
 

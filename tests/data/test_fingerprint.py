@@ -62,7 +62,7 @@ def test_only_what_is_absent_is_prepared(preparing: Preparing, file: Path, tmp_p
     preparing(source_of(file))
     found = preparing(source_of(other, name="g"), source_of(file))
     assert [shard.source.name for shard in preparing.shards] == ["g"]
-    assert [dataset.manifest["rows"] for dataset in found] == [60, 50]
+    assert [dataset.manifest.rows for dataset in found] == [60, 50]
 
 
 def test_other_content_is_prepared_anew_and_a_touched_file_is_not(preparing: Preparing, file: Path) -> None:

@@ -90,7 +90,7 @@ def test_what_goes_in_is_filled_as_the_method_says(tmp_path: Path, missing: str)
     windows = np.lib.stride_tricks.sliding_window_view(filled.to_numpy(np.float32), 3)
     for split, first, stop in (("train", 0, 22), ("validation", 22, 30), ("test", 30, 38)):
         np.testing.assert_allclose(samples_of(prepared, split).inputs[..., 0], windows[first:stop], rtol=1e-6)
-    assert prepared.manifest["missing"] == {"a": int(a.isna().sum()), "b": 0}
+    assert prepared.manifest.missing == {"a": int(a.isna().sum()), "b": 0}
 
 
 def test_drop_leaves_out_the_samples_that_touch_a_gap_and_only_those(tmp_path: Path) -> None:
@@ -125,4 +125,4 @@ def test_flags_say_where_a_feature_was_missing(tmp_path: Path) -> None:
 
 def test_missing_values_are_counted_once_for_a_column_that_is_feature_and_target(tmp_path: Path) -> None:
     frame = noise(40, gaps=0.2)
-    assert prepare_frame(frame, tmp_path).manifest["missing"] == {"a": int(frame["a"].isna().sum())}
+    assert prepare_frame(frame, tmp_path).manifest.missing == {"a": int(frame["a"].isna().sum())}

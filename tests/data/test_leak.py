@@ -30,7 +30,7 @@ def seen_in_train(prepared: PreparedDataset) -> dict[str, Any]:
         "lengths": batch.lengths.tobytes(),
         "targets": batch.targets.tobytes(),
         "encoding": dataset.encoding.sha256(),
-        "sha256": prepared.manifest["sha256"]["train"],
+        "sha256": prepared.manifest.sha256["train"],
     }
 
 
@@ -59,14 +59,14 @@ def test_train_stays_the_same_to_the_byte_when_later_rows_change(tmp_path: Path,
         assert not other.equals(frame)
         prepared = prepare_frame(other, tmp_path / str(seed), **SETTINGS, missing=missing, scaling=scaling)
         assert seen_in_train(prepared) == seen_in_train(plain)
-        assert prepared.manifest["sha256"]["test"] != plain.manifest["sha256"]["test"]
+        assert prepared.manifest.sha256["test"] != plain.manifest.sha256["test"]
 
 
 @pytest.mark.parametrize("missing", METHODS)
 def test_validation_stays_the_same_when_test_rows_change(tmp_path: Path, missing: str) -> None:
     frame = labelled(100, gaps=0.05 if missing == "drop" else 0.2)
     hashes = [
-        prepare_frame(other, tmp_path / str(k), **SETTINGS, missing=missing).manifest["sha256"]
+        prepare_frame(other, tmp_path / str(k), **SETTINGS, missing=missing).manifest.sha256
         for k, other in enumerate([frame, changed(frame, 80, 1).assign(c=frame["c"], d=frame["d"])])
     ]
     assert hashes[0]["validation"] == hashes[1]["validation"]

@@ -60,7 +60,7 @@ def test_what_a_person_writes_for_a_missing_value_is_missing(tmp_path: Path) -> 
     rows = "\n".join(f"{mark},{place},1" for place, mark in enumerate(marks))
     (tmp_path / "f.csv").write_text(f"a,b,c\n1,1,1\n1,1,2\n{rows}\n" + "1,2,3\n" * 20)
     prepared = prepare_one(tmp_path / "f.csv", tmp_path, **SETTINGS)
-    assert prepared.manifest["missing"] == {"a": len(marks), "b": 0, "c": 0}
+    assert prepared.manifest.missing == {"a": len(marks), "b": 0, "c": 0}
 
 
 def test_globs_find_files_in_order_without_hidden_ones(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_file_without_a_row_of_the_value_takes_no_part(tmp_path: Path, frequen
     alone = prepare_one(files[1:], tmp_path / "alone", **settings)
     assert content(prepared) == content(alone)
     series = prepare_one(files, tmp_path / "series", **settings, series="station")
-    assert series.manifest["num_series"] == 1
+    assert series.manifest.num_series == 1
     np.testing.assert_array_equal(samples_of(series, "train").inputs, samples_of(alone, "train").inputs)
     with pytest.raises(InputError, match=r"1.csv, dataset 'd': no row has station = 'x'"):
         prepare_one(files[:1], tmp_path / "none", **settings)

@@ -99,7 +99,7 @@ def test_batches_hold_features_and_targets_scaled_apart(tmp_path: Path, scaling:
 def test_a_constant_column_becomes_zero_with_a_warning(tmp_path: Path, scaling: str) -> None:
     frame = noise(50, "ab").assign(b=np.float32(0.1))
     prepared = prepare_frame(frame, tmp_path, features=["a", "b"], targets=["a"], scaling=scaling)
-    assert [text for text in prepared.manifest["warnings"] if "'b' is constant" in text]
+    assert [text for text in prepared.manifest.warnings if "'b' is constant" in text]
     batch = samples_of(prepared, "train")
     assert np.all(batch.inputs[..., 1] == 0.0)
     assert np.all(batch.inputs[..., 0] != 0.0) or scaling != "standard"

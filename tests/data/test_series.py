@@ -31,7 +31,7 @@ def same(one: PreparedDataset, other: PreparedDataset) -> None:
         np.testing.assert_array_equal(first.inputs, second.inputs)
         np.testing.assert_array_equal(first.lengths, second.lengths)
         np.testing.assert_array_equal(first.targets, second.targets)
-    assert one.manifest["num_series"] == other.manifest["num_series"]
+    assert one.manifest.num_series == other.manifest.num_series
 
 
 def test_each_series_is_cut_in_time_by_itself(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_files_of_whole_series_give_what_one_file_gives(tmp_path: Path) -> None:
     assert len(prepared.parts) == 3
     same(prepared, whole)
     for name in ("rows", "samples", "missing", "columns"):
-        assert prepared.manifest[name] == whole.manifest[name]
+        assert getattr(prepared.manifest, name) == getattr(whole.manifest, name)
     for name in ("count", "mean", "deviation", "low", "high"):
         np.testing.assert_allclose(getattr(prepared.statistics, name), getattr(whole.statistics, name), rtol=1e-12)
 
@@ -100,7 +100,7 @@ def test_a_split_by_series_deals_out_whole_series(tmp_path: Path) -> None:
     held = {split: set(samples_of(prepared, split).targets[:, 0, 0]) for split in ("train", "validation", "test")}
     assert [len(names) for names in held.values()] == [14, 2, 4]
     assert len(set.union(*held.values())) == 20
-    assert prepared.manifest["samples"] == {"train": 14 * 7, "validation": 2 * 7, "test": 4 * 7}
+    assert prepared.manifest.samples == {"train": 14 * 7, "validation": 2 * 7, "test": 4 * 7}
     np.testing.assert_array_equal(prepared.statistics.count, [140, 140])
 
 
@@ -126,15 +126,14 @@ def test_test_files_are_the_test_part_as_a_whole(tmp_path: Path, series: str | N
     center, scale = encoded(plain)[0].encoding.center[1], encoded(plain)[0].encoding.scale[1]
     batch = samples_of(prepared, "test")
     np.testing.assert_allclose(batch.targets[:, 0, 0], (other["b"][3:] - center) / scale, rtol=1e-5)
-    assert prepared.manifest["samples"]["validation"] == plain.manifest["samples"]["validation"] == 8
+    assert prepared.manifest.samples["validation"] == plain.manifest.samples["validation"] == 8
 
 
 def test_short_series_give_no_sample_and_are_told(tmp_path: Path) -> None:
     frame = fleet({"k1": 30, "k2": 3, "k3": 1})
     prepared = prepare_frame(frame, tmp_path, **SETTINGS)
     assert (
-        "2 of 3 series are shorter than one sample (min_lookback 3 + horizon 1 = 4 rows)"
-        in prepared.manifest["warnings"][-1]
+        "2 of 3 series are shorter than one sample (min_lookback 3 + horizon 1 = 4 rows)" in prepared.manifest.warnings[-1]
     )
     files = [write_csv(rows, tmp_path / f"{key}.csv") for key, rows in frame.groupby("key")]
     same(prepare_one(files, tmp_path, **SETTINGS), prepared)

@@ -114,8 +114,8 @@ def test_frequency_inserts_absent_steps_as_missing(tmp_path: Path, frequency: st
     frame = with_time(HOURS).drop(index=[7, 8, 9, 40])
     prepared = prepare_frame(frame, tmp_path, time="t", frequency=frequency, missing="mean", scaling="none")
     np.testing.assert_array_equal(rows_of(prepared)[:, 1], frame.set_index("t")["a"].asfreq("h"))
-    assert prepared.manifest["missing"] == {"a": 4}
-    assert prepared.manifest["warnings"] == []
+    assert prepared.manifest.missing == {"a": 4}
+    assert prepared.manifest.warnings == []
     ends = samples_of(prepared, "train").targets[:, 0, 0]
     assert set(ends) == set(range(3, 36)) - {7, 8, 9}
 
@@ -124,22 +124,22 @@ def test_frequency_of_whole_numbers(tmp_path: Path) -> None:
     frame = with_time(np.delete(np.arange(100, 400, 5), [3, 4]))
     prepared = prepare_frame(frame, tmp_path, time="t", frequency=5)
     assert np.isnan(rows_of(prepared)[3:5, 1]).all()
-    assert prepared.manifest["rows"] == 60
+    assert prepared.manifest.rows == 60
 
 
 def test_irregular_steps_are_told_and_taken_as_they_come(tmp_path: Path) -> None:
     frame = with_time(HOURS).drop(index=[7, 8])
     prepared = prepare_frame(frame, tmp_path, time="t")
-    (warning,) = prepared.manifest["warnings"]
+    (warning,) = prepared.manifest.warnings
     assert "1 of 57 steps of time differ from the usual one, first before 2016-02-29 06:00:00" in warning
-    assert prepared.manifest["rows"] == 58
+    assert prepared.manifest.rows == 58
 
 
 def test_a_split_by_dates_begins_each_part_at_its_date(tmp_path: Path) -> None:
     frame = with_time(HOURS).iloc[::-1].assign(b=1.0)
     split = {"validation": "2016-02-29 12:00", "test": "2016-03-01T09:30+01:00", "end": "2016-03-02"}
     prepared = prepare_frame(frame, tmp_path, time="t", split=split, lookback=1, horizon=0, features=["a"], targets=["b"])
-    assert prepared.manifest["samples"] == {"train": 15, "validation": 21, "test": 15}
+    assert prepared.manifest.samples == {"train": 15, "validation": 21, "test": 15}
 
 
 def rows_of(prepared: PreparedDataset) -> np.ndarray:

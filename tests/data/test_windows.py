@@ -115,7 +115,8 @@ def test_every_allowed_window_is_there_and_no_other(case: dict[str, Any], part: 
     settings = settings_of(
         features=["a"], targets=["b"], **{key: case[key] for key in ("lookback", "min_lookback", "horizon", "stride")}
     )
-    starts, lengths = find_windows(case["bounds"], part, settings, case["bad_input"], case["bad_target"])
+    found = find_windows(case["bounds"], part, settings, case["bad_input"], case["bad_target"])
+    starts, lengths = found.starts, found.lengths
     allowed = []
     for end in range(len(case["bad_target"])):  # the last row that goes in
         predicted = range(end + 1, end + 1 + case["horizon"]) if case["horizon"] else [end]

@@ -41,28 +41,28 @@ def inspect_datasets(datasets: Sequence[PreparedDataset], order: str) -> Facts:
 def dataset_facts(dataset: PreparedDataset) -> Facts:
     """What is known of one dataset, by names that a reader of the JSON needs no table for."""
     manifest, settings = dataset.manifest, dataset.settings
-    first, last = manifest["time_span"] or (None, None)
+    first, last = manifest.time_span or (None, None)
     lengths = dataset.lengths("train")
     # A label that stands at the end of a sequence alone is no gap: targets count where they are a series.
-    counted = [name for name in manifest["missing"] if name in settings.features or settings.horizon]
-    gaps = {name: manifest["longest_gap"][name] for name in counted}
+    counted = [name for name in manifest.missing if name in settings.features or settings.horizon]
+    gaps = {name: manifest.longest_gap[name] for name in counted}
     widest = max(gaps, key=lambda name: gaps[name])
     return {
         "name": dataset.name,
-        "rows": manifest["rows"],
-        "series": manifest["num_series"],
+        "rows": manifest.rows,
+        "series": manifest.num_series,
         "first": first,
         "last": last,
         "frequency": settings.frequency,
-        "missing_share": sum(manifest["missing"][name] for name in counted) / max(manifest["used_rows"] * len(counted), 1),
+        "missing_share": sum(manifest.missing[name] for name in counted) / max(manifest.used_rows * len(counted), 1),
         "longest_gap": {"column": widest, "rows": gaps[widest]} if gaps[widest] else None,
-        "samples": {split: manifest["samples"][split] for split in SPLITS},
+        "samples": {split: manifest.samples[split] for split in SPLITS},
         "window": {"shortest": int(lengths.min()), "median": float(np.median(lengths)), "longest": int(lengths.max())},
         "columns": _columns(dataset),
         "targets": dataset.targets,
         "classes": dict(sorted(Counter(dataset.target_labels("train")).items())) if dataset.classes else None,
-        "fingerprint": manifest["fingerprint"],
-        "warnings": manifest["warnings"],
+        "fingerprint": manifest.fingerprint,
+        "warnings": manifest.warnings,
     }
 
 

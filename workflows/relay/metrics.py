@@ -60,7 +60,7 @@ def naive_error(dataset: EncodedDataset, split: str, loss: str) -> float | None:
 
     The pinball loss of a point forecast, averaged over levels that lie symmetrically, is half its absolute error.
     """
-    sums = dataset.prepared.manifest["naive"][split]
+    sums = dataset.prepared.manifest.naive[split]
     count = np.array(sums["count"])
     if not count.all():
         return None

@@ -35,10 +35,10 @@ class DatasetFacts:
     @staticmethod
     def of(dataset: EncodedDataset, loss: str) -> DatasetFacts:
         """The facts of an encoded dataset."""
-        own, encoding = dataset.prepared.manifest["sha256"], dataset.encoding.sha256()
+        own, encoding = dataset.prepared.manifest.sha256, dataset.encoding.sha256()
         return DatasetFacts(
             name=dataset.name,
-            samples=dict(dataset.prepared.manifest["samples"]),
+            samples=dict(dataset.prepared.manifest.samples),
             sha256={split: address({"samples": sha, "encoding": encoding}) for split, sha in own.items()},
             train_bytes=dataset.prepared.train_bytes,
             naive_error=naive_error(dataset, "validation", loss),

@@ -78,7 +78,7 @@ def _described(errors: Any, dataset: EncodedDataset, split: str, loss: str) -> F
     if loss == "cross_entropy":
         return {**facts, "accuracy": 1 - errors["error"], "naive_accuracy": None if naive is None else 1 - naive}
     targets = dataset.prepared.targets
-    sums = dataset.prepared.manifest["naive"][split]
+    sums = dataset.prepared.manifest.naive[split]
     count = np.array(sums["count"])
     known = count.all()
     return {

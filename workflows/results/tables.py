@@ -11,6 +11,7 @@ from rich.text import Text
 
 from data.errors import InputError
 from data.prepared.encoding import EncodedDataset
+from data.samples.counts import show_reasons
 from workflows.relay.lookup import measured
 from workflows.relay.plan import Plan
 from workflows.results.number_format import empty_table, few_digits, show
@@ -22,20 +23,34 @@ Facts = dict[str, Any]
 
 
 def prepared_table(datasets: Sequence[EncodedDataset]) -> Table:
-    """Rows, series, samples and missing cells of prepared datasets."""
-    columns = ("dataset", "rows", "series", "train", "validation", "test", "missing cells", "fingerprint")
-    table = empty_table(columns, texts=(0, 7))
+    """What became of the rows and windows of prepared datasets."""
+    columns = (
+        "dataset",
+        "read",
+        "used",
+        "inserted",
+        "filled",
+        "series",
+        "train",
+        "validation",
+        "test",
+        "left out",
+        "fingerprint",
+    )
+    table = empty_table(columns, texts=(0, 9, 10))
     for dataset in datasets:
         facts = dataset.prepared.manifest
-        samples = [f"{facts['samples'][split]:,}" for split in ("train", "validation", "test")]
-        missing = f"{sum(facts['missing'].values()):,}"
+        counts = facts.counts
+        rows = ["-"] * 4
+        if counts is not None:
+            rows = [f"{n:,}" for n in (counts.rows_read, counts.rows_used, counts.rows_inserted, counts.cells_filled)]
         table.add_row(
             Text(dataset.name),
-            f"{facts['rows']:,}",
-            f"{facts['num_series']:,}",
-            *samples,
-            missing,
-            facts["fingerprint"][:12],
+            *rows,
+            f"{facts.num_series:,}",
+            *(f"{facts.samples[split]:,}" for split in ("train", "validation", "test")),
+            "-" if counts is None else show_reasons(counts.windows_left_out),
+            facts.fingerprint[:12],
         )
     return table
 
