@@ -45,10 +45,12 @@ class ErrorSums:
     """Sums over samples, in float64.
 
     Of the loss, and for each target of the squared and the absolute error of the forecast, in scaled units; for classes,
-    `wrong` counts the samples whose class was not met.
+    `wrong` counts the samples whose class was not met. `known` counts the samples that the loss is summed over: all but
+    those whose class the model does not have.
     """
 
     samples: float
+    known: float
     loss: float
     wrong: float
     squared: Tensor
@@ -58,7 +60,7 @@ class ErrorSums:
     def zero(num_targets: int) -> ErrorSums:
         """The sums of no samples."""
         nothing = torch.zeros(num_targets, dtype=torch.float64)
-        return ErrorSums(0.0, 0.0, 0.0, nothing, nothing.clone())
+        return ErrorSums(0.0, 0.0, 0.0, 0.0, nothing, nothing.clone())
 
     def add(self, outputs: Tensor, targets: Tensor, settings: ModelSettings) -> None:
         """Count a batch: outputs (batch, num_outputs), targets as in loss_sum; a class of -1 is never met."""
@@ -66,8 +68,10 @@ class ErrorSums:
         if settings.loss == "cross_entropy":
             self.wrong += float((forecast(outputs, (1, 1), settings) != targets).sum())
             known = targets >= 0
+            self.known += float(known.sum())
             self.loss += float(loss_sum(outputs[known], targets[known], settings))
             return
+        self.known += len(targets)
         self.loss += float(loss_sum(outputs, targets, settings))
         gap = (forecast(outputs, (targets.shape[1], targets.shape[2]), settings) - targets).double()
         steps = targets.shape[1]
@@ -76,12 +80,12 @@ class ErrorSums:
 
     def to_tensor(self) -> Tensor:
         """One float64 vector, for an all-reduce."""
-        head = torch.tensor([self.samples, self.loss, self.wrong], dtype=torch.float64)
+        head = torch.tensor([self.samples, self.known, self.loss, self.wrong], dtype=torch.float64)
         return torch.cat([head, self.squared, self.absolute])
 
     @staticmethod
     def from_tensor(sums: Tensor) -> ErrorSums:
         """What to_tensor gave, added up."""
-        samples, loss, wrong = (float(x) for x in sums[:3])
-        squared, absolute = sums[3:].chunk(2)
-        return ErrorSums(samples, loss, wrong, squared, absolute)
+        samples, known, loss, wrong = (float(x) for x in sums[:4])
+        squared, absolute = sums[4:].chunk(2)
+        return ErrorSums(samples, known, loss, wrong, squared, absolute)

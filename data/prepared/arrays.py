@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from data.errors import InputError
 from data.prepared.finish import finish
+from data.prepared.labels import as_array, checked_targets
 from data.prepared.manifest import FORMAT, MANIFEST, put_in_place, scratch_folder
 from data.prepared.prepared import PreparedDataset
 from data.reading.settings import DatasetSource, DataSettings
@@ -57,14 +58,19 @@ def prepare_arrays(
 
 
 def check_arrays(
-    name: str, inputs: Any, targets: Any, validation: Pair | None = None, scaling: Scaling = "none"
+    name: str,
+    inputs: Any,
+    targets: Any,
+    validation: Pair | None = None,
+    scaling: Scaling = "none",
+    classes: bool | None = None,
 ) -> ArrayDataset:
     """The dataset that X and y are; sample i of X becomes train sample i.
 
     `inputs` (X) is (samples, steps, features), or a list of (steps, features) of different lengths; NaN is a missing
     value, interpolated inside its sample. `targets` (y) is (samples, targets); one number each as (samples,) floats; or
-    one class each as (samples,) integers or strings. `validation` is an (X, y) of the same kind. `scaling` is by the
-    train samples. Raises InputError with what is wrong with the arrays.
+    one class each as (samples,) integers or strings; `classes` says what the loss takes (see checked_targets).
+    `validation` is an (X, y) of the same kind. `scaling` is by the train samples. Raises InputError with what is wrong.
     """
     if scaling not in get_args(Scaling):
         raise InputError(f"dataset {name!r}: scaling = {scaling!r}: write one of {', '.join(get_args(Scaling))}")
@@ -72,7 +78,9 @@ def check_arrays(
     checked, problems = {}, []
     for split, pair in pairs.items():
         try:
-            checked[split] = _check(f"dataset {name!r}" if split == "train" else f"dataset {name!r}, {split}", *pair)
+            checked[split] = _check(
+                f"dataset {name!r}" if split == "train" else f"dataset {name!r}, {split}", *pair, classes
+            )
         except InputError as error:
             problems += error.messages
     if problems:
@@ -100,8 +108,8 @@ def write_arrays(arrays: ArrayDataset, folder: Path) -> PreparedDataset:
     return PreparedDataset(home, source.name, source.settings)
 
 
-def _check(label: str, inputs: Any, targets: Any) -> Samples:
-    samples = Samples(checked_inputs(label, inputs), _checked_targets(label, targets))
+def _check(label: str, inputs: Any, targets: Any, classes: bool | None) -> Samples:
+    samples = Samples(checked_inputs(label, inputs), checked_targets(label, targets, classes))
     if len(samples.inputs) != len(samples.labels):
         raise InputError(
             f"{label}: X has {len(samples.inputs)} samples, y has {len(samples.labels)}: give one row of y for each of X"
@@ -112,10 +120,10 @@ def _check(label: str, inputs: Any, targets: Any) -> Samples:
 def checked_inputs(label: str, inputs: Any) -> list[npt.NDArray[np.float32]]:
     """One (steps, features) array for each sample of X; raises InputError, its messages beginning with `label`."""
     wanted = "write (samples, steps, features), or a list of (steps, features)"
-    if not isinstance(inputs, (list, tuple)) and np.asarray(inputs).dtype.kind != "O":
-        if np.ndim(inputs) != 3:
-            raise InputError(f"{label}: X has the shape {np.shape(inputs)}: {wanted}")
-        inputs = np.asarray(inputs)
+    if not isinstance(inputs, (list, tuple)):
+        inputs = as_array(inputs)
+        if inputs.dtype.kind != "O" and inputs.ndim != 3:
+            raise InputError(f"{label}: X has the shape {inputs.shape}: {wanted}")
     samples = [_array(f"{label}: sample {number} of X", sample, wanted) for number, sample in enumerate(inputs)]
     if not samples:
         raise InputError(f"{label}: X is empty: {wanted}")
@@ -134,29 +142,9 @@ def checked_inputs(label: str, inputs: Any) -> list[npt.NDArray[np.float32]]:
     return samples
 
 
-def _checked_targets(label: str, targets: Any) -> npt.NDArray[Any]:
-    """(samples, targets) numbers, or (samples,) class labels as text."""
-    wanted = "write (samples, targets) numbers, or (samples,) integers or strings for classes"
-    if np.ndim(targets) == 1 and all(isinstance(each, (str, int, np.integer, np.bool_)) for each in targets):
-        return np.asarray(targets).astype(str)
-    numbers = _array(f"{label}: y", targets, wanted)
-    if numbers.ndim == 1:
-        numbers = numbers[:, None]
-    if numbers.ndim != 2 or numbers.shape[1] == 0:
-        raise InputError(f"{label}: y has the shape {np.shape(targets)}: {wanted}")
-    broken = np.argwhere(~np.isfinite(numbers))
-    if len(broken):
-        sample, place = broken[0]
-        raise InputError(
-            f"{label}: target {place} of sample {sample} of y is {numbers[sample, place]}: every sample needs its targets: "
-            "correct it, or leave the sample out of X and y"
-        )
-    return numbers
-
-
 def _array(what: str, values: Any, wanted: str) -> npt.NDArray[np.float32]:
     try:
-        array = np.asarray(values)
+        array = as_array(values)
     except ValueError:  # of lists of different lengths
         raise InputError(f"{what} has no shape, its rows have different lengths: {wanted}") from None
     if array.dtype.kind not in "fiub":

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import InputError
+from data.prepared.labels import check_spelling
 from data.prepared.prepared import PreparedDataset, quartiles_of
 from data.reading.columns import MAX_CATEGORIES
 from data.reading.settings import DataSettings
@@ -53,6 +54,8 @@ def make_encodings(datasets: Sequence[PreparedDataset], settings: Sequence[DataS
             f"{MAX_CATEGORIES} can become columns: leave it out of categorical, or group its values"
             for name, count in crowded.items()
         )
+    for name in targets:
+        check_spelling(name, seen[name])
     encodings = []
     for dataset, setting in zip(datasets, settings, strict=True):
         whose = {"dataset": [dataset], "shared": list(datasets), "primary": [datasets[0]]}[setting.scaling_scope]

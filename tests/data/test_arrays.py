@@ -148,7 +148,7 @@ WITH_INF = np.where(np.arange(360).reshape(20, 6, 3) == 100, np.inf, X)
         (X, 3.0, r"y has the shape \(\)"),
         (X, Y[:, :0], r"y has the shape \(20, 0\)"),
         (X, Y.astype(str), "y holds <U.*, not numbers"),
-        (X, [None] * 20, "y holds object, not numbers"),
+        (X, [None] * 20, "target 0 of sample 0 of y is nan"),
     ],
 )
 def test_arrays_that_are_no_samples_are_refused(tmp_path: Path, inputs: Any, targets: Any, message: str) -> None:

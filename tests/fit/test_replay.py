@@ -119,9 +119,10 @@ def test_a_step_is_the_weighted_mean_over_new_and_replayed_samples(tmp_path: Pat
     model = LSTM(settings, datasets[2].num_features, 2)
     expected = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
     ((owners, samples),) = replay.draw([new], (0, 2, 0))
-    weight = new + 0.7 * len(samples)
+    old = 0.7 * 2 * new / len(samples)  # each of the two earlier datasets weighs 0.7 of the new one
+    weight = new + old * len(samples)
     items = [(datasets[2], sample, 1.0) for sample in range(new)]
-    items += [(datasets[owner], sample, 0.7) for owner, sample in zip(owners, samples, strict=True)]
+    items += [(datasets[owner], sample, old) for owner, sample in zip(owners, samples, strict=True)]
     for dataset, sample, share in items:
         batch = dataset.batch("train", np.array([sample]))
         output = model(torch.from_numpy(batch.inputs), torch.from_numpy(batch.lengths))

@@ -32,11 +32,75 @@ BREACH = Breach(0, 1.0, 2.0, 1.0, 0)
 
 def test_a_breach_is_the_worst_rise_beyond_the_tolerance() -> None:
     before, after = [1.0, 2.0, 4.0, None, 1.0], [1.05, 3.0, 5.0, 9.0, 9.0]
-    assert find_breach(before, after, [0, 1, 2, 3], 0.1, classes=False) == Breach(1, 2.0, 3.0, 0.5, 1)
-    assert find_breach(before, after, [0], 0.1, classes=False) is None
-    assert find_breach(before, after, [], 0.1, classes=False) is None
-    assert find_breach([0.0], [0.08], [0], 0.1, classes=True) is None
-    assert find_breach([0.02], [0.18], [0], 0.1, classes=True) == Breach(0, 0.02, 0.18, pytest.approx(0.16), 0)
+    assert find_breach(before, after, [0, 1, 2, 3], 0.1, in_points=False) == Breach(1, 2.0, 3.0, 0.5, 1)
+    assert find_breach(before, after, [0], 0.1, in_points=False) is None
+    assert find_breach(before, after, [], 0.1, in_points=False) is None
+    assert find_breach([0.0], [0.08], [0], 0.1, in_points=True) is None
+    assert find_breach([0.02], [0.18], [0], 0.1, in_points=True) == Breach(0, 0.02, 0.18, pytest.approx(0.16), 0)
+
+
+def test_errors_below_the_floor_are_all_alike() -> None:
+    """An all-zero dataset: 0 to 1.8e-8 is no breach, 0 to a hundredth of a standard deviation beyond the floor is."""
+    assert find_breach([0.0], [1.8e-8], [0], 0.1, in_points=False, floor=1e-4) is None
+    assert find_breach([1e-9], [1e-4], [0], 0.0, in_points=False, floor=1e-4) is None
+    assert find_breach([0.0], [1.2e-4], [0], 0.1, in_points=False, floor=1e-4) == Breach(
+        0, 0.0, 1.2e-4, pytest.approx(0.2), 0
+    )
+    assert find_breach([1.0], [1.2], [0], 0.1, in_points=False, floor=1e-4) == Breach(0, 1.0, 1.2, pytest.approx(0.2), 0)
+
+
+@pytest.mark.parametrize("action", ["stop", "retry"])
+def test_a_constant_dataset_stops_no_run_and_is_not_tried_again(action: str, tmp_path: Path) -> None:
+    """Its error goes from 0 to something like 1e-8 (cases/data/08_guard_const)."""
+    random = np.random.default_rng(0)
+    steps = np.arange(120)
+    waves = {"a": np.zeros(120), "b": np.sin(steps / 5), "c": np.cos(steps / 7) + random.normal(size=120) * 0.1}
+    entries = []
+    for name, values in waves.items():
+        (tmp_path / f"{name}.csv").write_text(
+            "ts,y\n" + "".join(f"{t},{v:.6f}\n" for t, v in zip(steps, values, strict=True))
+        )
+        entries.append({"name": name, "path": f"{name}.csv"})
+    document = {
+        "name": "gc",
+        "data": {"time": "ts", "features": ["y"], "targets": ["y"], "lookback": 4, "horizon": 1},
+        "datasets": entries,
+        "model": {"hidden_size": 4},
+        "training": {"epochs": 1},
+        "compute": {"num_workers": 0},
+        "guard": {"action": action, "tolerance": 0.1 if action == "stop" else 1e9},
+    }
+    _, opened = train_in_process(check_recipe(document, tmp_path), tmp_path / "runs")
+    assert opened.result["status"] == "finished"
+    assert not [each for each in opened.result["guard"] if any(a["rise"]["dataset"] == "a" for a in each["attempts"])]
+    before, after = (row[0] for row in opened.result["error_matrix"]["validation"][1:3])
+    assert before < after < 1e-4 or after <= before
+
+
+def test_the_guard_of_classes_watches_the_loss_unless_it_is_to_watch_the_error() -> None:
+    def error(stage: int, attempt: int, place: int) -> float:
+        return 0.2
+
+    class Loss(Answers):
+        def __call__(self, action: Action) -> Any:
+            answers = super().__call__(action)
+            if isinstance(action, Evaluate):
+                stage, attempt = self.where.get(action.key, (-1, 0))
+                for place, each in enumerate(answers):
+                    each["loss"] = 0.1 + (0.5**attempt if stage == 1 and place == 0 else 0)
+            return answers
+
+    def run_with(monitor: str | None) -> tuple[Outcome, Plan]:
+        guard = GuardSettings(action="retry", tolerance=0.3, max_attempts=2)
+        plan = replace(bare_plan([1, 1, 1], monitor=monitor), model=ModelSettings(loss="cross_entropy"), guard=guard)
+        return drive(relay(plan), Loss(error)), plan
+
+    done, plan = run_with(None)
+    (verdict,) = done.verdicts
+    assert [attempt.breach and attempt.breach.rise for attempt in verdict.attempts] == pytest.approx([10.0, 5.0])
+    assert verdict.kept == 1  # the error is the same in both, the mean loss is lower in the second
+    assert "raised the loss of 0 from 0.1000 to 0.6000" in sentence_of(report_of(verdict, plan))
+    assert run_with("error")[0].verdicts == []
 
 
 def test_the_attempt_without_a_breach_is_kept_else_the_one_with_the_lowest_mean() -> None:

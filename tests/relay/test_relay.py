@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class MadeUp:
         stage, number = self.epochs.get(action.key, (0, -1))
         own = None if number < 0 else self.errors[stage][number]
         answers = [own if place == stage else 5.0 + place for place in action.datasets]
-        return [None if error is None else {"error": error, "samples": 10} for error in answers]
+        return [None if error is None else {"error": error, "loss": error, "samples": 10} for error in answers]
 
 
 def words(made_up: MadeUp) -> list[str]:
@@ -172,6 +172,48 @@ class StoreTrainer:
         if isinstance(action, Train):
             self.trained.append(action.epoch.key)
         return self.store.commit(answer["key"], State({}, {}), answer)
+
+
+def test_what_is_monitored_decides_the_epoch_that_is_handed_over_and_when_a_stage_ends() -> None:
+    """The error stays flat while the loss falls, as the share of wrong classes does where few samples are positive."""
+    losses = [0.9, 0.7, 0.5, 0.6, 0.7, 0.8]
+    made: dict[str, tuple[int, int]] = {}
+    classes = ModelSettings(loss="cross_entropy")
+    for name, model, monitor in (
+        ("loss", ModelSettings(), "loss"),
+        ("error", classes, "error"),
+        ("classes", classes, None),
+        ("numbers", ModelSettings(), None),
+    ):
+        plan = replace(make_plan([6], patience=2, handover="best", monitor=monitor), model=model)
+        epochs: list[str] = []
+
+        def answer(action: Action, epochs: list[str] = epochs) -> Any:
+            if isinstance(action, Train):
+                epochs.append(action.epoch.key)
+                return {"key": action.epoch.key}
+            if isinstance(action, Evaluate):
+                number = epochs.index(action.key) if action.key in epochs else 0
+                return [{"error": 0.04, "loss": losses[number], "samples": 10} for _ in action.datasets]
+            return {"key": "root"}
+
+        (stage,) = drive(relay(plan), answer).stages
+        made[name] = (len(stage.epochs), stage.handed_over)
+        assert stage.losses == losses[: len(stage.epochs)]
+    assert made == {"loss": (5, 2), "classes": (5, 2), "error": (3, 0), "numbers": (3, 0)}
+
+
+def test_errors_that_were_kept_without_a_loss_are_measured_again(tmp_path: Path) -> None:
+    plan, store = make_plan([1]), Store(str(tmp_path))
+    trainer = StoreTrainer(plan, store, [[1.0]])
+    drive(relay(plan), trainer)
+    assert finished(plan, store).key
+    key = finished(plan, store).key
+    hashes = plan.datasets[0].sha256
+    store.add_evaluations(key, {hashes["validation"]: {"error": 1.0, "samples": 10}})
+    with pytest.raises(NotAnsweredError) as lacking:
+        finished(plan, store)
+    assert isinstance(lacking.value.action, Evaluate)
 
 
 @pytest.mark.parametrize("training", [{}, {"handover": "best"}, {"patience": 1, "handover": "best"}])

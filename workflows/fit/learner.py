@@ -105,8 +105,8 @@ class Learner:
     ) -> EpochResult:
         """Train on every sample once, `rates` being the rate of each step, `seed` (seed, stage, epoch).
 
-        Each step minimises the mean over its new samples and those replayed with them, the latter weighted by the replay's
-        `strength`; a teacher adds its mean over all of them, an anchor its penalty. `train_loss` is of the new samples
+        Each step minimises the mean over its new samples and those replayed with them, the latter weighted by
+        Replay.weight; a teacher adds its mean over all of them, an anchor its penalty. `train_loss` is of the new samples
         alone. With a `pool`, only so many samples are mixed at a time (see pooled_batches). Raises NonFiniteLossError, on
         all workers at the same step.
         """
@@ -119,6 +119,7 @@ class Learner:
         for step, (batch, (owners, old), rate) in enumerate(zip(batches, drawn, rates, strict=True)):
             self.sums.zero_()
             masks = self._dropout_masks(len(batch) + len(old), (*seed, step))
+            weight = replay.weight(len(batch), len(old))
             for places, replayed in self._my_pieces(dataset.lengths("train", batch), len(old)):
                 samples = [dataset.batch("train", batch[places]), *replay.batches(owners[replayed], old[replayed])]
                 rows, count = np.concatenate([places, len(batch) + replayed]), len(places)
@@ -127,8 +128,8 @@ class Learner:
                 new = loss_sum(outputs[:count], targets[:count], self.settings)
                 loss = new
                 if len(replayed):
-                    loss = new + replay.strength * loss_sum(outputs[count:], targets[count:], self.settings)
-                loss = loss / (len(batch) + replay.strength * len(old))
+                    loss = new + weight * loss_sum(outputs[count:], targets[count:], self.settings)
+                loss = loss / (len(batch) + weight * len(old))
                 if retention.teacher is not None:
                     away = self._away(retention.teacher, together, samples[1:], outputs)
                     loss = loss + away / max(len(batch) * retention.teacher.of_new + len(old), 1)
@@ -214,7 +215,7 @@ class Learner:
         totals = self.group.add_up(torch.cat(own).to(self.device)).cpu().view(len(own), -1)
         for dataset, total in zip(datasets, totals, strict=True):
             # The loss alone may overflow float32 where the errors, in float64, do not.
-            if not total[2:].isfinite().all() or total[1].isnan():
+            if not total[3:].isfinite().all() or total[2].isnan():
                 raise NonFiniteLossError(
                     f"dataset {dataset.name!r}, {split}: the error is not finite: write a lower learning_rate or a "
                     "gradient_clip, or correct values that are too large"

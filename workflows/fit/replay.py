@@ -22,12 +22,20 @@ MEMORY_STREAM, REPLAY_STREAM = 1, 2  # kinds of random numbers, so that none of 
 
 @dataclass(frozen=True)
 class Replay:
-    """What a stage replays: the earlier datasets, the samples kept of each, and how much of them is mixed in."""
+    """What a stage replays: the earlier datasets, the samples kept of each, how many are mixed in and what they weigh."""
 
     datasets: Sequence[EncodedDataset]
     kept: Sequence[Int64]
     share: float
     strength: float
+
+    def weight(self, new: int, old: int) -> float:
+        """The weight of each replayed sample in a step with `new` and `old` samples, a new one having 1.
+
+        The replayed samples of a step together weigh `strength` times the new ones for each earlier dataset, whatever
+        their count was rounded to.
+        """
+        return self.strength * len(self.kept) * new / old if old else 0.0
 
     def draw(self, batch_sizes: Sequence[int], seed: tuple[int, int, int]) -> list[tuple[Int64, Int64]]:
         """For each batch of an epoch the places of earlier datasets, rising, and the samples to replay: both (count,).

@@ -7,18 +7,17 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from data.errors import InputError
 from data.prepared.arrays import ArrayDataset, check_arrays, write_arrays
 from data.prepared.cache import Shelf
 from data.prepared.encoding import EncodedDataset, make_encodings
+from data.prepared.labels import labels_given
 from workflows.prepare.preparation import Prepared
 from workflows.recipe.recipe import Recipe, name_problems
 
 
-def check_pairs(data: Any, validation: Any) -> list[ArrayDataset]:
-    """The arrays of all datasets, checked by themselves and with each other."""
+def check_pairs(data: Any, validation: Any, classes: bool | None = None) -> list[ArrayDataset]:
+    """The arrays of all datasets, checked by themselves, with each other and with what the loss takes."""
     pairs = _named(data, "data")
     held = {} if validation is None else _named(validation, "validation", list(pairs))
     problems = [
@@ -30,7 +29,7 @@ def check_pairs(data: Any, validation: Any) -> list[ArrayDataset]:
         try:
             inputs, targets = _pair(name, pair)
             beside = None if held.get(name) is None else _pair(f"{name}, validation", held[name])
-            found.append(check_arrays(name, inputs, targets, beside))
+            found.append(check_arrays(name, inputs, targets, beside, classes=classes))
         except InputError as error:
             problems += error.messages
     kinds = {each.source.name: each.splits["train"].describe() for each in found}
@@ -95,4 +94,4 @@ def prepare_pairs(arrays: Sequence[ArrayDataset], recipe: Recipe, storage: str, 
 def labels_of(data: Any) -> dict[str, Any]:
     """The classes of all pairs as they were given, by what they are as text."""
     pairs = data.values() if isinstance(data, Mapping) else data
-    return {str(label): label for _, y in pairs for label in np.unique(y)}
+    return {text: label for _, y in pairs for text, label in labels_given(y).items()}

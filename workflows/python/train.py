@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from cluster.connect import connected, disconnect, set_environment
 from data.errors import InputError
 from data.prepared.arrays import ArrayDataset
+from models.settings import Loss, ModelSettings
 from workflows.loggers.notebook_line import OneLine
 from workflows.python.array_datasets import check_pairs, document_of, labels_of, prepare_pairs
 from workflows.python.result import Result
@@ -128,7 +129,7 @@ def _train_arrays(
         sections["compute"] = {"num_workers": 0, **compute}
     arrays: list[ArrayDataset] = []
     try:
-        arrays = check_pairs(data, validation)
+        arrays = check_pairs(data, validation, _takes_classes(sections))
     except InputError as error:
         problems += error.messages
     try:
@@ -142,3 +143,10 @@ def _train_arrays(
     prepared = prepare_pairs(arrays, recipe, store.address, started)
     train_prepared(recipe, prepared, store, recipe.name, address, watch)
     return Result(store.address, open_run(store, recipe.name), labels_of(data) if arrays[0].source.classes else {})
+
+
+def _takes_classes(sections: Mapping[str, Any]) -> bool | None:
+    """Whether the loss is one for classes; None where no valid loss is given, which the recipe's check tells."""
+    model = sections.get("model", {})
+    loss = model.get("loss", ModelSettings.model_fields["loss"].default) if isinstance(model, Mapping) else None
+    return loss == "cross_entropy" if loss in get_args(Loss) else None

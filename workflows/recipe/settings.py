@@ -34,13 +34,20 @@ class TrainingSettings(BaseModel):
     )
     plateau_factor: float = Field(0.5, gt=0, lt=1, description='schedule = "plateau": what the rate is multiplied by')
     plateau_patience: int = Field(
-        1, ge=0, description='schedule = "plateau": epochs without a better validation error that are borne'
+        1, ge=0, description='schedule = "plateau": epochs without improvement before the rate is reduced'
     )
     warmup_steps: int = Field(0, ge=0, description="steps over which the first dataset's rate rises from zero")
     handover: Literal["last", "best"] = Field(
-        "last", description="the epoch of a dataset, by its validation error, that the next one starts from"
+        "last", description="epoch of a dataset that the next one starts from: its last, or the best by the monitored figure"
     )
-    patience: int = Field(0, ge=0, description="epochs without a better validation error that end a dataset; 0: none do")
+    patience: int = Field(
+        0, ge=0, description="early-stopping patience in epochs, by the monitored validation figure; 0 disables it"
+    )
+    monitor: Literal["loss", "error"] | None = Field(
+        None,
+        description='validation figure that patience, handover = "best", schedule = "plateau" and the guard watch; default '
+        "loss for classes (where few are positive, the share of wrong classes stays flat for many epochs), else error",
+    )
     weight_decay: float = Field(0.0, ge=0, description="decoupled, as in AdamW (Loshchilov and Hutter 2019)")
     gradient_clip: float = Field(0.0, ge=0, description="largest norm of the gradient; 0: any")
     carry_optimizer: bool = Field(True, description="keep Adam's moments at a change of dataset")
@@ -99,7 +106,9 @@ class RetentionSettings(BaseModel):
         keys |= {"memory", "share"} if self.replays else set()
         keys |= {"memory", "importance_decay"} if self.method == "ewc" else set()
         asked = {"teacher": "of what it can know"} if self.replays and self.distills else {}
-        return self.model_dump(mode="json", include=keys) | asked
+        # Until the weights of replayed samples were exact, they were those of a batch whose share is a whole number.
+        weighed = {"weights": "exact"} if self.replays else {}
+        return self.model_dump(mode="json", include=keys) | asked | weighed
 
 
 class GuardSettings(BaseModel):
@@ -108,7 +117,16 @@ class GuardSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     tolerance: float = Field(
-        0.1, ge=0, description="how far a dataset may raise an earlier one's error, as a share of it; for classes, in points"
+        0.1,
+        ge=0,
+        description="how far a dataset may raise an earlier one's monitored figure, relative to it; a share of wrong "
+        "classes: in points",
+    )
+    floor: float = Field(
+        1e-4,
+        ge=0,
+        description="scaled error or loss below which the guard sees no difference (an MSE of 1e-4 is 1 % of a standard "
+        "deviation)",
     )
     action: Literal["warn", "stop", "retry"] = Field(
         "warn",

@@ -25,13 +25,17 @@ class Breach:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt at a stage: the rate it began with, its state, all errors after it, and the mean over those seen."""
+    """One attempt at a stage: the rate it began with, its state, and the mean error over the datasets seen after it.
+
+    `mean_loss` is their mean loss where the guard watches the loss.
+    """
 
     learning_rate: float
     strength: float
     key: str
     breach: Breach | None
     mean_scaled_error: float | None
+    mean_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,17 +48,20 @@ class Verdict:
     kept: int  # the number of the attempt that the run goes on from; with "stop" it does not go on
 
 
-def find_breach(before: Row, after: Row, earlier: Sequence[int], tolerance: float, classes: bool) -> Breach | None:
-    """The worst rise of an earlier dataset's error beyond the tolerance, None where there is none.
+def find_breach(
+    before: Row, after: Row, earlier: Sequence[int], tolerance: float, in_points: bool, floor: float = 0.0
+) -> Breach | None:
+    """The worst rise of an earlier dataset's error (or loss) beyond the tolerance, None where there is none.
 
-    A rise is a share of the error before; for classes, whose error is a share already, the difference.
+    A rise is relative to the error before, both errors being taken as at least `floor`; with `in_points` (shares of wrong
+    classes) it is their difference.
     """
     found = []
     for dataset in sorted(set(earlier)):
         old, new = before[dataset], after[dataset]
         if old is None or new is None:
             continue
-        rise = new - old if classes else (new - old) / max(old, 1e-12)
+        rise = new - old if in_points else (max(new, floor) - max(old, floor)) / max(old, floor, 1e-12)
         if rise > tolerance:
             found.append((rise, dataset, old, new))
     if not found:
@@ -70,11 +77,12 @@ def seen_error(after: Row, seen: Sequence[int], naive: Sequence[float | None]) -
 
 
 def best_attempt(attempts: Sequence[Attempt]) -> int:
-    """The first attempt without a breach; else the one with the lowest mean error, the first of equals."""
+    """The first attempt without a breach; else the one with the lowest mean error (or loss), the first of equals."""
     for number, attempt in enumerate(attempts):
         if attempt.breach is None:
             return number
-    known = [(a.mean_scaled_error, number) for number, a in enumerate(attempts) if a.mean_scaled_error is not None]
+    means = [a.mean_scaled_error if a.mean_loss is None else a.mean_loss for a in attempts]
+    known = [(mean, number) for number, mean in enumerate(means) if mean is not None]
     return min(known)[1] if known else 0
 
 
@@ -98,6 +106,7 @@ class AttemptReport:
     key: str
     mean_scaled_error: float | None
     rise: Rise | None
+    mean_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,7 @@ class GuardReport:
     tolerance: float
     attempts: tuple[AttemptReport, ...]
     kept: int
+    monitor: str = "error"  # what was compared, as results of before had it
 
 
 def report_of(verdict: Verdict, plan: Plan) -> GuardReport:
@@ -123,12 +133,15 @@ def report_of(verdict: Verdict, plan: Plan) -> GuardReport:
         return Rise(names[breach.dataset], breach.before, breach.after, breach.rise, breach.others)
 
     attempts = tuple(
-        AttemptReport(each.learning_rate, each.strength, each.key, each.mean_scaled_error, rise_of(each.breach))
+        AttemptReport(
+            each.learning_rate, each.strength, each.key, each.mean_scaled_error, rise_of(each.breach), each.mean_loss
+        )
         for each in verdict.attempts
     )
     dataset = names[plan.stages[verdict.stage].dataset]
     guard = plan.guard
-    return GuardReport(verdict.stage, dataset, verdict.action, guard.retry, guard.tolerance, attempts, verdict.kept + 1)
+    kept = verdict.kept + 1
+    return GuardReport(verdict.stage, dataset, verdict.action, guard.retry, guard.tolerance, attempts, kept, plan.monitor)
 
 
 def sentence_of(report: GuardReport, over: bool = True) -> str:
@@ -142,7 +155,7 @@ def sentence_of(report: GuardReport, over: bool = True) -> str:
     more = f" (and of {worst.others} more)" if worst.others else ""
     who = f"attempt {attempts.index(shown) + 1} at {report.dataset}" if again else report.dataset
     text = (
-        f"{who} raised the error of {worst.dataset}{more} from {worst.before:.4f} to "
+        f"{who} raised the {report.monitor} of {worst.dataset}{more} from {worst.before:.4f} to "
         f"{worst.after:.4f}, more than tolerance = {report.tolerance:g} allows"
     )
     if report.action == "warn":

@@ -27,11 +27,13 @@ def look_up(action: Action, plan: Plan, store: Store) -> Any:
 
 
 def measured(plan: Plan, number: int, split: str, kept: dict[str, Facts]) -> Facts | bool | None:
-    """The kept errors of one dataset; None where its split has no samples, False where they are not measured yet."""
+    """The kept errors of one dataset; None where its split has no samples, False where they have to be measured."""
     dataset = plan.datasets[number]
     if dataset.samples[split] == 0:
         return None
-    return kept.get(dataset.sha256[split], False)
+    found: Facts | bool = kept.get(dataset.sha256[split], False)
+    # Errors that were kept before the loss was measured too are measured again: an evaluation, not an epoch.
+    return False if isinstance(found, dict) and "loss" not in found else found
 
 
 def finished(plan: Plan, store: Store, note: Callable[[Action, Any], None] = lambda action, answer: None) -> Outcome:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from data.prepared.encoding import EncodedDataset
 from models.settings import Channels, ModelSettings
@@ -85,6 +85,11 @@ class Plan:
     guard: GuardSettings = JUST_WARN  # decides which states are kept, no address
     channels: Channels | None = None
 
+    @property
+    def monitor(self) -> Literal["loss", "error"]:
+        """The validation figure that patience, the best epoch, plateau and the guard watch."""
+        return self.training.monitor or ("loss" if self.model.loss == "cross_entropy" else "error")
+
     def steps_an_epoch(self, stage: Stage) -> int:
         """Optimizer steps of one epoch; one of them may have fewer samples."""
         return -(-self.datasets[stage.dataset].samples["train"] // self.training.batch_size)
@@ -106,7 +111,7 @@ class Plan:
     def epoch(self, starts: tuple[str, ...], parent: str, number: int, errors: Sequence[float | None] = ()) -> Epoch:
         """The epoch that follows the state `parent`, in the stage that began at the last of `starts`.
 
-        `errors` are the validation errors of the stage's epochs so far; they decide the rate of the schedule "plateau".
+        `errors` are the monitored validation figures of the stage's epochs so far; they decide the rate of "plateau".
         """
         stage_number, training = len(starts) - 1, self.training
         stage, rate = self.stages[stage_number], self.stages[stage_number].learning_rate

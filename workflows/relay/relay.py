@@ -60,7 +60,8 @@ class StageOutcome:
     dataset: int
     learning_rate: float
     epochs: list[Facts] = field(default_factory=list)
-    errors: list[float | None] = field(default_factory=list)
+    errors: list[float | None] = field(default_factory=list)  # on its own validation split after each epoch
+    losses: list[float | None] = field(default_factory=list)
     handed_over: int = -1  # the number of the epoch that the next dataset starts from
     key: str = ""
     attempts: int = 1
@@ -162,24 +163,34 @@ def _errors_after(plan: Plan, key: str, done: int) -> Generator[Action, Any, lis
 
 def _judged(plan: Plan, number: int, stage: StageOutcome, before: list[Facts | None], after: list[Facts | None]) -> Attempt:
     earlier = [each.dataset for each in plan.stages[:number]]
-    old, new = ([None if each is None else each["error"] for each in row] for row in (before, after))
-    breach = find_breach(old, new, earlier, plan.guard.tolerance, plan.model.loss == "cross_entropy")
-    mean = seen_error(new, [*earlier, stage.dataset], [dataset.naive_error for dataset in plan.datasets])
-    return Attempt(stage.learning_rate, plan.retention.strength, stage.key, breach, mean)
+    old, new = ([figure(each, plan.monitor) for each in row] for row in (before, after))
+    in_points = plan.monitor == "error" and plan.model.loss == "cross_entropy"
+    breach = find_breach(old, new, earlier, plan.guard.tolerance, in_points, plan.guard.floor)
+    seen, naive = [*earlier, stage.dataset], [dataset.naive_error for dataset in plan.datasets]
+    mean = seen_error([figure(each, "error") for each in after], seen, naive)
+    mean_loss = seen_error(new, seen, [None] * len(new)) if plan.monitor == "loss" else None
+    return Attempt(stage.learning_rate, plan.retention.strength, stage.key, breach, mean, mean_loss)
+
+
+def figure(measured: Facts | None, monitor: str) -> float | None:
+    """The monitored figure of a dataset's errors; None where it was not measured, or the loss was not finite."""
+    return None if measured is None else measured.get(monitor)
 
 
 def _stage(plan: Plan, starts: tuple[str, ...]) -> Generator[Action, Any, StageOutcome]:
     stage, key = plan.stages[len(starts) - 1], starts[-1]
     outcome = StageOutcome(stage.dataset, stage.learning_rate)
+    watched = outcome.losses if plan.monitor == "loss" else outcome.errors
     for count in range(stage.epochs):
-        epoch = plan.epoch(starts, key, count, outcome.errors)
+        epoch = plan.epoch(starts, key, count, watched)
         outcome.epochs.append((yield Train(epoch)))
         (measured,) = yield Evaluate(epoch.key, (stage.dataset,), "validation", len(starts) - 1)
-        outcome.errors.append(None if measured is None else measured["error"])
+        outcome.errors.append(figure(measured, "error"))
+        outcome.losses.append(figure(measured, "loss"))
         key = epoch.key
-        if stops_early(outcome.errors, plan.training.patience):
+        if stops_early(watched, plan.training.patience):
             break
-    outcome.handed_over = best_epoch(outcome.errors) if plan.training.handover == "best" else len(outcome.errors) - 1
+    outcome.handed_over = best_epoch(watched) if plan.training.handover == "best" else len(watched) - 1
     outcome.key = outcome.epochs[outcome.handed_over]["key"]
     return outcome
 

@@ -79,8 +79,7 @@ class Memory:
         earlier = self.plan.stages[: epoch.stage]
         kept = [self._kept(epoch, number) for number in range(len(earlier))]
         settings = epoch.retention
-        weight = settings.strength * len(earlier) / settings.share
-        return Replay([self.datasets[stage.dataset] for stage in earlier], kept, settings.share, weight)
+        return Replay([self.datasets[stage.dataset] for stage in earlier], kept, settings.share, settings.strength)
 
     def _kept(self, epoch: Epoch, number: int) -> npt.NDArray[np.int64]:
         """The samples that are kept of the dataset of an earlier stage."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -200,15 +201,18 @@ def errors_of(sums: ErrorSums, dataset: EncodedDataset, loss: str) -> Facts:
 
     That is the MSE (losses mse, huber), the MAE (mae), the pinball loss (quantile), all in scaled units, or the share of
     samples whose class was not met (cross_entropy). `mae_units` and `rmse_units` have one number for each target, in its
-    own units.
+    own units. `loss` is the validation loss, over the samples whose class the model has; None where it is not finite.
     """
     count = sums.samples
+    mean_loss = sums.loss / sums.known if sums.known else None
+    mean_loss = mean_loss if mean_loss is not None and math.isfinite(mean_loss) else None
     if loss == "cross_entropy":
-        return {"error": sums.wrong / count, "samples": int(count)}
+        return {"error": sums.wrong / count, "loss": mean_loss, "samples": int(count)}
     mse, mae = float(sums.squared.mean()) / count, float(sums.absolute.mean()) / count
     scale = dataset.target_scale
     return {
         "error": {"mae": mae, "quantile": sums.loss / count}.get(loss, mse),
+        "loss": mean_loss,
         "samples": int(count),
         "mse": mse,
         "mae": mae,

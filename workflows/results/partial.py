@@ -9,7 +9,7 @@ from typing import Any
 from workflows.relay.lookup import finished, measured
 from workflows.relay.metrics import backward_transfer, forgetting, forward_transfer, mean_of, naive_error, scaled
 from workflows.relay.plan import Plan
-from workflows.relay.relay import Action, Evaluate, NotAnsweredError, Train, row_of
+from workflows.relay.relay import Action, Evaluate, NotAnsweredError, Train, figure, row_of
 from workflows.results.result import told_errors
 from workflows.results.trained import TrainedRun
 from workflows.store.store import Store
@@ -35,6 +35,7 @@ def partial_result(progress: Mapping[str, Any], plan: Plan, store: Store, naive:
                 and len(stages[-1]["validation_error"]) < len(stages[-1]["keys"])
             ):
                 stages[-1]["validation_error"].append(errors[action.datasets[0]])
+                stages[-1]["validation_loss"].append(figure(row[action.datasets[0]], "loss"))
             else:
                 rows[action.stage :] = [errors]
 
@@ -65,6 +66,7 @@ def _add_epoch(stages: list[Facts], plan: Plan, names: list[str], number: int, f
                 "keys": [],
                 "train_loss": [],
                 "validation_error": [],
+                "validation_loss": [],
                 "attempts": 1,
             }
         ]

@@ -43,6 +43,7 @@ def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome:
                 "keys": [facts["key"] for facts in stage.epochs],
                 "train_loss": [facts["train_loss"] for facts in stage.epochs],
                 "validation_error": stage.errors,
+                "validation_loss": stage.losses,
                 "attempts": stage.attempts,
             }
             for stage in outcome.stages
