@@ -10,17 +10,19 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from cluster.capacity import Capacity, capacity_of, one_node
+from cluster.ray_compat import grows_to, show_worker_ends
 
 # A report waits for the controller's next poll and so does the end of a run: 2 s each unless it polls more often.
 ENVIRONMENT = {  # see set_environment
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    # Until Ray knows that a node is dead (14 s measured) a new worker group waits for it in vain, then it is asked for
-    # again. With Ray Train's own 60 s work went on 70 s after a node was lost.
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",
+    # A group is started when there is room for it; where that has gone meanwhile, the run waits for it, and says so.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
     # Threads of torch that wait must not spin: on two busy cores an epoch that takes 0.4 s took 14 s so.
@@ -72,11 +74,7 @@ _SCREEN.setLevel(logging.INFO)
 
 def _capture_log() -> None:
     """Send what Ray's loggers say to the log, and to the screen only where the user wants it."""
-    import ray._private.worker
-
-    # Ray prints the end of a worker to the screen also with log_to_driver=False, and has no setting for that; what the
-    # end means for the run is said by the run.
-    ray._private.worker._worker_logs_enabled = VERBOSE in os.environ
+    show_worker_ends(VERBOSE in os.environ)  # what the end of a worker means for the run is said by the run
     names = [name for name in logging.root.manager.loggerDict if name == "ray" or name.startswith("ray.")]
     for name in [*names, "ray"]:
         logger = logging.getLogger(name)
@@ -128,25 +126,20 @@ def disconnect() -> None:
         _connected_here = _own_cluster = False
 
 
-# What a cluster's autoscaler may bring it to, as the cluster's YAML says: Ray itself knows only what is there already.
-GROWS_TO = {"CPU": "LSTM_RELAY_GROWS_TO_CPUS", "GPU": "LSTM_RELAY_GROWS_TO_GPUS"}
-
-
-def grown(there: Mapping[str, float], environment: Mapping[str, str]) -> dict[str, float]:
-    """What a cluster has, or may grow to."""
-    limits = {kind: environment.get(name, "") for kind, name in GROWS_TO.items()}
-    return {**there, **{kind: max(there.get(kind, 0.0), float(text)) for kind, text in limits.items() if text.isdigit()}}
-
-
-def resources() -> dict[str, float]:
-    """What the connected cluster has or may grow to, or this machine where none is connected."""
+def capacity() -> Capacity:
+    """What the nodes of the connected cluster have, or this machine where none is connected."""
     if "ray" in sys.modules:
         import ray
 
         if ray.is_initialized():
-            return grown(ray.cluster_resources(), os.environ)  # type: ignore[no-untyped-call]
+            return capacity_of(ray.nodes(), os.environ, grows_to())  # type: ignore[no-untyped-call]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    return {"CPU": float(cores), "GPU": float(_num_gpus())}
+    return one_node(float(cores), float(_num_gpus()))
+
+
+def resources() -> dict[str, float]:
+    """The cores and GPUs of the connected cluster or this machine, in sum."""
+    return capacity().totals()
 
 
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA's driver, AMD's, and Windows' under WSL

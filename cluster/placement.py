@@ -1,12 +1,14 @@
-"""Where the workers of a run go: pure functions from the recipe and what the cluster has to a decision with its reason."""
+"""Where the workers of a run go: pure functions from the recipe and what each node has to a decision with its reason."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from cluster.capacity import Capacity, room_for
 
 
 def _rising(bounds: list[int]) -> list[int]:
@@ -48,41 +50,62 @@ class Placement:
 
 
 SEQUENCES_PER_WORKER = 32  # a worker with fewer sequences of each batch waits more for the others than it computes
+WORKERS_PER_CORE = 4  # more of them only wait for each other
 
 
-def place(compute: ComputeSettings, resources: Mapping[str, float], batch_size: int, here: bool = True) -> Placement:
+def place(compute: ComputeSettings, capacity: Capacity, batch_size: int, here: bool = True) -> Placement:
     """Decide the workers of a run; raises PlacementError with the arithmetic where they do not fit.
 
+    A worker is on one node: three workers do not fit on two nodes of one core as 2/3 of a core each, but as half of one.
     `here` says whether this process is on a machine that is to work: the head of a cluster may have no core to spare.
 
     "auto": one worker for each GPU if there are any; else one for each core, as long as each of them gets at least 32
-    sequences of a batch, and none beside this process where that leaves only one.
+    sequences of a batch, and none beside this process where that leaves only one. What the cluster may grow to counts.
     """
-    cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
-    use_gpu = gpus > 0 if compute.use_gpu == "auto" else compute.use_gpu
+    use_gpu = capacity.gpus > 0 if compute.use_gpu == "auto" else compute.use_gpu
     at_most = 0
     if isinstance(compute.num_workers, list):
         num_workers, at_most = compute.num_workers
         reason = f"num_workers = {compute.num_workers}"
     elif compute.num_workers == "auto":
         if use_gpu:
-            num_workers, reason = max(gpus, 1), f"one worker for each of {gpus} GPUs"
+            num_workers, reason = max(capacity.gpus, 1), f"one worker for each of {capacity.gpus} GPUs"
         else:
-            num_workers = max(min(cpus, batch_size // SEQUENCES_PER_WORKER), 1)
-            reason = f"{cpus} cores, batches of {batch_size}: at least {SEQUENCES_PER_WORKER} sequences a worker"
+            num_workers = max(min(capacity.cores, batch_size // SEQUENCES_PER_WORKER), 1)
+            reason = f"{capacity.cores} cores, batches of {batch_size}: at least {SEQUENCES_PER_WORKER} sequences a worker"
         if num_workers == 1 and here:
             num_workers, reason = 0, f"{reason}; one worker is this process"
     else:
         num_workers, reason = compute.num_workers, f"num_workers = {compute.num_workers}"
-    if use_gpu and max(num_workers, 1) > gpus:
+    if use_gpu and max(num_workers, 1) > capacity.gpus:
+        by_node = ", ".join(f"{node.name} {node.gpus:g}" for node in capacity.nodes if node.gpus) or "none"
         raise PlacementError(
-            f"{max(num_workers, 1)} workers with a GPU each need {max(num_workers, 1)} GPUs, there are {gpus}"
+            f"{max(num_workers, 1)} workers with a GPU each need {max(num_workers, 1)} GPUs, there are {capacity.gpus} "
+            f"({by_node}): write num_workers = {capacity.gpus}, or use_gpu = false"
         )
-    # Whole cores where they suffice; never all of them taken by arithmetic alone, so that Ray's own actors start.
-    share = min(1.0, cpus / num_workers) if num_workers else 1.0
-    if num_workers and share < 0.25:
+    share = _share(num_workers, use_gpu, capacity) if num_workers else 1.0
+    if share is None:
+        smallest = 1 / WORKERS_PER_CORE
+        most = room_for(capacity.grown(), smallest, float(use_gpu))
         raise PlacementError(
-            f"{num_workers} workers on {cpus} cores are {num_workers / max(cpus, 1):.1f} a core, at most 4 can be placed: "
-            f"write num_workers = {max(cpus, 1) * 4} or fewer"
+            f"{num_workers} workers do not fit on {capacity.cores} cores ({capacity.words()}): at most {WORKERS_PER_CORE} "
+            f"share a core, and a worker is on one node: write num_workers = {max(most, 1)} or fewer"
         )
+    if share < 1:
+        reason += f"; {capacity.cores} cores ({capacity.words()}): each worker gets {share:.2g} of one"
     return Placement(num_workers, max(num_workers, at_most), use_gpu, share, reason)
+
+
+def _share(num_workers: int, use_gpu: bool, capacity: Capacity) -> float | None:
+    """The largest share of a core, at most 1, with which all workers fit node by node; None where none is large enough."""
+    nodes = capacity.grown()
+    shares = {1.0} | {
+        min(node.cores / count, 1.0)
+        for node in set(nodes)
+        for count in range(1, min(int(node.cores * WORKERS_PER_CORE), num_workers) + 1)
+    }
+    for share in sorted(shares, reverse=True):
+        exact = math.floor(share * 10_000) / 10_000  # Ray counts cores to the fourth digit
+        if exact >= 1 / WORKERS_PER_CORE and room_for(nodes, exact, float(use_gpu)) >= num_workers:
+            return exact
+    return None

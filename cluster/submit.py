@@ -17,8 +17,10 @@ from cluster.jobs import ask, job_id
 from cluster.package import RECIPE, Package, make_package, megabytes
 from cluster.start import requirements_of
 
-# A machine that the autoscaler starts takes minutes, and a run that is stopped has time to say where it stands.
-ON_A_CLUSTER = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60", "RAY_JOB_STOP_WAIT_TIME_S": "15"}
+ON_A_CLUSTER = {
+    "RAY_JOB_STOP_WAIT_TIME_S": "15",  # a run that is stopped has time to say where it stands
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # so that the dashboard's Train view shows it
+}
 
 
 @dataclass(frozen=True)

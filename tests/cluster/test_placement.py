@@ -1,29 +1,31 @@
 from __future__ import annotations
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
-from cluster.connect import grown
+from cluster.capacity import Capacity, Node, capacity_of, one_node, room_for
 from cluster.placement import ComputeSettings, PlacementError, place
 
 
 def test_auto_takes_a_worker_for_each_gpu() -> None:
-    placement = place(ComputeSettings(), {"CPU": 16, "GPU": 4}, 64)
+    placement = place(ComputeSettings(), one_node(16, 4), 64)
     assert (placement.num_workers, placement.use_gpu) == (4, True)
     assert "4 GPUs" in placement.reason
 
 
 @pytest.mark.parametrize(("cpus", "batch", "workers"), [(2, 64, 2), (8, 64, 2), (8, 512, 8), (2, 16, 0), (1, 512, 0)])
 def test_auto_gives_each_worker_at_least_32_sequences_of_a_batch(cpus: int, batch: int, workers: int) -> None:
-    assert place(ComputeSettings(), {"CPU": cpus}, batch).num_workers == workers
+    assert place(ComputeSettings(), one_node(cpus), batch).num_workers == workers
 
 
 def test_more_workers_than_cores_share_them() -> None:
-    placement = place(ComputeSettings(num_workers=3), {"CPU": 2}, 64)
+    placement = place(ComputeSettings(num_workers=3), one_node(2), 64)
     assert placement.num_workers * placement.cpus <= 2
 
 
 def test_elastic_workers_have_bounds_that_rise() -> None:
-    placement = place(ComputeSettings(num_workers=[1, 4]), {"CPU": 2}, 64)
+    placement = place(ComputeSettings(num_workers=[1, 4]), one_node(2), 64)
     assert (placement.num_workers, placement.max_workers, placement.cpus) == (1, 4, 1.0)
     with pytest.raises(ValueError, match=r"\[4, 1\] must rise: write \[1, 4\]"):
         ComputeSettings(num_workers=[4, 1])
@@ -32,13 +34,13 @@ def test_elastic_workers_have_bounds_that_rise() -> None:
 @pytest.mark.parametrize(
     ("compute", "resources", "words"),
     [
-        (ComputeSettings(num_workers=9), {"CPU": 2}, ["9 workers", "2 cores", "8 or fewer"]),
-        (ComputeSettings(num_workers=2, use_gpu=True), {"CPU": 8, "GPU": 1}, ["2 GPUs", "there are 1"]),
-        (ComputeSettings(num_workers=0, use_gpu=True), {"CPU": 8}, ["1 GPUs", "there are 0"]),
+        (ComputeSettings(num_workers=9), one_node(2), ["9 workers", "2 cores", "8 or fewer"]),
+        (ComputeSettings(num_workers=2, use_gpu=True), one_node(8, 1), ["2 GPUs", "there are 1"]),
+        (ComputeSettings(num_workers=0, use_gpu=True), one_node(8), ["1 GPUs", "there are 0"]),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_arithmetic(
-    compute: ComputeSettings, resources: dict[str, float], words: list[str]
+    compute: ComputeSettings, resources: Capacity, words: list[str]
 ) -> None:
     with pytest.raises(PlacementError) as caught:
         place(compute, resources, 64)
@@ -48,17 +50,64 @@ def test_what_does_not_fit_is_refused_with_the_arithmetic(
 
 def test_one_worker_of_a_cluster_is_not_this_process() -> None:
     """The head of a cluster, where the job's own process runs, may have no core for work."""
-    assert place(ComputeSettings(), {"CPU": 2}, 16, here=False).num_workers == 1
-    assert place(ComputeSettings(), {"CPU": 4, "GPU": 1}, 64, here=False).num_workers == 1
-    assert place(ComputeSettings(num_workers=0), {"CPU": 2}, 16, here=False).num_workers == 0
+    assert place(ComputeSettings(), one_node(2), 16, here=False).num_workers == 1
+    assert place(ComputeSettings(), one_node(4, 1), 64, here=False).num_workers == 1
+    assert place(ComputeSettings(num_workers=0), one_node(2), 16, here=False).num_workers == 0
+
+
+def nodes(*cores: float, gpus: float = 0.0) -> tuple[Node, ...]:
+    return tuple(Node(f"w{number}", each, gpus) for number, each in enumerate(cores, 1))
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "share"),
+    [((1, 1), 2, 1.0), ((1, 1), 3, 0.5), ((1, 1), 5, 0.3333), ((1, 1), 8, 0.25), ((3, 1), 5, 0.75), ((2, 2, 1), 5, 1.0)],
+)
+def test_workers_are_placed_node_by_node_not_on_a_pool_of_cores(
+    cores: tuple[float, ...], workers: int, share: float
+) -> None:
+    """Three workers on two cores of two nodes: 2/3 of a core each would leave a third of each node and no room for one."""
+    placement = place(ComputeSettings(num_workers=workers), Capacity(nodes(*cores)), 64)
+    assert placement.cpus == share
+    assert room_for(nodes(*cores), placement.cpus) >= workers
+    assert ("of one" in placement.reason) == (share < 1)
+
+
+def test_more_workers_than_the_nodes_take_are_refused_with_what_each_node_has() -> None:
+    with pytest.raises(PlacementError, match=r"9 workers do not fit on 2 cores \(w1 1, w2 1\).*write num_workers = 8 or"):
+        place(ComputeSettings(num_workers=9), Capacity(nodes(1, 1)), 64)
+
+
+@hypothesis.given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.integers(1, 40))
+def test_a_placement_fits_node_by_node_and_a_refused_one_would_not_fit_in_quarters(cores: list[int], workers: int) -> None:
+    there = nodes(*map(float, cores))
+    try:
+        placement = place(ComputeSettings(num_workers=workers), Capacity(there), 64, here=False)
+    except PlacementError:
+        assert sum(4 * each for each in cores) < workers
+    else:
+        assert sum(int(each / placement.cpus + 1e-3) for each in cores) >= workers
+        assert 0.25 <= placement.cpus <= 1
+
+
+def described(name: str, alive: bool = True, **resources: float) -> dict[str, object]:
+    return {"NodeManagerHostname": name, "NodeManagerAddress": "10.0.0.9", "Alive": alive, "Resources": resources}
 
 
 def test_a_cluster_that_may_grow_takes_workers_before_their_machines_are_there() -> None:
-    there = {"CPU": 0.0, "memory": 5.0}
+    there = [described("head", CPU=0.0), described("gone", alive=False, CPU=64.0)]
     environment = {"LSTM_RELAY_GROWS_TO_CPUS": "16", "LSTM_RELAY_GROWS_TO_GPUS": "many"}
-    assert grown(there, environment) == {"CPU": 16.0, "memory": 5.0}
-    assert grown({"CPU": 32.0}, environment) == {"CPU": 32.0}
-    assert grown(there, {}) == there
-    assert place(ComputeSettings(num_workers=16), grown(there, environment), 64, here=False).cpus == 1.0
+    growing, fixed = capacity_of(there, environment, {}), capacity_of(there, {}, {})
+    assert (growing.cores, growing.gpus, growing.grows) == (16, 0, True)
+    assert (fixed.cores, fixed.grows) == (0, False)
+    assert capacity_of(there, {}, {"CPU": 8.0}).cores == 8  # as Ray's autoscaler says
+    assert not capacity_of([described("large", CPU=32.0)], environment, {}).grows
+    assert place(ComputeSettings(num_workers=16), growing, 64, here=False).cpus == 1.0
     with pytest.raises(PlacementError):
-        place(ComputeSettings(num_workers=16), grown(there, {}), 64, here=False)
+        place(ComputeSettings(num_workers=16), fixed, 64, here=False)
+
+
+def test_auto_counts_gpus_that_are_still_to_be_added() -> None:
+    growing = capacity_of([described("head", CPU=0.0)], {"LSTM_RELAY_GROWS_TO_GPUS": "4"}, {})
+    placement = place(ComputeSettings(), growing, 64, here=False)
+    assert (placement.num_workers, placement.use_gpu, placement.cpus) == (4, True, 1.0)

@@ -23,6 +23,7 @@ from workflows.relay.events import (
     Preparing,
     StepDone,
     Waiting,
+    WorkersLost,
     Working,
 )
 from workflows.relay.guard import sentence_of
@@ -41,7 +42,7 @@ class Screen:
         self.live: Live | None = None
         self.plan: Plan | None = None
         self.status = ""
-        self.to_train = self.trained = self.starts = 0
+        self.to_train = self.trained = self.workers = 0
         self.rate: float | None = None  # samples a second, of the last epoch
         self.samples_left = 0
         self.now = EpochStarted(0, 0, "", 0)
@@ -74,8 +75,10 @@ class Screen:
                 self._show_plan(event)
             case Placed():
                 self._show_placement(event)
-            case Working():
-                self._show_start()
+            case Working(workers=workers):
+                self._show_workers(workers)
+            case WorkersLost():
+                self._show_loss(event)
             case EpochStarted():
                 self.now = event
                 self._show_progress(0)
@@ -126,10 +129,17 @@ class Screen:
         self.say(f"training in {where} ({placement.reason})")
         self._phase("starting the workers")
 
-    def _show_start(self) -> None:
-        if self.starts:
-            self.say("workers were lost; the others and their replacements go on from the last epoch in the store", "yellow")
-        self.starts += 1
+    def _show_workers(self, workers: int) -> None:
+        if self.workers and workers != self.workers:
+            self.say(f"{counted(workers, 'worker')} from here on ({self.workers} before)")
+        elif self.workers:
+            self.say(f"{counted(workers, 'worker')} continue from the last epoch in the store")
+        self.workers = workers
+
+    def _show_loss(self, event: WorkersLost) -> None:
+        where = f" on {event.node}" if event.node else ""
+        self.say(f"workers were lost ({event.cause}{where}); restarting from the last epoch in the store", "yellow")
+        self._phase("restarting the workers")
 
     def _show_progress(self, seen: int) -> None:
         assert self.plan is not None

@@ -38,9 +38,18 @@ class Placed:
 
 @dataclass(frozen=True)
 class Working:
-    """A worker group began, or began again after a worker was lost."""
+    """A worker group began, or began again after a loss or with another number of workers; `nodes` has the node of each."""
 
     workers: int
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WorkersLost:
+    """The worker group ended before its work was done, for this reason, on this node where it is known."""
+
+    cause: str
+    node: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,6 +145,7 @@ RunEvent = (
     | Planned
     | Placed
     | Working
+    | WorkersLost
     | Damaged
     | Waiting
     | EpochStarted

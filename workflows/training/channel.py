@@ -11,12 +11,26 @@ from typing import Any
 class Sender:
     """A worker's end of a channel. It does not wait, and an event that cannot be sent does not end the run."""
 
-    def __init__(self, queue: Any):
-        self.queue = queue
+    def __init__(self, mailbox: Any):
+        self.mailbox = mailbox
 
     def __call__(self, event: object) -> None:
         """Send an event."""
-        self.queue.actor.put_nowait.remote(event)
+        self.mailbox.put.remote(event)
+
+
+class _Mailbox:
+    """An actor that keeps events until they are taken, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.events: list[object] = []
+
+    def put(self, event: object) -> None:
+        self.events.append(event)
+
+    def take(self) -> list[object]:
+        taken, self.events = self.events, []
+        return taken
 
 
 class Channel:
@@ -24,35 +38,37 @@ class Channel:
 
     def __init__(self, watch: Callable[[Any], None]):
         import ray
-        from ray.util.queue import Queue
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self._watch = watch
         # On the node of this process: another node may be lost while the run goes on.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self.queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+        self.mailbox: Any = ray.remote(num_cpus=0)(_Mailbox).options(scheduling_strategy=here).remote()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> Sender:
         self._thread.start()
-        return Sender(self.queue)
+        return Sender(self.mailbox)
 
     def __exit__(self, *_: object) -> None:
+        import ray
+
         # The thread has to end before the process leaves Ray: a call that is under way then ends the process.
         self._over.set()
         self._thread.join(timeout=30)
-        # A worker that is kept for the next task keeps its end of the channel, and so the queue's process.
+        # A worker that is kept for the next task keeps its end of the channel, and so the mailbox's process.
         with contextlib.suppress(Exception):  # the cluster may be gone before
-            self.queue.shutdown(force=True)
+            ray.kill(self.mailbox)
 
     def _listen(self) -> None:
+        import ray
         from ray.exceptions import RayError
 
         while True:
             ending = self._over.is_set()  # looked at before the last emptying, so that nothing is left behind
             try:
-                events: list[object] = self.queue.get_nowait_batch(self.queue.qsize())
+                events: list[object] = ray.get(self.mailbox.take.remote())
             except RayError:  # the cluster is going away; the run itself will say so
                 return
             for event in events:

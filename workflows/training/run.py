@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cluster.connect import connect, resources, write_log_to
+from cluster.connect import capacity, connect, write_log_to
 from cluster.placement import Placement, PlacementError, place
 from data.errors import InputError
 from workflows.loggers.progress_file import Progress
@@ -131,7 +131,7 @@ def _place(recipe: Recipe, address: str | None) -> Placement:
     if address is not None:
         connect(address)
     try:
-        return place(recipe.compute, resources(), recipe.training.batch_size, here=address is None)
+        return place(recipe.compute, capacity(), recipe.training.batch_size, here=address is None)
     except PlacementError as error:
         raise InputError(f"compute: {error}") from None
 

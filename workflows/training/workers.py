@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.capacity import name_of
 from cluster.connect import connect, own_cluster, quiet
 from cluster.placement import Placement
+from cluster.ray_compat import adapt_trainer
 from data.prepared.cache import Shelf
 from data.prepared.encoding import EncodedDataset, Encoding
 from data.prepared.prepared import PreparedDataset
-from workflows.relay.events import Emit, Working
+from workflows.relay.events import Emit, RunEvent, Working
 from workflows.relay.failures import RunFailedError
 from workflows.relay.plan import Plan
 from workflows.store.store import Store
+from workflows.training import attempts
 from workflows.training.channel import Channel
 
 Facts = dict[str, Any]
 ELASTIC_INTERVAL_S = 30.0  # how often an elastic group looks for room for more workers
-MAX_RESTARTS = 3  # of the worker group, after a worker or its node was lost
-MAX_STARTS = 15  # of a group that finds no room, 20 s each (see cluster.connect): 5 minutes for a cluster to scale up
+MAX_RESTARTS = 3  # of a trial's worker group, after a worker or its node was lost
+MAX_STARTS = 15  # of one that finds no room, each as long as cluster.connect says
 COLLECTIVE_TIMEOUT_S = 600  # a worker that waits longer for the others fails, and the group is started again
 
 
@@ -38,6 +43,21 @@ class Job:
     emit: Emit
     threads: int
     use_gpu: bool
+
+
+def _nodes_of(group: Any) -> list[str]:
+    """The node of each worker, by rank; nothing where this process is the only worker."""
+    if group.size == 1 and "ray" not in sys.modules:
+        return []
+    import ray
+    import torch.distributed as dist
+
+    if not ray.is_initialized() or not dist.is_initialized():
+        return []
+    found: list[Any] = [None] * group.size
+    host, address = socket.gethostname(), ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    dist.all_gather_object(found, name_of({"NodeManagerHostname": host, "NodeManagerAddress": address}))
+    return found
 
 
 def work(job: Job) -> Facts:
@@ -57,8 +77,9 @@ def work(job: Job) -> Facts:
     shelf = Shelf(job.storage)
     datasets = [EncodedDataset(PreparedDataset(shelf.fetch(rows), name), encoding) for rows, name, encoding in job.datasets]
     group = Group.current()
+    nodes = _nodes_of(group)
     if group.rank == 0:
-        job.emit(Working(group.size))
+        job.emit(Working(group.size, tuple(nodes)))
     walker = Walker(job.plan, datasets, Store(job.storage), group, job.emit, device)
     try:
         return {**dataclasses.asdict(walker.walk()), "workers": group.size}
@@ -71,18 +92,14 @@ def work(job: Job) -> Facts:
 def run_workers(job: Job, placement: Placement, address: str | None, scratch: str) -> Facts:
     """Let the workers do all that the store lacks; returns what they did.
 
-    Raises RunFailedError where the run cannot go on, or where the worker group was lost more than MAX_RESTARTS times.
-    With 0 workers Ray Train's local mode runs the same function in this process.
+    Raises RunFailedError where the run cannot go on, or where workers were lost too often. With 0 workers Ray Train's local
+    mode runs the same function in this process.
     """
     if placement.num_workers == 0:
         with quiet("ray.train.torch"):
             report: Facts = _trainer(job, placement, scratch).fit().return_value
     else:
-        # torch takes a second to import and Ray four to start: beside each other.
-        importing = threading.Thread(target=importlib.import_module, args=("torch",), daemon=True)
-        importing.start()
-        connect(address)
-        importing.join()
+        _connect_and_import(address)
         with quiet("ray.train.torch"):
             report = _run_group(job, placement, scratch)
     if "failed" in report:
@@ -90,23 +107,39 @@ def run_workers(job: Job, placement: Placement, address: str | None, scratch: st
     return report
 
 
-def _run_group(job: Job, placement: Placement, scratch: str) -> Facts:
-    from ray.train.v2.api.exceptions import TrainingFailedError
+def _connect_and_import(address: str | None) -> None:
+    """Connect to Ray, which takes four seconds, and import torch beside it, which takes one.
 
-    with Channel(job.emit) as emit:
-        trainer = _trainer(dataclasses.replace(job, emit=emit), placement, scratch)
-        # Ray Train would catch Ctrl-C and end this process with the code of a failure; here it is a KeyboardInterrupt,
-        # and the workers end with the cluster, or with this process's job on it.
-        trainer._register_sigint_handler = lambda controller: None
-        try:
-            report: Facts = trainer.fit().return_value
-        except TrainingFailedError as error:
-            cause = str(error).strip().splitlines()[-1]
-            raise RunFailedError(
-                f"the workers were lost more than {MAX_RESTARTS} times, the last time by: {cause}; ray.log in the run's "
-                "folder says more, and the same command goes on from the last epoch in the store"
-            ) from error
-    return report
+    The import is waited for whatever becomes of the connection: one that is cut off by the end of the process crashes in
+    the libraries that torch loads, and hides what ended the process.
+    """
+    importing = threading.Thread(target=importlib.import_module, args=("torch",))
+    importing.start()
+    try:
+        connect(address)
+    finally:
+        importing.join()
+
+
+def _run_group(job: Job, placement: Placement, scratch: str) -> Facts:
+    group = attempts.Group()
+
+    def hear(event: RunEvent) -> None:
+        group.hear(event)
+        job.emit(event)
+
+    with Channel(hear) as emit:
+        sent = dataclasses.replace(job, emit=emit)
+
+        def fit(num_workers: int, max_workers: int) -> Facts:
+            now = dataclasses.replace(placement, num_workers=num_workers, max_workers=max_workers)
+            # What to do after a loss is decided here, with what is known of the nodes: see attempts.py.
+            report: Facts = (
+                trainer_for(_work_on, {"job": sent}, now, scratch, max_restarts=0, max_starts=0).fit().return_value
+            )
+            return report
+
+        return attempts.run_attempts(fit, placement, group, job.emit)
 
 
 def _work_on(config: dict[Any, Any]) -> None:
@@ -119,16 +152,25 @@ def _trainer(job: Job, placement: Placement, scratch: str) -> Any:
     return trainer_for(_work_on, {"job": job}, placement, scratch)
 
 
-def trainer_for(work_on: Callable[[dict[Any, Any]], None], config: Facts, placement: Placement, scratch: str) -> Any:
+def trainer_for(
+    work_on: Callable[[dict[Any, Any]], None],
+    config: Facts,
+    placement: Placement,
+    scratch: str,
+    max_restarts: int = MAX_RESTARTS,
+    max_starts: int = MAX_STARTS,
+) -> Any:
     """A TorchTrainer that calls a function with `config` on each of the placed workers, with limits that are finite."""
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+
+    from workflows.training.backend import NodeAddressConfig
 
     elastic = placement.max_workers > placement.num_workers
     trainer: Any = TorchTrainer(
         work_on,
         train_loop_config=config,
-        torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_S),
+        torch_config=NodeAddressConfig(timeout_s=COLLECTIVE_TIMEOUT_S),
         scaling_config=ScalingConfig(
             num_workers=(placement.num_workers, placement.max_workers) if elastic else placement.num_workers,
             elastic_resize_monitor_interval_s=ELASTIC_INTERVAL_S,
@@ -138,23 +180,7 @@ def trainer_for(work_on: Callable[[dict[Any, Any]], None], config: Facts, placem
         run_config=RunConfig(  # type: ignore[arg-type]
             name=f"workers-{time.time_ns()}",  # a name that was used before would silently resume that one
             storage_path=scratch,
-            failure_config=FailureConfig(max_failures=MAX_RESTARTS, controller_failure_limit=MAX_STARTS),
+            failure_config=FailureConfig(max_failures=max_restarts, controller_failure_limit=max_starts),
         ),
     )
-    default_callbacks = trainer._create_default_callbacks
-    trainer._create_default_callbacks = lambda: _callbacks_of_use(default_callbacks())
-    return trainer
-
-
-def _callbacks_of_use(default: list[Any]) -> list[Any]:
-    """Ray Train's callbacks less those that would start a process for nothing.
-
-    One hands out Ray Datasets, of which a group has none. One frees the cores of a controller that has died, which on a
-    cluster of this process's own end with it; elsewhere it is not waited for long, as it may ask a cluster that has died
-    (see `connect`) who lives: the end of a group took 12 s so.
-    """
-    from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
-    from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
-
-    kept = [each for each in default if not isinstance(each, DatasetsCallback | PlacementGroupCleanerCallback)]
-    return kept if own_cluster() else [*kept, PlacementGroupCleanerCallback(stop_timeout=2.0)]
+    return adapt_trainer(trainer, own_cluster())

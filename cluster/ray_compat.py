@@ -1,0 +1,100 @@
+"""Everything that this project asks of Ray beyond its public API, in one place: each has a fallback that works without it.
+
+A Ray that is not one of `TESTED` may have changed what is private. Then the fallback is taken: the run is slower or says
+less, and its result is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+from cluster.capacity import Node, name_of
+
+TESTED = ("2.60",)
+
+
+def _tested() -> bool:
+    return version("ray").startswith(tuple(f"{each}." for each in TESTED))
+
+
+def show_worker_ends(shown: bool) -> None:
+    """Let Ray print the end of a worker on the screen or not; fallback: it prints.
+
+    It prints it also with log_to_driver=False, and has no setting for that.
+    """
+    import ray._private.worker
+
+    if hasattr(ray._private.worker, "_worker_logs_enabled"):
+        ray._private.worker._worker_logs_enabled = shown
+
+
+def grows_to() -> dict[str, float]:
+    """The cores and GPUs that the cluster's autoscaler may bring it to.
+
+    Fallback: nothing, and the environment's LSTM_RELAY_GROWS_TO_CPUS and _GPUS say it.
+    """
+    if not _tested():
+        return {}
+    try:
+        from ray._private.state import state
+
+        found = state.get_max_resources_from_cluster_config() or {}
+    except Exception:  # what is private may raise anything
+        return {}
+    # An autoscaler without a limit says 2**63 - 1, which is no number of machines.
+    return {kind: float(found[kind]) for kind in ("CPU", "GPU") if 0 < found.get(kind, 0) < 1 << 20}
+
+
+def free_nodes() -> tuple[Node, ...]:
+    """The nodes with the cores and GPUs that are free now; fallback: one node with what is free in the whole cluster."""
+    import ray
+
+    alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+    try:
+        from ray._private.state import available_resources_per_node
+
+        free = available_resources_per_node() if _tested() else {}  # type: ignore[no-untyped-call]
+    except Exception:
+        free = {}
+    if not free:
+        total = ray.available_resources()  # type: ignore[no-untyped-call]
+        return (Node("the cluster", float(total.get("CPU", 0)), float(total.get("GPU", 0))),)
+    return tuple(
+        Node(name_of(alive[number]), float(each.get("CPU", 0)), float(each.get("GPU", 0)))
+        for number, each in free.items()
+        if number in alive
+    )
+
+
+def adapt_trainer(trainer: Any, own_cluster: bool) -> Any:
+    """Take from a Ray Train trainer what gets in the way here; fallback: it is left as it is.
+
+    Its handler of Ctrl-C would end this process with the code of a failure; here Ctrl-C is a KeyboardInterrupt, and the
+    workers end with the cluster, or with this process's job on it. Two of its callbacks would start a process each.
+    """
+    if not _tested():
+        return trainer
+    if hasattr(trainer, "_register_sigint_handler"):
+        trainer._register_sigint_handler = lambda controller: None
+    default: Callable[[], list[Any]] | None = getattr(trainer, "_create_default_callbacks", None)
+    if default is not None:
+        trainer._create_default_callbacks = lambda: _callbacks_of_use(default(), own_cluster)
+    return trainer
+
+
+def _callbacks_of_use(default: list[Any], own_cluster: bool) -> list[Any]:
+    """Ray Train's callbacks less those that would start a process for nothing.
+
+    One hands out Ray Datasets, of which a group has none. One frees the cores of a controller that has died, which on a
+    cluster of this process's own end with it; elsewhere it is not waited for long, as it may ask a cluster that has died
+    (see `connect`) who lives: the end of a group took 12 s so.
+    """
+    try:
+        from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+        from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+    except ImportError:
+        return default
+    kept = [each for each in default if not isinstance(each, DatasetsCallback | PlacementGroupCleanerCallback)]
+    return kept if own_cluster else [*kept, PlacementGroupCleanerCallback(stop_timeout=2.0)]

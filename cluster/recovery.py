@@ -1,0 +1,141 @@
+"""What to do when workers cannot start or were lost: pure decisions with their reasons, taken by the loop that acts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cluster.capacity import Capacity, Node, room_for
+from cluster.placement import Placement
+
+TELL_S = 15.0  # a wait says this often what it waits for
+ROOM_LIMIT_S = 600.0  # how long a run waits for cores that other jobs hold
+GROWTH_LIMIT_S = 900.0  # how long it waits for machines that the cluster may add
+MAX_LOSSES = 3  # of workers in a row without an epoch in between
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start a group of `num_workers`, which may grow to `max_workers`; `words` is what to say of it, if anything."""
+
+    num_workers: int
+    max_workers: int
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Wait for room for `num_workers`, at most `limit_s`."""
+
+    num_workers: int
+    limit_s: float
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """The run cannot go on, and why."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Why a group ended: the worker and its node where they are known, and whether trying again can help."""
+
+    cause: str
+    node: str = ""
+    hopeless: bool = False
+
+    def words(self) -> str:
+        """The loss as a part of a sentence."""
+        return f"{self.cause} on {self.node}" if self.node else self.cause
+
+
+def first_step(placement: Placement, capacity: Capacity) -> Wait:
+    """How a run begins: it waits for the workers that it was given."""
+    return Wait(placement.num_workers, GROWTH_LIMIT_S if capacity.grows else ROOM_LIMIT_S)
+
+
+def after_wait(placement: Placement, wait: Wait, free: Sequence[Node], waited_s: float, there: bool) -> Start | GiveUp:
+    """How a run goes on when a wait is over; `there` says whether the room is there that was waited for.
+
+    A fixed number of workers is not waited for for ever: the numbers that a run gives do not depend on it. The group goes
+    on with as many as there is room for, and grows as soon as there is more.
+    """
+    fits = wait.num_workers if there else min(_fits(placement, free), placement.num_workers)
+    if fits == 0:
+        return GiveUp(
+            f"after {waited_s:.0f} s there is no room for a worker of {size_of(placement)}: {free_words(free)} free"
+        )
+    if fits == placement.num_workers:
+        return Start(fits, placement.max_workers)
+    words = f"going on with {fits} of {placement.num_workers} workers; more are added when there is room for them"
+    return Start(fits, max(placement.max_workers, placement.num_workers), words)
+
+
+def after_loss(placement: Placement, capacity: Capacity, loss: Loss, losses: int) -> Wait | GiveUp:
+    """How a run goes on when workers were lost, `losses` times in a row without finishing an epoch.
+
+    Where the nodes that are left take fewer workers, these are started at once: they grow when a node is added.
+    """
+    if loss.hopeless:
+        return GiveUp(loss.words())
+    if losses > MAX_LOSSES:
+        return GiveUp(f"the workers were lost {losses} times without finishing an epoch, the last time by: {loss.words()}")
+    fits = min(_fits(placement, capacity.nodes), placement.num_workers)
+    if fits == 0:
+        return Wait(placement.num_workers, GROWTH_LIMIT_S if capacity.grows else ROOM_LIMIT_S)
+    return Wait(fits, ROOM_LIMIT_S)
+
+
+def _fits(placement: Placement, nodes: Sequence[Node]) -> int:
+    return room_for(nodes, placement.cpus, float(placement.use_gpu))
+
+
+def size_of(placement: Placement) -> str:
+    """What a worker takes of its node."""
+    cores = "1 core" if placement.cpus == 1 else f"{placement.cpus:.2g} cores"
+    return cores + (" and a GPU" if placement.use_gpu else "")
+
+
+def free_words(free: Sequence[Node]) -> str:
+    """The free cores of each node that has any, as a message shows them."""
+    shown = [f"{node.name} {node.cores:g}" for node in free if node.cores or node.gpus]
+    return ("cores " + ", ".join(shown[:8]) + (" ..." if len(shown) > 8 else "")) if shown else "no core is"
+
+
+def waiting_words(placement: Placement, count: int, free: Sequence[Node], capacity: Capacity, waited_s: float) -> str:
+    """What is waited for and since when."""
+    why = f"the nodes have {capacity.words()} in all, {free_words(free)} free"
+    if capacity.grows:
+        why += f"; the cluster may grow to {capacity.cores} cores" + (f" and {capacity.gpus} GPUs" if capacity.gpus else "")
+    return f"waiting for room for {count} workers of {size_of(placement)} since {waited_s:.0f} s: {why}"
+
+
+NO_HELP = ("No space left on device", "Disk quota exceeded", "ModuleNotFoundError", "ImportError", "No module named")
+# Said by those that are left when another worker is gone: it is not the cause.
+ECHOES = ("Connection closed by peer", "Connection reset", "gloo", "NCCL", "Broken pipe", "Timed out waiting")
+
+
+def find_loss(failures: Mapping[int, str], nodes: Sequence[str], gone: Sequence[str] = ()) -> Loss:
+    """The cause of a loss among what was reported of each worker, by rank; `gone` are nodes that were lost meanwhile.
+
+    Workers that only heard of it, because a connection broke, are not the cause.
+    """
+    if gone:
+        return Loss("the node was lost", gone[0])
+    ranks = sorted(failures, key=lambda rank: (any(echo in failures[rank] for echo in ECHOES), rank))
+    if not ranks:
+        return Loss("a worker ended without a word")
+    rank, text = ranks[0], failures[ranks[0]]
+    node = nodes[rank] if rank < len(nodes) else ""
+    if re.search(r"out.?of.?memory|OOM|memory pressure|MemoryError", text, re.IGNORECASE):
+        return Loss("out of memory", node)
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    last = lines[-1] if lines else "unknown"
+    if re.search(r"node.*(died|dead|terminated|lost)", text, re.IGNORECASE):
+        return Loss("the node was lost", node)
+    if re.search(r"actor (died|is dead)|ActorDiedError|process.*(died|exit)", text, re.IGNORECASE):
+        return Loss("a worker process died", node)
+    return Loss(last[:300], node, any(word in text for word in NO_HELP))

@@ -1,0 +1,109 @@
+"""What is done when workers cannot start or were lost: decisions without a cluster."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.capacity import Capacity, Node
+from cluster.placement import Placement
+from cluster.recovery import (
+    GROWTH_LIMIT_S,
+    MAX_LOSSES,
+    ROOM_LIMIT_S,
+    GiveUp,
+    Loss,
+    Start,
+    Wait,
+    after_loss,
+    after_wait,
+    find_loss,
+    first_step,
+    waiting_words,
+)
+
+TWO = Placement(2, 2, False, 1.0, "num_workers = 2")
+ELASTIC = Placement(1, 4, False, 1.0, "num_workers = [1, 4]")
+W1, W2 = Node("w1 (10.0.0.1)", 1.0), Node("w2 (10.0.0.2)", 1.0)
+
+
+def test_a_run_waits_longer_for_machines_that_are_still_to_be_added() -> None:
+    assert first_step(TWO, Capacity((W1, W2))) == Wait(2, ROOM_LIMIT_S)
+    assert first_step(TWO, Capacity((), grows_to_cores=8)) == Wait(2, GROWTH_LIMIT_S)
+
+
+def test_a_fixed_number_of_workers_goes_on_with_fewer_and_may_grow_back() -> None:
+    assert after_loss(TWO, Capacity((W1,)), Loss("the node was lost", W2.name), 1) == Wait(1, ROOM_LIMIT_S)
+    start = after_wait(TWO, Wait(1, ROOM_LIMIT_S), (), 0.5, there=True)
+    assert isinstance(start, Start)
+    assert (start.num_workers, start.max_workers) == (1, 2)
+    assert "going on with 1 of 2 workers" in start.words
+    assert after_wait(TWO, Wait(2, ROOM_LIMIT_S), (), 0.5, there=True) == Start(2, 2)
+    assert after_wait(ELASTIC, Wait(1, ROOM_LIMIT_S), (), 0.5, there=True) == Start(1, 4)
+
+
+def test_a_wait_that_is_over_ends_with_what_is_free_or_says_what_is() -> None:
+    held = Node("w2 (10.0.0.2)", 0.0)
+    start = after_wait(TWO, Wait(2, ROOM_LIMIT_S), (W1, held), 600, there=False)
+    assert isinstance(start, Start)
+    assert start.num_workers == 1
+    over = after_wait(TWO, Wait(2, ROOM_LIMIT_S), (held,), 600, there=False)
+    assert over == GiveUp("after 600 s there is no room for a worker of 1 core: no core is free")
+
+
+def test_losses_without_an_epoch_in_between_end_the_run_with_the_last_reason() -> None:
+    loss = Loss("out of memory", W1.name)
+    assert after_loss(TWO, Capacity((W1, W2)), loss, MAX_LOSSES) == Wait(2, ROOM_LIMIT_S)
+    over = after_loss(TWO, Capacity((W1, W2)), loss, MAX_LOSSES + 1)
+    assert isinstance(over, GiveUp)
+    assert over.why.endswith("4 times without finishing an epoch, the last time by: out of memory on w1 (10.0.0.1)")
+
+
+def test_where_no_node_is_left_the_run_waits_for_one() -> None:
+    assert after_loss(TWO, Capacity(()), Loss("the node was lost"), 1) == Wait(2, ROOM_LIMIT_S)
+    assert after_loss(TWO, Capacity((), grows_to_cores=4), Loss("the node was lost"), 1) == Wait(2, GROWTH_LIMIT_S)
+
+
+NAMES = [W1.name, W2.name]
+
+
+@pytest.mark.parametrize(
+    ("failures", "said", "hopeless"),
+    [
+        (
+            {0: "RuntimeError: Connection closed by peer [10.0.0.2]", 1: "OutOfMemoryError: ..."},
+            "out of memory on w2",
+            False,
+        ),
+        ({1: "ActorDiedError: The actor died because its node has died."}, "the node was lost on w2", False),
+        (
+            {0: "ActorDiedError: The actor is dead because its worker process has died."},
+            "a worker process died on w1",
+            False,
+        ),
+        ({1: "OSError: [Errno 28] No space left on device: '/c/x'"}, "No space left on device: '/c/x' on w2", True),
+        ({0: "ModuleNotFoundError: No module named 'safetensors'"}, "No module named 'safetensors' on w1", True),
+        ({0: "ValueError: first\nValueError: last"}, "ValueError: last on w1", False),
+        ({}, "a worker ended without a word", False),
+    ],
+)
+def test_the_cause_of_a_loss_and_its_node_are_named(failures: dict[int, str], said: str, hopeless: bool) -> None:
+    loss = find_loss(failures, NAMES)
+    assert said in loss.words()
+    assert loss.hopeless == hopeless
+
+
+def test_a_node_that_has_gone_is_the_cause_whatever_the_workers_say() -> None:
+    assert find_loss({0: "RuntimeError: anything"}, NAMES, gone=[W2.name]) == Loss("the node was lost", W2.name)
+
+
+def test_trying_again_what_cannot_help_ends_the_run_at_once() -> None:
+    over = after_loss(TWO, Capacity((W1, W2)), Loss("No space left on device", W2.name, hopeless=True), 1)
+    assert over == GiveUp("No space left on device on w2 (10.0.0.2)")
+
+
+def test_a_wait_says_what_it_waits_for_and_since_when() -> None:
+    words = waiting_words(TWO, 2, (W1,), Capacity((W1, W2), grows_to_cores=16), 30.2)
+    assert words == (
+        "waiting for room for 2 workers of 1 core since 30 s: the nodes have w1 (10.0.0.1) 1, w2 (10.0.0.2) 1 in all, cores "
+        "w1 (10.0.0.1) 1 free; the cluster may grow to 16 cores"
+    )

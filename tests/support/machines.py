@@ -1,0 +1,269 @@
+"""Machines of one machine: Ray nodes with a file system, a home, a hostname and a network address of their own.
+
+Everything lives in namespaces that end with the process that calls `enter`: a private network with a bridge, an S3 test
+server on it, and for each node a network namespace, a mount namespace and a hostname. Nothing is shared but the server, the
+token, and the code, which is only read. Only root on Linux may make namespaces; `why_not` says why it cannot be done here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+NETWORK = "10.77.0"
+LAPTOP, HEAD = f"{NETWORK}.1", f"{NETWORK}.10"
+DASHBOARD = f"http://{HEAD}:8265"
+S3_PORT = 5333
+ENTERED = "LSTM_RELAY_TEST_WORLD"
+# What cluster/*.yaml set on the head: a node that does not answer is known to be dead within 15 s instead of 65 s.
+HEALTH = {
+    "RAY_health_check_period_ms": "2000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
+def why_not() -> str | None:
+    """Why namespaces cannot be made here; None where they can."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return "network and mount namespaces can be made by root on Linux only"
+    for program in ("ip", "unshare"):
+        if shutil.which(program) is None:
+            return f"there is no program {program}: apt-get install iproute2 util-linux"
+    probe = "ip link add lo-a type veth peer name lo-b && ip link add lo-c type bridge && mount -t tmpfs tmpfs /tmp"
+    made = subprocess.run(
+        ["unshare", "-n", "-m", "-u", "-p", "-f", "sh", "-c", probe], capture_output=True, text=True, check=False
+    )
+    return None if made.returncode == 0 else f"this machine lets nobody make namespaces: {made.stderr.strip()}"
+
+
+def enter(program: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program in namespaces of its own; all processes that it leaves behind end with it."""
+    command = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command += [sys.executable, str(program), *arguments]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "AWS_", "LSTM_RELAY_"))}
+    environment = {**kept, ENTERED: "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, **options)
+
+
+def run(*words: str) -> str:
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def wait_until(what: str, there: Any, seconds: float = 90.0) -> float:
+    """Wait until something is true; returns how long that took."""
+    started = time.monotonic()
+    while not there():
+        if time.monotonic() - started > seconds:
+            raise TimeoutError(f"after {seconds:.0f} s: {what}")
+        time.sleep(0.2)
+    return time.monotonic() - started
+
+
+@dataclass
+class Machine:
+    """A node: `name` is its hostname; its files lie in `folder` as the laptop sees them."""
+
+    name: str
+    address: str
+    cores: int
+    process: subprocess.Popen[bytes] | None = None
+
+    def pids(self) -> list[int]:
+        return [int(pid) for pid in run("ip", "netns", "pids", self.name).split()]
+
+    def kill(self) -> None:
+        """Kill all processes of the machine at once, as a power cut does; its network goes with them."""
+        for _ in range(20):
+            pids = self.pids()
+            if not pids:
+                return
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+
+    def unplug(self) -> None:
+        """Take the cable out: the machine goes on and nobody hears it."""
+        run("ip", "link", "set", f"v-{self.name}", "down")
+
+    def shell(self, command: str) -> str:
+        """Run a command where the machine's Ray runs: in its network, its files and its hostname."""
+        pid = next(pid for pid in self.pids() if b"raylet" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        return run("nsenter", f"--target={pid}", "--mount", "--net", "--uts", "sh", "-c", command)
+
+
+@dataclass
+class World:
+    """The private network, with the S3 server on the laptop's address."""
+
+    token: str = field(default_factory=lambda: secrets.token_hex(32))
+    machines: dict[str, Machine] = field(default_factory=dict)
+    s3: subprocess.Popen[bytes] | None = None
+    scratch: Path = Path("/tmp/world")
+
+    def environment(self) -> dict[str, str]:
+        """The shell of a person on the laptop, who has the token and the keys of the bucket."""
+        kept = {name: value for name, value in os.environ.items() if name != ENTERED}
+        return {
+            **kept,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}",
+            "HOME": str(self.scratch / "laptop"),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self.token,
+            "AWS_ENDPOINT_URL": f"http://{LAPTOP}:{S3_PORT}",
+            "AWS_ACCESS_KEY_ID": "tester",
+            "AWS_SECRET_ACCESS_KEY": "not-a-secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def add(self, name: str, number: int, cores: int, before: str = "true") -> Machine:
+        """Start a node; `before` is a shell command that runs on the machine first, to spoil it. The first is the head."""
+        machine = Machine(name, f"{NETWORK}.{number}", cores)
+        run("ip", "netns", "add", name)
+        run("ip", "link", "add", f"v-{name}", "type", "veth", "peer", "name", "eth0", "netns", name)
+        run("ip", "link", "set", f"v-{name}", "master", "bridge", "up")
+        for words in (
+            ["addr", "add", f"{machine.address}/24", "dev", "eth0"],
+            ["link", "set", "eth0", "up"],
+            ["link", "set", "lo", "up"],
+        ):
+            run("ip", "-n", name, *words)
+        hosts = self.scratch / f"hosts-{name}"
+        # As Debian and Ubuntu have it: a machine's own name is an address that no other machine reaches.
+        hosts.write_text(f"127.0.0.1 localhost\n127.0.1.1 {name}\n")
+        words = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
+        words += [f"--node-ip-address={machine.address}", f"--num-cpus={cores}", "--object-store-memory=100000000"]
+        if machine.address == HEAD:
+            words += ["--head", "--port=6379", f"--dashboard-host={HEAD}", "--dashboard-port=8265"]
+        else:
+            words += [f"--address={HEAD}:6379"]
+        code, python = ROOT, Path(sys.executable).parent
+        script = f"""
+            set -e
+            mount --make-rprivate /
+            mount --bind {hosts} /etc/hosts
+            hostname {name}
+            mount -t tmpfs -o size=512m tmpfs /dev/shm
+            mkdir -p /root && mount -t tmpfs -o size=512m tmpfs /root.home 2>/dev/null || true
+            export HOME=/tmp/home PATH={python}:$PATH
+            mount -t tmpfs -o size=2g tmpfs /tmp
+            mkdir -p $HOME
+            cd /tmp
+            {before}
+            exec {" ".join(words)}
+        """
+        del code
+        log = (self.scratch / f"{name}.log").open("wb")
+        environment = {**self.environment(), **(HEALTH if machine.address == HEAD else {})}
+        environment.pop("PYTHONPATH", None)
+        machine.process = subprocess.Popen(
+            ["ip", "netns", "exec", name, "unshare", "--mount", "--uts", "sh", "-c", script],
+            env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.machines[name] = machine
+        return machine
+
+    def log_of(self, name: str) -> str:
+        return (self.scratch / f"{name}.log").read_text()
+
+    def pause_store(self) -> None:
+        """Let the object store go away: it takes connections and answers none."""
+        assert self.s3 is not None
+        os.kill(self.s3.pid, signal.SIGSTOP)
+
+    def resume_store(self) -> None:
+        assert self.s3 is not None
+        os.kill(self.s3.pid, signal.SIGCONT)
+
+    def cluster(self, *words: str, timeout: float = 600) -> tuple[int, str]:
+        """`python -m cluster ...` on the laptop; its exit code and all that it said."""
+        found = subprocess.run(
+            [sys.executable, "-m", "cluster", *words], cwd=ROOT, env=self.environment(), text=True, timeout=timeout,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        return found.returncode, found.stdout
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """The same, without waiting for its end."""
+        return subprocess.Popen(
+            [sys.executable, "-u", "-m", "cluster", *words], cwd=ROOT, env=self.environment(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def world() -> Iterator[World]:
+    """The network and the S3 server; call it inside `enter` only."""
+    assert os.environ.get(ENTERED) == "1", "call this in namespaces of its own"
+    made = World()
+    run("mount", "--make-rprivate", "/")
+    run("mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", "/tmp")
+    run("mkdir", "-p", "/run/netns")
+    run("mount", "-t", "tmpfs", "tmpfs", "/run/netns")
+    (made.scratch / "laptop").mkdir(parents=True)
+    for words in (
+        ["link", "set", "lo", "up"],
+        ["link", "add", "bridge", "type", "bridge"],
+        ["addr", "add", f"{LAPTOP}/24", "dev", "bridge"],
+        ["link", "set", "bridge", "up"],
+    ):
+        run("ip", *words)
+    os.environ["MOTO_ALLOW_NONEXISTENT_REGION"] = "true"
+    server = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", LAPTOP, "-p", str(S3_PORT)]
+    made.s3 = subprocess.Popen(server, stdout=subprocess.DEVNULL, stderr=(made.scratch / "s3.log").open("wb"))
+    os.environ.update({name: value for name, value in made.environment().items() if name.startswith("AWS_")})
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError):
+            socket.create_connection((LAPTOP, S3_PORT), timeout=1).close()
+            return True
+        return False
+
+    wait_until("the S3 server answers", answers, 60)
+    from pyarrow import fs
+
+    fs.S3FileSystem(allow_bucket_creation=True, endpoint_override=os.environ["AWS_ENDPOINT_URL"]).create_dir("relay")
+    try:
+        yield made
+    finally:
+        made.s3.kill()
+
+
+def num_nodes(made: World) -> int:
+    """How many living nodes the dashboard knows of."""
+    import json
+    import urllib.request
+
+    request = urllib.request.Request(f"{DASHBOARD}/api/v0/nodes", headers={"Authorization": f"Bearer {made.token}"})
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError), urllib.request.urlopen(request, timeout=3) as answer:
+        nodes = json.loads(answer.read())["data"]["result"]["result"]
+        return sum(node["state"] == "ALIVE" for node in nodes)
+    return 0
+
+
+def three_nodes(made: World, **before: str) -> None:
+    """A head without cores and two nodes of one core each, all of them up."""
+    made.add("head", 10, 0, before.get("head", "true"))
+    try:
+        wait_until("the head answers", lambda: num_nodes(made) == 1)
+        made.add("w1", 11, 1, before.get("w1", "true"))
+        made.add("w2", 12, 1, before.get("w2", "true"))
+        wait_until("two more nodes are there", lambda: num_nodes(made) == 3)
+    except TimeoutError:
+        sys.stderr.write("\n".join(f"--- {name}\n{made.log_of(name)}" for name in made.machines))
+        raise
