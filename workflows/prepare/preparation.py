@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,16 @@ from data.errors import InputError
 from data.prepared.cache import Shelf
 from data.prepared.distances import distances_between
 from data.prepared.encoding import EncodedDataset, make_encodings
-from data.prepared.prepare import prepare, run_with_ray
-from data.reading.files import FileFacts
+from data.prepared.prepare import prepare, run_task, run_with_ray
+from data.reading.files import FileFacts, file_bytes, is_uri
 from data.reading.settings import DatasetSource
+from data.sharding.first_look import first_problems
 from workflows.prepare.order import order_words, suggest_order
 from workflows.recipe.datasets import BUILT_IN_DATA, find_datasets
 from workflows.recipe.recipe import Recipe
 
 Facts = dict[str, Any]
+SMALL_BYTES = 64 << 20  # read and prepared in less time than Ray takes to start
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ def prepare_datasets(
 
     def run(tasks: Any) -> Any:
         before()
+        if prepares_here(sources, recipe.compute.num_workers, address):
+            return [run_task(task) for task in tasks]
+        problems = first_problems(list({id(shard.source): shard.source for task in tasks for shard in task}.values()))
+        if problems:
+            raise InputError(problems)
         connect(address)
         with quiet("ray.data"), shelf.passage() as passage:
             return run_with_ray(tasks, passage)
@@ -70,6 +77,14 @@ def prepare_datasets(
     encodings = make_encodings(prepared, [each.settings for each in prepared])
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
     return Prepared(datasets, sources, epochs, time.perf_counter() - started, words)
+
+
+def prepares_here(sources: Sequence[DatasetSource], num_workers: object, address: str | None) -> bool:
+    """Whether the datasets are prepared in this process: small local files for a run that starts no workers."""
+    files = {file for source in sources for file in (*source.files, *source.test_files)}
+    if num_workers != 0 or address is not None or any(is_uri(file) for file in files):
+        return False
+    return sum(file_bytes(file) for file in files) < SMALL_BYTES
 
 
 def _built_in_data(recipe: Recipe) -> set[str]:

@@ -1,0 +1,62 @@
+"""The first rows of each file are read before anything is started, so that a wrong time format is reported in a second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.errors import InputError
+from data.reading.files import file_bytes, open_filesystem
+from data.reading.read import read_rows
+from data.reading.settings import DatasetSource
+from data.sharding.extracts import extract, kind_of
+
+FIRST_BYTES = 1 << 16
+FIRST_ROWS = 256
+
+
+def first_problems(sources: Sequence[DatasetSource]) -> list[str]:
+    """What is wrong with the first rows of each file; what is reported here is an error of the whole file, too."""
+    found = {(file, id(source.settings)): source for source in sources for file in (*source.files, *source.test_files)}
+    with ThreadPoolExecutor(8) as pool:  # with an object store nearly all of the time is spent waiting
+        problems = pool.map(_problems_of, [file for file, _ in found], found.values())
+    return list(dict.fromkeys(problem for each in problems for problem in each))
+
+
+def _problems_of(file: str, source: DatasetSource) -> list[str]:
+    try:
+        head = first_rows(file)
+        if head is not None:
+            with extract(file, head) as extracted:
+                read_rows(extracted, source)
+    except InputError as error:
+        return error.messages
+    return []
+
+
+def first_rows(file: str) -> bytes | pa.Table | None:
+    """The first rows of a file as a file; None where they cannot be told apart without reading more, or are all of it."""
+    kind = kind_of(file)
+    filesystem, inner = open_filesystem(file)
+    if kind == "parquet":
+        try:
+            with pq.ParquetFile(inner, filesystem=filesystem) as parquet:
+                batch = next(parquet.iter_batches(FIRST_ROWS, row_groups=[0]), None) if parquet.num_row_groups else None
+        except (pa.ArrowException, OSError):
+            return None  # what reads all of it says what is wrong
+        return None if batch is None else pa.Table.from_batches([batch])
+    if kind != "text":
+        return None
+    with filesystem.open_input_stream(inner, compression=None) as stream:
+        start = bytes(stream.read(FIRST_BYTES))
+    if len(start) < FIRST_BYTES and len(start) == file_bytes(file):
+        return start
+    if b"\0" in start:
+        return None  # UTF-16, where a line break is two bytes
+    whole = start[: start.rfind(b"\n") + 1]
+    while whole.count(b'"') % 2:  # the line break is inside a quoted cell
+        whole = whole[: whole.rfind(b"\n", 0, -1) + 1]
+    return whole if whole.count(b"\n") > 1 else None
