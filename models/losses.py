@@ -22,7 +22,8 @@ def loss_sum(outputs: Tensor, targets: Tensor, settings: ModelSettings) -> Tenso
         return F.cross_entropy(outputs, targets, reduction="sum")
     per_sample = targets[0].numel() if len(targets) else 1
     if settings.loss == "quantile":
-        levels = torch.tensor(settings.quantiles, device=outputs.device)
+        # Filled on the device: a copy from the host may not be part of a captured step.
+        levels = torch.stack([torch.full((), level, device=outputs.device) for level in settings.quantiles])
         gap = targets[..., None] - outputs.view(*targets.shape, len(levels))
         return torch.maximum(levels * gap, (levels - 1) * gap).sum() / (per_sample * len(levels))
     loss = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}[settings.loss]

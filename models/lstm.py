@@ -53,29 +53,30 @@ class LSTM(nn.Module):
         own = (len(self.forward_layers), self.head.in_features)
         return (self.num_series, *own) if self.num_series > 1 else own
 
-    def forward(self, inputs: Tensor, lengths: Tensor, masks: Tensor | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, lengths: Tensor | None, masks: Tensor | None = None) -> Tensor:
         """Outputs (batch, num_outputs) of inputs (batch, steps, features), padded at the end to a common length.
 
-        What stands beyond a sequence's length changes nothing. `masks` (batch, layers, units) multiply the outputs of
-        each layer at every step: dropout with one mask a sequence (Gal and Ghahramani 2016); None drops nothing. Where
-        each channel is a series of its own, they are (batch, series, layers, units).
+        What stands beyond a sequence's length changes nothing; without lengths all steps are valid. `masks` (batch, layers,
+        units) multiply the outputs of each layer at every step: dropout with one mask a sequence (Gal and Ghahramani 2016);
+        None drops nothing. Where each channel is a series of its own, they are (batch, series, layers, units).
         """
         settings, level = self.settings, None
         if settings.window_normalization != "none":
             inputs, level = normalise(inputs, lengths, settings.window_normalization, self.channels.num_numbers)
         if settings.channel_independent:
-            inputs, lengths = take_apart(inputs, self.channels), lengths.repeat_interleave(self.num_series)
+            inputs = take_apart(inputs, self.channels)
+            lengths = None if lengths is None else lengths.repeat_interleave(self.num_series)
             masks = masks if masks is None or masks.ndim == 3 else masks.flatten(0, 1)
         outputs = self._read(inputs, lengths, masks)
         if settings.channel_independent:
             outputs = put_together(outputs, self.channels, settings.num_levels)
         return outputs if level is None else restore(outputs, level, self.channels.targets, settings.num_levels)
 
-    def _read(self, inputs: Tensor, lengths: Tensor, masks: Tensor | None) -> Tensor:
+    def _read(self, inputs: Tensor, lengths: Tensor | None, masks: Tensor | None) -> Tensor:
         """The head's outputs of sequences, each at its last valid step."""
-        last = (lengths - 1).clamp(min=0)
-        rows = torch.arange(len(inputs), device=inputs.device)
-        if self.directions == 2:
+        last = None if lengths is None else (lengths - 1).clamp(min=0)
+        mirror = None
+        if lengths is not None and last is not None and self.directions == 2:
             steps = torch.arange(inputs.shape[1], device=inputs.device)
             # The valid steps of each sequence back to front, the padding where it was: its own inverse.
             mirror = torch.where(steps < lengths[:, None], last[:, None] - steps, steps)
@@ -83,17 +84,28 @@ class LSTM(nn.Module):
         for depth, layer in enumerate(self.forward_layers):
             output = layer(hidden)[0]
             if self.directions == 2:
-                mirrored = hidden[rows[:, None], mirror]
-                backward = self.backward_layers[depth](mirrored)[0]
-                output = torch.cat([output, backward[rows[:, None], mirror]], dim=2)
+                backward = _mirrored(self.backward_layers[depth](_mirrored(hidden, mirror))[0], mirror)
+                output = torch.cat([output, backward], dim=2)
             hidden = output if masks is None else output * masks[:, depth, None, :]
-        if self.directions == 1:
-            summary = hidden[rows, last]
-        else:  # each direction where it has read all: the last valid step, and the first
+        summary = hidden[:, -1] if last is None else _rows_at(hidden, last[:, None])[:, 0]
+        if self.directions == 2:  # each direction where it has read all: the last valid step, and the first
             half = hidden.shape[2] // 2
-            summary = torch.cat([hidden[rows, last, :half], hidden[:, 0, half:]], dim=1)
+            summary = torch.cat([summary[:, :half], hidden[:, 0, half:]], dim=1)
         output_: Tensor = self.head(summary)
         return output_
+
+
+def _rows_at(hidden: Tensor, steps: Tensor) -> Tensor:
+    """The rows (batch, count, units) of hidden (batch, all, units) at these steps (batch, count).
+
+    `gather` rather than an index: the backward pass of an index sorts, in a dozen kernels on a GPU.
+    """
+    return hidden.gather(1, steps[..., None].expand(-1, -1, hidden.shape[2]))
+
+
+def _mirrored(hidden: Tensor, mirror: Tensor | None) -> Tensor:
+    """The steps of each sequence in the order that `mirror` has, or back to front."""
+    return hidden.flip(1) if mirror is None else _rows_at(hidden, mirror)
 
 
 def _initialise(layer: nn.LSTM) -> None:

@@ -21,14 +21,24 @@ class Level:
 
 
 def normalise(
-    inputs: Tensor, lengths: Tensor, method: Literal["last", "instance"], num_numbers: int
+    inputs: Tensor, lengths: Tensor | None, method: Literal["last", "instance"], num_numbers: int
 ) -> tuple[Tensor, Level]:
     """The inputs (batch, steps, features) with their first `num_numbers` features freed of each window's own level.
 
     "last" subtracts the values at the last valid step (NLinear, Zeng et al. 2023). "instance" subtracts the mean and
     divides by the standard deviation, with divisor n, over the valid steps (RevIN, Kim et al. 2022, without its affine
-    part). The other features are left as they are; what stands beyond a length changes nothing and becomes zero.
+    part). The other features are left as they are; what stands beyond a length changes nothing and becomes zero. Without
+    lengths all steps are valid.
     """
+    if lengths is None:
+        numbers = inputs[..., :num_numbers]
+        shift = numbers[:, -1] if method == "last" else numbers.sum(dim=1) / inputs.shape[1]
+        gaps = numbers - shift[:, None]
+        if method == "last":
+            scale = torch.ones_like(shift)
+        else:
+            scale = (gaps.square().sum(dim=1) / inputs.shape[1] + LEAST_VARIANCE).sqrt()
+        return torch.cat([gaps / scale[:, None], inputs[..., num_numbers:]], dim=2), Level(shift, scale)
     valid = (torch.arange(inputs.shape[1], device=inputs.device) < lengths[:, None])[..., None]
     numbers = torch.where(valid, inputs[..., :num_numbers], 0.0)
     if method == "last":
@@ -49,7 +59,8 @@ def restore(outputs: Tensor, level: Level, targets: Sequence[int], num_levels: i
 
     `targets` are the places of the targets among the numbers of the level.
     """
-    places = list(targets)
-    apart = outputs.float().view(len(outputs), -1, len(places), num_levels)
-    shift, scale = (each[:, None, places, None] for each in (level.shift, level.scale))
+    apart = outputs.float().view(len(outputs), -1, len(targets), num_levels)
+    shift, scale = (
+        torch.stack([each[:, place] for place in targets], dim=1)[:, None, :, None] for each in (level.shift, level.scale)
+    )
     return (apart * scale + shift).view_as(outputs)

@@ -15,7 +15,7 @@ from models.settings import ModelSettings
 
 
 def distillation_sum(
-    outputs: Tensor, teacher: Tensor, settings: ModelSettings, known: Sequence[int] | None = None
+    outputs: Tensor, teacher: Tensor, settings: ModelSettings, known: Sequence[int] | Tensor | None = None
 ) -> Tensor:
     """How far the outputs are from the teacher's, summed over the batch: a scalar in float32; both (batch, num_outputs).
 
@@ -26,7 +26,8 @@ def distillation_sum(
     outputs, teacher = outputs.float(), teacher.float()
     if settings.loss == "cross_entropy":
         if known is not None:
-            outputs, teacher = outputs[:, known], teacher[:, known]
+            places = torch.as_tensor(known, device=outputs.device)
+            outputs, teacher = outputs.index_select(1, places), teacher.index_select(1, places)
         return F.kl_div(outputs.log_softmax(1), teacher.log_softmax(1), reduction="sum", log_target=True)
     return F.mse_loss(outputs, teacher, reduction="sum") / max(outputs.shape[1], 1)
 

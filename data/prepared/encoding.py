@@ -162,6 +162,19 @@ class EncodedDataset:
         """What goes in of these samples; `targets` is (samples, 0), as those of new rows are not known."""
         return self._joined(split, samples, self._gather_inputs)
 
+    def rows(self, number: int, start: int, stop: int) -> tuple[Float32, Float32 | npt.NDArray[np.int64]]:
+        """Rows of a part as the model sees them: features (rows, features), and targets (rows, targets) or classes (rows,).
+
+        Whatever window is cut from them, it is the one that `batch` gives: each row is encoded on its own.
+        """
+        values = self.prepared.parts[number].values[start:stop]
+        inputs = np.ascontiguousarray(self._encode_inputs(values[:, None], number)[:, 0])
+        if self.prepared.classes:
+            return inputs, self._class_numbers[number][values[:, -1].astype(np.int64)]  # type: ignore[index]
+        targets = values[:, -len(self.prepared.targets) :] - self._center[self._numbers :]
+        targets /= self._scale[self._numbers :]
+        return inputs, targets
+
     def _joined(self, split: str, samples: npt.NDArray[np.int64], gather: Gather) -> Batch:
         groups = self.prepared.groups(split, samples)
         if len(groups) == 1:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +20,11 @@ from models.lstm import LSTM
 from models.retention import distillation_sum
 from models.settings import ModelSettings
 from workflows.fit.group import Group
-from workflows.fit.replay import joined
+from workflows.fit.lanes import Lane, lane_for
 from workflows.fit.retention import NO_RETENTION, Retention, Teacher
 from workflows.fit.sampling import batch_sizes, epoch_batches, micro_batches, pooled_batches, worker_share
+from workflows.fit.steps import Step, steps_of
+from workflows.fit.taken import Taken
 from workflows.recipe.settings import TrainingSettings
 
 # Sequences that go through the network together. A CPU takes 245 microseconds a sequence with 32 of them, 219 with 128, and
@@ -49,11 +52,17 @@ class EpochResult:
     seconds: float
 
 
-def outputs_of(model: LSTM, batch: Batch, training: TrainingSettings, masks: Tensor | None = None) -> Tensor:
+def outputs_of(model: LSTM, batch: Batch, training: TrainingSettings) -> Tensor:
     """A model's outputs for the samples of a batch, on its own device and in the precision of the training."""
     device = next(model.parameters()).device
     inputs, lengths = torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.lengths).to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
+    return _forward(model, inputs, lengths, training)
+
+
+def _forward(
+    model: LSTM, inputs: Tensor, lengths: Tensor | None, training: TrainingSettings, masks: Tensor | None = None
+) -> Tensor:
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
         outputs: Tensor = model(inputs, lengths, masks)
     return outputs
 
@@ -66,12 +75,21 @@ def sequences_together(model: LSTM, device: torch.device, most: Mapping[str, int
 class Learner:
     """A model with its optimizer, on one worker of a group. Every worker of the group holds the same."""
 
-    def __init__(self, model: LSTM, settings: ModelSettings, training: TrainingSettings, group: Group, device: str = "cpu"):
+    def __init__(
+        self,
+        model: LSTM,
+        settings: ModelSettings,
+        training: TrainingSettings,
+        group: Group,
+        device: str = "cpu",
+        lane: Lane | None = None,
+    ):
         self.model = model.to(device)
         self.settings = settings
         self.training = training
         self.group = group
         self.device = torch.device(device)
+        self.lane = lane or lane_for(self.device)
         self.micro_batch = sequences_together(model, self.device, MICRO_BATCH)
         self.evaluated_batch = sequences_together(model, self.device, EVALUATED_BATCH)
         if self.device.type == "cpu":
@@ -86,9 +104,8 @@ class Learner:
         self.optimizer = self._new_optimizer()
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        # With a weight decay of 0 this is Adam to the bit.
-        rate, decay = self.training.learning_rate, self.training.weight_decay
-        return torch.optim.AdamW(self.parameters, lr=rate, weight_decay=decay, fused=True)
+        self.lane.forget()
+        return self.lane.new_optimizer(self.parameters, self.training.learning_rate, self.training.weight_decay)
 
     def reset_optimizer(self) -> None:
         """Forget the moments."""
@@ -111,45 +128,87 @@ class Learner:
         all workers at the same step.
         """
         self.model.train()
-        started = time.perf_counter()
+        started, lane = time.perf_counter(), self.lane
         sizes, batches = self._batches(dataset, seed, pool)
-        replay, anchor = retention.replay, retention.anchor
-        drawn = replay.draw(sizes, seed)
-        total, seen, used = 0.0, 0, []
-        for step, (batch, (owners, old), rate) in enumerate(zip(batches, drawn, rates, strict=True)):
-            self.sums.zero_()
-            masks = self._dropout_masks(len(batch) + len(old), (*seed, step))
-            weight = replay.weight(len(batch), len(old))
-            for places, replayed in self._my_pieces(dataset.lengths("train", batch), len(old)):
-                samples = [dataset.batch("train", batch[places]), *replay.batches(owners[replayed], old[replayed])]
-                rows, count = np.concatenate([places, len(batch) + replayed]), len(places)
-                together = joined(samples)
-                outputs, targets = self._outputs(together, None if masks is None else masks[rows])
-                new = loss_sum(outputs[:count], targets[:count], self.settings)
-                loss = new
-                if len(replayed):
-                    loss = new + weight * loss_sum(outputs[count:], targets[count:], self.settings)
-                loss = loss / (len(batch) + weight * len(old))
-                if retention.teacher is not None:
-                    away = self._away(retention.teacher, together, samples[1:], outputs)
-                    loss = loss + away / max(len(batch) * retention.teacher.of_new + len(old), 1)
-                loss.backward()  # type: ignore[no-untyped-call]
-                self.sums[-1] += new.detach()
+        drawn = retention.replay.draw(sizes, seed)
+        steps = steps_of(batches, drawn, lambda batch: dataset.lengths("train", batch), self.micro_batch, self.group)
+        lane.open(dataset, retention, lambda step: self._dropout_masks(step, seed))
+        losses: list[float] = []
+        total = 0
+        while together := list(islice(steps, lane.steps_together)):
+            first = together[0].number
+            lane.load(together, rates[first : first + len(together)].tolist())
+            for step in together:
+                self._do(step, retention)
+                total += len(step.batch)
+                on_step(step.number, total)
+            noted = lane.read(everything=first + len(together) == len(sizes))
+            losses += self._finite(noted, dataset, seed, losses)
+        return EpochResult(sum(losses) / total, total, float(rates[0]), float(rates[-1]), time.perf_counter() - started)
+
+    def _do(self, step: Step, retention: Retention) -> None:
+        """One step. The group adds up between its two parts; a process alone does them in one."""
+
+        def gradient_and_update() -> None:
+            self._gradient(step, retention)
+            self._update(retention)
+
+        if self.group.size == 1:
+            self.lane.run(step, "all", gradient_and_update)
+        else:
+            self.lane.run(step, "gradient", lambda: self._gradient(step, retention))
             self.group.add_up(self.sums)
-            if anchor is not None:
-                anchor.add_gradient(self.model)
-            batch_loss = float(self.sums[-1])
-            # The gradient too: where it alone is not finite, an epoch's last step would spoil its checkpoint unseen. A
-            # sum is finite only where all that is in it is, and takes a tenth of the time of torch.isfinite(...).all().
-            if not math.isfinite(float(self.sums.sum())):
-                where = f"dataset {dataset.name!r}, epoch {seed[2] + 1}, step {step + 1} of {len(sizes)}"
-                what = f"the loss is {batch_loss}" + (", its gradient not finite" if math.isfinite(batch_loss) else "")
+            self.lane.run(step, "update", lambda: self._update(retention))
+
+    def _gradient(self, step: Step, retention: Retention) -> None:
+        """This worker's part of the gradient of a step, and the sum of its losses.
+
+        What is done here and in _update may be recorded: it reads no number, and of the step it depends on the counts alone.
+        """
+        replay, teacher = retention.replay, retention.teacher
+        new, old = len(step.batch), len(step.old)
+        weight = replay.weight(new, old)
+        self.sums.zero_()
+        for taken in self.lane.pieces():
+            count = taken.num_new
+            outputs = _forward(self.model, taken.inputs, taken.lengths, self.training, taken.masks)
+            own = loss_sum(outputs[:count], taken.targets[:count], self.settings)
+            loss = own
+            if len(outputs) > count:
+                loss = own + weight * loss_sum(outputs[count:], taken.targets[count:], self.settings)
+            loss = loss / (new + weight * old)
+            if teacher is not None:
+                loss = loss + self._away(teacher, taken, outputs) / max(new * teacher.of_new + old, 1)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.sums[-1] += own.detach()
+
+    def _update(self, retention: Retention) -> None:
+        """Step along the gradient of all workers."""
+        if retention.anchor is not None:
+            retention.anchor.add_gradient(self.model)
+        # The gradient too: where it alone is not finite, an epoch's last step would spoil its checkpoint unseen. A
+        # sum is finite only where all that is in it is, and takes a tenth of the time of torch.isfinite(...).all().
+        self.lane.end_step(self.optimizer, self.sums[-1], self.sums.sum())
+        clip = self.training.gradient_clip
+        if clip > 0:
+            norm = torch.linalg.vector_norm(self.sums[:-1])
+            self.sums[:-1].mul_(torch.clamp(clip / (norm + 1e-6), max=1.0))
+        self.optimizer.step()
+
+    def _finite(
+        self,
+        noted: Sequence[tuple[float, float]],
+        dataset: EncodedDataset,
+        seed: tuple[int, int, int],
+        before: Sequence[float],
+    ) -> list[float]:
+        """The losses of steps that are done; raises NonFiniteLossError at the first that is not finite."""
+        for number, (loss, total) in enumerate(noted, len(before) + 1):
+            if not math.isfinite(total):
+                where = f"dataset {dataset.name!r}, epoch {seed[2] + 1}, step {number} of {self._num_steps(dataset)}"
+                what = f"the loss is {loss}" + (", its gradient not finite" if math.isfinite(loss) else "")
                 raise NonFiniteLossError(f"{where}: {what}: write a lower learning_rate or a gradient_clip")
-            self._step(float(rate))
-            used.append(self.optimizer.param_groups[0]["lr"])
-            total, seen = total + batch_loss, seen + len(batch)
-            on_step(step, seen)
-        return EpochResult(total / seen, seen, used[0], used[-1], time.perf_counter() - started)
+        return [loss for loss, _ in noted]
 
     def _batches(self, dataset: EncodedDataset, seed: tuple[int, int, int], pool: int) -> tuple[list[int], Iterable[Int64]]:
         """The sizes of an epoch's global batches, and their samples."""
@@ -159,43 +218,27 @@ class Learner:
         batches = epoch_batches(dataset.lengths("train"), size, seed, self.training.shuffle)
         return [len(batch) for batch in batches], batches
 
-    def _my_pieces(self, lengths: npt.NDArray[np.int32], num_replayed: int) -> list[tuple[Int64, Int64]]:
-        """This worker's places in a global batch and in what is replayed with it, cut into micro-batches together."""
-        rank, size, count = self.group.rank, self.group.size, len(lengths)
-        places = np.arange(count)[worker_share(count, rank, size)]
-        replayed = np.arange(num_replayed)[worker_share(num_replayed, rank, size)]
-        cut = max(self.micro_batch * count // (count + num_replayed), 1)
-        pieces = micro_batches(places, lengths[places], cut) or ([places] if len(replayed) else [])
-        return list(zip(pieces, np.array_split(replayed, max(len(pieces), 1)), strict=False))
+    def _num_steps(self, dataset: EncodedDataset) -> int:
+        return -(-dataset.num_samples("train") // self.training.batch_size)
 
-    def _dropout_masks(self, count: int, seed: tuple[int, ...]) -> Tensor | None:
+    def _dropout_masks(self, step: Step, seed: tuple[int, int, int]) -> Tensor | None:
         """Masks of a whole global batch, so that a sample's mask does not depend on the worker that has it."""
         if self.model.dropout == 0:
             return None
-        random = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
-        keep = torch.rand((count, *self.model.mask_shape), generator=random) >= self.model.dropout
-        return (keep / (1 - self.model.dropout)).to(self.device)
+        number = np.random.SeedSequence((*seed, step.number)).generate_state(1, np.uint64)[0]
+        random = torch.Generator().manual_seed(int(number >> 1))
+        keep = torch.rand((len(step.batch) + len(step.old), *self.model.mask_shape), generator=random) >= self.model.dropout
+        return keep / (1 - self.model.dropout)
 
-    def _outputs(self, batch: Batch, masks: Tensor | None) -> tuple[Tensor, Tensor]:
-        outputs = outputs_of(self.model, batch, self.training, masks)
-        return outputs, torch.from_numpy(batch.targets).to(self.device)
-
-    def _away(self, teacher: Teacher, together: Batch, replayed: Sequence[Batch], outputs: Tensor) -> Tensor:
+    def _away(self, teacher: Teacher, taken: Taken, outputs: Tensor) -> Tensor:
         """How far the outputs for all samples together are from the teacher's, summed and weighted."""
-        if not (teacher.of_new or replayed):
+        first = 0 if teacher.of_new else taken.num_new
+        if first == len(outputs):
             return outputs.new_zeros(())
+        lengths = None if taken.lengths is None else taken.lengths[first:]
         with torch.no_grad():
-            taught = outputs_of(teacher.model, together if teacher.of_new else joined(replayed), self.training)
-        return teacher.strength * distillation_sum(outputs[-len(taught) :], taught, self.settings, teacher.known)
-
-    def _step(self, rate: float) -> None:
-        clip = self.training.gradient_clip
-        if clip > 0:
-            norm = torch.linalg.vector_norm(self.sums[:-1])
-            self.sums[:-1].mul_(torch.clamp(clip / (norm + 1e-6), max=1.0))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+            taught = _forward(teacher.model, taken.inputs[first:], lengths, self.training)
+        return teacher.strength * distillation_sum(outputs[first:], taught, self.settings, teacher.known)
 
     def evaluate(self, dataset: EncodedDataset, split: str) -> ErrorSums:
         """The exact sums of the errors over all samples of a split, over all workers; see evaluate_all."""
@@ -229,5 +272,6 @@ class Learner:
         for start in range(share.start, share.stop, MEASURED_TOGETHER):
             mine = np.arange(start, min(start + MEASURED_TOGETHER, share.stop))
             for samples in micro_batches(mine, dataset.lengths(split, mine), self.evaluated_batch):
-                sums.add(*self._outputs(dataset.batch(split, samples), None), self.settings)
+                taken = self.lane.batch(dataset, split, samples)
+                sums.add(_forward(self.model, taken.inputs, taken.lengths, self.training), taken.targets, self.settings)
         return sums

@@ -1,0 +1,46 @@
+"""CUDA graphs: the kernels of a step are recorded once and launched together, without Python between them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+
+import torch
+
+WARM_UP = 2  # times that a kind of work runs step by step first: libraries and the optimizer make what they keep
+MOST_GRAPHS = 32  # kinds of work that are recorded; what is rarer runs step by step
+
+
+class Graphs:
+    """Recorded work, by its kind. Work of one kind launches the same kernels on the same memory every time."""
+
+    def __init__(self, device: torch.device):
+        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self.recorded: dict[Hashable, torch.cuda.CUDAGraph] = {}
+        self.seen: Counter[Hashable] = Counter()
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def clear(self) -> None:
+        """Forget all that is recorded: the memory that it works on has changed."""
+        self.recorded.clear()
+        self.seen.clear()
+
+    def run(self, kind: Hashable, work: Callable[[], None]) -> None:
+        """Do some work on the own stream: as it comes, or from the third time on by its graph.
+
+        What the work makes and frees lies in the graph's own memory; all that outlives it must be there before.
+        """
+        graph = self.recorded.get(kind)
+        if graph is None:
+            self.seen[kind] += 1
+            if self.seen[kind] <= WARM_UP or len(self.recorded) >= MOST_GRAPHS:
+                with torch.cuda.stream(self.stream):
+                    work()
+                return
+            graph = torch.cuda.CUDAGraph()
+            # Other threads of the process may use the GPU meanwhile; only what this one does is recorded.
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
+                work()
+            self.recorded[kind] = graph
+        with torch.cuda.stream(self.stream):
+            graph.replay()

@@ -1,0 +1,231 @@
+"""What differs between devices: where the rows live, and whether a step is recorded. The learner reads the same on both."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from data.prepared.encoding import EncodedDataset
+from workflows.fit.graphs import Graphs
+from workflows.fit.replay import joined
+from workflows.fit.resident import Resident
+from workflows.fit.retention import Retention
+from workflows.fit.steps import Int64, Step
+from workflows.fit.taken import Taken, pinned, taken
+
+Masks = Callable[[Step], Tensor | None]
+
+
+class Lane(Protocol):
+    """How the steps of an epoch get their samples and are done, on one device."""
+
+    steps_together: int  # steps that are loaded, and whose losses are read, together
+
+    def new_optimizer(self, parameters: list[torch.nn.Parameter], rate: float, decay: float) -> torch.optim.Optimizer:
+        """AdamW; with a weight decay of 0 this is Adam to the bit."""
+
+    def forget(self) -> None:
+        """The optimizer or the weights are others now."""
+
+    def open(self, dataset: EncodedDataset, retention: Retention, masks: Masks) -> None:
+        """Begin an epoch."""
+
+    def load(self, steps: Sequence[Step], rates: Sequence[float]) -> None:
+        """Take note of the steps that come next."""
+
+    def run(self, step: Step, part: str, work: Callable[[], None]) -> None:
+        """Do a part of a step: `work` launches the same kernels for all steps of the same counts."""
+
+    def pieces(self) -> Iterator[Taken]:
+        """The samples of the step under way, piece by piece; only inside `run`."""
+
+    def end_step(self, optimizer: torch.optim.Optimizer, loss: Tensor, total: Tensor) -> None:
+        """Note the step's loss and the sum of all that must be finite, and set its rate; only inside `run`."""
+
+    def read(self, everything: bool) -> list[tuple[float, float]]:
+        """The losses and sums noted since the last call, those of the last loaded steps only with `everything`."""
+
+    def batch(self, dataset: EncodedDataset, split: str, samples: Int64) -> Taken:
+        """Samples for an evaluation."""
+
+
+def lane_for(device: torch.device, memory_bytes: int | None = None) -> Lane:
+    """The lane of a device; `memory_bytes` limits the rows that live on a GPU, by default half of what is free."""
+    if device.type != "cuda":
+        return HostLane(device)
+    if memory_bytes is None:
+        memory_bytes = torch.cuda.mem_get_info(device)[0] // 2
+    return DeviceLane(device, memory_bytes)
+
+
+class HostLane:
+    """Rows stay where they are mapped; each step gathers its own, and its loss is read at once."""
+
+    steps_together = 1
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.noted: list[tuple[float, float]] = []
+
+    def new_optimizer(self, parameters: list[torch.nn.Parameter], rate: float, decay: float) -> torch.optim.Optimizer:
+        """See Lane."""
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
+
+    def forget(self) -> None:
+        """See Lane."""
+
+    def open(self, dataset: EncodedDataset, retention: Retention, masks: Masks) -> None:
+        """See Lane."""
+        self.dataset, self.replay, self.masks = dataset, retention.replay, masks
+        self.noted.clear()
+
+    def load(self, steps: Sequence[Step], rates: Sequence[float]) -> None:
+        """See Lane."""
+        (self.step,), (self.rate,) = steps, rates
+
+    def run(self, step: Step, part: str, work: Callable[[], None]) -> None:  # noqa: ARG002 every step at once
+        """See Lane."""
+        work()
+
+    def pieces(self) -> Iterator[Taken]:
+        """See Lane."""
+        step, masks, at = self.step, self.masks(self.step), 0
+        rows = step.mask_rows
+        for piece in step.pieces:
+            new = self.dataset.batch("train", step.batch[piece.new])
+            old = self.replay.batches(step.owners[piece.replayed], step.old[piece.replayed])
+            together = joined([new, *old])
+            own = None if masks is None else masks[rows[at : at + len(together.lengths)]]
+            at += len(together.lengths)
+            yield taken(together, len(piece.new), own, self.device)
+
+    def end_step(self, optimizer: torch.optim.Optimizer, loss: Tensor, total: Tensor) -> None:
+        """See Lane."""
+        self.noted.append((float(loss), float(total)))
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate
+
+    def read(self, everything: bool) -> list[tuple[float, float]]:  # noqa: ARG002 nothing is under way
+        """See Lane."""
+        found, self.noted = self.noted, []
+        return found
+
+    def batch(self, dataset: EncodedDataset, split: str, samples: Int64) -> Taken:
+        """See Lane."""
+        return taken(dataset.batch(split, samples), len(samples), None, self.device)
+
+
+class DeviceLane:
+    """Nothing waits for the device: each kind of step is recorded as a CUDA graph. On a CPU, in tests, without graphs.
+
+    Samples and rates are sent there some hundred steps at a time; losses are noted there, and read when they are all done.
+    """
+
+    steps_together = 256
+
+    def __init__(self, device: torch.device, memory_bytes: int):
+        self.device = device
+        self.graphs = Graphs(device) if device.type == "cuda" else None
+        self.resident = Resident(device, memory_bytes)
+        self.host = HostLane(device)
+        self.opened: tuple[object, ...] = ()
+        self.place = torch.zeros(1, dtype=torch.int64, device=device)  # of the step under way among those loaded
+        self.rates = torch.zeros(self.steps_together, device=device)
+        self.noted = torch.zeros(self.steps_together, 2, device=device)
+        self.loaded = 0
+        self.masks_there = torch.zeros(0, device=device)
+        self.sent: list[tuple[Tensor, torch.cuda.Event | None]] = []
+
+    def new_optimizer(self, parameters: list[torch.nn.Parameter], rate: float, decay: float) -> torch.optim.Optimizer:
+        """See Lane."""
+        there = torch.tensor(rate, device=self.device)
+        capturable = self.device.type == "cuda"
+        return torch.optim.AdamW(parameters, lr=there, weight_decay=decay, fused=True, capturable=capturable)
+
+    def forget(self) -> None:
+        """See Lane."""
+        self.opened = ()
+
+    def open(self, dataset: EncodedDataset, retention: Retention, masks: Masks) -> None:
+        """See Lane."""
+        self.masks = masks
+        self.sent.clear()
+        if self.graphs is not None:
+            self.graphs.stream.synchronize()  # also where an epoch ended in an error
+        changed = self.resident.open([dataset, *retention.replay.datasets])
+        if self.graphs is not None and (changed or self.opened != (dataset, retention)):
+            self.graphs.clear()
+            self.graphs.stream.wait_stream(torch.cuda.current_stream(self.device))
+        self.opened = (dataset, retention)
+
+    def load(self, steps: Sequence[Step], rates: Sequence[float]) -> None:
+        """See Lane."""
+        with self._stream():
+            self.loaded = len(steps)
+            self.rates[: len(rates)].copy_(pinned(torch.tensor(rates, dtype=torch.float32), self.device), non_blocking=True)
+            self.place.zero_()
+            if self.resident.load(steps) and self.graphs is not None:
+                self.graphs.clear()
+
+    def run(self, step: Step, part: str, work: Callable[[], None]) -> None:
+        """See Lane."""
+        with self._stream():
+            masks = None if part == "update" else self.masks(step)
+            if masks is not None:
+                self._send_masks(masks[torch.from_numpy(step.mask_rows)])
+        kind = (part, self.resident.begin(step), step.counts)
+        if self.graphs is None:
+            work()
+        else:
+            self.graphs.run(kind, work)
+
+    def pieces(self) -> Iterator[Taken]:
+        """See Lane."""
+        at = 0
+        for piece in self.resident.pieces(self.place):
+            count = len(piece.inputs)
+            yield replace(piece, masks=self.masks_there[at : at + count]) if len(self.masks_there) else piece
+            at += count
+
+    def end_step(self, optimizer: torch.optim.Optimizer, loss: Tensor, total: Tensor) -> None:
+        """See Lane."""
+        self.noted.index_copy_(0, self.place, torch.stack([loss, total])[None])
+        for group in optimizer.param_groups:
+            group["lr"].copy_(self.rates.index_select(0, self.place)[0])
+        self.place.add_(1)
+
+    def read(self, everything: bool) -> list[tuple[float, float]]:
+        """See Lane."""
+        with self._stream():
+            own, event = self.noted[: self.loaded].to("cpu", non_blocking=True, copy=True), None
+            if self.graphs is not None:
+                event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+                event.record(self.graphs.stream)
+        self.sent.append((own, event))
+        found: list[tuple[float, float]] = []
+        while self.sent and (everything or len(self.sent) > 1):
+            values, event = self.sent.pop(0)
+            if event is not None:
+                event.synchronize()
+            found += [(loss, total) for loss, total in values.tolist()]
+        return found
+
+    def batch(self, dataset: EncodedDataset, split: str, samples: Int64) -> Taken:
+        """See Lane."""
+        return self.resident.batch(dataset, split, samples) or self.host.batch(dataset, split, samples)
+
+    def _send_masks(self, masks: Tensor) -> None:
+        """Put this worker's masks of a step where its graph looks for them."""
+        if self.masks_there.shape[1:] != masks.shape[1:] or len(self.masks_there) < len(masks):
+            self.masks_there = torch.zeros(masks.shape, device=self.device)
+            if self.graphs is not None:
+                self.graphs.clear()
+        self.masks_there[: len(masks)].copy_(pinned(masks, self.device), non_blocking=True)
+
+    def _stream(self) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext() if self.graphs is None else torch.cuda.stream(self.graphs.stream)

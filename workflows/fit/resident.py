@@ -1,0 +1,199 @@
+"""Datasets whose rows live on a device: encoded and copied there once, their windows gathered there by index."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.prepared.encoding import EncodedDataset
+from workflows.fit.steps import Int64, Step
+from workflows.fit.taken import Taken, pinned
+
+LENGTH_BUCKETS = 8  # windows of different lengths are padded to one of so many, so that few shapes are recorded
+ROWS_AT_ONCE = 1 << 20  # that are encoded on their way to the device
+
+
+def resident_bytes(dataset: EncodedDataset) -> int:
+    """What the rows of a dataset take on a device."""
+    rows = sum(len(part.values) for part in dataset.prepared.parts)
+    width = 2 if dataset.prepared.classes else len(dataset.prepared.targets)
+    return 4 * rows * (dataset.num_features + width)
+
+
+class Rows:
+    """Rows of datasets, one after the other: inputs (rows, features), targets (rows, targets) or classes (rows,)."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.inputs: Tensor | None = None
+        self.targets: Tensor | None = None
+        self.first: dict[EncodedDataset, list[int]] = {}  # the first row of each part
+        self.version = 0  # raised when rows move
+
+    @property
+    def num_bytes(self) -> int:
+        """What they take."""
+        return sum(each.numel() * each.element_size() for each in (self.inputs, self.targets) if each is not None)
+
+    @torch.inference_mode(mode=False)  # what an evaluation brings here, the next epoch trains on
+    def add(self, dataset: EncodedDataset) -> None:
+        """Take a dataset's rows, unless they are there already."""
+        if dataset in self.first:
+            return
+        inputs, targets, first = [self.inputs], [self.targets], []
+        row = 0 if self.inputs is None else len(self.inputs)
+        for number, part in enumerate(dataset.prepared.parts):
+            first.append(row)
+            row += len(part.values)
+            for start in range(0, len(part.values), ROWS_AT_ONCE):
+                own = dataset.rows(number, start, min(start + ROWS_AT_ONCE, len(part.values)))
+                inputs.append(torch.from_numpy(own[0]).to(self.device))
+                targets.append(torch.from_numpy(own[1]).to(self.device))
+        self.inputs = torch.cat([each for each in inputs if each is not None])
+        self.targets = torch.cat([each for each in targets if each is not None])
+        self.first[dataset] = first
+        self.version += 1
+
+    def keep(self, datasets: Sequence[EncodedDataset]) -> None:
+        """Let go of all datasets, and take these."""
+        self.inputs = self.targets = None
+        self.first = {}
+        for dataset in datasets:
+            self.add(dataset)
+
+
+class Samples:
+    """The samples of a split of some resident datasets, numbered through in their order."""
+
+    @torch.inference_mode(mode=False)
+    def __init__(self, rows: Rows, datasets: Sequence[EncodedDataset], split: str):
+        self.of = (rows.version, *datasets, split)
+        assert rows.inputs is not None
+        assert rows.targets is not None
+        self.inputs, self.targets = rows.inputs, rows.targets
+        self.horizon, self.classes = datasets[0].prepared.horizon, datasets[0].prepared.classes
+        counts = [dataset.num_samples(split) for dataset in datasets]
+        self.offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        starts = [
+            part.starts[split] + first
+            for dataset in datasets
+            for part, first in zip(dataset.prepared.parts, rows.first[dataset], strict=True)
+        ]
+        self.lengths = np.concatenate([dataset.lengths(split) for dataset in datasets])
+        longest = int(self.lengths.max(initial=1))
+        self.uniform = len(self.lengths) == 0 or int(self.lengths.min()) == longest
+        self.buckets = np.unique(-(-longest * np.arange(1, LENGTH_BUCKETS + 1) // LENGTH_BUCKETS))
+        self.starts_there = torch.from_numpy(np.concatenate(starts)).to(rows.device)
+        self.lengths_there = torch.from_numpy(self.lengths.astype(np.int64)).to(rows.device)
+        self.steps_there = torch.arange(max(longest, self.horizon), device=rows.device)
+
+    def steps(self, numbers: Int64) -> int:
+        """The steps that samples are padded to: their longest, up to the next bucket."""
+        longest = int(self.lengths[numbers].max(initial=1)) if len(numbers) else 1
+        return longest if self.uniform else int(self.buckets[np.searchsorted(self.buckets, longest)])
+
+    def take(self, numbers: Tensor, steps: int, num_new: int) -> Taken:
+        """The samples of these numbers, padded to `steps`; nothing of it waits for the device."""
+        starts, offsets = self.starts_there[numbers], self.steps_there
+        if self.uniform:
+            lengths, ends = None, starts + steps
+            columns = self.inputs.shape[1]
+            # Each window is one stretch of memory: overlapping windows as a view, of which whole ones are copied.
+            windows = self.inputs.as_strided((max(len(self.inputs) - steps + 1, 0), steps, columns), (columns, columns, 1))
+            inputs = windows.index_select(0, starts)
+        else:
+            lengths = self.lengths_there[numbers]
+            ends, valid = starts + lengths, offsets[:steps] < lengths[:, None]
+            inputs = self.inputs[starts[:, None] + torch.minimum(offsets[:steps], lengths[:, None] - 1)]
+            inputs = torch.where(valid[..., None], inputs, 0.0)
+        if self.classes:
+            return Taken(inputs, lengths, self.targets[ends - 1], num_new)
+        ahead = ends[:, None] + offsets[: self.horizon] if self.horizon else ends[:, None] - 1
+        return Taken(inputs, lengths, self.targets[ahead], num_new)
+
+
+class Resident:
+    """The samples of an epoch's steps, taken on the device from rows that live there."""
+
+    def __init__(self, device: torch.device, memory_bytes: int):
+        self.device, self.memory_bytes = device, memory_bytes
+        self.rows = Rows(device)
+        self.numbers = torch.zeros(0, 0, dtype=torch.int64, device=device)  # of the samples of each loaded step
+        self.samples: Samples | None = None
+        self.evaluated: Samples | None = None
+        self.shapes: dict[int, tuple[tuple[int, int, int], ...]] = {}
+        self.shape: tuple[tuple[int, int, int], ...] = ()  # new and replayed samples and steps of each piece of the step
+
+    def fits(self, datasets: Sequence[EncodedDataset]) -> bool:
+        """Whether the rows of some datasets, together, may live here."""
+        return sum(resident_bytes(each) for each in set(datasets)) <= self.memory_bytes
+
+    def open(self, datasets: Sequence[EncodedDataset]) -> bool:
+        """Begin an epoch of the first dataset, the others being replayed; returns whether anything was moved.
+
+        Where there is no room beside the rows that are here, they go.
+        """
+        if not all(self._add(dataset) for dataset in datasets):
+            self.rows.keep(datasets)
+        if self.samples is not None and self.samples.of == (self.rows.version, *datasets, "train"):
+            return False
+        self.samples = Samples(self.rows, datasets, "train")
+        return True
+
+    def _add(self, dataset: EncodedDataset) -> bool:
+        """Have a dataset's rows here, if there is room."""
+        if dataset not in self.rows.first:
+            if self.rows.num_bytes + resident_bytes(dataset) > self.memory_bytes:
+                return False
+            self.rows.add(dataset)
+        return True
+
+    def load(self, steps: Sequence[Step]) -> bool:
+        """Send the numbers of the samples of some steps; returns whether they are elsewhere now than before."""
+        assert self.samples is not None
+        rows: list[Int64] = []
+        self.shapes.clear()
+        for step in steps:
+            own, shape = [np.empty(0, np.int64)], []
+            for piece in step.pieces:
+                new, old = step.batch[piece.new], step.old[piece.replayed]
+                both = np.concatenate([new, self.samples.offsets[step.owners[piece.replayed] + 1] + old])
+                own.append(both)
+                shape.append((len(new), len(old), self.samples.steps(both)))
+            rows.append(np.concatenate(own))
+            self.shapes[step.number] = tuple(shape)
+        width = max(map(len, rows), default=0)
+        table = np.zeros((len(rows), width), np.int64)
+        for place, row in enumerate(rows):
+            table[place, : len(row)] = row
+        moved = self.numbers.shape[1] < width or len(self.numbers) < len(rows)
+        if moved:
+            self.numbers = torch.zeros(len(rows), width, dtype=torch.int64, device=self.device)
+        self.numbers[: len(rows), :width].copy_(pinned(torch.from_numpy(table), self.device), non_blocking=True)
+        return moved
+
+    def begin(self, step: Step) -> Hashable:
+        """The shape of a step; its samples are the next ones to take."""
+        self.shape = self.shapes[step.number]
+        return self.shape
+
+    def pieces(self, place: Tensor) -> Iterator[Taken]:
+        """The samples of the step at a place (1,) among those loaded."""
+        assert self.samples is not None
+        numbers, at = self.numbers.index_select(0, place)[0], 0
+        for num_new, num_replayed, steps in self.shape:
+            count = num_new + num_replayed
+            yield self.samples.take(numbers[at : at + count], steps, num_new)
+            at += count
+
+    def batch(self, dataset: EncodedDataset, split: str, samples: Int64) -> Taken | None:
+        """Samples of a split, for an evaluation; None where there is no room for the dataset."""
+        if not self._add(dataset):
+            return None
+        if self.evaluated is None or self.evaluated.of != (self.rows.version, dataset, split):
+            self.evaluated = Samples(self.rows, [dataset], split)
+        numbers = pinned(torch.from_numpy(samples), self.device).to(self.device, non_blocking=True)
+        return self.evaluated.take(numbers, self.evaluated.steps(samples), len(samples))

@@ -1,0 +1,67 @@
+"""What each step of an epoch takes: pure values, the same for rows in memory, on a disk or on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from workflows.fit.group import Group
+from workflows.fit.sampling import micro_batches, worker_share
+
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What goes through the network together: places in the step's new samples, and in its replayed ones."""
+
+    new: Int64
+    replayed: Int64
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: the new samples of all workers, the replayed ones with the place of their dataset, this worker's pieces."""
+
+    number: int
+    batch: Int64
+    owners: Int64
+    old: Int64
+    pieces: tuple[Piece, ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The number of new and of replayed samples: of all workers, then of each piece."""
+        own = [len(part) for piece in self.pieces for part in (piece.new, piece.replayed)]
+        return (len(self.batch), len(self.old), *own)
+
+    @property
+    def mask_rows(self) -> Int64:
+        """This worker's samples among the new and then the replayed ones, in the order of its pieces."""
+        parts = [part for piece in self.pieces for part in (piece.new, len(self.batch) + piece.replayed)]
+        return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def steps_of(
+    batches: Iterable[Int64],
+    drawn: Iterable[tuple[Int64, Int64]],
+    lengths_of: Callable[[Int64], npt.NDArray[np.int32]],
+    micro_batch: int,
+    group: Group,
+) -> Iterator[Step]:
+    """The steps of an epoch: its global batches of new samples, each with the (owners, samples) that are replayed."""
+    for number, (batch, (owners, old)) in enumerate(zip(batches, drawn, strict=True)):
+        yield Step(number, batch, owners, old, _own_pieces(lengths_of(batch), len(old), micro_batch, group))
+
+
+def _own_pieces(lengths: npt.NDArray[np.int32], num_replayed: int, micro_batch: int, group: Group) -> tuple[Piece, ...]:
+    """This worker's share of the new and of the replayed samples, cut into micro-batches together."""
+    count = len(lengths)
+    places = np.arange(count)[worker_share(count, group.rank, group.size)]
+    replayed = np.arange(num_replayed)[worker_share(num_replayed, group.rank, group.size)]
+    cut = max(micro_batch * count // (count + num_replayed), 1)
+    pieces = micro_batches(places, lengths[places], cut) or ([places] if len(replayed) else [])
+    return tuple(map(Piece, pieces, np.array_split(replayed, max(len(pieces), 1))))

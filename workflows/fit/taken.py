@@ -1,0 +1,38 @@
+"""Samples as a step takes them, on the device of the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from data.prepared.encoding import Batch
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Samples that go through the network together.
+
+    `inputs` (samples, steps, features); `lengths` (samples,), None where all steps of all samples are valid; `targets` as in
+    data.prepared.encoding.Batch. The first `num_new` samples are of the dataset that is fitted, the others are replayed.
+    """
+
+    inputs: Tensor
+    lengths: Tensor | None
+    targets: Tensor
+    num_new: int
+    masks: Tensor | None = None
+
+
+def taken(batch: Batch, num_new: int, masks: Tensor | None, device: torch.device) -> Taken:
+    """A batch of the host on a device."""
+    uniform = bool((batch.lengths == batch.inputs.shape[1]).all())
+    lengths = None if uniform else torch.from_numpy(batch.lengths).to(device)
+    inputs, targets = torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.targets).to(device)
+    return Taken(inputs, lengths, targets, num_new, None if masks is None else masks.to(device))
+
+
+def pinned(values: Tensor, device: torch.device) -> Tensor:
+    """Values of the host where a GPU can fetch them while the host goes on."""
+    return values.pin_memory() if device.type == "cuda" else values
