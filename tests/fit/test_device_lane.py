@@ -151,7 +151,7 @@ def test_each_retention(kind: str, method: str, request: pytest.FixtureRequest) 
     agree(learners, datasets, found)
 
 
-@pytest.mark.parametrize("steps_together", [1, 4, 256])
+@pytest.mark.parametrize("steps_together", [1, 2, 64])
 def test_what_is_not_finite_is_named_exactly_however_many_steps_are_read_together(
     steps_together: int, tmp_path: Path
 ) -> None:
@@ -184,4 +184,4 @@ def test_lengths_are_padded_to_few_shapes(varied: list[EncodedDataset]) -> None:
     shapes = {steps for shape in lane.resident.shapes.values() for _, _, steps in shape}
     assert shapes <= {2, 3, 4, 5, 6, 7, 8, 9}
     assert lane.resident.samples is not None
-    assert len(lane.resident.samples.buckets) <= 8
+    assert len(lane.resident.samples.buckets.edges) <= 8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from workflows.fit.replay import joined
 from workflows.fit.resident import Resident
 from workflows.fit.retention import Retention
 from workflows.fit.steps import Int64, Step
+from workflows.fit.streamed import Streamed
 from workflows.fit.taken import Taken, pinned, taken
 
 Masks = Callable[[Step], Tensor | None]
@@ -126,18 +127,20 @@ class DeviceLane:
     Samples and rates are sent there some hundred steps at a time; losses are noted there, and read when they are all done.
     """
 
-    steps_together = 256
+    steps_together = 64
 
     def __init__(self, device: torch.device, memory_bytes: int):
         self.device = device
         self.graphs = Graphs(device) if device.type == "cuda" else None
-        self.resident = Resident(device, memory_bytes)
+        self.resident, self.streamed = Resident(device, memory_bytes), Streamed(device)
+        self.is_resident = True
         self.host = HostLane(device)
         self.opened: tuple[object, ...] = ()
         self.place = torch.zeros(1, dtype=torch.int64, device=device)  # of the step under way among those loaded
         self.rates = torch.zeros(self.steps_together, device=device)
         self.noted = torch.zeros(self.steps_together, 2, device=device)
         self.loaded = 0
+        self.shape: Hashable = ()
         self.masks_there = torch.zeros(0, device=device)
         self.sent: list[tuple[Tensor, torch.cuda.Event | None]] = []
 
@@ -157,11 +160,13 @@ class DeviceLane:
         self.sent.clear()
         if self.graphs is not None:
             self.graphs.stream.synchronize()  # also where an epoch ended in an error
-        changed = self.resident.open([dataset, *retention.replay.datasets])
-        if self.graphs is not None and (changed or self.opened != (dataset, retention)):
-            self.graphs.clear()
-            self.graphs.stream.wait_stream(torch.cuda.current_stream(self.device))
-        self.opened = (dataset, retention)
+        datasets = [dataset, *retention.replay.datasets]
+        self.is_resident = self.resident.fit(datasets)
+        changed = self.resident.open(datasets) if self.is_resident else self.streamed.open(dataset, retention.replay)
+        opened = (dataset, retention, self.is_resident)
+        if changed or self.opened != opened:
+            self._moved()
+        self.opened = opened
 
     def load(self, steps: Sequence[Step], rates: Sequence[float]) -> None:
         """See Lane."""
@@ -169,8 +174,8 @@ class DeviceLane:
             self.loaded = len(steps)
             self.rates[: len(rates)].copy_(pinned(torch.tensor(rates, dtype=torch.float32), self.device), non_blocking=True)
             self.place.zero_()
-            if self.resident.load(steps) and self.graphs is not None:
-                self.graphs.clear()
+            if self.resident.load(steps) if self.is_resident else self.streamed.load(steps):
+                self._moved()
 
     def run(self, step: Step, part: str, work: Callable[[], None]) -> None:
         """See Lane."""
@@ -178,16 +183,19 @@ class DeviceLane:
             masks = None if part == "update" else self.masks(step)
             if masks is not None:
                 self._send_masks(masks[torch.from_numpy(step.mask_rows)])
-        kind = (part, self.resident.begin(step), step.counts)
-        if self.graphs is None:
-            work()
-        else:
-            self.graphs.run(kind, work)
+            if part != "update":
+                self.shape = self.resident.begin(step) if self.is_resident else self.streamed.begin(step)
+            if self.graphs is None:
+                work()
+            else:
+                self.graphs.run((part, self.shape, step.counts), work)
+            if part != "update" and not self.is_resident:
+                self.streamed.end()
 
     def pieces(self) -> Iterator[Taken]:
         """See Lane."""
         at = 0
-        for piece in self.resident.pieces(self.place):
+        for piece in self.resident.pieces(self.place) if self.is_resident else self.streamed.pieces():
             count = len(piece.inputs)
             yield replace(piece, masks=self.masks_there[at : at + count]) if len(self.masks_there) else piece
             at += count
@@ -223,9 +231,14 @@ class DeviceLane:
         """Put this worker's masks of a step where its graph looks for them."""
         if self.masks_there.shape[1:] != masks.shape[1:] or len(self.masks_there) < len(masks):
             self.masks_there = torch.zeros(masks.shape, device=self.device)
-            if self.graphs is not None:
-                self.graphs.clear()
+            self._moved()
         self.masks_there[: len(masks)].copy_(pinned(masks, self.device), non_blocking=True)
+
+    def _moved(self) -> None:
+        """What recorded steps read or write is elsewhere now."""
+        if self.graphs is not None:
+            self.graphs.clear()
+            self.graphs.stream.wait_stream(torch.cuda.current_stream(self.device))
 
     def _stream(self) -> contextlib.AbstractContextManager[object]:
         return contextlib.nullcontext() if self.graphs is None else torch.cuda.stream(self.graphs.stream)

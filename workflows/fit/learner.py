@@ -129,9 +129,9 @@ class Learner:
         """
         self.model.train()
         started, lane = time.perf_counter(), self.lane
-        sizes, batches = self._batches(dataset, seed, pool)
+        sizes, batches, lengths_of = self._batches(dataset, seed, pool)
         drawn = retention.replay.draw(sizes, seed)
-        steps = steps_of(batches, drawn, lambda batch: dataset.lengths("train", batch), self.micro_batch, self.group)
+        steps = steps_of(batches, drawn, lengths_of, self.micro_batch, self.group)
         lane.open(dataset, retention, lambda step: self._dropout_masks(step, seed))
         losses: list[float] = []
         total = 0
@@ -210,13 +210,18 @@ class Learner:
                 raise NonFiniteLossError(f"{where}: {what}: write a lower learning_rate or a gradient_clip")
         return [loss for loss, _ in noted]
 
-    def _batches(self, dataset: EncodedDataset, seed: tuple[int, int, int], pool: int) -> tuple[list[int], Iterable[Int64]]:
-        """The sizes of an epoch's global batches, and their samples."""
+    def _batches(
+        self, dataset: EncodedDataset, seed: tuple[int, int, int], pool: int
+    ) -> tuple[list[int], Iterable[Int64], Callable[[Int64], npt.NDArray[np.int32]] | None]:
+        """The sizes of an epoch's global batches, their samples, and the lengths of samples where they differ."""
         size, count = self.training.batch_size, dataset.num_samples("train")
         if pool:
-            return batch_sizes(count, size), pooled_batches(count, pool, size, seed)
-        batches = epoch_batches(dataset.lengths("train"), size, seed, self.training.shuffle)
-        return [len(batch) for batch in batches], batches
+            sizes = batch_sizes(count, size)
+            return sizes, pooled_batches(count, pool, size, seed), lambda batch: dataset.lengths("train", batch)
+        lengths = dataset.lengths("train")
+        batches = epoch_batches(lengths, size, seed, self.training.shuffle)
+        uniform = count == 0 or lengths.min() == lengths.max()
+        return [len(batch) for batch in batches], batches, None if uniform else lengths.__getitem__
 
     def _num_steps(self, dataset: EncodedDataset) -> int:
         return -(-dataset.num_samples("train") // self.training.batch_size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -65,6 +66,19 @@ class Rows:
             self.add(dataset)
 
 
+class Buckets:
+    """Few lengths that samples of different lengths are padded to."""
+
+    def __init__(self, lengths: npt.NDArray[np.int32]):
+        self.longest = int(lengths.max(initial=1))
+        self.uniform = len(lengths) == 0 or int(lengths.min()) == self.longest
+        self.edges = np.unique(-(-self.longest * np.arange(1, LENGTH_BUCKETS + 1) // LENGTH_BUCKETS))
+
+    def steps(self, lengths: npt.NDArray[np.integer]) -> int:
+        """The steps that some samples are padded to: their longest, up to the next bucket."""
+        return self.longest if self.uniform else int(self.edges[np.searchsorted(self.edges, lengths.max(initial=1))])
+
+
 class Samples:
     """The samples of a split of some resident datasets, numbered through in their order."""
 
@@ -83,22 +97,19 @@ class Samples:
             for part, first in zip(dataset.prepared.parts, rows.first[dataset], strict=True)
         ]
         self.lengths = np.concatenate([dataset.lengths(split) for dataset in datasets])
-        longest = int(self.lengths.max(initial=1))
-        self.uniform = len(self.lengths) == 0 or int(self.lengths.min()) == longest
-        self.buckets = np.unique(-(-longest * np.arange(1, LENGTH_BUCKETS + 1) // LENGTH_BUCKETS))
+        self.buckets = Buckets(self.lengths)
         self.starts_there = torch.from_numpy(np.concatenate(starts)).to(rows.device)
         self.lengths_there = torch.from_numpy(self.lengths.astype(np.int64)).to(rows.device)
-        self.steps_there = torch.arange(max(longest, self.horizon), device=rows.device)
+        self.steps_there = torch.arange(max(self.buckets.longest, self.horizon), device=rows.device)
 
     def steps(self, numbers: Int64) -> int:
-        """The steps that samples are padded to: their longest, up to the next bucket."""
-        longest = int(self.lengths[numbers].max(initial=1)) if len(numbers) else 1
-        return longest if self.uniform else int(self.buckets[np.searchsorted(self.buckets, longest)])
+        """The steps that samples are padded to."""
+        return self.buckets.longest if self.buckets.uniform else self.buckets.steps(self.lengths[numbers])
 
     def take(self, numbers: Tensor, steps: int, num_new: int) -> Taken:
         """The samples of these numbers, padded to `steps`; nothing of it waits for the device."""
         starts, offsets = self.starts_there[numbers], self.steps_there
-        if self.uniform:
+        if self.buckets.uniform:
             lengths, ends = None, starts + steps
             columns = self.inputs.shape[1]
             # Each window is one stretch of memory: overlapping windows as a view, of which whole ones are copied.
@@ -127,7 +138,7 @@ class Resident:
         self.shapes: dict[int, tuple[tuple[int, int, int], ...]] = {}
         self.shape: tuple[tuple[int, int, int], ...] = ()  # new and replayed samples and steps of each piece of the step
 
-    def fits(self, datasets: Sequence[EncodedDataset]) -> bool:
+    def fit(self, datasets: Sequence[EncodedDataset]) -> bool:
         """Whether the rows of some datasets, together, may live here."""
         return sum(resident_bytes(each) for each in set(datasets)) <= self.memory_bytes
 
@@ -176,7 +187,7 @@ class Resident:
         return moved
 
     def begin(self, step: Step) -> Hashable:
-        """The shape of a step; its samples are the next ones to take."""
+        """Return the shape of a step; its samples are the next ones to take."""
         self.shape = self.shapes[step.number]
         return self.shape
 

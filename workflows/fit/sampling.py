@@ -72,4 +72,6 @@ def micro_batches(places: Int64, lengths: npt.NDArray[np.int32], size: int) -> l
         return []
     if int(lengths.min()) != int(lengths.max()):
         places = places[np.argsort(lengths, kind="stable")]
+    if len(places) <= size:
+        return [places]
     return [np.asarray(piece) for piece in np.array_split(places, -(-len(places) // size))]

@@ -24,19 +24,17 @@ class Piece:
 
 @dataclass(frozen=True)
 class Step:
-    """One step: the new samples of all workers, the replayed ones with the place of their dataset, this worker's pieces."""
+    """One step: the new samples of all workers, the replayed ones with the place of their dataset, this worker's pieces.
+
+    `counts` are the numbers of new and of replayed samples: of all workers, then of each piece.
+    """
 
     number: int
     batch: Int64
     owners: Int64
     old: Int64
     pieces: tuple[Piece, ...]
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """The number of new and of replayed samples: of all workers, then of each piece."""
-        own = [len(part) for piece in self.pieces for part in (piece.new, piece.replayed)]
-        return (len(self.batch), len(self.old), *own)
+    counts: tuple[int, ...]
 
     @property
     def mask_rows(self) -> Int64:
@@ -48,13 +46,29 @@ class Step:
 def steps_of(
     batches: Iterable[Int64],
     drawn: Iterable[tuple[Int64, Int64]],
-    lengths_of: Callable[[Int64], npt.NDArray[np.int32]],
+    lengths_of: Callable[[Int64], npt.NDArray[np.int32]] | None,
     micro_batch: int,
     group: Group,
 ) -> Iterator[Step]:
-    """The steps of an epoch: its global batches of new samples, each with the (owners, samples) that are replayed."""
+    """The steps of an epoch: its global batches of new samples, each with the (owners, samples) that are replayed.
+
+    Without `lengths_of` all samples are equally long: then steps of equal counts are cut alike, and cut once.
+    """
+    cut: dict[tuple[int, int], tuple[tuple[Piece, ...], tuple[int, ...]]] = {}
     for number, (batch, (owners, old)) in enumerate(zip(batches, drawn, strict=True)):
-        yield Step(number, batch, owners, old, _own_pieces(lengths_of(batch), len(old), micro_batch, group))
+        counts = (len(batch), len(old))
+        if lengths_of is not None:
+            pieces = _own_pieces(lengths_of(batch), len(old), micro_batch, group)
+            yield Step(number, batch, owners, old, pieces, _counts(counts, pieces))
+            continue
+        if counts not in cut:
+            pieces = _own_pieces(np.ones(len(batch), np.int32), len(old), micro_batch, group)
+            cut[counts] = (pieces, _counts(counts, pieces))
+        yield Step(number, batch, owners, old, *cut[counts])
+
+
+def _counts(of_all: tuple[int, int], pieces: tuple[Piece, ...]) -> tuple[int, ...]:
+    return (*of_all, *(len(part) for piece in pieces for part in (piece.new, piece.replayed)))
 
 
 def _own_pieces(lengths: npt.NDArray[np.int32], num_replayed: int, micro_batch: int, group: Group) -> tuple[Piece, ...]:
@@ -64,4 +78,6 @@ def _own_pieces(lengths: npt.NDArray[np.int32], num_replayed: int, micro_batch: 
     replayed = np.arange(num_replayed)[worker_share(num_replayed, group.rank, group.size)]
     cut = max(micro_batch * count // (count + num_replayed), 1)
     pieces = micro_batches(places, lengths[places], cut) or ([places] if len(replayed) else [])
+    if len(pieces) == 1:
+        return (Piece(pieces[0], replayed),)
     return tuple(map(Piece, pieces, np.array_split(replayed, max(len(pieces), 1))))

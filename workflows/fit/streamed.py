@@ -1,0 +1,137 @@
+"""Datasets whose rows do not fit on a device: gathered by a thread, and copied there while the step before runs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.prepared.encoding import EncodedDataset
+from workflows.fit.replay import Replay, joined
+from workflows.fit.resident import Buckets
+from workflows.fit.steps import Piece, Step
+from workflows.fit.taken import Taken
+
+AHEAD = 4  # steps that are gathered before their turn
+SLOTS = 2  # places on the device: one is read by the step under way, the next step's samples are copied to the other
+
+
+class Slot:
+    """The place of one step's samples on the device, and when it is free again."""
+
+    def __init__(self, device: torch.device, samples: int, steps: int, features: int, targets: Tensor):
+        self.inputs = torch.zeros(samples * steps * features, device=device)
+        self.lengths = torch.zeros(samples, dtype=torch.int64, device=device)
+        self.targets = torch.zeros(samples, *targets.shape[1:], dtype=targets.dtype, device=device)
+        self.free = torch.cuda.Event() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+
+class Streamed:
+    """The samples of an epoch's steps, gathered on the host. All that a recorded step reads lies in one of two places."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.copies = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        self.gatherer = ThreadPoolExecutor(1, "gather")
+        self.slots: list[Slot] = []
+        self.room = 0
+        self.waiting: deque[Step] = deque()
+        self.gathered: deque[Future[list[Taken]]] = deque()
+        self.shape: tuple[tuple[int, int, int], ...] = ()
+        self.slot = 0
+        self.opened: tuple[object, ...] = ()
+
+    def open(self, dataset: EncodedDataset, replay: Replay) -> bool:
+        """Begin an epoch; returns whether anything was moved."""
+        self.waiting.clear()
+        while self.gathered:
+            self.gathered.popleft().cancel()
+        changed = self.opened != (dataset, *replay.datasets)
+        if changed:
+            self.opened = (dataset, *replay.datasets)
+            self.buckets = Buckets(np.concatenate([each.lengths("train") for each in (dataset, *replay.datasets)]))
+            self.slots, self.room = [], 0
+        self.dataset, self.replay = dataset, replay
+        return changed
+
+    def load(self, steps: Sequence[Step]) -> bool:
+        """Take note of the steps that come next; returns whether their places on the device are others than before."""
+        self.waiting.extend(steps)
+        most = max(sum(step.counts[2:]) for step in steps)
+        moved = most > self.room
+        if moved:
+            one = torch.from_numpy(self.dataset.batch("train", np.zeros(1, np.int64)).targets)
+            longest, features = self.buckets.longest, self.dataset.num_features
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)  # a step under way may still read the old places
+            self.slots = [Slot(self.device, most, longest, features, one) for _ in range(SLOTS)]
+            self.room = most
+        self._gather_ahead()
+        return moved
+
+    def begin(self, step: Step) -> Hashable:
+        """Have the samples of a step copied; the current stream waits for them, the host does not."""
+        samples = self.gathered.popleft().result()
+        self._gather_ahead()
+        self.slot = step.number % SLOTS
+        slot = self.slots[self.slot]
+        if self.copies is None:
+            self._copy(samples, slot)
+        else:
+            if slot.free is not None:
+                self.copies.wait_event(slot.free)
+            with torch.cuda.stream(self.copies):
+                self._copy(samples, slot)
+            torch.cuda.current_stream(self.device).wait_stream(self.copies)
+        self.shape = tuple((each.num_new, len(each.inputs) - each.num_new, each.inputs.shape[1]) for each in samples)
+        return (self.slot, self.shape)
+
+    def end(self) -> None:
+        """The step that began last is launched: its place is free when it is done."""
+        free = self.slots[self.slot].free
+        if free is not None:
+            free.record(torch.cuda.current_stream(self.device))
+
+    def pieces(self) -> Iterator[Taken]:
+        """The samples of the step that began last."""
+        slot, row, number = self.slots[self.slot], 0, 0
+        for num_new, num_replayed, steps in self.shape:
+            count = num_new + num_replayed
+            size = count * steps * self.dataset.num_features
+            inputs = slot.inputs[number : number + size].view(count, steps, -1)
+            lengths = None if self.buckets.uniform else slot.lengths[row : row + count]
+            yield Taken(inputs, lengths, slot.targets[row : row + count], num_new)
+            row, number = row + count, number + size
+
+    def _gather_ahead(self) -> None:
+        while self.waiting and len(self.gathered) < AHEAD:
+            self.gathered.append(self.gatherer.submit(self._gather, self.waiting.popleft(), self.replay))
+
+    def _gather(self, step: Step, replay: Replay) -> list[Taken]:
+        return [self._gathered(step, piece, replay) for piece in step.pieces]
+
+    def _gathered(self, step: Step, piece: Piece, replay: Replay) -> Taken:
+        """A piece in memory that a GPU can fetch from, padded to a bucket."""
+        new = self.dataset.batch("train", step.batch[piece.new])
+        batch = joined([new, *replay.batches(step.owners[piece.replayed], step.old[piece.replayed])])
+        steps, pin = self.buckets.steps(batch.lengths), self.device.type == "cuda"
+        inputs = torch.zeros(len(batch.inputs), steps, batch.inputs.shape[2], pin_memory=pin)
+        inputs[:, : batch.inputs.shape[1]] = torch.from_numpy(batch.inputs)
+        lengths, targets = torch.from_numpy(batch.lengths), torch.from_numpy(batch.targets)
+        return Taken(
+            inputs, lengths.pin_memory() if pin else lengths, targets.pin_memory() if pin else targets, len(piece.new)
+        )
+
+    def _copy(self, samples: Sequence[Taken], slot: Slot) -> None:
+        row, number = 0, 0
+        for each in samples:
+            assert each.lengths is not None
+            count, size = len(each.inputs), each.inputs.numel()
+            slot.inputs[number : number + size].copy_(each.inputs.view(-1), non_blocking=True)
+            slot.lengths[row : row + count].copy_(each.lengths, non_blocking=True)
+            slot.targets[row : row + count].copy_(each.targets, non_blocking=True)
+            row, number = row + count, number + size
