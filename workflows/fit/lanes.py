@@ -42,6 +42,9 @@ class Lane(Protocol):
     def run(self, step: Step, part: str, work: Callable[[], None]) -> None:
         """Do a part of a step: `work` launches the same kernels for all steps of the same counts."""
 
+    def between(self, work: Callable[[], object]) -> None:
+        """Do what is not recorded, in order with the parts of the steps."""
+
     def pieces(self) -> Iterator[Taken]:
         """The samples of the step under way, piece by piece; only inside `run`."""
 
@@ -90,6 +93,10 @@ class HostLane:
         (self.step,), (self.rate,) = steps, rates
 
     def run(self, step: Step, part: str, work: Callable[[], None]) -> None:  # noqa: ARG002 every step at once
+        """See Lane."""
+        work()
+
+    def between(self, work: Callable[[], object]) -> None:
         """See Lane."""
         work()
 
@@ -191,6 +198,11 @@ class DeviceLane:
                 self.graphs.run((part, self.shape, step.counts), work)
             if part != "update" and not self.is_resident:
                 self.streamed.end()
+
+    def between(self, work: Callable[[], object]) -> None:
+        """See Lane."""
+        with self._stream():
+            work()
 
     def pieces(self) -> Iterator[Taken]:
         """See Lane."""

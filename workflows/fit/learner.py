@@ -157,7 +157,7 @@ class Learner:
             self.lane.run(step, "all", gradient_and_update)
         else:
             self.lane.run(step, "gradient", lambda: self._gradient(step, retention))
-            self.group.add_up(self.sums)
+            self.lane.between(lambda: self.group.add_up(self.sums))
             self.lane.run(step, "update", lambda: self._update(retention))
 
     def _gradient(self, step: Step, retention: Retention) -> None:
