@@ -15,8 +15,9 @@ from data.reading.settings import DatasetSource, DataSettings
 from models.lstm import LSTM
 from models.retention import Anchor, trained
 from models.settings import Channels, ModelSettings
+from workflows.fit.device_lane import DeviceLane
 from workflows.fit.group import Group
-from workflows.fit.lanes import DeviceLane, HostLane, Lane
+from workflows.fit.lanes import HostLane, Lane
 from workflows.fit.learner import Learner, NonFiniteLossError
 from workflows.fit.replay import Replay
 from workflows.fit.retention import NO_RETENTION, Retention, Teacher

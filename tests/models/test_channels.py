@@ -19,8 +19,9 @@ from data.prepared.encoding import EncodedDataset
 from models.channels import take_apart, width_of_a_series
 from models.lstm import LSTM
 from models.settings import Channels, ModelSettings
+from workflows.fit.forward import MICRO_BATCH
 from workflows.fit.group import Group
-from workflows.fit.learner import MICRO_BATCH, Learner
+from workflows.fit.learner import Learner
 from workflows.recipe.recipe import check_recipe
 from workflows.recipe.settings import RetentionSettings, TrainingSettings
 from workflows.relay.plan import Plan, make_plan

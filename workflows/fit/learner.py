@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -14,27 +14,23 @@ import torch
 from torch import Tensor
 
 from data.prepared.allocator import keep_freed_memory
-from data.prepared.encoding import Batch, EncodedDataset
+from data.prepared.encoding import EncodedDataset
 from models.losses import ErrorSums, loss_sum
 from models.lstm import LSTM
 from models.retention import distillation_sum
 from models.settings import ModelSettings
+from workflows.fit.device_lane import lane_for
+from workflows.fit.dropout import dropout_masks
+from workflows.fit.forward import EVALUATED_BATCH, MICRO_BATCH, forward, sequences_together
 from workflows.fit.group import Group
-from workflows.fit.lanes import Lane, lane_for
+from workflows.fit.lanes import Lane
 from workflows.fit.retention import NO_RETENTION, Retention, Teacher
-from workflows.fit.sampling import batch_sizes, epoch_batches, micro_batches, pooled_batches, worker_share
-from workflows.fit.steps import Step, steps_of
+from workflows.fit.sampling import micro_batches, worker_share
+from workflows.fit.steps import Step, batches_of, steps_of
 from workflows.fit.taken import Taken
 from workflows.recipe.settings import TrainingSettings
 
-# Sequences that go through the network together. A CPU takes 245 microseconds a sequence with 32 of them, 219 with 128, and
-# 370 with more: then the activations are too large a piece of memory to be kept (see data.prepared.allocator).
-MICRO_BATCH = {"cpu": 128, "cuda": 4096}
-EVALUATED_BATCH = {"cpu": 256, "cuda": 4096}  # forward alone needs a quarter of the memory
 MEASURED_TOGETHER = 65_536  # samples of an evaluation whose lengths are looked at together
-
-
-Int64 = npt.NDArray[np.int64]
 
 
 class NonFiniteLossError(Exception):
@@ -50,26 +46,6 @@ class EpochResult:
     first_rate: float
     last_rate: float
     seconds: float
-
-
-def outputs_of(model: LSTM, batch: Batch, training: TrainingSettings) -> Tensor:
-    """A model's outputs for the samples of a batch, on its own device and in the precision of the training."""
-    device = next(model.parameters()).device
-    inputs, lengths = torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.lengths).to(device)
-    return _forward(model, inputs, lengths, training)
-
-
-def _forward(
-    model: LSTM, inputs: Tensor, lengths: Tensor | None, training: TrainingSettings, masks: Tensor | None = None
-) -> Tensor:
-    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-        outputs: Tensor = model(inputs, lengths, masks)
-    return outputs
-
-
-def sequences_together(model: LSTM, device: torch.device, most: Mapping[str, int]) -> int:
-    """How many samples go through the network at once, of which each may be several sequences to it."""
-    return max(most[device.type] // model.num_series, 1)
 
 
 class Learner:
@@ -129,10 +105,10 @@ class Learner:
         """
         self.model.train()
         started, lane = time.perf_counter(), self.lane
-        sizes, batches, lengths_of = self._batches(dataset, seed, pool)
+        sizes, batches, lengths_of = batches_of(dataset, self.training, seed, pool)
         drawn = retention.replay.draw(sizes, seed)
         steps = steps_of(batches, drawn, lengths_of, self.micro_batch, self.group)
-        lane.open(dataset, retention, lambda step: self._dropout_masks(step, seed))
+        lane.open(dataset, retention, lambda step: dropout_masks(self.model, step, seed))
         losses: list[float] = []
         total = 0
         while together := list(islice(steps, lane.steps_together)):
@@ -171,7 +147,7 @@ class Learner:
         self.sums.zero_()
         for taken in self.lane.pieces():
             count = taken.num_new
-            outputs = _forward(self.model, taken.inputs, taken.lengths, self.training, taken.masks)
+            outputs = forward(self.model, taken.inputs, taken.lengths, self.training, taken.masks)
             own = loss_sum(outputs[:count], taken.targets[:count], self.settings)
             loss = own
             if len(outputs) > count:
@@ -210,30 +186,8 @@ class Learner:
                 raise NonFiniteLossError(f"{where}: {what}: write a lower learning_rate or a gradient_clip")
         return [loss for loss, _ in noted]
 
-    def _batches(
-        self, dataset: EncodedDataset, seed: tuple[int, int, int], pool: int
-    ) -> tuple[list[int], Iterable[Int64], Callable[[Int64], npt.NDArray[np.int32]] | None]:
-        """The sizes of an epoch's global batches, their samples, and the lengths of samples where they differ."""
-        size, count = self.training.batch_size, dataset.num_samples("train")
-        if pool:
-            sizes = batch_sizes(count, size)
-            return sizes, pooled_batches(count, pool, size, seed), lambda batch: dataset.lengths("train", batch)
-        lengths = dataset.lengths("train")
-        batches = epoch_batches(lengths, size, seed, self.training.shuffle)
-        uniform = count == 0 or lengths.min() == lengths.max()
-        return [len(batch) for batch in batches], batches, None if uniform else lengths.__getitem__
-
     def _num_steps(self, dataset: EncodedDataset) -> int:
         return -(-dataset.num_samples("train") // self.training.batch_size)
-
-    def _dropout_masks(self, step: Step, seed: tuple[int, int, int]) -> Tensor | None:
-        """Masks of a whole global batch, so that a sample's mask does not depend on the worker that has it."""
-        if self.model.dropout == 0:
-            return None
-        number = np.random.SeedSequence((*seed, step.number)).generate_state(1, np.uint64)[0]
-        random = torch.Generator().manual_seed(int(number >> 1))
-        keep = torch.rand((len(step.batch) + len(step.old), *self.model.mask_shape), generator=random) >= self.model.dropout
-        return keep / (1 - self.model.dropout)
 
     def _away(self, teacher: Teacher, taken: Taken, outputs: Tensor) -> Tensor:
         """How far the outputs for all samples together are from the teacher's, summed and weighted."""
@@ -242,7 +196,7 @@ class Learner:
             return outputs.new_zeros(())
         lengths = None if taken.lengths is None else taken.lengths[first:]
         with torch.no_grad():
-            taught = _forward(teacher.model, taken.inputs[first:], lengths, self.training)
+            taught = forward(teacher.model, taken.inputs[first:], lengths, self.training)
         return teacher.strength * distillation_sum(outputs[first:], taught, self.settings, teacher.known)
 
     def evaluate(self, dataset: EncodedDataset, split: str) -> ErrorSums:
@@ -278,5 +232,5 @@ class Learner:
             mine = np.arange(start, min(start + MEASURED_TOGETHER, share.stop))
             for samples in micro_batches(mine, dataset.lengths(split, mine), self.evaluated_batch):
                 taken = self.lane.batch(dataset, split, samples)
-                sums.add(_forward(self.model, taken.inputs, taken.lengths, self.training), taken.targets, self.settings)
+                sums.add(forward(self.model, taken.inputs, taken.lengths, self.training), taken.targets, self.settings)
         return sums

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from data.prepared.encoding import EncodedDataset
 from workflows.fit.group import Group
-from workflows.fit.sampling import micro_batches, worker_share
+from workflows.fit.sampling import batch_sizes, epoch_batches, micro_batches, pooled_batches, worker_share
+from workflows.recipe.settings import TrainingSettings
 
 Int64 = npt.NDArray[np.int64]
+LengthsOf = Callable[[Int64], npt.NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,24 @@ class Step:
         return np.concatenate([np.empty(0, np.int64), *parts])
 
 
+def batches_of(
+    dataset: EncodedDataset, training: TrainingSettings, seed: tuple[int, int, int], pool: int
+) -> tuple[list[int], Iterable[Int64], LengthsOf | None]:
+    """The sizes of an epoch's global batches, their samples, and the lengths of samples where they differ."""
+    size, count = training.batch_size, dataset.num_samples("train")
+    if pool:
+        sizes = batch_sizes(count, size)
+        return sizes, pooled_batches(count, pool, size, seed), lambda batch: dataset.lengths("train", batch)
+    lengths = dataset.lengths("train")
+    batches = epoch_batches(lengths, size, seed, training.shuffle)
+    uniform = count == 0 or lengths.min() == lengths.max()
+    return [len(batch) for batch in batches], batches, None if uniform else lengths.__getitem__
+
+
 def steps_of(
     batches: Iterable[Int64],
     drawn: Iterable[tuple[Int64, Int64]],
-    lengths_of: Callable[[Int64], npt.NDArray[np.int32]] | None,
+    lengths_of: LengthsOf | None,
     micro_batch: int,
     group: Group,
 ) -> Iterator[Step]:

@@ -14,8 +14,9 @@ import torch
 from data.prepared.encoding import Batch, Encoding
 from models.losses import forecast
 from models.lstm import LSTM
+from workflows.fit.forward import EVALUATED_BATCH, outputs_of, sequences_together
 from workflows.fit.group import Group
-from workflows.fit.learner import EVALUATED_BATCH, Learner, NonFiniteLossError, outputs_of, sequences_together
+from workflows.fit.learner import Learner, NonFiniteLossError
 from workflows.fit.sampling import micro_batches
 from workflows.relay.failures import RunFailedError
 from workflows.relay.state import first_model, load_state
