@@ -13,6 +13,7 @@ import numpy.typing as npt
 from data.errors import InputError
 from data.prepared.labels import check_spelling
 from data.prepared.prepared import PreparedDataset, quartiles_of
+from data.prepared.rows import renumbering, windows_of
 from data.reading.columns import MAX_CATEGORIES
 from data.reading.settings import DataSettings
 from data.samples.statistics import Statistics
@@ -124,15 +125,13 @@ class EncodedDataset:
         self._filled = filled[:width].astype(np.float32)
         self._one_hot = [
             [
-                _renumbering(
-                    part.categories[prepared.columns[place].name], encoding.categories[prepared.columns[place].name]
-                )
+                renumbering(part.categories[prepared.columns[place].name], encoding.categories[prepared.columns[place].name])
                 for place in self._codes
             ]
             for part in prepared.manifest.parts
         ]
         self._class_numbers = [
-            _renumbering(part.categories[prepared.targets[0]], encoding.classes) if prepared.classes else None
+            renumbering(part.categories[prepared.targets[0]], encoding.classes) if prepared.classes else None
             for part in prepared.manifest.parts
         ]
 
@@ -195,7 +194,7 @@ class EncodedDataset:
         values = self.prepared.parts[number].values
         steps = int(lengths.max()) if len(lengths) else 0
         if bool((lengths == steps).all()) and steps:
-            inputs = self._encode_inputs(_windows(values, starts, steps), number)
+            inputs = self._encode_inputs(windows_of(values, starts, steps), number)
         else:
             offsets = np.arange(steps)
             places = starts[:, None] + np.minimum(offsets, lengths[:, None] - 1)
@@ -213,7 +212,7 @@ class EncodedDataset:
             return replace(given, targets=self._class_numbers[number][codes])  # type: ignore[index]
         # Never a `take` from some of the columns: that copies them for all rows first.
         horizon, width = self.prepared.horizon, len(self.prepared.targets)
-        ahead = _windows(values, ends, horizon) if horizon else values[ends - 1][:, None]
+        ahead = windows_of(values, ends, horizon) if horizon else values[ends - 1][:, None]
         targets = np.ascontiguousarray(ahead[..., -width:])
         targets -= self._center[self._numbers :]
         targets /= self._scale[self._numbers :]
@@ -244,17 +243,3 @@ class EncodedDataset:
             width = self._numbers
             self._tiled = np.tile(self._center[:width], steps), np.tile(self._scale[:width], steps)
         return self._tiled
-
-
-def _windows(values: Float32, starts: npt.NDArray[np.int64], steps: int) -> Float32:
-    """A copy of `steps` rows from each start: (starts, steps, columns). Each is one stretch of memory, copied whole."""
-    columns = values.shape[1]
-    shape = (max(len(values) - steps + 1, 0), steps * columns)
-    stretches = np.lib.stride_tricks.as_strided(values, shape, values.strides, writeable=False)
-    return stretches[starts].reshape(len(starts), steps, columns)
-
-
-def _renumbering(own: list[str], shared: list[str]) -> npt.NDArray[np.int64]:
-    """From the codes of a part to the numbers that all datasets share; -1 (missing, or not shared) is its last entry."""
-    place = {label: index for index, label in enumerate(shared)}
-    return np.array([*(place.get(label, -1) for label in own), -1], np.int64)
