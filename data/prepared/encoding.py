@@ -229,9 +229,9 @@ class EncodedDataset:
         if self.prepared.manifest.parts[number].holes:
             numbers = np.where(np.isnan(numbers), self._filled, numbers)
         columns = [numbers]
-        for place, renumbering in zip(self._codes, self._one_hot[number], strict=True):
+        for place, numbers_of in zip(self._codes, self._one_hot[number], strict=True):
             labels = self.encoding.categories[self.prepared.columns[place].name]
-            chosen = renumbering[rows[..., place].astype(np.int64)]
+            chosen = numbers_of[rows[..., place].astype(np.int64)]
             columns.append((chosen[..., None] == np.arange(len(labels))).astype(np.float32))
         if self._plain:
             columns.append(rows[..., self._plain])

@@ -10,8 +10,15 @@ import pytest
 import torch
 from helpers import epochs_of, outcome, plan_of, prepare_sequences, random_sequences, state_at, walk
 
+from data.prepared.encoding import EncodedDataset
+from models.lstm import LSTM
 from models.settings import ModelSettings
+from workflows.fit.device_lane import DeviceLane
 from workflows.fit.group import Group
+from workflows.fit.lanes import HostLane, Lane
+from workflows.fit.learner import Learner, NonFiniteLossError
+from workflows.fit.replay import Replay
+from workflows.fit.retention import NO_RETENTION, Retention, Teacher
 from workflows.recipe.settings import RetentionSettings, TrainingSettings
 from workflows.relay.plan import make_plan
 from workflows.relay.walk import Walker
@@ -75,3 +82,133 @@ def test_bfloat16_on_a_gpu_learns_as_float32_does(tmp_path: Path) -> None:
         ends[precision] = [(row[0] or {})["error"] for row in outcome(plan, tmp_path / "runs").validation]
     assert ends["bfloat16"][-1] < 0.5 * ends["bfloat16"][0]
     assert ends["bfloat16"][-1] == pytest.approx(ends["float32"][-1], rel=0.2)
+
+
+PLENTY = 1 << 32
+
+
+def lane(graphs: bool = True, room: int = PLENTY) -> DeviceLane:
+    made = DeviceLane(torch.device(DEVICE), room)
+    if not graphs:
+        made.graphs = None
+    return made
+
+
+def learner_of(made: Lane, group: Group | None = None, **training: float) -> Learner:
+    torch.manual_seed(0)
+    settings = ModelSettings.model_validate(MODEL)
+    given = TrainingSettings.model_validate({"batch_size": 8, "gradient_clip": 0.5, "weight_decay": 0.1, **training})
+    device = "cpu" if isinstance(made, HostLane) else DEVICE
+    return Learner(LSTM(settings, 3, 2), settings, given, group or Group(), device, made)
+
+
+def fit(learner: Learner, dataset: EncodedDataset, retention: Retention = NO_RETENTION, epochs: int = 4) -> list[float]:
+    steps = -(-dataset.num_samples("train") // learner.training.batch_size)
+    rates = np.linspace(1e-2, 1e-3, steps)
+    return [learner.fit_epoch(dataset, rates, (0, 1, n), retention=retention).train_loss for n in range(epochs)]
+
+
+def agree(learners: list[Learner], found: list[list[float]], within: float = 1e-5) -> None:
+    np.testing.assert_allclose(found[1], found[0], rtol=within)
+    weights = [{name: value.detach().cpu() for name, value in each.model.named_parameters()} for each in learners]
+    torch.testing.assert_close(weights[1], weights[0], rtol=within, atol=10 * within)
+
+
+@pytest.fixture
+def varied(tmp_path: Path) -> list[EncodedDataset]:
+    made = {name: random_sequences(seed, 90, 2, 12) for seed, name in enumerate("abc")}
+    return prepare_sequences(made, tmp_path / "varied", split=[0.8, 0.2, 0.0])
+
+
+@pytest.fixture
+def equal(tmp_path: Path) -> list[EncodedDataset]:
+    made = {name: random_sequences(seed, 90, 9, 9) for seed, name in enumerate("abc")}
+    return prepare_sequences(made, tmp_path / "equal", split=[0.8, 0.2, 0.0])
+
+
+def two_replayed(learner: Learner, datasets: list[EncodedDataset]) -> Retention:
+    replay = Replay(datasets[1:], [np.arange(0, 60, 3), np.arange(1, 50, 4)], 0.5, 0.8)
+    torch.manual_seed(5)
+    before = LSTM(learner.settings, 3, 2).to(learner.device).eval()
+    return Retention(replay, Teacher(before, 0.7, of_new=False))
+
+
+@pytest.mark.parametrize("kind", ["varied", "equal"])
+def test_a_graph_gives_what_the_same_steps_give_one_by_one(kind: str, request: pytest.FixtureRequest) -> None:
+    datasets: list[EncodedDataset] = request.getfixturevalue(kind)
+    learners = [learner_of(lane(graphs)) for graphs in (False, True)]
+    agree(learners, [fit(each, datasets[0]) for each in learners])
+    made = learners[1].lane
+    assert isinstance(made, DeviceLane)
+    assert made.graphs is not None
+    assert made.graphs.recorded
+
+
+@pytest.mark.parametrize("kind", ["varied", "equal"])
+def test_resident_datasets_with_replay_and_a_teacher_are_fitted_as_on_a_cpu(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    datasets: list[EncodedDataset] = request.getfixturevalue(kind)
+    learners = [learner_of(each) for each in (HostLane(torch.device("cpu")), lane(), lane(graphs=False))]
+    found = [fit(each, datasets[0], two_replayed(each, datasets)) for each in learners]
+    agree(learners[:2], found[:2], 1e-3)
+    agree(learners[1:], found[1:])
+    errors = [each.evaluate_all(datasets, "validation") for each in learners[:2]]
+    for host, device in zip(*errors, strict=True):
+        torch.testing.assert_close(device.to_tensor(), host.to_tensor(), rtol=1e-3, atol=1e-3)
+
+
+def test_rows_that_do_not_fit_are_copied_while_the_step_before_runs(
+    varied: list[EncodedDataset], equal: list[EncodedDataset]
+) -> None:
+    for datasets in (varied, equal):
+        learners = [learner_of(lane(room=room)) for room in (PLENTY, 0)]
+        agree(learners, [fit(each, datasets[0], two_replayed(each, datasets)) for each in learners])
+
+
+class Half(Group):
+    """The first of two workers, alone: the sum over both is its own, through NCCL."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 2)
+
+
+def test_the_sum_over_workers_is_taken_between_two_graphs(varied: list[EncodedDataset], tmp_path: Path) -> None:
+    import torch.distributed as dist
+
+    dist.init_process_group("nccl", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
+    try:
+        learners = [learner_of(lane(graphs), Half()) for graphs in (False, True)]
+        agree(learners, [fit(each, varied[0]) for each in learners])
+    finally:
+        dist.destroy_process_group()
+
+
+def test_a_step_that_is_not_finite_is_named_exactly(tmp_path: Path) -> None:
+    inputs, targets = random_sequences(1, 900)
+    targets[733] = 1e30  # its square overflows, in the 92nd batch of eight
+    (dataset,) = prepare_sequences({"bad": (inputs, targets)}, tmp_path)
+    learner = learner_of(lane())
+    learner.training = TrainingSettings(batch_size=8, shuffle=False)
+    with pytest.raises(NonFiniteLossError, match=r"dataset 'bad', epoch 1, step 92 of 113: the loss is inf"):
+        learner.fit_epoch(dataset, np.full(113, 1e-5), (0, 0, 0))
+
+
+def test_a_stage_that_is_resumed_in_its_middle_ends_in_the_same_weights(tmp_path: Path) -> None:
+    samples = {name: random_sequences(seed, 100, 3, 12) for seed, name in enumerate("ab")}
+    datasets = prepare_sequences(samples, tmp_path / "data", split=[0.8, 0.2, 0.0])
+    retention = RetentionSettings.model_validate({"method": "replay", "memory": 30})
+    training = TrainingSettings(batch_size=8, learning_rate=3e-3)
+    plan = make_plan(0, ModelSettings.model_validate(MODEL), training, datasets, [2, 4], retention)
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+        if name == "cut":
+            shutil.copytree(tmp_path / "whole", tmp_path / "cut", dirs_exist_ok=True)
+            for epoch in epochs_of(plan, tmp_path / "whole")[4:]:
+                shutil.rmtree(tmp_path / "cut" / "checkpoints" / epoch["key"])
+        Walker(plan, datasets, Store(str(tmp_path / name)), Group(), lambda event: None, DEVICE).walk()
+    key = epochs_of(plan, tmp_path / "whole")[-1]["key"]
+    whole, cut = (state_at(key, tmp_path / name) for name in ("whole", "cut"))
+    for kind in ("model", "optimizer"):
+        for name, value in getattr(whole, kind).items():
+            torch.testing.assert_close(getattr(cut, kind)[name], value, rtol=1e-5, atol=1e-6)
