@@ -1,1 +1,1 @@
-"""The page of a run or a search: one HTML file with all that a person wants to know of it."""
+"""The report of a run or a search: one HTML file."""

@@ -1,19 +1,22 @@
-"""The pictures of what a model says: windows with their forecasts, points against the diagonal, classes against classes."""
+"""Draw forecasts: windows, predicted against true labels, confusion matrices."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from markupsafe import Markup
 
 from workflows.report.forecasts import Confusion, Labels, Shown, Window, Windows, spread
-from workflows.report.picture import BLUE, GRAY, ORANGE, Axes, Pictures, short
+from workflows.results.picture import BLUE, GRAY, ORANGE, Axes, Pictures, short
 
-MANY_CLASSES = 12  # whose counts are written into the cells
-MOST_TARGETS = 3  # of a dataset that are drawn
-SEEN_BEFORE = 3  # horizons of history beside a forecast, where there are that many
+MANY_CLASSES = 12  # with more, the cells of a confusion matrix have no numbers
+MOST_TARGETS = 3  # drawn for each dataset
+HISTORY_HORIZONS = 3  # length of the history drawn before a forecast, in horizons
 
 
-def draw_shown(pictures: Pictures, shown: Shown, num_datasets: int) -> list[str]:
-    """The pictures of one dataset; with many datasets only its first target's."""
+def draw_shown(pictures: Pictures, shown: Shown, num_datasets: int) -> list[Markup]:
+    """Return the pictures of one dataset; with more than four datasets only its first target is drawn."""
     if isinstance(shown, Confusion):
         return [_draw_confusion(pictures, shown)]
     places = chosen_targets(len(shown.targets), num_datasets)
@@ -23,23 +26,28 @@ def draw_shown(pictures: Pictures, shown: Shown, num_datasets: int) -> list[str]
 
 
 def chosen_targets(num_targets: int, num_datasets: int) -> list[int]:
-    """The targets that are drawn: the first and the last and one between; of each of many datasets the first alone."""
+    """Return the targets that are drawn: first, middle and last; with more than four datasets only the first."""
     return [int(place) for place in spread(num_targets, MOST_TARGETS if num_datasets <= 4 else 1)]
 
 
-def _draw_window(pictures: Pictures, shown: Windows, window: Window, place: int) -> str:
+def _draw_window(pictures: Pictures, shown: Windows, window: Window, place: int) -> Markup:
     target, horizon = shown.targets[place], len(window.truth)
-    history = window.history[-max(SEEN_BEFORE * horizon, 24) :, place]
+    history = window.history[-max(HISTORY_HORIZONS * horizon, 24) :, place]
     truth, said = window.truth[:, place], window.forecast[:, place]
-    ahead = np.arange(1, horizon + 1)
+    before: Any = np.arange(1 - len(history), 1)
+    ahead: Any = np.arange(1, horizon + 1)
+    times = window.times
+    if times is not None:
+        before, ahead = times[-horizon - len(history) : -horizon], times[-horizon:]
+    cutoff = before[-1:]
 
     def paint(axes: Axes) -> None:
-        axes.axvline(0.5, color=GRAY, linewidth=0.7, linestyle=":")
-        axes.plot(np.arange(1 - len(history), 1), history, color=GRAY, label="seen")
+        axes.axvline(cutoff[0], color=GRAY, linewidth=0.7, linestyle=":")
+        axes.plot(before, history, color=GRAY, label="history")
         if window.low is not None and window.high is not None:
             axes.fill_between(ahead, window.low[:, place], window.high[:, place], color=ORANGE, alpha=0.25, linewidth=0)
-        # From the last value that was seen, so that one step ahead is a line too.
-        axes.plot(np.arange(horizon + 1), [history[-1], *truth], color=BLUE, label="truth")
+        # It starts at the last observed value, so that a horizon of 1 is a line too.
+        axes.plot(np.concatenate([cutoff, ahead]), [history[-1], *truth], color=BLUE, label="observed")
         axes.plot(
             ahead,
             said,
@@ -50,7 +58,10 @@ def _draw_window(pictures: Pictures, shown: Windows, window: Window, place: int)
             label="forecast",
         )
         axes.set_title(f"{window.kind}: mean absolute error {window.error:.2f} scaled", loc="left")
-        axes.set_xlabel("steps from the last one seen")
+        if times is None:
+            axes.set_xlabel("steps after the last input row")
+        else:
+            _date_axis(axes.xaxis)
         axes.set_ylabel(short(target, 24))
         axes.locator_params(axis="y", nbins=6)
         axes.ticklabel_format(axis="y", scilimits=(-3, 5))
@@ -58,30 +69,39 @@ def _draw_window(pictures: Pictures, shown: Windows, window: Window, place: int)
 
     gap = np.abs(truth - said).mean()
     alt = (
-        f"{shown.dataset}, {target}, a {window.kind} window: the forecast of {horizon} steps is {gap:.4g} from the truth on "
-        f"average; the truth goes from {np.nanmin(truth):.4g} to {np.nanmax(truth):.4g}."
+        f"{shown.dataset}, {target}, a {window.kind} window: mean absolute error {gap:.4g} over {horizon} steps; "
+        f"observed values range from {np.nanmin(truth):.4g} to {np.nanmax(truth):.4g}."
     )
     return pictures.draw(paint, alt, fixed=True)
 
 
-def _draw_labels(pictures: Pictures, shown: Labels, place: int) -> str:
+def _date_axis(axis: Any) -> None:
+    from matplotlib import dates
+
+    library: Any = dates  # has no types
+    locator = library.AutoDateLocator(minticks=3, maxticks=6)
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(library.ConciseDateFormatter(locator))
+
+
+def _draw_labels(pictures: Pictures, shown: Labels, place: int) -> Markup:
     truth, said = shown.truth[:, place], shown.forecast[:, place]
     low, high = min(truth.min(), said.min()), max(truth.max(), said.max())
 
     def paint(axes: Axes) -> None:
-        axes.plot([low, high], [low, high], color=GRAY, linewidth=0.8, linestyle="--", label="forecast = truth")
+        axes.plot([low, high], [low, high], color=GRAY, linewidth=0.8, linestyle="--", label="predicted = true")
         axes.plot(truth, said, ".", color=BLUE, markersize=3.5, alpha=0.6, rasterized=len(truth) > 300)
         axes.set_xlabel(f"true {short(shown.targets[place], 20)}")
         axes.set_ylabel("predicted")
         axes.legend(loc="upper left")
 
     gap = np.abs(truth - said).mean()
-    alt = f"{shown.dataset}, {shown.targets[place]}: predicted against true, {gap:.4g} apart on average."
+    alt = f"{shown.dataset}, {shown.targets[place]}: predicted against true labels, mean absolute error {gap:.4g}."
     return pictures.draw(paint, alt, height=2.7)
 
 
-def _draw_confusion(pictures: Pictures, shown: Confusion) -> str:
-    there = np.flatnonzero(shown.counts.sum(axis=1))  # the classes that this dataset has
+def _draw_confusion(pictures: Pictures, shown: Confusion) -> Markup:
+    there = np.flatnonzero(shown.counts.sum(axis=1))  # classes that occur in this dataset
     counts, size = shown.counts[there], len(shown.classes)
     shares = counts / counts.sum(axis=1, keepdims=True)
 
@@ -103,5 +123,5 @@ def _draw_confusion(pictures: Pictures, shown: Confusion) -> str:
         axes.set_ylabel("true")
 
     right, all_ = int(np.trace(shown.counts)), int(counts.sum())
-    alt = f"{shown.dataset}: confusion matrix of {size} classes; {right} of {all_} samples have their own class."
+    alt = f"{shown.dataset}: confusion matrix of {size} classes; {right} of {all_} samples are classified correctly."
     return pictures.draw(paint, alt, height=min(1.4 + 0.2 * len(there), 3.2))

@@ -1,4 +1,4 @@
-"""The part of a run's page where its forecasts stand beside the truth."""
+"""The report section that compares forecasts with observed values."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 from workflows.report.forecast_pictures import chosen_targets, draw_shown
 from workflows.report.forecasts import Confusion, Labels, Shown, Windows
-from workflows.report.page import Html, Section, figure, heading, paragraph, pictures
-from workflows.report.picture import Pictures
+from workflows.report.page import Figure, Gallery, Heading, Paragraph, Part, Section
+from workflows.results.picture import Pictures
 
 MOST_DATASETS = 12
 
 
 def choose_datasets(names: Sequence[str], test: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The datasets whose forecasts are shown: all, or those with the largest errors; in the order of training."""
+    """Return the datasets whose forecasts are shown, in training order: all, or those with the largest test errors."""
     if len(names) <= MOST_DATASETS:
         return list(names)
 
@@ -28,20 +28,20 @@ def choose_datasets(names: Sequence[str], test: Mapping[str, Mapping[str, Any]])
 
 
 def forecast_section(drawing: Pictures, shown: Sequence[Shown], num_datasets: int) -> Section:
-    """Forecasts and truth of each dataset that was looked at."""
+    """Return the section with the forecasts of the chosen datasets."""
     if not shown:
-        return Section("Forecasts", [paragraph("There is no test and no validation part to look at.")])
-    parts: list[Html] = [paragraph(_introduction(shown[0]))]
-    if num_datasets > len(shown):
-        parts.append(
-            paragraph(f"Of {num_datasets} datasets, the {len(shown)} with the largest test errors are shown.", "soft")
+        return Section(
+            "Forecasts", [Paragraph("There is no test split and no validation split, so no forecasts are shown.")]
         )
+    parts: list[Part] = [Paragraph(_introduction(shown[0]))]
+    if num_datasets > len(shown):
+        parts.append(Paragraph(f"Shown: the {len(shown)} of {num_datasets} datasets with the largest test errors.", "soft"))
     for each in shown:
         drawn = draw_shown(drawing, each, len(shown))
         parts += [
-            heading(each.dataset),
-            pictures(figure(one, "") for one in drawn),
-            paragraph(_caption(each, len(shown)), "soft"),
+            Heading(each.dataset),
+            Gallery([Figure(one) for one in drawn]),
+            Paragraph(_caption(each, len(shown)), "soft"),
         ]
     return Section("Forecasts", parts)
 
@@ -49,19 +49,19 @@ def forecast_section(drawing: Pictures, shown: Sequence[Shown], num_datasets: in
 def _introduction(first: Shown) -> str:
     if isinstance(first, Windows):
         return (
-            "Three windows of each dataset, by the error of their forecasts: a good one (a tenth of them are better), a "
-            "median one, and a bad one (a tenth are worse). In the target's own units."
+            "Three windows of each dataset, chosen by forecast error: a good one (10th percentile), the median, and a bad "
+            "one (90th percentile). Values are in the target's units."
         )
     if isinstance(first, Labels):
-        return "Predicted against true labels of each dataset, in their own units: on the dashed line they agree."
-    return "Rows: the true classes; columns: what was predicted. The darker, the larger the share of the true class."
+        return "Predicted against true labels of each dataset, in the target's units. On the dashed line they agree."
+    return "Confusion matrix: rows are true classes, columns predicted classes; a darker cell is a larger share of its row."
 
 
 def _caption(shown: Shown, num_shown: int) -> str:
-    words = f"{shown.samples:,} evenly spread {shown.split} samples looked at."
+    words = f"Based on {shown.samples:,} evenly spaced {shown.split} samples."
     if isinstance(shown, Confusion):
         return words
     places = chosen_targets(len(shown.targets), num_shown)
     if len(places) < len(shown.targets):
-        words += f" Drawn of {len(shown.targets)} targets: {', '.join(shown.targets[place] for place in places)}."
+        words += f" Targets shown, of {len(shown.targets)}: {', '.join(shown.targets[place] for place in places)}."
     return words

@@ -1,4 +1,4 @@
-"""What a run's model says on samples that it was not trained on, beside the truth, in the targets' own units."""
+"""Forecasts of a run's final model on test samples, with the observed values, in the targets' units."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ import numpy as np
 import numpy.typing as npt
 
 from data.prepared.encoding import Batch, EncodedDataset
+from data.prepared.manifest import Manifest
 from workflows.results.trained import TrainedRun
 from workflows.store.store import Store
 
-if TYPE_CHECKING:  # a page without forecasts needs no torch
+if TYPE_CHECKING:  # a report without forecasts needs no torch
     from workflows.results.prediction import Forecaster, Forecasts
 
 Float = npt.NDArray[np.floating]
-MAX_SAMPLES = 1000  # of a dataset: a report is a look, the errors of all samples are measured by the run
+MAX_SAMPLES = 1000  # of each dataset; errors over all samples come from the run, this is only for the pictures
 QUANTILES = {"good": 0.1, "median": 0.5, "bad": 0.9}  # of the windows' errors
 
 
 @dataclass(frozen=True)
 class Window:
-    """One window: `history` (steps, targets), what came after it (horizon, targets), and what was said of it.
+    """One window: `history` (steps, targets), the observed values after it (horizon, targets) and their forecast.
 
-    `low` and `high` are the outermost levels of a quantile forecast.
+    `low` and `high` are the lowest and highest quantile of a quantile forecast.
     """
 
     kind: str
-    error: float  # mean absolute error in scaled units, by which it was chosen
+    error: float  # mean absolute error in scaled units; the window was chosen by it
     history: Float
     truth: Float
     forecast: Float
     low: Float | None = None
     high: Float | None = None
+    times: npt.NDArray[np.datetime64] | None = None  # (steps + horizon,); None where the rows have no regular dates
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often a true class (row) was taken for another (column); a class that no train sample has is not counted."""
+    """Counts of true class (row) and predicted class (column); samples of classes unseen in training are left out."""
 
     dataset: str
     split: str
@@ -76,7 +78,7 @@ Shown = Windows | Labels | Confusion
 
 
 def look_at(store: Store, run: TrainedRun, chosen: Sequence[str]) -> list[Shown]:
-    """What a run's last state says on the test samples of the chosen datasets, or on validation samples where none are."""
+    """Return forecasts on the test samples of the chosen datasets; validation samples where there is no test split."""
     from workflows.results.prediction import make_forecaster
 
     forecaster = make_forecaster(store, run, 0)
@@ -85,7 +87,7 @@ def look_at(store: Store, run: TrainedRun, chosen: Sequence[str]) -> list[Shown]
 
 
 def spread(count: int, most: int) -> npt.NDArray[np.int64]:
-    """At most `most` of `count` places, evenly spread, the first and the last among them."""
+    """Return at most `most` evenly spaced indices below `count`, including the first and the last."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
@@ -113,8 +115,8 @@ def _look_at_one(forecaster: Forecaster) -> Iterator[Shown]:
     errors = (np.abs(forecasts.point - truth) / dataset.target_scale).mean(axis=(1, 2))
     windows = []
     for kind, place in _chosen(errors).items():
-        history = _history(dataset, split, int(samples[place]))
-        window = Window(kind, float(errors[place]), history, truth[place], forecasts.point[place])
+        history, times = _history(dataset, split, int(samples[place]))
+        window = Window(kind, float(errors[place]), history, truth[place], forecasts.point[place], times=times)
         if forecasts.levels is not None and forecasts.levels.shape[-1] > 1:
             levels = forecasts.levels[place]
             window = dataclasses.replace(window, low=levels.min(axis=-1), high=levels.max(axis=-1))
@@ -123,13 +125,13 @@ def _look_at_one(forecaster: Forecaster) -> Iterator[Shown]:
 
 
 def _chosen(errors: Float) -> dict[str, int]:
-    """The places of the windows whose errors are at the quantiles."""
+    """Return the index of the window at each quantile of the errors."""
     order = np.argsort(errors, kind="stable")
     return {kind: int(order[round(share * (len(order) - 1))]) for kind, share in QUANTILES.items()}
 
 
 def _predict(forecaster: Forecaster, split: str, samples: npt.NDArray[np.int64]) -> tuple[Forecasts, npt.NDArray[Any]]:
-    """The forecasts of samples, and their truth in scaled units or as class numbers."""
+    """Return the forecasts of samples and their true values, scaled or as class numbers."""
     dataset = forecaster.run.datasets[forecaster.dataset]
     classes = bool(dataset.encoding.classes)
     truth = np.empty(len(samples), np.int64) if classes else np.empty((len(samples), *forecaster.shape), np.float32)
@@ -139,14 +141,35 @@ def _predict(forecaster: Forecaster, split: str, samples: npt.NDArray[np.int64])
         truth[places] = found.targets
         return found
 
-    ((_, forecasts),) = forecaster.walk(dataset.lengths(split)[samples], batch)  # as few as are held at once
+    ((_, forecasts),) = forecaster.walk(dataset.lengths(split)[samples], batch)  # MAX_SAMPLES fit one block
     return forecasts, truth
 
 
-def _history(dataset: EncodedDataset, split: str, sample: int) -> Float:
-    """The targets over the rows that go in, as they were read: NaN where they were not observed."""
+def _history(dataset: EncodedDataset, split: str, sample: int) -> tuple[Float, npt.NDArray[np.datetime64] | None]:
+    """Return the targets over the input rows in their units, NaN where missing, and the times of input and forecast."""
     one = np.array([sample])
     ((number, _),) = dataset.prepared.groups(split, one)
     starts, lengths = dataset.prepared.place(split, number, one)
     first, width = int(starts[0]), len(dataset.prepared.targets)
-    return np.asarray(dataset.prepared.parts[number].values[first : first + int(lengths[0]), -width:])
+    steps = int(lengths[0])
+    times = row_times(dataset.prepared.manifest, number)
+    return (
+        np.asarray(dataset.prepared.parts[number].values[first : first + steps, -width:]),
+        None if times is None else times[first : first + steps + dataset.prepared.horizon],
+    )
+
+
+def row_times(manifest: Manifest, number: int) -> npt.NDArray[np.datetime64] | None:
+    """Return the time of every row of a part, where it follows from the first and the last one.
+
+    That is where the part holds one series on a grid of equal steps (`frequency`) and all its rows belong to a split.
+    """
+    part = manifest.parts[number]
+    whole = part.num_series == 1 and part.used_rows == part.rows > 1
+    if part.time_span is None or not whole or not isinstance(manifest.settings.get("frequency"), str):
+        return None
+    first, last = part.time_span
+    step, rest = divmod(last - first, part.rows - 1)
+    if rest:  # steps of unequal length, such as months
+        return None
+    return np.asarray(first + step * np.arange(part.rows)).astype("datetime64[us]")

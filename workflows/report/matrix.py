@@ -1,4 +1,4 @@
-"""The error matrix as a heat map: what each stage did to every dataset."""
+"""Draw the error matrix as a heat map: the error on every dataset after each stage."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
-from workflows.report.picture import WIDTH, Axes, Pictures, short
+from workflows.results.picture import WIDTH, Axes, Pictures, short
 
 Row = Sequence[float | None]
-LARGEST_RATIO = 4.0  # where the colours end, both ways
-NUMBERS_FIT = 12  # columns
-NAMES_FIT = 40
+LARGEST_RATIO = 4.0  # the colour scale ends at 1/4 and 4
+NUMBERS_FIT = 12  # columns; with more, the cells have no numbers
+NAMES_FIT = 40  # columns; with more, datasets are numbered
 PHONE_FITS = 6  # columns; a heat map with more is wider than a phone
 
 
 @dataclass(frozen=True)
 class Relative:
-    """Errors as multiples of `what`: the naive forecast's, or the lowest of the dataset; NaN where not measured."""
+    """Errors as multiples of `what` (the naive forecast's error or the dataset's lowest error); NaN: not measured."""
 
     values: npt.NDArray[np.float64]
     what: str
 
 
 def relative_errors(scaled: Sequence[Row], validation: Sequence[Row]) -> Relative | None:
-    """What the colours tell: times the naive error where every dataset has one, else times its lowest; None: nothing."""
+    """Divide by the naive error if every dataset has one, else by the dataset's lowest error; None: nothing measured."""
     naive, plain = (
         np.array([[np.nan if v is None else v for v in row] for row in rows], float) for rows in (scaled, validation)
     )
@@ -41,8 +42,8 @@ def relative_errors(scaled: Sequence[Row], validation: Sequence[Row]) -> Relativ
 
 def draw_matrix(
     pictures: Pictures, relative: Relative, after: Sequence[str], names: Sequence[str], own: Sequence[int | None]
-) -> str:
-    """Rows: after which stage, `own` being the column that was trained in it; columns: the datasets."""
+) -> Markup:
+    """Draw one row for each stage and one column for each dataset; `own` is the column trained in each row's stage."""
     from matplotlib.patches import Rectangle
 
     values = relative.values
@@ -50,7 +51,7 @@ def draw_matrix(
     shades = np.clip(np.log2(np.maximum(values, 1e-9)) / np.log2(LARGEST_RATIO), -1, 1)
 
     def paint(axes: Axes) -> None:
-        # Blue and orange are told apart by the colour-blind; cells are opaque, so they look the same on any page.
+        # Blue and orange are safe for the colour-blind; cells are opaque, so they look the same on a light and a dark page.
         axes.set_facecolor("#9aa0a6")
         if num_rows * num_columns <= NAMES_FIT**2:
             axes.pcolormesh(shades, cmap=_blue_to_orange(), vmin=-1, vmax=1, edgecolors="none", snap=True)
@@ -65,7 +66,10 @@ def draw_matrix(
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=color, fontsize=8 - num_columns // 7)
         for row, place in enumerate(own) if num_columns <= NAMES_FIT else ():
             if place is not None:
-                axes.add_patch(Rectangle((place, row), 1, 1, fill=False, edgecolor="#111111", linewidth=1.1))
+                # White under black: one of the two is visible on any cell and on any page.
+                for color, width in (("#ffffff", 3.0), ("#111111", 1.2)):
+                    frame = Rectangle((place + 0.05, row + 0.07), 0.9, 0.86, fill=False, edgecolor=color, linewidth=width)
+                    axes.add_patch(frame)
         fits = num_columns <= NAMES_FIT
         every = 1 if fits else num_columns // 20
         shown = (
@@ -78,7 +82,7 @@ def draw_matrix(
         axes.spines[:].set_visible(False)
         axes.set_ylabel("after training")
 
-    alt = f"Heat map of {num_rows} by {num_columns} errors as multiples of {relative.what}; the table has the numbers."
+    alt = f"Heat map of {num_rows} by {num_columns} errors as multiples of {relative.what}; the table below has the numbers."
     width = min(WIDTH + 0.24 * max(num_columns - PHONE_FITS, 0), 9.0)
     return pictures.draw(paint, alt, width=width, height=min(1.2 + 0.24 * max(num_rows, 3), 7.5))
 

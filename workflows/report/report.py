@@ -1,4 +1,4 @@
-"""report.html: all that the store holds of a run or a search on one page; nothing else is asked, nothing is trained."""
+"""Make report.html: what the store holds of a run or a search on one page. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from workflows.relay.guard import GuardReport, sentence_of
 from workflows.relay.metrics import mean_of, naive_error
 from workflows.report.against import choose_other, compared
 from workflows.report.forecast_section import choose_datasets, forecast_section
-from workflows.report.page import Html, Section, details, heading, key_figures, listing, page, paragraph, table, warning
-from workflows.report.picture import Pictures
+from workflows.report.page import Cell, Details, Heading, KeyFigures, Listing, Paragraph, Part, Section, Table, page
 from workflows.report.run_sections import (
     clock,
     matrix_section,
@@ -27,6 +26,7 @@ from workflows.report.run_sections import (
 from workflows.report.search_sections import search_figures, search_sections
 from workflows.report.timeline import timeline
 from workflows.results.partial import kept_tests, partial_result
+from workflows.results.picture import Pictures
 from workflows.results.result import error_name
 from workflows.results.tables import stages_reached
 from workflows.results.trained import TrainedRun, recipe_of, reopen
@@ -37,38 +37,43 @@ Facts = Mapping[str, Any]
 
 
 def make_report(store: Store, name: str, against: str | None = None) -> str:
-    """The page of a run, of a search, or of both where they have the same name; raises InputError where there is neither."""
+    """Return the page of a run, a search, or both if they share the name; raises InputError if there is neither."""
     run, search, under_way = store.run(name), store.search(name), store.searching(name)
     if run is None and search is None and under_way is None:
         hint = meant(name, store.storage.names("runs"))
-        raise InputError(f"{name}: there is no such run or search in {store.address}: {hint}")
+        raise InputError(f"{name}: no such run or search in {store.address}: {hint}")
     if against is not None and run is None:
-        raise InputError(f"--against {against}: {name!r} is a search: name a run to compare with another")
-    drawing, sections, intro = Pictures(), [], []
+        raise InputError(f"--against {against}: {name!r} is a search; only runs can be compared")
+    drawing = Pictures()
+    sections: list[Section] = []
+    intro: list[Part] = []
     if run is not None:
         introduced, found = _run_parts(drawing, store, name, run, against)
         intro += introduced
         sections += found
     if under_way is not None:
-        words = f"{under_way['trials_ended']} of {under_way['trials_asked']} trials ended"
-        heard = f"{under_way['status']}, last heard of {clock(under_way['when'])}"
-        intro.append(warning(f"A search of this name has not ended ({heard}): {words}."))
+        words = f"{under_way['trials_ended']} of {under_way['trials_asked']} trials have ended"
+        status = f"{under_way['status']}, last update {clock(under_way['when'])}"
+        intro.append(Paragraph(f"The search of this name has not finished ({status}): {words}.", "warning"))
     if search is not None:
         best = _text(store, name, "best.toml")
-        intro += [paragraph(f"Search {search['name']}, ended {clock(search['when'])}."), key_figures(search_figures(search))]
+        intro += [
+            Paragraph(f"Search {search['name']}, finished {clock(search['when'])}."),
+            KeyFigures(search_figures(search)),
+        ]
         sections += search_sections(drawing, search, best, name, store.address)
     sections.append(_origin(store, name, run or {}, search))
-    return page(name, intro, sections, f"{store.address}/runs/{name}, made by python -m workflows report.")
+    return page(name, intro, sections, f"{store.address}/runs/{name}, written by lstm-relay report.")
 
 
 def _run_parts(
     drawing: Pictures, store: Store, name: str, run: dict[str, Any], against: str | None
-) -> tuple[list[Html], list[Section]]:
+) -> tuple[list[Part], list[Section]]:
     ended = "stages" in run
     recipe, opened, gone = _open(store, name, run)
     if not ended:
         if opened is None:
-            return [*_status(run), warning(f"What it has done cannot be shown: {gone}.")], []
+            return [*_status(run), Paragraph(f"Its progress cannot be shown: {gone}.", "warning")], []
         model = opened.plan.model
         naive = [naive_error(dataset, "validation", model.loss) for dataset in opened.datasets]
         run = {**partial_result(run, opened.plan, store, naive), "error": error_name(model)}
@@ -92,7 +97,7 @@ def _run_parts(
 
 
 def _open(store: Store, name: str, run: dict[str, Any]) -> tuple[Recipe | None, TrainedRun | None, str]:
-    """The recipe of a run and the run itself, or None and the words why, as far as they are still there."""
+    """Return the recipe and the opened run, or None for what is no longer in the store, with the reason."""
     recipe = None
     try:
         recipe = recipe_of(store, name, run)
@@ -112,36 +117,36 @@ def _forecasts(drawing: Pictures, store: Store, run: Facts, opened: TrainedRun |
             gone = str(error)
         else:
             return forecast_section(drawing, shown, len(opened.datasets))
-    return Section("Forecasts", [warning(f"There are no forecasts on this page: {gone}.")])
+    return Section("Forecasts", [Paragraph(f"Forecasts are not available: {gone}.", "warning")])
 
 
-def _status(run: Facts) -> list[Html]:
-    """What the run is, in a sentence and a few numbers, and what it warned of."""
+def _status(run: Facts) -> list[Part]:
+    """Return the status of a run, its key figures and its warnings."""
     words = {"finished": "Finished", "rolled back": "Rolled back to an earlier stage"}.get(
         run["status"], run["status"].capitalize()
     )
-    parts = [paragraph(f"{words} {clock(run['when'])}. Retention: {run.get('retention', 'not known')}.")]
+    parts: list[Part] = [Paragraph(f"{words} {clock(run['when'])}. Retention: {run.get('retention', 'unknown')}.")]
     if run["status"] in ("failed", "interrupted", "running"):
         why = f": {run['message']}" if run.get("message") else ""
         parts = [
-            warning(f"This run has not ended ({run['status']}, last heard of {clock(run['when'])}){why}."),
-            paragraph("What follows is what the store holds of it; the same train command goes on from there.", "soft"),
+            Paragraph(f"This run has not finished ({run['status']}, last update {clock(run['when'])}){why}.", "warning"),
+            Paragraph("The page shows what the store holds so far; the same train command resumes the run.", "soft"),
         ]
     tests = mean_of([each["scaled_error"] for each in run.get("test", {}).values()])
     parts.append(
-        key_figures(
+        KeyFigures(
             [
                 ("datasets", stages_reached(run)),
                 ("mean error / naive", number(run.get("mean_scaled_error"))),
-                ("test / naive, mean", number(tests)),
+                ("mean test error / naive", number(tests)),
                 ("forgetting", number(run.get("forgetting"))),
                 ("epochs", _epochs(run, sum(len(stage["keys"]) for stage in run.get("stages", [])))),
                 ("seconds", number(run["seconds"]["total"], 1) if "seconds" in run else None),
             ]
         )
     )
-    parts += [warning(f"guard: {sentence_of(from_json(GuardReport, each))}") for each in run.get("guard", [])]
-    parts += [warning(f"warning: {each}") for each in run.get("warnings", [])]
+    parts += [Paragraph(f"guard: {sentence_of(from_json(GuardReport, each))}", "warning") for each in run.get("guard", [])]
+    parts += [Paragraph(f"warning: {each}", "warning") for each in run.get("warnings", [])]
     return parts
 
 
@@ -151,45 +156,43 @@ def _epochs(run: Facts, done: int) -> str:
         return f"{done} of {run['epochs_requested']}"
     if run.get("epochs_tried_again"):
         return f"{trained} trained, {run['epochs_tried_again']} in further attempts"
-    # The guard's other attempts are trained too.
+    # Attempts that the guard rejected count as trained.
     return f"{done} kept of {trained} trained" if trained > done else f"{trained} trained, {done - trained} reused"
 
 
-def _hint(store: Store, name: str, run: Facts, other: Facts | None) -> list[Html]:
+def _hint(store: Store, name: str, run: Facts, other: Facts | None) -> list[Part]:
     if other is not None or run.get("retention", "none") == "none":
         return []
-    command = (
-        f"python -m workflows train {store.address}/runs/{name}/recipe.toml --name {name}-plain --set retention.method=none"
-    )
+    command = f"lstm-relay train {store.address}/runs/{name}/recipe.toml --name {name}-plain --set retention.method=none"
     return [
-        paragraph(
-            f"What the retention is worth: {command} --storage {store.address} makes the plain sequence to compare with.",
+        Paragraph(
+            f"To see the effect of retention, train the plain sequence: {command} --storage {store.address}",
             "soft",
         )
     ]
 
 
 def _origin(store: Store, name: str, run: Facts, search: Facts | None) -> Section:
-    parts: list[Html] = []
-    addresses = [["final state", run["key"]]] if "key" in run else []
+    parts: list[Part] = []
+    addresses: list[list[Cell]] = [["final state", run["key"]]] if "key" in run else []
     if search is not None and search["key"]:
-        addresses.append(["best of the search", search["key"]])
+        addresses.append(["best trial", search["key"]])
     addresses += [
         [f"prepared {dataset}", folder]
         for dataset, folder in zip(run.get("datasets", []), run.get("prepared", []), strict=False)
     ][:60]
     if addresses:
         parts += [
-            heading("Addresses"),
-            details("In the store", table(["", "address"], addresses, store.address, words=True)),
+            Heading("Addresses"),
+            Details("In the store", Table(["", "address"], addresses, store.address, words=True)),
         ]
     versions = run.get("versions") or (search or {}).get("versions", {})
     if versions:
-        parts += [heading("Versions"), paragraph(", ".join(f"{package} {version}" for package, version in versions.items()))]
+        parts += [Heading("Versions"), Paragraph(", ".join(f"{package} {version}" for package, version in versions.items()))]
     recipe = _text(store, name, "recipe.toml")
     if recipe is not None:
-        parts += [heading("Recipe"), listing(recipe)]
-    return Section("Where it comes from", parts)
+        parts += [Heading("Recipe"), Listing(recipe)]
+    return Section("Provenance", parts)
 
 
 def _text(store: Store, name: str, file: str) -> str | None:

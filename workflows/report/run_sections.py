@@ -1,4 +1,4 @@
-"""What the page of a run says of its numbers: the course, the errors, the comparison with naive, what was reused."""
+"""The report sections of a run: sequence, error matrix, comparison with naive, forgetting, reused epochs."""
 
 from __future__ import annotations
 
@@ -9,55 +9,55 @@ from typing import Any
 from workflows.report.matrix import PHONE_FITS, draw_matrix, relative_errors
 from workflows.report.page import (
     Cell,
-    Html,
+    Details,
+    Figure,
+    Gallery,
+    Heading,
+    Marked,
+    Measures,
+    Paragraph,
+    Part,
     Section,
-    definitions,
-    details,
-    figure,
-    heading,
-    marked,
-    paragraph,
-    pictures,
-    table,
+    Table,
 )
-from workflows.report.picture import Pictures
 from workflows.report.sequence import draw_errors, draw_losses, draw_rates
 from workflows.report.timeline import StageLine
 from workflows.results.number_format import few_digits
+from workflows.results.picture import Pictures
 
 Facts = Mapping[str, Any]
-MANY = 60  # datasets, beyond which the matrix is not also told as a table
+MANY = 60  # datasets; with more, the error matrix has no table
 
 
 def number(value: float | None, digits: int = 3) -> str | None:
-    """A number for a cell."""
+    """Format a number for a table cell."""
     return None if value is None else f"{value:.{digits}f}"
 
 
 def sequence_section(drawing: Pictures, run: Facts, stages: Sequence[StageLine]) -> Section:
-    """The datasets along the steps."""
+    """Return the section with learning rate, loss and errors over the steps."""
     drawn = [
-        figure(draw_rates(drawing, stages), "The learning rate: carried from dataset to dataset and decayed."),
-        figure(
+        Figure(draw_rates(drawing, stages), "Learning rate, carried from each dataset to the next and decayed."),
+        Figure(
             draw_losses(drawing, stages, run.get("error", "error")),
-            "Each dataset during its own turn: the loss that is minimised, and the error on its validation part.",
+            "Train loss and validation error of each dataset during its own stage.",
         ),
     ]
     matrix = run["error_matrix"]
     if any(value is not None for row in matrix["scaled"] for value in row):
         drawn.append(
-            figure(
+            Figure(
                 draw_errors(drawing, stages, matrix["datasets"], matrix["scaled"]),
-                "Every dataset before and after each turn. A line that rises after its own dataset's turn is forgetting.",
+                "Error on every dataset after each stage. A line that rises after its own stage shows forgetting.",
             )
         )
     names = ", ".join(f"{place}. {stage.dataset}" for place, stage in enumerate(stages, 1))
-    order = paragraph(f"In this order: {names}.", "soft")
-    return Section("The sequence", [order if len(stages) <= MANY else details("The order", order), pictures(drawn)])
+    order = Paragraph(f"Training order: {names}.", "soft")
+    return Section("Sequence", [order if len(stages) <= MANY else Details("Training order", order), Gallery(drawn)])
 
 
 def matrix_section(drawing: Pictures, run: Facts) -> Section | None:
-    """The error matrix, as a heat map and as numbers; None where nothing was measured."""
+    """Return the section with the error matrix as heat map and table; None if nothing was measured."""
     matrix = run["error_matrix"]
     if not matrix["validation"]:
         return None
@@ -68,28 +68,26 @@ def matrix_section(drawing: Pictures, run: Facts) -> Section | None:
     own = [names.index(each) if each in names and row else None for row, each in enumerate(after)]
     picture = draw_matrix(drawing, relative, after, names, own)
     caption = (
-        f"Validation errors as multiples of {relative.what}: blue is below 1, orange above, the strongest shades from 4 "
-        "times less or more. Read a column downwards: the framed cell is right after the dataset's own turn; what comes "
-        "below it is what later datasets did to it."
+        f"Validation errors as multiples of {relative.what}. Blue is below 1, orange above 1; the scale ends at 1/4 and 4. "
+        "Read a column from top to bottom: the framed cell is the error right after the dataset's own stage; the cells "
+        "below it show the effect of later datasets."
     )
-    parts: list[Html] = [figure(picture, caption, wide=len(names) > PHONE_FITS)]
+    parts: list[Part] = [Figure(picture, caption, wide=len(names) > PHONE_FITS)]
     if len(names) <= MANY:
         rows: list[list[Cell]] = [
             [each, *(number(v, 4) for v in row)] for each, row in zip(after, matrix["validation"], strict=True)
         ]
-        parts.append(
-            details("The numbers", table(["after", *names], rows, f"Validation error ({run.get('error', 'error')})"))
-        )
-    return Section("Errors before and after each stage", parts)
+        parts.append(Details("Table", Table(["after", *names], rows, f"Validation error ({run.get('error', 'error')})")))
+    return Section("Error matrix", parts)
 
 
 def naive_section(run: Facts, targets: Sequence[str]) -> Section | None:
-    """Every dataset against the naive forecast; None where nothing was measured."""
+    """Return the section that compares every dataset with the naive forecast; None if nothing was measured."""
     matrix = run["error_matrix"]
     if not matrix["validation"]:
         return None
     classes = "classes" in run.get("error", "")
-    head = ["dataset", "own stage", "at the end", "end / naive", "test", "test / naive", "test samples"]
+    head = ["dataset", "after own stage", "at the end", "end / naive", "test", "test / naive", "test samples"]
     head += [f"{name}, {target}" for target in targets for name in ("MAE", "RMSE")] if not classes and run["test"] else []
     rows: list[list[Cell]] = []
     for place, name in enumerate(matrix["datasets"]):
@@ -104,55 +102,59 @@ def naive_section(run: Facts, targets: Sequence[str]) -> Section | None:
                 row += [few_digits(test[kind][target], 4) if kind in test else None for kind in ("mae_units", "rmse_units")]
         rows.append(row)
     words = (
-        "Naive is guessing the most frequent class of the train samples."
+        "The naive forecast is the most frequent class of the train samples."
         if classes
-        else "Naive is repeating the last value, or, where a sequence has one label, guessing the mean of the train labels."
+        else "The naive forecast repeats the last observed value; for one label per sequence it is the mean train label."
     )
-    units = "" if classes else ", scaled units; MAE and RMSE in the target's own"
-    parts = [
-        paragraph(f"{words} A quotient below 1 beats it."),
-        table(head, rows, f"Errors ({run.get('error', 'error')}{units})"),
+    units = "" if classes else ", scaled; MAE and RMSE in the target's units"
+    parts: list[Part] = [
+        Paragraph(f"{words} A ratio below 1 beats it."),
+        Table(head, rows, f"Errors ({run.get('error', 'error')}{units})"),
     ]
-    return Section("Against the naive forecast", parts)
+    return Section("Comparison with the naive forecast", parts)
 
 
 def _against_naive(value: float | None) -> Cell:
-    return None if value is None else marked(f"{value:.2f}", value < 1)
+    return None if value is None else Marked(f"{value:.2f}", value < 1)
 
 
 MEASURES = {
-    "mean_scaled_error": ("mean error at the end", "over all datasets that had their turn: below 1 beats naive"),
+    "mean_scaled_error": (
+        "mean scaled error",
+        "mean over all trained datasets at the end; below 1 beats the naive forecast",
+    ),
     "forgetting": (
         "forgetting",
-        "how far the error of a dataset has risen at the end from its lowest after any earlier stage, on average "
-        "(Chaudhry et al. 2018); below 0 it still fell",
+        "average rise of a dataset's error from its lowest value after any earlier stage to the end "
+        "(Chaudhry et al. 2018); negative: the error still fell",
     ),
     "backward_transfer": (
         "backward transfer",
-        "how far later datasets lowered the error of an earlier one since its own turn, on average "
-        "(Lopez-Paz and Ranzato 2017); below 0 they raised it",
+        "average reduction of a dataset's error by the datasets after it "
+        "(Lopez-Paz and Ranzato 2017); negative: they raised it",
     ),
     "forward_transfer": (
         "forward transfer",
-        "how far earlier datasets lowered the error of one before its own turn, against the untrained model, on average",
+        "average reduction of a dataset's error before its own stage, compared with the untrained model",
     ),
 }
 
 
 def transfer_section(run: Facts) -> Section:
-    """What is remembered, forgotten and passed on."""
+    """Return the section with forgetting and transfer."""
     rows = [(name, number(run[key]), words) for key, (name, words) in MEASURES.items() if run.get(key) is not None]
     if not rows:
         return Section(
-            "Forgetting and transfer", [paragraph("Nothing is known yet: it takes validation errors after two stages.")]
+            "Forgetting and transfer", [Paragraph("Not known yet: validation errors after two stages are needed.")]
         )
     return Section(
-        "Forgetting and transfer", [paragraph("In units of the naive forecast's error.", "soft"), definitions(rows)]
+        "Forgetting and transfer",
+        [Paragraph("Errors are relative to the naive forecast (naive = 1).", "soft"), Measures(rows)],
     )
 
 
 def work_section(run: Facts, epochs: Mapping[str, Facts | None]) -> Section:
-    """What was trained and what was there already, and where the time went."""
+    """Return the section with trained and reused epochs and the time of each phase."""
     ended = float(run.get("ended", run["when"]))
     begun = ended - float(run["seconds"]["total"]) if "seconds" in run else float(run.get("started", 0))
     rows: list[list[Cell]] = []
@@ -171,28 +173,28 @@ def work_section(run: Facts, epochs: Mapping[str, Facts | None]) -> Section:
     head = [
         "stage",
         "epochs",
-        "trained now",
-        "from the store",
-        "handed over",
+        "trained",
+        "reused",
+        "handover epoch",
         "attempts",
-        "rate",
+        "learning rate",
         "fit seconds",
         "samples / s",
     ]
     requested, trained = run.get("epochs_requested"), run.get("epochs_trained")
-    words = f"{requested} epochs asked for"
+    words = f"{requested} epochs requested"
     if trained is not None:
         again = run.get("epochs_tried_again", 0)
-        words += f", {trained} trained by the last run of this command"
-        words += f", {again} of them in further attempts" if again else ""
-    words += "." if run["status"] != "rolled back" else ". The table has the stages up to where it was rolled back."
-    parts = [paragraph(words), table(head, rows, "Epochs by stage")]
+        words += f", {trained} trained by the last call"
+        words += f", {again} of them in further attempts of the guard" if again else ""
+    words += "." if run["status"] != "rolled back" else ". The table ends at the stage that the run was rolled back to."
+    parts: list[Part] = [Paragraph(words), Table(head, rows, "Epochs by stage")]
     if "seconds" in run:
-        phases = [[phase, f"{value:.1f}"] for phase, value in run["seconds"].items()]
-        parts += [heading("Seconds by phase"), table(["phase", "seconds"], phases, "Of the last run of this command")]
-    return Section("What was trained and what was reused", parts)
+        phases: list[list[Cell]] = [[phase, f"{value:.1f}"] for phase, value in run["seconds"].items()]
+        parts += [Heading("Seconds by phase"), Table(["phase", "seconds"], phases, "Last call")]
+    return Section("Trained and reused epochs", parts)
 
 
 def clock(when: float) -> str:
-    """A time of the day on this machine, with its date."""
+    """Format a time as local date and time."""
     return f"{datetime.datetime.fromtimestamp(when).astimezone():%Y-%m-%d %H:%M:%S %Z}"

@@ -1,23 +1,24 @@
-"""The pictures of a run's course: the rate, the loss and the errors over its steps, the datasets as bands behind them."""
+"""Draw the course of a run: learning rate, loss and errors over the optimizer steps, with a band for each dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from markupsafe import Markup
 
-from workflows.report.picture import BLUE, GRAY, GREEN, LINES, MARKERS, ORANGE, Axes, Pictures, plain_ticks, short
 from workflows.report.timeline import StageLine
+from workflows.results.picture import BLUE, GRAY, GREEN, LINES, MARKERS, ORANGE, Axes, Pictures, plain_ticks, short
 
 Row = Sequence[float | None]
-MANY = 7  # lines that can be told apart
-MANY_NAMES = 30
-MOST_WORDS = 12  # told to who does not see a picture
-POINTS = 60  # of an epoch's rates that are drawn
+MANY = 7  # lines that a reader can tell apart
+MANY_NAMES = 30  # datasets; with more, bands are numbered
+MOST_WORDS = 12  # datasets named in the text alternative of a picture
+POINTS = 60  # learning rates drawn for each epoch
 
 
-def draw_rates(pictures: Pictures, stages: Sequence[StageLine]) -> str:
-    """The learning rate of every step."""
+def draw_rates(pictures: Pictures, stages: Sequence[StageLine]) -> Markup:
+    """Draw the learning rate over the steps."""
 
     def paint(axes: Axes) -> None:
         _bands(axes, stages)
@@ -32,16 +33,16 @@ def draw_rates(pictures: Pictures, stages: Sequence[StageLine]) -> str:
         axes.set_ylim(bottom=0)
         axes.set_ylabel("learning rate")
 
-    return pictures.draw(paint, f"Learning rate over the steps of the run. {_rates_in_words(stages)}")
+    return pictures.draw(paint, f"Learning rate over the optimizer steps. {_rates_in_words(stages)}")
 
 
 def _rates_in_words(stages: Sequence[StageLine]) -> str:
     tops = [max(float(epoch.rates.max()) for epoch in stage.epochs) for stage in stages if stage.epochs]
-    return f"At most {tops[0]:.3g} at the first dataset, at most {tops[-1]:.3g} at the last." if tops else ""
+    return f"The highest rate is {tops[0]:.3g} in the first dataset and {tops[-1]:.3g} in the last." if tops else ""
 
 
-def draw_losses(pictures: Pictures, stages: Sequence[StageLine], error: str) -> str:
-    """Train loss and validation error of each dataset during its own turn."""
+def draw_losses(pictures: Pictures, stages: Sequence[StageLine], error: str) -> Markup:
+    """Draw the train loss and the validation error of each dataset during its own stage."""
     size = 3 if len(stages) <= MANY_NAMES else 1
 
     def paint(axes: Axes) -> None:
@@ -58,28 +59,29 @@ def draw_losses(pictures: Pictures, stages: Sequence[StageLine], error: str) -> 
                     name = "" if number else label
                     axes.plot(*zip(*points, strict=True), color=color, marker=marker, markersize=size, label=name)
         axes.set_ylim(bottom=0)
-        axes.set_ylabel("loss, error")
+        axes.set_ylabel("loss and error")
         axes.legend(loc="best")
 
     last = [stage.epochs[-1].train_loss for stage in stages if stage.epochs]
     words = some(f"{stage.dataset} {loss:.3g}" for stage, loss in zip(stages, last, strict=False) if loss is not None)
-    return pictures.draw(paint, f"Train loss and validation error after each epoch. Last train losses: {words}.")
+    return pictures.draw(paint, f"Train loss and validation error after each epoch. Final train losses: {words}.")
 
 
 def some(words: Iterable[str]) -> str:
-    """The first of many words."""
+    """Join the first items and count the rest."""
     every = list(words)
     more = f" and {len(every) - MOST_WORDS} more" if len(every) > MOST_WORDS else ""
     return "; ".join(every[:MOST_WORDS]) + more
 
 
-def draw_errors(pictures: Pictures, stages: Sequence[StageLine], names: Sequence[str], scaled: Sequence[Row]) -> str:
-    """The error of every dataset before and after each stage, in units of the naive forecast's."""
+def draw_errors(pictures: Pictures, stages: Sequence[StageLine], names: Sequence[str], scaled: Sequence[Row]) -> Markup:
+    """Draw the validation error of every dataset after each stage, relative to the naive forecast."""
     ends = [0, *(stage.last_step for stage in stages)][: len(scaled)]
     columns = {name: [row[place] for row in scaled] for place, name in enumerate(names)}
     columns = {name: values for name, values in columns.items() if any(value is not None for value in values)}
 
     size = 3 if len(columns) <= MANY_NAMES else 0
+    columns_of_legend = 2 if 3 < len(columns) <= MANY else 3
 
     def paint(axes: Axes) -> None:
         _bands(axes, stages)
@@ -104,11 +106,12 @@ def draw_errors(pictures: Pictures, stages: Sequence[StageLine], names: Sequence
         else:
             axes.set_ylim(bottom=0)
         axes.set_ylabel("error / naive error")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.26), ncols=2 if len(columns) > 3 else 3)
+        axes.figure.legend(loc="outside lower center", ncols=columns_of_legend)
 
     rows = some(f"{name} from {_show(values[0])} to {_show(values[-1])}" for name, values in columns.items())
-    height = 2.8 + 0.16 * (min(len(columns), MANY) // 2)
-    alt = f"Validation error of each dataset after each stage, 1 being the naive forecast's: {rows}."
+    lines = min(len(columns), MANY) + 1 if len(columns) <= MANY else 5
+    height = 2.4 + 0.16 * -(-lines // columns_of_legend)
+    alt = f"Validation error of each dataset after each stage (naive = 1): {rows}."
     return pictures.draw(paint, alt, height=height)
 
 
@@ -117,7 +120,7 @@ def _show(value: float | None) -> str:
 
 
 def _bands(axes: Axes, stages: Sequence[StageLine]) -> None:
-    """The datasets along the steps: every second one shaded, its name above."""
+    """Draw the datasets along the steps: every second one shaded, with its name above."""
     last = max(stages[-1].last_step, 1)
     names = len(stages) <= MANY_NAMES
     crowded = any(len(short(stage.dataset)) * last > 42 * (stage.last_step - stage.first_step) for stage in stages)
@@ -131,6 +134,6 @@ def _bands(axes: Axes, stages: Sequence[StageLine]) -> None:
                 ha="center", va="bottom", transform=axes.get_xaxis_transform(), fontsize=7,
             )  # fmt: skip
     axes.set_xlim(0, last * 1.01)
-    axes.set_xlabel("steps")
+    axes.set_xlabel("optimizer steps")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.locator_params(axis="x", nbins=5)

@@ -1,4 +1,4 @@
-"""The course of a run as values: how many steps each epoch took, at which rates, and what came of it."""
+"""The course of a run as values: steps, learning rates, losses and errors of each epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class EpochLine:
-    """One epoch; `rates` has a number for each of its steps, `error` is of its own dataset's validation part."""
+    """One epoch: `rates` has one value for each step, `error` is the validation error on its own dataset."""
 
     steps: int
     rates: npt.NDArray[np.float64]
@@ -27,7 +27,7 @@ class EpochLine:
 
 @dataclass(frozen=True)
 class StageLine:
-    """One dataset's turn, beginning `first_step` steps after the run's beginning."""
+    """The epochs on one dataset; `first_step` counts optimizer steps since the start of the run."""
 
     dataset: str
     first_step: int
@@ -35,16 +35,16 @@ class StageLine:
 
     @property
     def last_step(self) -> int:
-        """The number of steps that were done at its end."""
+        """Return the number of steps at the end of the stage."""
         return self.first_step + sum(epoch.steps for epoch in self.epochs)
 
 
 def timeline(
     stages: Sequence[Facts], epochs: Mapping[str, Facts | None], training: TrainingSettings | None
 ) -> list[StageLine]:
-    """The stages of a result, with the facts of their epochs by key.
+    """Return the stages of a result; `epochs` has the record of each epoch by key.
 
-    An epoch whose facts or batch size are not known counts one step; its rate is then the one that the result tells.
+    An epoch without a record, or a run without a recipe, counts as one step at the rate in the result.
     """
     found: list[StageLine] = []
     place = 0
@@ -71,7 +71,7 @@ def _rates(
     if facts is None or training is None:
         return 1, np.array([told])
     steps = max(-(-int(facts["samples"]) // training.batch_size), 1)
-    if training.schedule == "plateau":  # decided as the run went on: what each epoch used is what is known
+    if training.schedule == "plateau":  # reductions were decided during the run: draw the rates that were used
         return steps, np.linspace(float(facts["first_learning_rate"]), told, steps)
     warmup = training.warmup_steps if first else 0
     planned = steps * int(facts["epochs"])

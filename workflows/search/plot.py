@@ -1,17 +1,37 @@
-"""The picture of a search, as SVG: error by cost, the Pareto front, and what each searched value does."""
+"""Draw a search: error by cost, the Pareto front, and the effect of each searched value.
+
+search.svg and the report show the same panels.
+"""
 
 from __future__ import annotations
 
-import io
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from workflows.results.picture import BLUE, GRAY, GREEN, ORANGE, Axes, Panel, draw_sheet, short
+
 Facts = Mapping[str, Any]
-MAX_EFFECTS = 10  # panels; a search over 500 datasets has as many epochs
+MAX_EFFECTS = 10  # panels; a search over 500 datasets has as many epoch choices
+ERROR_LABEL = "mean error / naive"
+
+
+def complete_trials(search: Facts) -> list[Facts]:
+    """Return the trials that trained all stages and have an error: not stopped, not failed."""
+    return [
+        trial
+        for trial in search["trials"]
+        if trial["stopped_after"] is None and trial["metrics"].get("mean_scaled_error") is not None
+    ]
+
+
+def best_trial(search: Facts) -> Facts | None:
+    """Return the best trial, or None if no trial was completed."""
+    return next((trial for trial in search["trials"] if trial["number"] == search["best"]), None)
 
 
 def effects(trials: Sequence[Facts]) -> dict[str, dict[Any, list[float]]]:
-    """For each searched name, the mean scaled errors of the trials with each of its values, in rising order."""
+    """Return, for each searched key and each of its values in rising order, the mean scaled errors of the trials."""
     found: dict[str, dict[Any, list[float]]] = {}
     for trial in trials:
         for name, value in trial["config"].items():
@@ -22,57 +42,108 @@ def effects(trials: Sequence[Facts]) -> dict[str, dict[Any, list[float]]]:
     }
 
 
-def plot_search(result: Facts) -> bytes:
-    """The picture; trials that were stopped or failed are not in it."""
-    # A figure of its own, without pyplot: no window system, and nothing kept from one picture to the next.
-    from matplotlib.figure import Figure
+def search_panels(search: Facts) -> list[Panel]:
+    """Return the panels that compare the trials: error by cost, and the Pareto front if forgetting was measured."""
+    trials = complete_trials(search)
+    if not trials:
+        return []
+    panels = [_cost_panel(search, trials)]
+    measured = [trial for trial in trials if trial["metrics"].get("forgetting") is not None]
+    if measured:
+        panels.append(_front_panel(search, measured))
+    return panels
 
-    trials = [
-        trial
-        for trial in result["trials"]
-        if trial["stopped_after"] is None and trial["metrics"].get("mean_scaled_error") is not None
-    ]
-    names = effects(trials)
-    shown = [name for name in names if len(names[name]) > 1][:MAX_EFFECTS]
-    columns = 3
-    rows = -(-(2 + len(shown)) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.4 * rows), layout="constrained")
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    front = [trial for number in result["pareto"] for trial in trials if trial["number"] == number]
-    _scatter(panels[0], trials, [trial["samples"] for trial in trials], "training samples seen", result["best"])
-    forgotten = [trial for trial in trials if trial["metrics"]["forgetting"] is not None]
-    _scatter(panels[1], forgotten, [trial["metrics"]["forgetting"] for trial in forgotten], "forgetting", result["best"])
-    line = [(trial["metrics"]["forgetting"], trial["metrics"]["mean_scaled_error"]) for trial in front]
-    if line:
-        panels[1].plot(*zip(*sorted(line), strict=True), color="tab:red", marker="o", markersize=4, label="Pareto front")
-        panels[1].legend()
-    for panel, name in zip(panels[2:], shown, strict=False):
-        values = names[name]
-        places: Sequence[Any] = list(values)
-        if not all(isinstance(value, (int, float)) for value in places):
-            places = range(len(values))
-            panel.set_xticks(list(places), [str(value)[:20] for value in values])
+
+def effect_panels(search: Facts) -> list[Panel]:
+    """Return one panel for each searched key with more than one value."""
+    return [_effect_panel(name, values) for name, values in effects(complete_trials(search)).items() if len(values) > 1]
+
+
+def plot_search(search: Facts) -> bytes:
+    """Return search.svg; stopped and failed trials are left out."""
+    panels = [*search_panels(search), *effect_panels(search)[:MAX_EFFECTS]]
+    title = f"{search['name']}: {len(search['trials'])} trials, {search['epochs_requested']} epochs requested"
+    return draw_sheet(panels, title)
+
+
+def _cost_panel(search: Facts, trials: Sequence[Facts]) -> Panel:
+    errors = [_error(trial) for trial in trials]
+
+    def paint(axes: Axes) -> None:
+        axes.plot([trial["samples"] for trial in trials], errors, "o", color=BLUE, alpha=0.55, markersize=3.5)
+        best = best_trial(search)
+        if best is not None:
+            _star(axes, best, best["samples"])
+            axes.legend(loc="best")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.locator_params(axis="x", nbins=4)
+        axes.set_xlabel("training samples")
+        axes.set_ylabel(ERROR_LABEL)
+
+    alt = f"Error of each trial by its cost. Lowest of {len(trials)} errors {min(errors):.3f}, highest {max(errors):.3f}."
+    return Panel(paint, "Error by cost", alt)
+
+
+def _front_panel(search: Facts, trials: Sequence[Facts]) -> Panel:
+    points = {trial["number"]: (trial["metrics"]["forgetting"], _error(trial)) for trial in trials}
+    front = sorted(point for number, point in points.items() if number in search["pareto"])
+
+    def paint(axes: Axes) -> None:
+        axes.plot(*zip(*points.values(), strict=True), "o", color=BLUE, alpha=0.55, markersize=3.5)
+        if front:
+            axes.plot(*zip(*front, strict=True), color=GREEN, marker="D", markersize=4, label="Pareto front")
+        best = best_trial(search)
+        if best is not None and best["number"] in points:
+            _star(axes, best, points[best["number"]][0])
+        axes.locator_params(axis="x", nbins=4)  # more labels overlap where they have many digits
+        axes.set_xlabel("forgetting")
+        axes.set_ylabel(ERROR_LABEL)
+        if front or best is not None:
+            axes.legend(loc="best")
+
+    alt = f"Error against forgetting of each trial; {len(front)} trials are on the Pareto front."
+    return Panel(paint, "Error and forgetting, with the Pareto front", alt)
+
+
+def _effect_panel(name: str, values: Mapping[Any, Sequence[float]]) -> Panel:
+    numeric = all(isinstance(value, (int, float)) for value in values)
+    places: list[Any] = list(values) if numeric else list(range(len(values)))
+    means = [sum(errors) / len(errors) for errors in values.values()]
+    lowest = [min(errors) for errors in values.values()]
+
+    def paint(axes: Axes) -> None:
         for place, errors in zip(places, values.values(), strict=True):
-            panel.plot([place] * len(errors), errors, ".", color="tab:gray", alpha=0.4)
-        panel.plot(places, [sum(errors) / len(errors) for errors in values.values()], color="tab:blue", label="mean")
-        panel.plot(places, [min(errors) for errors in values.values()], color="tab:green", label="lowest")
-        panel.set_xlabel(name)
-        panel.set_ylabel("mean scaled error")
-        panel.legend()
-    for panel in panels[2 + len(shown) :]:
-        panel.set_visible(False)
-    figure.suptitle(f"{result['name']}: {len(result['trials'])} trials, {result['epochs_requested']} epochs asked for")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="svg")
-    return picture.getvalue()
+            axes.plot([place] * len(errors), errors, "o", color=GRAY, alpha=0.4, markersize=3)
+        # A line between categories would suggest values between them.
+        line = "-" if numeric else "none"
+        axes.plot(places, means, color=BLUE, linestyle=line, marker="s", markersize=4, label="mean")
+        axes.plot(places, lowest, color=GREEN, linestyle=line, marker="v", markersize=4, label="lowest")
+        if not numeric:
+            long = max(len(value) for value in values) * len(values) > 40
+            labels = [short(value, 16) for value in values]
+            axes.set_xticks(places, labels, rotation=30 if long else 0, ha="right" if long else "center")
+            axes.margins(x=0.15)
+        elif len(places) <= 5 and _spread(places):
+            axes.set_xticks(places, [f"{value:g}" for value in values])
+        else:
+            axes.locator_params(axis="x", nbins=5)
+        axes.set_xlabel(short(name, 40))
+        axes.set_ylabel(ERROR_LABEL)
+        axes.legend(loc="best")
+
+    shown = ", ".join(f"{short(str(value), 20)}: {min(errors):.3f}" for value, errors in list(values.items())[:12])
+    return Panel(paint, f"Effect of {short(name, 40)}", f"Lowest mean error for each value of {name}: {shown}.")
 
 
-def _scatter(panel: Any, trials: Sequence[Facts], places: Sequence[float], label: str, best: int | None) -> None:
-    errors = [trial["metrics"]["mean_scaled_error"] for trial in trials]
-    panel.plot(places, errors, ".", color="tab:gray")
-    for place, trial, error in zip(places, trials, errors, strict=True):
-        if trial["number"] == best:
-            panel.plot([place], [error], "*", color="tab:red", markersize=12, label=f"best: trial {best}")
-            panel.legend()
-    panel.set_xlabel(label)
-    panel.set_ylabel("mean scaled error")
+def _spread(values: Sequence[float]) -> bool:
+    """Return whether labels at these values have room beside each other on a linear axis."""
+    gaps = [after - before for before, after in itertools.pairwise(values)]
+    return min(gaps) > 0.12 * (values[-1] - values[0])
+
+
+def _star(axes: Axes, best: Facts, place: float) -> None:
+    axes.plot([place], [_error(best)], "*", color=ORANGE, markersize=11, label=f"best: trial {best['number']}")
+
+
+def _error(trial: Facts) -> float:
+    return float(trial["metrics"]["mean_scaled_error"])

@@ -1,25 +1,27 @@
-"""A picture inside a page: drawn by Matplotlib, as SVG whose text is the page's own, legible on paper and in the dark."""
+"""Draw pictures with Matplotlib as SVG: inline in a page (its font and text colour, light or dark), or as a file."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
-from html import escape
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-Axes = Any  # of Matplotlib, which is imported when something is drawn
+from markupsafe import Markup, escape
 
-# Okabe and Ito's colours, told apart by the colour-blind, in tones that stand out from a white page and from a dark one.
+Axes = Any  # Matplotlib is imported only when something is drawn
+
+# The Okabe-Ito palette, safe for the colour-blind, in tones with enough contrast on a white and on a dark page.
 BLUE, ORANGE, GREEN, PINK = "#0b7fc4", "#d9660a", "#0a9a72", "#c2689b"
 GRAY = "#858b92"
 LINES = (BLUE, ORANGE, GREEN, PINK, "#8a7f14", "#7d6fd0", "#4d9aa8")
 MARKERS = "osD^vPX"
 
-_INK = "#010203"  # stands for the colour of the page's text
+_INK = "#010203"  # replaced by the text colour of the page
 _SETTINGS: Any = {
     "svg.fonttype": "none",
-    "text.parse_math": False,  # a dataset's name may have dollars in it
+    "text.parse_math": False,  # a dataset's name may contain dollar signs
     "font.family": ["DejaVu Sans"],
     "font.size": 8.0,
     "axes.titlesize": 8.5,
@@ -43,28 +45,28 @@ _SETTINGS: Any = {
     "xtick.color": _INK,
     "ytick.color": _INK,
 }
-WIDTH, HEIGHT = 3.6, 2.3  # inches: as wide as a phone, so that letters are as large there as those of the text
+WIDTH, HEIGHT = 3.6, 2.3  # inches: the width of a phone, so that a picture is not scaled down there
 
 
 class Pictures:
-    """Draws the pictures of one page; each has identifiers of its own, so that one never takes another's clip or marker."""
+    """Draws the pictures of one page, with ids that are unique in it, so that no picture uses another's clip or marker."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def draw(
         self, paint: Callable[[Axes], None], alt: str, width: float = WIDTH, height: float = HEIGHT, fixed: bool = False
-    ) -> str:
-        """The SVG element of what `paint` does to a pair of axes; `alt` says in words what is to be seen.
+    ) -> Markup:
+        """Return the SVG element that `paint` draws on a pair of axes; `alt` describes it in words.
 
-        `fixed`: margins that fit numbers of six digits and one line of words, for half the time of measuring them.
+        `fixed` uses margins that fit six-digit numbers and one line of text; measuring the text takes twice the time.
         """
         import matplotlib
         from matplotlib.figure import Figure
 
         self.count += 1
         text = io.StringIO()
-        with matplotlib.rc_context(_SETTINGS):  # a figure of its own, without pyplot: nothing is kept
+        with matplotlib.rc_context(_SETTINGS):  # a Figure without pyplot keeps no global state
             figure = Figure(figsize=(width, height), layout=None if fixed else "constrained")
             paint(figure.add_subplot())
             if fixed:
@@ -73,8 +75,38 @@ class Pictures:
         return _inline(text.getvalue(), f"p{self.count}-", alt, f"min-width: {width:.1f}in" if width > WIDTH else "")
 
 
-def _inline(svg: str, prefix: str, alt: str, style: str) -> str:
-    """The SVG as an element of a page: no fonts, style sheet or identifiers that would reach beyond it, and short."""
+@dataclass(frozen=True)
+class Panel:
+    """A picture that is used in a page and in a file: `paint` draws it, `alt` and `caption` describe it."""
+
+    paint: Callable[[Axes], None]
+    caption: str
+    alt: str
+
+
+def draw_sheet(panels: Sequence[Panel], title: str, columns: int = 3) -> bytes:
+    """Return an SVG file with all panels on a white background."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    columns = max(min(columns, len(panels)), 1)
+    rows = -(-len(panels) // columns)
+    content = io.BytesIO()
+    with matplotlib.rc_context({**_SETTINGS, "savefig.facecolor": "white"}):
+        figure = Figure(figsize=(4.0 * columns, 3.0 * rows + 0.4), layout="constrained")
+        places = list(figure.subplots(rows, columns, squeeze=False).flat) if panels else []
+        for panel, axes in zip(panels, places, strict=False):
+            panel.paint(axes)
+            axes.set_title(panel.caption, loc="left")
+        for axes in places[len(panels) :]:
+            axes.set_visible(False)
+        figure.suptitle(title)
+        figure.savefig(content, format="svg", metadata={"Date": None})
+    return content.getvalue()
+
+
+def _inline(svg: str, prefix: str, alt: str, style: str) -> Markup:
+    """Return the SVG as an element of a page, without fonts and style sheet, with prefixed ids and rounded coordinates."""
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<!--.*?-->|<style.*?</style>|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(\sid=")', rf"\g<1>{prefix}", svg)
@@ -83,16 +115,16 @@ def _inline(svg: str, prefix: str, alt: str, style: str) -> str:
     svg = re.sub(r"(?<=[\s\"])(d|x|y|transform)=\"[^\"]*\"", lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), svg)
     svg = re.sub(r"\s*\n\s*", "\n", svg).replace(_INK, "currentColor")
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}" style="{style}"', 1)
+    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}" style="{style}"', 1))
 
 
 def short(name: str, length: int = 16) -> str:
-    """A name that fits an axis."""
+    """Shorten a name to fit an axis."""
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def plain_ticks(axis: Any, low: float, high: float) -> None:
-    """Ticks of a logarithmic axis around numbers from low to high, as plain numbers."""
+    """Label a logarithmic axis from `low` to `high` with plain numbers."""
     from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
     ticks = [base * 10.0**power for power in range(-6, 7) for base in (1, 2, 5)]
