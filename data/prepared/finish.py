@@ -21,6 +21,7 @@ from data.samples.naive import class_errors, label_errors
 from data.samples.part import Part
 from data.samples.series import check_kinds_of_time
 from data.samples.statistics import Statistics
+from data.sharding.totals import irregular_warning, is_cut, longest_gaps, own_rows, total_statistics
 
 FEWEST_STEPS = 100  # of a 32-bit number in a standard deviation; with fewer the values are visibly rounded
 
@@ -28,7 +29,12 @@ FEWEST_STEPS = 100  # of a 32-bit number in a standard deviation; with fewer the
 def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: str) -> list[str]:
     """Put the facts of the parts together and write the manifest; returns what is wrong with the dataset as a whole."""
     numeric = number_columns(source)
-    statistics = Statistics.pooled((Statistics.from_json(part.statistics) for part in parts), len(numeric))
+    cut = is_cut(parts)
+    if cut:
+        statistics, gaps = total_statistics(parts, len(numeric)), longest_gaps(parts, numeric)
+    else:
+        statistics = Statistics.pooled((Statistics.from_json(part.statistics) for part in parts), len(numeric))
+        gaps = {column: max(part.longest_gap[column] for part in parts) for column in numeric}
     samples = {split: sum(part.samples[split] for part in parts) for split in SPLITS}
     problems = _whole_problems(source, parts, statistics, samples)
     if problems:
@@ -44,12 +50,12 @@ def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: 
         targets=settings.targets,
         classes=source.classes,
         horizon=settings.horizon,
-        rows=sum(part.rows for part in parts),
+        rows=own_rows(parts) if cut else sum(part.rows for part in parts),
         num_series=sum(part.num_series for part in parts),
         samples=samples,
         used_rows=sum(part.used_rows for part in parts),
         missing={column: sum(part.missing[column] for part in parts) for column in numeric},
-        longest_gap={column: max(part.longest_gap[column] for part in parts) for column in numeric},
+        longest_gap=gaps,
         time_span=_time_span(parts),
         statistics=statistics,
         sha256={split: _sha256(parts, split) for split in SPLITS},
@@ -120,7 +126,8 @@ def _whole_problems(source: DatasetSource, parts: list[Part], statistics: Statis
 
 
 def _warnings(source: DatasetSource, parts: list[Part], statistics: Statistics) -> list[str]:
-    found = [warning for part in parts for warning in part.warnings]
+    irregular = irregular_warning(parts)
+    found = [warning for part in parts for warning in part.warnings] + ([irregular] if irregular else [])
     short, every = sum(part.num_short for part in parts), sum(part.num_series for part in parts)
     if short:
         found.append(f"{short} of {every} series are shorter than one sample ({_one_sample(source)}) and give none")

@@ -8,38 +8,60 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from data.samples.stretch import Stretch
+
 Float32 = npt.NDArray[np.float32]
 
 
-def fill_gaps(values: Float32, bounds: Sequence[int], method: str) -> Float32:
+def fill_gaps(values: Float32, bounds: Sequence[int], method: str, stretch: Stretch | None = None) -> Float32:
     """Values (rows, columns) of one series with its gaps filled, as a copy where anything was missing.
 
     `bounds` are the rows where the splits begin and end: (0, validation, test, rows). "interpolate" is linear between
     the neighbours inside a split and holds the nearest value at its edges, the last row of the split before counting as
     a neighbour. "forward" repeats the last value. What is left NaN (all of it for "mean", "zero" and "drop", and what
-    has nothing to start from) waits for the statistics of the dataset: see `Encoding.fill`.
+    has nothing to start from) waits for the statistics of the dataset: see `Encoding.fill`. Of a `stretch`, the values are
+    the loaded rows, and the bounds are counted from the first of them; its edges are neighbours, too.
     """
     missing = np.isnan(values)
     if method not in ("interpolate", "forward") or not missing.any():
         return values
     filled = values.copy()
     for column in np.flatnonzero(missing.any(axis=0)):
-        fill = _interpolate if method == "interpolate" else _forward
-        fill(filled[:, column], bounds)
+        before, after = _neighbours(stretch, int(column))
+        if method == "interpolate":
+            _interpolate(filled[:, column], bounds, before, after)
+        else:
+            filled[:, column] = last_observed(filled[:, column], np.nan if before is None else before[1])
     return filled
 
 
-def _interpolate(column: Float32, bounds: Sequence[int]) -> None:
+Neighbour = tuple[int, float] | None  # the row, counted from the first one that is loaded, and the value
+
+
+def _neighbours(stretch: Stretch | None, column: int) -> tuple[Neighbour, Neighbour]:
+    found: list[Neighbour] = [None, None]
+    if stretch is not None:
+        for place, edge in enumerate((stretch.before, stretch.after)):
+            if edge is not None and not np.isnan(edge.values[column]):
+                found[place] = int(edge.rows[column]) - stretch.start, float(edge.values[column])
+    return found[0], found[1]
+
+
+def _interpolate(column: Float32, bounds: Sequence[int], before: Neighbour, after: Neighbour) -> None:
     for start, stop in pairwise(bounds):
-        first = max(start - 1, 0)  # the (filled) row before the split is a neighbour, and is not filled from here itself
-        known = first + np.flatnonzero(~np.isnan(column[first:stop]))
-        holes = start + np.flatnonzero(np.isnan(column[start:stop]))
+        begin, end = max(start, 0), min(stop, len(column))
+        if begin >= end:
+            continue
+        first = max(begin - 1, 0)  # the (filled) row before the split is a neighbour, and is not filled from here itself
+        known = first + np.flatnonzero(~np.isnan(column[first:end]))
+        holes = begin + np.flatnonzero(np.isnan(column[begin:end]))
+        values = column[known]
+        if before is not None and start <= 0:  # of an earlier split only its last row counts, which was filled with it
+            known, values = np.append(max(before[0], start - 1), known), np.append(before[1], values)
+        if after is not None and end < stop and after[0] < stop:
+            known, values = np.append(known, after[0]), np.append(values, after[1])
         if len(known) and len(holes):
-            column[holes] = np.interp(holes, known, column[known])
-
-
-def _forward(column: Float32, bounds: Sequence[int]) -> None:  # noqa: ARG001 the past is never across a split
-    column[:] = last_observed(column)
+            column[holes] = np.interp(holes, known, values)
 
 
 def longest_run(missing: npt.NDArray[np.bool_]) -> int:
@@ -50,10 +72,10 @@ def longest_run(missing: npt.NDArray[np.bool_]) -> int:
     return int((edges[1::2] - edges[::2]).max())
 
 
-def last_observed(column: Float32) -> Float32:
-    """The last value that is not missing, at or before each row; NaN where there is none yet."""
+def last_observed(column: Float32, before: float = np.nan) -> Float32:
+    """The last value that is not missing, at or before each row; `before` where there is none yet."""
     missing = np.isnan(column)
     if not missing.any():
         return column
     last = np.maximum.accumulate(np.where(missing, -1, np.arange(len(column))))
-    return np.where(last >= 0, column[np.maximum(last, 0)], np.float32(np.nan))
+    return np.where(last >= 0, column[np.maximum(last, 0)], column.dtype.type(before))

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from data.reading.columns import Column
 from data.samples.gaps import last_observed
+from data.samples.stretch import Edge
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -43,15 +44,19 @@ class ForecastErrors:
         return {name: getattr(self, name).tolist() for name in ("count", "squared", "absolute")}
 
 
-def last_known(rows: Float32, columns: list[Column], targets: list[str]) -> Float32:
+def last_known(rows: Float32, columns: list[Column], targets: list[str], before: Edge | None = None) -> Float32:
     """The last value of each target that the model can know at each row: (rows, targets).
 
     Where the target goes in as a feature, that is the feature with its gaps filled; what is still missing, or never goes
-    in, is the last observed value.
+    in, is the last observed value; `before` has those of the number columns before the first row.
     """
     numbers = {column.name: place for place, column in enumerate(columns) if column.kind == "number"}
     own = {name: len(columns) - len(targets) + offset for offset, name in enumerate(targets)}
-    return np.stack([last_observed(rows[:, numbers.get(name, own[name])]) for name in targets], axis=1)
+    names = [column.name for column in columns if column.kind in ("number", "target")]
+    known = {} if before is None else dict(zip(names, before.values.tolist(), strict=True))
+    return np.stack(
+        [last_observed(rows[:, numbers.get(name, own[name])], known.get(name, np.nan)) for name in targets], axis=1
+    )
 
 
 def label_errors(train: Float32, labels: Float32) -> dict[str, list[float]]:

@@ -15,7 +15,8 @@ from data.reading.columns import columns_of
 from data.reading.read import ReadTable, Rows, read_rows
 from data.reading.settings import SPLITS, DatasetSource
 from data.reading.table import column_names, read_table
-from data.samples.part import fill_rows, write_samples, write_values
+from data.samples.part import fill_rows
+from data.samples.part_files import write_samples, write_values
 from data.samples.series import Series, irregular_steps, series_of
 from data.samples.splits import whole_series
 from data.samples.windows import find_windows

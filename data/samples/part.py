@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from data.reading.columns import calendar_columns, codes_of, columns_of
 from data.reading.read import label_columns, number_columns
@@ -19,9 +17,11 @@ from data.reading.settings import SPLITS, DatasetSource, DataSettings
 from data.samples.counts import MISSING_INPUT, MISSING_TARGET, SHORT_SERIES, Counts
 from data.samples.gaps import fill_gaps, longest_run
 from data.samples.naive import ForecastErrors, last_known
+from data.samples.part_files import write_samples, write_values
 from data.samples.series import Series, irregular_steps
 from data.samples.splits import Bounds, split_by_series, split_in_time, whole_series
 from data.samples.statistics import Statistics
+from data.samples.stretch import Stretch, StretchFacts, missing_run, steps_of
 from data.samples.windows import find_windows
 
 Float32 = npt.NDArray[np.float32]
@@ -53,10 +53,13 @@ class Part:
     longest: tuple[int, str, str] = (0, "", "")  # rows and name of the longest series, and where it was read
     kind_of_time: tuple[str, str] | None = None  # a file and whether its times are dates or numbers
     counts: Counts = field(default_factory=Counts)
+    stretches: list[StretchFacts] = field(default_factory=list)  # what finish puts together; no part of the manifest
 
     def to_json(self) -> dict[str, Any]:
         """The facts by name."""
-        return asdict(self)
+        return {each.name: getattr(self, each.name) for each in fields(Part) if each.name != "stretches"} | {
+            "counts": self.counts.to_json()
+        }
 
     @staticmethod
     def from_json(facts: dict[str, Any]) -> Part:
@@ -65,65 +68,104 @@ class Part:
         return Part(**known | {"counts": Counts(**facts.get("counts", {}))})
 
 
-def write_part(series: list[Series], source: DatasetSource, folder: Path, number: int, whole: str | None = None) -> Part:
-    """Prepare the series and write them as part `number`; `whole` is the split that all of them go into, uncut."""
+@dataclass(frozen=True)
+class Cut:
+    """How a dataset was cut into parts: the stretch of each series of this part, and the labels of the whole dataset."""
+
+    stretches: list[Stretch]
+    train_categories: dict[str, list[str]]
+    categories: dict[str, list[str]]
+
+
+def write_part(
+    series: list[Series],
+    source: DatasetSource,
+    folder: Path,
+    number: int,
+    whole: str | None = None,
+    cut: Cut | None = None,
+) -> Part:
+    """Prepare the series and write them as part `number`; `whole` is the split that all of them go into, uncut.
+
+    Of a `cut` dataset, the series are the loaded rows of its stretches.
+    """
     settings, numeric = source.settings, number_columns(source)
-    bounds = _bounds(series, source, whole)
-    part = Part(num_series=len(series), missing=dict.fromkeys(numeric, 0), longest_gap=dict.fromkeys(numeric, 0))
-    _collect_categories(part, series, bounds, source)
+    part = Part(missing=dict.fromkeys(numeric, 0), longest_gap=dict.fromkeys(numeric, 0))
+    if cut is None:
+        bounds = _bounds(series, source, whole)
+        stretches = [Stretch.whole(len(each), bound) for each, bound in zip(series, bounds, strict=True)]
+        _collect_categories(part, series, bounds, source)
+    else:
+        stretches, part.train_categories, part.categories = cut.stretches, cut.train_categories, cut.categories
     kinds = columns_of(source)
-    values = np.empty((sum(len(each) for each in series), len(kinds)), np.float32)
+    values = np.empty((sum(stretch.stop - stretch.kept for stretch in stretches), len(kinds)), np.float32)
     statistics = Statistics.empty(len(numeric))
     digests = {split: hashlib.sha256() for split in SPLITS}
     samples: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]] = {split: [] for split in SPLITS}
     left_out = Counter[str]()
     naive = {split: ForecastErrors(len(settings.targets)) for split in SPLITS[1:]}
-    for each, bound in zip(series, bounds, strict=True):
-        rows = values[part.rows : part.rows + len(each)]
-        absent = fill_rows(rows, each, bound, source, part.categories)
-        part.used_rows += bound[3]
-        part.counts = part.counts.plus(_counts_of(each, bound, absent, settings))
+    for each, stretch in zip(series, stretches, strict=True):
+        own, stored, bound = stretch.own, stretch.stored, stretch.bounds
+        place = values[part.rows : part.rows + stored.stop - stored.start]
+        rows = place if len(place) == len(each) else np.empty((len(each), len(kinds)), np.float32)
+        absent = fill_rows(rows, each, stretch.local_bounds, source, part.categories, stretch)
+        if rows is not place:
+            place[:] = rows[stored]
+        used = slice(own.start, own.start + stretch.used)
+        part.used_rows += stretch.used
+        part.counts = part.counts.plus(_counts_of(each, used, absent, settings))
+        facts = StretchFacts(each.name, stretch.first, stretch.length)
         if absent.any():
-            gaps = absent[: bound[3]]
-            for name, gap in dict(zip(numeric, gaps.T, strict=True)).items():  # once where it is a feature and a target
+            for name, gap in dict(zip(numeric, absent[used].T, strict=True)).items():  # once of a feature and a target
                 part.missing[name] += int(gap.sum())
                 part.longest_gap[name] = max(part.longest_gap[name], longest_run(gap))
-            part.holes += int(np.isnan(rows[:, : len(settings.features)]).sum())
-        if bound[1]:
+                facts.missing_runs[name] = missing_run(gap)
+            part.holes += int(np.isnan(place[:, : len(settings.features)]).sum())
+        begin, end = stretch.train_span()
+        if cut is not None:
+            facts.blocks = stretch.block_statistics(each.numbers)
+        elif bound[1]:
             statistics = statistics.plus(Statistics.of(each.numbers[: bound[1]]))
-            _add_span(part.train_spans, part.rows, part.rows + bound[1])
+        if begin < end:
+            _add_span(part.train_spans, part.rows + begin, part.rows + end)
         targets = rows[:, -len(settings.targets) :]
         bad_target = np.any(targets < 0 if source.classes else np.isnan(targets), axis=1)
         bad_input = np.any(absent[:, : len(settings.features)], axis=1) if settings.missing == "drop" else None
-        last = None if settings.horizon == 0 else last_known(rows, kinds, settings.targets)
+        last = None if settings.horizon == 0 else last_known(rows, kinds, settings.targets, stretch.before)
         for index, split in enumerate(SPLITS):
             if bound[index] == bound[index + 1]:
                 continue
-            found = find_windows(bound, index, settings, bad_input, bad_target)
+            found = find_windows(bound, index, settings, bad_input, bad_target, None if cut is None else stretch)
             starts, lengths = found.starts, found.lengths
             left_out[MISSING_TARGET] += found.without_target
             left_out[MISSING_INPUT] += found.without_input
-            samples[split].append((starts + part.rows, lengths))
+            samples[split].append((starts - stored.start + part.rows, lengths))
             if len(starts):
                 low, high = int(starts.min()), int((starts + lengths).max()) + settings.horizon
                 for array in (rows[low:high], starts - low, lengths):
                     digests[split].update(array.data if array.flags.c_contiguous else array.tobytes())
             if last is not None and index:
                 naive[split].add(last, targets, starts + lengths - 1, settings.horizon)
-        short = len(each) < settings.shortest_history + settings.horizon
-        part.num_short += short
-        left_out[SHORT_SERIES] += short
-        part.longest = max(part.longest, (len(each), each.name, each.where))
+        if stretch.first == 0:
+            part.num_series += 1
+            short = stretch.length < settings.shortest_history + settings.horizon
+            part.num_short += short
+            left_out[SHORT_SERIES] += short
+        part.longest = max(part.longest, (stretch.length, each.name, each.where))
         if each.times is not None:
             part.kind_of_time = (each.where, each.times.kind)
-            if bound[3]:
-                begin, end = part.time_span or (2**63 - 1, -(2**63))
-                times = each.times.value
-                part.time_span = (min(begin, int(times[0])), max(end, int(times[bound[3] - 1])))
-        warning = None if settings.step else irregular_steps(each)
-        if warning and not part.warnings:
-            part.warnings.append(warning)
-        part.rows += len(each)
+            times = each.times.value
+            if stretch.used:
+                first, last_time = part.time_span or (2**63 - 1, -(2**63))
+                part.time_span = (min(first, int(times[used][0])), max(last_time, int(times[used][-1])))
+            if not settings.step and cut is None:
+                warning = irregular_steps(each)
+                part.warnings += [warning] if warning and not part.warnings else []
+            elif not settings.step:
+                facts.steps = steps_of(times[max(own.start - 1, 0) : own.stop])
+        if cut is not None:
+            part.stretches.append(facts)
+        part.rows += len(place)
     part.counts = part.counts.plus(Counts(windows_left_out=dict(left_out)))
     part.statistics = statistics.to_json()
     part.samples = {split: sum(len(starts) for starts, _ in samples[split]) for split in SPLITS}
@@ -137,12 +179,12 @@ def write_part(series: list[Series], source: DatasetSource, folder: Path, number
     return part
 
 
-def _counts_of(each: Series, bound: Bounds, absent: npt.NDArray[np.bool_], settings: DataSettings) -> Counts:
-    """What became of the rows of one series."""
-    used, width = bound[3], len(settings.features)
-    inserted = 0 if each.inserted is None else int(each.inserted[:used].sum())
-    filled = 0 if settings.missing == "drop" else int(absent[:used, :width].sum())
-    return each.counts.plus(Counts(rows_used=used - inserted, cells_used=used * width, cells_filled=filled))
+def _counts_of(each: Series, used: slice, absent: npt.NDArray[np.bool_], settings: DataSettings) -> Counts:
+    """What became of the rows of one series, or of those that the part is responsible for."""
+    count, width = used.stop - used.start, len(settings.features)
+    inserted = 0 if each.inserted is None else int(each.inserted[used].sum())
+    filled = 0 if settings.missing == "drop" else int(absent[used, :width].sum())
+    return each.counts.plus(Counts(rows_used=count - inserted, cells_used=count * width, cells_filled=filled))
 
 
 def _add_span(spans: list[tuple[int, int]], start: int, stop: int) -> None:
@@ -172,7 +214,12 @@ def _collect_categories(part: Part, series: list[Series], bounds: list[Bounds], 
 
 
 def fill_rows(
-    rows: Float32, each: Series, bounds: Bounds, source: DatasetSource, categories: dict[str, list[str]]
+    rows: Float32,
+    each: Series,
+    bounds: Bounds,
+    source: DatasetSource,
+    categories: dict[str, list[str]],
+    stretch: Stretch | None = None,
 ) -> npt.NDArray[np.bool_]:
     """Write the columns of one series (see columns_of) into rows; returns where a number was missing: (rows, numbers)."""
     settings, width = source.settings, len(source.settings.features)
@@ -180,7 +227,7 @@ def fill_rows(
     if each.numbers.shape == rows.shape and not absent.any():
         rows[:] = each.numbers  # no other columns, nothing missing: in one piece this takes a third of the time
         return absent
-    columns = [fill_gaps(each.numbers[:, :width], bounds, settings.missing)]
+    columns = [fill_gaps(each.numbers[:, :width], bounds, settings.missing, stretch)]
     columns += [codes_of(each.labels[name], categories[name])[:, None] for name in settings.categorical]
     if settings.calendar:
         assert each.times is not None
@@ -195,26 +242,3 @@ def fill_rows(
         columns.append(np.full((len(rows), len(settings.targets)), np.nan, np.float32))
     np.concatenate(columns, axis=1, out=rows)
     return absent
-
-
-def write_values(values: Float32, path: Path) -> None:
-    """Write rows (rows, columns) so that they can be mapped."""
-    flat = pa.Array.from_buffers(pa.float32(), values.size, [None, pa.py_buffer(values)])
-    column = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-    _write([pa.record_batch([column], names=["values"])], path)
-
-
-def write_samples(samples: Mapping[str, Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]], path: Path) -> None:
-    """Write, for each split, the first rows and the lengths of its samples."""
-    batches = []
-    for split in SPLITS:
-        starts = np.concatenate([np.empty(0, np.int64), *(starts for starts, _ in samples[split])])
-        lengths = np.concatenate([np.empty(0, np.int64), *(lengths for _, lengths in samples[split])])
-        batches.append(pa.record_batch([pa.array(starts), pa.array(lengths.astype(np.int32))], names=["start", "length"]))
-    _write(batches, path)
-
-
-def _write(batches: list[pa.RecordBatch], path: Path) -> None:
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batches[0].schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from data.reading.settings import DataSettings
 from data.samples.splits import Bounds
+from data.samples.stretch import Stretch
 
 Int64 = npt.NDArray[np.int64]
 
@@ -29,12 +30,14 @@ def find_windows(
     settings: DataSettings,
     bad_input: npt.NDArray[np.bool_] | None,
     bad_target: npt.NDArray[np.bool_],
+    stretch: Stretch | None = None,
 ) -> Windows:
     """The samples of a part (0 train, 1 validation, 2 test) of one series.
 
     All rows that a sample predicts lie in its part and are observed; the rows that go in may reach back into the parts
     before it, never forward. `bad_input` (rows,) marks rows that no sample may touch, `bad_target` rows that cannot be
-    predicted.
+    predicted. Of a `stretch`, `bounds` are those of the whole series, the marks and the samples found are those of its
+    loaded rows, and only the samples whose last row is one of its own are found.
     """
     first, stop = bounds[part], bounds[part + 1]
     horizon = settings.horizon
@@ -45,8 +48,12 @@ def find_windows(
     else:
         # The last row that goes in: its label is its own (horizon 0), or the rows after it are predicted.
         lowest = max(first - (horizon > 0), settings.shortest_history - 1)
+        if stretch is not None:
+            lowest += -(-max(stretch.first - horizon - lowest, 0) // settings.stride) * settings.stride
+            stop = min(stop, stretch.stop)
         ends = np.arange(lowest, stop - horizon, settings.stride, dtype=np.int64)
         lengths = np.minimum(ends + 1, settings.lookback)
+        ends -= 0 if stretch is None else stretch.start
     starts = ends + 1 - lengths
     possible = len(ends)
     if bad_target.any():

@@ -1,0 +1,131 @@
+"""A stretch of a long series: the rows that one part is responsible for, and what it must know of the rows around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from data.samples.splits import Bounds
+from data.samples.statistics import ROWS_AT_A_TIME, Statistics
+
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """The nearest observed value of each number column outside of the loaded rows: its row in the series, NaN if none."""
+
+    rows: Int64
+    values: npt.NDArray[np.floating]
+
+    @staticmethod
+    def none(columns: int) -> Edge:
+        """No value is known."""
+        return Edge(np.zeros(columns, np.int64), np.full(columns, np.nan, np.float32))
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Where loaded rows lie in their series; all positions are rows of the whole series.
+
+    The part is responsible for the rows `first` to `stop`: it counts them, and the samples whose last row is one of them
+    are its samples. It stores them and the rows from `kept` on, which those samples reach back to. Loaded are the rows from
+    `start` on: those that are stored and, behind them, what the statistics of its blocks need. `length` and `bounds` are
+    those of the whole series; `before` and `after` are the observed values next to the loaded rows.
+    """
+
+    length: int
+    bounds: Bounds
+    first: int
+    stop: int
+    kept: int = 0
+    start: int = 0
+    before: Edge | None = None
+    after: Edge | None = None
+
+    @staticmethod
+    def whole(length: int, bounds: Bounds) -> Stretch:
+        """The stretch of a series that is in one part."""
+        return Stretch(length, bounds, 0, length)
+
+    @property
+    def local_bounds(self) -> Bounds:
+        """The bounds of the splits, counted from the first loaded row; they may lie outside of the loaded rows."""
+        a, b, c, d = self.bounds
+        return a - self.start, b - self.start, c - self.start, d - self.start
+
+    @property
+    def own(self) -> slice:
+        """The rows that the part is responsible for, of the loaded ones."""
+        return slice(self.first - self.start, self.stop - self.start)
+
+    @property
+    def stored(self) -> slice:
+        """The rows that the part stores, of the loaded ones."""
+        return slice(self.kept - self.start, self.stop - self.start)
+
+    @property
+    def used(self) -> int:
+        """How many of the own rows belong to a split."""
+        return max(min(self.stop, self.bounds[3]) - self.first, 0)
+
+    def train_span(self) -> tuple[int, int]:
+        """The own train rows, of the stored ones; empty where the second number is not above the first."""
+        return self.first - self.kept, min(self.stop, self.bounds[1]) - self.kept
+
+    def ends_at(self) -> int:
+        """The row behind the last one that must be loaded: the end of the last block of statistics that begins here."""
+        block = -(-self.stop // ROWS_AT_A_TIME) * ROWS_AT_A_TIME
+        begins_here = block - ROWS_AT_A_TIME >= self.first
+        return max(self.stop, min(block, self.bounds[1])) if begins_here else self.stop
+
+    def block_statistics(self, numbers: npt.NDArray[np.floating]) -> list[Statistics]:
+        """The statistics of each block of train rows that begins in the own rows, of the loaded numbers.
+
+        Blocks begin at multiples of ROWS_AT_A_TIME in the series, as in `Statistics.of`: put together in order they are to
+        the bit what that gives for the whole series.
+        """
+        found = []
+        for row in range(-(-self.first // ROWS_AT_A_TIME) * ROWS_AT_A_TIME, min(self.stop, self.bounds[1]), ROWS_AT_A_TIME):
+            end = min(row + ROWS_AT_A_TIME, self.bounds[1])
+            found.append(Statistics.of(numbers[row - self.start : end - self.start]))
+        return found
+
+
+@dataclass
+class StretchFacts:
+    """What is put together over the stretches of a series before it is known of the series as a whole.
+
+    `blocks` are the statistics of its blocks of train rows. `missing_runs` has, for each number column, the missing used
+    rows at the beginning and at the end of the stretch, and whether all of its used rows are missing. `steps` are the
+    distinct steps of time, how often each occurs, and the time at the end of its first occurrence.
+    """
+
+    series: str
+    first: int
+    length: int
+    blocks: list[Statistics] = field(default_factory=list)
+    missing_runs: dict[str, tuple[int, int, bool]] = field(default_factory=dict)
+    steps: tuple[Int64, Int64, Int64] | None = None
+
+
+def missing_run(missing: npt.NDArray[np.bool_]) -> tuple[int, int, bool]:
+    """The missing rows at the beginning and at the end of (rows,) marks, and whether all are."""
+    observed = np.flatnonzero(~missing)
+    if not len(observed):
+        return len(missing), len(missing), True
+    return int(observed[0]), len(missing) - 1 - int(observed[-1]), False
+
+
+MOST_STEPS = 4096  # distinct steps that are told apart; beyond that the usual ones are exact, the rest is left out
+
+
+def steps_of(times: Int64) -> tuple[Int64, Int64, Int64]:
+    """The distinct steps between times, how often each occurs, and the time behind its first occurrence."""
+    steps, first, counts = np.unique(np.diff(times), return_index=True, return_counts=True)
+    if len(steps) > MOST_STEPS:
+        usual = np.sort(np.argsort(-counts, kind="stable")[:MOST_STEPS])
+        steps, first, counts = steps[usual], first[usual], counts[usual]
+    return steps, counts.astype(np.int64), times[1:][first]

@@ -1,0 +1,74 @@
+"""The facts of stretches put together: what a dataset's parts say is what it would say in one piece."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+
+from data.reading.times import show_time
+from data.samples.part import Part
+from data.samples.statistics import Statistics
+from data.samples.stretch import StretchFacts
+
+
+def is_cut(parts: Sequence[Part]) -> bool:
+    """Whether the parts are those of a dataset that was cut."""
+    return any(part.stretches for part in parts)
+
+
+def own_rows(parts: Sequence[Part]) -> int:
+    """The rows of the dataset: those that parts keep of their neighbours are counted once."""
+    cut = {(stretch.series, stretch.length) for part in parts for stretch in part.stretches}
+    return sum(length for _, length in cut) + sum(part.rows for part in parts if not part.stretches)
+
+
+def total_statistics(parts: Sequence[Part], columns: int) -> Statistics:
+    """The statistics of the train rows: block by block within a series, then series by series, as in one piece."""
+    total = Statistics.empty(columns)
+    for series in _by_series(parts):
+        blocks = [block for stretch in series for block in stretch.blocks]
+        if blocks:
+            total = total.plus(Statistics.pooled(blocks, columns))
+    return total
+
+
+def longest_gaps(parts: Sequence[Part], columns: Sequence[str]) -> dict[str, int]:
+    """The most missing rows one after the other of each column, across the borders of parts."""
+    longest = {name: max(part.longest_gap[name] for part in parts) for name in columns}
+    for series in _by_series(parts):
+        for name in columns:
+            open_run = 0
+            for stretch in series:
+                head, tail, all_missing = stretch.missing_runs.get(name, (0, 0, False))
+                longest[name] = max(longest[name], open_run + head)
+                open_run = open_run + head if all_missing else tail
+    return longest
+
+
+def irregular_warning(parts: Sequence[Part]) -> str | None:
+    """The warning about the first series whose steps of time are not all the same, as `irregular_steps` words it."""
+    kinds = [part.kind_of_time[1] for part in parts if part.kind_of_time is not None]
+    for series in _by_series(parts):
+        found = [stretch.steps for stretch in series if stretch.steps is not None and len(stretch.steps[0])]
+        if series[0].length < 3 or not found:
+            continue
+        steps, counts, times = (np.concatenate(columns) for columns in zip(*found, strict=True))
+        order = np.argsort(steps, kind="stable")
+        ends = np.cumsum(counts[order])
+        middle = [(ends[-1] - 1) // 2, ends[-1] // 2]
+        usual = int(np.mean(steps[order][np.searchsorted(ends, middle, side="right")]))
+        odd = steps != usual
+        if odd.any():
+            name, first = series[0].series, show_time(int(times[odd].min()), kinds[0])
+            return (
+                f"series {name!r}: {counts[odd].sum()} of {ends[-1]} steps of time differ from the usual one, first before "
+                f"{first}; rows are taken as they come; write frequency to insert the absent ones"
+            )
+    return None
+
+
+def _by_series(parts: Sequence[Part]) -> list[list[StretchFacts]]:
+    stretches = (stretch for part in parts for stretch in part.stretches)
+    return [list(group) for _, group in groupby(stretches, key=lambda stretch: stretch.series)]
