@@ -189,7 +189,7 @@ def _address(source: DatasetSource, splits: dict[str, Samples]) -> str:
     """The hash of what decides the prepared samples, scaling apart."""
     facts = {
         "format": FORMAT,
-        "settings": source.settings.model_dump(mode="json", exclude={"scaling", "scaling_scope"}),
+        "settings": source.settings.decisive(),
         "lengths": {split: [len(rows) for rows in samples.inputs] for split, samples in splits.items()},
         "classes": {split: samples.labels.tolist() for split, samples in splits.items() if samples.classes},
     }

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from data.reading.settings import DataSettings
 from data.samples.statistics import Statistics
 
 Float32 = npt.NDArray[np.float32]
+Numbers = npt.NDArray[Any]  # 32 bits, or 64 where a part needs them
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,7 @@ class EncodedDataset:
         self._codes = [place for place, kind in enumerate(kinds) if kind == "code"]
         self._plain = [place for place, kind in enumerate(kinds) if kind in ("calendar", "flag")]
         width = self._numbers
-        self._center = np.array(encoding.center, np.float32)
-        self._scale = np.array(encoding.scale, np.float32)
-        self._tiled = self._center[:0], self._scale[:0]  # see _tiles
+        self._tiled: dict[tuple[int, np.dtype[Any]], tuple[Numbers, Numbers]] = {}  # see _tiles
         filled = (np.array(encoding.fill) - np.array(encoding.center)) / np.array(encoding.scale)
         self._filled = filled[:width].astype(np.float32)
         self._one_hot = [
@@ -170,9 +170,13 @@ class EncodedDataset:
         inputs = np.ascontiguousarray(self._encode_inputs(values[:, None], number)[:, 0])
         if self.prepared.classes:
             return inputs, self._class_numbers[number][values[:, -1].astype(np.int64)]  # type: ignore[index]
-        targets = values[:, -len(self.prepared.targets) :] - self._center[self._numbers :]
-        targets /= self._scale[self._numbers :]
-        return inputs, targets
+        return inputs, self._scaled_targets(values[:, -len(self.prepared.targets) :])
+
+    def _scaled_targets(self, own: Numbers) -> Float32:
+        """Targets (..., targets) in scaled units, from their own: a copy."""
+        targets = own - np.array(self.encoding.center[self._numbers :], own.dtype)
+        targets /= np.array(self.encoding.scale[self._numbers :], own.dtype)
+        return np.ascontiguousarray(targets, np.float32)
 
     def _joined(self, split: str, samples: npt.NDArray[np.int64], gather: Gather) -> Batch:
         groups = self.prepared.groups(split, samples)
@@ -213,19 +217,17 @@ class EncodedDataset:
         # Never a `take` from some of the columns: that copies them for all rows first.
         horizon, width = self.prepared.horizon, len(self.prepared.targets)
         ahead = windows_of(values, ends, horizon) if horizon else values[ends - 1][:, None]
-        targets = np.ascontiguousarray(ahead[..., -width:])
-        targets -= self._center[self._numbers :]
-        targets /= self._scale[self._numbers :]
-        return replace(given, targets=targets)
+        return replace(given, targets=self._scaled_targets(ahead[..., -width:]))
 
-    def _encode_inputs(self, rows: Float32, number: int) -> Float32:
+    def _encode_inputs(self, rows: Numbers, number: int) -> Float32:
         steps = rows.shape[1]
         # All steps of a window side by side, each with its columns: long inner loops, a third of the time of short ones.
         numbers = np.ascontiguousarray(rows[..., : self._numbers])
         side_by_side = numbers.reshape(len(rows), steps * self._numbers)  # a view
-        center, scale = self._tiles(steps)
+        center, scale = self._tiles(steps, rows.dtype)
         side_by_side -= center
         side_by_side /= scale
+        numbers = numbers.astype(np.float32, copy=False)
         if self.prepared.manifest.parts[number].holes:
             numbers = np.where(np.isnan(numbers), self._filled, numbers)
         columns = [numbers]
@@ -234,12 +236,13 @@ class EncodedDataset:
             chosen = numbers_of[rows[..., place].astype(np.int64)]
             columns.append((chosen[..., None] == np.arange(len(labels))).astype(np.float32))
         if self._plain:
-            columns.append(rows[..., self._plain])
+            columns.append(rows[..., self._plain].astype(np.float32, copy=False))
         return numbers if len(columns) == 1 else np.concatenate(columns, axis=-1)
 
-    def _tiles(self, steps: int) -> tuple[Float32, Float32]:
-        """Center and scale of the numeric features, once for each step: kept for the next batch."""
-        if len(self._tiled[0]) != steps * self._numbers:
+    def _tiles(self, steps: int, bits: np.dtype[Any]) -> tuple[Numbers, Numbers]:
+        """Center and scale of the numeric features, once for each step: kept for the next batch of as many steps."""
+        if (steps, bits) not in self._tiled:
             width = self._numbers
-            self._tiled = np.tile(self._center[:width], steps), np.tile(self._scale[:width], steps)
-        return self._tiled
+            center, scale = np.array(self.encoding.center[:width], bits), np.array(self.encoding.scale[:width], bits)
+            self._tiled = {(steps, bits): (np.tile(center, steps), np.tile(scale, steps))}
+        return self._tiled[steps, bits]

@@ -18,6 +18,7 @@ from data.reading.settings import SPLITS, DatasetSource
 from data.reading.times import show_time
 from data.samples.counts import Counts
 from data.samples.naive import class_errors, label_errors
+from data.samples.notes import mixed_steps
 from data.samples.part import Part
 from data.samples.series import check_kinds_of_time
 from data.samples.statistics import Statistics
@@ -56,7 +57,7 @@ def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: 
         used_rows=sum(part.used_rows for part in parts),
         missing={column: sum(part.missing[column] for part in parts) for column in numeric},
         longest_gap=gaps,
-        time_span=_time_span(parts),
+        time_span=_time_span(parts, settings.time_zone),
         statistics=statistics,
         sha256={split: _sha256(parts, split) for split in SPLITS},
         warnings=_warnings(source, parts, statistics) + counts.warnings(sum(samples.values()), settings.frequency),
@@ -73,13 +74,14 @@ def _sha256(parts: list[Part], split: str) -> str:
     return hashlib.sha256("".join(part.sha256[split] for part in parts if part.samples[split]).encode()).hexdigest()
 
 
-def _time_span(parts: list[Part]) -> tuple[str, str] | None:
+def _time_span(parts: list[Part], zone: str | None) -> tuple[str, str] | None:
     """The times of the first and the last row that belongs to a split; None where rows have no time."""
     spans = [part.time_span for part in parts if part.time_span is not None]
     kinds = [part.kind_of_time[1] for part in parts if part.kind_of_time is not None]
     if not spans:
         return None
-    return show_time(min(first for first, _ in spans), kinds[0]), show_time(max(last for _, last in spans), kinds[0])
+    first, last = min(first for first, _ in spans), max(last for _, last in spans)
+    return show_time(first, kinds[0], zone), show_time(last, kinds[0], zone)
 
 
 def _place(source: DatasetSource) -> str:
@@ -126,8 +128,10 @@ def _whole_problems(source: DatasetSource, parts: list[Part], statistics: Statis
 
 
 def _warnings(source: DatasetSource, parts: list[Part], statistics: Statistics) -> list[str]:
-    irregular = irregular_warning(parts)
-    found = [warning for part in parts for warning in part.warnings] + ([irregular] if irregular else [])
+    irregular = irregular_warning(parts, source.settings.time_zone)
+    mixed = mixed_steps([part.steps for part in parts]) if source.settings.grid is None else None
+    found = [*(warning for part in parts for warning in part.warnings), *([irregular] if irregular else [])]
+    found = [*dict.fromkeys(found), *([mixed] if mixed else [])]
     short, every = sum(part.num_short for part in parts), sum(part.num_series for part in parts)
     if short:
         found.append(f"{short} of {every} series are shorter than one sample ({_one_sample(source)}) and give none")
@@ -135,7 +139,11 @@ def _warnings(source: DatasetSource, parts: list[Part], statistics: Statistics) 
     constant = [column for column, spread in spreads.items() if spread == 0]
     size = dict(zip(number_columns(source), np.maximum(abs(statistics.low), abs(statistics.high)), strict=True))
     for column, spread in spreads.items():
-        if 0 <= spread < FEWEST_STEPS * np.finfo(np.float32).eps * size[column] and (spread or size[column] > 2**24):
+        if (
+            all(part.bits == 32 for part in parts)
+            and 0 <= spread < FEWEST_STEPS * np.finfo(np.float32).eps * size[column]
+            and (spread or size[column] > 2**24)
+        ):
             found.append(
                 f"column {column!r} varies by {spread:.3g} around values of up to {size[column]:.3g}, too little for 32-bit "
                 "numbers: subtract a constant from it"

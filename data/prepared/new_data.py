@@ -46,8 +46,10 @@ class NewData:
         self.lengths = self.prepared.lengths(NEW)
         kinds = {part.kind_of_time[1] for part in parts if part.kind_of_time}
         seconds = all(part.whole_seconds for part in parts)
-        self.time_type = pa.timestamp("s" if seconds else "us") if kinds == {"date"} else pa.int64()
-        self._divisor = 1_000_000 if kinds == {"date"} and seconds else 1
+        dates = bool(kinds) and kinds != {"number"}
+        zone = source.settings.time_zone if dates else None
+        self.time_type = pa.timestamp("s" if seconds else "us", zone) if dates else pa.int64()
+        self._divisor = 1_000_000 if dates and seconds else 1
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -108,7 +110,7 @@ def read_new(
 def _header_problems(file: str, source: DatasetSource) -> list[str]:
     try:
         numbers, texts = wanted_columns(source_for(source, file), with_targets=False)
-        check_header(file, [*numbers, *texts], source.settings.delimiter)
+        check_header(file, [*numbers, *texts], source.settings.file_format)
     except InputError as error:
         return error.messages
     return []

@@ -21,12 +21,14 @@ from data.prepared.cache import hand_over, take_over
 from data.prepared.finish import finish
 from data.prepared.manifest import FORMAT, MANIFEST, put_in_place, scratch_folder
 from data.prepared.prepared import PreparedDataset
-from data.reading.files import FileFacts, stem
-from data.reading.read import FILE_AS_SERIES, ReadTable, header_problems, read_rows
+from data.reading.file_format import stem
+from data.reading.files import FileFacts
+from data.reading.find import hive_values
+from data.reading.read import FILE_AS_SERIES, ReadTable, header_problems, read_rows, wanted_columns
 from data.reading.settings import DatasetSource
-from data.reading.table import read_table
+from data.reading.table import own_column, read_table
 from data.samples.part import Part, write_part
-from data.samples.series import series_of
+from data.samples.tell_apart import series_of
 
 BLOCKS_A_CORE = 3  # of tasks; Ray Data takes 0.2 s to hand out a block, more blocks even out tasks of different sizes
 
@@ -56,16 +58,31 @@ Run = Callable[[list[list[Shard]]], list[list[ShardResult]]]
 
 def fingerprint(source: DatasetSource, hashes: Mapping[str, Future[str]]) -> str:
     """The hash of what decides the prepared rows and samples: the files' content and the settings, scaling apart."""
-    series_names = source.settings.series == FILE_AS_SERIES
     content = {
         "format": FORMAT,
-        "settings": source.settings.model_dump(mode="json", exclude={"scaling_scope", "scaling"}),
-        "files": [[hashes[file].result(), stem(file) if series_names else ""] for file in source.files],
-        "test_files": [[hashes[file].result(), stem(file) if series_names else ""] for file in source.test_files],
+        "settings": source.settings.decisive(),
+        "files": [_file_identity(file, source, hashes) for file in source.files],
+        "test_files": [_file_identity(file, source, hashes) for file in source.test_files],
         "where": source.where,
         "classes": source.classes,
     }
+    if _untimed(source.files, source) or _untimed(source.test_files, source):
+        content["untimed"] = [[stem(file) for file in files] for files in (source.files, source.test_files)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _file_identity(file: str, source: DatasetSource, hashes: Mapping[str, Future[str]]) -> list[Any]:
+    """What decides the rows of a file: its content, and what its name and its folders add."""
+    name = stem(file) if source.settings.series == FILE_AS_SERIES else ""
+    numbers, texts = wanted_columns(source)
+    named = {column: value for column, value in hive_values(file).items() if column in (*numbers, *texts)}
+    added = {column: value for column, value in named.items() if not own_column(file, column, source.settings.file_format)}
+    return [hashes[file].result(), name, *([added] if added else [])]
+
+
+def _untimed(files: tuple[str, ...], source: DatasetSource) -> bool:
+    """Whether rows lie in several files that no time puts in order, so that each file is told apart."""
+    return source.settings.time is None and len(files) > 1 and source.settings.series != FILE_AS_SERIES
 
 
 def prepare(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ from data.samples.statistics import Statistics
 class MappedPart:
     """Rows (rows, columns) and, for each split, first row and length of its samples: views into mapped files."""
 
-    values: npt.NDArray[np.float32]
+    values: npt.NDArray[Any]
     starts: dict[str, npt.NDArray[np.int64]]
     lengths: dict[str, npt.NDArray[np.int32]]
 
@@ -66,7 +67,7 @@ class PreparedDataset:
         """The labels of a column that its train rows hold, sorted."""
         return sorted({label for part in self.manifest.parts for label in part.train_categories[column]})
 
-    def train_rows(self) -> npt.NDArray[np.float32]:
+    def train_rows(self) -> npt.NDArray[Any]:
         """The numeric columns (features, then targets) of all train rows, a copy; gaps are filled in the features."""
         numeric = [place for place, column in enumerate(self.columns) if column.kind in ("number", "target")]
         spans = [
@@ -108,8 +109,11 @@ class PreparedDataset:
     @property
     def train_bytes(self) -> int:
         """What the train rows take, on disk and in memory."""
-        spans = [span for part in self.manifest.parts for span in part.train_spans]
-        return 4 * len(self.columns) * sum(int(stop) - int(start) for start, stop in spans)
+        return sum(
+            part.bits // 8 * len(self.columns) * (stop - start)
+            for part in self.manifest.parts
+            for start, stop in part.train_spans
+        )
 
     def groups(self, split: str, samples: npt.NDArray[np.int64]) -> list[tuple[int, npt.NDArray[np.intp]]]:
         """The samples' places in `samples` by the part that holds them."""
@@ -126,7 +130,7 @@ class PreparedDataset:
         part = self.parts[number]
         return part.starts[split][local], part.lengths[split][local]
 
-    def target_rows(self, split: str) -> npt.NDArray[np.float32]:
+    def target_rows(self, split: str) -> npt.NDArray[Any]:
         """The label of every sample of a split with horizon 0, as it was read: (samples, targets)."""
         rows = [part.values[part.starts[split] + part.lengths[split] - 1, -len(self.targets) :] for part in self.parts]
         return np.concatenate(rows)

@@ -46,7 +46,7 @@ def calendar_columns(times: Times, settings: DataSettings, where: str) -> Float3
     """Sine and cosine of the place of each time in its day, week or year: (rows, 2 a calendar part)."""
     if times.kind != "date":
         raise InputError(f"{where}: calendar needs dates in the time column, which holds numbers: leave calendar out")
-    moments = times.value.astype("datetime64[us]")
+    moments = times.local.astype("datetime64[us]")
     days = moments.astype("datetime64[D]")
     hour = (moments - days).astype(np.int64) / 3.6e9
     places = {

@@ -1,4 +1,4 @@
-"""Files anywhere that PyArrow's filesystems reach: found by glob, opened, and known by their content."""
+"""Files anywhere that PyArrow's filesystems reach: opened, and known by their content."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import pyarrow as pa
 from pyarrow import fs
 
 from data.errors import InputError
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+GZIP, BZIP2, ZSTD = b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd"  # how packed files begin, whatever their name
 
 
 def is_uri(path: str) -> bool:
@@ -59,85 +59,34 @@ def open_filesystem(path: str) -> tuple[fs.FileSystem, str]:
     return filesystem, inner
 
 
-def _glob_pattern(path: str) -> re.Pattern[str]:
-    meanings = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
-    tokens = re.split(r"(\*\*/|\*|\?|\[[^\]/]+\])", path)
-    kept = (t.replace("[!", "[^", 1) if t.startswith("[") else re.escape(t) for t in tokens)
-    try:
-        return re.compile("".join(meanings.get(t) or k for t, k in zip(tokens, kept, strict=True)), re.DOTALL)
-    except re.error as error:
-        raise InputError(f"{path}: this is no glob ({error}): write *, ?, [a-z] or **") from None
+def bare_name(path: str) -> str:
+    """The file's name, without folders and the query of a URI."""
+    return (unquote(path.partition("?")[0]) if is_uri(path) else path).rpartition("/")[2]
 
 
-def find_files(path: str) -> list[str]:
-    """All files that an absolute path, URI or glob (*, ?, [..], **) names, sorted; an error where there is none.
+def folder_name(path: str) -> str:
+    """The name of the folder that a file is in, as {folder} gives it."""
+    whole = unquote(path.partition("?")[0]) if is_uri(path) else path
+    return whole.rpartition("/")[0].rpartition("/")[2]
 
-    A name that begins with a dot is found only where the glob writes the dot. In a URI, ? begins its query.
-    """
+
+def first_bytes(path: str, count: int) -> bytes:
+    """The first bytes of a file as they are stored; raises InputError where it cannot be read."""
     filesystem, inner = open_filesystem(path)
     try:
-        found = _find(filesystem, inner, path)
+        with filesystem.open_input_stream(inner, compression=None) as stream:
+            return bytes(stream.read(count))
     except OSError as error:
-        raise InputError(f"{path}: this place cannot be looked into ({error})") from None
-    if is_uri(path):
-        address, mark, query = path.partition("?")
-        start = next(place for place in range(len(address)) if unquote(address[place:]) == inner)
-        found = [address[:start] + quote(name) + mark + query for name in found]
-    odd = [name for name in found if not _bare(name).lower().endswith(SUFFIXES)]
-    if odd:
-        raise InputError(f"{odd[0]}: files are read by their suffix, which must be one of {', '.join(SUFFIXES)}")
-    return found
-
-
-def _find(filesystem: fs.FileSystem, inner: str, path: str) -> list[str]:
-    info = filesystem.get_file_info(inner)
-    if info.type == fs.FileType.File:  # whatever brackets its name may have
-        return [inner]
-    if not re.search(r"[*?\[]", inner):
-        if info.type == fs.FileType.Directory:
-            raise InputError(f"{path} is a folder: name the files in it, as {path.rstrip('/')}/*.csv")
-        raise InputError(f"{path}: there is no such file{_nearby(filesystem, inner)}")
-    base = re.split(r"[*?\[]", inner, maxsplit=1)[0].rpartition("/")[0]
-    infos = filesystem.get_file_info(fs.FileSelector(base or ".", recursive=True, allow_not_found=True))
-    pattern, hidden = _glob_pattern(inner), "/." in inner[len(base) :]
-    names = sorted(info.path for info in infos if info.type == fs.FileType.File and pattern.fullmatch(info.path))
-    found = [name for name in names if hidden or "/." not in name[len(base) :]]
-    if not found:
-        raise InputError(f"{path}: no file matches{_nearby(filesystem, inner)}")
-    return found
-
-
-def _nearby(filesystem: fs.FileSystem, inner: str) -> str:
-    folder = re.split(r"[*?\[]", inner, maxsplit=1)[0].rpartition("/")[0] or "."
-    infos = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
-    names = sorted(info.base_name for info in infos if info.type == fs.FileType.File)
-    if not names:
-        return f" (the folder {folder} holds no file)" if infos else f" (nor is there a folder {folder} with anything in it)"
-    return f" (the folder {folder} holds {', '.join(names[:5])}{' ...' if len(names) > 5 else ''})"
-
-
-def _bare(path: str) -> str:
-    """The path without the query of a URI, which ends in the file's suffix."""
-    return unquote(path.partition("?")[0]) if is_uri(path) else path
-
-
-def is_parquet(path: str) -> bool:
-    """Whether the file is Parquet, by its suffix; all others are CSV."""
-    return _bare(path).lower().endswith(".parquet")
-
-
-def stem(path: str) -> str:
-    """The file's name without folder and suffixes, as {file} gives it."""
-    name = _bare(path).rpartition("/")[2]
-    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
-    return name[: len(name) - len(suffix)]
+        raise InputError(f"{path}: it cannot be read ({error})") from None
 
 
 def open_input(path: str) -> IO[bytes]:
-    """The file's bytes, unpacked where the name ends in .gz."""
+    """The file's bytes, unpacked where its content is packed, whatever its name says."""
     filesystem, inner = open_filesystem(path)
-    packed = "gzip" if inner.lower().endswith(".gz") else None
-    return filesystem.open_input_stream(inner, compression=packed)  # type: ignore[no-any-return]
+    start = first_bytes(path, 4)
+    packed = {GZIP: "gzip", BZIP2: "bz2", ZSTD: "zstd"}
+    codec = next((name for mark, name in packed.items() if start.startswith(mark)), None)
+    return filesystem.open_input_stream(inner, compression=codec)  # type: ignore[no-any-return]
 
 
 def file_bytes(path: str) -> int:

@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.errors import InputError
+from data.reading.file_format import FileFormat
+from data.reading.numbers import read_numbers
 from data.reading.settings import DatasetSource
-from data.reading.table import NO_ROWS, NULLS, RowPlaces, as_text, check_header, first_failure, read_table
+from data.reading.table import NO_ROWS, RowPlaces, as_text, check_header, read_table
 from data.reading.times import Times, read_times
 
-Float32 = npt.NDArray[np.float32]
 FILE_AS_SERIES = "{file}"
-ReadTable = Callable[[str, tuple[str, ...], tuple[str, ...], str], pa.Table]
+ReadTable = Callable[[str, tuple[str, ...], tuple[str, ...], FileFormat], pa.Table]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Rows:
     """
 
     file: str
-    numbers: Float32
+    numbers: npt.NDArray[Any]
     labels: dict[str, list[str | None]]
     series: pa.ChunkedArray | None
     times: Times | None
@@ -57,19 +58,19 @@ def read_rows(file: str, source: DatasetSource, with_targets: bool = True, read:
     settings = source.settings
     numbers, texts = wanted_columns(source, with_targets)
     labels = [name for name in label_columns(source) if name in texts]
-    table = read(file, tuple(numbers), tuple(texts), settings.delimiter)
+    table = read(file, tuple(numbers), tuple(texts), settings.file_format)
     if table.num_rows == 0:
         raise InputError(f"{file}: {NO_ROWS}")
-    places = RowPlaces(file, settings.delimiter)
+    places = RowPlaces(file, settings.file_format)
     for column, wanted in source.where.items():
         keep = np.asarray(pc.equal(as_text(table.column(column)), wanted).fill_null(False))
         rows = np.flatnonzero(keep) if places.rows is None else places.rows[keep]
-        table, places = table.filter(pa.array(keep)), RowPlaces(file, settings.delimiter, rows)
-    values = np.empty((table.num_rows, len(numbers)), np.float32)
-    problems = []
-    for j, name in enumerate(numbers):
+        table, places = table.filter(pa.array(keep)), RowPlaces(file, settings.file_format, rows)
+    problems: list[str] = []
+    columns: list[npt.NDArray[Any]] = []
+    for name in numbers:
         try:
-            values[:, j] = _numbers(places, name, table.column(name))
+            columns.append(read_numbers(places, name, table.column(name)))
         except InputError as error:
             problems += error.messages
     keys = None
@@ -81,12 +82,17 @@ def read_rows(file: str, source: DatasetSource, with_targets: bool = True, read:
     times = None
     if settings.time:
         try:
-            columns = [table.column(name) for name in settings.time]
-            times = read_times(places, settings.time, columns, settings.time_format)
+            parts = [table.column(name) for name in settings.time]
+            names = None if keys is None or not settings.time_zone else np.array(keys.to_pylist(), object)
+            times = read_times(places, settings.time, parts, settings.time_form, names)
         except InputError as error:
             problems += error.messages
     if problems:
         raise InputError(dict.fromkeys(problems))  # a column may be a feature and a target
+    wide = np.result_type(np.float32, *columns)  # 64 bits until the differences between rows have been looked at
+    values = np.empty((table.num_rows, len(numbers)), wide)
+    for place, numeric in enumerate(columns):
+        values[:, place] = numeric
     return Rows(file, values, {name: as_text(table.column(name)).to_pylist() for name in labels}, keys, times, places)
 
 
@@ -102,53 +108,26 @@ def wanted_columns(source: DatasetSource, with_targets: bool = True) -> tuple[li
 def header_problems(sources: Sequence[DatasetSource]) -> list[str]:
     """What can be seen to be wrong with the files of some datasets without reading their rows."""
     problems = []
-    headers: dict[tuple[str, tuple[str, ...], str], None] = {}  # each once, in order: many datasets may share a file
+    headers: dict[tuple[str, tuple[str, ...], FileFormat], None] = {}  # each once, in order: many datasets may share a file
     for source in sources:
         numbers, texts = wanted_columns(source)
         for file in [*source.files, *source.test_files]:
-            headers[file, (*numbers, *texts), source.settings.delimiter] = None
-    for file, wanted, delimiter in headers:
+            headers[file, (*numbers, *texts), source.settings.file_format] = None
+    for file, wanted, form in headers:
         try:
-            check_header(file, wanted, delimiter)
+            check_header(file, wanted, form)
         except InputError as error:
             problems += error.messages
     return problems
 
 
-def distinct_values(file: str, column: str, delimiter: str) -> list[str]:
-    """The values of a column, sorted, as the template {COLUMN} needs them."""
-    values = pc.unique(as_text(read_table(file, [], [column], delimiter).column(column)))
-    return sorted(value for value in values.to_pylist() if value is not None)
-
-
-def _numbers(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
-        column = _parsed(places, name, as_text(column))
-    elif pa.types.is_temporal(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind):
-        raise InputError(f"{places.file}, column {name!r}: it holds {kind}, not numbers: name another column")
-    elif not pa.types.is_floating(kind):
-        column = column.cast(pa.float64(), safe=False)  # whole numbers beyond 2**53 are rounded
-    with np.errstate(over="ignore"):
-        values = column.to_numpy().astype(np.float32, copy=False)
-    infinite = np.flatnonzero(np.isinf(values))
-    if len(infinite):
+def distinct_values(file: str, column: str, form: FileFormat) -> list[str]:
+    """The values of a column in the order of their first appearance, as the template {COLUMN} needs them."""
+    values = as_text(read_table(file, [], [column], form).column(column))
+    if values.null_count:
+        absent = int(np.flatnonzero(np.asarray(values.is_null()))[0])
         raise InputError(
-            f"{places.at(infinite[0])}, column {name!r}: {column[infinite[0]].as_py()} is not a number that can be learnt "
-            "from (32-bit numbers end at 3.4e38): correct it, or leave it empty where the value is missing"
+            f"{RowPlaces(file, form).at(absent)}: the column {column!r}, which names datasets, is empty: write the dataset "
+            "that the row belongs to, or take the row out"
         )
-    return values  # type: ignore[no-any-return]
-
-
-def _parsed(places: RowPlaces, name: str, texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Numbers from text, to the bit as the CSV reader makes them."""
-    texts = pc.utf8_trim_whitespace(texts)
-    texts = pc.if_else(pc.is_in(texts, value_set=pa.array(NULLS)), pa.scalar(None, pa.string()), texts)
-    try:
-        return texts.cast(pa.float32())
-    except pa.ArrowInvalid:
-        row = first_failure(texts, lambda some: some.cast(pa.float32()))
-        raise InputError(
-            f"{places.at(row)}, column {name!r}: {texts[row].as_py()!r} is not a number: correct it, leave it empty where "
-            "the value is missing, or name the column in categorical"
-        ) from None
+    return [str(value) for value in pc.unique(values).to_pylist()]

@@ -2,64 +2,50 @@
 
 from __future__ import annotations
 
-import datetime
-import re
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from data.reading.times import parse_time
+from data.reading.file_format import FileFormat
+from data.reading.frequency import Frequency, parse_frequency
+from data.reading.setting_checks import missing_marks, settings_problems
+from data.reading.split_dates import SplitDates as SplitDates
+from data.reading.times import TimeForm
 
 CALENDAR_PERIODS = {"hour": 24, "weekday": 7, "month": 12, "day_of_year": 365.25}
-MICROSECONDS = {
-    "ms": 10**3,
-    "s": 10**6,
-    "min": 60 * 10**6,
-    "h": 3600 * 10**6,
-    "d": 86400 * 10**6,
-    "w": 7 * 86400 * 10**6,
-}
+SPLITS = ("train", "validation", "test")
+MOST_ROWS = 10**9  # of one sample: beyond it a number was mistyped
+# The keys that always count in a fingerprint. Others, which came later, count where they are set: see `decisive`.
+FIRST_KEYS = frozenset(
+    [
+        "time",
+        "time_format",
+        "delimiter",
+        "series",
+        "features",
+        "targets",
+        "categorical",
+        "calendar",
+        "frequency",
+        "lookback",
+        "min_lookback",
+        "horizon",
+        "stride",
+        "missing",
+        "missing_flags",
+        "split",
+        "split_by",
+    ]
+)
 
 
 def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _as_iso(value: object) -> object:
-    return value.isoformat() if isinstance(value, (datetime.date, datetime.datetime)) else value
-
-
 Names = Annotated[list[str], BeforeValidator(_as_list)]
-IsoTime = Annotated[str, BeforeValidator(_as_iso)]
-
-
-MOST_ROWS = 10**9  # of one sample: beyond it a number was mistyped
-
-
-class SplitDates(BaseModel):
-    """Where validation and test begin, and optionally where the test part ends (exclusive), in ISO 8601."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    validation: IsoTime
-    test: IsoTime | None = None
-    end: IsoTime | None = None
-
-    def problems(self) -> list[str]:
-        """What is wrong with the dates: they must be times, each later than the one before it."""
-        found, before = [], ("", -(2**63))
-        for name in ("validation", "test", "end"):
-            text = getattr(self, name)
-            try:
-                moment = before[1] + 1 if text is None else parse_time(text)
-            except ValueError as error:
-                found.append(f"split.{name}: {error}")
-                continue
-            if moment <= before[1]:
-                found.append(f"split.{name} = {text} is not after {before[0]}: write the dates in the order of time")
-            before = (f"split.{name} = {text}", moment) if text is not None else before
-        return found
 
 
 class DataSettings(BaseModel):
@@ -67,13 +53,49 @@ class DataSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    format: Literal["csv", "parquet", "arrow"] | None = Field(
+        None, description="of the files; absent: by the suffix of each, or where that says nothing by its content"
+    )
+    delimiter: str = Field(
+        ",",
+        pattern=r"^([\x01-\x7f]|whitespace)$",
+        description='what separates the columns of a CSV file; "whitespace": any run of blanks',
+    )
+    decimal: str = Field(".", pattern=r"^[.,]$", description="decimal mark of the numbers in CSV files and in text columns")
+    thousands: Literal[",", ".", " ", "'", "_"] | None = Field(None, description="what separates groups of three digits")
+    encoding: str = Field("utf-8", description='of CSV files, as "latin-1", "cp1252" or "utf-16"')
+    column_names: list[str] | None = Field(
+        None, min_length=1, description="names of all columns of CSV files without a header"
+    )
+    skip_rows: int = Field(0, ge=0, le=10**6, description="lines before the header, or before the first row without one")
+    missing_values: list[str | int | float] = Field(
+        [], description='what means missing in number columns, beside empty cells, NA, NaN and null, as ["?", -200]'
+    )
+    rename: dict[str, str] = Field(
+        {}, description="name in the files = name in the recipe, for files that name a column otherwise"
+    )
     time: Annotated[
         list[str] | None,
         BeforeValidator(_as_list),
-        Field(description="a column, or the columns year, month, day, hour, ... of a date; absent: the order of the rows"),
+        Field(
+            description="a column, a date and a time column, or the columns year, month, day, ... of a date; absent: the "
+            "order of the rows, each file then is a series of its own"
+        ),
     ] = None
-    time_format: str | None = Field(None, description="strptime format of `time` where it is not ISO 8601")
-    delimiter: str = Field(",", pattern=r"^[\x01-\x7f]$", description="what separates the columns of a CSV file")
+    time_format: str | None = Field(
+        None, description='strptime format of `time` where it is not ISO 8601; of whole numbers too, as "%Y%m%d"'
+    )
+    time_unit: Literal["s", "ms", "us", "ns", "step"] | None = Field(
+        None, description='whole numbers are Unix time in this unit; "step": they count steps, even if they look like dates'
+    )
+    time_zone: str | None = Field(
+        None,
+        description='IANA zone of times without an offset, as "Europe/Berlin": calendar, split dates and days are local; an '
+        "hour that is there twice in autumn is told apart by the order of the rows",
+    )
+    duplicates: Literal["error", "first", "last", "mean"] = Field(
+        "error", description="what to do with rows of one series that have the same time"
+    )
     series: str | None = Field(
         None, description='the column that tells series apart, or "{file}": each file is one; absent: all rows are one'
     )
@@ -89,7 +111,9 @@ class DataSettings(BaseModel):
         [], description="sine and cosine of these, from the time, go in too"
     )
     frequency: str | int | None = Field(
-        None, description='the step of time, as "15min", "1h", "1d", or a whole number; absent steps are then inserted'
+        None,
+        description='the step of time, as "15min", "1h", "1d", "1mo", "1q", "1y", "1b" (business days), or a whole number; '
+        "absent steps are inserted as missing, times off by up to a tenth of a step are rounded",
     )
     lookback: Annotated[int, Field(ge=1, le=MOST_ROWS)] | Literal["all"] = Field(
         description="rows that go in; all: the whole series"
@@ -115,72 +139,43 @@ class DataSettings(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> DataSettings:
-        problems = [*self._sample_problems(), *self._split_problems(), *self._column_problems()]
+        problems = settings_problems(self)
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
-    def _sample_problems(self) -> list[str]:
-        found = []
-        if self.lookback == "all" and self.horizon != 0:
-            found.append(f'lookback = "all" makes one sample a series and needs horizon = 0, got {self.horizon}')
-        if self.lookback == "all" and self.split_by != "series":
-            found.append('lookback = "all" makes one sample a series and needs split_by = "series", got "time"')
-        if isinstance(self.lookback, int) and (self.min_lookback or 0) > self.lookback:
-            found.append(f"min_lookback = {self.min_lookback} is more than lookback = {self.lookback}: write at most that")
-        frequency = str(self.frequency)
-        if self.frequency is not None and not re.fullmatch(r"0*[1-9]\d*(ms|s|min|h|d|w)?", frequency):
-            found.append(f'frequency = {self.frequency!r} is not a step of time: write one like "15min", "1h", "1d" or 1')
-        elif isinstance(self.frequency, str) and frequency.isdigit():
-            found.append(
-                f'frequency = "{frequency}" has no unit: write "{frequency}min", or {frequency} where times are numbers'
-            )
-        if self.time is not None and not 1 <= len(self.time) <= 6:
-            found.append(f"time = {self.time} must be one column, or the columns year, month, day, hour, minute, second")
-        if self.frequency is not None and self.time is None:
-            found.append("frequency needs a time column: name it in time, or leave frequency out")
-        if self.calendar and self.time is None:
-            found.append("calendar needs a time column: name it in time, or leave calendar out")
-        return found
-
-    def _split_problems(self) -> list[str]:
-        if isinstance(self.split, SplitDates):
-            if self.split_by == "series":
-                return ['split by dates cuts in time: write fractions with split_by = "series"']
-            if not self.time:
-                return ["split by dates needs a time column: name it in time, or write fractions"]
-            return self.split.problems()
-        if len(self.split) != 3 or abs(sum(self.split) - 1) > 1e-9 or self.split[0] == 0:
-            return [f"split = {self.split} must be three fractions (train, validation, test) that sum to 1, train above 0"]
-        return []
-
-    def _column_problems(self) -> list[str]:
-        found = []
-        if self.series == "":
-            found.append('series is empty: name a column, write "{file}", or leave it out')
-        if self.split_by == "series" and self.series is None:
-            found.append('split_by = "series" needs series: name the column that tells them apart, or "{file}"')
-        for key in ("features", "targets", "categorical"):
-            names = getattr(self, key)
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                found.append(f"{key} names {twice[0]!r} twice: name each column once")
-        both = sorted(set(self.features) & set(self.categorical))
-        if both:
-            found.append(f"{both[0]!r} is in features and in categorical: keep it in one of them")
-        for key in ("features", "categorical"):
-            leaked = sorted(set(getattr(self, key)) & set(self.targets)) if self.horizon == 0 else []
-            if leaked:
-                found.append(f"{leaked[0]!r} is in {key} and in targets with horizon = 0: the answer would be in the input")
-        return found
+    @cached_property
+    def file_format(self) -> FileFormat:
+        """The keys that say how the bytes of a file become columns."""
+        words, numbers = missing_marks(self.missing_values)
+        return FileFormat(
+            self.format,
+            self.delimiter,
+            self.decimal,
+            self.thousands,
+            self.encoding,
+            None if self.column_names is None else tuple(self.column_names),
+            self.skip_rows,
+            words,
+            numbers,
+            tuple(self.rename.items()),
+        )
 
     @property
-    def step(self) -> int | None:
-        """The frequency as a number in the units of the time column: microseconds for dates, itself for numbers."""
-        if not isinstance(self.frequency, str):
-            return self.frequency
-        number, unit = re.fullmatch(r"(\d+)(\w+)", self.frequency).groups()  # type: ignore[union-attr]
-        return int(number) * MICROSECONDS[unit]
+    def time_form(self) -> TimeForm:
+        """The keys that say how a time is written."""
+        return TimeForm(self.time_format, self.time_unit, self.time_zone)
+
+    @property
+    def grid(self) -> Frequency | None:
+        """The frequency as a step of time."""
+        return None if self.frequency is None else parse_frequency(self.frequency)
+
+    def decisive(self) -> dict[str, Any]:
+        """What decides the prepared rows and samples: all but the scaling; keys that came later only where they are set."""
+        values = self.model_dump(mode="json", exclude={"scaling", "scaling_scope"})
+        defaults = {name: each.default for name, each in DataSettings.model_fields.items()}
+        return {key: value for key, value in values.items() if key in FIRST_KEYS or value != defaults[key]}
 
     @property
     def shortest_history(self) -> int:
@@ -194,9 +189,6 @@ class DataSettings(BaseModel):
         if isinstance(self.split, SplitDates):
             return ["train", "validation"] + (["test"] if self.split.test else [])
         return [name for name, share in zip(SPLITS, self.split, strict=True) if share > 0]
-
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)

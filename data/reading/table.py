@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import difflib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.csv as pacsv
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.errors import IN_RECIPE, InputError
-from data.reading.files import is_parquet, open_filesystem, open_input
+from data.reading.csv_file import header_of, line_of, read_csv, records
+from data.reading.file_format import WHITESPACE, FileFormat
+from data.reading.files import open_filesystem
+from data.reading.find import hive_values
 
-NULLS = [*pacsv.ConvertOptions().null_values, "None"]
 NO_ROWS = "the file has a header and no rows: give it rows, or leave it out of the path"
 MARKS = {";": ";", "\t": "\\t", "|": "|", ",": ","}  # what else separates columns, and how TOML writes it
+LINES_TO_LOOK_AT = 30  # for a header that stands further down
 
 
 @dataclass(frozen=True)
@@ -31,57 +33,82 @@ class RowPlaces:
     """
 
     file: str
-    delimiter: str
+    form: FileFormat
     rows: npt.NDArray[np.int64] | None = None
 
     def at(self, row: int) -> str:
         """The file and the line of a row, its header and blank lines counted; in Parquet the row. Both begin at 1."""
         number = int(row if self.rows is None else self.rows[row])
-        if is_parquet(self.file):
+        if self.form.kind_of(self.file) != "csv":
             return f"{self.file}, row {number + 1}"
-        return f"{self.file}, line {_line_of(self.file, number, self.delimiter)}"
+        return f"{self.file}, line {line_of(self.file, number, self.form)}"
 
 
-def _line_of(file: str, number: int, delimiter: str) -> int:
-    with open_input(file) as stream:
-        text = io.TextIOWrapper(io.BufferedReader(stream), "utf-8", "replace", newline="")  # type: ignore[type-var]
-        reader, row, before = csv.reader(text, delimiter=delimiter), -1, 0
-        for fields in reader:
-            if fields:
-                if row == number:
-                    return before + 1
-                row += 1
-            before = reader.line_num
-    return number + 2
+def read_table(file: str, numbers: Sequence[str], texts: Sequence[str], form: FileFormat) -> pa.Table:
+    """The wanted columns of a file, by their names in the recipe, and those that its folders name (site=north).
 
-
-def read_table(file: str, numbers: Sequence[str], texts: Sequence[str], delimiter: str) -> pa.Table:
-    """The wanted columns of a file. CSV: `numbers` as float32, or all as text where one of them holds anything else."""
+    CSV: `numbers` as float64, or all as text where one of them holds anything else; in text only an empty cell is missing.
+    """
     wanted = list(dict.fromkeys([*numbers, *texts]))
-    with _file_errors(file):
-        _check_present(file, wanted, delimiter)
-        if is_parquet(file):
+    with _file_errors(file, form):
+        own = _names_in_file(file, wanted, form)
+        kind = form.kind_of(file)
+        if kind == "csv":
+            in_texts = [own[name] for name in texts if name in own]
+            table = read_csv(file, [own[name] for name in numbers if name in own], in_texts, form)
+        elif kind == "parquet":
             filesystem, inner = open_filesystem(file)
-            return pq.ParquetFile(inner, filesystem=filesystem).read(columns=wanted)
-        types = {name: pa.string() if name in texts else pa.float32() for name in wanted}
+            table = pq.ParquetFile(inner, filesystem=filesystem).read(columns=list(own.values()))
+        else:
+            table = _read_arrow(file, list(own.values()))
+        columns = {name: table.column(in_file) for name, in_file in own.items()}
+        columns |= {name: _repeated(value, table.num_rows) for name, value in hive_values(file).items() if name not in own}
+        found = pa.table({name: columns[name] for name in wanted})
+    return _without_empty_texts(found, texts)
+
+
+def _repeated(value: str | None, count: int) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.repeat(pa.scalar(value, pa.string()), count)])
+
+
+def _without_empty_texts(table: pa.Table, texts: Sequence[str]) -> pa.Table:
+    """The table with None for each empty cell of the text columns."""
+    for place, name in enumerate(table.column_names):
+        column = table.column(place)
+        if name in texts and pa.types.is_string(column.type):
+            empty = pc.equal(pc.utf8_trim_whitespace(column), "")
+            if pc.any(empty).as_py():
+                table = table.set_column(place, name, pc.if_else(empty, pa.scalar(None, pa.string()), column))
+    return table
+
+
+def _read_arrow(file: str, names: list[str]) -> pa.Table:
+    filesystem, inner = open_filesystem(file)
+    with filesystem.open_input_file(inner) as source:
         try:
-            return _read_csv(file, types, delimiter)
-        except pa.ArrowInvalid as error:
-            if "conversion error to float" not in str(error):
-                raise
-            return _read_csv(file, dict.fromkeys(wanted, pa.string()), delimiter)
+            return pa.ipc.open_file(source).read_all().select(names)
+        except pa.ArrowInvalid:
+            source.seek(0)
+            return pa.ipc.open_stream(source).read_all().select(names)
 
 
-def check_header(file: str, wanted: Sequence[str], delimiter: str) -> None:
+def check_header(file: str, wanted: Sequence[str], form: FileFormat) -> None:
     """Raise InputError where a file lacks a column, or has no header at all."""
-    with _file_errors(file):
-        _check_present(file, wanted, delimiter)
+    with _file_errors(file, form):
+        _names_in_file(file, wanted, form)
 
 
-def column_names(file: str, delimiter: str) -> list[str]:
-    """The columns that a file has; raises InputError where it cannot be read."""
-    with _file_errors(file):
-        return _column_names(file, delimiter)
+def has_column(file: str, name: str, form: FileFormat) -> bool:
+    """Whether a file, or a folder in its path, has a column of this name in the recipe."""
+    with _file_errors(file, form):
+        present = _column_names(file, form)
+    return name in hive_values(file) or any(other in present for other in _aliases(name, form))
+
+
+def own_column(file: str, name: str, form: FileFormat) -> bool:
+    """Whether the file itself has the column, whatever its folders name."""
+    with _file_errors(file, form):
+        return any(other in _column_names(file, form) for other in _aliases(name, form))
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -105,18 +132,24 @@ def first_failure(column: pa.ChunkedArray, convert: Callable[[pa.ChunkedArray], 
 
 
 @contextlib.contextmanager
-def _file_errors(file: str) -> Iterator[None]:
+def _file_errors(file: str, form: FileFormat) -> Iterator[None]:
     """Say which file it was that PyArrow could not read."""
+    utf8 = form.encoding == "utf-8"
+    cure = f'save the file as UTF-8, or write encoding = "latin-1" or what it is {IN_RECIPE}'
+    cure = cure if utf8 else f"encoding = {form.encoding!r} is not that of the file: write the one that it was saved in"
     try:
         yield
-    except UnicodeDecodeError:
-        raise InputError(f"{file}: its header is not UTF-8: save the file as UTF-8") from None
-    except pa.ArrowInvalid as error:
-        reason = str(error).splitlines()[0]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: a cell is not {form.encoding} ({error.reason}): {cure}") from None
+    except (pa.ArrowException, ValueError, NotImplementedError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         if "UTF8" in reason:
-            advice = f"a cell is not UTF-8 ({reason}): save the file as UTF-8"
-        elif is_parquet(file):
-            advice = f"it cannot be read as Parquet ({reason}): write it anew, or give it the suffix of what it is"
+            advice = f"a cell is not UTF-8 ({reason}): {cure}"
+        elif form.kind_of(file) != "csv":
+            name = form.kind_of(file).capitalize()
+            advice = f"it cannot be read as {name} ({reason}): write it anew, or give it the suffix of what it is"
         elif "Empty CSV" in reason:
             advice = NO_ROWS
         else:
@@ -126,65 +159,90 @@ def _file_errors(file: str) -> Iterator[None]:
         raise InputError(f"{file}: it cannot be read ({error})") from None
 
 
-def _column_names(file: str, delimiter: str) -> list[str]:
-    if is_parquet(file):
-        filesystem, inner = open_filesystem(file)
-        return list(pq.read_schema(inner, filesystem=filesystem).names)
-    with open_input(file) as stream:  # the header alone, so that a row that is wrong does not hide what it says
-        lines = io.BufferedReader(stream)  # type: ignore[type-var]
-        header = next((line for line in lines if line.rstrip(b"\r\n")), b"")
-    if not header:
-        raise InputError(f"{file}: the file is empty: give it a header and rows, or leave it out of the path")
-    parse = pacsv.ParseOptions(delimiter=delimiter)
-    return list(pacsv.read_csv(pa.BufferReader(header.rstrip(b"\r\n") + b"\n"), parse_options=parse).schema.names)
+def _column_names(file: str, form: FileFormat) -> list[str]:
+    kind = form.kind_of(file)
+    if kind == "csv":
+        return header_of(file, form)
+    if kind == "arrow":
+        return _arrow_names(file)
+    filesystem, inner = open_filesystem(file)
+    return list(pq.read_schema(inner, filesystem=filesystem).names)
 
 
-def _check_present(file: str, wanted: Sequence[str], delimiter: str) -> None:
-    present = _column_names(file, delimiter)
-    missing = [name for name in dict.fromkeys(wanted) if name not in present]
-    others = [mark for mark in MARKS if mark != delimiter and mark in present[0]]
-    if missing and len(present) == 1 and others:
-        mark = MARKS[others[0]]
-        raise InputError(f'{file}: its columns seem to be separated by "{mark}": write delimiter = "{mark}" {IN_RECIPE}')
+def _arrow_names(file: str) -> list[str]:
+    filesystem, inner = open_filesystem(file)
+    with filesystem.open_input_file(inner) as source:
+        try:
+            return list(pa.ipc.open_file(source).schema.names)
+        except pa.ArrowInvalid:
+            source.seek(0)
+            return list(pa.ipc.open_stream(source).schema.names)
+
+
+def _aliases(name: str, form: FileFormat) -> list[str]:
+    """What a column of the recipe may be called in a file."""
+    renamed = [old for old, new in form.rename if new == name]
+    return renamed + ([name] if name not in [old for old, _ in form.rename] else [])
+
+
+def _names_in_file(file: str, wanted: Sequence[str], form: FileFormat) -> dict[str, str]:
+    """The name in the file of each wanted column that the file has itself; raises InputError where one is nowhere."""
+    present, hive = _column_names(file, form), hive_values(file)
+    found, missing = {}, []
+    for name in dict.fromkeys(wanted):
+        there = [other for other in _aliases(name, form) if other in present]
+        if len(there) > 1:
+            raise InputError(
+                f"{file}: rename makes one column {name!r} of {' and '.join(map(repr, there))}: rename one of them"
+            )
+        if there:
+            found[name] = there[0]
+        elif name not in hive:
+            missing.append(name)
     if missing:
-        raise InputError([f"{file}: there is no column {name!r}: {_nearest(name, present)}" for name in missing])
-    twice = [name for name in wanted if present.count(name) > 1]
+        raise InputError(_absent(file, missing, [*present, *hive], form))
+    twice = [name for name in found.values() if present.count(name) > 1]
     if twice:
         raise InputError(f"{file}: the column {twice[0]!r} stands there twice: give each column a name of its own")
+    return found
+
+
+def _absent(file: str, missing: list[str], present: list[str], form: FileFormat) -> list[str]:
+    """What to say of columns that a file does not have: the delimiter, the line of its header, or the nearest name."""
+    if form.kind_of(file) == "csv" and form.column_names is None:
+        others = [mark for mark in MARKS if mark != form.delimiter and mark in present[0]]
+        if len(present) == 1 and others:
+            mark = MARKS[others[0]]
+            return [f'{file}: its columns seem to be separated by "{mark}": write delimiter = "{mark}" {IN_RECIPE}']
+        for line, fields in islice(records(file, form), 1, LINES_TO_LOOK_AT):
+            if set(missing) <= set(fields):
+                return [f"{file}: its header seems to be line {line}: write skip_rows = {line - 1} {IN_RECIPE}"]
+        if (
+            len(present) == 1
+            and len(present[0].split()) > 1
+            and form.delimiter != WHITESPACE
+            and " " not in "".join(missing)
+        ):
+            advice = f'its columns seem to be separated by blanks: write delimiter = "{WHITESPACE}" {IN_RECIPE}'
+            return [f"{file}: {advice}"]
+        if "\ufffd" in "".join(present):
+            advice = f'its header is not {form.encoding}: write encoding = "latin-1", or what it is, {IN_RECIPE}'
+            return [f"{file}: there is no column {missing[0]!r}, and {advice}"]
+        if all(_is_number(name) for name in present):
+            names = f"it has no header ({', '.join(present[:4])} ...): write column_names = [...], a name for each column,"
+            return [f"{file}: {names} {IN_RECIPE}"]
+    return [f"{file}: there is no column {name!r}: {_nearest(name, present)}" for name in missing]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _nearest(name: str, present: list[str]) -> str:
     near = [other for other in present if other.strip().lower() == name.strip().lower()]
     near += difflib.get_close_matches(name, present, 1, 0.6)
     return f"did you mean {near[0]!r}?" if near else f"it has {', '.join(present[:12])}{' ...' if len(present) > 12 else ''}"
-
-
-def _read_csv(file: str, types: dict[str, pa.DataType], delimiter: str) -> pa.Table:
-    uneven: list[pacsv.InvalidRow] = []
-
-    def refuse(row: pacsv.InvalidRow) -> str:
-        uneven.append(row)
-        return "error"
-
-    convert = pacsv.ConvertOptions(
-        include_columns=list(types),
-        column_types=types,
-        null_values=NULLS,
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=True,
-    )
-    # One thread: several files are read at once, one by each Ray Data task.
-    read = pacsv.ReadOptions(use_threads=False, block_size=1 << 24)
-    parse = pacsv.ParseOptions(delimiter=delimiter, invalid_row_handler=refuse)
-    try:
-        with open_input(file) as stream:
-            return pacsv.read_csv(stream, read_options=read, parse_options=parse, convert_options=convert)
-    except pa.ArrowInvalid:
-        if not uneven:
-            raise
-        row = uneven[0]
-        shown = row.text if len(row.text) <= 60 else f"{row.text[:60]} ..."
-        raise InputError(
-            f"{RowPlaces(file, delimiter).at(row.number - 2)}: the row {shown!r} has {row.actual_columns} values, the "
-            f"header {row.expected_columns} columns: correct the row, or quote the values that hold the delimiter"
-        ) from None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,149 +13,234 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.errors import IN_RECIPE, InputError
+from data.reading.date_parts import from_parts
+from data.reading.frequency import MICROSECONDS
 from data.reading.table import RowPlaces, as_text, first_failure
+from data.reading.time_text import PLAIN, ZONED, format_is_zoned, has_offset, microseconds, parse_format, parse_iso
+from data.reading.zones import skipped, to_local, to_utc, to_utc_in_order
 
 Int64 = npt.NDArray[np.int64]
-PLAIN, ZONED = pa.timestamp("us"), pa.timestamp("us", "UTC")
+UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}  # microseconds of each; ns are divided
+AS_NUMBERS = "step"  # the time_unit of whole numbers that are no times
+
+
+@dataclass(frozen=True)
+class TimeForm:
+    """How a recipe says that times are written: see `time_format`, `time_unit` and `time_zone` of the settings."""
+
+    format: str | None = None
+    unit: str | None = None
+    zone: str | None = None
 
 
 @dataclass(frozen=True)
 class Times:
-    """`value` is (rows,): microseconds since 1970 in UTC where kind is "date", plain counts where it is "number"."""
+    """`value` is (rows,): microseconds since 1970 where kind is "date", plain counts where it is "number".
+
+    `zoned`: the microseconds are of UTC; else they are of a clock whose zone nobody said. `zone` is the recipe's.
+    """
 
     value: Int64
     kind: Literal["date", "number"]
-    zoned: bool = False  # whether the file had a time zone behind its times, which UTC then took the place of
+    zoned: bool = False
+    zone: str | None = None
+
+    @property
+    def local(self) -> Int64:
+        """What the clock on the wall shows: in the recipe's zone, else as `value`."""
+        return to_local(self.value, self.zone if self.zoned else None)
+
+    def show(self, row: int) -> str:
+        """The time of a row as a person writes it."""
+        return show_time(int(self.value[row]), self.kind, self.zone if self.zoned else None) + (
+            " UTC" if self.zoned and self.zone is None else ""
+        )
 
 
-def show_time(value: int, kind: str) -> str:
-    """A time as a person writes it."""
+def show_time(value: int, kind: str, zone: str | None = None) -> str:
+    """A time as a person writes it, by the clock of the zone where there is one."""
     if kind == "number":
         return str(value)
-    text = str(np.datetime64(int(value), "us")).replace("T", " ")
+    local = to_local(np.array([value], np.int64), zone)[0]
+    text = str(np.datetime64(int(local), "us")).replace("T", " ")
     return text.removesuffix(".000000")
 
 
-def parse_time(text: str) -> int:
-    """An ISO 8601 time in microseconds since 1970, in UTC where it has a zone; raises ValueError."""
+def show_step(step: int, kind: str) -> str:
+    """A length of time in its largest whole unit; months are only about as long as each other."""
+    if kind == "number":
+        return str(step)
+    for unit, size in reversed(MICROSECONDS.items()):
+        if unit == "d" and step >= 28 * size:
+            return f"about {step // size} d"
+        if unit != "w" and step >= size and step % size == 0:
+            return f"{step // size} {unit}"
+    return f"{step} us"
+
+
+def parse_time(text: str, zone: str | None = None) -> int:
+    """An ISO 8601 time in microseconds since 1970, in UTC where it has an offset or a zone is given; raises ValueError."""
     for kind in (PLAIN, ZONED):
         try:
-            return int(pa.scalar(text.strip()).cast(kind).value)
+            value = int(pa.scalar(text.strip()).cast(kind).value)
         except pa.ArrowInvalid:
             continue
+        return value if kind == ZONED else int(to_utc(np.array([value], np.int64), zone)[0])
     raise ValueError(f"{text!r} is not a time: write it as 2016-07-01 or 2016-07-01 13:00:00")
 
 
-def read_times(places: RowPlaces, names: Sequence[str], columns: list[pa.ChunkedArray], time_format: str | None) -> Times:
-    """The times of the rows from one column, or from the columns of a date: year, month, day, hour, minute, second."""
+def read_times(
+    places: RowPlaces,
+    names: Sequence[str],
+    columns: list[pa.ChunkedArray],
+    form: TimeForm,
+    keys: npt.NDArray[np.object_] | None = None,
+) -> Times:
+    """The times of the rows from one column, a date and a time of day, or the parts of a date (year, month, day, ...).
+
+    `keys` are the series of the rows: where a local hour is there twice, each series has it twice.
+    """
     for name, column in zip(names, columns, strict=True):
         if column.null_count:
             row = int(np.flatnonzero(np.asarray(column.is_null()))[0])
             raise InputError(f"{places.at(row)}: the time column {name!r} is empty: every row needs its time")
+    times = _read(places, names, columns, form)
+    if times.kind == "number" or form.zone is None:
+        return times
+    if times.zoned:
+        return Times(times.value, "date", True, form.zone)
+    never = skipped(times.value, form.zone)
+    if len(never):
+        raise InputError(
+            f"{places.at(never[0])}, time {times.show(never[0])}: no clock in {form.zone} shows this time, as it is put "
+            "forward then: correct it, or where the file keeps one time all year write that as time_zone, such as "
+            '"UTC" or "Etc/GMT-1" (an hour ahead of UTC)'
+        )
+    return Times(to_utc_in_order(times.value, form.zone, keys), "date", True, form.zone)
+
+
+def _read(places: RowPlaces, names: Sequence[str], columns: list[pa.ChunkedArray], form: TimeForm) -> Times:
     if len(names) > 1:
-        return Times(_from_parts(places, names, columns), "date")
+        return _from_several(places, names, columns, form)
     column, name = columns[0], names[0]
-    if pa.types.is_integer(column.type):
-        return Times(column.to_numpy().astype(np.int64), "number")
     if pa.types.is_floating(column.type):
         values = column.to_numpy()
-        broken = np.flatnonzero(~np.isfinite(values) | (values != np.floor(values)))
+        broken = np.flatnonzero(~np.isfinite(values) | ((values != np.floor(values)) & (form.unit not in (*UNITS, "ns"))))
         if len(broken):
             raise InputError(
                 f"{places.at(broken[0])}, column {name!r}: {values[broken[0]]} is neither a date nor a whole number: number "
-                "the rows by whole steps, or write dates in ISO 8601"
+                'the rows by whole steps, write dates in ISO 8601, or for Unix time write time_unit = "s"'
             )
-        return Times(values.astype(np.int64), "number")
+        if form.unit in UNITS and form.format is None:
+            return Times(np.rint(values * UNITS[form.unit]).astype(np.int64), "date", True)
+        column = pa.chunked_array([pa.array(values.astype(np.int64))])
+    if pa.types.is_integer(column.type):
+        if form.format is None:
+            return _from_numbers(column.to_numpy().astype(np.int64), form)
+        column = column.cast(pa.string())
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         kind = ZONED if getattr(column.type, "tz", None) else PLAIN
-        return Times(_microseconds(column.cast(kind, safe=False)), "date", kind == ZONED)
+        return Times(microseconds(column.cast(kind, safe=False)), "date", kind == ZONED)
     if pa.types.is_temporal(column.type) or pa.types.is_nested(column.type):
         raise InputError(f"{places.file}, time column {name!r}: it holds {column.type}, not dates or numbers: name another")
     texts = pc.utf8_trim_whitespace(as_text(column))
-    if time_format is None and len(texts) and pc.all(pc.match_substring_regex(texts, r"^[+-]?\d{1,18}$")).as_py():
-        return Times(texts.cast(pa.int64()).to_numpy().astype(np.int64), "number")
-    return _from_texts(places, name, texts, time_format)
-
-
-def _microseconds(column: pa.ChunkedArray) -> Int64:
-    return np.asarray(column.cast(pa.int64())).astype(np.int64)
-
-
-def _from_texts(places: RowPlaces, name: str, texts: pa.ChunkedArray, time_format: str | None) -> Times:
-    def parse(some: pa.ChunkedArray) -> pa.ChunkedArray:
-        return some.cast(kind) if time_format is None else _by_format(some, time_format)
-
-    kind = PLAIN  # all of a column have a zone behind them, as the first one has, or none has
-    if time_format is None and len(texts):
+    if form.format is None and len(texts) and pc.all(pc.match_substring_regex(texts, r"^[+-]?\d{1,19}$")).as_py():
+        with contextlib.suppress(pa.ArrowInvalid):  # 19 digits may be too many
+            return _from_numbers(texts.cast(pa.int64()).to_numpy().astype(np.int64), form)
+    if form.format is None and form.unit in UNITS:
         try:
-            parse(texts.slice(0, 1))
+            return Times(np.rint(texts.cast(pa.float64()).to_numpy() * UNITS[form.unit]).astype(np.int64), "date", True)
         except pa.ArrowInvalid:
-            kind = ZONED
-    try:
-        return Times(_microseconds(parse(texts)), "date", kind == ZONED or "%z" in (time_format or ""))
-    except pa.ArrowInvalid as error:
-        row = first_failure(texts, parse)
-        example = '2016-07-01 13:00:00 (ISO 8601), or name its time_format, such as "%d.%m.%Y %H:%M",'
-        wanted = time_format or f"{example} {IN_RECIPE}"
-        if "zone offset" in str(error) and row:
-            wanted = f"the rows before it are, {'with' if kind == ZONED else 'without'} a time zone"
-        raise InputError(
-            f"{places.at(row)}, column {name!r}: {texts[row].as_py()!r} is not a time: write it as {wanted}"
-        ) from None
-
-
-def _by_format(texts: pa.ChunkedArray, time_format: str) -> pa.ChunkedArray:
-    """Parse by a strptime format; raises ArrowInvalid for days that no month has, too, which strptime moves on."""
-    times = pc.strptime(texts, format=time_format, unit="us")
-    if "%z" in time_format:
-        return times
-    again = pc.strftime(times.cast(pa.timestamp("s"), safe=False), format=time_format)
-    odd = pc.not_equal(texts, again)
-    if pc.any(odd).as_py() and pc.any(pc.not_equal(_loose(texts.filter(odd)), _loose(again.filter(odd)))).as_py():
-        raise pa.ArrowInvalid("there is no such day")
-    return times
-
-
-def _loose(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Written alike whatever the case, the blanks and the zeros before numbers."""
-    return pc.replace_substring_regex(pc.utf8_lower(texts), r"\s+|\b0+(\d)", r"\1")
-
-
-PART_RANGES = [("month", 1, 12), ("day", 1, 31), ("hour", 0, 23), ("minute", 0, 59), ("second", 0, 59)]
-
-
-def _from_parts(places: RowPlaces, names: Sequence[str], columns: list[pa.ChunkedArray]) -> Int64:
-    parts = []
-    for name, column in zip(names, columns, strict=True):
-        if pa.types.is_string(column.type):
-            column = pc.utf8_trim_whitespace(column)
-        try:
-            parts.append(np.asarray(column.cast(pa.int64())).astype(np.int64))
-        except pa.ArrowInvalid:
-            row = first_failure(column, lambda some: some.cast(pa.int64()))
+            row = first_failure(texts, lambda some: some.cast(pa.float64()))
             raise InputError(
-                f"{places.at(row)}, column {name!r}: {column[row].as_py()!r} is not a whole number, as the parts of a time "
-                "must be: correct it, or name one time column"
+                f"{places.at(row)}, column {name!r}: {texts[row].as_py()!r} is no Unix time: correct it, or leave out "
+                f'time_unit = "{form.unit}"'
             ) from None
-    for part, name, (what, low, high) in zip(parts[1:], names[1:], PART_RANGES, strict=False):
-        off = np.flatnonzero((part < low) | (part > high))
-        if len(off):
-            raise InputError(
-                f"{places.at(off[0])}, column {name!r}: {part[off[0]]} is not a {what}: the columns of time are read as "
-                "year, month, day, hour, minute, second, in this order"
-            )
-    months = (parts[0] - 1970).astype("datetime64[Y]").astype("datetime64[M]")
-    if len(parts) > 1:
-        months = months + (parts[1] - 1)
-    days = months.astype("datetime64[D]")
-    if len(parts) > 2:
-        days = days + (parts[2] - 1)
-        off = np.flatnonzero(days.astype("datetime64[M]") != months)
-        if len(off):
-            raise InputError(
-                f"{places.at(off[0])}, column {names[2]!r}: {months[off[0]]} has no day {parts[2][off[0]]}: correct it"
-            )
-    microseconds: Int64 = days.astype("datetime64[us]").astype(np.int64)
-    for part, size in zip(parts[3:], (3600, 60, 1), strict=False):
-        microseconds = microseconds + part * size * 1_000_000
-    return microseconds
+    return _from_texts(places, f"column {name!r}", texts, form)
+
+
+def _from_numbers(values: Int64, form: TimeForm) -> Times:
+    if form.unit in (None, AS_NUMBERS):
+        return Times(values, "number")
+    return Times(values // 1000 if form.unit == "ns" else values * UNITS[str(form.unit)], "date", True)
+
+
+def _from_texts(places: RowPlaces, what: str, texts: pa.ChunkedArray, form: TimeForm) -> Times:
+    time_format = form.format
+    offsets = has_offset(texts) if time_format is None else np.array([format_is_zoned(time_format)])
+    zoned = bool(offsets[0]) if len(offsets) else False
+
+    def parse(some: pa.ChunkedArray) -> Int64:
+        return parse_iso(some, zoned) if time_format is None else parse_format(some, time_format, form.zone)
+
+    try:
+        return Times(parse(texts), "date", zoned)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        row = first_failure(texts, parse)
+        text = texts[row].as_py()
+        wanted = time_format or (
+            f'2016-07-01 13:00:00 (ISO 8601), or name its time_format, such as "{_likely_format(text)}", {IN_RECIPE}'
+        )
+        if "zone offset" in str(error) and row:
+            wanted = f"the rows before it are, {'with' if zoned else 'without'} a time zone"
+        raise InputError(f"{places.at(row)}, {what}: {text!r} is not a time: write it as {wanted}") from None
+
+
+def _likely_format(text: str) -> str:
+    """The strptime format that a person probably means by such a text."""
+    import datetime
+
+    dates = (
+        "%d.%m.%Y",
+        "%d/%m/%Y",
+        "%m/%d/%Y",
+        "%Y/%m/%d",
+        "%d-%m-%Y",
+        "%Y%m%d",
+        "%Y.%m.%d",
+        "%d.%m.%y",
+        "%d %b %Y",
+        "%b %d %Y",
+    )
+    times = ("", " %H:%M", " %H:%M:%S", " %H.%M.%S", " %I:%M %p", " %I:%M:%S %p", " %H:%M:%S.%f", " %H%M", " %H")
+    for time_format in (f"{date}{time}" for date in dates for time in times):
+        try:
+            datetime.datetime.strptime(text, time_format)
+        except ValueError:
+            continue
+        return time_format
+    return "%d.%m.%Y %H:%M"
+
+
+def _from_several(places: RowPlaces, names: Sequence[str], columns: list[Any], form: TimeForm) -> Times:
+    """Parts of a date where all columns are whole numbers and no format is given; else texts side by side."""
+    if pa.types.is_date(columns[0].type) and len(names) == 2 and pa.types.is_time(columns[1].type):
+        days = microseconds(columns[0].cast(PLAIN))
+        return Times(days + microseconds(columns[1].cast(pa.time64("us"), safe=False)), "date")
+    texts = [pc.utf8_trim_whitespace(as_text(column)) for column in columns]
+    whole = [bool(pc.all(pc.match_substring_regex(each, r"^[+-]?\d+(\.0*)?$")).as_py()) for each in texts]
+    if form.format is None and (len(names) != 2 or all(whole) or whole[0]):
+        return Times(from_parts(places, names, columns), "date")
+    if pa.types.is_timestamp(columns[0].type) or pa.types.is_date(columns[0].type):
+        texts[0] = pc.utf8_slice_codeunits(texts[0], 0, 10)
+    joined = pc.binary_join_element_wise(*texts, " ")
+    return _from_texts(places, f"columns {' and '.join(map(repr, names))}", joined, form)
+
+
+def date_like(values: Int64) -> str | None:
+    """What to write for whole numbers that look like dates or Unix time; None where they do not."""
+    if len(values) < 3:
+        return None
+    low, high = int(values.min()), int(values.max())
+    if low >= 19000101 and high <= 21001231 and _months_fit(values // 100 % 100) and bool((values % 100 <= 31).all()):
+        return 'time_format = "%Y%m%d"' if bool((values % 100 >= 1).all()) else None
+    if low >= 190001 and high <= 210012 and _months_fit(values % 100):
+        return 'time_format = "%Y%m"'
+    for unit, size in (("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)):
+        if 500_000_000 * size <= low and high < 4_200_000_000 * size:
+            return f'time_unit = "{unit}"'
+    return None
+
+
+def _months_fit(months: Int64) -> bool:
+    return bool(((months >= 1) & (months <= 12)).all())

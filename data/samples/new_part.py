@@ -14,11 +14,14 @@ from data.errors import InputError
 from data.reading.columns import columns_of
 from data.reading.read import ReadTable, Rows, read_rows
 from data.reading.settings import SPLITS, DatasetSource
-from data.reading.table import column_names, read_table
+from data.reading.table import has_column, read_table
+from data.samples.notes import time_notes
 from data.samples.part import fill_rows
 from data.samples.part_files import write_samples, write_values
-from data.samples.series import Series, irregular_steps, series_of
+from data.samples.precision import narrowed
+from data.samples.series import Series, kind_of_time
 from data.samples.splits import whole_series
+from data.samples.tell_apart import series_of
 from data.samples.windows import find_windows
 
 Int64 = npt.NDArray[np.int64]
@@ -64,11 +67,13 @@ def unlabelled(source: DatasetSource) -> DatasetSource:
 def write_new_part(series: Sequence[Series], source: DatasetSource, folder: Path, number: int, every: bool) -> NewPart:
     """Prepare the series as the dataset's own were, and write them as part `number`; `source` is unlabelled."""
     settings = source.settings
+    series = narrowed(series)
     part = NewPart([each.name for each in series], [len(each) for each in series])
     bounds = [whole_series(NEW, len(each)) for each in series]
     for name in settings.categorical:
         part.categories[name] = sorted({label for each in series for label in each.labels[name]} - {None})
-    values = np.empty((sum(part.rows), len(columns_of(source))), np.float32)
+    bits = np.result_type(np.float32, *(each.numbers for each in series))
+    values = np.empty((sum(part.rows), len(columns_of(source))), bits)
     times = np.empty(len(values), np.int64)
     windows: list[tuple[Int64, Int64]] = []
     offset = 0
@@ -86,11 +91,10 @@ def write_new_part(series: Sequence[Series], source: DatasetSource, folder: Path
         elif not keep.any():
             part.touched.append(each.name)
         if each.times is not None:
-            part.kind_of_time = (each.where, each.times.kind)
+            part.kind_of_time = kind_of_time(each.where, each.times)
             part.whole_seconds &= bool((each.times.value % 1_000_000 == 0).all())
-            warning = None if settings.step else irregular_steps(each)
-            part.warnings += [warning] if warning and not part.warnings else []
         offset += len(each)
+    part.warnings = time_notes(series, source)
     part.holes = int(np.isnan(values[:, : len(settings.features)]).sum())
     part.samples = sum(len(starts) for starts, _ in windows)
     write_values(values, folder / f"values-{number:05d}.arrow")
@@ -127,5 +131,5 @@ def source_for(source: DatasetSource, file: str) -> DatasetSource:
     """The source of a dataset that is one value of a column: a file without that column holds nothing else."""
     if not source.where:
         return source
-    present = column_names(file, source.settings.delimiter)
-    return replace(source, where={column: value for column, value in source.where.items() if column in present})
+    form = source.settings.file_format
+    return replace(source, where={name: value for name, value in source.where.items() if has_column(file, name, form)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from data.reading.settings import SPLITS, DatasetSource, DataSettings
 from data.samples.counts import MISSING_INPUT, MISSING_TARGET, SHORT_SERIES, Counts
 from data.samples.gaps import fill_gaps, longest_run
 from data.samples.naive import ForecastErrors, last_known
+from data.samples.notes import Steps, time_notes, usual_steps
 from data.samples.part_files import write_samples, write_values
-from data.samples.series import Series, irregular_steps
+from data.samples.precision import narrowed
+from data.samples.series import Series, kind_of_time
 from data.samples.splits import Bounds, split_by_series, split_in_time, whole_series
 from data.samples.statistics import Statistics
 from data.samples.stretch import Stretch, StretchFacts, missing_run, steps_of
@@ -54,6 +57,8 @@ class Part:
     kind_of_time: tuple[str, str] | None = None  # a file and whether its times are dates or numbers
     counts: Counts = field(default_factory=Counts)
     stretches: list[StretchFacts] = field(default_factory=list)  # what finish puts together; no part of the manifest
+    steps: Steps = field(default_factory=dict)
+    bits: int = 32  # of each number; 64 where 32 cannot hold the differences between rows
 
     def to_json(self) -> dict[str, Any]:
         """The facts by name."""
@@ -70,15 +75,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Cut:
-    """How a dataset was cut into parts: the stretch of each series of this part, and the labels of the whole dataset."""
+    """How a dataset was cut into parts: the stretch of each series of this part, and the labels of the whole dataset.
+
+    `bits` of a number are a fact of the whole dataset, too: see data.samples.precision.
+    """
 
     stretches: list[Stretch]
     train_categories: dict[str, list[str]]
     categories: dict[str, list[str]]
+    bits: int = 32
 
 
 def write_part(
-    series: list[Series],
+    series: Sequence[Series],
     source: DatasetSource,
     folder: Path,
     number: int,
@@ -90,6 +99,7 @@ def write_part(
     Of a `cut` dataset, the series are the loaded rows of its stretches.
     """
     settings, numeric = source.settings, number_columns(source)
+    series = narrowed(series, None if cut is None else cut.bits)
     part = Part(missing=dict.fromkeys(numeric, 0), longest_gap=dict.fromkeys(numeric, 0))
     if cut is None:
         bounds = _bounds(series, source, whole)
@@ -98,7 +108,9 @@ def write_part(
     else:
         stretches, part.train_categories, part.categories = cut.stretches, cut.train_categories, cut.categories
     kinds = columns_of(source)
-    values = np.empty((sum(stretch.stop - stretch.kept for stretch in stretches), len(kinds)), np.float32)
+    bits = np.result_type(np.float32, *(each.numbers for each in series))
+    part.bits = 8 * bits.itemsize
+    values = np.empty((sum(stretch.stop - stretch.kept for stretch in stretches), len(kinds)), bits)
     statistics = Statistics.empty(len(numeric))
     digests = {split: hashlib.sha256() for split in SPLITS}
     samples: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]] = {split: [] for split in SPLITS}
@@ -107,7 +119,7 @@ def write_part(
     for each, stretch in zip(series, stretches, strict=True):
         own, stored, bound = stretch.own, stretch.stored, stretch.bounds
         place = values[part.rows : part.rows + stored.stop - stored.start]
-        rows = place if len(place) == len(each) else np.empty((len(each), len(kinds)), np.float32)
+        rows = place if len(place) == len(each) else np.empty((len(each), len(kinds)), bits)
         absent = fill_rows(rows, each, stretch.local_bounds, source, part.categories, stretch)
         if rows is not place:
             place[:] = rows[stored]
@@ -153,19 +165,18 @@ def write_part(
             left_out[SHORT_SERIES] += short
         part.longest = max(part.longest, (stretch.length, each.name, each.where))
         if each.times is not None:
-            part.kind_of_time = (each.where, each.times.kind)
+            part.kind_of_time = kind_of_time(each.where, each.times)
             times = each.times.value
             if stretch.used:
                 first, last_time = part.time_span or (2**63 - 1, -(2**63))
                 part.time_span = (min(first, int(times[used][0])), max(last_time, int(times[used][-1])))
-            if not settings.step and cut is None:
-                warning = irregular_steps(each)
-                part.warnings += [warning] if warning and not part.warnings else []
-            elif not settings.step:
+            if settings.grid is None and cut is not None:
                 facts.steps = steps_of(times[max(own.start - 1, 0) : own.stop])
         if cut is not None:
             part.stretches.append(facts)
         part.rows += len(place)
+    part.warnings = time_notes(series, source, whole=cut is None)
+    part.steps = usual_steps(series) if cut is None else {}
     part.counts = part.counts.plus(Counts(windows_left_out=dict(left_out)))
     part.statistics = statistics.to_json()
     part.samples = {split: sum(len(starts) for starts, _ in samples[split]) for split in SPLITS}
@@ -194,7 +205,7 @@ def _add_span(spans: list[tuple[int, int]], start: int, stop: int) -> None:
     spans.append((start, stop))
 
 
-def _bounds(series: list[Series], source: DatasetSource, whole: str | None) -> list[Bounds]:
+def _bounds(series: Sequence[Series], source: DatasetSource, whole: str | None) -> list[Bounds]:
     if whole is not None:
         return [whole_series(whole, len(each)) for each in series]
     if source.settings.split_by == "time":
@@ -204,7 +215,7 @@ def _bounds(series: list[Series], source: DatasetSource, whole: str | None) -> l
     return [whole_series(parts[each.name], len(each)) for each in series]
 
 
-def _collect_categories(part: Part, series: list[Series], bounds: list[Bounds], source: DatasetSource) -> None:
+def _collect_categories(part: Part, series: Sequence[Series], bounds: list[Bounds], source: DatasetSource) -> None:
     """Number the labels of each column, those of the train rows first, so that other rows cannot change their codes."""
     for name in label_columns(source):
         train = {label for each, bound in zip(series, bounds, strict=True) for label in each.labels[name][: bound[1]]}
@@ -214,7 +225,7 @@ def _collect_categories(part: Part, series: list[Series], bounds: list[Bounds], 
 
 
 def fill_rows(
-    rows: Float32,
+    rows: npt.NDArray[Any],
     each: Series,
     bounds: Bounds,
     source: DatasetSource,
@@ -223,7 +234,7 @@ def fill_rows(
 ) -> npt.NDArray[np.bool_]:
     """Write the columns of one series (see columns_of) into rows; returns where a number was missing: (rows, numbers)."""
     settings, width = source.settings, len(source.settings.features)
-    absent = np.isnan(each.numbers)
+    absent: npt.NDArray[np.bool_] = np.isnan(each.numbers)
     if each.numbers.shape == rows.shape and not absent.any():
         rows[:] = each.numbers  # no other columns, nothing missing: in one piece this takes a third of the time
         return absent

@@ -16,7 +16,7 @@ Float32 = npt.NDArray[np.float32]
 
 def write_values(values: Float32, path: Path) -> None:
     """Write rows (rows, columns) so that they can be mapped."""
-    flat = pa.Array.from_buffers(pa.float32(), values.size, [None, pa.py_buffer(values)])
+    flat = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), values.size, [None, pa.py_buffer(values)])
     column = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
     _write([pa.record_batch([column], names=["values"])], path)
 

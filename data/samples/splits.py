@@ -9,7 +9,7 @@ import numpy as np
 
 from data.errors import InputError
 from data.reading.settings import DatasetSource, SplitDates
-from data.reading.times import parse_time, show_time
+from data.reading.times import parse_time
 from data.samples.series import Series
 
 Bounds = tuple[int, int, int, int]
@@ -26,11 +26,11 @@ def split_in_time(series: Series, source: DatasetSource) -> Bounds:
     if series.times.kind != "date":
         raise InputError(
             f"{series.where}, dataset {source.name!r}: split has dates, but its times are numbers such as "
-            f"{show_time(series.times.value[0], 'number')}: write split as fractions"
+            f"{series.times.show(0)}: write split as fractions"
         )
 
     def row_of(date: str | None) -> int:
-        return rows if date is None else int(np.searchsorted(series.times.value, parse_time(date)))  # type: ignore[union-attr]
+        return rows if date is None else int(np.searchsorted(series.times.value, parse_time(date, series.times.zone)))  # type: ignore[union-attr]
 
     end = row_of(split.end)
     return 0, min(row_of(split.validation), end), min(row_of(split.test), end), end

@@ -47,7 +47,7 @@ def longest_gaps(parts: Sequence[Part], columns: Sequence[str]) -> dict[str, int
     return longest
 
 
-def irregular_warning(parts: Sequence[Part]) -> str | None:
+def irregular_warning(parts: Sequence[Part], zone: str | None = None) -> str | None:
     """The warning about the first series whose steps of time are not all the same, as `irregular_steps` words it."""
     kinds = [part.kind_of_time[1] for part in parts if part.kind_of_time is not None]
     for series in _by_series(parts):
@@ -61,7 +61,7 @@ def irregular_warning(parts: Sequence[Part]) -> str | None:
         usual = int(np.mean(steps[order][np.searchsorted(ends, middle, side="right")]))
         odd = steps != usual
         if odd.any():
-            name, first = series[0].series, show_time(int(times[odd].min()), kinds[0])
+            name, first = series[0].series, show_time(int(times[odd].min()), kinds[0], None if kinds[0] == "date" else zone)
             return (
                 f"series {name!r}: {counts[odd].sum()} of {ends[-1]} steps of time differ from the usual one, first before "
                 f"{first}; rows are taken as they come; write frequency to insert the absent ones"

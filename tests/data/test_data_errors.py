@@ -13,7 +13,7 @@ import pytest
 from data_cases import noise, prepare_all, source_of, write_csv
 
 from data.errors import IN_RECIPE, InputError
-from data.reading.files import find_files
+from data.reading.find import find_files
 
 
 def refused(folder: Path, files: Sequence[Path] | Path, **settings: Any) -> list[str]:
@@ -44,18 +44,20 @@ def lines(changes: dict[int, str], columns: str = "t,a", count: int = 40) -> str
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("absent.csv", r"absent.csv: there is no such file \(the folder {0} holds f.csv, f.txt\)"),
+        ("absent.csv", r"absent.csv: there is no such file \(the folder {0} holds f.csv, f.xyz\)"),
         ("x/absent.csv", r"there is no such file \(nor is there a folder {0}/x with anything in it\)"),
-        ("*.parquet", r"\*.parquet: no file matches \(the folder {0} holds f.csv, f.txt\)"),
-        ("", r"is a folder: name the files in it, as {0}/\*.csv"),
-        ("f.txt", r"f.txt: files are read by their suffix, which must be one of .csv, .csv.gz, .parquet"),
-        ("f*", r"f.txt: files are read by their suffix"),
+        ("*.parquet", r"\*.parquet: no file matches \(the folder {0} holds f.csv, f.xyz\)"),
+        ("empty", r"there is no CSV, Parquet or Arrow file in this folder \(the folder {0}/empty holds no file\)"),
+        (
+            "f*",
+            r"f.xyz: its suffix does not say what it is: write a pattern for the data files alone, such as \*.csv",
+        ),
         ("empty/*.csv", r"no file matches \(the folder {0}/empty holds no file\)"),
     ],
 )
 def test_paths_that_name_no_file_to_read(tmp_path: Path, path: str, message: str) -> None:
     (tmp_path / "f.csv").touch()
-    (tmp_path / "f.txt").touch()
+    (tmp_path / "f.xyz").touch()
     (tmp_path / "empty" / "folder").mkdir(parents=True)
     with pytest.raises(InputError, match=message.format(tmp_path)):
         find_files(f"{tmp_path}/{path}")
@@ -84,7 +86,11 @@ def test_a_file_that_is_gone(tmp_path: Path) -> None:
         ("t\ta\n1\t2\n", ': its columns seem to be separated by "\\t": write delimiter = "\\t" ' + IN_RECIPE),
         ("t;a\n1,5;2\n", ': its columns seem to be separated by ";": write delimiter = ";" ' + IN_RECIPE),
         ("a,a\n1,2\n", ": the column 'a' stands there twice: give each column a name of its own"),
-        ("ü,a\n1,2\n".encode("latin-1"), ": its header is not UTF-8: save the file as UTF-8"),
+        (
+            "ü,b\n1,2\n".encode("latin-1"),
+            ": there is no column 'a', and its header is not utf-8: write encoding = \"latin-1\", or what it is, "
+            + IN_RECIPE,
+        ),
     ],
 )
 def test_headers(tmp_path: Path, text: str | bytes, message: str) -> None:
@@ -114,7 +120,7 @@ def test_a_comma_where_another_delimiter_was_told(tmp_path: Path) -> None:
         ({20: "18,-Infinity"}, ", line 20, column 'a': -inf is not a number that can be learnt from"),
         (
             {20: "18,1e39"},
-            ", line 20, column 'a': inf is not a number that can be learnt from (32-bit numbers end at 3.4e38)",
+            ", line 20, column 'a': 1e+39 is not a number that can be learnt from (32-bit numbers end at 3.4e38)",
         ),
     ],
 )

@@ -17,7 +17,9 @@ from data_cases import in_process, noise, prepare_frame, prepare_one, samples_of
 from data.errors import InputError
 from data.prepared.prepare import prepare, run_task
 from data.prepared.prepared import PreparedDataset
-from data.reading.files import FileFacts, absolute, find_files, stem
+from data.reading.file_format import FileFormat, stem
+from data.reading.files import FileFacts, absolute
+from data.reading.find import find_files
 from data.reading.read import distinct_values
 from data.reading.table import read_table
 
@@ -115,13 +117,15 @@ def test_the_stem_is_the_name_without_suffixes(path: str, expected: str) -> None
     assert stem(path) == expected
 
 
-def test_the_values_of_a_column_are_listed_once_and_sorted(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"a": ["z", "x", None, "x"], "n": [3, 1, 2, 3]})
+def test_the_values_of_a_column_are_listed_once_in_the_order_of_their_appearance(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": ["z", "x", None, "x"], "n": [3, 1, 2, 3], "NA": ["NA", "null", "None", "NA"]})
     path = write_csv(frame, tmp_path / "f.csv")
     frame.to_parquet(tmp_path / "f.parquet")
-    for file in (path, tmp_path / "f.parquet"):
-        assert distinct_values(str(file), "a", ",") == ["x", "z"]
-        assert distinct_values(str(file), "n", ",") == ["1", "2", "3"]
+    for file, place in ((path, "line 4"), (tmp_path / "f.parquet", "row 3")):
+        assert distinct_values(str(file), "n", FileFormat()) == ["3", "1", "2"]
+        assert distinct_values(str(file), "NA", FileFormat()) == ["NA", "null", "None"]
+        with pytest.raises(InputError, match=f"{place}: the column 'a', which names datasets, is empty"):
+            distinct_values(str(file), "a", FileFormat())
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -17,7 +17,8 @@ from test_store import KEY, state
 
 from data.built_in import make_built_in
 from data.prepared.cache import Shelf
-from data.reading.files import FileFacts, find_files, open_input
+from data.reading.files import FileFacts, open_input
+from data.reading.find import find_files
 from workflows.recipe.datasets import find_datasets
 from workflows.recipe.recipe import find_recipe, load_recipe
 from workflows.results.clean import find_leftovers

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
-from data.reading.files import FileFacts, absolute, find_files, stem
+from data.reading.file_format import FileFormat, stem
+from data.reading.files import FileFacts, absolute, folder_name
+from data.reading.find import find_files, hive_values, natural_order
 from data.reading.read import FILE_AS_SERIES, distinct_values
 from data.reading.settings import DatasetSource
+from data.reading.table import own_column
 from workflows.recipe.recipe import Entry, Recipe, name_problems
 
 BUILT_IN_DATA = "{built_in}"
@@ -18,9 +22,10 @@ BUILT_IN_DATA = "{built_in}"
 def find_datasets(recipe: Recipe, facts: FileFacts, built_in: str | Path) -> tuple[list[DatasetSource], list[int]]:
     """Every dataset with its files, and its epochs; raises InputError with all that is wrong.
 
-    {file} in an entry's name makes a dataset of each matching file, {COLUMN} of each distinct value of a column, in
-    sorted order. `facts` remembers the values of columns of files that have not changed; a path that begins with
-    {built_in} lies in the place of the data that the project makes itself.
+    {file} in an entry's name makes a dataset of each matching file, {folder} of the files in each folder, {COLUMN} of each
+    distinct value of a column: in the order of the paths, then of the names, then of first appearance. `facts` remembers
+    the values of columns of files that have not changed; a path that begins with {built_in} lies in the place of the data
+    that the project makes itself.
     """
     sources: list[DatasetSource] = []
     epochs: list[int] = []
@@ -56,13 +61,18 @@ def decay_problems(decay: float | list[float], count: int) -> list[str]:
 
 
 def _expand(entry: Entry, recipe: Recipe, facts: FileFacts, built_in: str | Path) -> list[DatasetSource]:
-    files = _find(entry.keys.path, recipe, built_in)
-    test_files = _find(entry.keys.test_path, recipe, built_in) if entry.keys.test_path else []
-    classes = recipe.model.loss == "cross_entropy"
+    settings, classes = entry.settings, recipe.model.loss == "cross_entropy"
+    any_suffix = settings.format is not None
+    listed = _find(entry.keys.path, recipe, built_in, any_suffix)
+    files = list(dict.fromkeys(file for path in listed for file in path))
+    # Rows with a time need no order of files, and the one by letters is part of addresses; datasets are trained in this one.
+    natural = list(dict.fromkeys(file for path in listed for file in sorted(path, key=natural_order)))
+    tested = _find(entry.keys.test_path, recipe, built_in, any_suffix) if entry.keys.test_path else []
+    test_files = list(dict.fromkeys(file for path in tested for file in path))
     both = sorted(set(files) & set(test_files))
     if both:
         raise InputError(f"{both[0]} stands in path and in test_path: a model is not tested on what it was trained on")
-    if entry.settings.series == FILE_AS_SERIES:
+    if settings.series == FILE_AS_SERIES:
         stems = [stem(file) for file in files]
         twice = [file for file in files if stems.count(stem(file)) > 1]
         if twice:
@@ -72,41 +82,67 @@ def _expand(entry: Entry, recipe: Recipe, facts: FileFacts, built_in: str | Path
             )
     template = entry.keys.name
     fields = re.findall(r"\{([^{}]*)\}", template)
-    columns = [name for name in fields if name != "file"]
-    if len(set(columns)) > 1:
-        raise InputError(f"its name has the columns {', '.join(columns)}: name one column, or {{file}}")
-    groups = [([file], stem(file)) for file in files] if "file" in fields else [(files, "")]
+    columns = [name for name in dict.fromkeys(fields) if name not in ("file", "folder")]
+    if len(columns) > 1:
+        raise InputError(f"its name has the columns {', '.join(columns)}: name one column, {{file}} or {{folder}}")
     found = []
-    for group, file_stem in groups:
-        name = template.replace("{file}", file_stem)
-        values = _values_of(group, columns[0], entry.settings.delimiter, facts) if columns else [None]
+    for group in _groups(natural, fields):
+        name = template.replace("{file}", stem(group[0])).replace("{folder}", folder_name(group[0]))
+        values = _values_of(group, columns[0], settings.file_format, facts) if columns else [None]
         for value in values:
             where = {} if value is None else {columns[0]: value}
-            full_name = name if value is None else name.replace(f"{{{columns[0]}}}", value)
-            found.append(DatasetSource(full_name, tuple(group), entry.settings, tuple(test_files), where, classes))
+            full_name = name if value is None else name.replace(f"{{{columns[0]}}}", _as_name(value))
+            own = group if value is None else _files_with(group, columns[0], value, settings.file_format)
+            own = [file for file in files if file in set(own)]
+            found.append(DatasetSource(full_name, tuple(own), settings, tuple(test_files), where, classes))
     return found
 
 
-def _find(paths: str | list[str], recipe: Recipe, built_in: str | Path) -> list[str]:
-    found: list[str] = []
+def _groups(files: list[str], fields: list[str]) -> list[list[str]]:
+    """The files of each dataset that {file} or {folder} names: in the order of the paths, then of the names."""
+    if "file" in fields:
+        return [[file] for file in files]
+    if "folder" not in fields:
+        return [files]
+    found: dict[str, list[str]] = {}
+    for file in files:
+        found.setdefault(file.rpartition("/")[0], []).append(file)
+    return list(found.values())
+
+
+def _as_name(value: str) -> str:
+    """A value of a column as part of a name, which may have no slash and no control character."""
+    return re.sub(r"[/\\\x00-\x1f\x7f]", "_", value)
+
+
+def _files_with(files: list[str], column: str, value: str, form: FileFormat) -> list[str]:
+    """The files that may hold the value: a folder named column=other holds nothing of it."""
+    apart = [file for file in files if hive_values(file).get(column, value) == value or own_column(file, column, form)]
+    return apart or files
+
+
+def _find(paths: str | list[str], recipe: Recipe, built_in: str | Path, any_suffix: bool) -> list[list[str]]:
+    """The files of each path."""
+    found = []
     for path in [paths] if isinstance(paths, str) else paths:
         place = path.replace(BUILT_IN_DATA, str(built_in))
-        found += find_files(absolute(place, recipe.folder))
-    return list(dict.fromkeys(found))
+        found.append(find_files(absolute(place, recipe.folder), any_suffix))
+    return found
 
 
-def _values_of(files: list[str], column: str, delimiter: str, facts: FileFacts) -> list[str]:
-    values: set[str] = set()
+def _values_of(files: list[str], column: str, form: FileFormat, facts: FileFacts) -> list[str]:
+    """The values of a column in the order of the files, then of first appearance."""
+    values: dict[str, None] = {}
     for file in files:
-        fact = f"values of {column}"
+        fact = f"values of {column} as they come, {hashlib.sha256(repr(form).encode()).hexdigest()[:16]}"
         known = facts.get(file, fact)
         if not isinstance(known, list):
-            known = distinct_values(file, column, delimiter)
+            known = distinct_values(file, column, form)
             facts.put(file, fact, known)
-        values.update(known)
+        values |= dict.fromkeys(known)
     if not values:
         raise InputError(f"the column {column!r} is empty in all of its files, so it names no dataset")
-    return sorted(values)
+    return list(values)
 
 
 def movable(recipe: Recipe) -> dict[str, Any]:

@@ -49,8 +49,11 @@ class EntryKeys(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    name: str = Field(min_length=1, description="{file}, {COLUMN}: a dataset of each matching file, or value of a column")
-    path: Paths = Field(description="files, globs or addresses; a relative path starts at the recipe's folder")
+    name: str = Field(
+        min_length=1,
+        description="{file}, {folder}, {COLUMN}: a dataset of each file, folder, or value of a column (/ becomes _)",
+    )
+    path: Paths = Field(description="files, folders, globs or addresses; a relative path starts at the recipe's folder")
     test_path: Paths | None = Field(None, description="files that belong to the test part as a whole")
     epochs: int | None = Field(None, ge=1, description="instead of training.epochs")
 

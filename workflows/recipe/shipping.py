@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
-from data.reading.files import absolute, find_files, is_uri
+from data.reading.files import absolute, is_uri
+from data.reading.find import find_files
 from workflows.recipe.datasets import BUILT_IN_DATA
 from workflows.recipe.recipe import Recipe
 
@@ -25,6 +26,7 @@ def pack_recipe(recipe: Recipe, ship_data: bool, shared_folders: bool) -> tuple[
     entries = []
     for number, entry in enumerate(recipe.document["datasets"]):
         packed = dict(entry)
+        any_suffix = ("format" in entry) or ("format" in recipe.document.get("data", {}))
         for key in ("path", "test_path"):
             if key not in entry:
                 continue
@@ -32,7 +34,8 @@ def pack_recipe(recipe: Recipe, ship_data: bool, shared_folders: bool) -> tuple[
             try:
                 kept: list[str] = []
                 for place, path in enumerate(paths):
-                    kept += _pack(path, recipe.folder, f"{FILES}/{number}-{key}-{place}", ship_data, shared_folders, files)
+                    target = f"{FILES}/{number}-{key}-{place}"
+                    kept += _pack(path, recipe.folder, target, ship_data, shared_folders, files, any_suffix)
                 packed[key] = kept
             except InputError as error:
                 problems += [f"dataset {entry.get('name')!r}: {message}" for message in error.messages]
@@ -42,13 +45,21 @@ def pack_recipe(recipe: Recipe, ship_data: bool, shared_folders: bool) -> tuple[
     return {**recipe.document, "datasets": entries}, files
 
 
-def _pack(path: str, folder: Path, target: str, ship_data: bool, shared_folders: bool, files: dict[str, Path]) -> list[str]:
+def _pack(
+    path: str,
+    folder: Path,
+    target: str,
+    ship_data: bool,
+    shared_folders: bool,
+    files: dict[str, Path],
+    any_suffix: bool = False,
+) -> list[str]:
     """The paths that stand for one path of a recipe on the cluster; what is to be shipped is added to `files`."""
     if is_uri(path) or path.startswith(BUILT_IN_DATA):
         return [path]
     whole = absolute(path, folder)
     if ship_data:
-        found = find_files(whole)
+        found = find_files(whole, any_suffix)
         literal = whole if whole in found else re.split(r"[*?\[]", whole, maxsplit=1)[0]
         base = Path(literal.rpartition("/")[0] or "/")
         inside = (folder.resolve(), base.resolve())

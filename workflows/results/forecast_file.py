@@ -17,7 +17,8 @@ from pyarrow import fs
 
 from data.errors import InputError
 from data.prepared.new_data import NewData, read_new
-from data.reading.files import SUFFIXES, absolute, file_bytes, find_files, is_parquet, is_uri, open_filesystem
+from data.reading.files import absolute, file_bytes, is_uri, open_filesystem
+from data.reading.find import find_files
 from data.samples.new_part import NewPart, NewShard, run_new_task
 from workflows.relay.failures import RunFailedError
 from workflows.results.output_file import appearing, check_file
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # what is wrong with the input is told before torch is import
 
 Facts = dict[str, Any]
 COLUMNS = ("series", "time", "step")
+SUFFIXES = (".csv", ".csv.gz", ".parquet")  # of what is written
 RAY_FROM_BYTES = 1 << 28  # of several files; one process reads as much in the seconds that Ray takes to start
 
 
@@ -135,7 +137,7 @@ def _uploaded(address: str) -> Iterator[Path]:
 
 
 def _format(output: str, sink: Any, schema: pa.Schema, texts: Sequence[str]) -> Any:
-    if is_parquet(output):
+    if output.lower().endswith(".parquet"):
         return pq.ParquetWriter(sink, schema)
     # Arrow quotes all texts or none, and the names of columns always.
     plain = not any(re.search(r'[",\r\n]', text) for text in texts)

@@ -1,0 +1,149 @@
+"""A CSV file as a table of text and numbers, and its records one by one where a message has to name a line."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from data.errors import InputError
+from data.reading.file_format import WHITESPACE, FileFormat
+from data.reading.files import open_input
+
+NULLS = [*pacsv.ConvertOptions().null_values, "None"]  # of number columns
+BLOCK_BYTES = 1 << 24
+
+
+class _Squeezed(io.RawIOBase):
+    """The lines of a text, each run of blanks as one: what PyArrow needs to read columns that blanks separate."""
+
+    def __init__(self, text: io.TextIOBase):
+        self.text, self.rest = text, b""
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill the buffer as far as it goes."""
+        while not self.rest:
+            lines = self.text.readlines(1 << 20)
+            if not lines:
+                return 0
+            self.rest = "".join(" ".join(line.split()) + "\n" for line in lines).encode()
+        count = min(len(buffer), len(self.rest))
+        buffer[:count], self.rest = self.rest[:count], self.rest[count:]
+        return count
+
+
+def _text(stream: IO[bytes], form: FileFormat, errors: str = "replace") -> io.TextIOWrapper:
+    encoding = "utf-8-sig" if form.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else form.encoding
+    return io.TextIOWrapper(io.BufferedReader(stream), encoding, errors, newline="")  # type: ignore[type-var]
+
+
+def records(file: str, form: FileFormat) -> Iterator[tuple[int, list[str]]]:
+    """The records of a file that are not blank, the header the first of them, each with the line where it begins."""
+    with open_input(file) as stream:
+        text = _text(stream, form)
+        for _ in range(form.skip_rows):
+            text.readline()
+        if form.delimiter == WHITESPACE:
+            for number, line in enumerate(text, form.skip_rows + 1):
+                if line.strip():
+                    yield number, line.split()
+            return
+        reader, before = csv.reader(text, delimiter=form.delimiter), 0
+        while True:
+            try:
+                fields = next(reader, None)
+            except csv.Error as error:
+                place = f"{file}, line {form.skip_rows + reader.line_num}"
+                raise InputError(f"{place}: it cannot be read as CSV ({error}): correct the line") from None
+            if fields is None:
+                return
+            if fields:
+                yield form.skip_rows + before + 1, fields
+            before = reader.line_num
+
+
+def line_of(file: str, number: int, form: FileFormat) -> int:
+    """The line where the row of this number (from 0) begins; header, blank lines and skipped lines are counted."""
+    wanted = number + (form.column_names is None)
+    place = 0
+    for place, (line, _) in enumerate(records(file, form)):
+        if place == wanted:
+            return line
+    return place + 1
+
+
+def header_of(file: str, form: FileFormat) -> list[str]:
+    """The names of the columns, from the header or the recipe; raises InputError for a file without a line."""
+    first = next(records(file, form), None)
+    if first is None:
+        after = f" after the {form.skip_rows} lines that skip_rows leaves out" if form.skip_rows else ""
+        raise InputError(f"{file}: the file is empty{after}: give it a header and rows, or leave it out of the path")
+    return first[1] if form.column_names is None else list(form.column_names)
+
+
+def read_csv(file: str, numbers: list[str], texts: list[str], form: FileFormat) -> pa.Table:
+    """The columns of these names: `numbers` as float64, or all as text where one of them holds anything else.
+
+    Text is as it stands in the file: only an empty cell is missing.
+    """
+    types = {name: pa.float64() for name in numbers if name not in texts} | dict.fromkeys(texts, pa.string())
+    if form.thousands is not None:
+        types = dict.fromkeys(types, pa.string())
+    try:
+        return _read(file, types, form)
+    except pa.ArrowInvalid as error:
+        if "conversion error to double" not in str(error):
+            raise
+        return _read(file, dict.fromkeys(types, pa.string()), form)
+
+
+def _read(file: str, types: dict[str, pa.DataType], form: FileFormat) -> pa.Table:
+    uneven: list[pacsv.InvalidRow] = []
+
+    def refuse(row: pacsv.InvalidRow) -> str:
+        uneven.append(row)
+        return "error"
+
+    squeezed = form.delimiter == WHITESPACE
+    convert = pacsv.ConvertOptions(
+        include_columns=list(types),
+        column_types=types,
+        null_values=[*NULLS, *form.missing_texts],
+        quoted_strings_can_be_null=True,
+        decimal_point=form.decimal,
+    )
+    # One thread: several files are read at once, one by each Ray Data task.
+    read = pacsv.ReadOptions(
+        use_threads=False,
+        block_size=BLOCK_BYTES,
+        skip_rows=form.skip_rows,
+        column_names=form.column_names,
+        encoding="utf8" if squeezed else form.encoding,
+    )
+    # A cell may hold a line break. It costs nothing to expect one.
+    parse = pacsv.ParseOptions(
+        delimiter=" " if squeezed else form.delimiter, invalid_row_handler=refuse, newlines_in_values=True
+    )
+    try:
+        with open_input(file) as stream:
+            source = io.BufferedReader(_Squeezed(_text(stream, form, "strict")), 1 << 20) if squeezed else stream
+            return pacsv.read_csv(source, read_options=read, parse_options=parse, convert_options=convert)
+    except pa.ArrowInvalid:
+        if not uneven:
+            raise
+        row = uneven[0]
+        shown = row.text if len(row.text) <= 60 else f"{row.text[:60]} ..."
+        names = "header" if form.column_names is None else "recipe's column_names"
+        number = row.number - form.skip_rows - (2 if form.column_names is None else 1)
+        raise InputError(
+            f"{file}, line {line_of(file, number, form)}: the row {shown!r} has {row.actual_columns} values, the {names} "
+            f"{row.expected_columns} columns: correct the row, or quote the values that hold the delimiter"
+        ) from None

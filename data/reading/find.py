@@ -1,0 +1,104 @@
+"""Files anywhere that PyArrow's filesystems reach, found by name, glob or folder."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote
+
+from pyarrow import fs
+
+from data.errors import IN_RECIPE, InputError
+from data.reading.file_format import SUFFIXES, suffix_of
+from data.reading.files import is_uri, open_filesystem
+
+
+def _glob_pattern(path: str) -> re.Pattern[str]:
+    meanings = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
+    tokens = re.split(r"(\*\*/|\*|\?|\[[^\]/]+\])", path)
+    kept = (t.replace("[!", "[^", 1) if t.startswith("[") else re.escape(t) for t in tokens)
+    try:
+        return re.compile("".join(meanings.get(t) or k for t, k in zip(tokens, kept, strict=True)), re.DOTALL)
+    except re.error as error:
+        raise InputError(f"{path}: this is no glob ({error}): write *, ?, [a-z] or **") from None
+
+
+def find_files(path: str, any_suffix: bool = False) -> list[str]:
+    """All files that an absolute path, URI, glob (*, ?, [..], **) or folder names, sorted; an error where there is none.
+
+    A name that begins with a dot is found only where the glob writes the dot. In a URI, ? begins its query. A folder means
+    the files anywhere below it whose suffix is known; so does a folder that a glob matches, as Spark writes them. With
+    `any_suffix` (the recipe says the format) a suffix decides nothing.
+    """
+    filesystem, inner = open_filesystem(path)
+    try:
+        found = _find(filesystem, inner, path, any_suffix)
+    except OSError as error:
+        raise InputError(f"{path}: this place cannot be looked into ({error})") from None
+    if is_uri(path):
+        address, mark, query = path.partition("?")
+        start = next(place for place in range(len(address)) if unquote(address[place:]) == inner)
+        found = [address[:start] + quote(name) + mark + query for name in found]
+    return found
+
+
+def _find(filesystem: fs.FileSystem, inner: str, path: str, any_suffix: bool) -> list[str]:
+    info = filesystem.get_file_info(inner)
+    if info.type == fs.FileType.File:  # whatever brackets its name may have
+        return [inner]
+    if info.type == fs.FileType.Directory:
+        found = _below(filesystem, inner, any_suffix)
+        if not found:
+            raise InputError(
+                f"{path}: there is no CSV, Parquet or Arrow file in this folder{_nearby(filesystem, inner + '/')}"
+            )
+        return found
+    if not re.search(r"[*?\[]", inner):
+        raise InputError(f"{path}: there is no such file{_nearby(filesystem, inner)}")
+    base = re.split(r"[*?\[]", inner, maxsplit=1)[0].rpartition("/")[0]
+    infos = filesystem.get_file_info(fs.FileSelector(base or ".", recursive=True, allow_not_found=True))
+    pattern, hidden = _glob_pattern(inner), "/." in inner[len(base) :]
+    matching = [info for info in infos if pattern.fullmatch(info.path) and (hidden or "/." not in info.path[len(base) :])]
+    found = sorted(info.path for info in matching if info.type == fs.FileType.File)
+    if not found:
+        folders = sorted(info.path for info in matching if info.type == fs.FileType.Directory)
+        found = list(dict.fromkeys(name for folder in folders for name in _below(filesystem, folder, any_suffix)))
+    if not found:
+        raise InputError(f"{path}: no file matches{_nearby(filesystem, inner)}")
+    odd = [name for name in found if suffix_of(name) not in SUFFIXES]
+    if odd and not any_suffix:
+        raise InputError(
+            f"{odd[0]}: its suffix does not say what it is: write a pattern for the data files alone, such as *.csv, or "
+            f'format = "csv", "parquet" or "arrow" {IN_RECIPE}'
+        )
+    return found
+
+
+def _below(filesystem: fs.FileSystem, folder: str, any_suffix: bool) -> list[str]:
+    """The data files anywhere below a folder; names that begin with a dot or an underscore are the writers' own."""
+    infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
+    names = [info.path for info in infos if info.type == fs.FileType.File]
+    return sorted(
+        name
+        for name in names
+        if not re.search(r"/[._]", name[len(folder) :]) and (any_suffix or suffix_of(name) in SUFFIXES)
+    )
+
+
+def natural_order(name: str) -> list[tuple[int, int, str]]:
+    """A key to sort names by as a person does: part2 before part10."""
+    return [(0, int(piece), piece) if piece.isdecimal() else (1, 0, piece) for piece in re.split(r"(\d+)", name) if piece]
+
+
+def hive_values(path: str) -> dict[str, str | None]:
+    """The columns that the folders of a path name, as Spark and Hive write them: site=north/part-0.parquet."""
+    pairs = re.findall(r"(?:^|/)([^/=]+)=([^/]*)(?=/)", path.partition("?")[0] if is_uri(path) else path)
+    return {unquote(key): None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value) for key, value in pairs}
+
+
+def _nearby(filesystem: fs.FileSystem, inner: str) -> str:
+    folder = re.split(r"[*?\[]", inner, maxsplit=1)[0].rpartition("/")[0] or "."
+    infos = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    names = sorted(info.base_name for info in infos if info.type == fs.FileType.File)
+    if not names:
+        return f" (the folder {folder} holds no file)" if infos else f" (nor is there a folder {folder} with anything in it)"
+    return f" (the folder {folder} holds {', '.join(names[:5])}{' ...' if len(names) > 5 else ''})"

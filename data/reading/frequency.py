@@ -1,0 +1,76 @@
+"""The step of time of a series: a length, a number of counts, or a step of the calendar."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MICROSECONDS = {
+    "ms": 10**3,
+    "s": 10**6,
+    "min": 60 * 10**6,
+    "h": 3600 * 10**6,
+    "d": 86400 * 10**6,
+    "w": 7 * 86400 * 10**6,
+}
+MONTHS = {"mo": 1, "q": 3, "y": 12}
+BUSINESS_DAYS = "b"
+LOCAL_UNITS = {"d", "w", BUSINESS_DAYS, *MONTHS}  # these follow the clock on the wall where a zone is known
+PANDAS = {
+    **dict.fromkeys(("M", "MS", "ME", "BM", "BMS"), "mo"),
+    **dict.fromkeys(("Q", "QS", "QE"), "q"),
+    **dict.fromkeys(("A", "AS", "Y", "YS", "YE"), "y"),
+    "B": "b",
+    "D": "d",
+    "W": "w",
+    "H": "h",
+    "T": "min",
+    "S": "s",
+    "L": "ms",
+    "m": "min",
+    "sec": "s",
+    "hour": "h",
+    "day": "d",
+    "month": "mo",
+    "year": "y",
+    "quarter": "q",
+    "week": "w",
+    "minute": "min",
+    "minutes": "min",
+    "hours": "h",
+    "days": "d",
+}
+LARGEST = 2**61  # microseconds or counts: no sum of two times is beyond 64 bits
+
+
+@dataclass(frozen=True)
+class Frequency:
+    """`count` units; the unit is "" where times are whole numbers."""
+
+    count: int
+    unit: str
+
+    @property
+    def step(self) -> int | None:
+        """The step in microseconds, or in counts; None where the calendar decides."""
+        return None if self.unit in MONTHS or self.unit == BUSINESS_DAYS else self.count * MICROSECONDS.get(self.unit, 1)
+
+
+def parse_frequency(value: str | int) -> Frequency:
+    """The step that a recipe means; raises ValueError with what to write instead."""
+    if isinstance(value, int):
+        if not 0 < value < LARGEST:
+            raise ValueError(f'frequency = {value} is not a step of time: write one like "15min", "1h", "1d" or 1')
+        return Frequency(value, "")
+    if value.isdecimal():
+        raise ValueError(f'frequency = "{value}" has no unit: write "{value}min", or {value} where times are numbers')
+    found = re.fullmatch(r"0*([1-9]\d{0,15}) ?(ms|s|min|h|d|w|mo|q|y|b)", value)
+    if found and int(found[1]) * MICROSECONDS.get(found[2], 31 * 86400 * 10**6) < LARGEST:
+        return Frequency(int(found[1]), found[2])
+    alias = re.fullmatch(r"(\d*) ?([A-Za-z]+)(-[A-Z]+)?", value)
+    if alias and alias[2] in PANDAS:
+        raise ValueError(f'frequency = {value!r} is not known: write "{alias[1] or 1}{PANDAS[alias[2]]}"')
+    raise ValueError(
+        f'frequency = {value!r} is not a step of time: write one like "15min", "1h", "1d", "1w", "1mo", "1q", "1y", "1b" '
+        "(business days), or a whole number"
+    )

@@ -1,0 +1,135 @@
+"""What is wrong with the settings of a dataset taken together, in words that name the keys and what to write."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from data.reading.frequency import parse_frequency
+from data.reading.split_dates import SplitDates
+from data.reading.zones import zone_problem
+
+if TYPE_CHECKING:
+    from data.reading.settings import DataSettings
+
+DIRECTIVES = set("YmdHMSyBbAaIpzjT%eDFRfZsGVuwUWcxXh")
+
+
+def settings_problems(settings: DataSettings) -> list[str]:
+    """All contradictions."""
+    return [
+        *_sample_problems(settings),
+        *_time_problems(settings),
+        *_split_problems(settings),
+        *_column_problems(settings),
+        *_file_problems(settings),
+    ]
+
+
+def missing_marks(values: Sequence[str | int | float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """The texts that mean missing, and the numbers; a text that is a number is both."""
+    texts = tuple(value.strip() for value in values if isinstance(value, str))
+    numbers = [value for value in values if not isinstance(value, str)]
+    for text in texts:
+        try:
+            numbers.append(float(text))
+        except ValueError:
+            continue
+    return texts, tuple(float(number) for number in numbers)
+
+
+def _sample_problems(settings: DataSettings) -> list[str]:
+    found = []
+    if settings.lookback == "all" and settings.horizon != 0:
+        found.append(f'lookback = "all" makes one sample a series and needs horizon = 0, got {settings.horizon}')
+    if settings.lookback == "all" and settings.split_by != "series":
+        found.append('lookback = "all" makes one sample a series and needs split_by = "series", got "time"')
+    if isinstance(settings.lookback, int) and (settings.min_lookback or 0) > settings.lookback:
+        found.append(
+            f"min_lookback = {settings.min_lookback} is more than lookback = {settings.lookback}: write at most that"
+        )
+    if settings.frequency is not None:
+        try:
+            parse_frequency(settings.frequency)
+        except ValueError as error:
+            found.append(str(error))
+    if settings.time is not None and not 1 <= len(settings.time) <= 6:
+        found.append(f"time = {settings.time} must be one column, or the columns year, month, day, hour, minute, second")
+    if settings.frequency is not None and settings.time is None:
+        found.append("frequency needs a time column: name it in time, or leave frequency out")
+    if settings.calendar and settings.time is None:
+        found.append("calendar needs a time column: name it in time, or leave calendar out")
+    return found
+
+
+def _split_problems(settings: DataSettings) -> list[str]:
+    if isinstance(settings.split, SplitDates):
+        if settings.split_by == "series":
+            return ['split by dates cuts in time: write fractions with split_by = "series"']
+        if not settings.time:
+            return ["split by dates needs a time column: name it in time, or write fractions"]
+        return settings.split.problems()
+    if len(settings.split) != 3 or abs(sum(settings.split) - 1) > 1e-9 or settings.split[0] == 0:
+        return [f"split = {settings.split} must be three fractions (train, validation, test) that sum to 1, train above 0"]
+    return []
+
+
+def _column_problems(settings: DataSettings) -> list[str]:
+    found = []
+    if settings.series == "":
+        found.append('series is empty: name a column, write "{file}", or leave it out')
+    if settings.split_by == "series" and settings.series is None:
+        found.append('split_by = "series" needs series: name the column that tells them apart, or "{file}"')
+    for key in ("features", "targets", "categorical"):
+        names = getattr(settings, key)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            found.append(f"{key} names {twice[0]!r} twice: name each column once")
+    both = sorted(set(settings.features) & set(settings.categorical))
+    if both:
+        found.append(f"{both[0]!r} is in features and in categorical: keep it in one of them")
+    for key in ("features", "categorical"):
+        leaked = sorted(set(getattr(settings, key)) & set(settings.targets)) if settings.horizon == 0 else []
+        if leaked:
+            found.append(f"{leaked[0]!r} is in {key} and in targets with horizon = 0: the answer would be in the input")
+    return found
+
+
+def _time_problems(settings: DataSettings) -> list[str]:
+    found = [
+        f"{key} needs a time column: name it in time, or leave {key} out"
+        for key in ("time_unit", "time_zone")
+        if getattr(settings, key) is not None and settings.time is None
+    ]
+    if settings.duplicates != "error" and settings.time is None:
+        found.append("duplicates needs a time column, as rows are told apart by their times: name it in time")
+    if settings.time_zone is not None and (problem := zone_problem(settings.time_zone)):
+        found.append(problem)
+    if settings.time_format is not None:
+        unknown = [each for each in re.findall(r"%(.?)", settings.time_format) if each not in DIRECTIVES]
+        if unknown or "%" not in settings.time_format:
+            odd = f"the directive %{unknown[0]}" if unknown else "no directive such as %Y"
+            found.append(f'time_format = {settings.time_format!r} has {odd}: write it as strptime does, as "%d.%m.%Y %H:%M"')
+        if settings.time_unit is not None:
+            found.append("time_format and time_unit say how times are written: leave one of them out")
+    return found
+
+
+def _file_problems(settings: DataSettings) -> list[str]:
+    found = []
+    try:
+        codecs.lookup(settings.encoding)
+        "".encode(settings.encoding)
+    except (LookupError, ValueError):
+        found.append(f'encoding = {settings.encoding!r} is not known: write one such as "utf-8", "latin-1", "cp1252"')
+    if settings.thousands == settings.decimal:
+        found.append(f"decimal and thousands are both {settings.decimal!r}: write the decimal mark and the other one")
+    if settings.delimiter in ("\n", "\r", '"') or (settings.delimiter == settings.decimal and settings.decimal != ","):
+        found.append(f'delimiter = {settings.delimiter!r} separates no columns: write one such as "," or ";"')
+    for key, names in (("column_names", settings.column_names or []), ("rename", list(settings.rename))):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            found.append(f"{key} has {twice[0]!r} twice: give each column a name of its own")
+    return found

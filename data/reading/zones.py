@@ -1,0 +1,83 @@
+"""Local times and UTC: what a clock on the wall shows, and when that was."""
+
+from __future__ import annotations
+
+import datetime
+import zoneinfo
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Int64 = npt.NDArray[np.int64]
+
+
+def zone_problem(zone: str) -> str | None:
+    """What is wrong with the name of a time zone, or None."""
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError):
+        return f'time_zone = {zone!r} is not known: write an IANA name, as "Europe/Berlin", "America/New_York" or "UTC"'
+    return None
+
+
+def to_local(value: Int64, zone: str | None) -> Int64:
+    """Microseconds of UTC as the clock of a zone shows them; unchanged without a zone."""
+    if zone is None:
+        return value
+    local = pc.local_timestamp(pa.array(value, pa.timestamp("us", "UTC")).cast(pa.timestamp("us", zone)))
+    return np.asarray(local.cast(pa.int64())).astype(np.int64)
+
+
+def to_utc(value: Int64, zone: str | None, ambiguous: str = "earliest", nonexistent: str = "earliest") -> Int64:
+    """What `to_local` was made of; of an hour that the clock shows twice, the first or the second time (`ambiguous`)."""
+    if zone is None:
+        return value
+    naive = pa.array(value, pa.timestamp("us"))
+    found = pc.assume_timezone(naive, zone, ambiguous=ambiguous, nonexistent=nonexistent)
+    return np.asarray(found.cast(pa.int64())).astype(np.int64)
+
+
+def skipped(value: Int64, zone: str) -> npt.NDArray[np.intp]:
+    """The rows whose local time the clock never shows, as it is put forward in spring."""
+    return np.flatnonzero(to_local(to_utc(value, zone), zone) != value)
+
+
+def to_utc_in_order(value: Int64, zone: str, keys: npt.NDArray[np.object_] | None) -> Int64:
+    """UTC of local times, the repeated hour in autumn told apart by the order of the rows.
+
+    Where a series (`keys` names that of each row) has a repeated local time twice, the row that comes first in time order
+    is the earlier one. `value` may fall (newest first). A repeated time that is there once is taken as the earlier one.
+    """
+    first, second = to_utc(value, zone, "earliest"), to_utc(value, zone, "latest")
+    twice = np.flatnonzero(first != second)
+    if not len(twice):
+        return first
+    falling = np.count_nonzero(np.diff(value) < 0) > np.count_nonzero(np.diff(value) > 0)
+    seen: Counter[tuple[object, int]] = Counter()
+    for row in twice[::-1] if falling else twice:
+        key = (None if keys is None else keys[row], int(value[row]))
+        if seen[key]:
+            first[row] = second[row]
+        seen[key] += 1
+    return first
+
+
+def offset_of(name: str, local: datetime.datetime, zone: str | None) -> datetime.timedelta | None:
+    """How far the zone of this name or abbreviation is ahead of UTC at a local time; None where nobody can know.
+
+    An abbreviation such as CEST is understood where it is one of `zone` at that time, or a name of the IANA list.
+    """
+    if name.upper() in ("UTC", "GMT", "Z"):
+        return datetime.timedelta()
+    if zone is not None:
+        for fold in (0, 1):
+            there = local.replace(tzinfo=zoneinfo.ZoneInfo(zone), fold=fold)
+            if there.tzname() == name:
+                return there.utcoffset()
+    try:
+        return local.replace(tzinfo=zoneinfo.ZoneInfo(name)).utcoffset()
+    except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError):
+        return None

@@ -1,0 +1,174 @@
+"""The rows of a series in the order of time, one for each time, and on the grid of the frequency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from data.errors import InputError
+from data.reading.frequency import LOCAL_UNITS, Frequency
+from data.reading.read import FILE_AS_SERIES, Rows
+from data.reading.settings import DatasetSource
+from data.reading.times import AS_NUMBERS, date_like
+from data.samples.counts import Counts
+from data.samples.grid import OffGridError, place_on_grid
+from data.samples.series import Series, taken
+
+MOST_INSERTED = 1000  # times as many rows as there are: beyond it the frequency was mistyped
+Int64 = npt.NDArray[np.int64]
+
+
+def in_order(series: Series, source: DatasetSource, files: Sequence[Rows]) -> Series:
+    """The series sorted by time, with one row a time and all steps there; its counts say what that took."""
+    series = replace(series, counts=Counts(rows_read=len(series)))
+    if series.times is None or not len(series):
+        return series
+    value = series.times.value
+    if np.any(np.diff(value) < 0):
+        series = taken(series, np.argsort(value, kind="stable"))
+    assert series.times is not None
+    same = np.flatnonzero(np.diff(series.times.value) == 0)
+    if len(same) and source.settings.duplicates == "error":
+        raise InputError(_twice(series, source, files, int(same[0])))
+    if len(same):
+        series = _merged(series, np.concatenate([[0], np.cumsum(np.diff(series.times.value) > 0)]), source)
+    frequency = source.settings.grid
+    return series if frequency is None else _on_grid(series, source, frequency)
+
+
+def _merged(series: Series, group: Int64, source: DatasetSource) -> Series:
+    """One row for each group of rows that follow each other: the first, the last, or their mean."""
+    starts = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
+    ends = np.append(starts[1:], len(group)) - 1
+    rule = source.settings.duplicates
+    found = taken(series, ends if rule == "last" else starts)
+    if rule == "mean":
+        seen = ~np.isnan(series.numbers)
+        sums = np.add.reduceat(np.where(seen, series.numbers, 0.0).astype(np.float64), starts, axis=0)
+        counts = np.add.reduceat(seen.astype(np.int64), starts, axis=0)
+        means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan).astype(series.numbers.dtype)
+        labels = {
+            name: np.array(
+                [next((x for x in values[a : b + 1] if x is not None), None) for a, b in zip(starts, ends, strict=True)],
+                object,
+            )
+            for name, values in series.labels.items()
+        }
+        found = replace(found, numbers=means, labels=labels)
+    return replace(found, counts=series.counts.plus(Counts(rows_duplicate=len(series) - len(starts))))
+
+
+def _twice(series: Series, source: DatasetSource, files: Sequence[Rows], row: int) -> str:
+    """What to say of a time that stands twice in a series."""
+    assert series.times is not None
+    hint = 'keep one row of each time, or write duplicates = "first", "last" or "mean"'
+    if source.settings.series in (None, FILE_AS_SERIES):
+        hint += "; or, where the rows are those of several series, name the column that tells them apart in series"
+    if not series.times.zoned and series.times.kind == "date":
+        hint += "; or, where a clock was put back in autumn, write time_zone"
+    again, first = _places_of(files, series.name if files[0].series is not None else None, int(series.times.value[row]))
+    return (
+        f"{again}, dataset {source.name!r}, series {series.name!r}: the time {series.times.show(row)} stands in {first} "
+        f"already: {hint}"
+    )
+
+
+def _places_of(files: Sequence[Rows], series: str | None, time: int) -> tuple[str, str]:
+    """Where a time stands for the second time in a series, and for the first."""
+    found = []
+    for rows in files:
+        if rows.times is None:
+            continue
+        held = rows.times.value == time
+        if series is not None and rows.series is not None:
+            held &= np.asarray(pc.equal(rows.series, series).fill_null(False))
+        found += [(rows, int(row)) for row in np.flatnonzero(held)[:2]]
+    (first, before), (second, after) = found[:2]
+    before_file = first.places.at(before)
+    if first.file == second.file:
+        before_file = before_file.removeprefix(f"{first.file}, ")
+    return second.places.at(after), before_file
+
+
+def _on_grid(series: Series, source: DatasetSource, frequency: Frequency) -> Series:
+    """Insert the absent steps as missing rows."""
+    times, place = series.times, f"{series.where}, dataset {source.name!r}"
+    assert times is not None
+    told = source.settings.frequency
+    looks = date_like(times.value) if times.kind == "number" and source.settings.time_unit != AS_NUMBERS else None
+    if (frequency.unit != "") != (times.kind == "date"):
+        wanted = 'write one like "1h"' if times.kind == "date" else "write one like 1"
+        wanted = f'they look like dates: write {looks}, or for plain numbers time_unit = "step" and' if looks else wanted
+        example = "" if looks is None else " a number as frequency"
+        raise InputError(
+            f"{place}: frequency = {told!r} does not fit its times, which are {times.kind}s such as {times.show(0)}: "
+            f"{wanted}{example}"
+        )
+    if looks and "format" in looks:
+        raise InputError(
+            f"{place}: its times, such as {times.show(0)}, look like dates, which whole numbers do not count evenly: write "
+            f'{looks} and a frequency such as "1d", or time_unit = "step" if they are plain numbers'
+        )
+    limit = MOST_INSERTED * len(series)
+    try:
+        found = place_on_grid(times, frequency, limit)
+    except OffGridError as error:
+        zone = (
+            '; or write time_zone, such as "Europe/Berlin", if days begin at a local midnight'
+            if _local(frequency, series)
+            else ""
+        )
+        reason = f" ({error.reason})" if error.reason else ""
+        raise InputError(
+            f"{place}, series {series.name!r}: the time {times.show(error.row)} is not a whole number of steps of {told} "
+            f"after {times.show(0)}{reason}: correct it, or leave frequency out, or write the step that the data "
+            f"have{_calendar_hint(times.value, frequency)}{zone}"
+        ) from None
+    repeated = np.flatnonzero(np.diff(found.step) == 0)
+    if len(repeated):
+        if source.settings.duplicates == "error":
+            row = int(repeated[0])
+            raise InputError(
+                f"{place}, series {series.name!r}: the times {times.show(row)} and {times.show(row + 1)} fall into the same "
+                f'step of {told}: write a shorter frequency, or duplicates = "first", "last" or "mean"'
+            )
+        series = _merged(series, found.step, source)
+        keep = np.flatnonzero(np.diff(found.step, prepend=-1))
+        found = replace(found, step=found.step[keep], moved=found.moved[keep])
+    length = int(found.step[-1]) + 1
+    if length > limit:
+        raise InputError(
+            f"{place}, series {series.name!r}: on a grid of {told} its {len(series)} rows would become {length}: check "
+            "frequency and the times"
+        )
+    counts = series.counts.plus(Counts(rows_moved=int(found.moved.sum()), rows_inserted=length - len(series)))
+    grid = replace(times, value=found.times)
+    if length == len(series):
+        return replace(series, times=grid, counts=counts)
+    numbers = np.full((length, series.numbers.shape[1]), np.nan, series.numbers.dtype)
+    numbers[found.step] = series.numbers
+    labels = {}
+    for name, values in series.labels.items():
+        labels[name] = np.full(length, None, dtype=object)
+        labels[name][found.step] = values
+    inserted = np.ones(length, bool)
+    inserted[found.step] = False
+    return replace(series, numbers=numbers, labels=labels, times=grid, inserted=inserted, counts=counts)
+
+
+def _local(frequency: Frequency, series: Series) -> bool:
+    return frequency.unit in LOCAL_UNITS and series.times is not None and series.times.zoned and series.times.zone is None
+
+
+def _calendar_hint(value: Int64, frequency: Frequency) -> str:
+    """A step of the calendar that all steps fit, where the one that is written does not."""
+    days = np.diff(value) / (86400 * 10**6)
+    if frequency.unit not in ("d", "w") or not len(days):
+        return ""
+    steps = {"1mo": (28, 31), "1q": (90, 92), "1y": (365, 366)}
+    usual = float(np.median(days))
+    return next((f' (they look like "{name}")' for name, (low, high) in steps.items() if low <= usual <= high), "")

@@ -1,0 +1,77 @@
+"""The rows of some files become series: told apart by a column or by file, each in the order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from data.errors import InputError
+from data.reading.file_format import stem
+from data.reading.find import natural_order
+from data.reading.read import FILE_AS_SERIES, Rows
+from data.reading.settings import DatasetSource
+from data.samples.ordering import in_order
+from data.samples.series import Series, joined, taken
+
+
+def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
+    """The series of some files, by name; the rows of one series may come from several files where rows have a time.
+
+    Without a time nothing says in which order files follow each other: each is a series of its own then, or has its own of
+    each name, in the natural order of the files' names (part2 before part10).
+    """
+    settings = source.settings
+    if settings.series is None and not sum(len(rows.numbers) for rows in files):
+        held = " and ".join(f"{column} = {value!r}" for column, value in source.where.items())
+        raise InputError(f"{files[0].file}, dataset {source.name!r}: no row has {held}: take the file out of the path")
+    untimed = settings.time is None and len(files) > 1
+    if untimed:
+        files = sorted((rows for rows in files if len(rows.numbers)), key=lambda rows: natural_order(rows.file))
+    if settings.series == FILE_AS_SERIES or (untimed and settings.series is None):
+        groups = _by_file(files, together=not untimed)
+        for name in groups if untimed else sorted(groups):
+            yield in_order(joined(groups[name], name), source, groups[name])
+    elif settings.series is None:
+        yield in_order(joined(files, source.name), source, files)
+    elif untimed:
+        pieces = [(rows, each) for rows in files for each in _by_key([rows], source)]
+        names = [each.name for _, each in pieces]
+        for rows, each in pieces:
+            name = each.name if names.count(each.name) == 1 else f"{each.name} ({stem(rows.file)})"
+            yield in_order(replace(each, name=name), source, [rows])
+    else:
+        for each in _by_key(files, source):
+            yield in_order(each, source, files)
+
+
+def _by_file(files: Sequence[Rows], together: bool) -> dict[str, list[Rows]]:
+    """The files of each name; files of one name in several folders go `together`, or by their paths."""
+    stems = [stem(rows.file) for rows in files]
+    found: dict[str, list[Rows]] = {}
+    for rows, name in zip(files, stems, strict=True):
+        found.setdefault(name if together or stems.count(name) == 1 else rows.file, []).append(rows)
+    return found
+
+
+def _by_key(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
+    """The series that a column tells apart, by name."""
+    whole = joined(files, source.name)
+    keys = [rows.series for rows in files if rows.series is not None]
+    found = (
+        pa.chunked_array([chunk for key in keys for chunk in key.chunks], pa.string()).combine_chunks().dictionary_encode()
+    )
+    names, codes = np.unique(np.asarray(found.dictionary.to_pylist(), dtype=str), return_inverse=True)
+    codes = codes[found.indices.to_numpy()]
+    if np.all(np.diff(codes) >= 0):
+        order: npt.NDArray[np.intp] | None = None  # already together, as in most files: no copy
+    else:
+        order = np.argsort(codes, kind="stable")
+        codes = codes[order]
+    starts = np.searchsorted(codes, np.arange(len(names) + 1))
+    for name, start, stop in zip(names, starts[:-1], starts[1:], strict=True):
+        rows = slice(start, stop) if order is None else order[start:stop]
+        yield replace(taken(whole, rows), name=str(name))
