@@ -15,8 +15,8 @@ from data.reading.columns import columns_of
 from data.reading.read import ReadTable, Rows, read_rows
 from data.reading.settings import SPLITS, DatasetSource
 from data.reading.table import has_column, read_table
+from data.samples.fill import fill_rows
 from data.samples.notes import time_notes
-from data.samples.part import fill_rows
 from data.samples.part_files import write_samples, write_values
 from data.samples.precision import narrowed
 from data.samples.series import Series, kind_of_time

@@ -8,8 +8,8 @@ import numpy as np
 
 from data.reading.read import FILE_AS_SERIES
 from data.reading.settings import DatasetSource
-from data.reading.times import AS_NUMBERS, date_like, show_step, show_time
-from data.samples.series import Series
+from data.reading.times import AS_NUMBERS, date_like, show_step
+from data.samples.series import Series, irregular_steps
 
 FEW = 5  # names in a sentence
 Steps = dict[str, tuple[int, str]]  # how many series have a usual step, and the name of one of them, by the step as text
@@ -65,21 +65,4 @@ def mixed_steps(parts: Sequence[Steps]) -> str | None:
     return (
         f"its series have different steps of time: {shown}; a window of as many rows then means another length of time: "
         "make a dataset of each, or write frequency"
-    )
-
-
-def irregular_steps(series: Series) -> str | None:
-    """A warning where the steps of time are not all the same, or None."""
-    if series.times is None or len(series) < 3:
-        return None
-    steps = np.diff(series.times.value)
-    usual = int(np.median(steps))
-    odd = np.flatnonzero(steps != usual)
-    if not len(odd):
-        return None
-    times = series.times
-    first = show_time(int(times.value[odd[0] + 1]), times.kind, times.zone if times.zoned else None)
-    return (
-        f"series {series.name!r}: {len(odd)} of {len(steps)} steps of time differ from the usual one, first before "
-        f"{first}; rows are taken as they come; write frequency to insert the absent ones"
     )

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data.reading.columns import calendar_columns, codes_of, columns_of
+from data.reading.columns import columns_of
 from data.reading.read import label_columns, number_columns
 from data.reading.settings import SPLITS, DatasetSource, DataSettings
 from data.samples.counts import MISSING_INPUT, MISSING_TARGET, SHORT_SERIES, Counts
-from data.samples.gaps import fill_gaps, longest_run
+from data.samples.fill import fill_rows
+from data.samples.gaps import longest_run
 from data.samples.naive import ForecastErrors, last_known
 from data.samples.notes import Steps, time_notes, usual_steps
 from data.samples.part_files import write_samples, write_values
@@ -222,34 +223,3 @@ def _collect_categories(part: Part, series: Sequence[Series], bounds: list[Bound
         every = {label for each in series for label in each.labels[name]}
         part.train_categories[name] = sorted(train - {None})
         part.categories[name] = part.train_categories[name] + sorted(every - train - {None})
-
-
-def fill_rows(
-    rows: npt.NDArray[Any],
-    each: Series,
-    bounds: Bounds,
-    source: DatasetSource,
-    categories: dict[str, list[str]],
-    stretch: Stretch | None = None,
-) -> npt.NDArray[np.bool_]:
-    """Write the columns of one series (see columns_of) into rows; returns where a number was missing: (rows, numbers)."""
-    settings, width = source.settings, len(source.settings.features)
-    absent: npt.NDArray[np.bool_] = np.isnan(each.numbers)
-    if each.numbers.shape == rows.shape and not absent.any():
-        rows[:] = each.numbers  # no other columns, nothing missing: in one piece this takes a third of the time
-        return absent
-    columns = [fill_gaps(each.numbers[:, :width], bounds, settings.missing, stretch)]
-    columns += [codes_of(each.labels[name], categories[name])[:, None] for name in settings.categorical]
-    if settings.calendar:
-        assert each.times is not None
-        columns.append(calendar_columns(each.times, settings, f"{each.where}, dataset {source.name!r}"))
-    if settings.missing_flags:
-        columns.append(absent[:, :width].astype(np.float32))
-    if source.classes:
-        columns += [codes_of(each.labels[name], categories[name])[:, None] for name in settings.targets]
-    elif each.numbers.shape[1] > width:
-        columns.append(each.numbers[:, width:])
-    else:  # new rows to predict from, whose targets are not known
-        columns.append(np.full((len(rows), len(settings.targets)), np.nan, np.float32))
-    np.concatenate(columns, axis=1, out=rows)
-    return absent

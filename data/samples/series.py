@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from data.errors import InputError
 from data.reading.read import Rows
-from data.reading.times import Times
+from data.reading.times import Times, show_time
 from data.samples.counts import Counts
 
 
@@ -82,3 +82,20 @@ def taken(series: Series, rows: slice | npt.NDArray[np.intp]) -> Series:
     times = None if series.times is None else replace(series.times, value=series.times.value[rows])
     labels = {name: values[rows] for name, values in series.labels.items()}
     return replace(series, numbers=series.numbers[rows], labels=labels, times=times)
+
+
+def irregular_steps(series: Series) -> str | None:
+    """A warning where the steps of time are not all the same, or None."""
+    if series.times is None or len(series) < 3:
+        return None
+    steps = np.diff(series.times.value)
+    usual = int(np.median(steps))
+    odd = np.flatnonzero(steps != usual)
+    if not len(odd):
+        return None
+    times = series.times
+    first = show_time(int(times.value[odd[0] + 1]), times.kind, times.zone if times.zoned else None)
+    return (
+        f"series {series.name!r}: {len(odd)} of {len(steps)} steps of time differ from the usual one, first before "
+        f"{first}; rows are taken as they come; write frequency to insert the absent ones"
+    )

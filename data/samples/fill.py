@@ -1,0 +1,46 @@
+"""The columns of prepared rows from those of a series: gaps filled, labels as codes, calendar and flags added."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data.reading.columns import calendar_columns, codes_of
+from data.reading.settings import DatasetSource
+from data.samples.gaps import fill_gaps
+from data.samples.series import Series
+from data.samples.splits import Bounds
+from data.samples.stretch import Stretch
+
+
+def fill_rows(
+    rows: npt.NDArray[Any],
+    each: Series,
+    bounds: Bounds,
+    source: DatasetSource,
+    categories: dict[str, list[str]],
+    stretch: Stretch | None = None,
+) -> npt.NDArray[np.bool_]:
+    """Write the columns of one series (see columns_of) into rows; returns where a number was missing: (rows, numbers)."""
+    settings, width = source.settings, len(source.settings.features)
+    absent: npt.NDArray[np.bool_] = np.isnan(each.numbers)
+    if each.numbers.shape == rows.shape and not absent.any():
+        rows[:] = each.numbers  # no other columns, nothing missing: in one piece this takes a third of the time
+        return absent
+    columns = [fill_gaps(each.numbers[:, :width], bounds, settings.missing, stretch)]
+    columns += [codes_of(each.labels[name], categories[name])[:, None] for name in settings.categorical]
+    if settings.calendar:
+        assert each.times is not None
+        columns.append(calendar_columns(each.times, settings, f"{each.where}, dataset {source.name!r}"))
+    if settings.missing_flags:
+        columns.append(absent[:, :width].astype(np.float32))
+    if source.classes:
+        columns += [codes_of(each.labels[name], categories[name])[:, None] for name in settings.targets]
+    elif each.numbers.shape[1] > width:
+        columns.append(each.numbers[:, width:])
+    else:  # new rows to predict from, whose targets are not known
+        columns.append(np.full((len(rows), len(settings.targets)), np.nan, np.float32))
+    np.concatenate(columns, axis=1, out=rows)
+    return absent
