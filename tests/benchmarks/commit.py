@@ -25,6 +25,7 @@ from workflows.fit.group import Group
 from workflows.fit.learner import Learner
 from workflows.recipe.settings import TrainingSettings
 from workflows.relay.state import state_of
+from workflows.store.kept import EpochRecord
 from workflows.store.store import Store
 
 
@@ -39,11 +40,11 @@ def main() -> None:
         seconds = []
         for number in range(20):
             started = time.perf_counter()
-            facts = store.commit(f"{number:032x}", state_of(learner), {"parent": None})
+            record, _ = store.commit(f"{number:032x}", state_of(learner), EpochRecord(f"{number:032x}", None))
             seconds.append(time.perf_counter() - started)
     result = {
         "parameters": parameters,
-        "bytes": sum(file["bytes"] for file in facts["files"].values()),
+        "bytes": sum(file.bytes for file in record.files.values()),
         "median_seconds": statistics.median(seconds),
         "target_seconds": 0.05,
     }

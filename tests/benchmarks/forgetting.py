@@ -77,7 +77,7 @@ def run(stream: Stream, backwards: bool, method: str, seed: int, **changes: Any)
             learner.fit_epoch(together, rates, (seed, 0, epoch))  # type: ignore[arg-type]
         seconds, forgotten = time.process_time() - started, None
         ends = {
-            split: [errors_of(learner.evaluate(d, split), d, model.loss)["error"] for d in datasets]
+            split: [errors_of(learner.evaluate(d, split), d, model.loss).error for d in datasets]
             for split in ("validation", "test")
         }
     else:

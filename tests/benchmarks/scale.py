@@ -61,6 +61,7 @@ def measure(folder: Path) -> dict[str, float]:
     from workflows.recipe.settings import TrainingSettings
     from workflows.relay.plan import make_plan
     from workflows.relay.state import first_model, state_of
+    from workflows.store.kept import EpochRecord, Errors
     from workflows.store.store import Store
 
     torch.set_num_threads(1)
@@ -97,13 +98,13 @@ def measure(folder: Path) -> dict[str, float]:
     keys = [f"{number:032x}" for number in range(20)]
     started = time.perf_counter()
     for key in keys:
-        store.commit(key, state_of(learner), {"parent": None})
+        store.commit(key, state_of(learner), EpochRecord(key, None))
     commit = (time.perf_counter() - started) / len(keys)
-    error = {"error": 0.5, "samples": 100, "mse": 0.5, "mae": 0.5, "mae_units": [1.0], "rmse_units": [1.0]}
+    error = Errors(0.5, 100, mse=0.5, mae=0.5, mae_units=(1.0,), rmse_units=(1.0,))
     store.add_evaluations(keys[0], {f"{number:064x}": error for number in range(1000)})
-    size = store.storage.size(f"checkpoints/{keys[0]}") - store.storage.size(f"checkpoints/{keys[1]}")
+    size = store.storage.size(f"evaluations/{keys[0]}")
     fresh = Store(store.address)
-    look_up = seconds_of(lambda: [Store(store.address).facts(key) for key in keys]) / len(keys)
+    look_up = seconds_of(lambda: [Store(store.address).record(key) for key in keys]) / len(keys)
     kept = seconds_of(lambda: fresh.evaluations(keys[0])) / 1000
     maps_before, opened = _maps(), []
 

@@ -10,6 +10,7 @@ from commands import ENTRANCES, invoke
 from small import write_small
 from test_store import KEY, state
 
+from workflows.store.kept import EpochRecord
 from workflows.store.store import Store
 
 COMMANDS = {
@@ -118,16 +119,15 @@ def test_a_storage_that_cannot_be_made_is_refused_without_a_traceback(recipe: st
 
 def test_a_run_that_has_not_ended_is_listed_and_logged(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    facts = {"parent": KEY, "dataset": "anvil", "epoch": 0, "learning_rate": 0.01, "train_loss": 0.5, "seconds": 1.0}
-    store.commit(KEY, state(), {"parent": None})
-    store.commit("fedcba9876543210", state(), facts)
+    store.commit(KEY, state(), EpochRecord(KEY, None))
+    store.commit("fedcba9876543210", state(), EpochRecord("fedcba9876543210", KEY, learning_rate=0.01, train_loss=0.5))
     run = {"name": "small", "status": "interrupted", "key": "fedcba9876543210", "datasets": ["anvil"], "epochs_requested": 6}
     store.write_run("small", "progress.json", json.dumps({**run, "when": 5.0, "stage": 0, "epochs_reached": 1}).encode())
     listed = invoke("runs", "--storage", str(tmp_path))[1]
     assert "interrupted" in listed
     assert "1 of 6" in listed
     log = invoke("log", "small", "--storage", str(tmp_path))[1]
-    assert "anvil" in log
+    assert "0.5000" in log
     assert "fedcba987654" in log
     assert "no finished run" in invoke("rollback", "small", "--to", "1", "--storage", str(tmp_path))[2]
 

@@ -39,7 +39,7 @@ def test_what_is_mixed_in_pools_is_learnt_as_what_is_mixed_at_once(tmp_path: Pat
     for size in (1.0, SMALL_GB):
         plan = plan_with(datasets, size, epochs=8)
         walk(plan, datasets, tmp_path / "runs")
-        assert [epoch["samples"] for epoch in epochs_of(plan, tmp_path / "runs")] == [320] * 8
+        assert [epoch.samples for epoch in epochs_of(plan, tmp_path / "runs")] == [320] * 8
         errors = [(row[0] or {})["error"] for row in outcome(plan, tmp_path / "runs").validation]
         ends[size] = errors[-1] / errors[0]
     assert ends[1.0] < 0.2
@@ -51,7 +51,7 @@ def losses_on(folder_: str) -> list[float]:
     datasets = large(folder)
     plan = plan_with(datasets, SMALL_GB, epochs=2)
     walk(plan, datasets, folder / "runs", Group.current())
-    return [epoch["train_loss"] for epoch in epochs_of(plan, folder / "runs")]
+    return [epoch.train_loss for epoch in epochs_of(plan, folder / "runs")]
 
 
 def test_two_workers_read_a_large_dataset_as_one_does(tmp_path: Path) -> None:

@@ -44,14 +44,14 @@ def test_a_gpu_gives_the_losses_and_errors_of_a_cpu_and_goes_on_from_its_checkpo
     shutil.copytree(stores["gpu"], stores["again"])
     chain = epochs_of(plan, stores["gpu"])
     for epoch in chain[1:]:
-        shutil.rmtree(stores["again"] / "checkpoints" / epoch["key"])
-    assert walk_on_the_gpu(stores["again"]) == [epoch["key"] for epoch in chain[1:]]
-    losses = {name: [epoch["train_loss"] for epoch in epochs_of(plan, folder)] for name, folder in stores.items()}
+        shutil.rmtree(stores["again"] / "checkpoints" / epoch.key)
+    assert walk_on_the_gpu(stores["again"]) == [epoch.key for epoch in chain[1:]]
+    losses = {name: [epoch.train_loss for epoch in epochs_of(plan, folder)] for name, folder in stores.items()}
     errors = {name: [stage.errors for stage in outcome(plan, folder).stages] for name, folder in stores.items()}
     np.testing.assert_allclose(losses["gpu"], losses["cpu"], rtol=1e-3)
     np.testing.assert_allclose(errors["gpu"], errors["cpu"], rtol=1e-3)
     np.testing.assert_allclose(losses["again"], losses["gpu"], rtol=1e-5)
-    final = [state_at(chain[-1]["key"], stores[name]) for name in ("gpu", "again")]
+    final = [state_at(chain[-1].key, stores[name]) for name in ("gpu", "again")]
     for name, value in final[0].model.items():
         torch.testing.assert_close(final[1].model[name], value, rtol=0, atol=1e-5)
     assert float(final[1].optimizer["step.head.bias"]) == float(final[0].optimizer["step.head.bias"]) == 20
@@ -68,7 +68,7 @@ def test_what_is_retained_on_a_gpu_is_what_is_retained_on_a_cpu(method: str, tmp
     for device in ("cpu", DEVICE):
         (tmp_path / device).mkdir(exist_ok=True)
         Walker(plan, datasets, Store(str(tmp_path / device)), Group(), lambda event: None, device).walk()
-        losses[device] = [epoch["train_loss"] for epoch in epochs_of(plan, tmp_path / device)]
+        losses[device] = [epoch.train_loss for epoch in epochs_of(plan, tmp_path / device)]
     np.testing.assert_allclose(losses[DEVICE], losses["cpu"], rtol=1e-3)
 
 
@@ -79,7 +79,7 @@ def test_bfloat16_on_a_gpu_learns_as_float32_does(tmp_path: Path) -> None:
         plan = plan_of(datasets, [8], {"hidden_size": 16}, batch_size=16, learning_rate=0.01, precision=precision)
         (tmp_path / "runs").mkdir(exist_ok=True)
         Walker(plan, datasets, Store(str(tmp_path / "runs")), Group(), lambda event: None, DEVICE).walk()
-        ends[precision] = [(row[0] or {})["error"] for row in outcome(plan, tmp_path / "runs").validation]
+        ends[precision] = [each.error for (each,) in outcome(plan, tmp_path / "runs").validation if each is not None]
     assert ends["bfloat16"][-1] < 0.5 * ends["bfloat16"][0]
     assert ends["bfloat16"][-1] == pytest.approx(ends["float32"][-1], rel=0.2)
 

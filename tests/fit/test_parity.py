@@ -24,6 +24,7 @@ from data.samples.splits import split_by_series
 from workflows.recipe.datasets import find_datasets
 from workflows.recipe.recipe import Recipe, find_recipe, load_recipe
 from workflows.relay.plan import Plan, make_plan
+from workflows.store.kept import EpochRecord
 from workflows.store.store import State, Store
 
 Samples = tuple[Tensor, Tensor, Tensor]  # inputs (samples, steps, 5) zero-padded, lengths, targets (samples, 2)
@@ -104,7 +105,7 @@ def test_every_epochs_loss_is_that_of_the_plain_loop(program: str, carry: bool, 
         if not carry:
             loop.adam = loop.new_adam()
         expected += [(loop.fit_epoch(file["all"], 1e-3 * 0.8**number), 1e-3 * 0.8**number) for _ in range(5)]
-    found = [(epoch["train_loss"], epoch["learning_rate"]) for epoch in epochs_of(plan, tmp_path)]
+    found = [(epoch.train_loss, epoch.learning_rate) for epoch in epochs_of(plan, tmp_path)]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
     lengths = {int(length) for file in files for length in file["all"][1]}
     assert lengths == ({10} if program == "tutorial_a" else set(range(5, 15)))
@@ -126,7 +127,7 @@ def test_the_best_epoch_of_each_dataset_is_handed_on_as_in_the_plain_loop(tmp_pa
     stages = outcome(plan, tmp_path).stages
     assert [stage.handed_over for stage in stages] == best
     assert best[0] < 4  # so the loop had to go back
-    np.testing.assert_allclose([epoch["train_loss"] for epoch in epochs_of(plan, tmp_path)], losses, rtol=0, atol=1e-6)
+    np.testing.assert_allclose([epoch.train_loss for epoch in epochs_of(plan, tmp_path)], losses, rtol=0, atol=1e-6)
     np.testing.assert_allclose([stage.errors for stage in stages], errors, rtol=0, atol=1e-6)
 
 
@@ -150,7 +151,7 @@ def run_from(weights: dict[str, Tensor], samples: Sequence[tuple[Any, Any]], fol
     encodings = make_encodings(prepared, [each.settings for each in prepared])
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
     plan = plan_of(datasets, [5, 5, 5], {}, learning_rate=1e-3, decay_rate=0.8, batch_size=32, shuffle=False)
-    Store(str(folder)).commit(plan.root, State(weights, {}), {"parent": None})
+    Store(str(folder)).commit(plan.root, State(weights, {}), EpochRecord(plan.root, None))
     walk(plan, datasets, folder)
     return plan
 
@@ -162,9 +163,9 @@ def test_every_epochs_loss_and_rate_is_that_of_keras(program: str, tmp_path: Pat
     samples = [(found[f"X{place}"], found[f"y{place}"]) for place in range(3)]
     plan = run_from(keras_weights(found, "init"), samples, tmp_path)
     stages = outcome(plan, tmp_path).stages
-    losses = [[epoch["train_loss"] for epoch in stage.epochs] for stage in stages]
+    losses = [[epoch.train_loss for epoch in stage.epochs] for stage in stages]
     np.testing.assert_allclose(losses, found["losses"], rtol=1e-3)
-    rates = [[epoch["learning_rate"] for epoch in stage.epochs] for stage in stages]
+    rates = [[epoch.learning_rate for epoch in stage.epochs] for stage in stages]
     np.testing.assert_allclose(rates, np.repeat(found["lrs"][:, None], 5, axis=1), rtol=1e-6)
     final = state_at(stages[-1].key, tmp_path).model
     last = torch.from_numpy(found["X2"]), torch.full((100,), found["X2"].shape[1]), torch.from_numpy(found["y2"])
@@ -182,5 +183,5 @@ def test_sequences_read_at_their_own_last_step_differ_from_keras_which_reads_the
         inputs = [rows[:length] for rows, length in zip(found[f"X{place}"], lengths, strict=True)]
         samples.append((inputs, found[f"y{place}"]))
     plan = run_from(keras_weights(found, "init"), samples, tmp_path)
-    losses = np.array([epoch["train_loss"] for epoch in epochs_of(plan, tmp_path)])
+    losses = np.array([epoch.train_loss for epoch in epochs_of(plan, tmp_path)])
     assert (np.abs(losses / found["losses"].flatten() - 1) > 0.01).mean() > 0.5

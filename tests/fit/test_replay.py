@@ -93,7 +93,7 @@ def replay_on(group_folder: str) -> list[float]:
     datasets = make_datasets(folder)
     plan = plan_with(datasets)
     walk(plan, datasets, folder / "runs", Group.current())
-    return [epoch["train_loss"] for epoch in epochs_of(plan, folder / "runs")]
+    return [epoch.train_loss for epoch in epochs_of(plan, folder / "runs")]
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_a_resumed_run_replays_the_same(tmp_path: Path) -> None:
     done = outcome(plan, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     for facts in [*done.stages[1].epochs[1:], *done.stages[2].epochs]:
-        shutil.rmtree(tmp_path / "cut" / "checkpoints" / facts["key"])
+        shutil.rmtree(tmp_path / "cut" / "checkpoints" / facts.key)
     assert len(walk(plan, datasets, tmp_path / "cut").epochs) == 3
     assert weights_hash(done.key, tmp_path / "cut") == weights_hash(done.key, tmp_path / "whole")
 
@@ -177,5 +177,5 @@ def test_what_is_replayed_is_forgotten_less(tmp_path: Path) -> None:
         plan = make_plan(0, ModelSettings(hidden_size=12), training, datasets, [15, 15], settings)
         walk(plan, datasets, tmp_path / "runs")
         last = outcome(plan, tmp_path / "runs").validation[-1]
-        ends[method] = [each["error"] for each in last if each is not None]
+        ends[method] = [each.error for each in last if each is not None]
     assert ends["replay"][0] < 0.5 * ends["none"][0]

@@ -131,7 +131,7 @@ def losses_and_importance(folder_: str) -> list[Any]:
     for method in METHODS:
         plan = plan_with(datasets, method)
         walk(plan, datasets, folder / "runs", Group.current())
-        found.append([epoch["train_loss"] for epoch in epochs_of(plan, folder / "runs")])
+        found.append([epoch.train_loss for epoch in epochs_of(plan, folder / "runs")])
     torch.manual_seed(0)
     model, settings = LSTM(ModelSettings(hidden_size=5), 3, 2), ModelSettings(hidden_size=5)
     weights = importance(model, settings, datasets[0], np.arange(11), 2, (0, 1), Group.current())
@@ -158,8 +158,8 @@ def test_a_stage_that_is_resumed_in_its_middle_ends_in_the_same_weights(method: 
         cut = tmp_path / f"cut{drop_kept}"
         shutil.copytree(tmp_path / "whole", cut)
         for facts in [*done.stages[1].epochs[1:], *done.stages[2].epochs]:
-            shutil.rmtree(cut / "checkpoints" / facts["key"])
-        for kept in cut.glob("checkpoints/*/importance-*") if drop_kept else []:
+            shutil.rmtree(cut / "checkpoints" / facts.key)
+        for kept in cut.glob("derived/*/importance-*") if drop_kept else []:
             kept.write_bytes(b"x" * 100)  # damaged: measured again
         assert len(walk(plan, datasets, cut).epochs) == 3
         assert weights_hash(done.key, cut) == weights_hash(done.key, tmp_path / "whole")
@@ -210,5 +210,7 @@ def test_what_is_held_is_forgotten_less(method: str, strength: float, tmp_path: 
         training = TrainingSettings(batch_size=8, learning_rate=0.02, decay_rate=1.0)
         plan = make_plan(0, ModelSettings(hidden_size=8), training, datasets, [12, 12], settings)
         walk(plan, datasets, tmp_path / "runs")
-        first[each] = (outcome(plan, tmp_path / "runs").validation[-1][0] or {})["error"]
+        last = outcome(plan, tmp_path / "runs").validation[-1][0]
+        assert last is not None
+        first[each] = last.error
     assert first[method] < 0.7 * first["none"]

@@ -112,8 +112,8 @@ def plan_in(folder: Path) -> tuple[Plan, list[EncodedDataset]]:
 def walk_on(folder: str) -> list[float]:
     plan, datasets = plan_in(Path(folder))
     walk(plan, datasets, Path(folder) / "runs", Group.current())
-    losses = [epoch["train_loss"] for epoch in epochs_of(plan, Path(folder) / "runs")]
-    return losses + [e["error"] for row in outcome(plan, Path(folder) / "runs").validation for e in row if e]
+    losses = [epoch.train_loss for epoch in epochs_of(plan, Path(folder) / "runs")]
+    return losses + [e.error for row in outcome(plan, Path(folder) / "runs").validation for e in row if e]
 
 
 @pytest.mark.slow
@@ -153,7 +153,7 @@ def test_what_is_learnt_at_one_level_holds_at_others(tmp_path: Path) -> None:
         walk(plan, [dataset], tmp_path / "runs")
         last = outcome(plan, tmp_path / "runs").validation[-1][0]
         assert last is not None
-        errors[method] = last["error"]
+        errors[method] = last.error
     # Windows across the step itself are foreseen by nobody: 18 of 115.
     assert errors["last"] < 0.3 * errors["none"]
     assert errors["instance"] < 0.3 * errors["none"]

@@ -18,6 +18,7 @@ from data.built_in import make_built_in
 from data.errors import InputError
 from workflows import train
 from workflows.recipe.recipe import load_recipe
+from workflows.store.kept import EpochRecord
 from workflows.store.store import State, Store
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +107,7 @@ def test_the_tutorials_loop_through_the_door_gives_the_losses_of_keras(program: 
     found = keras_run(program)
     pairs = [(found[f"X{place}"], found[f"y{place}"]) for place in range(3)]
     root = train(pairs[:1], storage=tmp_path / "first", hidden_size=64, epochs=1).run.plan.root
-    Store(str(tmp_path / "runs")).commit(root, State(keras_weights(found, "init"), {}), {"parent": None})
+    Store(str(tmp_path / "runs")).commit(root, State(keras_weights(found, "init"), {}), EpochRecord(root, None))
     result = train(pairs, storage=tmp_path / "runs", hidden_size=64, **TUTORIAL)
     np.testing.assert_allclose(list(result.train_loss.values()), found["losses"], rtol=1e-3)
 

@@ -25,6 +25,7 @@ from workflows.report.report import make_report
 from workflows.results.evaluation import evaluate
 from workflows.results.tables import runs_table, stages_reached
 from workflows.results.trained import open_run
+from workflows.store.kept import EpochRecord, Errors
 from workflows.store.store import Store
 
 BREACH = Breach(0, 1.0, 2.0, 1.0, 0)
@@ -134,11 +135,11 @@ class Answers:
             attempt += round(epoch.retention.strength).bit_length() - 1
             self.where[epoch.key] = (epoch.stage, attempt)
             self.trained.append((epoch.stage, attempt, epoch.parent))
-            return {"key": epoch.key}
+            return EpochRecord(epoch.key, epoch.parent)
         if isinstance(action, Evaluate):
             stage, attempt = self.where.get(action.key, (-1, 0))
-            return [{"error": self.error(stage, attempt, place), "samples": 10} for place in action.datasets]
-        return {"key": action.key}
+            return [Errors(self.error(stage, attempt, place), 10) for place in action.datasets]
+        return EpochRecord(action.key, None)
 
 
 def run(error: Callable[[int, int, int], float], **guard: Any) -> tuple[Outcome, Answers, Plan]:
@@ -203,7 +204,7 @@ def test_retry_keeps_the_best_attempt_where_none_is_good_enough() -> None:
     assert said.startswith("attempt 2 at 1 raised the error of 0 from 1.0000 to 2.0000, more than")
     assert "attempt 2 of 3 is kept" in said
     assert done.stages[1].key == done.verdicts[0].attempts[1].key
-    assert [each and each["error"] for each in done.validation[2]] == [2.0, 1.0, 1.0]
+    assert [each and each.error for each in done.validation[2]] == [2.0, 1.0, 1.0]
     assert answers.trained[-1][:2] == (2, 0)
 
 

@@ -121,14 +121,14 @@ def test_the_optimizer_used_the_carried_rate_in_every_epoch(datasets: list[Encod
     plan = plan_of(datasets, [2, 1, 2], MODEL, learning_rate=1e-2, decay_rate=[0.5, 0.1], batch_size=8)
     walk(plan, datasets, tmp_path)
     epochs = epochs_of(plan, tmp_path)
-    assert [epoch["learning_rate"] for epoch in epochs] == pytest.approx([1e-2, 1e-2, 5e-3, 5e-4, 5e-4], rel=1e-12)
-    assert [epoch["first_learning_rate"] for epoch in epochs] == [epoch["learning_rate"] for epoch in epochs]
+    assert [epoch.learning_rate for epoch in epochs] == pytest.approx([1e-2, 1e-2, 5e-3, 5e-4, 5e-4], rel=1e-12)
+    assert [epoch.first_learning_rate for epoch in epochs] == [epoch.learning_rate for epoch in epochs]
 
 
 def test_the_optimizer_warmed_up_on_the_first_dataset_only(datasets: list[EncodedDataset], tmp_path: Path) -> None:
     plan = plan_of(datasets[:2], [2, 1], MODEL, learning_rate=1e-2, decay_rate=0.5, batch_size=8, warmup_steps=4)
     walk(plan, datasets, tmp_path)
-    used = [(epoch["first_learning_rate"], epoch["learning_rate"]) for epoch in epochs_of(plan, tmp_path)]
+    used = [(epoch.first_learning_rate, epoch.learning_rate) for epoch in epochs_of(plan, tmp_path)]
     assert used == [pytest.approx(pair) for pair in [(0.25e-2, 0.75e-2), (1e-2, 1e-2), (0.5e-2, 0.5e-2)]]
 
 
@@ -167,7 +167,7 @@ def test_adams_moments_are_carried_to_the_next_dataset_or_begin_again(
 ) -> None:
     plan = plan_of(datasets[:2], [2, 2], MODEL, batch_size=8, carry_optimizer=carry)
     walk(plan, datasets, tmp_path)
-    moments = [state_at(epoch["key"], tmp_path).optimizer for epoch in epochs_of(plan, tmp_path)]
+    moments = [state_at(epoch.key, tmp_path).optimizer for epoch in epochs_of(plan, tmp_path)]
     assert [int(each["step.head.bias"]) for each in moments] == steps
     assert {name.partition(".")[0] for name in moments[0]} == {"step", "exp_avg", "exp_avg_sq"}
 
@@ -193,7 +193,7 @@ def test_plateau_lowers_the_rate_of_a_run_as_its_validation_errors_stall(tmp_pat
     plan = plan_of(datasets, [12], {"hidden_size": 3}, schedule="plateau", plateau_patience=0, learning_rate=0.3)
     walk(plan, datasets, tmp_path / "runs")
     (stage,) = outcome(plan, tmp_path / "runs").stages
-    used = [facts["learning_rate"] for facts in stage.epochs]
+    used = [record.learning_rate for record in stage.epochs]
     assert used == [plateau_rate(0.3, stage.errors[:place], 0.5, 0) for place in range(12)]
     assert used[-1] < 0.3
     assert walk(plan, datasets, tmp_path / "runs").epochs == []

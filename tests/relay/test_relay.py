@@ -29,6 +29,7 @@ from workflows.relay.relay import (
     relay,
     stops_early,
 )
+from workflows.store.kept import EpochRecord, Errors
 from workflows.store.store import State, Store
 
 SPLITS = ("train", "validation", "test")
@@ -61,14 +62,14 @@ class MadeUp:
             return True
         self.asked.append(action)
         if isinstance(action, Initialise):
-            return {"key": action.key}
+            return EpochRecord(action.key, None)
         if isinstance(action, Train):
             self.epochs[action.epoch.key] = (action.epoch.stage, action.epoch.number)
-            return {"key": action.epoch.key, "stage": action.epoch.stage, "epoch": action.epoch.number}
+            return EpochRecord(action.epoch.key, action.epoch.parent)
         stage, number = self.epochs.get(action.key, (0, -1))
         own = None if number < 0 else self.errors[stage][number]
         answers = [own if place == stage else 5.0 + place for place in action.datasets]
-        return [None if error is None else {"error": error, "loss": error, "samples": 10} for error in answers]
+        return [None if error is None else Errors(error, 10, loss=error) for error in answers]
 
 
 def words(made_up: MadeUp) -> list[str]:
@@ -98,7 +99,7 @@ def test_each_epoch_is_trained_and_measured_in_turn_and_all_datasets_after_each_
     assert [stage.handed_over for stage in outcome.stages] == [1, 0]
     assert [stage.errors for stage in outcome.stages] == [[3.0, 2.0], [1.0]]
     assert [stage.learning_rate for stage in outcome.stages] == [0.1, 0.05]
-    matrix = [[each and each["error"] for each in row] for row in outcome.validation]
+    matrix = [[each and each.error for each in row] for row in outcome.validation]
     assert matrix == [[None, 6.0], [2.0, 6.0], [5.0, 1.0]]
     assert outcome.key == outcome.stages[-1].key == made_up.asked[-1].key
 
@@ -123,8 +124,8 @@ def test_the_last_or_the_best_epoch_is_handed_over() -> None:
         outcome = drive(relay(plan), made_up)
         assert [stage.handed_over for stage in outcome.stages] == expected
         first_of_second = next(a.epoch for a in made_up.asked if isinstance(a, Train) and a.epoch.stage == 1)
-        assert first_of_second.parent == outcome.stages[0].key == outcome.stages[0].epochs[expected[0]]["key"]
-        assert outcome.key == outcome.stages[1].epochs[expected[1]]["key"]
+        assert first_of_second.parent == outcome.stages[0].key == outcome.stages[0].epochs[expected[0]].key
+        assert outcome.key == outcome.stages[1].epochs[expected[1]].key
 
 
 @pytest.mark.parametrize(
@@ -167,11 +168,14 @@ class StoreTrainer:
             return answer
         if isinstance(action, Evaluate):
             hashes = [self.plan.datasets[place].sha256[action.split] for place in action.datasets]
-            self.store.add_evaluations(action.key, dict(zip(hashes, answer, strict=True)))
+            sizes = [self.plan.datasets[place].samples[action.split] for place in action.datasets]
+            answer = [(each or Errors(7.0, 10)) if size else None for each, size in zip(answer, sizes, strict=True)]
+            known = {name: each for name, each in zip(hashes, answer, strict=True) if each is not None}
+            self.store.add_evaluations(action.key, known)
             return answer
         if isinstance(action, Train):
             self.trained.append(action.epoch.key)
-        return self.store.commit(answer["key"], State({}, {}), answer)
+        return self.store.commit(answer.key, State({}, {}), answer)[0]
 
 
 def test_what_is_monitored_decides_the_epoch_that_is_handed_over_and_when_a_stage_ends() -> None:
@@ -191,11 +195,11 @@ def test_what_is_monitored_decides_the_epoch_that_is_handed_over_and_when_a_stag
         def answer(action: Action, epochs: list[str] = epochs) -> Any:
             if isinstance(action, Train):
                 epochs.append(action.epoch.key)
-                return {"key": action.epoch.key}
+                return EpochRecord(action.epoch.key, action.epoch.parent)
             if isinstance(action, Evaluate):
                 number = epochs.index(action.key) if action.key in epochs else 0
-                return [{"error": 0.04, "loss": losses[number], "samples": 10} for _ in action.datasets]
-            return {"key": "root"}
+                return [Errors(0.04, 10, loss=losses[number]) for _ in action.datasets]
+            return EpochRecord("root", None)
 
         (stage,) = drive(relay(plan), answer).stages
         made[name] = (len(stage.epochs), stage.handed_over)
@@ -210,7 +214,8 @@ def test_errors_that_were_kept_without_a_loss_are_measured_again(tmp_path: Path)
     assert finished(plan, store).key
     key = finished(plan, store).key
     hashes = plan.datasets[0].sha256
-    store.add_evaluations(key, {hashes["validation"]: {"error": 1.0, "samples": 10}})
+    store.storage.remove(f"evaluations/{key}")
+    store.add_evaluations(key, {hashes["validation"]: Errors(1.0, 10, version=1)})
     with pytest.raises(NotAnsweredError) as lacking:
         finished(plan, store)
     assert isinstance(lacking.value.action, Evaluate)
@@ -261,7 +266,7 @@ def test_a_bounded_number_of_evaluations_grows_with_the_datasets_not_with_their_
         assert set(rows[done]) - {done - 2, done - 1, done} <= set(rows[1 if done > 2 else number])  # the same each time
     assert measured_after(everything, number // 2) == tuple(range(number))
     made = {name: drive(relay(plan), MadeUp(plan, [[1.0]] * number)) for name, plan in (("all", everything), ("few", few))}
-    matrix = {name: [[each and each["error"] for each in row] for row in out.validation] for name, out in made.items()}
+    matrix = {name: [[each and each.error for each in row] for row in out.validation] for name, out in made.items()}
     assert matrix["few"] == [
         [error if place in measured else None for place, error in enumerate(row)]
         for row, measured in zip(matrix["all"], rows, strict=True)

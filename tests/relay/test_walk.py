@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 from helpers import Sequences, epochs_of, outcome, plan_of, prepare_sequences, random_sequences, walk, weights_hash
@@ -33,7 +34,10 @@ def plan_with(datasets: list[EncodedDataset], *epochs: int, **training: Any) -> 
 def trained(plan: Plan, datasets: list[EncodedDataset], folder: Path) -> list[tuple[int, int]]:
     """(stage, epoch) of what a walk trained, as against what it took from the store."""
     keys = walk(plan, datasets, folder).epochs
-    places = {epoch["key"]: (epoch["stage"], epoch["epoch"]) for epoch in epochs_of(plan, folder)}
+    stages = outcome(plan, folder).stages
+    places = {
+        record.key: (place, number) for place, stage in enumerate(stages) for number, record in enumerate(stage.epochs)
+    }
     return [places[key] for key in keys]
 
 
@@ -50,15 +54,15 @@ def test_from_any_prefix_of_the_chain_the_walk_ends_in_the_same_bits(
     chain, result = epochs_of(plan, whole), outcome(plan, whole)
     for length in range(len(chain) + 1):
         rest = tmp_path / f"from_{length}"
-        shutil.copytree(whole / "checkpoints", rest / "checkpoints")
+        shutil.copytree(whole, rest)
         for epoch in chain[length:]:
-            shutil.rmtree(rest / "checkpoints" / epoch["key"])
+            shutil.rmtree(rest / "checkpoints" / epoch.key)
         report = walk(plan, datasets, rest)
-        assert report.epochs == [epoch["key"] for epoch in chain[length:]]
+        assert report.epochs == [epoch.key for epoch in chain[length:]]
         again = outcome(plan, rest)
         assert weights_hash(again.key, rest) == weights_hash(result.key, whole)
         assert again.validation == result.validation
-        assert [epoch["train_loss"] for epoch in epochs_of(plan, rest)] == [epoch["train_loss"] for epoch in chain]
+        assert [epoch.train_loss for epoch in epochs_of(plan, rest)] == [epoch.train_loss for epoch in chain]
 
 
 def test_a_missing_middle_is_trained_again_and_what_follows_it_is_found(
@@ -66,7 +70,7 @@ def test_a_missing_middle_is_trained_again_and_what_follows_it_is_found(
 ) -> None:
     plan = plan_with(datasets, 2, 2)
     walk(plan, datasets, tmp_path)
-    shutil.rmtree(tmp_path / "checkpoints" / epochs_of(plan, tmp_path)[1]["key"])
+    shutil.rmtree(tmp_path / "checkpoints" / epochs_of(plan, tmp_path)[1].key)
     assert trained(plan, datasets, tmp_path) == [(0, 1)]
 
 
@@ -75,15 +79,18 @@ def test_a_finished_walk_trains_and_measures_nothing(
 ) -> None:
     plan = plan_with(datasets, 2, 1)
     walk(plan, datasets, tmp_path)
-    monkeypatch.setattr(Learner, "fit_epoch", None)
-    monkeypatch.setattr(Learner, "evaluate", None)
+    for name in ("fit_epoch", "evaluate_all"):
+        monkeypatch.setattr(Learner, name, create_autospec(getattr(Learner, name), side_effect=AssertionError(name)))
     assert walk(plan, datasets, tmp_path).epochs == []
+    shutil.rmtree(tmp_path / "evaluations")
+    with pytest.raises(AssertionError, match="evaluate_all"):  # so a walk calls what is replaced here
+        walk(plan, datasets, tmp_path)
 
 
 def test_a_walk_reads_no_state_that_it_is_in(
     datasets: list[EncodedDataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Store, "load", None)
+    monkeypatch.setattr(Store, "load", create_autospec(Store.load, side_effect=AssertionError("load")))
     assert len(walk(plan_with(datasets, 2, 1), datasets, tmp_path).epochs) == 3
 
 
@@ -125,7 +132,7 @@ def test_three_epochs_at_a_constant_rate_are_a_prefix_of_five(datasets: list[Enc
     three, five = plan_with(datasets, 3, 1), plan_with(datasets, 5, 1)
     walk(five, datasets, tmp_path)
     assert trained(three, datasets, tmp_path) == [(1, 0)]
-    first = [[epoch["key"] for epoch in outcome(plan, tmp_path).stages[0].epochs] for plan in (three, five)]
+    first = [[epoch.key for epoch in outcome(plan, tmp_path).stages[0].epochs] for plan in (three, five)]
     assert first[0] == first[1][:3]
 
 

@@ -235,9 +235,9 @@ def test_a_stopped_run_is_shown_as_far_as_it_is(reported: tuple[Path, str], tmp_
     progress = Progress(store, "half", opened.plan, described, movable(opened.recipe))
     keys = [key for stage in run["stages"] for key in stage["keys"]]
     for epoch in itertools.islice(opened.plan.straight_on(), 5):
-        facts = store.facts(epoch.key)
-        assert facts is not None
-        progress(epoch_done(epoch, opened.plan, facts))
+        record = store.record(epoch.key)
+        assert record is not None
+        progress(epoch_done(epoch, opened.plan, record))
     progress.stopped("interrupted", "somebody pressed <Ctrl-C>")
     store.storage.remove(f"checkpoints/{keys[5]}")
     page = Page(make_report(Store(str(tmp_path / "runs")), "half"))
@@ -270,9 +270,9 @@ def test_a_run_that_measures_few_datasets_is_shown_all_the_same(tmp_path: Path) 
     progress = Progress(store, "half", opened.plan, described, movable(recipe))
     keys = [stage["keys"][0] for stage in opened.result["stages"]]
     epoch = list(opened.plan.straight_on())[1]
-    facts = store.facts(epoch.key)
-    assert facts is not None
-    progress(epoch_done(epoch, opened.plan, facts))
+    record = store.record(epoch.key)
+    assert record is not None
+    progress(epoch_done(epoch, opened.plan, record))
     store.storage.remove(f"checkpoints/{keys[2]}")
     page = Page(make_report(store, "half"))
     assert sum(tag == "svg" for tag, _ in page.tags) == 3 + 1 + 9
@@ -313,11 +313,11 @@ def test_labels_and_classes_are_told_as_the_evaluation_counts_them(tmp_path: Pat
     if classes:
         assert isinstance(shown, Confusion)
         right = np.trace(shown.counts)
-        assert 1 - right / shown.samples == pytest.approx(found.test[0]["error"])
+        assert 1 - right / shown.samples == pytest.approx(found.test[0].error)
         assert shown.counts.shape == (len(shown.classes), len(shown.classes))
     else:
         assert isinstance(shown, Labels)
-        assert np.mean((shown.truth - shown.forecast) ** 2) == pytest.approx(found.test[0]["error"], rel=1e-5)
+        assert np.mean((shown.truth - shown.forecast) ** 2) == pytest.approx(found.test[0].error, rel=1e-5)
 
 
 def test_colours_tell_the_quotient_to_naive_or_where_there_is_none_to_the_lowest() -> None:

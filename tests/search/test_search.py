@@ -114,7 +114,7 @@ def test_cleaning_leaves_what_the_best_and_the_front_of_a_search_need(
     removed = clean(store, dry_run=False)
     kept = [result["trials"][number] for number in {result["best"], *result["pareto"]}]
     assert {leftover.path.split("/")[0] for leftover in removed} == {"checkpoints"}
-    assert all(store.facts(trial["key"]) is not None for trial in kept)
+    assert all(store.record(trial["key"]) is not None for trial in kept)
     again = train(load_recipe(tmp_path / "runs" / "runs" / "small" / "best.toml"), tmp_path / "runs", None, 0)
     assert again["epochs_trained"] == 0
 

@@ -14,6 +14,7 @@ from workflows.report.report import make_report
 from workflows.results.clean import find_leftovers
 from workflows.search.progress import SearchProgress
 from workflows.search.run import Tally
+from workflows.store.kept import EpochRecord
 from workflows.store.store import Store
 
 
@@ -22,9 +23,9 @@ def store(tmp_path: Path) -> Store:
     """Two chains of epochs from one root, and an epoch of nobody's; two prepared datasets."""
     store = Store(str(tmp_path / "runs"))
     store.storage.create()
-    store.commit("root", state(), {"parent": None})
+    store.commit("root", state(), EpochRecord("root", None))
     for key, parent in (("a1", "root"), ("a2", "a1"), ("b1", "root"), ("nobody", "root")):
-        store.commit(key, state(), {"parent": parent, "dataset": "anvil", "epoch": 0})
+        store.commit(key, state(), EpochRecord(key, parent))
     for name in ("mine", "other"):
         store.storage.write(f"prepared/{name}/manifest.json", b"{}")
     return store
@@ -52,7 +53,7 @@ def test_a_search_keeps_what_it_has_reached_until_it_is_ended(store: Store, monk
             watch = note.watching(lambda event: heard.append(event.key) if isinstance(event, EpochDone) else None)
             for key, parent in (("a1", "root"), ("b1", "root"), ("a2", "a1")):
                 watch(epoch(key, parent))
-            store.commit("young", state(), {"parent": "root", "dataset": "anvil", "epoch": 0})
+            store.commit("young", state(), EpochRecord("young", "root"))
             assert left(store) == set()  # its trials may take any epoch that they find
             assert Store(store.address).searches()["tried"]["status"] == "running"
             raise KeyboardInterrupt

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -13,14 +12,15 @@ from pathlib import Path
 import pytest
 
 import workflows.store.leases
-from workflows.store.leases import Leases
+from workflows.store.leases import Leases, _place
+from workflows.store.local_storage import LocalStorage
 from workflows.store.storage import open_storage
 
 
-def write_lease(folder: Path, host: str, pid: int) -> Path:
+def write_lease(folder: Path, place: str, pid: int) -> Path:
     (folder / "leases").mkdir()
     lease = folder / "leases" / "epoch"
-    lease.write_text(json.dumps({"host": host, "pid": pid, "id": "x"}))
+    lease.write_text(json.dumps({"place": place, "pid": pid, "id": "x", "beat": 0}))
     return lease
 
 
@@ -45,7 +45,7 @@ def test_of_many_that_want_the_same_exactly_one_makes_it(tmp_path: Path) -> None
 def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    lease = write_lease(tmp_path, socket.gethostname(), dead.pid)
+    lease = write_lease(tmp_path, _place(), dead.pid)
     started = time.monotonic()
     with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: False):
         assert json.loads(lease.read_text())["id"] != "x"
@@ -59,30 +59,56 @@ def test_a_machine_that_has_fallen_silent_is_waited_for_no_longer(tmp_path: Path
     started = time.monotonic()
     with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: False):
         assert time.monotonic() - started > 0.25
-        assert json.loads(lease.read_text())["host"] == socket.gethostname()
+        assert json.loads(lease.read_text())["place"] == _place()
 
 
 def test_whoever_renews_its_lease_is_waited_for_until_the_epoch_is_there_or_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workflows.store.leases, "SILENCE_S", 0.2)
-    monkeypatch.setattr(workflows.store.leases, "RENEW_S", 0.05)
     lease = write_lease(tmp_path, "elsewhere", 1)
     over = threading.Event()
-    renewing = threading.Thread(target=workflows.store.leases._renew, args=(lease, over))
+
+    def renew() -> None:
+        for beat in range(1000):
+            if over.wait(0.05):
+                return
+            scratch = lease.with_name(".renewed")
+            scratch.write_text(json.dumps({"place": "elsewhere", "pid": 1, "id": "x", "beat": beat}))
+            scratch.replace(lease)
+
+    renewing = threading.Thread(target=renew)
     renewing.start()
     started = time.monotonic()
     with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: time.monotonic() - started > 0.6):
         assert time.monotonic() - started > 0.6
     monkeypatch.setattr(workflows.store.leases, "WAIT_LIMIT_S", 0.3)
     with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: False):  # then it is trained here too
-        assert json.loads(lease.read_text())["host"] == "elsewhere"
+        assert json.loads(lease.read_text())["place"] == "elsewhere"
     over.set()
     renewing.join()
 
 
-def test_an_object_store_has_no_leases(tmp_path: Path) -> None:
-    storage = open_storage(str(tmp_path))
-    storage.local = False  # type: ignore[misc]
-    with Leases(storage).hold("epoch", lambda: False):
+def test_where_nothing_is_exclusive_nothing_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LocalStorage, "exclusive", False)
+    with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: False):
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lease_is_renewed_and_released_and_one_that_was_taken_over_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflows.store.leases, "RENEW_S", 0.01)
+    storage = open_storage(str(tmp_path))
+    lease = Leases(storage).try_acquire("epoch")
+    assert lease is not None
+    while json.loads(storage.read("leases/epoch"))["beat"] < 3:
+        time.sleep(0.01)
+    assert Leases(storage).try_acquire("epoch") is None
+    lease.release()
+    assert storage.names("leases") == []
+    lease = Leases(storage).try_acquire("epoch")
+    assert lease is not None
+    storage.write("leases/epoch", b'{"id": "of another process"}')
+    lease.release()
+    assert storage.read("leases/epoch") == b'{"id": "of another process"}'

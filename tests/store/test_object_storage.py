@@ -22,6 +22,7 @@ from data.reading.find import find_files
 from workflows.recipe.datasets import find_datasets
 from workflows.recipe.recipe import find_recipe, load_recipe
 from workflows.results.clean import find_leftovers
+from workflows.store.kept import EpochRecord, Errors
 from workflows.store.storage import open_storage
 from workflows.store.store import Store
 
@@ -43,14 +44,25 @@ def test_both_storages_keep_the_same_contract(address: str) -> None:
     assert storage.names("a") == []
     storage.write("a/one", b"1")
     storage.write("a/one", b"22")
-    storage.publish("a/folder", {"x": b"333", "last": b"4"})
+    assert storage.publish("a/folder", {"x": b"333", "last": b"4"})
+    assert not storage.publish("a/folder", {"x-2": b"5555", "last": b"6"})
+    assert storage.create_file("c/new", b"1")
+    assert not storage.create_file("c/new", b"2")
+    assert not storage.take_over("c/new", b"2", b"3")
+    assert storage.take_over("c/new", b"1", b"3")
+    assert not storage.take_over("c/none", b"1", b"3")
+    assert storage.read("c/new") == b"3"
+    assert storage.exclusive
     assert storage.read("a/one") == b"22"
     assert storage.read("a/folder/x") == b"333"
     assert storage.names("a") == ["folder", "one"]
     assert (storage.size("a/one"), storage.size("a/folder"), storage.size("a")) == (2, 4, 6)
-    storage.move("a/folder", "b/moved")
+    storage.withdraw("a/folder", "b/moved", ["last", "x"])
     assert storage.names("b/moved") == ["last", "x"]
     assert storage.names("a") == ["one"]
+    storage.put_back("b/moved", "a/folder", "last")
+    assert "last" in storage.names("a/folder")
+    storage.remove("a/folder")
     storage.remove("b")
     storage.remove("a/one")
     storage.remove("never/there")
@@ -61,26 +73,26 @@ def test_both_storages_keep_the_same_contract(address: str) -> None:
 def test_a_checkpoint_in_either_storage_comes_back_and_damage_is_seen(address: str) -> None:
     store = Store(address)
     store.storage.create()
-    store.commit(KEY, state(0.3), {"parent": None})
-    store.add_evaluations(KEY, {"split": {"error": 0.5}})
+    store.commit(KEY, state(0.3), EpochRecord(KEY, None))
+    store.add_evaluations(KEY, {"split": Errors(0.5, 1)})
     reader = Store(address)
     assert torch.equal(reader.load(KEY).model["head.weight"], state(0.3).model["head.weight"])
-    assert reader.evaluations(KEY) == {"split": {"error": 0.5}}
+    assert reader.evaluations(KEY) == {"split": Errors(0.5, 1)}
     assert [leftover.path for leftover in find_leftovers(reader)] == [f"checkpoints/{KEY}"]
     content = bytearray(store.storage.read(f"checkpoints/{KEY}/facts.json"))
     content[len(content) // 2] ^= 1
     store.storage.write(f"checkpoints/{KEY}/facts.json", bytes(content))
-    assert reader.facts(KEY) is None
+    assert reader.record(KEY) is None
     assert "set aside in damaged/" in reader.set_aside_now[0]
-    assert reader.storage.names("checkpoints") == []
+    assert "facts.json" not in reader.storage.names(f"checkpoints/{KEY}")
 
 
 def test_a_commit_that_was_interrupted_in_an_object_store_is_no_checkpoint(bucket: str, tmp_path: Path) -> None:
     store = Store(f"{bucket}/{tmp_path.name}")
-    store.commit(KEY, state(), {"parent": None})
+    store.commit(KEY, state(), EpochRecord(KEY, None))
     store.storage.remove(f"checkpoints/{KEY}/facts.json")
-    assert store.facts(KEY) is None
-    store.commit(KEY, state(0.7), {"parent": None})
+    assert store.record(KEY) is None
+    store.commit(KEY, state(0.7), EpochRecord(KEY, None))
     assert float(Store(store.address).load(KEY).model["head.weight"][0, 0]) == pytest.approx(0.7)
 
 

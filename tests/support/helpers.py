@@ -36,6 +36,7 @@ from workflows.relay.plan import Plan, make_plan
 from workflows.relay.relay import Outcome
 from workflows.relay.walk import Report, Walker
 from workflows.results.trained import TrainedRun, open_run
+from workflows.store.kept import EpochRecord
 from workflows.store.store import State, Store
 from workflows.training.run import train_prepared
 
@@ -131,8 +132,8 @@ def outcome(plan: Plan, folder: Path) -> Outcome:
     return finished(plan, Store(str(folder)))
 
 
-def epochs_of(plan: Plan, folder: Path) -> list[dict[str, Any]]:
-    """The facts of all epochs of a walked plan, in the order of training."""
+def epochs_of(plan: Plan, folder: Path) -> list[EpochRecord]:
+    """The records of all epochs of a walked plan, in the order of training."""
     return [epoch for stage in outcome(plan, folder).stages for epoch in stage.epochs]
 
 
@@ -143,9 +144,9 @@ def state_at(key: str, folder: Path) -> State:
 
 def weights_hash(key: str, folder: Path) -> str:
     """The SHA-256 of a checkpoint's weights: equal to the bit, or not."""
-    facts = Store(str(folder)).facts(key)
-    assert facts is not None
-    return str(facts["files"]["model.safetensors"]["sha256"])
+    record = Store(str(folder)).record(key)
+    assert record is not None
+    return record.files["model.safetensors"].sha256
 
 
 def forkserver() -> multiprocessing.context.ForkServerContext:

@@ -198,10 +198,10 @@ def test_the_best_epoch_is_handed_over(ray_session: None, tmp_path: Path) -> Non
         best = min(range(4), key=lambda epoch: stage["validation_error"][epoch])
         assert stage["handed_over"] == best + 1
         if number:
-            facts = Store(str(tmp_path / "runs")).facts(stage["keys"][0])
+            record = Store(str(tmp_path / "runs")).record(stage["keys"][0])
             before = result["stages"][number - 1]
-            assert facts is not None
-            assert facts["parent"] == before["keys"][before["handed_over"] - 1]
+            assert record is not None
+            assert record.parent == before["keys"][before["handed_over"] - 1]
 
 
 def test_what_ray_says_of_a_run_stands_in_its_own_log(ray_session: None, tmp_path: Path) -> None:

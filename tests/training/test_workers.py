@@ -94,7 +94,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     walk(plan, datasets, stores["one"])
     shutil.copytree(stores["one"], stores["one then three"])
     for epoch in epochs_of(plan, stores["one"])[2:]:
-        shutil.rmtree(stores["one then three"] / "checkpoints" / epoch["key"])
+        shutil.rmtree(stores["one then three"] / "checkpoints" / epoch.key)
     told = {}
     for size, names in [(2, ["two"]), (2, ["two again"]), (3, ["three", "one then three"])]:
         jobs = [job_of(plan, datasets, stores[name]) for name in names]
@@ -106,7 +106,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 def losses_and_errors(runs: Runs, name: str) -> np.ndarray:
     result = outcome(runs.plan, runs.stores[name])
-    losses = [epoch["train_loss"] for stage in result.stages for epoch in stage.epochs]
+    losses = [epoch.train_loss for stage in result.stages for epoch in stage.epochs]
     rows = [facts for row in result.validation for facts in row if facts]
     return np.array(losses + [value for facts in rows for value in [facts["mse"], facts["mae"], *facts["rmse_units"]]])
 
@@ -127,11 +127,11 @@ def test_losses_and_errors_do_not_depend_on_the_number_of_workers(runs: Runs, na
 
 def test_a_run_goes_on_with_another_number_of_workers(runs: Runs) -> None:
     assert [told["ended"][:2] for told in runs.told["three"]] == [[5, 3]] * 3
-    assert [epoch["workers"] for epoch in epochs_of(runs.plan, runs.stores["one then three"])] == [1, 1, 3, 3, 3]
+    assert [epoch.workers for epoch in epochs_of(runs.plan, runs.stores["one then three"])] == [1, 1, 3, 3, 3]
 
 
 def test_the_same_number_of_workers_gives_the_same_weights_to_the_bit(runs: Runs) -> None:
-    keys = [runs.plan.root, *(epoch["key"] for epoch in epochs_of(runs.plan, runs.stores["two"]))]
+    keys = [runs.plan.root, *(epoch.key for epoch in epochs_of(runs.plan, runs.stores["two"]))]
     first, again = ([weights_hash(key, runs.stores[name]) for key in keys] for name in ("two", "two again"))
     assert first == again
     assert len(set(first)) == len(keys)
@@ -140,7 +140,7 @@ def test_the_same_number_of_workers_gives_the_same_weights_to_the_bit(runs: Runs
 def test_every_sample_counts_once_on_any_number_of_workers(runs: Runs) -> None:
     for name in ("one", "two", "three"):
         result = outcome(runs.plan, runs.stores[name])
-        counts = [[epoch["samples"] for epoch in stage.epochs] for stage in result.stages]
+        counts = [[epoch.samples for epoch in stage.epochs] for stage in result.stages]
         assert counts == [[TRAIN_SAMPLES[0]] * 3, [TRAIN_SAMPLES[1]] * 2]
         for row in result.validation:
             assert [facts and facts["samples"] for facts in row] == list(VALIDATION_SAMPLES)

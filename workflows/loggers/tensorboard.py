@@ -19,6 +19,7 @@ from workflows.relay.events import EpochDone, EvaluationDone, RunEvent, epoch_do
 from workflows.relay.metrics import forgetting, mean_of, naive_error, scaled
 from workflows.relay.plan import Plan
 from workflows.relay.relay import Action, Evaluate, Train
+from workflows.store.kept import Errors
 from workflows.store.store import Store
 
 Facts = Mapping[str, Any]
@@ -112,11 +113,9 @@ class EventFile:
                 self.store.storage.write(self.path, self.content)
 
 
-def _evaluation(action: Evaluate, answer: Sequence[Facts | None], names: Sequence[str]) -> EvaluationDone:
+def _evaluation(action: Evaluate, answer: Sequence[Errors | None], names: Sequence[str]) -> EvaluationDone:
     """The event of an evaluation that was in the store."""
-    errors = {
-        names[n]: None if each is None else float(each["error"]) for n, each in zip(action.datasets, answer, strict=True)
-    }
+    errors = {names[n]: None if each is None else each.error for n, each in zip(action.datasets, answer, strict=True)}
     return EvaluationDone(action.stage, action.split, action.key, errors)
 
 

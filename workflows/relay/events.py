@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from cluster.placement import Placement
 from workflows.relay.guard import GuardReport
 from workflows.relay.plan import Epoch, Plan
+from workflows.store.kept import EpochRecord
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ RunEvent = (
 Emit = Callable[[RunEvent], None]
 
 
-def epoch_done(epoch: Epoch, plan: Plan, facts: Mapping[str, Any], fit_seconds: float = 0.0, workers: int = 1) -> EpochDone:
+def epoch_done(epoch: Epoch, plan: Plan, record: EpochRecord, fit_seconds: float = 0.0, workers: int = 1) -> EpochDone:
     """Return the event of an epoch: the numbers of its checkpoint, the names and places of this plan."""
     return EpochDone(
         key=epoch.key,
@@ -167,11 +167,11 @@ def epoch_done(epoch: Epoch, plan: Plan, facts: Mapping[str, Any], fit_seconds: 
         stage=epoch.stage,
         epoch=epoch.number,
         epochs=plan.stages[epoch.stage].epochs,
-        learning_rate=facts["learning_rate"],
-        train_loss=facts["train_loss"],
-        samples=facts["samples"],
-        seconds=facts["seconds"],
+        learning_rate=record.learning_rate,
+        train_loss=record.train_loss,
+        samples=record.samples,
+        seconds=record.seconds,
         fit_seconds=fit_seconds,
-        when=facts["when"],
+        when=record.when,
         workers=workers,
     )

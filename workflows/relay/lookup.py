@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from workflows.relay.plan import Plan
 from workflows.relay.relay import Action, Evaluate, Initialise, NotAnsweredError, Outcome, Tell, Train, drive, relay
+from workflows.store.kept import METRICS_VERSION, Errors
 from workflows.store.store import Store
-
-Facts = dict[str, Any]
 
 
 def look_up(action: Action, plan: Plan, store: Store) -> Any:
     """The store's answer to an action, or None where something of it is still to be done."""
     if isinstance(action, Initialise):
-        return store.facts(action.key)
+        return store.record(action.key)
     if isinstance(action, Train):
-        return store.facts(action.epoch.key)
+        return store.record(action.epoch.key)
     if isinstance(action, Tell):
         return True
     kept = store.evaluations(action.key)
@@ -26,14 +24,16 @@ def look_up(action: Action, plan: Plan, store: Store) -> Any:
     return None if False in answers else answers
 
 
-def measured(plan: Plan, number: int, split: str, kept: dict[str, Facts]) -> Facts | bool | None:
-    """The kept errors of one dataset; None where its split has no samples, False where they have to be measured."""
+def measured(plan: Plan, number: int, split: str, kept: Mapping[str, Errors]) -> Errors | bool | None:
+    """The kept errors of one dataset; None if its split has no samples, False if they are not measured yet.
+
+    Errors of an earlier version of the metrics count as not measured: an evaluation is repeated, no epoch.
+    """
     dataset = plan.datasets[number]
     if dataset.samples[split] == 0:
         return None
-    found: Facts | bool = kept.get(dataset.sha256[split], False)
-    # Errors that were kept before the loss was measured too are measured again: an evaluation, not an epoch.
-    return False if isinstance(found, dict) and "loss" not in found else found
+    found = kept.get(dataset.sha256[split])
+    return False if found is None or found.version < METRICS_VERSION else found
 
 
 def finished(plan: Plan, store: Store, note: Callable[[Action, Any], None] = lambda action, answer: None) -> Outcome:
@@ -55,24 +55,37 @@ def finished(plan: Plan, store: Store, note: Callable[[Action, Any], None] = lam
     return drive(relay(plan), answer)
 
 
-def trained_stages(plan: Plan, store: Store, num_stages: int) -> tuple[str, list[list[str]]]:
-    """The state at the end of the first stages and the epochs that each of them trained, as far as the store holds them."""
-    short = replace(plan, stages=plan.stages[:num_stages])
-    keys: list[list[str]] = [[] for _ in short.stages]
-    last = plan.root
+class _ReachedError(Exception):
+    """The end of the stages that were asked for, at the state with this key."""
 
-    def note(action: Action, _answer: Any) -> None:
-        nonlocal last
+    def __init__(self, key: str):
+        self.key = key
+
+
+def trained_stages(plan: Plan, store: Store, num_stages: int) -> tuple[str, list[list[str]]]:
+    """The state at the end of the first stages, and the epochs that each of them trained.
+
+    Raises NotAnsweredError if the store lacks anything of them.
+    """
+    keys: list[list[str]] = [[] for _ in range(num_stages)]
+
+    def answer(action: Action) -> Any:
+        if isinstance(action, Train) and action.epoch.stage == num_stages:
+            raise _ReachedError(action.epoch.parent)
+        if isinstance(action, Evaluate) and action.split == "test":
+            raise _ReachedError(action.key)
+        found = look_up(action, plan, store)
+        if found is None:
+            raise NotAnsweredError(action)
         if isinstance(action, Train):
             keys[action.epoch.stage].append(action.epoch.key)
-        elif isinstance(action, Evaluate):
-            last = action.key
+        return found
 
     try:
-        last = finished(short, store, note).key
-    except NotAnsweredError as error:
-        last = error.action.key if isinstance(error.action, Evaluate) else last
-    return last, keys
+        key = drive(relay(plan), answer).key
+    except _ReachedError as reached:
+        key = reached.key
+    return key, keys
 
 
 def epochs_held(plan: Plan, store: Store) -> int:

@@ -14,27 +14,26 @@ from typing import Any
 
 from workflows.relay.guard import Attempt, Verdict, best_attempt, find_breach, seen_error
 from workflows.relay.plan import Epoch, Plan
-
-Facts = dict[str, Any]
+from workflows.store.kept import EpochRecord, Errors
 
 
 @dataclass(frozen=True)
 class Initialise:
-    """The untrained state with this key. Answered by its facts."""
+    """The untrained state with this key. Answered by its record."""
 
     key: str
 
 
 @dataclass(frozen=True)
 class Train:
-    """One epoch. Answered by the facts of the state after it, `train_loss` among them."""
+    """One epoch. Answered by the record of the state after it."""
 
     epoch: Epoch
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """The errors of the state `key` on one split of some datasets. Answered by a list of facts, None without samples."""
+    """The errors of the state `key` on one split of some datasets. Answered by a list, None without samples."""
 
     key: str
     datasets: tuple[int, ...]
@@ -59,7 +58,7 @@ class StageOutcome:
 
     dataset: int
     learning_rate: float
-    epochs: list[Facts] = field(default_factory=list)
+    epochs: list[EpochRecord] = field(default_factory=list)
     errors: list[float | None] = field(default_factory=list)  # on its own validation split after each epoch
     losses: list[float | None] = field(default_factory=list)
     handed_over: int = -1  # the number of the epoch that the next dataset starts from
@@ -76,8 +75,8 @@ class Outcome:
 
     key: str
     stages: list[StageOutcome]
-    validation: list[list[Facts | None]]
-    test: list[Facts | None]
+    validation: list[list[Errors | None]]
+    test: list[Errors | None]
     verdicts: list[Verdict]
 
     @property
@@ -106,13 +105,13 @@ def relay(plan: Plan) -> Generator[Action, Any, Outcome]:
     return outcome
 
 
-Tried = tuple[StageOutcome, list[Facts | None], Verdict | None]
+Tried = tuple[StageOutcome, list[Errors | None], Verdict | None]
 
 
-def _guarded_stage(plan: Plan, starts: tuple[str, ...], before: list[Facts | None]) -> Generator[Action, Any, Tried]:
+def _guarded_stage(plan: Plan, starts: tuple[str, ...], before: list[Errors | None]) -> Generator[Action, Any, Tried]:
     """A stage, tried again where the guard wants it, with the errors of all datasets after the attempt that is kept."""
     guard, number = plan.guard, len(starts) - 1
-    tried: list[tuple[StageOutcome, list[Facts | None]]] = []
+    tried: list[tuple[StageOutcome, list[Errors | None]]] = []
     attempts: list[Attempt] = []
     verdict: Verdict | None = None
     while True:
@@ -150,18 +149,20 @@ def measured_after(plan: Plan, done: int) -> tuple[int, ...]:
     return tuple(sorted(spread | near))
 
 
-def row_of(plan: Plan, measured: Sequence[int], answers: Sequence[Facts | None]) -> list[Facts | None]:
+def row_of(plan: Plan, measured: Sequence[int], answers: Sequence[Errors | None]) -> list[Errors | None]:
     """The errors of all datasets, None where one was not measured."""
     found = dict(zip(measured, answers, strict=True))
     return [found.get(place) for place in range(len(plan.datasets))]
 
 
-def _errors_after(plan: Plan, key: str, done: int) -> Generator[Action, Any, list[Facts | None]]:
+def _errors_after(plan: Plan, key: str, done: int) -> Generator[Action, Any, list[Errors | None]]:
     measured = measured_after(plan, done)
     return row_of(plan, measured, (yield Evaluate(key, measured, "validation", done)))
 
 
-def _judged(plan: Plan, number: int, stage: StageOutcome, before: list[Facts | None], after: list[Facts | None]) -> Attempt:
+def _judged(
+    plan: Plan, number: int, stage: StageOutcome, before: list[Errors | None], after: list[Errors | None]
+) -> Attempt:
     earlier = [each.dataset for each in plan.stages[:number]]
     old, new = ([figure(each, plan.monitor) for each in row] for row in (before, after))
     in_points = plan.monitor == "error" and plan.model.loss == "cross_entropy"
@@ -172,9 +173,9 @@ def _judged(plan: Plan, number: int, stage: StageOutcome, before: list[Facts | N
     return Attempt(stage.learning_rate, plan.retention.strength, stage.key, breach, mean, mean_loss)
 
 
-def figure(measured: Facts | None, monitor: str) -> float | None:
+def figure(measured: Errors | None, monitor: str) -> float | None:
     """The monitored figure of a dataset's errors; None where it was not measured, or the loss was not finite."""
-    return None if measured is None else measured.get(monitor)
+    return None if measured is None else {"error": measured.error, "loss": measured.loss}[monitor]
 
 
 def _stage(plan: Plan, starts: tuple[str, ...]) -> Generator[Action, Any, StageOutcome]:
@@ -191,7 +192,7 @@ def _stage(plan: Plan, starts: tuple[str, ...]) -> Generator[Action, Any, StageO
         if stops_early(watched, plan.training.patience):
             break
     outcome.handed_over = best_epoch(watched) if plan.training.handover == "best" else len(watched) - 1
-    outcome.key = outcome.epochs[outcome.handed_over]["key"]
+    outcome.key = outcome.epochs[outcome.handed_over].key
     return outcome
 
 

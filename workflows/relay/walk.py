@@ -13,6 +13,7 @@ from data.prepared.encoding import EncodedDataset
 from models.losses import ErrorSums
 from workflows.fit.group import Group
 from workflows.fit.learner import Learner
+from workflows.relay.claims import Claims
 from workflows.relay.events import (
     Damaged,
     Emit,
@@ -25,11 +26,12 @@ from workflows.relay.events import (
     epoch_done,
 )
 from workflows.relay.guard import report_of
-from workflows.relay.lookup import look_up, measured
+from workflows.relay.lookup import measured
 from workflows.relay.plan import Epoch, Plan
 from workflows.relay.relay import Action, Evaluate, Initialise, Tell, Train, drive, relay
 from workflows.relay.retention import Memory
 from workflows.relay.state import first_model, load_state, state_of
+from workflows.store.kept import EpochRecord, Errors
 from workflows.store.store import DamagedCheckpointError, Store
 
 Facts = dict[str, Any]
@@ -67,30 +69,38 @@ class Walker:
         self.report = Report()
         self.learner = Learner(first_model(plan), plan.model, plan.training, group, device)
         self.state_key = ""  # the address of the state that the learner is in, where it has one
+        self.claims = Claims(plan, store, self.emit)
         self.memory = Memory(plan, datasets, store, group, device, self._first_does)
 
     def walk(self) -> Report:
         """Do all that the plan asks for and the store lacks."""
         for _ in range(MAX_DAMAGED):
             try:
-                drive(relay(self.plan), self._answer)
+                drive(relay(self.plan), self.answer)
             except DamagedCheckpointError:
                 continue
             return self.report
         raise StoreError(f"{self.store.address}: {MAX_DAMAGED} checkpoints were damaged: check the disk")
 
-    def _answer(self, action: Action) -> Any:
+    def answer(self, action: Action) -> Any:
+        """The store's answer to an action, or what this group did; one group at a time does the same action."""
         if isinstance(action, Tell):
             self.emit(Guarded(report_of(action.verdict, self.plan), action.over))
             return True
-        known = self._first_does(lambda: look_up(action, self.plan, self.store))
-        if known is not None:
-            return known
-        if isinstance(action, Initialise):
-            return self._initialise(action.key)
-        if isinstance(action, Train):
-            return self._train(action.epoch)
-        return self._evaluate(action)
+        while True:
+            claim = self._first_does(lambda: self.claims.claim(action))
+            if claim.answer is not None:
+                return claim.answer
+            if claim.mine:
+                break
+        try:
+            if isinstance(action, Initialise):
+                return self._initialise(action.key)
+            if isinstance(action, Train):
+                return self._train(action.epoch)
+            return self._evaluate(action)
+        finally:
+            self.claims.release()
 
     def _first_does(self, work: Callable[[], Any]) -> Any:
         """What the first worker did, told to all; where it failed, all of them fail together."""
@@ -124,12 +134,17 @@ class Walker:
                 self.emit(Waiting(f"waiting for the store {self.store.address}: {error}"))
                 time.sleep(STORE_RETRY_S)
 
-    def _initialise(self, key: str) -> Facts:
+    def _commit(self, record: EpochRecord) -> EpochRecord:
+        """Commit the learner's state. If another process was faster, its state is read before it is gone on from."""
+        found, mine = self._first_does(lambda: self.store.commit(record.key, state_of(self.learner), record))
+        self.state_key = record.key if mine else ""
+        standing: EpochRecord = found
+        return standing
+
+    def _initialise(self, key: str) -> EpochRecord:
         plan, device = self.plan, str(self.learner.device)
         self.learner = Learner(first_model(plan), plan.model, plan.training, self.group, device)
-        self.state_key = key
-        facts: Facts = self._first_does(lambda: self.store.commit(key, state_of(self.learner), {"parent": None}))
-        return facts
+        return self._commit(EpochRecord(key, None))
 
     def _be_at(self, key: str) -> None:
         """Bring the learner into the state of a checkpoint."""
@@ -137,7 +152,7 @@ class Walker:
             load_state(self.learner, self._first_does(lambda: self.store.load(key)))
             self.state_key = key
 
-    def _train(self, epoch: Epoch) -> Facts:
+    def _train(self, epoch: Epoch) -> EpochRecord:
         plan, dataset = self.plan, self.datasets[epoch.dataset]
         stage = plan.stages[epoch.stage]
         self._be_at(epoch.parent)
@@ -158,26 +173,23 @@ class Walker:
         started = time.perf_counter()
         retention = self.memory.retention(epoch)
         result = self.learner.fit_epoch(dataset, plan.rates(epoch), seed, on_step, retention, plan.pool(stage))
-        self.state_key = epoch.key
-        facts = {
-            "parent": epoch.parent,
-            "dataset": dataset.name,
-            "stage": epoch.stage,
-            "epoch": epoch.number,
-            "epochs": stage.epochs,
-            "learning_rate": result.last_rate,
-            "first_learning_rate": result.first_rate,
-            "train_loss": result.train_loss,
-            "samples": result.samples,
-            "seconds": result.seconds,
-            "workers": self.group.size,
-        }
-        committed: Facts = self._first_does(lambda: self.store.commit(epoch.key, state_of(self.learner), facts))
+        committed = self._commit(
+            EpochRecord(
+                key=epoch.key,
+                parent=epoch.parent,
+                learning_rate=result.last_rate,
+                first_learning_rate=result.first_rate,
+                train_loss=result.train_loss,
+                samples=result.samples,
+                seconds=result.seconds,
+                workers=self.group.size,
+            )
+        )
         self.report.epochs.append(epoch.key)
         self.emit(epoch_done(epoch, plan, committed, time.perf_counter() - started, self.group.size))
         return committed
 
-    def _evaluate(self, action: Evaluate) -> list[Facts | None]:
+    def _evaluate(self, action: Evaluate) -> list[Errors | None]:
         kept = self._first_does(lambda: self.store.evaluations(action.key))
         found = {number: measured(self.plan, number, action.split, kept) for number in action.datasets}
         absent = [number for number, errors in found.items() if errors is False]
@@ -185,37 +197,31 @@ class Walker:
         started = time.perf_counter()
         self.emit(EvaluationStarted(action.stage, action.split, len(absent)))
         sums = self.learner.evaluate_all([self.datasets[number] for number in absent], action.split)
-        for number, own in zip(absent, sums, strict=True):
-            found[number] = errors_of(own, self.datasets[number], self.plan.model.loss)
+        errors = {n: errors_of(own, self.datasets[n], self.plan.model.loss) for n, own in zip(absent, sums, strict=True)}
         hashes = {number: self.plan.datasets[number].sha256[action.split] for number in absent}
-        self._first_does(lambda: self.store.add_evaluations(action.key, {hashes[n]: found[n] for n in absent}))  # type: ignore[misc]
+        self._first_does(lambda: self.store.add_evaluations(action.key, {hashes[n]: errors[n] for n in absent}))
         seconds = time.perf_counter() - started
-        answers: list[Facts | None] = [None if isinstance(each, bool) else each for each in found.values()]
-        errors = {self.datasets[n].name: each["error"] if each else None for n, each in zip(found, answers, strict=True)}
-        self.emit(EvaluationDone(action.stage, action.split, action.key, errors, seconds))
+        answers = [None if isinstance(each, bool) else each for each in {**found, **errors}.values()]
+        told = {self.datasets[n].name: each.error if each else None for n, each in zip(found, answers, strict=True)}
+        self.emit(EvaluationDone(action.stage, action.split, action.key, told, seconds))
         return answers
 
 
-def errors_of(sums: ErrorSums, dataset: EncodedDataset, loss: str) -> Facts:
-    """The errors of a split as they are kept: `error` is what the model is judged by.
-
-    That is the MSE (losses mse, huber), the MAE (mae), the pinball loss (quantile), all in scaled units, or the share of
-    samples whose class was not met (cross_entropy). `mae_units` and `rmse_units` have one number for each target, in its
-    own units. `loss` is the validation loss, over the samples whose class the model has; None where it is not finite.
-    """
+def errors_of(sums: ErrorSums, dataset: EncodedDataset, loss: str) -> Errors:
+    """The errors of a split from the sums over its samples (see Errors)."""
     count = sums.samples
     mean_loss = sums.loss / sums.known if sums.known else None
     mean_loss = mean_loss if mean_loss is not None and math.isfinite(mean_loss) else None
     if loss == "cross_entropy":
-        return {"error": sums.wrong / count, "loss": mean_loss, "samples": int(count)}
+        return Errors(float(sums.wrong / count), int(count), mean_loss)
     mse, mae = float(sums.squared.mean()) / count, float(sums.absolute.mean()) / count
     scale = dataset.target_scale
-    return {
-        "error": {"mae": mae, "quantile": sums.loss / count}.get(loss, mse),
-        "loss": mean_loss,
-        "samples": int(count),
-        "mse": mse,
-        "mae": mae,
-        "mae_units": (sums.absolute.numpy() / count * scale).tolist(),
-        "rmse_units": ((sums.squared.numpy() / count) ** 0.5 * scale).tolist(),
-    }
+    return Errors(
+        error={"mae": mae, "quantile": sums.loss / count}.get(loss, mse),
+        samples=int(count),
+        loss=mean_loss,
+        mse=mse,
+        mae=mae,
+        mae_units=tuple((sums.absolute.numpy() / count * scale).tolist()),
+        rmse_units=tuple(((sums.squared.numpy() / count) ** 0.5 * scale).tolist()),
+    )

@@ -81,7 +81,7 @@ def _run_parts(
         run = {**run, "test": kept_tests(opened, store)}
     measured = ended and (against is not None or run["error_matrix"]["validation"])
     other = choose_other(store, name, run, against) if measured else None
-    epochs = {key: store.facts(key) for stage in run["stages"] for key in stage["keys"]}
+    epochs = {key: store.record(key) for stage in run["stages"] for key in stage["keys"]}
     stages = timeline(run["stages"], epochs, recipe.training if recipe else None)
     sections: list[Section | None] = []
     if stages:

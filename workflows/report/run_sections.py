@@ -24,6 +24,7 @@ from workflows.report.sequence import draw_errors, draw_losses, draw_rates
 from workflows.report.timeline import StageLine
 from workflows.results.number_format import few_digits
 from workflows.results.picture import Pictures
+from workflows.store.kept import EpochRecord
 
 Facts = Mapping[str, Any]
 MANY = 60  # datasets; with more, the error matrix has no table
@@ -153,16 +154,16 @@ def transfer_section(run: Facts) -> Section:
     )
 
 
-def work_section(run: Facts, epochs: Mapping[str, Facts | None]) -> Section:
+def work_section(run: Facts, epochs: Mapping[str, EpochRecord | None]) -> Section:
     """Return the section with trained and reused epochs and the time of each phase."""
     ended = float(run.get("ended", run["when"]))
     begun = ended - float(run["seconds"]["total"]) if "seconds" in run else float(run.get("started", 0))
     rows: list[list[Cell]] = []
     for place, stage in enumerate(run["stages"], 1):
-        known = [facts for key in stage["keys"] if (facts := epochs.get(key)) is not None]
-        fresh = sum(float(facts["when"]) >= begun for facts in known)
-        seconds = sum(float(facts["seconds"]) for facts in known)
-        samples = sum(int(facts["samples"]) for facts in known)
+        known = [record for key in stage["keys"] if (record := epochs.get(key)) is not None]
+        fresh = sum(record.when >= begun for record in known)
+        seconds = sum(record.seconds for record in known)
+        samples = sum(record.samples for record in known)
         handed = stage["handed_over"] if stage["handed_over"] < len(stage["keys"]) else "last"
         rows.append(
             [

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from workflows.recipe.settings import TrainingSettings
 from workflows.relay.learning_rate import step_rates
+from workflows.store.kept import EpochRecord
 
 Facts = Mapping[str, Any]
 
@@ -40,7 +41,7 @@ class StageLine:
 
 
 def timeline(
-    stages: Sequence[Facts], epochs: Mapping[str, Facts | None], training: TrainingSettings | None
+    stages: Sequence[Facts], epochs: Mapping[str, EpochRecord | None], training: TrainingSettings | None
 ) -> list[StageLine]:
     """Return the stages of a result; `epochs` has the record of each epoch by key.
 
@@ -51,10 +52,10 @@ def timeline(
     for number, stage in enumerate(stages):
         lines = []
         for count, key in enumerate(stage["keys"]):
-            facts = epochs.get(key)
+            record = epochs.get(key)
             lines.append(
                 EpochLine(
-                    *_rates(facts, stage, count, training, first=number == 0),
+                    *_rates(record, stage, count, training, first=number == 0),
                     train_loss=stage["train_loss"][count],
                     error=stage["validation_error"][count] if count < len(stage["validation_error"]) else None,
                 )
@@ -65,14 +66,14 @@ def timeline(
 
 
 def _rates(
-    facts: Facts | None, stage: Facts, count: int, training: TrainingSettings | None, first: bool
+    record: EpochRecord | None, stage: Facts, count: int, training: TrainingSettings | None, first: bool
 ) -> tuple[int, npt.NDArray[np.float64]]:
     told = float(stage["learning_rates_used"][count])
-    if facts is None or training is None:
+    if record is None or training is None:
         return 1, np.array([told])
-    steps = max(-(-int(facts["samples"]) // training.batch_size), 1)
+    steps = max(-(-record.samples // training.batch_size), 1)
     if training.schedule == "plateau":  # reductions were decided during the run: draw the rates that were used
-        return steps, np.linspace(float(facts["first_learning_rate"]), told, steps)
+        return steps, np.linspace(record.first_learning_rate, told, steps)
     warmup = training.warmup_steps if first else 0
-    planned = steps * int(facts["epochs"])
+    planned = steps * int(stage.get("epochs_planned", stage["epochs"]))
     return steps, step_rates(stage["learning_rate"], steps, count * steps, warmup, training.schedule, planned)

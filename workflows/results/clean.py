@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -90,9 +91,9 @@ def find_leftovers(store: Store) -> list[Leftover]:
             if since == float("inf"):
                 found.append(Leftover(path, "interrupted commit", store.storage.size(path)))
         elif key not in keys:
-            facts = store.facts(key)
-            if facts is not None and float(facts["when"]) < since:
-                what = f"{facts['dataset']}, epoch {facts['epoch'] + 1}" if facts["parent"] else "untrained model"
+            record = store.record(key)
+            if record is not None and record.when < since:
+                what = "epoch of no run" if record.parent else "untrained model of no run"
                 found.append(Leftover(path, what, store.storage.size(path)))
     for folder, what in (("prepared", "prepared dataset"), ("damaged", "damaged checkpoint")):
         names = [name for name in store.storage.names(folder) if name not in prepared and name != "sources"]
@@ -116,7 +117,8 @@ def _reached(store: Store, runs: list[Facts]) -> tuple[set[str], set[str]]:
             key: str | None = tip
             while key is not None and key not in keys:
                 keys.add(key)
-                key = (store.facts(key) or {"parent": None})["parent"]
+                record = store.record(key)
+                key = None if record is None else record.parent
     return keys, {name for run in runs for name in run.get("prepared", [])}
 
 
@@ -124,5 +126,12 @@ def clean(store: Store, dry_run: bool) -> list[Leftover]:
     """Remove what no run reaches, and return what that was; `dry_run` only looks."""
     found = find_leftovers(store)
     for leftover in [] if dry_run else found:
-        store.storage.remove(leftover.path)
+        folder, _, name = leftover.path.partition("/")
+        if folder == "checkpoints" and not name.startswith("."):
+            place = f"trash/{name}-{uuid.uuid4().hex[:8]}"
+            store.remove_checkpoint(name, place)
+            for path in (place, f"evaluations/{name}", f"derived/{name}"):
+                store.storage.remove(path)
+        else:
+            store.storage.remove(leftover.path)
     return found

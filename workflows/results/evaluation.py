@@ -44,9 +44,9 @@ def evaluate(store: Store, run: TrainedRun, split: str) -> Facts:
     if absent:
         from workflows.results.prediction import measure
 
-        hashes = {number: run.plan.datasets[number].sha256[split] for number in absent}
-        found |= measure(store, run, split, absent)
-        store.add_evaluations(run.key, {hashes[number]: found[number] for number in absent})  # type: ignore[misc]
+        now = measure(store, run, split, absent)
+        store.add_evaluations(run.key, {run.plan.datasets[number].sha256[split]: now[number] for number in absent})
+        found |= now
     loss = run.plan.model.loss
     datasets = {
         dataset.name: _described(errors, dataset, split, loss)
@@ -70,23 +70,23 @@ def _described(errors: Any, dataset: EncodedDataset, split: str, loss: str) -> F
         return {"samples": 0, "error": None, "naive_error": None, "scaled_error": None}
     naive = naive_error(dataset, split, loss)
     facts = {
-        "samples": errors["samples"],
-        "error": errors["error"],
+        "samples": errors.samples,
+        "error": errors.error,
         "naive_error": naive,
-        "scaled_error": scaled(errors["error"], naive),
+        "scaled_error": scaled(errors.error, naive),
     }
     if loss == "cross_entropy":
-        return {**facts, "accuracy": 1 - errors["error"], "naive_accuracy": None if naive is None else 1 - naive}
+        return {**facts, "accuracy": 1 - errors.error, "naive_accuracy": None if naive is None else 1 - naive}
     targets = dataset.prepared.targets
     sums = dataset.prepared.manifest.naive[split]
     count = np.array(sums["count"])
     known = count.all()
     return {
         **facts,
-        "mse": errors["mse"],
-        "mae": errors["mae"],
-        "mae_units": _by_target(targets, errors["mae_units"]),
-        "rmse_units": _by_target(targets, errors["rmse_units"]),
+        "mse": errors.mse,
+        "mae": errors.mae,
+        "mae_units": _by_target(targets, errors.mae_units),
+        "rmse_units": _by_target(targets, errors.rmse_units),
         "naive_mae_units": _by_target(targets, np.array(sums["absolute"]) / count) if known else None,
         "naive_rmse_units": _by_target(targets, np.sqrt(np.array(sums["squared"]) / count)) if known else None,
     }

@@ -8,10 +8,11 @@ from typing import Any
 
 from workflows.relay.lookup import finished, measured
 from workflows.relay.metrics import backward_transfer, forgetting, forward_transfer, mean_of, naive_error, scaled
-from workflows.relay.plan import Plan
+from workflows.relay.plan import Epoch, Plan
 from workflows.relay.relay import Action, Evaluate, NotAnsweredError, Train, figure, row_of
 from workflows.results.result import told_errors
 from workflows.results.trained import TrainedRun
+from workflows.store.kept import EpochRecord, Errors
 from workflows.store.store import Store
 
 Facts = dict[str, Any]
@@ -25,10 +26,10 @@ def partial_result(progress: Mapping[str, Any], plan: Plan, store: Store, naive:
 
     def note(action: Action, found: Any) -> None:
         if isinstance(action, Train):
-            _add_epoch(stages, plan, names, action.epoch.stage, found)
+            _add_epoch(stages, plan, names, action.epoch, found)
         elif isinstance(action, Evaluate) and action.split == "validation":
             row = row_of(plan, action.datasets, found)
-            errors = [None if each is None else each["error"] for each in row]
+            errors = [None if each is None else each.error for each in row]
             if (
                 stages
                 and action.key == stages[-1]["keys"][-1]
@@ -50,18 +51,20 @@ def kept_tests(run: TrainedRun, store: Store) -> Facts:
     found = {}
     for number, dataset in enumerate(run.datasets):
         errors = measured(run.plan, number, "test", kept)
-        found[dataset.name] = told_errors(errors if isinstance(errors, dict) else None, naive_error(dataset, "test", loss))
+        found[dataset.name] = told_errors(errors if isinstance(errors, Errors) else None, naive_error(dataset, "test", loss))
     return found
 
 
-def _add_epoch(stages: list[Facts], plan: Plan, names: list[str], number: int, facts: Facts) -> None:
-    if facts["epoch"] == 0:
+def _add_epoch(stages: list[Facts], plan: Plan, names: list[str], epoch: Epoch, record: EpochRecord) -> None:
+    number = epoch.stage
+    if epoch.number == 0:
         stages[number:] = [
             {
                 "dataset": names[plan.stages[number].dataset],
                 "learning_rate": plan.stages[number].learning_rate,
                 "learning_rates_used": [],
                 "epochs": plan.stages[number].epochs,
+                "epochs_planned": plan.stages[number].epochs,
                 "handed_over": plan.stages[number].epochs,
                 "keys": [],
                 "train_loss": [],
@@ -71,9 +74,9 @@ def _add_epoch(stages: list[Facts], plan: Plan, names: list[str], number: int, f
             }
         ]
     stage = stages[number]
-    stage["learning_rates_used"].append(facts["learning_rate"])
-    stage["keys"].append(facts["key"])
-    stage["train_loss"].append(facts["train_loss"])
+    stage["learning_rates_used"].append(record.learning_rate)
+    stage["keys"].append(record.key)
+    stage["train_loss"].append(record.train_loss)
 
 
 def _measures(names: list[str], stages: list[Facts], rows: list[list[float | None]], naive: list[float | None]) -> Facts:

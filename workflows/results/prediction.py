@@ -22,6 +22,7 @@ from workflows.relay.failures import RunFailedError
 from workflows.relay.state import first_model, load_state
 from workflows.relay.walk import errors_of
 from workflows.results.trained import TrainedRun
+from workflows.store.kept import Errors
 from workflows.store.store import DamagedCheckpointError, State, Store
 
 Facts = dict[str, Any]
@@ -100,7 +101,7 @@ def make_forecaster(store: Store, run: TrainedRun, dataset: int) -> Forecaster:
     return Forecaster(model.to(device).eval(), run, dataset, device)
 
 
-def measure(store: Store, run: TrainedRun, split: str, datasets: Sequence[int]) -> dict[int, Facts]:
+def measure(store: Store, run: TrainedRun, split: str, datasets: Sequence[int]) -> dict[int, Errors]:
     """The errors of the final state on some datasets, as a run measures them, in this process."""
     plan = run.plan
     learner = Learner(first_model(plan), plan.model, plan.training, Group(), str(device_of(run)))

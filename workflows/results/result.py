@@ -14,6 +14,7 @@ from workflows.relay.guard import report_of
 from workflows.relay.metrics import backward_transfer, forgetting, forward_transfer, mean_of, naive_error, scaled
 from workflows.relay.plan import Plan
 from workflows.relay.relay import Outcome
+from workflows.store.kept import Errors
 
 Facts = dict[str, Any]
 
@@ -22,12 +23,12 @@ def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome:
     """Everything of result.json that the store decides."""
     loss = plan.model.loss
     names = [dataset.name for dataset in datasets]
-    validation = [[None if each is None else each["error"] for each in row] for row in outcome.validation]
+    validation = [[None if each is None else each.error for each in row] for row in outcome.validation]
     naive = [naive_error(dataset, "validation", loss) for dataset in datasets]
     relative = [[scaled(error, base) for error, base in zip(row, naive, strict=True)] for row in validation]
     trained = [row[: len(outcome.stages)] for row in relative]  # all of it, unless the guard has stopped the run
-    epochs = [facts for stage in outcome.stages for facts in stage.epochs]
-    seconds = sum(facts["seconds"] for facts in epochs)
+    epochs = [record for stage in outcome.stages for record in stage.epochs]
+    seconds = sum(record.seconds for record in epochs)
     return {
         "name": name,
         "status": "stopped" if outcome.stopped else "finished",
@@ -37,16 +38,17 @@ def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome:
             {
                 "dataset": names[stage.dataset],
                 "learning_rate": stage.learning_rate,
-                "learning_rates_used": [facts["learning_rate"] for facts in stage.epochs],
+                "learning_rates_used": [record.learning_rate for record in stage.epochs],
                 "epochs": len(stage.epochs),
+                "epochs_planned": planned.epochs,
                 "handed_over": stage.handed_over + 1,
-                "keys": [facts["key"] for facts in stage.epochs],
-                "train_loss": [facts["train_loss"] for facts in stage.epochs],
+                "keys": [record.key for record in stage.epochs],
+                "train_loss": [record.train_loss for record in stage.epochs],
                 "validation_error": stage.errors,
                 "validation_loss": stage.losses,
                 "attempts": stage.attempts,
             }
-            for stage in outcome.stages
+            for stage, planned in zip(outcome.stages, plan.stages, strict=False)
         ],
         "error": error_name(plan.model),
         "retention": plan.retention.method,
@@ -66,21 +68,20 @@ def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome:
         "backward_transfer": backward_transfer(trained),
         "forward_transfer": forward_transfer(trained),
         "epochs_requested": sum(stage.epochs for stage in plan.stages),
-        "samples_per_second": sum(facts["samples"] for facts in epochs) / seconds if seconds else None,
+        "samples_per_second": sum(record.samples for record in epochs) / seconds if seconds else None,
     }
 
 
-def told_errors(measured: Facts | None, naive: float | None) -> Facts:
+def told_errors(measured: Errors | None, naive: float | None) -> Facts:
     """The errors of one dataset as result.json has them, with the naive forecast's; None where it was not measured."""
     if measured is None:
         return {"error": None, "scaled_error": None, "naive_error": None, "samples": 0}
-    rest = {key: value for key, value in measured.items() if key not in ("error", "samples")}
     return {
-        "error": measured["error"],
-        "scaled_error": scaled(measured["error"], naive),
+        "error": measured.error,
+        "scaled_error": scaled(measured.error, naive),
         "naive_error": naive,
-        "samples": measured["samples"],
-        **rest,
+        "samples": measured.samples,
+        **measured.measures(),
     }
 
 

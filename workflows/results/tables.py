@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.table import Table
@@ -12,11 +14,13 @@ from rich.text import Text
 from data.errors import InputError
 from data.prepared.encoding import EncodedDataset
 from data.samples.counts import show_reasons
-from workflows.relay.lookup import measured
+from workflows.relay.lookup import finished, measured
 from workflows.relay.plan import Plan
+from workflows.relay.relay import Action, NotAnsweredError, Train
 from workflows.results.number_format import empty_table, few_digits, show
 from workflows.results.result import error_name
 from workflows.results.trained import reopen
+from workflows.store.kept import Errors
 from workflows.store.store import Store
 
 Facts = dict[str, Any]
@@ -131,28 +135,40 @@ def log_table(store: Store, run: Facts) -> Table:
         "seconds",
     )
     table = empty_table(columns, texts=(0, 5, 6), title=f"{run['name']} ({run['status']})")
-    for key, error, mark in _finished_epochs(run) if "stages" in run else _chain(store, run["key"], plan):
-        facts = store.facts(key)
-        if facts is None:
-            table.add_row("-", "-", "-", "-", show(error), key[:12], "not in the store", "-")
+    for line in _finished_epochs(run) if "stages" in run else _chain(store, run["key"], plan):
+        record = store.record(line.key)
+        if record is None:
+            table.add_row(
+                Text(line.dataset), line.number, "-", "-", show(line.error), line.key[:12], "not in the store", "-"
+            )
             continue
         table.add_row(
-            Text(facts["dataset"]),
-            f"{mark}{facts['epoch'] + 1}",
-            f"{facts['learning_rate']:.3g}",
-            show(facts["train_loss"]),
-            show(error),
-            key[:12],
-            f"{datetime.datetime.fromtimestamp(facts['when']):%Y-%m-%d %H:%M:%S}",
-            f"{facts['seconds']:.2f}",
+            Text(line.dataset),
+            line.number,
+            f"{record.learning_rate:.3g}",
+            show(record.train_loss),
+            show(line.error),
+            line.key[:12],
+            f"{datetime.datetime.fromtimestamp(record.when):%Y-%m-%d %H:%M:%S}",
+            f"{record.seconds:.2f}",
         )
     return table
 
 
-def _finished_epochs(run: Facts) -> list[tuple[str, float | None, str]]:
-    """Key, validation error and mark of each epoch: an arrow where a dataset handed over an epoch before its last."""
+@dataclass(frozen=True)
+class _Line:
+    """An epoch of a run: its dataset and number there, with an arrow if the dataset handed over this one, not its last."""
+
+    key: str
+    dataset: str = "-"
+    number: str = "-"
+    error: float | None = None
+
+
+def _finished_epochs(run: Facts) -> list[_Line]:
+    """The epochs of a run that has ended."""
     return [
-        (key, error, "→ " if number == stage["handed_over"] < len(stage["keys"]) else "")
+        _Line(key, stage["dataset"], f"{'→ ' if number == stage['handed_over'] < len(stage['keys']) else ''}{number}", error)
         for stage in run["stages"]
         for number, (key, error) in enumerate(zip(stage["keys"], stage["validation_error"], strict=True), 1)
     ]
@@ -166,15 +182,32 @@ def _plan_of(store: Store, run: Facts) -> Plan | None:
         return None
 
 
-def _chain(store: Store, key: str, plan: Plan | None) -> list[tuple[str, float | None, str]]:
-    """The epochs that lead to a state, the first of them first, with the error on their own dataset where it is known."""
-    found: list[tuple[str, float | None, str]] = []
-    facts = store.facts(key)
-    while facts is not None and facts["parent"] is not None:
-        errors = plan and measured(plan, plan.stages[facts["stage"]].dataset, "validation", store.evaluations(facts["key"]))
-        found.append((facts["key"], errors["error"] if isinstance(errors, dict) else None, ""))
-        facts = store.facts(facts["parent"])
+def _chain(store: Store, key: str, plan: Plan | None) -> list[_Line]:
+    """The epochs that lead to a state, the first of them first, as far as the plan knows them by name and error."""
+    lines = {} if plan is None else _planned_lines(store, plan)
+    found: list[_Line] = []
+    record = store.record(key)
+    while record is not None and record.parent is not None:
+        found.append(lines.get(record.key, _Line(record.key)))
+        record = store.record(record.parent)
     return found[::-1]
+
+
+def _planned_lines(store: Store, plan: Plan) -> dict[str, _Line]:
+    """The epochs of a plan that the store has, by key."""
+    found: dict[str, _Line] = {}
+
+    def note(action: Action, _: Any) -> None:
+        if isinstance(action, Train):
+            epoch = action.epoch
+            found[epoch.key] = _Line(epoch.key, plan.datasets[epoch.dataset].name, str(epoch.number + 1))
+            errors = measured(plan, epoch.dataset, "validation", store.evaluations(epoch.key))
+            if isinstance(errors, Errors):
+                found[epoch.key] = replace(found[epoch.key], error=errors.error)
+
+    with contextlib.suppress(NotAnsweredError):
+        finished(plan, store, note)
+    return found
 
 
 def evaluation_tables(facts: Facts) -> list[Table]:

@@ -34,13 +34,16 @@ def finished_trial(number: int, config: Config, plan: Plan, datasets: Sequence[E
         "key": result["key"],
         "stopped_after": None,
         "epochs": [stage["epochs"] for stage in result["stages"]],
-        "samples": sum(facts["samples"] for stage in outcome.stages for facts in stage.epochs),
+        "samples": sum(record.samples for stage in outcome.stages for record in stage.epochs),
         "keys": [key for stage in result["stages"] for key in stage["keys"]],
     }
 
 
 def stopped_trial(number: int, config: Config, plan: Plan, result: Facts, store: Store) -> Facts:
-    """A trial that the scheduler stopped: its metrics are over the datasets that had their turn, and not comparable."""
+    """A trial that the scheduler stopped: its metrics are over the datasets that had their turn, and not comparable.
+
+    Raises NotAnsweredError if the store lacks an epoch of it.
+    """
     key, keys = trained_stages(plan, store, result["stages"])
     stages = plan.stages[: result["stages"]]
     counts = [len(each) for each in keys]
@@ -48,7 +51,7 @@ def stopped_trial(number: int, config: Config, plan: Plan, result: Facts, store:
         "number": number,
         "config": config,
         "metrics": {"mean_scaled_error": result["mean_scaled_error"], "forgetting": result["forgetting"]},
-        "key": key if store.facts(key) is not None else None,
+        "key": key,
         "stopped_after": plan.datasets[stages[-1].dataset].name,
         "epochs": counts,
         "samples": sum(n * plan.datasets[s.dataset].samples["train"] for n, s in zip(counts, stages, strict=True)),

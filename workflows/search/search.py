@@ -68,7 +68,7 @@ def search(
     watch(Preparing(recipe.name))
     scene, opened, orders = set_scene(recipe, parameters, store, address, placement)
     watch(SearchPlanned(num_trials, placement, tuple(orders), store.address))
-    if not store.storage.local and placement.num_concurrent > 1:
+    if placement.num_concurrent > 1 and not store.storage.exclusive:
         watch(Waiting(f"{store.address}: two trials at a time may train the same epoch there"))
     tally = Tally()
     folders = sorted({each.prepared.folder.name for datasets in opened.values() for each in datasets})

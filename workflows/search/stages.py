@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from data.prepared.encoding import EncodedDataset
 from workflows.relay.metrics import forgetting, mean_of, naive_error, scaled
-from workflows.relay.relay import Action, Evaluate, Outcome, Train, measured_after, relay, row_of
+from workflows.relay.relay import Evaluate, Outcome, Train, measured_after, relay, row_of
 from workflows.relay.walk import MAX_DAMAGED, StoreError, Walker
 from workflows.store.store import DamagedCheckpointError
 
 Rows = list[list[float | None]]
-Around = Callable[[Action], contextlib.AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -24,17 +22,15 @@ class StageDone:
     errors: Rows
 
 
-def walk_stages(
-    walker: Walker, around: Around = lambda action: contextlib.nullcontext()
-) -> Generator[StageDone, None, None]:
-    """Do what the plan asks for and the store lacks, and stand still after each stage until asked to go on.
+def walk_stages(walker: Walker) -> Generator[StageDone, None, None]:
+    """Do what the plan asks for and the store lacks, and pause after each stage until asked to go on.
 
-    Every action is done within `around(action)`. Each stage is told once, the last one when all is done.
+    Each stage is told once, the last one when all is done.
     """
     told = 0
     for _ in range(MAX_DAMAGED):
         try:
-            for done in _walk_once(walker, around):
+            for done in _walk_once(walker):
                 if done.number > told:
                     told = done.number
                     yield done
@@ -44,7 +40,7 @@ def walk_stages(
     raise StoreError(f"{walker.store.address}: {MAX_DAMAGED} checkpoints were damaged: check the disk")
 
 
-def _walk_once(walker: Walker, around: Around) -> Generator[StageDone, None, None]:
+def _walk_once(walker: Walker) -> Generator[StageDone, None, None]:
     plan = walker.plan
     actions, reply, done = relay(plan), None, 0
     rows: dict[int, list[float | None]] = {}
@@ -62,16 +58,13 @@ def _walk_once(walker: Walker, around: Around) -> Generator[StageDone, None, Non
         if isinstance(action, Train) and action.epoch.stage > done:
             done = action.epoch.stage
             yield so_far(done)
-        with around(action):
-            reply = walker._answer(action)
+        reply = walker.answer(action)
         if isinstance(action, Evaluate) and action.split == "validation":
             measured = measured_after(plan, action.stage)
             if action.datasets == measured:
                 row = row_of(plan, measured, reply)
-                rows[action.stage] = [None if each is None else each["error"] for each in row]
-    yield StageDone(
-        len(plan.stages), [[None if each is None else each["error"] for each in row] for row in outcome.validation]
-    )
+                rows[action.stage] = [None if each is None else each.error for each in row]
+    yield StageDone(len(plan.stages), [[None if each is None else each.error for each in row] for row in outcome.validation])
 
 
 def metrics_after(errors: Rows, datasets: Sequence[EncodedDataset], loss: str) -> dict[str, float | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Generator
 from dataclasses import replace
@@ -15,14 +14,11 @@ from data.prepared.encoding import EncodedDataset
 from workflows.fit.group import Group
 from workflows.fit.learner import NonFiniteLossError
 from workflows.relay.events import Damaged, EpochDone, RunEvent, Waiting
-from workflows.relay.lookup import look_up
 from workflows.relay.plan import Plan
-from workflows.relay.relay import Action, Initialise, Tell, Train
 from workflows.relay.walk import StoreError, Walker
 from workflows.search.scene import Scene
 from workflows.search.space import Config
-from workflows.search.stages import Around, StageDone, metrics_after, walk_stages
-from workflows.store.leases import Leases
+from workflows.search.stages import StageDone, metrics_after, walk_stages
 from workflows.store.store import Store
 
 Facts = dict[str, Any]
@@ -35,7 +31,6 @@ class Walks:
     def __init__(self, scene: Scene):
         self.scene = scene
         self.store = Store(scene.storage)
-        self.leases = Leases(self.store.storage)
         self.datasets: dict[str, list[EncodedDataset]] = {}
         self.plan: Plan | None = None
         self.stages: Generator[StageDone, None, None] | None = None
@@ -60,19 +55,7 @@ class Walks:
         self.plan = self.scene.plan(config, datasets)
         device = "cuda" if self.scene.use_gpu else "cpu"
         walker = Walker(self.plan, datasets, self.store, group, emit, device)
-        self.stages = walk_stages(walker, self._alone(self.plan)) if group.rank == 0 else walk_stages(walker)
-
-    def _alone(self, plan: Plan) -> Around:
-        """Each action that the store has no answer to is done by one trial at a time."""
-
-        def hold(action: Action) -> Any:
-            if isinstance(action, Tell):
-                return contextlib.nullcontext()
-            key = action.epoch.key if isinstance(action, Train) else action.key
-            what = "train" if isinstance(action, (Initialise, Train)) else action.split
-            return self.leases.hold(f"{key}-{what}", lambda: look_up(action, plan, self.store) is not None)
-
-        return hold
+        self.stages = walk_stages(walker)
 
     def next_stage(self) -> Facts:
         """Do the next stage; returns what Ray Tune is told of it, on all workers alike."""

@@ -1,7 +1,11 @@
-"""Who trains an epoch now: so that of two trials that want the same one, the second waits for it instead of training it.
+"""Who does something now, so that of two processes that want the same epoch the second waits instead of training it too.
 
-A lease is a file that exactly one process can make; its owner renews it while it lives. Nothing but time depends on it:
-where a lease is lost an epoch is trained twice, to the same numbers, and the first that is committed stands.
+A lease is a file that exactly one process can create (see Storage.exclusive). Its owner renews it while it lives. A waiting
+process watches the content of the file: on the machine of a dead owner it takes over at once, elsewhere after
+SILENCE_S without a renewal. Clocks of two machines are not compared.
+
+A lease saves work and is no lock: an owner that was stopped for longer than SILENCE_S can find itself beside another one.
+Then an epoch is trained twice, and the first commit stays.
 """
 
 from __future__ import annotations
@@ -14,96 +18,124 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from workflows.store.storage import Storage
 
 RENEW_S = 2.0
 SILENCE_S = 20.0  # an owner that has not renewed its lease for so long is dead, or its machine is
-WAIT_LIMIT_S = 3600.0  # then an epoch is trained here too, whatever its owner says
-POLL_S = 0.03
+WAIT_LIMIT_S = 24 * 3600.0  # then a waiting process goes on, whatever the owner says
+POLL_S, POLL_REMOTE_S = 0.03, 0.3
+
+
+class Lease:
+    """A lease that this process has, renewed by a thread until it is released."""
+
+    def __init__(self, storage: Storage, path: str, content: bytes):
+        self.storage, self.path, self.content = storage, path, content
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._renew, daemon=True)
+        self._thread.start()
+
+    def _renew(self) -> None:
+        beat = 0
+        while not self._over.wait(RENEW_S):
+            with contextlib.suppress(OSError):
+                if not self._is_mine():
+                    return  # another process has taken it over
+                beat += 1
+                self.storage.write(self.path, _words(beat, self.content))
+
+    def _is_mine(self) -> bool:
+        return _id(self.storage.read(self.path)) == _id(self.content)
+
+    def release(self) -> None:
+        """End the lease, unless another process has taken it over."""
+        self._over.set()
+        self._thread.join()
+        with contextlib.suppress(OSError):
+            if self._is_mine():
+                self.storage.remove(self.path)
 
 
 class Leases:
-    """The leases of a store. In an object store no file can be made exclusively: there nothing is held or waited for."""
+    """The leases of a store. Where nothing can be created exclusively, every lease is granted."""
 
     def __init__(self, storage: Storage):
-        self.folder = Path(storage.address) / "leases" if storage.local else None
-        self.waited_seconds = 0.0
+        self.storage = storage
+        self.poll_seconds = POLL_S if storage.local else POLL_REMOTE_S
+        self._seen: dict[str, _Owner] = {}
+
+    def try_acquire(self, name: str) -> Lease | None:
+        """Return the lease if nobody has it, or if its owner is dead; None: somebody else has it."""
+        path, content = f"leases/{name}", _words(0)
+        owner = self._seen.setdefault(name, _Owner())
+        if self.storage.create_file(path, content):
+            del self._seen[name]
+            return Lease(self.storage, path, content)
+        with contextlib.suppress(FileNotFoundError):
+            words = self.storage.read(path)
+            if owner.is_dead(words) and self.storage.take_over(path, words, content):
+                del self._seen[name]
+                return Lease(self.storage, path, content)
+        return None
 
     @contextlib.contextmanager
-    def hold(self, name: str, is_there: Callable[[], bool]) -> Iterator[None]:
-        """Run the body as the only one that holds `name`, or without it as soon as what it would make is there."""
-        lease = None if self.folder is None else self._acquire(self.folder / name, is_there)
-        if lease is None:
-            yield
-            return
-        over = threading.Event()
-        renewing = threading.Thread(target=_renew, args=(lease, over), daemon=True)
-        renewing.start()
+    def hold(self, name: str, is_there: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Run the body as the only owner of `name`, or without it as soon as what it would make is there."""
+        lease = self._wait_for(name, is_there) if self.storage.exclusive else None
         try:
             yield
         finally:
-            over.set()
-            renewing.join()
-            lease.unlink(missing_ok=True)
+            if lease is not None:
+                lease.release()
 
-    def _acquire(self, path: Path, is_there: Callable[[], bool]) -> Path | None:
-        if is_there():
-            return None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        started, owner = time.monotonic(), _Owner()
-        try:
-            while True:
-                if _make(path):
-                    if not is_there():  # it may have been committed just before its lease ended
-                        return path
-                    path.unlink(missing_ok=True)
-                if is_there() or time.monotonic() - started > WAIT_LIMIT_S:
-                    return None
-                if owner.is_dead(path):
-                    _take_away(path, owner.words)
-                else:
-                    time.sleep(POLL_S)
-        finally:
-            self.waited_seconds += time.monotonic() - started
+    def _wait_for(self, name: str, is_there: Callable[[], bool]) -> Lease | None:
+        started = time.monotonic()
+        while not is_there():
+            lease = self.try_acquire(name)
+            if lease is not None:
+                if not is_there():  # it may have been made just before its lease ended
+                    return lease
+                lease.release()
+                break
+            if time.monotonic() - started > WAIT_LIMIT_S:
+                break
+            time.sleep(self.poll_seconds)
+        return None
 
 
-def _make(path: Path) -> bool:
-    """Make the lease with its owner in it, unless there is one: a link is made with its content or not at all."""
-    scratch = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
-    scratch.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "id": uuid.uuid4().hex}))
+def _words(beat: int, before: bytes = b"") -> bytes:
+    """The content of a lease: who has it, and how often it was renewed."""
+    told = json.loads(before) if before else {"place": _place(), "pid": os.getpid(), "id": uuid.uuid4().hex}
+    return json.dumps({**told, "beat": beat}).encode()
+
+
+def _id(words: bytes) -> str:
     try:
-        os.link(scratch, path)
-    except FileExistsError:
-        return False
-    finally:
-        scratch.unlink(missing_ok=True)
-    return True
+        return str(json.loads(words)["id"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
-def _renew(path: Path, over: threading.Event) -> None:
-    while not over.wait(RENEW_S):
-        with contextlib.suppress(OSError):
-            os.utime(path)
+def _place() -> str:
+    """Where a process number means this process: the machine, and the container that it is in."""
+    with contextlib.suppress(OSError):
+        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+    return socket.gethostname()
 
 
 class _Owner:
-    """What a waiting process has seen of the owner of a lease. Clocks of two machines are not compared."""
+    """What a waiting process has seen of the owner of a lease."""
 
     def __init__(self) -> None:
-        self.words, self.renewed, self.changed_at = "", 0.0, 0.0
+        self.words, self.changed_at = b"", 0.0
 
-    def is_dead(self, path: Path) -> bool:
-        try:
-            words, renewed = path.read_text(), path.stat().st_mtime
-        except OSError:
-            return False  # it has just ended
-        if (words, renewed) != (self.words, self.renewed):
-            self.words, self.renewed, self.changed_at = words, renewed, time.monotonic()
-        with contextlib.suppress(ValueError, KeyError):
+    def is_dead(self, words: bytes) -> bool:
+        if words != self.words:
+            self.words, self.changed_at = words, time.monotonic()
+        with contextlib.suppress(ValueError, KeyError, TypeError):
             owner = json.loads(words)
-            if owner["host"] == socket.gethostname() and not _lives(int(owner["pid"])):
+            if owner["place"] == _place() and not _lives(int(owner["pid"])):
                 return True
         return time.monotonic() - self.changed_at > SILENCE_S
 
@@ -116,13 +148,3 @@ def _lives(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _take_away(path: Path, words: str) -> None:
-    """Remove the lease of a dead owner; where another process was faster, the new owner's is put back."""
-    taken = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
-    with contextlib.suppress(OSError):
-        path.rename(taken)
-        if taken.read_text() != words:
-            os.link(taken, path)
-    taken.unlink(missing_ok=True)

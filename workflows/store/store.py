@@ -1,22 +1,55 @@
-"""The store: checkpoints under their addresses, the evaluations that belong to them, and runs that point at them."""
+"""The store: checkpoints under their addresses, what is derived from them, and the runs that point at them.
+
+    checkpoints/KEY/           facts.json (EpochRecord) and the files that it names; complete when facts.json is there
+    evaluations/KEY/*.json     errors of the state KEY, each with the version of the metrics
+    derived/KEY/*              tensors computed from the state KEY (EWC importance)
+    leases/NAME                who trains, measures or removes something now (leases.py)
+    damaged/KEY-*/             what was set aside, with why.txt
+    runs/NAME/                 what a person reads
+
+Any number of processes on any number of machines may use one store at once. These rules are all that they agree on:
+
+1. A checkpoint is committed once and complete. In a folder it is one rename. In an object store facts.json is created
+   last, only if it does not exist, and it names files that no other attempt writes. What stands first stays: a process
+   that commits the same key later learns of it, and goes on from the state that stands.
+2. Nothing is written into a checkpoint's folder after that. Evaluations and derived tensors have folders of their own,
+   so that they never make a checkpoint's folder. Each of their files is written whole, and the first valid one stays.
+3. Only who has the lease `remove-KEY` takes a checkpoint away, to remove it or to set it aside. No commit needs a lease.
+4. A reader that finds no facts.json concludes that the checkpoint is not there: in an object store it may be under way.
+   In a folder that has other files it is damage, if rule 5 proves it.
+5. Damage is proven by a second look under the lease `remove-KEY`: nobody can take the folder away, and no commit replaces
+   it, so what is missing in a folder that is there was never written or was lost. What was moved is looked at a third
+   time, where no other process reaches it, and is put back if it is whole (an owner that slept through its lease).
+6. An address names what every reader of it agrees on. Names, stage numbers and planned epochs belong to the run.
+7. What was written by version 6e35f09 is read: its evaluations and tensors lie in the checkpoint's folder. They are never
+   written there.
+
+Where nothing can be created exclusively (gs://, abfs://: see conditional.py) one command at a time may use the store.
+No file of the store is ever unpickled.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from workflows.store.evaluations import keep_evaluations, kept_evaluations
+from workflows.store.kept import EpochRecord, Errors, FileRecord, sealed
+from workflows.store.leases import Leases
+from workflows.store.look import Check, Look, content_of, look_at
+from workflows.store.runs import Runs
 from workflows.store.storage import Storage, open_storage
 
 if TYPE_CHECKING:  # a look-up needs no torch
     from torch import Tensor
 
-Facts = dict[str, Any]
 HASHED_BYTES = 1 << 30  # of checkpoints that a look-up checks byte by byte, about a second; beyond it by their sizes
+MAX_TRIES = 5  # of a commit or a load beside processes that set aside and commit the same key
 
 
 class DamagedCheckpointError(Exception):
@@ -31,187 +64,144 @@ class State:
     optimizer: dict[str, Tensor]
 
 
-class Store:
-    """checkpoints/KEY/ with model.safetensors, optimizer.safetensors and facts.json; runs/NAME/ with what a person reads.
+class Store(Runs):
+    """A store at a path or an address. See the module for who may write what, and what a reader may conclude.
 
-    Whatever a reader finds under an address was written completely. No file of it is ever unpickled.
+    With `mend` what is proven damaged is set aside; without it, it is only told in `set_aside_now`.
     """
 
-    def __init__(self, address: str):
-        self.storage: Storage = open_storage(str(address))
+    def __init__(self, address: str | Storage, mend: bool = True):
+        self.storage: Storage = open_storage(address) if isinstance(address, str) else address
         self.address = self.storage.address
+        self.leases = Leases(self.storage)
+        self.mend = mend
         self._trusted: set[str] = set()  # checkpoints that this process has written or checked
+        self._old: set[str] = set()  # checkpoints with evaluations and tensors in their own folder (rule 7)
         self._hashed_bytes = 0
         self.set_aside_now: list[str] = []  # what this process found damaged, in words
 
-    def facts(self, key: str) -> Facts | None:
-        """The facts of a checkpoint; None where the store does not hold it, or holds it damaged: then it is set aside."""
-        folder = f"checkpoints/{key}"
-        try:
-            found = _unsealed(self.storage.read(f"{folder}/facts.json"))
-        except FileNotFoundError:
-            # In an object store the other files come first: a commit may be under way there.
-            if self.storage.local and self.storage.names(folder):
-                self.set_aside(key, "facts.json is missing")
-            return None
-        if found is None or found.get("key") != key:
-            self.set_aside(key, "facts.json is not as it was written")
-            return None
-        if self.storage.local and key not in self._trusted:
-            broken = self._broken_file(key, found)
-            if broken:
-                self.set_aside(key, f"{broken} is not as it was written")
-                return None
+    def record(self, key: str) -> EpochRecord | None:
+        """The record of a checkpoint; None if the store has none, or has it damaged: then it is set aside."""
+        look = self._look(key, Check.NONE if key in self._trusted else Check.CHEAP)
+        if look.damage:
+            look = self._second_look(key)
+        if look.record is not None:
             self._trusted.add(key)
+            if look.record.version == 0:
+                self._old.add(key)
+        return look.record
+
+    def _look(self, key: str, check: Check, folder: str = "") -> Look:
+        found = look_at(self.storage, folder or f"checkpoints/{key}", key, check, HASHED_BYTES - self._hashed_bytes)
+        self._hashed_bytes += found.hashed_bytes
         return found
 
-    def _broken_file(self, key: str, facts: Facts) -> str | None:
-        """The first file of a checkpoint that is not as it was written, by its size and, while reading is cheap, by hash."""
-        for name, known in facts["files"].items():
-            path = f"checkpoints/{key}/{name}"
-            if self.storage.size(path) != known["bytes"]:
-                return str(name)
-            self._hashed_bytes += known["bytes"]
-            if self._hashed_bytes <= HASHED_BYTES and hashlib.sha256(self.storage.read(path)).hexdigest() != known["sha256"]:
-                return str(name)
-        return None
+    def _second_look(self, key: str) -> Look:
+        """Look again while nobody else can take the checkpoint away, and set it aside if it is damaged (rule 5)."""
+        self._trusted.discard(key)
+        if not self.mend:
+            look = self._look(key, Check.FULL)
+            if look.damage:
+                self.set_aside_now.append(f"checkpoint {key}: {look.damage}")
+            return Look() if look.damage else look
+        with self.leases.hold(f"remove-{key}"):
+            look = self._look(key, Check.FULL)
+            return self._set_aside(key, look) if look.damage else look
 
-    def commit(self, key: str, state: State, facts: Mapping[str, Any]) -> Facts:
-        """Write a checkpoint, all of it or nothing; one that is there already stands. Returns its facts."""
+    def _set_aside(self, key: str, look: Look) -> Look:
+        """Take a checkpoint that is proven damaged out of the chain, and keep it for a look."""
+        place = f"damaged/{key}-{uuid.uuid4().hex[:8]}"
+        self.storage.withdraw(f"checkpoints/{key}", place, _names(look.record))
+        again = self._look(key, Check.FULL, place)
+        if again.record is not None and not again.damage:
+            self.storage.put_back(place, f"checkpoints/{key}", "facts.json")
+            return again
+        self.set_aside_now.append(f"checkpoint {key}: {look.damage}; set aside in {place}")
+        self.storage.write(f"{place}/why.txt", f"{look.damage}\n".encode())
+        return Look()
+
+    def remove_checkpoint(self, key: str, to: str) -> None:
+        """Take a checkpoint out of the chain for good: into the folder `to`, where it can be deleted in peace."""
+        with self.leases.hold(f"remove-{key}"):
+            self._trusted.discard(key)
+            self.storage.withdraw(f"checkpoints/{key}", to, _names(self._look(key, Check.NONE).record))
+
+    def commit(self, key: str, state: State, record: EpochRecord) -> tuple[EpochRecord, bool]:
+        """Write a checkpoint, all of it or nothing. Returns the record that stands, and whether it is this one.
+
+        Another process may have committed the key before: then this state is dropped, as it may differ in the last bits.
+        """
         from safetensors.torch import save
 
-        files = {"model.safetensors": save(state.model), "optimizer.safetensors": save(state.optimizer)}
-        sums = {
-            name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()
-        }
-        written = {"key": key, **facts, "when": time.time(), "files": sums}
-        self.storage.publish(f"checkpoints/{key}", {**files, "facts.json": _sealed(written)})
-        self._trusted.add(key)
-        return written
+        contents = {"model.safetensors": save(state.model), "optimizer.safetensors": save(state.optimizer)}
+        for _ in range(MAX_TRIES):
+            attempt = "" if self.storage.local else f"-{uuid.uuid4().hex[:8]}"
+            files = {
+                name: FileRecord(len(content), hashlib.sha256(content).hexdigest(), name.replace(".", f"{attempt}.", 1))
+                for name, content in contents.items()
+            }
+            written = replace(record, key=key, when=time.time(), files=files)
+            named = {files[name].name: content for name, content in contents.items()}
+            if self.storage.publish(f"checkpoints/{key}", {**named, "facts.json": sealed(written.to_json())}):
+                self._trusted.add(key)
+                return written, True
+            standing = self.record(key)
+            if standing is not None:
+                return standing, False
+        raise OSError(f"{self.address}/checkpoints/{key}: it cannot be written, and what is there cannot be read")
 
     def load(self, key: str) -> State:
-        """The state of a checkpoint; raises DamagedCheckpointError, and sets it aside, where a file is not as written."""
+        """The state of a checkpoint; raises DamagedCheckpointError, and sets it aside, if a file is not as written."""
         from safetensors.torch import load
 
-        facts = self.facts(key)
-        if facts is None:
-            raise DamagedCheckpointError(f"checkpoint {key}: it is not there any more")
-        contents = {}
-        for name, known in facts["files"].items():
-            try:
-                contents[name] = self.storage.read(f"checkpoints/{key}/{name}")
-            except FileNotFoundError:
-                contents[name] = b""
-            if hashlib.sha256(contents[name]).hexdigest() != known["sha256"]:
-                self.set_aside(key, f"{name} is not as it was written")
-                raise DamagedCheckpointError(self.set_aside_now[-1])
-        return State(load(contents["model.safetensors"]), load(contents["optimizer.safetensors"]))
+        for _ in range(MAX_TRIES):
+            record = self.record(key)
+            if record is None:
+                break
+            found = {
+                name: content_of(self.storage, f"checkpoints/{key}/{known.name}", known)
+                for name, known in record.files.items()
+            }
+            if None not in found.values():
+                model, optimizer = (load(found[name] or b"") for name in ("model.safetensors", "optimizer.safetensors"))
+                return State(model, optimizer)
+            self._second_look(key)
+        words = [each for each in self.set_aside_now if each.startswith(f"checkpoint {key}:")]
+        raise DamagedCheckpointError(words[-1] if words else f"checkpoint {key}: it is not there any more")
 
-    def set_aside(self, key: str, why: str) -> None:
-        """Take a checkpoint that cannot be trusted out of the chain, and keep it for a look."""
-        place = f"damaged/{key}-{uuid.uuid4().hex[:8]}"
-        self._trusted.discard(key)
-        self.set_aside_now.append(f"checkpoint {key}: {why}; set aside in {place}")
-        self.storage.move(f"checkpoints/{key}", place)
-        self.storage.write(f"{place}/why.txt", f"{why}\n".encode())
-
-    def evaluations(self, key: str) -> dict[str, Facts]:
-        """All errors that were measured of a state, by the hash of the split that they were measured on."""
-        found: dict[str, Facts] = {}
-        for name in self.storage.names(f"checkpoints/{key}"):
-            if name.startswith("evaluations-"):
-                measured = _unsealed(self.storage.read(f"checkpoints/{key}/{name}"))
-                if measured is None:
-                    self.set_aside_now.append(f"checkpoint {key}: {name} is not as it was written; measured again")
-                    self.storage.remove(f"checkpoints/{key}/{name}")
-                else:
-                    found.update(measured)
+    def evaluations(self, key: str) -> dict[str, Errors]:
+        """All errors that were measured of a state, by the hash of the split. Damaged files are told and left out."""
+        found, damaged = kept_evaluations(self.storage, key, self._is_old(key))
+        self.set_aside_now += [f"checkpoint {key}: {name} is not as it was written; measured again" for name in damaged]
         return found
 
-    def add_evaluations(self, key: str, errors: Mapping[str, Facts | None]) -> None:
-        """Keep errors with the state that they belong to."""
-        name = hashlib.sha256("".join(sorted(errors)).encode()).hexdigest()[:16]
-        self.storage.write(f"checkpoints/{key}/evaluations-{name}.json", _sealed(dict(errors)))
+    def add_evaluations(self, key: str, errors: Mapping[str, Errors]) -> None:
+        """Keep errors with the state that they belong to; what was measured first stays."""
+        keep_evaluations(self.storage, key, errors)
 
     def keep_tensors(self, key: str, name: str, tensors: dict[str, Tensor]) -> None:
-        """Keep tensors with the state that they were derived from."""
+        """Keep tensors that were derived from a state."""
         from safetensors.torch import save
 
         content = save(tensors)
         digest = hashlib.sha256(content).hexdigest().encode()
-        self.storage.write(f"checkpoints/{key}/{name}.safetensors.sealed", digest + content)
+        self.storage.write(f"derived/{key}/{name}.safetensors.sealed", digest + content)
 
     def kept_tensors(self, key: str, name: str) -> dict[str, Tensor] | None:
-        """What `keep_tensors` kept; None where it is not there, or not as it was written."""
+        """What `keep_tensors` kept; None if it is not there, or not as it was written."""
         from safetensors.torch import load
 
-        try:
-            content = self.storage.read(f"checkpoints/{key}/{name}.safetensors.sealed")
-        except FileNotFoundError:
-            return None
-        return load(content[64:]) if hashlib.sha256(content[64:]).hexdigest().encode() == content[:64] else None
-
-    def write_run(self, name: str, file: str, content: bytes) -> None:
-        """Write one of the files of a run."""
-        self.storage.write(f"runs/{name}/{file}", content)
-
-    def run(self, name: str) -> Facts | None:
-        """What a run came to (result.json), or how far it is (progress.json) where that is newer; None: no such run."""
-        return max(
-            (each for each in (self.result(name), self.progress(name)) if each is not None),
-            key=lambda each: float(each.get("when", 0)),
-            default=None,
-        )
-
-    def result(self, name: str) -> Facts | None:
-        """What a run last came to, whatever it is doing now."""
-        return self._json(f"runs/{name}/result.json")
-
-    def progress(self, name: str) -> Facts | None:
-        """How far a run is that has not ended, or where and why it stopped."""
-        return self._json(f"runs/{name}/progress.json")
-
-    def search(self, name: str) -> Facts | None:
-        """What a search came to."""
-        return self._json(f"runs/{name}/search.json")
-
-    def searching(self, name: str) -> Facts | None:
-        """How far a search is that has not ended, and what it has reached."""
-        return self._json(f"runs/{name}/searching.json")
-
-    def searches(self) -> dict[str, Facts]:
-        """All searches by name, the latest first; of one that goes on or was stopped, how far it is."""
-        both = {name: (self.searching(name), self.search(name)) for name in self.storage.names("runs")}
-        known = {name: under_way or ended for name, (under_way, ended) in both.items()}
-        found = {name: facts for name, facts in known.items() if facts is not None}
-        return dict(sorted(found.items(), key=lambda each: -float(each[1].get("when", 0))))
-
-    def runs(self) -> dict[str, Facts]:
-        """All runs by name, the latest first."""
-        found = {name: self.run(name) for name in self.storage.names("runs")}
-        known = {name: facts for name, facts in found.items() if facts is not None}
-        return dict(sorted(known.items(), key=lambda each: -float(each[1].get("when", 0))))
-
-    def _json(self, path: str) -> Facts | None:
-        try:
-            found: Facts = json.loads(self.storage.read(path))
-        except (FileNotFoundError, ValueError):
-            return None
-        return found
-
-
-def _sealed(content: Facts) -> bytes:
-    """JSON with a hash of itself, so that a changed digit is seen."""
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return json.dumps({"content": content, "sha256": digest}, indent=1).encode()
-
-
-def _unsealed(written: bytes) -> Facts | None:
-    """What was sealed, or None where it is not as it was written."""
-    try:
-        found = json.loads(written)
-        content: Facts = found["content"]
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        return content if digest == found["sha256"] else None
-    except (ValueError, KeyError, TypeError):
+        for folder in ("derived", "checkpoints") if self._is_old(key) else ("derived",):
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                content = self.storage.read(f"{folder}/{key}/{name}.safetensors.sealed")
+                if hashlib.sha256(content[64:]).hexdigest().encode() == content[:64]:
+                    return load(content[64:])
         return None
+
+    def _is_old(self, key: str) -> bool:
+        return (key in self._trusted or self.record(key) is not None) and key in self._old
+
+
+def _names(record: EpochRecord | None) -> list[str]:
+    """The files of a checkpoint, the one that completes it first."""
+    return ["facts.json", *(file.name for file in (record.files.values() if record else ()))]

@@ -1,0 +1,84 @@
+"""Which of two processes that want the same epoch or evaluation does it; the other one waits, then finds it in the store."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from workflows.relay.events import Emit, Waiting
+from workflows.relay.lookup import look_up
+from workflows.relay.plan import Plan
+from workflows.relay.relay import Action, Evaluate, Initialise, Tell, Train
+from workflows.store.leases import WAIT_LIMIT_S, Lease
+from workflows.store.store import Store
+
+PATIENCE_S = 10.0  # of one claim: the other workers of the group wait for the first one meanwhile, and must hear from it
+SAY_AFTER_S = 2.0  # a wait that is longer is told
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The store's answer to an action, or whether it is this process's to do now; neither: another process does it."""
+
+    answer: Any = None
+    mine: bool = False
+
+
+class Claims:
+    """The claims of one walker; it does one action at a time."""
+
+    def __init__(self, plan: Plan, store: Store, emit: Emit):
+        self.plan, self.store, self.emit = plan, store, emit
+        self.lease: Lease | None = None
+        self.told = False
+        self.waiting_for = ""
+        self.since = 0.0
+
+    def claim(self, action: Action) -> Claim:
+        """Wait for the store's answer or for the lease to do the action; after PATIENCE_S for neither."""
+        started = time.monotonic()
+        self.release()
+        if self.waiting_for != lease_name(action):
+            self.waiting_for, self.since, self.told = lease_name(action), started, False
+        while True:
+            answer = look_up(action, self.plan, self.store)
+            if answer is not None:
+                return Claim(answer)
+            if not self.store.storage.exclusive or time.monotonic() - self.since > WAIT_LIMIT_S:
+                return Claim(mine=True)
+            self.lease = self.store.leases.try_acquire(lease_name(action))
+            if self.lease is not None:
+                answer = look_up(action, self.plan, self.store)  # it may have been made just before its lease ended
+                if answer is None:
+                    return Claim(mine=True)
+                self.release()
+                return Claim(answer)
+            if time.monotonic() - self.since > SAY_AFTER_S:
+                self._tell(action)
+            if time.monotonic() - started > PATIENCE_S:
+                return Claim()
+            time.sleep(self.store.leases.poll_seconds)
+
+    def release(self) -> None:
+        """End the lease, if there is one."""
+        if self.lease is not None:
+            self.lease.release()
+            self.lease = None
+
+    def _tell(self, action: Action) -> None:
+        if not self.told:
+            self.told = True
+            what = "train" if isinstance(action, Train) else "measure"
+            self.emit(Waiting(f"another process does now what this one is to {what}: waiting for it"))
+
+
+def lease_name(action: Action) -> str:
+    """The name of the lease for an action, as every process that wants the same calls it."""
+    assert not isinstance(action, Tell)
+    if isinstance(action, Initialise):
+        return f"{action.key}-train"
+    if isinstance(action, Train):
+        return f"{action.epoch.key}-train"
+    assert isinstance(action, Evaluate)
+    return f"{action.key}-{action.split}"

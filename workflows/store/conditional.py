@@ -1,0 +1,141 @@
+"""Writes to S3 that succeed only under a condition: the file does not exist, or still holds what was read.
+
+PyArrow 26 has no such write: `open_output_stream` sends no If-None-Match, whatever its metadata say (looked at on the wire).
+S3 has had it since 2024 (If-None-Match on PutObject, then If-Match), and so have MinIO, Ceph and moto. boto3 sends both.
+Where a store ignores the condition, nothing is exclusive there; one object that is written twice tells.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from typing import Any
+
+from pyarrow import fs
+
+TRIES = 10  # of a write that S3 answers with 409: another conditional write to the same key is under way
+TRY_AGAIN_S = 0.1
+
+
+class ConditionalWriter:
+    """Conditional writes with the credentials and the endpoint of a PyArrow filesystem; paths are BUCKET/KEY."""
+
+    def __init__(self, options: dict[str, Any]):
+        self.options = options
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    @property
+    def client(self) -> Any:
+        """boto3's client, made on first use: importing it takes 0.4 s."""
+        with self._lock:
+            if self._client is None:
+                self._client = _make_client(self.options)
+        return self._client
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Write an object unless it exists.
+
+        A write whose answer was lost is sent again and then refused, so what is there is compared with `content`.
+        """
+        return self._put(path, content, IfNoneMatch="*") or self._found(path)[0] == content
+
+    def take_over(self, path: str, expected: bytes, content: bytes) -> bool:
+        """Replace an object if it still holds `expected`."""
+        found, tag = self._found(path)
+        if found != expected:
+            return False
+        return self._put(path, content, IfMatch=tag) or self._found(path)[0] == content
+
+    def _found(self, path: str) -> tuple[bytes | None, str]:
+        """The content of an object and its tag; None where there is none."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        bucket, _, key = path.partition("/")
+        try:
+            found = self.client.get_object(Bucket=bucket, Key=key)
+            return found["Body"].read(), found["ETag"]
+        except ClientError as error:
+            if _status(error) == 404:
+                return None, ""
+            raise OSError(f"{path}: {error}") from None
+        except BotoCoreError as error:
+            raise OSError(f"{path}: {error}") from None
+
+    def _put(self, path: str, content: bytes, **condition: str) -> bool:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        bucket, _, key = path.partition("/")
+        for _ in range(TRIES):
+            try:
+                self.client.put_object(Bucket=bucket, Key=key, Body=content, **condition)
+            except ClientError as error:
+                status = _status(error)
+                if status == 412 or error.response["Error"].get("Code") == "NoSuchKey":
+                    return False
+                if status != 409:
+                    raise OSError(f"{path}: {error}") from None
+            except BotoCoreError as error:
+                raise OSError(f"{path}: {error}") from None
+            else:
+                return True
+            time.sleep(TRY_AGAIN_S)
+        return False
+
+    def delete(self, path: str) -> None:
+        """Delete an object. PyArrow would put an empty object, a folder, in the place of the last one of a prefix."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        bucket, _, key = path.partition("/")
+        try:
+            self.client.delete_object(Bucket=bucket, Key=key)
+        except (BotoCoreError, ClientError) as error:
+            raise OSError(f"{path}: {error}") from None
+
+    def keeps_conditions(self, prefix: str) -> bool:
+        """Whether the object store refuses to create what exists."""
+        path = f"{prefix}/leases/.exclusive-{uuid.uuid4().hex[:8]}"
+        try:
+            return self.create(path, b"first") and not self.create(path, b"second")
+        except OSError:
+            return False
+        finally:
+            self.delete(path)
+
+
+def _status(error: Any) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def conditional_writer(filesystem: fs.FileSystem) -> ConditionalWriter | None:
+    """Return what writes conditionally where this filesystem writes; None: not S3."""
+    if not isinstance(filesystem, fs.S3FileSystem):
+        return None
+    _, (options,) = filesystem.__reduce__()
+    return ConditionalWriter(options)
+
+
+def _make_client(options: dict[str, Any]) -> Any:
+    import boto3
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    endpoint = options["endpoint_override"] or None
+    if endpoint and "://" not in endpoint:
+        endpoint = f"{options['scheme']}://{endpoint}"
+    style = "virtual" if options["force_virtual_addressing"] or endpoint is None else "path"
+    config = Config(
+        signature_version=UNSIGNED if options["anonymous"] else None,
+        s3={"addressing_style": style},
+        retries={"mode": "standard", "max_attempts": 5},
+    )
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=options["region"] or None,
+        aws_access_key_id=options["access_key"] or None,
+        aws_secret_access_key=options["secret_key"] or None,
+        aws_session_token=options["session_token"] or None,
+        config=config,
+    )

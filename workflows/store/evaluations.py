@@ -1,0 +1,74 @@
+"""evaluations/KEY/*.json: the errors of a state, by the hash of the split, with the version of the metrics.
+
+A file holds what was measured together. Its name follows from the splits and the version, so that of two processes that
+measure the same the first one's file stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import time
+from collections.abc import Mapping
+
+from workflows.store.kept import Errors, sealed, unsealed
+from workflows.store.storage import Storage
+
+
+def keep_evaluations(storage: Storage, key: str, errors: Mapping[str, Errors]) -> None:
+    """Keep errors of a state; a damaged file of the same name is replaced, a valid one stays."""
+    if not errors:
+        return
+    decided_by = [*sorted(errors), *sorted({f"v{each.version}" for each in errors.values()})]
+    name = hashlib.sha256(" ".join(decided_by).encode()).hexdigest()[:16]
+    content = {"when": time.time(), "errors": {split: each.to_json() for split, each in errors.items()}}
+    path = f"evaluations/{key}/{name}.json"
+    if storage.create_file(path, sealed(content)) or _read(storage, path) is not None:
+        return
+    if path_is_folder(storage, path):
+        storage.remove(path)
+    storage.write(path, sealed(content))
+
+
+def kept_evaluations(storage: Storage, key: str, old: bool) -> tuple[dict[str, Errors], list[str]]:
+    """The errors of a state by split, and the names of damaged files; the latest version, measured first.
+
+    `old`: version 6e35f09 kept them in the checkpoint's folder, without a version (1).
+    """
+    files = [f"evaluations/{key}/{name}" for name in storage.names(f"evaluations/{key}") if not name.startswith(".")]
+    if old:
+        folder = f"checkpoints/{key}"
+        files = [f"{folder}/{name}" for name in storage.names(folder) if name.startswith("evaluations-")] + files
+    read = {path: _read(storage, path) for path in files}
+    found: dict[str, Errors] = {}
+    for _, errors in sorted((each for each in read.values() if each is not None), key=lambda each: each[0]):
+        for split, each in errors.items():
+            if split not in found or found[split].version < each.version:
+                found[split] = each
+    return found, [path.rpartition("/")[2] for path, each in read.items() if each is None]
+
+
+def path_is_folder(storage: Storage, path: str) -> bool:
+    """Whether a folder lies where a file belongs."""
+    try:
+        storage.read(path)
+    except IsADirectoryError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _read(storage: Storage, path: str) -> tuple[float, dict[str, Errors]] | None:
+    """When errors were measured, and the errors; None if the file is damaged. A file that has just gone has none."""
+    try:
+        content = unsealed(storage.read(path))
+    except FileNotFoundError:
+        return 0.0, {}
+    except IsADirectoryError:
+        return None
+    with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+        if content is not None:
+            errors = content["errors"] if "when" in content else content
+            return float(content.get("when", 0.0)), {k: Errors.from_json(each) for k, each in errors.items() if each}
+    return None

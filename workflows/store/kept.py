@@ -1,0 +1,129 @@
+"""What the store keeps of an epoch and of an evaluation: two frozen values, and how each is written.
+
+Both hold only what every reader of their address agrees on. The dataset's name, the number of the stage and the planned
+epochs belong to the run that asks: two runs can reach the same epoch in different places.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from data.errors import InputError
+
+# Of facts.json. Version 0 (up to commit 6e35f09) also had the names and numbers of the run that trained the epoch.
+RECORD_VERSION = 1
+# Raised when an evaluation measures more than before: kept ones of a lower version are measured again. 2: with the loss.
+METRICS_VERSION = 2
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file of a checkpoint: its length, its SHA-256, and its name in the checkpoint's folder."""
+
+    bytes: int
+    sha256: str
+    name: str
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """facts.json of a checkpoint: how the state `key` was made from the state `parent`.
+
+    An untrained state has no parent, and its numbers are 0. `learning_rate` is the rate of the last step. `seconds`,
+    `workers` and `when` tell how this checkpoint was made.
+    """
+
+    key: str
+    parent: str | None
+    learning_rate: float = 0.0
+    first_learning_rate: float = 0.0
+    train_loss: float = 0.0
+    samples: int = 0
+    seconds: float = 0.0
+    workers: int = 0
+    when: float = 0.0
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
+    version: int = RECORD_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of facts.json, before it is sealed."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> EpochRecord:
+        """The record of a facts.json of this version or an earlier one.
+
+        Raises InputError for a later version; KeyError, TypeError or ValueError for what is none.
+        """
+        version = int(content.get("version", 0))
+        if version > RECORD_VERSION:
+            raise InputError(
+                f"checkpoint {content.get('key')}: facts.json has version {version}, this program reads up to "
+                f"{RECORD_VERSION}: update lstm-relay"
+            )
+        files = {
+            name: FileRecord(int(each["bytes"]), str(each["sha256"]), str(each.get("name", name)))
+            for name, each in content["files"].items()
+        }
+        known = {each.name for each in dataclasses.fields(EpochRecord)} - {"files", "version"}
+        return EpochRecord(**{key: content[key] for key in known & set(content)}, files=files, version=version)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The errors of one state on one split of one dataset. `error` is what the model is judged by.
+
+    That is the MSE (losses mse, huber), the MAE (mae), the pinball loss (quantile), all in scaled units, or the share of
+    samples whose class was wrong (cross_entropy). `mae_units` and `rmse_units` have one number for each target, in the
+    target's own units. `loss` is the loss of the model's settings over the samples whose class the model has; None if it is
+    not finite, or was not measured (version 1). Classes have `error`, `loss` and `samples` only.
+    """
+
+    error: float
+    samples: int
+    loss: float | None = None
+    mse: float | None = None
+    mae: float | None = None
+    mae_units: tuple[float, ...] | None = None
+    rmse_units: tuple[float, ...] | None = None
+    version: int = METRICS_VERSION
+
+    def measures(self) -> dict[str, Any]:
+        """The measures beside `error` and `samples`, by name, as result.json has them."""
+        values = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+        rest = {key: value for key, value in values.items() if key not in ("error", "samples", "version")}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in rest.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """What is written of it."""
+        return {"error": self.error, "samples": self.samples, **self.measures(), "version": self.version}
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> Errors:
+        """The errors that `to_json` wrote, of this version or another: unknown measures are left out."""
+        known = {each.name for each in dataclasses.fields(Errors)}
+        values: dict[str, Any] = {"version": 2 if "loss" in content else 1}
+        values |= {key: tuple(value) if isinstance(value, list) else value for key, value in content.items() if key in known}
+        return Errors(**values)
+
+
+def sealed(content: Mapping[str, Any]) -> bytes:
+    """JSON with a hash of itself, so that a changed digit is noticed."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json.dumps({"content": content, "sha256": digest}, indent=1).encode()
+
+
+def unsealed(written: bytes) -> dict[str, Any] | None:
+    """What was sealed; None if it is not as it was written."""
+    try:
+        found = json.loads(written)
+        content: dict[str, Any] = found["content"]
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return content if digest == found["sha256"] and isinstance(content, dict) else None

@@ -1,0 +1,160 @@
+"""A store in a folder: of this machine, or one that all machines mount."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from data.errors import InputError
+from data.reading.files import make_folder
+
+
+class LocalStorage:
+    """A folder on a disk of this machine, or one that all machines mount."""
+
+    local = True
+    exclusive = True
+
+    def __init__(self, address: str):
+        self.folder = Path(address.removeprefix("file://")).absolute()
+        self.address = str(self.folder)
+        self._was_there = self.folder.is_dir()
+        if not address or (self.folder.exists() and not self._was_there):
+            raise InputError(
+                f"--storage {address!r}: this is not a folder: name one, or an address such as s3://bucket/runs"
+            )
+
+    def create(self) -> None:
+        """See Storage."""
+        make_folder(self.folder)
+        self._was_there = True
+
+    def _check_still_there(self) -> None:
+        """A place that went away (an unmounted disk) is neither empty nor made again in its stead."""
+        if self._was_there and not self.folder.is_dir():
+            raise OSError(errno.EIO, "the storage folder is gone", self.address)
+
+    def _inside(self, path: str) -> Path:
+        """A path to write to."""
+        self._check_still_there()
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    def read(self, path: str) -> bytes:
+        """See Storage."""
+        try:
+            return (self.folder / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            self._check_still_there()
+            raise FileNotFoundError(errno.ENOENT, "there is no such file", str(self.folder / path)) from None
+
+    def write(self, path: str, content: bytes) -> None:
+        """See Storage."""
+        target = self._inside(path)
+        scratch = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+        try:
+            _write_through(scratch, content)
+            scratch.replace(target)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+    def create_file(self, path: str, content: bytes) -> bool:
+        """See Storage. A link is made with its content, or not at all."""
+        target = self._inside(path)
+        scratch = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+        try:
+            scratch.write_bytes(content)
+            os.link(scratch, target)
+        except FileExistsError:
+            return False
+        finally:
+            scratch.unlink(missing_ok=True)
+        return True
+
+    def take_over(self, path: str, expected: bytes, content: bytes) -> bool:
+        """See Storage. The file is renamed first, which one process alone can do, then looked at."""
+        target = self.folder / path
+        taken = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+        try:
+            target.rename(taken)
+            if taken.read_bytes() != expected:  # another process was faster: its file is put back
+                os.link(taken, target)
+                return False
+        except (FileNotFoundError, FileExistsError):
+            return False
+        finally:
+            taken.unlink(missing_ok=True)
+        return self.create_file(path, content)
+
+    def publish(self, folder: str, files: Mapping[str, bytes]) -> bool:
+        """See Storage.
+
+        Not synced: what a power cut takes away is noticed by its size and hash, and is trained again. Syncing took half
+        of the time of a commit.
+        """
+        target = self._inside(folder)
+        scratch = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+        scratch.mkdir()
+        try:
+            for name, content in files.items():
+                (scratch / name).write_bytes(content)
+            scratch.rename(target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):  # another process was faster
+                return False
+            raise
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return True
+
+    def names(self, folder: str) -> list[str]:
+        """See Storage."""
+        try:
+            return sorted(os.listdir(self.folder / folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def size(self, folder: str) -> int:
+        """See Storage."""
+        return sum(file.stat().st_size for file in _files_below(self.folder / folder))
+
+    def remove(self, path: str) -> None:
+        """See Storage."""
+        target = self.folder / path
+        if target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+
+    def withdraw(self, folder: str, to: str, names: Sequence[str]) -> None:  # noqa: ARG002
+        """See Storage."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / folder).rename(self._inside(to))
+
+    def put_back(self, folder: str, to: str, last: str) -> None:  # noqa: ARG002
+        """See Storage."""
+        try:
+            (self.folder / folder).rename(self._inside(to))
+        except OSError:
+            self.remove(folder)
+
+
+def _files_below(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+    for folder, _, names in os.walk(path):
+        yield from (Path(folder) / name for name in names)
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    """Write a file and wait until the disk has it: nothing makes it again."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,72 @@
+"""One look at a checkpoint: its record, what is damaged, or that it is not there. It concludes nothing (see store.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from workflows.store.kept import EpochRecord, FileRecord, unsealed
+from workflows.store.storage import Storage
+
+
+class Check(Enum):
+    """How closely a look checks the files of a checkpoint."""
+
+    NONE = "not at all"
+    CHEAP = "by size and, up to a limit, by hash; not at all in an object store"
+    FULL = "by hash"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a checkpoint found: its record and what is damaged; neither: it is not there."""
+
+    record: EpochRecord | None = None
+    damage: str = ""
+    hashed_bytes: int = 0  # that the look read
+
+
+def look_at(storage: Storage, folder: str, key: str, check: Check, limit: int = 0) -> Look:
+    """Look at the checkpoint `key` in a folder; a cheap check hashes files of up to `limit` bytes together."""
+    try:
+        content = unsealed(storage.read(f"{folder}/facts.json"))
+    except FileNotFoundError:
+        return Look(damage="facts.json is missing" if storage.local and storage.names(folder) else "")
+    except IsADirectoryError:
+        content = None
+    record = _record(content)
+    if record is None or record.key != key:
+        return Look(damage="facts.json is not as it was written")
+    if check == Check.NONE or (check == Check.CHEAP and not storage.local):
+        return Look(record)
+    hashed = 0
+    for name, known in record.files.items():
+        path, damage = f"{folder}/{known.name}", f"{name} is not as it was written"
+        if storage.size(path) != known.bytes:
+            return Look(record, damage, hashed)
+        if check == Check.FULL or hashed + known.bytes <= limit:
+            hashed += known.bytes
+            if content_of(storage, path, known) is None:
+                return Look(record, damage, hashed)
+    return Look(record, "", hashed)
+
+
+def content_of(storage: Storage, path: str, known: FileRecord) -> bytes | None:
+    """The content of a file as it was written; None if it is missing or another."""
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+        content = storage.read(path)
+        if hashlib.sha256(content).hexdigest() == known.sha256:
+            return content
+    return None
+
+
+def _record(content: dict[str, Any] | None) -> EpochRecord | None:
+    if content is None:
+        return None
+    try:
+        return EpochRecord.from_json(content)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
