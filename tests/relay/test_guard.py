@@ -87,8 +87,10 @@ def test_the_guard_of_classes_watches_the_loss_unless_it_is_to_watch_the_error()
             answers = super().__call__(action)
             if isinstance(action, Evaluate):
                 stage, attempt = self.where.get(action.key, (-1, 0))
-                for place, each in enumerate(answers):
-                    each["loss"] = 0.1 + (0.5**attempt if stage == 1 and place == 0 else 0)
+                return [
+                    replace(each, loss=0.1 + (0.5**attempt if stage == 1 and place == 0 else 0))
+                    for place, each in enumerate(answers)
+                ]
             return answers
 
     def run_with(monitor: str | None) -> tuple[Outcome, Plan]:
