@@ -86,9 +86,9 @@ def run(stream: Stream, backwards: bool, method: str, seed: int, **changes: Any)
             Walker(plan, datasets, Store(folder), Group(), spent).walk()
             done = finished(plan, Store(folder))
         seconds = spent.seconds
-        ends = {"validation": [e["error"] for e in done.validation[-1] if e], "test": [e["error"] for e in done.test if e]}
+        ends = {"validation": [e.error for e in done.validation[-1] if e], "test": [e.error for e in done.test if e]}
         naive = [naive_error(d, "validation", model.loss) or 1.0 for d in datasets]
-        forgotten = forgetting([[e["error"] / n for e, n in zip(row, naive, strict=True) if e] for row in done.validation])
+        forgotten = forgetting([[e.error / n for e, n in zip(row, naive, strict=True) if e] for row in done.validation])
     scaled = {
         split: statistics.mean(
             error / (naive_error(d, split, model.loss) or 1.0) for error, d in zip(errors, datasets, strict=True)

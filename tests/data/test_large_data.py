@@ -40,7 +40,7 @@ def test_what_is_mixed_in_pools_is_learnt_as_what_is_mixed_at_once(tmp_path: Pat
         plan = plan_with(datasets, size, epochs=8)
         walk(plan, datasets, tmp_path / "runs")
         assert [epoch.samples for epoch in epochs_of(plan, tmp_path / "runs")] == [320] * 8
-        errors = [(row[0] or {})["error"] for row in outcome(plan, tmp_path / "runs").validation]
+        errors = [each.error for (each,) in outcome(plan, tmp_path / "runs").validation if each is not None]
         ends[size] = errors[-1] / errors[0]
     assert ends[1.0] < 0.2
     assert ends[SMALL_GB] == pytest.approx(ends[1.0], abs=0.05)

@@ -205,9 +205,9 @@ def test_a_stage_that_is_resumed_in_its_middle_ends_in_the_same_weights(tmp_path
         if name == "cut":
             shutil.copytree(tmp_path / "whole", tmp_path / "cut", dirs_exist_ok=True)
             for epoch in epochs_of(plan, tmp_path / "whole")[4:]:
-                shutil.rmtree(tmp_path / "cut" / "checkpoints" / epoch["key"])
+                shutil.rmtree(tmp_path / "cut" / "checkpoints" / epoch.key)
         Walker(plan, datasets, Store(str(tmp_path / name)), Group(), lambda event: None, DEVICE).walk()
-    key = epochs_of(plan, tmp_path / "whole")[-1]["key"]
+    key = epochs_of(plan, tmp_path / "whole")[-1].key
     whole, cut = (state_at(key, tmp_path / name) for name in ("whole", "cut"))
     for kind in ("model", "optimizer"):
         for name, value in getattr(whole, kind).items():

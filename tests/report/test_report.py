@@ -37,6 +37,7 @@ from workflows.report.timeline import timeline
 from workflows.results.picture import Pictures
 from workflows.results.tables import log_table
 from workflows.results.trained import TrainedRun, open_run
+from workflows.store.kept import EpochRecord
 from workflows.store.store import Store
 from workflows.training.run import movable, train
 
@@ -309,7 +310,7 @@ def test_labels_and_classes_are_told_as_the_evaluation_counts_them(tmp_path: Pat
     run = TrainedRun("one", found.key, {}, check_recipe(small_document(), tmp_path), plan, datasets, [])
     (shown,) = look_at(Store(str(tmp_path / "store")), run, ["one"])
     assert found.test[0] is not None
-    assert shown.samples == found.test[0]["samples"]
+    assert shown.samples == found.test[0].samples
     if classes:
         assert isinstance(shown, Confusion)
         right = np.trace(shown.counts)
@@ -334,10 +335,10 @@ def test_colours_tell_the_quotient_to_naive_or_where_there_is_none_to_the_lowest
 
 def test_the_course_has_the_rate_of_every_step() -> None:
     keys = ["k0", "k1"]
-    stage = {"dataset": "a", "learning_rate": 0.1, "learning_rates_used": [0.05, 0.0], "keys": keys}
+    stage = {"dataset": "a", "learning_rate": 0.1, "learning_rates_used": [0.05, 0.0], "keys": keys, "epochs": 2}
     stage |= {"train_loss": [2.0, 1.0], "validation_error": [None, 3.0]}
-    facts = {"samples": 35, "epochs": 2, "first_learning_rate": 0.1, "learning_rate": 0.05}
-    (line,) = timeline([stage], dict.fromkeys(keys, facts), TrainingSettings(batch_size=10, schedule="cosine"))
+    record = EpochRecord("k", None, samples=35, first_learning_rate=0.1, learning_rate=0.05)
+    (line,) = timeline([stage], dict.fromkeys(keys, record), TrainingSettings(batch_size=10, schedule="cosine"))
     assert line.last_step == 8
     model = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(model, 8)

@@ -107,8 +107,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 def losses_and_errors(runs: Runs, name: str) -> np.ndarray:
     result = outcome(runs.plan, runs.stores[name])
     losses = [epoch.train_loss for stage in result.stages for epoch in stage.epochs]
-    rows = [facts for row in result.validation for facts in row if facts]
-    return np.array(losses + [value for facts in rows for value in [facts["mse"], facts["mae"], *facts["rmse_units"]]])
+    rows = [errors for row in result.validation for errors in row if errors]
+    return np.array(losses + [value for each in rows for value in (each.mse, each.mae, *(each.rmse_units or ()))])
 
 
 def test_the_cases_are_as_awkward_as_they_claim(runs: Runs) -> None:
@@ -143,7 +143,7 @@ def test_every_sample_counts_once_on_any_number_of_workers(runs: Runs) -> None:
         counts = [[epoch.samples for epoch in stage.epochs] for stage in result.stages]
         assert counts == [[TRAIN_SAMPLES[0]] * 3, [TRAIN_SAMPLES[1]] * 2]
         for row in result.validation:
-            assert [facts and facts["samples"] for facts in row] == list(VALIDATION_SAMPLES)
+            assert [each and each.samples for each in row] == list(VALIDATION_SAMPLES)
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])
