@@ -1,4 +1,4 @@
-"""What TensorBoard is given of a run: every number once, at its step, in records that its own readers take."""
+"""TensorBoard gets every number of a run once, at its step, in records with valid checksums."""
 
 from __future__ import annotations
 

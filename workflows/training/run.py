@@ -13,7 +13,8 @@ from cluster.connect import capacity, connect, write_log_to
 from cluster.placement import Placement, PlacementError, place
 from data.errors import InputError
 from workflows.loggers.progress_file import Progress
-from workflows.loggers.tensorboard import Answered, EventFile
+from workflows.loggers.scalars import Answered, Scalars
+from workflows.loggers.tensorboard import TensorBoard
 from workflows.prepare.preparation import Prepared, prepare_datasets
 from workflows.recipe.datasets import movable
 from workflows.recipe.recipe import Recipe
@@ -93,7 +94,7 @@ def train_prepared(
         outcome = finished(plan, store)
         seconds.update(fit=report["fit_seconds"], evaluate=report["evaluate_seconds"], start=report["start_seconds"])
     elif not store.storage.names(f"runs/{name}/events") or (store.result(name) or {}).get("key") != outcome.key:
-        EventFile(store, name, plan, prepared.datasets, answered).close()
+        Scalars([TensorBoard(store, name)], plan, prepared.datasets, answered).close()
     result = assemble(name, plan, prepared.datasets, outcome)
     seconds["total"] = prepared.seconds + time.perf_counter() - started
     result.update(
@@ -165,7 +166,7 @@ def _run(
     done: Facts = {"epochs": [], "tried_again": 0, "fit_seconds": 0.0, "evaluate_seconds": 0.0}
     again = False  # whether the guard has the stage under way tried again
     progress = Progress(store, name, plan, describe_datasets(prepared), movable(recipe))
-    event_file = EventFile(store, name, plan, prepared.datasets, answered)
+    scalars = Scalars([TensorBoard(store, name)], plan, prepared.datasets, answered)
 
     def note(event: RunEvent) -> None:
         nonlocal begun, again
@@ -180,7 +181,7 @@ def _run(
         if isinstance(event, EvaluationDone):
             done["evaluate_seconds"] += event.evaluate_seconds
         progress(event)
-        event_file(event)
+        scalars(event)
         watch(event)
 
     sent = tuple((dataset.prepared.folder.name, dataset.name, dataset.encoding) for dataset in prepared.datasets)
@@ -198,6 +199,6 @@ def _run(
             progress.stopped("failed" if isinstance(error, RunFailedError) else "interrupted", str(error))
             raise
         finally:
-            event_file.close()
+            scalars.close()
             store.storage.remove(f"runs/{name}/.ray_train")
     return {**done, "workers": report["workers"], "start_seconds": begun - started}
