@@ -26,10 +26,11 @@ class Start:
 
 @dataclass(frozen=True)
 class Wait:
-    """Wait for room for `num_workers`, at most `limit_s`."""
+    """Wait for room for `num_workers`, at most `limit_s`; `shrinks`: for as many as the nodes take, where that is fewer."""
 
     num_workers: int
     limit_s: float
+    shrinks: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,16 @@ class Loss:
 
 
 def first_step(placement: Placement, capacity: Capacity) -> Wait:
-    """How a run begins: it waits for the workers that it was given."""
-    return Wait(placement.num_workers, GROWTH_LIMIT_S if capacity.grows else ROOM_LIMIT_S)
+    """How a run begins: it waits for the workers that it was given, and for the machines that are added for them."""
+    if capacity.grows:
+        return Wait(placement.num_workers, GROWTH_LIMIT_S, shrinks=False)
+    return Wait(placement.num_workers, ROOM_LIMIT_S)
+
+
+def reconsider(placement: Placement, wait: Wait, capacity: Capacity) -> Wait:
+    """What is still to be waited for on the nodes that are alive now: Ray knows of a lost node seconds after its workers."""
+    fits = min(_fits(placement, capacity.nodes), placement.num_workers)
+    return Wait(fits, wait.limit_s) if wait.shrinks and 0 < fits != wait.num_workers else wait
 
 
 def after_wait(placement: Placement, wait: Wait, free: Sequence[Node], waited_s: float, there: bool) -> Start | GiveUp:
@@ -84,9 +93,8 @@ def after_loss(placement: Placement, capacity: Capacity, loss: Loss, losses: int
     if losses > MAX_LOSSES:
         return GiveUp(f"the workers were lost {losses} times without finishing an epoch, the last time by: {loss.words()}")
     fits = min(_fits(placement, capacity.nodes), placement.num_workers)
-    if fits == 0:
-        return Wait(placement.num_workers, GROWTH_LIMIT_S if capacity.grows else ROOM_LIMIT_S)
-    return Wait(fits, ROOM_LIMIT_S)
+    limit = GROWTH_LIMIT_S if capacity.grows else ROOM_LIMIT_S
+    return Wait(fits or placement.num_workers, limit)
 
 
 def _fits(placement: Placement, nodes: Sequence[Node]) -> int:
@@ -129,6 +137,10 @@ def find_loss(failures: Mapping[int, str], nodes: Sequence[str], gone: Sequence[
     if not ranks:
         return Loss("a worker ended without a word")
     rank, text = ranks[0], failures[ranks[0]]
+    if any(echo in text for echo in ECHOES):  # nobody says more than that a connection broke: to whom?
+        addresses = re.findall(r"(\d+\.\d+\.\d+\.\d+)\]?:\d+", text)
+        far = [name for name in nodes if any(address in name for address in addresses)]
+        return Loss("the connection to a worker broke", far[0] if far else "")
     node = nodes[rank] if rank < len(nodes) else ""
     if re.search(r"out.?of.?memory|OOM|memory pressure|MemoryError", text, re.IGNORECASE):
         return Loss("out of memory", node)

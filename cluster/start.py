@@ -30,8 +30,14 @@ def find_version(name: str) -> str | None:
         return None
 
 
-def version_problems(wanted: str, requirements: Sequence[str], installed: Callable[[str], str | None]) -> list[str]:
-    """What is wrong with the packages of this machine.
+def version_problems(
+    wanted: str,
+    requirements: Sequence[str],
+    installed: Callable[[str], str | None],
+    where: str = "on the cluster",
+    elsewhere: str = "on the machine that submitted the job",
+) -> list[str]:
+    """What is wrong with the packages of a machine.
 
     `wanted` are exact versions, another minor version is a problem; `requirements` are what pyproject.toml asks for.
     """
@@ -42,9 +48,7 @@ def version_problems(wanted: str, requirements: Sequence[str], installed: Callab
         name, _, there = pair.partition("=")
         here = installed(name)
         if here is None or minor(here) != minor(there):
-            problems.append(
-                f"{name} is {here or 'not installed'} on the cluster, {there} on the machine that submitted the job"
-            )
+            problems.append(f"{name} is {here or 'not installed'} {where}, {there} {elsewhere}")
             told.add(name)
     for text in requirements:
         requirement = Requirement(text)
@@ -52,7 +56,7 @@ def version_problems(wanted: str, requirements: Sequence[str], installed: Callab
             continue
         here = installed(requirement.name)
         if here is None or not requirement.specifier.contains(here, prereleases=True):
-            problems.append(f"{requirement.name}{requirement.specifier} is needed, the cluster has {here or 'none'}")
+            problems.append(f"{requirement.name}{requirement.specifier} is needed, {here or 'none'} is installed {where}")
     return problems
 
 

@@ -52,6 +52,8 @@ def open_filesystem(path: str) -> tuple[fs.FileSystem, str]:
     if not is_uri(path):
         return fs.LocalFileSystem(), path
     scheme, host, rest = re.fullmatch(r"(.*?://)([^/]*)(.*)", path, re.DOTALL).groups()  # type: ignore[union-attr]
+    if scheme == "s3://" and "allow_delayed_open" not in rest:  # an object of up to 5 MiB is one request, not three
+        rest += ("&" if "?" in rest else "?") + "allow_delayed_open=true"
     try:  # the brackets of a glob have no place in an address
         filesystem, inner = fs.FileSystem.from_uri(scheme + host + rest.replace("[", "%5B").replace("]", "%5D"))
     except (pa.ArrowInvalid, OSError, ValueError) as error:

@@ -18,6 +18,7 @@ from cluster.recovery import (
     after_wait,
     find_loss,
     first_step,
+    reconsider,
     waiting_words,
 )
 
@@ -28,7 +29,20 @@ W1, W2 = Node("w1 (10.0.0.1)", 1.0), Node("w2 (10.0.0.2)", 1.0)
 
 def test_a_run_waits_longer_for_machines_that_are_still_to_be_added() -> None:
     assert first_step(TWO, Capacity((W1, W2))) == Wait(2, ROOM_LIMIT_S)
-    assert first_step(TWO, Capacity((), grows_to_cores=8)) == Wait(2, GROWTH_LIMIT_S)
+    growing = Capacity((W1,), grows_to_cores=8)
+    assert first_step(TWO, growing) == Wait(2, GROWTH_LIMIT_S, shrinks=False)
+    assert reconsider(TWO, first_step(TWO, growing), growing) == first_step(TWO, growing)
+
+
+def test_a_wait_shrinks_when_ray_learns_that_a_node_is_lost_and_grows_when_it_is_back() -> None:
+    """The workers see a broken connection before Ray knows that the node is dead."""
+    wait = after_loss(TWO, Capacity((W1, W2)), Loss("the connection to a worker broke"), 1)
+    assert wait == Wait(2, ROOM_LIMIT_S)
+    assert isinstance(wait, Wait)
+    shrunk = reconsider(TWO, wait, Capacity((W1,)))
+    assert shrunk == Wait(1, ROOM_LIMIT_S)
+    assert reconsider(TWO, shrunk, Capacity((W1, W2))) == wait
+    assert reconsider(TWO, wait, Capacity(())) == wait  # with no node left it is waited for one
 
 
 def test_a_fixed_number_of_workers_goes_on_with_fewer_and_may_grow_back() -> None:
@@ -60,7 +74,8 @@ def test_losses_without_an_epoch_in_between_end_the_run_with_the_last_reason() -
 
 def test_where_no_node_is_left_the_run_waits_for_one() -> None:
     assert after_loss(TWO, Capacity(()), Loss("the node was lost"), 1) == Wait(2, ROOM_LIMIT_S)
-    assert after_loss(TWO, Capacity((), grows_to_cores=4), Loss("the node was lost"), 1) == Wait(2, GROWTH_LIMIT_S)
+    growing = Capacity((), grows_to_cores=4)
+    assert after_loss(TWO, growing, Loss("the node was lost"), 1) == Wait(2, GROWTH_LIMIT_S)
 
 
 NAMES = [W1.name, W2.name]
@@ -83,6 +98,11 @@ NAMES = [W1.name, W2.name]
         ({1: "OSError: [Errno 28] No space left on device: '/c/x'"}, "No space left on device: '/c/x' on w2", True),
         ({0: "ModuleNotFoundError: No module named 'safetensors'"}, "No module named 'safetensors' on w1", True),
         ({0: "ValueError: first\nValueError: last"}, "ValueError: last on w1", False),
+        (
+            {0: "RuntimeError: [gloo/tcp/pair.cc:537] Read error [10.0.0.2]:10977: Connection reset by peer."},
+            "the connection to a worker broke on w2",
+            False,
+        ),
         ({}, "a worker ended without a word", False),
     ],
 )

@@ -260,8 +260,8 @@ def test_the_start_of_a_job_names_every_package_that_is_not_as_needed() -> None:
     )
     assert problems == [
         "torch is 2.13.0+cpu on the cluster, 2.12.1 on the machine that submitted the job",
-        "numpy>=2.0 is needed, the cluster has 1.26.4",
-        "rich>=13 is needed, the cluster has none",
+        "numpy>=2.0 is needed, 1.26.4 is installed on the cluster",
+        "rich>=13 is needed, none is installed on the cluster",
     ]
 
 

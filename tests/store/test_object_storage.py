@@ -145,10 +145,23 @@ def test_a_whole_program_lives_in_an_object_store_keeps_ray_off_the_screen_and_a
     assert "1 forecast of 3 steps" in told("third", "predict", "small", *words)
     store = Store(address)
     assert len(store.storage.read("new/crane.csv").splitlines()) == 4
-    assert store.storage.names("runs/small") == ["datasets.json", "events", "recipe.toml", "report.html", "result.json"]
+    assert store.storage.names("runs/small") == [
+        "datasets.json", "events", "ray.log", "recipe.toml", "report.html", "result.json",
+    ]  # fmt: skip
     assert b"no forecasts" not in store.storage.read("runs/small/report.html")
     (events,) = store.storage.names("runs/small/events")
     assert b"validation_error/crane" in store.storage.read(f"runs/small/events/{events}")
     assert all(len(name) == 32 for name in store.storage.names("prepared"))
     result = json.loads(store.storage.read("runs/small/result.json"))
     assert "not-a-secret" not in json.dumps(result)
+
+
+def test_a_small_object_is_one_request_and_a_large_one_is_uploaded_in_parts(bucket: str) -> None:
+    """The tag of an object that was uploaded in parts ends in their number."""
+    import boto3
+
+    client = boto3.client("s3")
+    for name, size, parts in (("small", 100_000, ""), ("large", 30_000_000, "-")):
+        open_storage(bucket).write(f"requests/{name}", b"x" * size)
+        tag = client.head_object(Bucket=bucket.removeprefix("s3://"), Key=f"requests/{name}")["ETag"]
+        assert ("-" in tag) == bool(parts)

@@ -83,20 +83,21 @@ def prepare(
     """Prepare the datasets of a recipe and say what is in them; nothing is trained."""
     with errors_and_ray(verbose) as console:
         from workflows.loggers.terminal import Screen
-        from workflows.prepare.preparation import prepare_datasets
         from workflows.relay.events import Preparing
         from workflows.results.number_format import counted
         from workflows.results.tables import prepared_table
         from workflows.store.storage import open_storage
+        from workflows.training.preparing import prepare_on
 
-        checked, storage = load(recipe, set_), open_storage(storage).address
+        checked, opened = load(recipe, set_), open_storage(storage)
         with Screen(console) as screen:
             screen(Preparing(checked.name))
-            prepared = prepare_datasets(checked, storage, address)
+            prepared = prepare_on(checked, opened, address, screen)
         console.print(prepared_table(prepared.datasets))
         for dataset in prepared.datasets:
             for warning in dataset.prepared.manifest.warnings:
                 screen.say(f"warning: dataset {dataset.name!r}: {warning}", "yellow")
         console.print(
-            f"{counted(len(prepared.datasets), 'dataset')} prepared in {prepared.seconds:.1f} s, in {storage}/prepared"
+            f"{counted(len(prepared.datasets), 'dataset')} prepared in {prepared.seconds:.1f} s, "
+            f"in {opened.address}/prepared"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
 from typing import Any
 
@@ -23,6 +24,7 @@ class Progress:
 
     def __init__(self, store: Store, name: str, plan: Plan, described: list[Facts], recipe: Facts):
         self.store, self.name = store, name
+        self._lock = threading.Lock()
         self.planned = [stage.epochs for stage in plan.stages]
         self.facts: Facts = {
             "name": name,
@@ -42,17 +44,24 @@ class Progress:
         """Note an epoch that was committed."""
         if isinstance(event, EpochDone):
             reached = sum(self.planned[: event.stage]) + event.epoch + 1
-            self.facts.update(key=event.key, stage=event.stage, epoch=event.epoch, epochs_reached=reached)
+            with self._lock:
+                self.facts.update(key=event.key, stage=event.stage, epoch=event.epoch, epochs_reached=reached)
             self._write()
 
     def stopped(self, status: str, message: str) -> None:
         """Note why the run does not go on."""
-        self.facts.update(status=status, message=message)
+        with self._lock:
+            self.facts.update(status=status, message=message)
+        self._write()
+
+    def beat(self) -> None:
+        """Say that the run is alive: one that is silent for long is shown as interrupted."""
         self._write()
 
     def _write(self) -> None:
-        self.facts["when"] = time.time()
-        self._write_file("progress.json", self.facts)
+        with self._lock:
+            self.facts["when"] = time.time()
+            self._write_file("progress.json", self.facts)
 
     def _write_file(self, file: str, content: Any) -> None:
         with contextlib.suppress(OSError):  # a note that cannot be written must not end the run

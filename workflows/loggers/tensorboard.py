@@ -14,7 +14,7 @@ from workflows.store.store import Store
 class TensorBoard:
     """One event file for a run; it replaces the file of the run's last call.
 
-    In a local store each number is flushed at once; for an object store the file is copied when it is closed. A write
+    In a local store each number is flushed at once; for an object store the file is copied by `copy` and `close`. A write
     error does not end the run.
     """
 
@@ -49,13 +49,17 @@ class TensorBoard:
                 self.writer.write_event(Event(wall_time=when, step=step, summary=summary))
             self.writer.flush()
 
+    def copy(self) -> None:
+        """For an object store, copy what was written so far to the run."""
+        if self.temporary is not None and self.writer is not None:
+            for path in self.folder.iterdir():
+                self.store.storage.write(f"{self.events}/{path.name}", path.read_bytes())
+
     def close(self) -> None:
         """Close the file; for an object store, copy it to the run."""
         with contextlib.suppress(OSError):
             if self.writer is not None:
                 self.writer.close()
-            if self.temporary is not None and self.writer is not None:
-                for path in self.folder.iterdir():
-                    self.store.storage.write(f"{self.events}/{path.name}", path.read_bytes())
+            self.copy()
         if self.temporary is not None:
             self.temporary.cleanup()

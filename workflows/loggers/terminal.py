@@ -18,6 +18,7 @@ from workflows.relay.events import (
     EpochStarted,
     EvaluationStarted,
     Guarded,
+    Noticed,
     Placed,
     Planned,
     Preparing,
@@ -92,7 +93,7 @@ class Screen:
                 self.say(f"guard: {sentence_of(report, over)}", "yellow")
             case Damaged(message):
                 self.say(f"warning: {message}; what it held is trained again", "yellow")
-            case Waiting(message):
+            case Waiting(message) | Noticed(message):
                 self.say(message, "yellow")
             case Finished():
                 self._show_result(event)

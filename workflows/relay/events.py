@@ -69,6 +69,13 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Noticed:
+    """Something happened around the run that is worth a line: a node came or went."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class EpochStarted:
     """An epoch begins. `stage` and `epoch` count from 0."""
 
@@ -148,6 +155,7 @@ RunEvent = (
     | WorkersLost
     | Damaged
     | Waiting
+    | Noticed
     | EpochStarted
     | StepDone
     | EpochDone

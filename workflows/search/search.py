@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cluster.connect import connect, resources
+from cluster.connect import resources
 from cluster.placement import PlacementError
 from cluster.trials import TrialPlacement, place_trials
 from data.errors import InputError
@@ -33,6 +33,7 @@ from workflows.search.space import (
     trial_recipe,
 )
 from workflows.store.store import Store
+from workflows.training.preparing import check_cluster
 
 Facts = dict[str, Any]
 
@@ -58,8 +59,7 @@ def search(
     configs = choose_trials(recipe, parameters)
     if configs is None:
         _check_optuna()
-    if address is not None:
-        connect(address)
+    check_cluster(store.storage, address, watch)
     num_trials = recipe.search.num_samples if configs is None else len(configs)
     try:
         placement = place_trials(recipe.search.workers_per_trial, recipe.compute.use_gpu, resources(), num_trials)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
+from workflows.store.alive import as_seen
 from workflows.store.storage import Storage
 
 Facts = dict[str, Any]
@@ -33,7 +35,8 @@ class Runs:
 
     def progress(self, name: str) -> Facts | None:
         """How far a run is that has not ended, or where and why it stopped."""
-        return self._json(f"runs/{name}/progress.json")
+        found = self._json(f"runs/{name}/progress.json")
+        return found and as_seen(found, time.time())
 
     def search(self, name: str) -> Facts | None:
         """What a search came to."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +21,14 @@ from cluster.recovery import (
     after_wait,
     find_loss,
     first_step,
+    reconsider,
     waiting_words,
 )
 from workflows.relay.events import Emit, EpochDone, RunEvent, Waiting, WorkersLost, Working
 from workflows.relay.failures import RunFailedError
 
 Facts = dict[str, Any]
+LOOK_S = 2  # whole seconds, as a placement group waits
 FitGroup = Callable[[int, int], Facts]  # the workers, and how many they may become -> the report
 
 
@@ -91,19 +94,30 @@ def wait_for_room(placement: Placement, wait: Wait, emit: Emit) -> Start | GiveU
 
     A placement group that waits is also what a cluster's autoscaler adds machines for.
     """
+    started = told = time.monotonic()
+    with _asked_for(placement, wait.num_workers) as asked:
+        there = asked.wait(LOOK_S)
+    while not there and (waited := time.monotonic() - started) < wait.limit_s:
+        now = capacity()
+        wait = reconsider(placement, wait, now)
+        if time.monotonic() - told >= TELL_S:
+            told = time.monotonic()
+            emit(Waiting(waiting_words(placement, wait.num_workers, free_nodes(), now, waited)))
+        with _asked_for(placement, wait.num_workers) as asked:
+            while not there and reconsider(placement, wait, capacity()) == wait and time.monotonic() - told < TELL_S:
+                there = asked.wait(LOOK_S)
+    free: tuple[Node, ...] = () if there else free_nodes()
+    return after_wait(placement, wait, free, time.monotonic() - started, there)
+
+
+@contextlib.contextmanager
+def _asked_for(placement: Placement, count: int) -> Iterator[Any]:
+    """A placement group for so many workers while the context lasts."""
     from ray.util.placement_group import placement_group, remove_placement_group
 
     bundle = {"CPU": placement.cpus, **({"GPU": 1.0} if placement.use_gpu else {})}
-    started = time.monotonic()
-    asked = placement_group([bundle] * wait.num_workers, strategy="PACK")
+    asked = placement_group([bundle] * count, strategy="PACK")
     try:
-        there = asked.wait(TELL_S)
-        while not there and time.monotonic() - started < wait.limit_s:
-            waited, there_now = time.monotonic() - started, capacity()
-            words = waiting_words(placement, wait.num_workers, free_nodes(), there_now, waited)
-            emit(Waiting(words))
-            there = asked.wait(min(TELL_S, max(wait.limit_s - waited, 1.0)))
+        yield asked
     finally:
         remove_placement_group(asked)
-    free: tuple[Node, ...] = () if there else free_nodes()
-    return after_wait(placement, wait, free, time.monotonic() - started, there)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import tempfile
@@ -12,10 +13,11 @@ from typing import Any
 from cluster.connect import capacity, connect, write_log_to
 from cluster.placement import Placement, PlacementError, place
 from data.errors import InputError
+from workflows.loggers.heartbeat import Copy, beating
 from workflows.loggers.progress_file import Progress
 from workflows.loggers.scalars import Answered, Scalars
 from workflows.loggers.tensorboard import TensorBoard
-from workflows.prepare.preparation import Prepared, prepare_datasets
+from workflows.prepare.preparation import Prepared
 from workflows.recipe.datasets import movable
 from workflows.recipe.recipe import Recipe
 from workflows.relay.events import (
@@ -37,6 +39,7 @@ from workflows.results.events import Finished, Watch, ignore
 from workflows.results.result import assemble, versions
 from workflows.results.trained import DATASETS, DATASETS_UNDER_WAY, RECIPE, describe_datasets, plan_of
 from workflows.store.store import Store
+from workflows.training.preparing import prepare_on
 from workflows.training.workers import Job, run_workers
 
 Facts = dict[str, Any]
@@ -59,7 +62,7 @@ def train(
     if num_workers is not None:
         recipe = dataclasses.replace(recipe, compute=recipe.compute.model_copy(update={"num_workers": num_workers}))
     watch(Preparing(recipe.name))
-    prepared = prepare_datasets(recipe, store.address, address, before=lambda: _place(recipe, address))
+    prepared = prepare_on(recipe, store.storage, address, watch, before=lambda: _place(recipe, address))
     return train_prepared(recipe, prepared, store, name or recipe.name, address, watch)
 
 
@@ -166,7 +169,8 @@ def _run(
     done: Facts = {"epochs": [], "tried_again": 0, "fit_seconds": 0.0, "evaluate_seconds": 0.0}
     again = False  # whether the guard has the stage under way tried again
     progress = Progress(store, name, plan, describe_datasets(prepared), movable(recipe))
-    scalars = Scalars([TensorBoard(store, name)], plan, prepared.datasets, answered)
+    tensorboard = TensorBoard(store, name)
+    scalars = Scalars([tensorboard], plan, prepared.datasets, answered)
 
     def note(event: RunEvent) -> None:
         nonlocal begun, again
@@ -190,15 +194,20 @@ def _run(
     threads = max(int(placement.cpus), 1)
     job = Job(plan, sent, store.address, note, threads, placement.use_gpu)
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as here:
-        write_log_to(Path(store.address) / "runs" / name / "ray.log" if store.storage.local else Path(here) / "ray.log")
+        log = (Path(store.address) / "runs" / name if store.storage.local else Path(here)) / "ray.log"
+        write_log_to(log)
+        copy = Copy(store, name, log)
         # Ray Train's own notes; on a cluster all of its machines must reach them.
         scratch = here if address is None else f"{store.address}/runs/{name}/.ray_train"
         try:
-            report = run_workers(job, placement, address, scratch)
+            with beating(progress.beat, tensorboard.copy, copy):
+                report = run_workers(job, placement, address, scratch)
         except (RunFailedError, KeyboardInterrupt) as error:
             progress.stopped("failed" if isinstance(error, RunFailedError) else "interrupted", str(error))
             raise
         finally:
             scalars.close()
+            with contextlib.suppress(OSError):
+                copy()
             store.storage.remove(f"runs/{name}/.ray_train")
     return {**done, "workers": report["workers"], "start_seconds": begun - started}

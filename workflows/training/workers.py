@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import socket
@@ -16,10 +17,11 @@ from cluster.capacity import name_of
 from cluster.connect import connect, own_cluster, quiet
 from cluster.placement import Placement
 from cluster.ray_compat import adapt_trainer
+from cluster.watching import watching
 from data.prepared.cache import Shelf
 from data.prepared.encoding import EncodedDataset, Encoding
 from data.prepared.prepared import PreparedDataset
-from workflows.relay.events import Emit, RunEvent, Working
+from workflows.relay.events import Emit, Noticed, RunEvent, Working
 from workflows.relay.failures import RunFailedError
 from workflows.relay.plan import Plan
 from workflows.store.store import Store
@@ -128,7 +130,9 @@ def _run_group(job: Job, placement: Placement, scratch: str) -> Facts:
         group.hear(event)
         job.emit(event)
 
-    with Channel(hear) as emit:
+    # On a cluster of this process's own nodes neither come nor go.
+    nodes = contextlib.nullcontext() if own_cluster() else watching(lambda words: job.emit(Noticed(words)))
+    with nodes, Channel(hear) as emit:
         sent = dataclasses.replace(job, emit=emit)
 
         def fit(num_workers: int, max_workers: int) -> Facts:

@@ -1,0 +1,69 @@
+"""Which nodes come and go while a run goes on: each change is one line that names the node and why it was lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from cluster.capacity import name_of
+from cluster.recovery import TELL_S
+
+LOOK_S = 2.0  # between two looks at the nodes
+
+
+def changes(before: Mapping[str, str], nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is to be said of the nodes that `ray.nodes()` describes, given the names by id of those that were alive."""
+    alive = {str(node["NodeID"]): name_of(node) for node in nodes if node["Alive"]}
+    reasons = {str(node["NodeID"]): str(node.get("DeathReasonMessage") or "").strip() for node in nodes}
+    lost = [
+        f"node {name} was lost" + (f" ({_short(reasons[number])})" if reasons.get(number) else "")
+        for number, name in before.items()
+        if number not in alive
+    ]
+    return [*lost, *(f"node {name} was added" for number, name in alive.items() if number not in before)]
+
+
+def _short(reason: str) -> str:
+    if "health check" in reason:
+        return "it does not answer any more"
+    if "Terminated" in reason or "terminated" in reason or "drain" in reason:
+        return "it was shut down"
+    return reason.splitlines()[0][:120]
+
+
+@contextmanager
+def watching(say: Callable[[str], None], doing: str = "") -> Iterator[None]:
+    """Say which nodes come and go, and every 15 s what goes on (`doing`), until the context ends.
+
+    Nothing is asked of Ray after that: a call that is under way when a process leaves Ray would end the process.
+    """
+    import ray
+
+    over, started, told = threading.Event(), time.monotonic(), time.monotonic()
+    known = {str(node["NodeID"]): name_of(node) for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+
+    def look() -> None:
+        nonlocal known, told
+        while not over.wait(LOOK_S):
+            try:
+                nodes = ray.nodes()  # type: ignore[no-untyped-call]
+            except Exception:  # the cluster is going away: the run itself will say so
+                return
+            for words in changes(known, nodes):
+                say(words)
+            known = {str(node["NodeID"]): name_of(node) for node in nodes if node["Alive"]}
+            if doing and time.monotonic() - told >= TELL_S:
+                told = time.monotonic()
+                cores = sum(float(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"])
+                say(f"{doing} since {told - started:.0f} s, on {len(known)} nodes with {cores:g} cores")
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=30)

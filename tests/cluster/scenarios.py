@@ -1,0 +1,243 @@
+"""Run as a program in namespaces of its own (support/machines.py): what befalls a cluster of three machines, by its name.
+
+    scenarios.py NAME ...
+
+Prints one line of JSON: what came of each scenario. The machines share the S3 server and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from machines import DASHBOARD, Machine, World, num_nodes, three_nodes, wait_until, world
+
+from workflows.store.store import Store
+
+Facts = dict[str, Any]
+STORAGE = "s3://relay/runs"
+KEYS = [word for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") for word in ("--env", name)]
+CLUSTER = ["--address", DASHBOARD, "--storage", STORAGE, *KEYS]
+TWO_PLANTS = ["--set", "datasets.{file}.path={built_in}/plants/plant_[ab]*.csv", "--set", "data.stride=6"]
+
+
+class Job:
+    """A run that was submitted, seen from the laptop."""
+
+    def __init__(self, made: World, name: str, *words: str, command: str = "train"):
+        self.world, self.name, self.store = made, name, Store(STORAGE)
+        self.process = made.start(
+            "submit", "demo", *CLUSTER, *TWO_PLANTS, "--name", name, "--command", command, *words, "--wait"
+        )
+        self.lines: list[tuple[float, str]] = []
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append((time.monotonic(), line.rstrip()))
+
+    def said(self, words: str, after: float = 0.0) -> float | None:
+        """When the job first said something, after a moment."""
+        return next((when for when, line in list(self.lines) if when > after and words in line), None)
+
+    def wait_for(self, words: str, seconds: float = 120.0, after: float = 0.0) -> float:
+        """Wait until the job says something; returns when it did."""
+        with contextlib.suppress(TimeoutError):
+            wait_until(words, lambda: self.said(words, after) is not None or self.process.poll() is not None, seconds)
+        when = self.said(words, after)
+        assert when is not None, f"{words!r} was not said within {seconds:.0f} s:\n" + self.text()
+        return when
+
+    def text(self) -> str:
+        return "\n".join(line for _, line in list(self.lines))
+
+    def longest_silence(self, since: float, until: float) -> float:
+        """The longest time between two lines."""
+        times = [since, *(when for when, _ in list(self.lines) if since < when < until), until]
+        return max(b - a for a, b in itertools.pairwise(times))
+
+    def stop(self) -> None:
+        job = next(line.split()[1] for _, line in self.lines if line.startswith("submitted "))
+        self.world.cluster("stop", job, "--address", DASHBOARD)
+        self.process.wait(60)
+
+
+def long_job(made: World, name: str, workers: int) -> Job:
+    """A run that goes on until it is stopped, once it has done some epochs."""
+    job = Job(made, name, "--workers", str(workers), "--set", "training.epochs=5000")
+    job.wait_for("epoch 3/5000", 180)
+    return job
+
+
+def go_on_after(job: Job, spoil: Callable[[], None]) -> Facts:
+    """Do something to a run, and see how long it takes until it trains an epoch with another group."""
+    at = time.monotonic()
+    spoil()
+    lost = job.wait_for("workers were lost", 150, at)
+    again = job.wait_for("epoch ", 150, lost)
+    return {"seconds": again - at, "known": lost - at, "silent": job.longest_silence(at, again), "text": job.text()}
+
+
+def three_workers(made: World) -> Facts:
+    """More workers than a node has cores, on machines that call themselves 127.0.1.1; then a node loses its power."""
+    job = long_job(made, "three", 3)
+    found = go_on_after(job, made.machines["w2"].kill)
+    job.stop()
+    return found
+
+
+def unplugged(made: World) -> Facts:
+    job = long_job(made, "unplugged", 2)
+    found = go_on_after(job, made.machines["w2"].unplug)
+    job.stop()
+    return found
+
+
+def added(made: World) -> Facts:
+    """A run that goes on with one worker gets another node."""
+    job = long_job(made, "added", 2)
+    go_on_after(job, made.machines["w2"].kill)
+    at = time.monotonic()
+    made.add("w3", 13, 1)
+    grown = job.wait_for("2 workers from here on (1 before)", 200, at)
+    job.stop()
+    return {"seconds": grown - at, "text": job.text()}
+
+
+def driver_killed(made: World) -> Facts:
+    """The process of the run is killed on the head; what is left is shown as interrupted, and the same command goes on."""
+    job = long_job(made, "killed", 2)
+    head = made.machines["head"]
+    pids = head.shell("pgrep -f 'workflows train' || true").split()
+    head.shell("kill -9 " + " ".join(pids))
+    job.process.wait(120)
+    store = Store(STORAGE)
+    from workflows.store.alive import as_seen
+
+    raw = json.loads(store.storage.read("runs/killed/progress.json"))
+    later = as_seen(raw, time.time() + 200)
+    wait_until("the workers of the killed run have ended", lambda: not _workers(made), 90)
+    again = Job(made, "killed", "--workers", "2", "--set", "training.epochs=1")
+    again.process.wait(240)
+    return {
+        "code": job.process.returncode, "status": later["status"], "log": "ray.log" in store.storage.names("runs/killed"),
+        "again": again.process.returncode, "text": again.text(),
+    }  # fmt: skip
+
+
+def _workers(made: World) -> list[str]:
+    return [line for m in made.machines.values() for line in m.shell("pgrep -af RayTrainWorker || true").splitlines()]
+
+
+def store_away(made: World) -> Facts:
+    """The object store answers nothing for 20 s, in the preparation of a run and in its fit."""
+    job = Job(made, "away", "--workers", "2", "--set", "training.epochs=300", "--set", "data.stride=5")
+    job.wait_for("Running entrypoint", 60)
+    time.sleep(4)
+    made.pause_store()
+    time.sleep(20)
+    made.resume_store()
+    job.wait_for("epoch 3/", 200)
+    made.pause_store()
+    at = time.monotonic()
+    time.sleep(20)
+    made.resume_store()
+    waited = job.wait_for("waiting for the store", 60, at)
+    again = job.wait_for("epoch ", 100, waited)
+    job.stop()
+    return {"said": waited - at, "seconds": again - at, "text": job.text()}
+
+
+def prepare_killed(made: World) -> Facts:
+    """A node loses its power while it prepares."""
+    job = Job(made, "prepared", "--workers", "1", "--set", "training.epochs=1", "--set", "data.stride=4")
+    job.wait_for("Running entrypoint", 60)
+    wait_until(
+        "a task runs on w2", lambda: "MapBatches" in tasks(made.machines["w2"]) or "Map(" in tasks(made.machines["w2"]), 60
+    )
+    at = time.monotonic()
+    made.machines["w2"].kill()
+    done = job.wait_for("datasets prepared", 120, at)
+    code = job.process.wait(200)
+    return {"seconds": done - at, "silent": job.longest_silence(at, done), "code": code, "text": job.text()}
+
+
+def tasks(machine: Machine) -> str:
+    return machine.shell("ps -eo args | grep ray:: | grep -v grep || true")
+
+
+def missing_bucket(made: World) -> Facts:
+    code, text = made.cluster("submit", "demo", "--address", DASHBOARD, "--storage", "s3://absent/runs", *KEYS, "--wait")
+    return {"code": code, "text": text}
+
+
+def searched_and_extended(made: World) -> Facts:
+    """A search, then a run, then the same run with one more dataset: only that one is trained."""
+    searched = Job(made, "search", "--set", "search.decay_rate=[0.5, 0.9]", "--set", "training.epochs=1", command="search")
+    run = None
+    code = searched.process.wait(300)
+    run = Job(made, "extended", "--workers", "2", "--set", "training.epochs=1")
+    first = run.process.wait(240)
+    more = ["--set", "datasets.{file}.path={built_in}/plants/plant_[abc]*.csv"]
+    process = made.start("submit", "demo", *CLUSTER, *more, "--set", "data.stride=6", "--name", "extended", "--workers", "2",
+                         "--set", "training.epochs=1", "--wait")  # fmt: skip
+    text = process.communicate(timeout=300)[0]
+    return {"search": code, "first": first, "second": process.returncode, "text": searched.text() + run.text() + text}
+
+
+SPOILT = {
+    # No room for what a worker fetches: its cache is a file system of 100 kB.
+    "disk_full": {"w2": "mkdir -p $HOME/.cache/lstm-relay && mount -t tmpfs -o size=100k tmpfs $HOME/.cache/lstm-relay"},
+    "package_missing": {"w2": "for each in {site}/safetensors*; do mount -t tmpfs -o size=4k tmpfs $each; done"},
+}
+
+
+def disk_full(made: World) -> Facts:
+    job = Job(made, "full", "--workers", "2", "--set", "training.epochs=1")
+    return {"code": job.process.wait(300), "text": job.text()}
+
+
+def package_missing(made: World) -> Facts:
+    at = time.monotonic()
+    job = Job(made, "missing", "--workers", "2", "--set", "training.epochs=1")
+    code = job.process.wait(120)
+    return {"code": code, "seconds": time.monotonic() - at, "text": job.text()}
+
+
+def main(names: list[str]) -> None:
+    import safetensors
+
+    site = str(safetensors.__path__[0]).rpartition("/")[0]
+    found: dict[str, Facts] = {}
+    with world() as made:
+        for name in names:
+            spoilt = {where: command.replace("{site}", site) for where, command in SPOILT.get(name, {}).items()}
+            restart(made, spoilt)
+            try:
+                found[name] = globals()[name](made)
+            except Exception as error:
+                found[name] = {"failed": f"{type(error).__name__}: {error}"}
+    print(json.dumps(found), flush=True)
+
+
+def restart(made: World, spoilt: dict[str, str]) -> None:
+    """A cluster as new for each scenario: machines that were lost come back, those that were spoilt are healed."""
+    for machine in made.machines.values():
+        machine.kill()
+        for words in (["link", "del", f"v-{machine.name}"], ["netns", "del", machine.name]):
+            subprocess.run(["ip", *words], check=False, capture_output=True)
+    made.machines.clear()
+    three_nodes(made, **spoilt)
+    assert num_nodes(made) == 3
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,17 @@
+"""Whether a run that says it is running still does: its process writes progress.json every 30 s while it lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SILENT_S = 150.0  # five beats; the clocks of two machines may differ by some of them
+
+
+def as_seen(facts: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """The facts of a run that is under way; one that has been silent for too long is interrupted, not running."""
+    silent = now - float(facts.get("when", 0.0))
+    if facts.get("status") != "running" or silent < SILENT_S:
+        return dict(facts)
+    message = f"its process has given no sign of life for {silent / 60:.0f} min; the same command goes on"
+    return {**facts, "status": "interrupted", "message": message}

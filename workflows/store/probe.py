@@ -1,0 +1,102 @@
+"""Whether a storage can be used, found out before anything is prepared: list, write, read, create once, delete."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from data.errors import InputError
+from workflows.store.storage import Storage
+
+CONTENT = b"probe"
+AWAY_LIMIT_S = 60.0  # how long a storage that does not answer is waited for
+RETRY_S = 3.0
+TELL_S = 15.0
+GRANTS = {  # what a step needs, as S3 names it; other stores have rights of the same kind
+    "list": "s3:ListBucket on the bucket",
+    "write": "s3:PutObject on BUCKET/*",
+    "read": "s3:GetObject on BUCKET/*",
+    "create once": "s3:PutObject on BUCKET/*",
+    "delete": "s3:DeleteObject on BUCKET/*",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a probe: how long it took, and what went wrong."""
+
+    name: str
+    seconds: float
+    error: str = ""
+
+    @property
+    def away(self) -> bool:
+        """Whether the storage did not answer at all: waiting may help."""
+        return bool(self.error) and not re.search(
+            r"ACCESS_DENIED|Access ?Denied|Forbidden|HTTP status 40[0-9]|NO_SUCH_BUCKET|NoSuchBucket|INVALID_ACCESS_KEY|"
+            r"SIGNATURE|RESOURCE_NOT_FOUND|No such file|Permission denied|not enough|credential",
+            self.error,
+            re.IGNORECASE,
+        )
+
+    def advice(self, address: str) -> str:
+        """What is wrong and what to do."""
+        if re.search(r"NO_SUCH_BUCKET|NoSuchBucket|bucket does not exist", self.error, re.IGNORECASE):
+            return f"the bucket of {address} does not exist: create it, or name another"
+        if re.search(r"INVALID_ACCESS_KEY|SIGNATURE|credential|ExpiredToken", self.error, re.IGNORECASE):
+            return f"{address}: the credentials are not accepted: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or the role"
+        if self.away:
+            return f"{address} does not answer: check the address, AWS_ENDPOINT_URL and the network ({_first(self.error)})"
+        return f"{address}: the right to {self.name} is missing: grant {GRANTS[self.name]} ({_first(self.error)})"
+
+
+def _first(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0][:200]
+
+
+def probe(storage: Storage) -> list[Step]:
+    """Try each step once, in order; the last of them has the error where one failed. What is written is deleted."""
+    path, steps = f".probe-{uuid.uuid4().hex[:8]}", list[Step]()
+    tries: dict[str, Callable[[], Any]] = {
+        "list": lambda: storage.names(""),
+        "write": lambda: storage.write(path, CONTENT),
+        "read": lambda: _same(storage.read(path)),
+        "create once": lambda: storage.exclusive,  # where a store cannot, epochs may be trained twice, and nothing breaks
+        "delete": lambda: storage.remove(path),
+    }
+    for name, attempt in tries.items():
+        started = time.monotonic()
+        try:
+            attempt()
+        except (OSError, ValueError) as error:
+            steps.append(Step(name, time.monotonic() - started, str(error) or type(error).__name__))
+            break
+        steps.append(Step(name, time.monotonic() - started))
+    return steps
+
+
+def _same(content: bytes) -> None:
+    if content != CONTENT:
+        raise OSError("what was read is not what was written")
+
+
+def check_storage(storage: Storage, say: Callable[[str], None] = lambda words: None) -> None:
+    """Probe a storage; raises InputError with what to grant. One that does not answer is waited for, for a minute."""
+    if storage.local:
+        return  # a folder says what is wrong with it when it is made
+    started, told = time.monotonic(), 0.0
+    while True:
+        last = probe(storage)[-1]
+        waited = time.monotonic() - started
+        if not last.error:
+            return
+        if last.away and (not told or time.monotonic() - told > TELL_S):
+            told = time.monotonic()
+            say(f"waiting for the storage {storage.address} since {waited:.0f} s: {_first(last.error)}")
+        if not last.away or waited > AWAY_LIMIT_S:
+            raise InputError(f"--storage: {last.advice(storage.address)}")
+        time.sleep(RETRY_S)
