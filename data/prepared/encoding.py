@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from data.errors import InputError
 from data.prepared.labels import check_spelling
-from data.prepared.prepared import PreparedDataset, quartiles_of
+from data.prepared.prepared import PreparedDataset
 from data.prepared.rows import renumbering, windows_of
+from data.prepared.scaling import center_and_scale, scaling_warnings
 from data.reading.columns import MAX_CATEGORIES
 from data.reading.settings import DataSettings
 from data.samples.statistics import Statistics
@@ -63,7 +64,7 @@ def make_encodings(datasets: Sequence[PreparedDataset], settings: Sequence[DataS
     for dataset, setting in zip(datasets, settings, strict=True):
         whose = {"dataset": [dataset], "shared": list(datasets), "primary": [datasets[0]]}[setting.scaling_scope]
         statistics = pooled if setting.scaling_scope == "shared" else whose[0].statistics
-        center, scale = _center_and_scale(setting.scaling, statistics, whose)
+        center, scale = center_and_scale(setting.scaling, statistics, whose)
         fill = np.zeros(width) if setting.missing == "zero" else dataset.statistics.mean
         encodings.append(
             Encoding(
@@ -75,21 +76,6 @@ def make_encodings(datasets: Sequence[PreparedDataset], settings: Sequence[DataS
             )
         )
     return encodings
-
-
-def _center_and_scale(
-    scaling: str, statistics: Statistics, whose: Sequence[PreparedDataset]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    if scaling == "none":
-        return np.zeros_like(statistics.mean), np.ones_like(statistics.mean)
-    if scaling == "minmax":
-        center, scale = statistics.low, statistics.high - statistics.low
-    elif scaling == "robust":
-        low, center, high = whose[0].quartiles if len(whose) == 1 else quartiles_of(whose)
-        scale = high - low
-    else:
-        center, scale = statistics.mean, statistics.deviation
-    return center, np.where(scale > 0, scale, 1.0)  # a constant column becomes zero
 
 
 @dataclass(frozen=True)
@@ -134,6 +120,11 @@ class EncodedDataset:
             renumbering(part.categories[prepared.targets[0]], encoding.classes) if prepared.classes else None
             for part in prepared.manifest.parts
         ]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should know of the dataset as it is prepared and scaled."""
+        return [*self.prepared.manifest.warnings, *scaling_warnings(self.prepared)]
 
     @property
     def num_features(self) -> int:

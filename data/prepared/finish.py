@@ -65,7 +65,8 @@ def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: 
         counts=counts,
     )
     manifest.write(folder)
-    dataclasses.replace(manifest, naive=_naive_errors(PreparedDataset(folder))).write(folder)
+    naive = _naive_errors(PreparedDataset(folder))
+    dataclasses.replace(manifest, naive=naive, warnings=[*manifest.warnings, *_flat(naive)]).write(folder)
     return []
 
 
@@ -160,6 +161,16 @@ def _one_sample(source: DatasetSource) -> str:
 def _show_split(source: DatasetSource) -> str:
     split = source.settings.split
     return str(split) if isinstance(split, list) else str(split.model_dump(exclude_none=True))
+
+
+def _flat(naive: dict[str, dict[str, Any]]) -> list[str]:
+    """A warning for each part in which the naive forecast makes no error, so that nothing can be compared with it."""
+    flat = [split for split, sums in naive.items() if any(sums["count"]) and not any(sums.get("absolute", [1]))]
+    return [
+        f"no target changes in the {split} part, so the naive forecast makes no error there: this dataset has no scaled "
+        "error and is left out of the mean"
+        for split in flat
+    ]
 
 
 def _naive_errors(prepared: PreparedDataset) -> dict[str, dict[str, Any]]:

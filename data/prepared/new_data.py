@@ -24,6 +24,9 @@ from data.samples.series import check_kinds_of_time
 Int64 = npt.NDArray[np.int64]
 
 
+FEW = 5  # names in a sentence
+
+
 class NewData:
     """Windows of new rows, encoded as the model saw those of its dataset; numbered by part, then series, then time."""
 
@@ -74,11 +77,25 @@ class NewData:
         settings = self.prepared.settings
         few = f"fewer rows than one window (min_lookback {settings.shortest_history})"
         gap = 'no window without a missing value, and missing = "drop"'
-        for what, names in ((few, "short"), (gap, "touched")):
+        blind = "no target is observed in any window: a forecast would come from filled values alone"
+        for what, names in ((few, "short"), (gap, "touched"), (blind, "unobserved")):
             series = [name for part in self.parts for name in getattr(part, names)]
             if series:
                 shown = ", ".join(repr(name) for name in series[:5]) + (" ..." if len(series) > 5 else "")
                 yield f"{len(series)} series without a forecast ({shown}): {what}"
+        cut = [words for part in self.parts for words in part.cut]
+        yield from cut[:FEW]
+        if len(cut) > FEW:
+            yield f"{len(cut) - FEW} more series have empty rows at their end and end at the last observed one"
+        blind_windows = sum(part.blind for part in self.parts)
+        if blind_windows:
+            yield f"{blind_windows:,} windows without a single observed target give no forecast"
+        filled = sorted(((name, share) for part in self.parts for name, share in part.filled), key=lambda each: -each[1])
+        if filled:
+            shown = ", ".join(f"{name!r} {share:.0%}" for name, share in filled[:FEW]) + (
+                " ..." if len(filled) > FEW else ""
+            )
+            yield f"forecasts of {len(filled)} series come from windows of which more than a tenth was filled: {shown}"
         for column, known in self._encoded.encoding.categories.items():
             unseen = sorted({label for part in self.parts for label in part.categories[column]} - set(known))
             if unseen:
@@ -88,9 +105,15 @@ class NewData:
 
 
 def read_new(
-    files: Sequence[str], source: DatasetSource, encoding: Encoding, folder: Path, every: bool, run: RunNew
+    files: Sequence[str],
+    trained: PreparedDataset,
+    source: DatasetSource,
+    encoding: Encoding,
+    folder: Path,
+    every: bool,
+    run: RunNew,
 ) -> NewData:
-    """The windows of some files, for a model trained on `source`, whose encoding scales them.
+    """The windows of some files, for a model trained on the rows of `trained`, whose encoding scales them.
 
     Their targets are not read, unless they are features too. Written into `folder`, which must be empty. Raises
     InputError with all that is wrong with the files, or where no series has rows for a window.
@@ -104,7 +127,23 @@ def read_new(
     names = [name for part in parts for name in part.names]
     if len(set(names)) < len(names):  # a series has rows in several files
         parts = _run([tuple(files)], source, folder, every, run)
+    _check_times(parts, trained)
     return finish_new(parts, source, encoding, folder)
+
+
+def _check_times(parts: Sequence[NewPart], trained: PreparedDataset) -> None:
+    """Raise InputError where the times of the new files are of another kind than those that were trained on."""
+    before = [part.kind_of_time[1] for part in trained.manifest.parts if part.kind_of_time is not None]
+    for part in parts:
+        if part.kind_of_time is None or not before or part.kind_of_time[1] == before[0]:
+            continue
+        file, kind = part.kind_of_time
+        if trained.manifest.version < 2 and "number" not in (kind, before[0]):
+            continue  # nobody wrote down whether there was a zone
+        raise InputError(
+            f"{file}: its times are {kind}s, those of the training files were {before[0]}s: write the same kind, or "
+            "train with time_zone, which understands times with and without a zone"
+        )
 
 
 def _header_problems(file: str, source: DatasetSource) -> list[str]:
@@ -148,6 +187,15 @@ def finish_new(parts: Sequence[NewPart], source: DatasetSource, encoding: Encodi
             raise InputError(
                 f"no series has the {needed} rows of one window (min_lookback); the longest, {name!r}, has {rows}: give "
                 "the rows before them too"
+            )
+        if any(part.unobserved for part in parts):
+            names = [name for part in parts for name in part.unobserved]
+            wanted = [
+                name for name in source.settings.features if name in source.settings.targets
+            ] or source.settings.features
+            raise InputError(
+                f"no row of series {names[0]!r} has a value of {', '.join(wanted)} within a window: a forecast would come "
+                "from filled values alone: give rows with observed values"
             )
         raise InputError('every window has a missing value, and the model was trained with missing = "drop": fill them')
     return NewData(folder, parts, source, encoding)

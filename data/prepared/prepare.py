@@ -20,6 +20,7 @@ from data.prepared.allocator import keep_freed_memory
 from data.prepared.cache import hand_over, take_over
 from data.prepared.finish import finish
 from data.prepared.manifest import FORMAT, MANIFEST, put_in_place, scratch_folder
+from data.prepared.mended import right_home
 from data.prepared.prepared import PreparedDataset
 from data.reading.file_format import stem
 from data.reading.files import FileFacts
@@ -97,9 +98,11 @@ def prepare(
     `fetch` may bring a dataset into the folder that was prepared elsewhere. Raises InputError with all that is wrong with
     all of them; then nothing is written.
     """
-    homes = [folder / address for address in _fingerprints(sources, facts)]
-    for home in homes:
-        fetch(home.name)
+    homes = []
+    for source, address in zip(sources, _fingerprints(sources, facts), strict=True):
+        fetch(address)
+        homes.append(right_home(folder / address, source, facts))
+        fetch(homes[-1].name)
     absent = {home: source for home, source in zip(homes, sources, strict=True) if not (home / MANIFEST).exists()}
     if absent:
         problems = header_problems(list(absent.values()))

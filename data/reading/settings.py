@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -144,7 +143,7 @@ class DataSettings(BaseModel):
             raise ValueError("; ".join(problems))
         return self
 
-    @cached_property
+    @property
     def file_format(self) -> FileFormat:
         """The keys that say how the bytes of a file become columns."""
         words, numbers = missing_marks(self.missing_values)

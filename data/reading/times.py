@@ -144,9 +144,17 @@ def _read(places: RowPlaces, names: Sequence[str], columns: list[pa.ChunkedArray
     if pa.types.is_temporal(column.type) or pa.types.is_nested(column.type):
         raise InputError(f"{places.file}, time column {name!r}: it holds {column.type}, not dates or numbers: name another")
     texts = pc.utf8_trim_whitespace(as_text(column))
-    if form.format is None and len(texts) and pc.all(pc.match_substring_regex(texts, r"^[+-]?\d{1,19}$")).as_py():
-        with contextlib.suppress(pa.ArrowInvalid):  # 19 digits may be too many
-            return _from_numbers(texts.cast(pa.int64()).to_numpy().astype(np.int64), form)
+    if form.format is None and len(texts):
+        whole = np.asarray(pc.match_substring_regex(texts, r"^[+-]?\d{1,19}$"))
+        if whole.all():
+            with contextlib.suppress(pa.ArrowInvalid):  # 19 digits may be too many
+                return _from_numbers(texts.cast(pa.int64()).to_numpy().astype(np.int64), form)
+        elif whole.mean() > 0.5 and form.unit not in UNITS:
+            row = int(np.flatnonzero(~whole)[0])
+            raise InputError(
+                f"{places.at(row)}, column {name!r}: {texts[row].as_py()!r} is not a whole number, as most times of the "
+                "file are: correct it, or write all of them as dates"
+            )
     if form.format is None and form.unit in UNITS:
         try:
             return Times(np.rint(texts.cast(pa.float64()).to_numpy() * UNITS[form.unit]).astype(np.int64), "date", True)

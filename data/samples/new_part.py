@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +16,12 @@ from data.reading.columns import columns_of
 from data.reading.read import ReadTable, Rows, read_rows
 from data.reading.settings import SPLITS, DatasetSource
 from data.reading.table import has_column, read_table
+from data.samples.counts import SHARE_TO_WARN_OF
 from data.samples.fill import fill_rows
 from data.samples.notes import time_notes
 from data.samples.part_files import write_samples, write_values
 from data.samples.precision import narrowed
-from data.samples.series import Series, kind_of_time
+from data.samples.series import Series, kind_of_time, taken
 from data.samples.splits import whole_series
 from data.samples.tell_apart import series_of
 from data.samples.windows import find_windows
@@ -50,6 +52,10 @@ class NewPart:
     categories: dict[str, list[str]] = field(default_factory=dict)
     short: list[str] = field(default_factory=list)  # series with too few rows for a window
     touched: list[str] = field(default_factory=list)  # series without a window that misses no value
+    unobserved: list[str] = field(default_factory=list)  # series without an observed target in a window
+    cut: list[str] = field(default_factory=list)  # what was left out at the end of a series, where nothing is observed
+    filled: list[tuple[str, float]] = field(default_factory=list)  # series and share of the most filled of its windows
+    blind: int = 0  # windows that were left out as none of their targets is observed
     kind_of_time: tuple[str, str] | None = None
     whole_seconds: bool = True
     warnings: list[str] = field(default_factory=list)
@@ -67,7 +73,9 @@ def unlabelled(source: DatasetSource) -> DatasetSource:
 def write_new_part(series: Sequence[Series], source: DatasetSource, folder: Path, number: int, every: bool) -> NewPart:
     """Prepare the series as the dataset's own were, and write them as part `number`; `source` is unlabelled."""
     settings = source.settings
-    series = narrowed(series)
+    observed = _observed_columns(source)
+    ended = [_until_observed(each, observed) for each in series]
+    series = narrowed([each for each, _ in ended])
     part = NewPart([each.name for each in series], [len(each) for each in series])
     bounds = [whole_series(NEW, len(each)) for each in series]
     for name in settings.categorical:
@@ -85,9 +93,18 @@ def write_new_part(series: Sequence[Series], source: DatasetSource, folder: Path
         found = find_windows(bound, SPLITS.index(NEW), settings, bad_input, np.zeros(len(each), bool))
         starts, lengths = found.starts, found.lengths
         keep = np.full(len(starts), True) if every else starts + lengths == len(each)
+        there: npt.NDArray[Any] = np.any(~absent[:, observed], axis=1)
+        seen = _in_windows(there, starts, lengths) > 0
+        part.blind += int((keep & ~seen).sum())
+        shares = _in_windows(absent.sum(axis=1), starts, lengths) / (lengths * max(absent.shape[1], 1))
+        possible, keep = bool(keep.any()), keep & seen
         windows.append((starts[keep] + offset, lengths[keep]))
+        if keep.any() and float(shares[keep].max()) > SHARE_TO_WARN_OF:
+            part.filled.append((each.name, float(shares[keep].max())))
         if len(each) < settings.shortest_history:
             part.short.append(each.name)
+        elif possible and not keep.any():
+            part.unobserved.append(each.name)
         elif not keep.any():
             part.touched.append(each.name)
         if each.times is not None:
@@ -95,12 +112,40 @@ def write_new_part(series: Sequence[Series], source: DatasetSource, folder: Path
             part.whole_seconds &= bool((each.times.value % 1_000_000 == 0).all())
         offset += len(each)
     part.warnings = time_notes(series, source)
+    part.cut = [words for _, words in ended if words]
     part.holes = int(np.isnan(values[:, : len(settings.features)]).sum())
     part.samples = sum(len(starts) for starts, _ in windows)
     write_values(values, folder / f"values-{number:05d}.arrow")
     write_samples({split: windows if split == NEW else [] for split in SPLITS}, folder / f"samples-{number:05d}.arrow")
     np.save(folder / f"times-{number:05d}.npy", times)
     return part
+
+
+def _observed_columns(source: DatasetSource) -> list[int]:
+    """The features that say whether a row is observed: the targets among them, or all where no target goes in."""
+    features = source.settings.features
+    own = [place for place, name in enumerate(features) if name in source.settings.targets]
+    return own or list(range(len(features)))
+
+
+def _until_observed(each: Series, columns: list[int]) -> tuple[Series, str | None]:
+    """The series up to its last observed row, as rows behind it ask for a forecast; and words about what was left out."""
+    there = np.flatnonzero((~np.isnan(each.numbers[:, columns])).any(axis=1))
+    if not len(there) or there[-1] == len(each) - 1:
+        return each, None
+    kept = taken(each, slice(0, int(there[-1]) + 1))
+    last = "" if kept.times is None else f" ({kept.times.show(len(kept) - 1)})"
+    return (
+        kept,
+        f"series {each.name!r}: the last {len(each) - len(kept)} rows are empty: it ends at the last observed row{last}",
+    )
+
+
+def _in_windows(marks: npt.NDArray[Any], starts: Int64, lengths: Int64) -> Int64:
+    """The sum of a mark of each row over the rows of each window."""
+    before = np.concatenate([[0], np.cumsum(marks, dtype=np.int64)])
+    found: Int64 = before[starts + lengths] - before[starts]
+    return found
 
 
 def run_new_shard(shard: NewShard, read: ReadTable = read_table) -> NewPart:

@@ -57,7 +57,7 @@ def _joined_times(files: Sequence[Rows]) -> Times | None:
 
 def kind_of_time(file: str, times: Times) -> tuple[str, str]:
     """A file and what its times are: dates with a time zone, dates, or numbers."""
-    return file, "date with a time zone" if times.zoned else times.kind
+    return file, "zoned date" if times.zoned else times.kind
 
 
 def check_kinds_of_time(kinds: Sequence[tuple[str, str]]) -> None:
@@ -66,7 +66,7 @@ def check_kinds_of_time(kinds: Sequence[tuple[str, str]]) -> None:
         first_file, first = kinds[0]
         if kind == first:
             continue
-        if {kind, first} == {"date", "date with a time zone"}:
+        if {kind, first} == {"date", "zoned date"}:
             zoned, plain = (file, first_file) if kind != "date" else (first_file, file)
             raise InputError(
                 f"{plain}: its times have no time zone, those of {zoned} have one, so nobody knows how far they are apart: "
@@ -81,7 +81,8 @@ def taken(series: Series, rows: slice | npt.NDArray[np.intp]) -> Series:
     """Some rows of a series, in this order."""
     times = None if series.times is None else replace(series.times, value=series.times.value[rows])
     labels = {name: values[rows] for name, values in series.labels.items()}
-    return replace(series, numbers=series.numbers[rows], labels=labels, times=times)
+    inserted = None if series.inserted is None else series.inserted[rows]
+    return replace(series, numbers=series.numbers[rows], labels=labels, times=times, inserted=inserted)
 
 
 def irregular_steps(series: Series) -> str | None:

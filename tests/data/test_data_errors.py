@@ -138,8 +138,12 @@ def test_cells_of_rows_that_are_kept_are_named_by_their_line(tmp_path: Path) -> 
     ("change", "settings", "message"),
     [
         ({20: ",4"}, {}, ", line 20: the time column 't' is empty: every row needs its time"),
-        ({20: "2020-01-01,4"}, {}, ", line 2, column 't': '0' is not a time: write it as 2016-07-01 13:00:00 (ISO 8601)"),
-        ({20: "18.5,4"}, {}, ", line 2, column 't': '0' is not a time"),
+        (
+            {20: "2020-01-01,4"},
+            {},
+            ", line 20, column 't': '2020-01-01' is not a whole number, as most times of the file are",
+        ),
+        ({20: "18.5,4"}, {}, ", line 20, column 't': '18.5' is not a whole number"),
         (
             {4: "2,3", 30: "2,3"},
             {},

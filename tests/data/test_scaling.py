@@ -105,14 +105,6 @@ def test_a_constant_column_becomes_zero_with_a_warning(tmp_path: Path, scaling: 
     assert np.all(batch.inputs[..., 0] != 0.0) or scaling != "standard"
 
 
-def test_a_column_without_spread_between_its_quartiles_keeps_its_units_with_robust(tmp_path: Path) -> None:
-    frame = noise(50, "a").where(np.arange(50)[:, None] % 5 == 0, 7.0)
-    prepared = prepare_frame(frame, tmp_path, scaling="robust")
-    (encoding,) = make_encodings([prepared], [prepared.settings])
-    assert (encoding.center, encoding.scale) == ((7.0, 7.0), (1.0, 1.0))
-    assert RobustScaler().fit(frame[:30].to_numpy()).scale_ == [1.0]
-
-
 def test_a_missing_value_that_nothing_fills_is_the_mean_of_the_datasets_own_train_rows(tmp_path: Path) -> None:
     sources = [
         source_of(write_csv(frame, tmp_path / f"{k}.csv"), name=str(k), missing="mean", scaling_scope="primary")
@@ -163,3 +155,18 @@ def test_more_than_32_categories_over_all_datasets_are_refused(tmp_path: Path) -
     prepared = prepare_all(sources, tmp_path)
     with pytest.raises(InputError, match="column 'c': the train rows of all 2 datasets together have 40 categories"):
         make_encodings(prepared, [p.settings for p in prepared])
+
+
+def test_robust_scaling_of_mostly_equal_values_is_by_the_standard_deviation(tmp_path: Path) -> None:  # case 09
+    random = np.random.default_rng(0)
+    frame = noise(200, "ab").assign(a=np.where(random.random(200) < 0.1, random.random(200) * 8000, 0.0))
+    prepared = prepare_frame(frame, tmp_path, scaling="robust", features=["a", "b"], targets=["a"])
+    (dataset,) = encoded(prepared)
+    train = frame["a"][:120].astype(np.float32)
+    assert dataset.encoding.center[0] == 0
+    assert dataset.encoding.scale[0] == pytest.approx(train.std(ddof=0), rel=1e-6)
+    quartiles = frame["b"][:120].quantile([0.25, 0.75]).to_numpy()
+    assert dataset.encoding.scale[1] == pytest.approx(quartiles[1] - quartiles[0], rel=1e-6)
+    assert np.abs(dataset.batch("train", np.arange(dataset.num_samples("train"))).inputs).max() < 12
+    (told,) = [text for text in dataset.warnings if "interquartile range of 0" in text]
+    assert told.startswith("column 'a'")

@@ -150,10 +150,12 @@ def test_without_a_time_it_is_the_rows_number_and_a_target_named_like_a_column_i
         predict(opened, "n", "other.csv")
 
 
-def test_times_with_a_zone_come_out_in_utc_and_half_seconds_stay(sites: Opened) -> None:
+def test_times_with_a_zone_are_refused_where_none_was_trained_on_and_half_seconds_stay(sites: Opened) -> None:
     folder = sites[2]
     frame = pd.read_csv(folder / "a.csv", parse_dates=["time"])
     frame = frame[frame["pump"] == "a0"]
-    for zone, expected in (("+02:00", "2024-03-10 21:00:00"), (".500000", "2024-03-10 23:00:00.500000")):
-        frame.assign(time=frame["time"].astype(str) + zone).to_csv(folder / "zone.csv", index=False)
-        assert set(predict(sites, "a", "zone.csv")["time"]) == {expected}
+    frame.assign(time=frame["time"].astype(str) + ".500000").to_csv(folder / "half.csv", index=False)
+    assert set(predict(sites, "a", "half.csv")["time"]) == {"2024-03-10 23:00:00.500000"}
+    frame.assign(time=frame["time"].astype(str) + "+02:00").to_csv(folder / "zone.csv", index=False)
+    with pytest.raises(InputError, match=r"zone.csv: its times are zoned dates, those of the training files"):
+        predict(sites, "a", "zone.csv")

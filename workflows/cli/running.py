@@ -95,7 +95,7 @@ def prepare(
             prepared = prepare_on(checked, opened, address, screen)
         console.print(prepared_table(prepared.datasets))
         for dataset in prepared.datasets:
-            for warning in dataset.prepared.manifest.warnings:
+            for warning in dataset.warnings:
                 screen.say(f"warning: dataset {dataset.name!r}: {warning}", "yellow")
         console.print(
             f"{counted(len(prepared.datasets), 'dataset')} prepared in {prepared.seconds:.1f} s, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,8 +18,11 @@ from pyarrow import fs
 
 from data.errors import InputError
 from data.prepared.new_data import NewData, read_new
+from data.reading.file_format import SUFFIXES as SUFFIXES_OF_INPUT
+from data.reading.file_format import suffix_of
 from data.reading.files import absolute, file_bytes, is_uri, open_filesystem
 from data.reading.find import find_files
+from data.reading.settings import DatasetSource
 from data.samples.new_part import NewPart, NewShard, run_new_task
 from workflows.relay.failures import RunFailedError
 from workflows.results.output_file import appearing, check_file
@@ -43,12 +47,13 @@ def predict_files(store: Store, run: TrainedRun, dataset: str | None, path: str,
     place = run.place_of(dataset)
     path, output = absolute(path, Path.cwd()), absolute(output, Path.cwd())
     _check_output(output)
-    files = find_files(path)
+    files = find_files(path, run.sources[place].settings.format is not None)
     if output in files:
         raise InputError(f"--output {output}: this is one of the input files: name another")
     encoded = run.datasets[place]
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
-        new = read_new(files, run.sources[place], encoded.encoding, Path(scratch), every, lambda tasks: _read(tasks, files))
+        source, folder = _read_as(run.sources[place], files), Path(scratch)
+        new = read_new(files, encoded.prepared, source, encoded.encoding, folder, every, lambda tasks: _read(tasks, files))
         from workflows.results.prediction import make_forecaster
 
         forecaster = make_forecaster(store, run, place)
@@ -59,13 +64,23 @@ def predict_files(store: Store, run: TrainedRun, dataset: str | None, path: str,
             for samples, forecasts in forecaster.walk(new.lengths, new.batch):
                 write(_rows(new, samples, forecasts, encoded.prepared.horizon, schema))
         return {
-            "series": sum(len(part.names) - len(part.short) - len(part.touched) for part in new.parts),
+            "series": sum(
+                len(part.names) - len(part.short) - len(part.touched) - len(part.unobserved) for part in new.parts
+            ),
             "windows": len(new),
             "horizon": encoded.prepared.horizon,
             "rows": len(new) * forecaster.shape[0],
             "output": output,
             "warnings": list(new.warnings()),
         }
+
+
+def _read_as(source: DatasetSource, files: Sequence[str]) -> DatasetSource:
+    """The source with the format of the training files, unless the names of the new files say another."""
+    known = {SUFFIXES_OF_INPUT.get(suffix_of(file)) for file in files}
+    if source.settings.format is None or None in known:
+        return source
+    return dataclasses.replace(source, settings=source.settings.model_copy(update={"format": None}))
 
 
 def _read(tasks: list[list[NewShard]], files: Sequence[str]) -> list[list[NewPart]]:

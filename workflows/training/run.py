@@ -78,7 +78,7 @@ def train_prepared(
     started = time.perf_counter()
     plan = plan_of(recipe, prepared.datasets, prepared.epochs)
     seconds = {"prepare": prepared.seconds, "start": 0.0, "fit": 0.0, "evaluate": 0.0}
-    warnings = [f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.prepared.manifest.warnings]
+    warnings = [f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.warnings]
     outcome = None
     answered: list[tuple[Action, Any]] = []
     try:

@@ -1,0 +1,115 @@
+"""Prepared rows of earlier versions that may be wrong: what was mended since is prepared anew, at another address."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data.errors import InputError
+from data.prepared.manifest import MANIFEST, Manifest
+from data.prepared.prepared import PreparedDataset
+from data.reading.csv_file import NULLS
+from data.reading.files import FileFacts
+from data.reading.read import read_rows, wanted_columns
+from data.reading.settings import DatasetSource
+from data.reading.table import as_text, read_table
+from data.reading.times import date_like
+
+FIRST_RIGHT = 2  # the version of the manifest from which on nothing of this is wrong
+CHECKED = "checked.json"  # beside the manifest: that its rows have the steps that 32 bits can hold
+FEWEST_STEPS = 10  # of a 32-bit number in the usual difference of two rows
+
+
+def right_home(home: Path, source: DatasetSource, facts: FileFacts) -> Path:
+    """The folder of a dataset: `home`, or another one where an earlier version left wrong rows in `home`."""
+    try:
+        version = json.loads((home / MANIFEST).read_text()).get("version", 1)
+    except (OSError, ValueError):
+        return home
+    if version >= FIRST_RIGHT or not _may_be_wrong(home, source, facts):
+        return home
+    return home.with_name(hashlib.sha256(f"{home.name} mended".encode()).hexdigest()[:32])
+
+
+def _may_be_wrong(home: Path, source: DatasetSource, facts: FileFacts) -> bool:
+    """Whether the rows hold one of the mistakes of version 1: what it took for missing, for plain numbers, for one zone."""
+    files = [*source.files, *source.test_files]
+    try:
+        return (
+            any(_has_words(file, source, facts) for file in files)
+            or _counted_dates(Manifest.read(home), source)
+            or _mixed_zones(files, source, facts)
+            or _lost_steps(home)
+        )
+    except InputError:  # what is wrong with a file is said when it is read
+        return False
+
+
+def _has_words(file: str, source: DatasetSource, facts: FileFacts) -> bool:
+    """Whether a text column of a CSV file holds a word such as NA, which was taken for missing."""
+    form = source.settings.file_format
+    texts = [name for name in wanted_columns(source)[1] if name not in (source.settings.time or [])]
+    if not texts or form.kind_of(file) != "csv":
+        return False
+    fact = f"words for missing in {sorted(texts)}, {form}"
+    known = facts.get(file, fact)
+    if known is None:
+        table = read_table(file, [], texts, form)
+        known = any(bool(set(as_text(table.column(name)).unique().to_pylist()) & set(NULLS)) for name in texts)
+        facts.put(file, fact, known)
+    return bool(known)
+
+
+def _counted_dates(manifest: Manifest, source: DatasetSource) -> bool:
+    """Whether whole numbers such as 20240131 were put on a grid of counts."""
+    if not isinstance(source.settings.frequency, int) or manifest.time_span is None:
+        return False
+    first, last = (int(time) for time in manifest.time_span)
+    looks = date_like(np.array([first, first, last], np.int64))
+    return looks is not None and "format" in looks
+
+
+def _mixed_zones(files: Sequence[str], source: DatasetSource, facts: FileFacts) -> bool:
+    """Whether some files have a time zone behind their times and others do not."""
+    if len(files) < 2 or not source.settings.time:
+        return False
+    found = set()
+    for file in files:
+        fact = f"zone of {source.settings.time}, {source.settings.file_format}, {source.settings.time_form}"
+        known = facts.get(file, fact)
+        if known is None:
+            times = read_rows(file, source).times
+            known = str(times.zoned) if times is not None else ""
+            facts.put(file, fact, known)
+        found.add(known)
+    return len(found) > 1
+
+
+def _lost_steps(home: Path) -> bool:
+    """Whether the differences of neighbouring rows are so few steps of a 32-bit number that rounding shows in them."""
+    kept = home / CHECKED
+    if kept.exists():
+        return bool(json.loads(kept.read_text()))
+    lost = _loses_steps(PreparedDataset(home).train_rows())
+    try:
+        kept.write_text(json.dumps(lost))
+    except OSError:
+        return lost
+    return lost
+
+
+def _loses_steps(rows: npt.NDArray[Any]) -> bool:
+    for column in rows.T:
+        largest = np.nanmax(np.abs(column), initial=0.0)
+        steps = np.abs(np.diff(column))
+        steps = steps[steps > 0]
+        whole = bool((column[~np.isnan(column)] % 1 == 0).all()) and largest < 2**24
+        if len(steps) and not whole and float(np.median(steps)) < FEWEST_STEPS * float(np.spacing(np.float32(largest))):
+            return True
+    return False
