@@ -16,10 +16,10 @@ from data.prepared.manifest import MANIFEST, Manifest
 from data.prepared.prepared import PreparedDataset
 from data.reading.csv_file import NULLS
 from data.reading.files import FileFacts
+from data.reading.looks import date_like
 from data.reading.read import read_rows, wanted_columns
 from data.reading.settings import DatasetSource
 from data.reading.table import as_text, read_table
-from data.reading.times import date_like
 
 FIRST_RIGHT = 2  # the version of the manifest from which on nothing of this is wrong
 CHECKED = "checked.json"  # beside the manifest: that its rows have the steps that 32 bits can hold

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from data.errors import IN_RECIPE, InputError
 from data.reading.date_parts import from_parts
 from data.reading.frequency import MICROSECONDS
+from data.reading.looks import likely_format
 from data.reading.table import RowPlaces, as_text, first_failure
 from data.reading.time_text import PLAIN, ZONED, format_is_zoned, has_offset, microseconds, parse_format, parse_iso
 from data.reading.zones import skipped, to_local, to_utc, to_utc_in_order
@@ -187,37 +188,11 @@ def _from_texts(places: RowPlaces, what: str, texts: pa.ChunkedArray, form: Time
         row = first_failure(texts, parse)
         text = texts[row].as_py()
         wanted = time_format or (
-            f'2016-07-01 13:00:00 (ISO 8601), or name its time_format, such as "{_likely_format(text)}", {IN_RECIPE}'
+            f'2016-07-01 13:00:00 (ISO 8601), or name its time_format, such as "{likely_format(text)}", {IN_RECIPE}'
         )
         if "zone offset" in str(error) and row:
             wanted = f"the rows before it are, {'with' if zoned else 'without'} a time zone"
         raise InputError(f"{places.at(row)}, {what}: {text!r} is not a time: write it as {wanted}") from None
-
-
-def _likely_format(text: str) -> str:
-    """The strptime format that a person probably means by such a text."""
-    import datetime
-
-    dates = (
-        "%d.%m.%Y",
-        "%d/%m/%Y",
-        "%m/%d/%Y",
-        "%Y/%m/%d",
-        "%d-%m-%Y",
-        "%Y%m%d",
-        "%Y.%m.%d",
-        "%d.%m.%y",
-        "%d %b %Y",
-        "%b %d %Y",
-    )
-    times = ("", " %H:%M", " %H:%M:%S", " %H.%M.%S", " %I:%M %p", " %I:%M:%S %p", " %H:%M:%S.%f", " %H%M", " %H")
-    for time_format in (f"{date}{time}" for date in dates for time in times):
-        try:
-            datetime.datetime.strptime(text, time_format)
-        except ValueError:
-            continue
-        return time_format
-    return "%d.%m.%Y %H:%M"
 
 
 def _from_several(places: RowPlaces, names: Sequence[str], columns: list[Any], form: TimeForm) -> Times:
@@ -233,22 +208,3 @@ def _from_several(places: RowPlaces, names: Sequence[str], columns: list[Any], f
         texts[0] = pc.utf8_slice_codeunits(texts[0], 0, 10)
     joined = pc.binary_join_element_wise(*texts, " ")
     return _from_texts(places, f"columns {' and '.join(map(repr, names))}", joined, form)
-
-
-def date_like(values: Int64) -> str | None:
-    """What to write for whole numbers that look like dates or Unix time; None where they do not."""
-    if len(values) < 3:
-        return None
-    low, high = int(values.min()), int(values.max())
-    if low >= 19000101 and high <= 21001231 and _months_fit(values // 100 % 100) and bool((values % 100 <= 31).all()):
-        return 'time_format = "%Y%m%d"' if bool((values % 100 >= 1).all()) else None
-    if low >= 190001 and high <= 210012 and _months_fit(values % 100):
-        return 'time_format = "%Y%m"'
-    for unit, size in (("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)):
-        if 500_000_000 * size <= low and high < 4_200_000_000 * size:
-            return f'time_unit = "{unit}"'
-    return None
-
-
-def _months_fit(months: Int64) -> bool:
-    return bool(((months >= 1) & (months <= 12)).all())

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data.reading.looks import date_like
 from data.reading.read import FILE_AS_SERIES
 from data.reading.settings import DatasetSource
-from data.reading.times import AS_NUMBERS, date_like, show_step
+from data.reading.times import AS_NUMBERS, show_step
 from data.samples.series import Series, irregular_steps
 
 FEW = 5  # names in a sentence

@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 
 from data.errors import InputError
 from data.reading.frequency import LOCAL_UNITS, Frequency
+from data.reading.looks import date_like
 from data.reading.read import FILE_AS_SERIES, Rows
 from data.reading.settings import DatasetSource
-from data.reading.times import AS_NUMBERS, date_like
+from data.reading.times import AS_NUMBERS
 from data.samples.counts import Counts
 from data.samples.grid import OffGridError, place_on_grid
 from data.samples.series import Series, taken

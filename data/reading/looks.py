@@ -1,0 +1,53 @@
+"""What times look like that are written in a way nobody said: the advice of messages."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+
+
+def likely_format(text: str) -> str:
+    """The strptime format that a person probably means by such a text."""
+    dates = (
+        "%d.%m.%Y",
+        "%d/%m/%Y",
+        "%m/%d/%Y",
+        "%Y/%m/%d",
+        "%d-%m-%Y",
+        "%Y%m%d",
+        "%Y.%m.%d",
+        "%d.%m.%y",
+        "%d %b %Y",
+        "%b %d %Y",
+    )
+    times = ("", " %H:%M", " %H:%M:%S", " %H.%M.%S", " %I:%M %p", " %I:%M:%S %p", " %H:%M:%S.%f", " %H%M", " %H")
+    for time_format in (f"{date}{time}" for date in dates for time in times):
+        try:
+            datetime.datetime.strptime(text, time_format)
+        except ValueError:
+            continue
+        return time_format
+    return "%d.%m.%Y %H:%M"
+
+
+def date_like(values: Int64) -> str | None:
+    """What to write for whole numbers that look like dates or Unix time; None where they do not."""
+    if len(values) < 3:
+        return None
+    low, high = int(values.min()), int(values.max())
+    if low >= 19000101 and high <= 21001231 and _months_fit(values // 100 % 100) and bool((values % 100 <= 31).all()):
+        return 'time_format = "%Y%m%d"' if bool((values % 100 >= 1).all()) else None
+    if low >= 190001 and high <= 210012 and _months_fit(values % 100):
+        return 'time_format = "%Y%m"'
+    for unit, size in (("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)):
+        if 500_000_000 * size <= low and high < 4_200_000_000 * size:
+            return f'time_unit = "{unit}"'
+    return None
+
+
+def _months_fit(months: Int64) -> bool:
+    return bool(((months >= 1) & (months <= 12)).all())
