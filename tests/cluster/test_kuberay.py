@@ -1,0 +1,237 @@
+"""The kustomize folders in cluster/kuberay, as kubectl renders them: KubeRay's fields, closed pods, and who reaches them.
+
+KubeRay's own schemas are not kept here. Where KUBERAY_CRDS names a folder of them (VERSION/rayclusters.yaml and
+rayjobs.yaml, as KubeRay's repository has them), all is validated against each version, unknown fields refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("base", "gpu", "spot", "job")
+pytestmark = pytest.mark.skipif(
+    shutil.which("kubectl") is None, reason="kubectl, which renders the folders, is not installed"
+)
+
+# The fields of KubeRay's v1 API that 1.5.1, 1.6 and 1.7 all have: a name that is misspelt is an error.
+CLUSTER = {
+    "rayVersion", "authOptions", "enableInTreeAutoscaling", "autoscalerOptions", "gcsFaultToleranceOptions", "headGroupSpec",
+    "workerGroupSpecs", "headServiceAnnotations", "managedBy", "suspend",
+}  # fmt: skip
+AUTOSCALER = {
+    "version", "idleTimeoutSeconds", "resources", "upscalingMode", "image", "imagePullPolicy", "env", "envFrom",
+    "securityContext", "volumeMounts",
+}  # fmt: skip
+JOB = {
+    "entrypoint", "submissionMode", "backoffLimit", "activeDeadlineSeconds", "shutdownAfterJobFinishes", "metadata",
+    "ttlSecondsAfterFinished", "runtimeEnvYAML", "rayClusterSpec", "entrypointNumCpus", "jobId", "suspend",
+}  # fmt: skip
+HEAD_GROUP = {"serviceType", "enableIngress", "rayStartParams", "template", "headService"}
+WORKER_GROUP = {
+    "groupName", "replicas", "minReplicas", "maxReplicas", "numOfHosts", "idleTimeoutSeconds", "rayStartParams", "template",
+}  # fmt: skip
+POD = {"serviceAccountName", "automountServiceAccountToken", "terminationGracePeriodSeconds", "containers", "volumes",
+       "tolerations", "nodeSelector"}  # fmt: skip
+CONTAINER = {"name", "image", "env", "resources", "ports", "securityContext", "volumeMounts"}
+
+
+def render(folder: str) -> list[dict[str, Any]]:
+    command = ["kubectl", "kustomize", str(ROOT / "cluster" / "kuberay" / folder)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    return [each for each in yaml.safe_load_all(found.stdout) if each]
+
+
+@pytest.fixture(scope="module")
+def rendered() -> dict[str, list[dict[str, Any]]]:
+    return {folder: render(folder) for folder in FOLDERS}
+
+
+def cluster_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    (found,) = [each for each in documents if each["apiVersion"] == "ray.io/v1"]
+    spec: dict[str, Any] = found["spec"]
+    return spec["rayClusterSpec"] if found["kind"] == "RayJob" else spec
+
+
+def groups_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    return [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_field_is_one_that_kuberay_knows(folder: str, rendered: dict[str, list[dict[str, Any]]]) -> None:
+    kinds = {each["kind"] for each in rendered[folder]}
+    assert kinds == ({"RayJob", "ConfigMap"} if folder == "job" else {"RayCluster"}) | {"ServiceAccount", "NetworkPolicy"}
+    for document in rendered[folder]:
+        assert re.fullmatch(r"[a-z]([-a-z0-9]{0,45}[a-z0-9])?", document["metadata"]["name"])
+        if document["kind"] == "RayJob":
+            assert set(document["spec"]) <= JOB
+    spec = cluster_of(rendered[folder])
+    assert set(spec) <= CLUSTER
+    assert set(spec["autoscalerOptions"]) <= AUTOSCALER
+    assert set(spec["headGroupSpec"]) <= HEAD_GROUP
+    for group in spec["workerGroupSpecs"]:
+        assert set(group) <= WORKER_GROUP
+        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    for group in groups_of(spec):
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())  # KubeRay wants text
+        pod = group["template"]["spec"]
+        assert set(pod) <= POD
+        volumes = {each["name"] for each in pod.get("volumes", [])}
+        for container in pod["containers"]:
+            assert set(container) <= CONTAINER
+            assert container["image"] == f"REGISTRY/lstm-relay:{version('ray')}"
+            assert container["resources"]["requests"] == container["resources"]["limits"]
+            assert {each["name"] for each in container.get("volumeMounts", [])} <= volumes
+            assert all(isinstance(variable["value"], str) for variable in container.get("env", []))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_pods_are_closed_as_restricted_pod_security_asks(folder: str, rendered: dict[str, list[dict[str, Any]]]) -> None:
+    spec = cluster_of(rendered[folder])
+    assert spec["authOptions"] == {"mode": "token"}
+    assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
+    assert spec["headGroupSpec"]["enableIngress"] is False
+    contexts = [c["securityContext"] for group in groups_of(spec) for c in group["template"]["spec"]["containers"]]
+    for context in [*contexts, spec["autoscalerOptions"]["securityContext"]]:
+        assert context["runAsNonRoot"] is True
+        assert context["runAsUser"] > 0  # a name, as the image has, cannot be seen not to be root
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert "RAY_AUTH_TOKEN" not in yaml.safe_dump(spec)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_workers_have_an_account_of_their_own_without_a_token(
+    folder: str, rendered: dict[str, list[dict[str, Any]]]
+) -> None:
+    accounts = {each["metadata"]["name"]: each for each in rendered[folder] if each["kind"] == "ServiceAccount"}
+    assert set(accounts) == {"lstm-relay-head", "lstm-relay-worker"}
+    assert accounts["lstm-relay-worker"]["automountServiceAccountToken"] is False
+    spec = cluster_of(rendered[folder])
+    assert spec["headGroupSpec"]["template"]["spec"]["serviceAccountName"] == "lstm-relay-head"
+    for group in spec["workerGroupSpecs"]:
+        assert group["template"]["spec"]["serviceAccountName"] == "lstm-relay-worker"
+        assert group["template"]["spec"]["automountServiceAccountToken"] is False
+
+
+# The labels of the operator's pod, by how it was installed.
+HELM = {"app.kubernetes.io/name": "kuberay-operator", "app.kubernetes.io/component": "kuberay-operator"}
+KUSTOMIZE = {"app.kubernetes.io/name": "kuberay", "app.kubernetes.io/component": "kuberay-operator"}
+PROMETHEUS = {"app.kubernetes.io/name": "prometheus"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_only_the_cluster_the_operator_and_prometheus_reach_the_pods(
+    folder: str, rendered: dict[str, list[dict[str, Any]]]
+) -> None:
+    (policy,) = [each["spec"] for each in rendered[folder] if each["kind"] == "NetworkPolicy"]
+    pods = [group["template"]["metadata"]["labels"] for group in groups_of(cluster_of(rendered[folder]))]
+
+    def ports(labels: dict[str, str]) -> set[int] | None:
+        """The ports that a pod with these labels reaches; None: all of them."""
+        found: set[int] = set()
+        for rule in policy["ingress"]:
+            for source in rule["from"]:
+                if source["podSelector"]["matchLabels"].items() <= labels.items():
+                    if "ports" not in rule:
+                        return None
+                    found |= {each["port"] for each in rule["ports"]}
+        return found
+
+    for labels in pods:
+        assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+        assert ports(labels) is None
+    assert ports(HELM) == ports(KUSTOMIZE) == {8265}
+    assert ports(PROMETHEUS) == {8080}
+    # Another Ray cluster's pods, which have KubeRay's labels, are neither selected nor let in.
+    assert ports({"ray.io/is-ray-node": "yes", "ray.io/cluster": "another"}) == set()
+
+
+@pytest.mark.parametrize(("folder", "cpus", "gpus"), [("base", 16, 0), ("gpu", 16, 4), ("spot", 16, 0), ("job", 16, 0)])
+def test_versions_are_the_pinned_ones_and_the_growth_is_that_of_the_workers(
+    folder: str, cpus: int, gpus: int, rendered: dict[str, list[dict[str, Any]]]
+) -> None:
+    spec = cluster_of(rendered[folder])
+    assert spec["rayVersion"] == version("ray")
+    assert f"FROM rayproject/ray:{version('ray')}-py312\n" in (ROOT / "cluster" / "Dockerfile").read_text()
+    environment = {e["name"]: e["value"] for e in spec["headGroupSpec"]["template"]["spec"]["containers"][0]["env"]}
+    limits = [
+        (group["maxReplicas"], group["template"]["spec"]["containers"][0]["resources"]["limits"])
+        for group in spec["workerGroupSpecs"]
+    ]
+    assert sum(count * int(each["cpu"]) for count, each in limits) == cpus == int(environment["LSTM_RELAY_GROWS_TO_CPUS"])
+    assert sum(count * int(each.get("nvidia.com/gpu", "0")) for count, each in limits) == gpus
+    assert int(environment.get("LSTM_RELAY_GROWS_TO_GPUS", "0")) == gpus
+    assert environment["RAY_health_check_period_ms"] == "2000"
+
+
+def test_spot_workers_are_tolerated_and_the_head_stays(rendered: dict[str, list[dict[str, Any]]]) -> None:
+    spec = cluster_of(rendered["spot"])
+    (worker,) = spec["workerGroupSpecs"]
+    assert worker["template"]["spec"]["tolerations"][0]["key"] in worker["template"]["spec"]["nodeSelector"]
+    assert "nodeSelector" not in spec["headGroupSpec"]["template"]["spec"]
+
+
+def test_the_job_brings_all_it_needs_and_tries_again_what_is_no_input_error(
+    rendered: dict[str, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    from workflows.recipe.recipe import load_recipe
+
+    (job,) = [each for each in rendered["job"] if each["kind"] == "RayJob"]
+    (recipe,) = [each for each in rendered["job"] if each["kind"] == "ConfigMap"]
+    (tmp_path / "recipe.toml").write_text(recipe["data"]["recipe.toml"])
+    load_recipe(tmp_path / "recipe.toml")
+    head = job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    assert head["volumes"] == [{"name": "recipe", "configMap": {"name": recipe["metadata"]["name"]}}]
+    assert job["spec"]["backoffLimit"] == 0  # a retry of KubeRay's builds a new cluster
+    assert set(yaml.safe_load(job["spec"]["runtimeEnvYAML"])) == {"env_vars"}
+    # The entrypoint as a shell runs it, with a `python` that ends with a code and counts its calls.
+    for code, calls, ends in ((0, 1, 0), (2, 1, 2), (130, 1, 130), (1, 3, 1)):
+        bin_folder = tmp_path / f"bin{code}"
+        bin_folder.mkdir()
+        stand_in = bin_folder / "python"
+        stand_in.write_text(f'#!/bin/bash\necho "$@" >> {tmp_path}/calls{code}\nexit {code}\n')
+        stand_in.chmod(0o755)
+        path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
+        found = subprocess.run(job["spec"]["entrypoint"], shell=True, env={"PATH": path}, check=False)
+        lines = (tmp_path / f"calls{code}").read_text().splitlines()
+        assert (found.returncode, len(lines)) == (ends, calls)
+        assert lines[0].startswith("-m workflows train /home/ray/recipe/recipe.toml --address auto")
+
+
+def strict(schema: Any) -> None:
+    """Let a schema refuse what it does not name."""
+    if isinstance(schema, dict):
+        open_ended = schema.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in schema
+        if "properties" in schema and not open_ended:
+            schema["additionalProperties"] = False
+    for each in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        strict(each)
+
+
+@pytest.mark.skipif("KUBERAY_CRDS" not in os.environ, reason="KUBERAY_CRDS names no folder of KubeRay's schemas")
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_everything_validates_against_kuberays_own_schemas(folder: str, rendered: dict[str, list[dict[str, Any]]]) -> None:
+    from jsonschema import Draft7Validator
+
+    (document,) = [each for each in rendered[folder] if each["apiVersion"] == "ray.io/v1"]
+    versions = sorted(Path(os.environ["KUBERAY_CRDS"]).iterdir())
+    assert versions
+    for each in versions:
+        crd = yaml.load((each / f"{document['kind'].lower()}s.yaml").read_text(), yaml.CSafeLoader)
+        (v1,) = [v for v in crd["spec"]["versions"] if v["name"] == "v1"]
+        schema = copy.deepcopy(v1["schema"]["openAPIV3Schema"]["properties"]["spec"])
+        strict(schema)
+        assert [error.message for error in Draft7Validator(schema).iter_errors(document["spec"])] == [], each.name
