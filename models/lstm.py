@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.channels import put_together, take_apart, width_of_a_series
+from models.head import Corrections
 from models.normalization import normalise, restore
 from models.settings import Channels, ModelSettings
 
@@ -42,6 +43,7 @@ class LSTM(nn.Module):
             nn.LSTM(size, settings.hidden_size, batch_first=True) for size in sizes if settings.bidirectional
         )
         self.head = nn.Linear(width, num_outputs)
+        self.corrections = Corrections(width, num_outputs)  # empty at first: see models.head
         for layer in [*self.forward_layers, *self.backward_layers]:
             _initialise(layer)
         nn.init.xavier_uniform_(self.head.weight)
@@ -53,12 +55,15 @@ class LSTM(nn.Module):
         own = (len(self.forward_layers), self.head.in_features)
         return (self.num_series, *own) if self.num_series > 1 else own
 
-    def forward(self, inputs: Tensor, lengths: Tensor | None, masks: Tensor | None = None) -> Tensor:
+    def forward(
+        self, inputs: Tensor, lengths: Tensor | None, masks: Tensor | None = None, owners: Tensor | int | None = None
+    ) -> Tensor:
         """Outputs (batch, num_outputs) of inputs (batch, steps, features), padded at the end to a common length.
 
         What stands beyond a sequence's length changes nothing; without lengths all steps are valid. `masks` (batch, layers,
         units) multiply the outputs of each layer at every step: dropout with one mask a sequence (Gal and Ghahramani 2016);
         None drops nothing. Where each channel is a series of its own, they are (batch, series, layers, units).
+        `owners` (batch,), or one number for all, are the datasets whose corrections of the head apply; None: no correction.
         """
         settings, level = self.settings, None
         if settings.window_normalization != "none":
@@ -67,13 +72,17 @@ class LSTM(nn.Module):
             inputs = take_apart(inputs, self.channels)
             lengths = None if lengths is None else lengths.repeat_interleave(self.num_series)
             masks = masks if masks is None or masks.ndim == 3 else masks.flatten(0, 1)
-        outputs = self._read(inputs, lengths, masks)
+            owners = owners.repeat_interleave(self.num_series) if isinstance(owners, Tensor) else owners
+        summary = self._read(inputs, lengths, masks)
+        outputs: Tensor = self.head(summary)
+        if owners is not None and len(self.corrections):
+            outputs = outputs + self.corrections(summary, owners)
         if settings.channel_independent:
             outputs = put_together(outputs, self.channels, settings.num_levels)
         return outputs if level is None else restore(outputs, level, self.channels.targets, settings.num_levels)
 
     def _read(self, inputs: Tensor, lengths: Tensor | None, masks: Tensor | None) -> Tensor:
-        """The head's outputs of sequences, each at its last valid step."""
+        """What the layers make of sequences, each at its last valid step: (sequences, width of the head)."""
         last = None if lengths is None else (lengths - 1).clamp(min=0)
         mirror = None
         if lengths is not None and last is not None and self.directions == 2:
@@ -91,8 +100,7 @@ class LSTM(nn.Module):
         if self.directions == 2:  # each direction where it has read all: the last valid step, and the first
             half = hidden.shape[2] // 2
             summary = torch.cat([summary[:, :half], hidden[:, 0, half:]], dim=1)
-        output_: Tensor = self.head(summary)
-        return output_
+        return summary
 
 
 def _rows_at(hidden: Tensor, steps: Tensor) -> Tensor:

@@ -40,10 +40,14 @@ class Anchor:
     importance: Mapping[str, Tensor] | None
     strength: float
 
+    def _held(self, model: LSTM) -> list[tuple[str, torch.nn.Parameter]]:
+        """What is to stay near: all but a correction of the head that is newer than the weights."""
+        return [(name, parameter) for name, parameter in trained(model) if name in self.weights]
+
     def penalty(self, model: LSTM) -> Tensor:
         """Strength / 2 times the sum of importance * (weight - anchor)^2 (Kirkpatrick et al. 2017, equation 3)."""
         total = torch.zeros(())
-        for name, parameter in trained(model):
+        for name, parameter in self._held(model):
             gap = (parameter - self.weights[name]) ** 2
             total = total + (gap if self.importance is None else self.importance[name] * gap).sum()
         return self.strength / 2 * total
@@ -51,7 +55,7 @@ class Anchor:
     @torch.no_grad()
     def add_gradient(self, model: LSTM) -> None:
         """Add the penalty's gradient, strength * importance * (weight - anchor), to that of the parameters."""
-        for name, parameter in trained(model):
+        for name, parameter in self._held(model):
             assert parameter.grad is not None
             gap = parameter - self.weights[name]
             parameter.grad.add_(gap if self.importance is None else self.importance[name] * gap, alpha=self.strength)
@@ -63,7 +67,11 @@ def trained(model: LSTM) -> list[tuple[str, torch.nn.Parameter]]:
 
 
 def curvature_sum(
-    model: LSTM, samples: Sequence[tuple[Tensor, Tensor]], noise: Sequence[Tensor], settings: ModelSettings
+    model: LSTM,
+    samples: Sequence[tuple[Tensor, Tensor]],
+    noise: Sequence[Tensor],
+    settings: ModelSettings,
+    head: int | None = None,
 ) -> list[Tensor]:
     """The diagonal of the Fisher information of each sample, summed: one float64 tensor for each trained parameter.
 
@@ -71,19 +79,20 @@ def curvature_sum(
     not at the observed one (Kunstner et al. 2019), in the units of the loss: its mean over noise is the Gauss-Newton
     curvature of the squared error (any loss of numbers is taken for it), or of the cross entropy. `samples` has (inputs
     (1, steps, features), length (1,)); `noise` has, for each, standard normal numbers (num_outputs,), or one uniform
-    number that draws the class.
+    number that draws the class. `head` is the dataset whose correction of the head applies.
     """
     parameters = [parameter for _, parameter in trained(model)]
     sums = [torch.zeros_like(parameter, dtype=torch.float64) for parameter in parameters]
     model.train()  # cuDNN has no backward pass of an LSTM that is not; no mask is given, so nothing is dropped
     for (inputs, length), drawn in zip(samples, noise, strict=True):
-        outputs = model(inputs, length)[0]
+        outputs = model(inputs, length, owners=head)[0]
         if settings.loss == "cross_entropy":
             chances = outputs.detach().softmax(0).cumsum(0)
             drawn_class = int((chances < drawn).sum().clamp(max=len(chances) - 1))
             value = F.cross_entropy(outputs, torch.tensor(drawn_class, device=outputs.device))
         else:
             value = math.sqrt(2 / len(outputs)) * (outputs * drawn).sum()
-        for total, gradient in zip(sums, torch.autograd.grad(value, parameters), strict=True):
-            total += gradient.double() ** 2
+        for total, gradient in zip(sums, torch.autograd.grad(value, parameters, allow_unused=True), strict=True):
+            if gradient is not None:  # other datasets' corrections of the head have none
+                total += gradient.double() ** 2
     return sums

@@ -51,11 +51,22 @@ class ModelSettings(BaseModel):
         "and as many times the work as there are features; needs features = targets",
     )
 
+    head: Literal["dataset", "shared"] | None = Field(
+        None,
+        description="dataset: a correction of the head for each dataset, which prediction has to know; shared: one head for "
+        "all. Default dataset for numbers; shared for classes, where the dataset is often what is asked for",
+    )
+
     @model_validator(mode="after")
     def _sorted_quantiles(self) -> ModelSettings:
         if sorted(set(self.quantiles)) != self.quantiles:
             raise ValueError(f"quantiles = {self.quantiles} must rise: write {sorted(set(self.quantiles))}")
         return self
+
+    @property
+    def dataset_heads(self) -> bool:
+        """Whether each dataset has a correction of the head."""
+        return (self.head or ("shared" if self.loss == "cross_entropy" else "dataset")) == "dataset"
 
     @property
     def needs_channels(self) -> bool:

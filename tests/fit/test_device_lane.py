@@ -16,9 +16,10 @@ from models.lstm import LSTM
 from models.retention import Anchor, trained
 from models.settings import Channels, ModelSettings
 from workflows.fit.device_lane import DeviceLane
+from workflows.fit.errors import NonFiniteLossError
 from workflows.fit.group import Group
 from workflows.fit.lanes import HostLane, Lane
-from workflows.fit.learner import Learner, NonFiniteLossError
+from workflows.fit.learner import Learner
 from workflows.fit.replay import Replay
 from workflows.fit.retention import NO_RETENTION, Retention, Teacher
 from workflows.recipe.settings import TrainingSettings

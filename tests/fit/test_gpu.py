@@ -14,9 +14,10 @@ from data.prepared.encoding import EncodedDataset
 from models.lstm import LSTM
 from models.settings import ModelSettings
 from workflows.fit.device_lane import DeviceLane
+from workflows.fit.errors import NonFiniteLossError
 from workflows.fit.group import Group
 from workflows.fit.lanes import HostLane, Lane
-from workflows.fit.learner import Learner, NonFiniteLossError
+from workflows.fit.learner import Learner
 from workflows.fit.replay import Replay
 from workflows.fit.retention import NO_RETENTION, Retention, Teacher
 from workflows.recipe.settings import RetentionSettings, TrainingSettings

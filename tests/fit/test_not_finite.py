@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import epochs_of, plan_of, prepare_sequences, random_sequences, walk
+from helpers import epochs_of, outcome, plan_of, prepare_sequences, random_sequences, walk
 
 from models.lstm import LSTM
 from models.settings import ModelSettings
+from workflows.fit.errors import NonFiniteLossError
 from workflows.fit.group import Group
-from workflows.fit.learner import Learner, NonFiniteLossError
+from workflows.fit.learner import Learner
 from workflows.recipe.settings import TrainingSettings
 from workflows.relay.relay import NotAnsweredError
 
@@ -25,7 +26,7 @@ def test_a_loss_that_is_not_finite_names_dataset_epoch_and_step_and_leaves_the_c
     with pytest.raises(NonFiniteLossError, match=r"dataset 'bad', epoch 1, step 2 of 3: the loss is inf"):
         walk(plan, datasets, tmp_path)
     first = plan_of(datasets[:1], [2], {"hidden_size": 4}, batch_size=10, shuffle=False)
-    kept = {first.root, *(epoch.key for epoch in epochs_of(first, tmp_path))}
+    kept = {first.root, outcome(first, tmp_path).key, *(epoch.key for epoch in epochs_of(first, tmp_path))}
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == kept
     with pytest.raises(NonFiniteLossError, match="'bad', epoch 1, step 2"):  # and it goes on from there
         walk(plan, datasets, tmp_path)

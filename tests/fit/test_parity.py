@@ -145,12 +145,15 @@ def keras_weights(found: Any, prefix: str) -> dict[str, Tensor]:
     return weights | {"head.weight": dense.T.contiguous(), "head.bias": dense_bias}
 
 
+PLAIN: dict[str, Any] = {"batch_size": 32, "shuffle": False, "handover": "last"}
+
+
 def run_from(weights: dict[str, Tensor], samples: Sequence[tuple[Any, Any]], folder: Path) -> Plan:
     """Walk the tutorial's plan over arrays (X, y) from given weights: they are committed as its untrained state."""
     prepared = [prepare_arrays(f"dataset {place}", *each, folder / "prepared") for place, each in enumerate(samples)]
     encodings = make_encodings(prepared, [each.settings for each in prepared])
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
-    plan = plan_of(datasets, [5, 5, 5], {}, learning_rate=1e-3, decay_rate=0.8, batch_size=32, shuffle=False)
+    plan = plan_of(datasets, [5, 5, 5], {"head": "shared"}, learning_rate=1e-3, decay_rate=0.8, **PLAIN)
     Store(str(folder)).commit(plan.root, State(weights, {}), EpochRecord(plan.root, None))
     walk(plan, datasets, folder)
     return plan

@@ -34,6 +34,7 @@ def test_the_forecast_settles_where_the_weights_put_it(
     """Inputs say nothing, A is +1 and B is -1: the minimum is (w - 1) / (w + 1), w being A's weight beside B."""
     data = {"A": (np.zeros((64, 4, 1)), np.ones((64, 1))), "B": (np.zeros((new, 4, 1)), -np.ones((new, 1)))}
     settings = {"share": share, "strength": strength, "batch_size": batch, "hidden_size": 4, "decay_rate": 1.0}
-    result = train(data, storage=tmp_path, method="replay", epochs=60, learning_rate=0.02, schedule="cosine", **settings)
+    keys = {"method": "replay", "epochs": 60, "learning_rate": 0.02, "schedule": "cosine", "head": "shared", **settings}
+    result = train(data, storage=tmp_path, **keys)
     settled = float(result.predict(np.zeros((1, 4, 1)), dataset="A")[0, 0])
     assert (1 + settled) / (1 - settled) == pytest.approx(strength, rel=0.2)  # it was 1.26, 0.64 and 0.5

@@ -116,8 +116,9 @@ def test_a_teacher_beside_replay_adds_its_mean_over_the_replayed_samples(tmp_pat
 
     new, targets = run(model, dataset, np.arange(count))
     again, old_targets = run(model, earlier, old)
-    squares = ((new - targets) ** 2).mean(1).sum() + 0.7 * ((again - old_targets) ** 2).mean(1).sum()
-    loss = squares / (count + 0.7 * len(old)) + 0.6 * ((again - run(teacher, earlier, old)[0].detach()) ** 2).mean()
+    weight = 0.7 * count / len(old)
+    squares = ((new - targets) ** 2).mean(1).sum() + weight * ((again - old_targets) ** 2).mean(1).sum()
+    loss = squares / (count + weight * len(old)) + 0.6 * ((again - run(teacher, earlier, old)[0].detach()) ** 2).mean()
     expected = torch.autograd.grad(loss, [parameter for _, parameter in trained(model)])
     learner = Learner(model, ModelSettings(), TrainingSettings(batch_size=count, shuffle=False), Group())
     retention = Retention(replay, Teacher(teacher.eval(), 0.6, of_new=False))

@@ -22,7 +22,14 @@ from workflows.store.kept import EpochRecord
 from workflows.store.store import State, Store
 
 ROOT = Path(__file__).parents[2]
-TUTORIAL: dict[str, Any] = {"batch_size": 32, "learning_rate": 1e-3, "decay_rate": 0.8, "epochs": 5, "shuffle": False}
+TUTORIAL: dict[str, Any] = {
+    "batch_size": 32,
+    "learning_rate": 1e-3,
+    "decay_rate": 0.8,
+    "epochs": 5,
+    "shuffle": False,
+    "head": "shared",
+}
 
 
 def random_pair(seed: int, samples: int = 40, steps: int = 6, features: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +71,7 @@ def test_arrays_and_lists_of_sequences_give_the_plain_loops_losses(
     pairs = [ragged(file["all"]) for file in files]
     if program == "a":
         pairs = [(np.stack(inputs), targets) for inputs, targets in pairs]
-    result = train(pairs, storage=tmp_path / "runs", **TUTORIAL)
+    result = train(pairs, storage=tmp_path / "runs", handover="last", **TUTORIAL)
     assert capsys.readouterr().out == ""
     loop = PlainLoop(Store(str(tmp_path / "runs")).load(result.run.plan.root).model)
     expected = [[loop.fit_epoch(file["all"], 1e-3 * 0.8**number) for _ in range(5)] for number, file in enumerate(files)]
@@ -73,7 +80,7 @@ def test_arrays_and_lists_of_sequences_give_the_plain_loops_losses(
     with torch.no_grad():
         outputs = loop.outputs(files[1]["all"]).numpy()
     np.testing.assert_allclose(result.predict(pairs[1][0]), outputs, rtol=0, atol=1e-5)
-    again = train(pairs, storage=tmp_path / "runs", **TUTORIAL)
+    again = train(pairs, storage=tmp_path / "runs", handover="last", **TUTORIAL)
     assert (again.key, again.document["epochs_trained"]) == (result.key, 0)
 
 
@@ -108,7 +115,7 @@ def test_the_tutorials_loop_through_the_door_gives_the_losses_of_keras(program: 
     pairs = [(found[f"X{place}"], found[f"y{place}"]) for place in range(3)]
     root = train(pairs[:1], storage=tmp_path / "first", hidden_size=64, epochs=1).run.plan.root
     Store(str(tmp_path / "runs")).commit(root, State(keras_weights(found, "init"), {}), EpochRecord(root, None))
-    result = train(pairs, storage=tmp_path / "runs", hidden_size=64, **TUTORIAL)
+    result = train(pairs, storage=tmp_path / "runs", hidden_size=64, handover="last", **TUTORIAL)
     np.testing.assert_allclose(list(result.train_loss.values()), found["losses"], rtol=1e-3)
 
 

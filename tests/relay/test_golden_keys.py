@@ -36,9 +36,9 @@ def last_key(training: dict[str, Any], retention: dict[str, Any]) -> str:
         DatasetFacts(str(n), dict.fromkeys(SPLITS, 100), {split: f"{split} {n}" for split in SPLITS}) for n in range(3)
     ]
     stages = [Stage(place, 0.1 * 0.5**place, 2) for place in range(3)]
-    settings = TrainingSettings.model_validate({"batch_size": 16, **training})
+    settings = TrainingSettings.model_validate({"batch_size": 16, "handover": "last", **training})
     kept = RetentionSettings.model_validate(retention)
-    plan = Plan(0, ModelSettings(), settings, tuple(datasets), tuple(stages), 3, 2, "root", kept)
+    plan = Plan(0, ModelSettings(head="shared"), settings, tuple(datasets), tuple(stages), 3, 2, "root", kept)
     return [epoch.key for epoch in plan.straight_on()][-1]
 
 

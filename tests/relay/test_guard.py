@@ -18,9 +18,10 @@ from models.settings import ModelSettings
 from workflows.loggers.terminal import closing_words
 from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.recipe.settings import GuardSettings, RetentionSettings, TrainingSettings
+from workflows.relay.actions import Action, Evaluate, Tell, Train
 from workflows.relay.guard import Attempt, Breach, best_attempt, find_breach, report_of, seen_error, sentence_of
 from workflows.relay.plan import Plan, make_plan
-from workflows.relay.relay import Action, Evaluate, Outcome, Tell, Train, drive, relay
+from workflows.relay.relay import Outcome, drive, relay
 from workflows.report.report import make_report
 from workflows.results.evaluation import evaluate
 from workflows.results.tables import runs_table, stages_reached

@@ -13,22 +13,11 @@ from hypothesis import strategies as st
 
 from models.settings import ModelSettings
 from workflows.recipe.settings import TrainingSettings
+from workflows.relay.actions import Action, Average, Evaluate, Initialise, Tell, Train
 from workflows.relay.lookup import epochs_held, finished
 from workflows.relay.metrics import backward_transfer, forward_transfer
 from workflows.relay.plan import DatasetFacts, Plan, Stage
-from workflows.relay.relay import (
-    Action,
-    Evaluate,
-    Initialise,
-    NotAnsweredError,
-    Tell,
-    Train,
-    best_epoch,
-    drive,
-    measured_after,
-    relay,
-    stops_early,
-)
+from workflows.relay.relay import NotAnsweredError, best_epoch, drive, measured_after, relay, stops_early
 from workflows.store.kept import EpochRecord, Errors
 from workflows.store.store import State, Store
 
@@ -43,7 +32,9 @@ def make_plan(epochs: Sequence[int], samples: Sequence[dict[str, int]] | None = 
         for place, count in enumerate(counts)
     ]
     stages = [Stage(place, 0.1 * 0.5**place, count) for place, count in enumerate(epochs)]
-    return Plan(0, ModelSettings(), TrainingSettings(**training), tuple(facts), tuple(stages), 3, 2, "root")
+    return Plan(
+        0, ModelSettings(), TrainingSettings(**{"handover": "last", **training}), tuple(facts), tuple(stages), 3, 2, "root"
+    )
 
 
 @dataclass
@@ -63,6 +54,8 @@ class MadeUp:
         self.asked.append(action)
         if isinstance(action, Initialise):
             return EpochRecord(action.key, None)
+        if isinstance(action, Average):
+            return EpochRecord(action.key, action.parent)
         if isinstance(action, Train):
             self.epochs[action.epoch.key] = (action.epoch.stage, action.epoch.number)
             return EpochRecord(action.epoch.key, action.epoch.parent)
@@ -205,6 +198,23 @@ def test_what_is_monitored_decides_the_epoch_that_is_handed_over_and_when_a_stag
         made[name] = (len(stage.epochs), stage.handed_over)
         assert stage.losses == losses[: len(stage.epochs)]
     assert made == {"loss": (5, 2), "classes": (5, 2), "error": (3, 0), "numbers": (3, 0)}
+
+
+@pytest.mark.parametrize(("epochs", "counted"), [(1, [0]), (2, [1]), (3, [2]), (4, [2, 3]), (5, [3, 4]), (6, [4, 5])])
+def test_the_average_is_of_the_last_third_and_the_next_stage_starts_from_it(epochs: int, counted: list[int]) -> None:
+    plan = make_plan([epochs, 1], handover="average")
+    made_up = MadeUp(plan, [[1.0] * epochs, [1.0]])
+    outcome = drive(relay(plan), made_up)
+    first, second = (action for action in made_up.asked if isinstance(action, Average))
+    assert [number for _, number, _ in first.epochs] == counted
+    assert first.parent == outcome.stages[0].epochs[-1]["key"]
+    trained = [action.epoch for action in made_up.asked if isinstance(action, Train)]
+    assert trained[epochs].parent == first.key == outcome.stages[0].key
+    assert [epoch.key for epoch in plan.straight_on()] == [epoch.key for epoch in trained]
+    assert outcome.key == second.key
+    assert all(action.key == second.key for action in made_up.asked[-2:])
+    other = make_plan([epochs, 1], handover="last")
+    assert {epoch.key for epoch in other.straight_on()}.isdisjoint({epoch.key for epoch in trained})
 
 
 def test_errors_that_were_kept_without_a_loss_are_measured_again(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_walk_reads_no_state_that_it_is_in(
     datasets: list[EncodedDataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Store, "load", create_autospec(Store.load, side_effect=AssertionError("load")))
-    assert len(walk(plan_with(datasets, 2, 1), datasets, tmp_path).epochs) == 3
+    assert len(walk(plan_with(datasets, 2, 1, handover="last"), datasets, tmp_path).epochs) == 3
 
 
 def test_each_state_is_measured_once_on_each_split(
@@ -100,13 +100,13 @@ def test_each_state_is_measured_once_on_each_split(
     measured: Counter[tuple[bytes, str, str]] = Counter()
     evaluate_all = Learner.evaluate_all
 
-    def spy(learner: Learner, datasets: Sequence[EncodedDataset], split: str) -> Any:
+    def spy(learner: Learner, datasets: Sequence[EncodedDataset], split: str, heads: Any) -> Any:
         for dataset in datasets:
             measured[learner.model.head.weight.detach().numpy().tobytes(), dataset.name, split] += 1
-        return evaluate_all(learner, datasets, split)
+        return evaluate_all(learner, datasets, split, heads)
 
     monkeypatch.setattr(Learner, "evaluate_all", spy)
-    walk(plan_with(datasets, 2, 1, 2), datasets, tmp_path)
+    walk(plan_with(datasets, 2, 1, 2, handover="last"), datasets, tmp_path)
     # Untrained and after each of three stages on three datasets, and the one epoch before the last of two stages.
     assert set(measured.values()) == {1}
     assert len(measured) == 4 * 3 + 2

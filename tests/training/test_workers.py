@@ -18,8 +18,9 @@ from helpers import epochs_of, outcome, plan_of, prepare_sequences, random_seque
 from data.prepared.encoding import EncodedDataset, Encoding
 from data.prepared.prepared import PreparedDataset
 from models.lstm import LSTM
+from workflows.fit.errors import NonFiniteLossError
 from workflows.fit.group import Group
-from workflows.fit.learner import Learner, NonFiniteLossError
+from workflows.fit.learner import Learner
 from workflows.relay.plan import Plan
 from workflows.relay.state import load_state, state_of
 from workflows.store.store import Store

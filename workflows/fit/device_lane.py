@@ -49,6 +49,7 @@ class DeviceLane:
         self.loaded = 0
         self.shape: Hashable = ()
         self.masks_there = torch.zeros(0, device=device)
+        self.owners_there: Tensor | int | None = None
         self.sent: list[tuple[Tensor, torch.cuda.Event | None]] = []
 
     def new_optimizer(self, parameters: list[torch.nn.Parameter], rate: float, decay: float) -> torch.optim.Optimizer:
@@ -91,11 +92,13 @@ class DeviceLane:
             if masks is not None:
                 self._send_masks(masks[torch.from_numpy(step.mask_rows)])
             if part != "update":
+                self._send_owners(step)
+            if part != "update":
                 self.shape = self.resident.begin(step) if self.is_resident else self.streamed.begin(step)
             if self.graphs is None:
                 work()
             else:
-                self.graphs.run((part, self.shape, step.counts), work)
+                self.graphs.run((part, self.shape, step.kind), work)
             if part != "update" and not self.is_resident:
                 self.streamed.end()
 
@@ -109,7 +112,9 @@ class DeviceLane:
         at = 0
         for piece in self.resident.pieces(self.place) if self.is_resident else self.streamed.pieces():
             count = len(piece.inputs)
-            yield replace(piece, masks=self.masks_there[at : at + count]) if len(self.masks_there) else piece
+            masks = self.masks_there[at : at + count] if len(self.masks_there) else None
+            owners = self.owners_there[at : at + count] if isinstance(self.owners_there, Tensor) else self.owners_there
+            yield replace(piece, masks=masks, owners=owners)
             at += count
 
     def end_step(self, optimizer: torch.optim.Optimizer, loss: Tensor, total: Tensor) -> None:
@@ -145,6 +150,17 @@ class DeviceLane:
             self.masks_there = torch.zeros(masks.shape, device=self.device)
             self._moved()
         self.masks_there[: len(masks)].copy_(pinned(masks, self.device), non_blocking=True)
+
+    def _send_owners(self, step: Step) -> None:
+        """Put the datasets of this worker's samples of a step where its graph looks for them."""
+        owners = step.piece_owners
+        if owners is None or not len(step.old):
+            self.owners_there = step.head
+            return
+        if not isinstance(self.owners_there, Tensor) or len(self.owners_there) < len(owners):
+            self.owners_there = torch.zeros(len(owners), dtype=torch.int64, device=self.device)
+            self._moved()
+        self.owners_there[: len(owners)].copy_(pinned(torch.from_numpy(owners), self.device), non_blocking=True)
 
     def _moved(self) -> None:
         """What recorded steps read or write is elsewhere now."""

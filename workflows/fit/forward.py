@@ -17,19 +17,27 @@ MICRO_BATCH = {"cpu": 128, "cuda": 4096}
 EVALUATED_BATCH = {"cpu": 256, "cuda": 4096}  # forward alone needs a quarter of the memory
 
 
-def outputs_of(model: LSTM, batch: Batch, training: TrainingSettings) -> Tensor:
-    """A model's outputs for the samples of a batch, on its own device and in the precision of the training."""
+def outputs_of(model: LSTM, batch: Batch, training: TrainingSettings, head: int | None = None) -> Tensor:
+    """A model's outputs for the samples of a batch, on its own device and in the precision of the training.
+
+    `head` is the dataset whose correction of the head applies; None: none does.
+    """
     device = next(model.parameters()).device
     inputs, lengths = torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.lengths).to(device)
-    return forward(model, inputs, lengths, training)
+    return forward(model, inputs, lengths, training, None, head)
 
 
 def forward(
-    model: LSTM, inputs: Tensor, lengths: Tensor | None, training: TrainingSettings, masks: Tensor | None = None
+    model: LSTM,
+    inputs: Tensor,
+    lengths: Tensor | None,
+    training: TrainingSettings,
+    masks: Tensor | None = None,
+    owners: Tensor | int | None = None,
 ) -> Tensor:
     """A model's outputs for samples on its device, in the precision of the training."""
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-        outputs: Tensor = model(inputs, lengths, masks)
+        outputs: Tensor = model(inputs, lengths, masks, owners)
     return outputs
 
 

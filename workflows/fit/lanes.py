@@ -38,7 +38,7 @@ class Lane(Protocol):
         """Take note of the steps that come next."""
 
     def run(self, step: Step, part: str, work: Callable[[], None]) -> None:
-        """Do a part of a step: `work` launches the same kernels for all steps of the same counts."""
+        """Do a part of a step: `work` launches the same kernels for all steps of the same kind."""
 
     def between(self, work: Callable[[], object]) -> None:
         """Do what is not recorded, in order with the parts of the steps."""
@@ -92,14 +92,16 @@ class HostLane:
     def pieces(self) -> Iterator[Taken]:
         """See Lane."""
         step, masks, at = self.step, self.masks(self.step), 0
-        rows = step.mask_rows
+        rows, owners = step.mask_rows, step.piece_owners
         for piece in step.pieces:
             new = self.dataset.batch("train", step.batch[piece.new])
             old = self.replay.batches(step.owners[piece.replayed], step.old[piece.replayed])
             together = joined([new, *old])
-            own = None if masks is None else masks[rows[at : at + len(together.lengths)]]
-            at += len(together.lengths)
-            yield taken(together, len(piece.new), own, self.device)
+            here = slice(at, at + len(together.lengths))
+            own = None if masks is None else masks[rows[here]]
+            whose = None if owners is None else torch.from_numpy(owners[here]) if len(step.old) else step.head
+            at = here.stop
+            yield taken(together, len(piece.new), own, self.device, whose)
 
     def end_step(self, optimizer: torch.optim.Optimizer, loss: Tensor, total: Tensor) -> None:
         """See Lane."""

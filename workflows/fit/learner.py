@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -19,22 +20,18 @@ from models.losses import ErrorSums, loss_sum
 from models.lstm import LSTM
 from models.retention import distillation_sum
 from models.settings import ModelSettings
+from workflows.fit.average import StepSums
 from workflows.fit.device_lane import lane_for
 from workflows.fit.dropout import dropout_masks
+from workflows.fit.errors import NonFiniteLossError, check_finite, own_errors
 from workflows.fit.forward import EVALUATED_BATCH, MICRO_BATCH, forward, sequences_together
+from workflows.fit.gradients import gradients_in_one, only_heads
 from workflows.fit.group import Group
 from workflows.fit.lanes import Lane
 from workflows.fit.retention import NO_RETENTION, Retention, Teacher
-from workflows.fit.sampling import micro_batches, worker_share
-from workflows.fit.steps import Step, batches_of, steps_of
+from workflows.fit.steps import Step, batches_of, no_part, steps_of
 from workflows.fit.taken import Taken
 from workflows.recipe.settings import TrainingSettings
-
-MEASURED_TOGETHER = 65_536  # samples of an evaluation whose lengths are looked at together
-
-
-class NonFiniteLossError(Exception):
-    """The loss or its gradient was not a number; the state before the epoch stands."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +67,22 @@ class Learner:
         self.evaluated_batch = sequences_together(model, self.device, EVALUATED_BATCH)
         if self.device.type == "cpu":
             keep_freed_memory()
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        # The gradients of all parameters and the loss in one buffer: one all-reduce a step.
-        self.sums = torch.zeros(sum(p.numel() for p in self.parameters) + 1, device=self.device)
-        place = 0
-        for parameter in self.parameters:
-            parameter.grad = self.sums[place : place + parameter.numel()].view_as(parameter)
-            place += parameter.numel()
+        self.attach()
+
+    def attach(self) -> None:
+        """Take the model's parameters as they are now, with an optimizer that has no moments yet."""
+        trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.parameters = list(trained.values())
+        self.sums = gradients_in_one(self.parameters, self.device)
+        self.step_sums = StepSums(trained) if self.training.hands_over == "average" else None
         self.optimizer = self._new_optimizer()
+
+    def have_heads(self, numbers: Iterable[int]) -> None:
+        """Have a correction of the head for each of these datasets, new ones at zero; the moments of the others stay."""
+        if self.model.corrections.become({*self.model.corrections.numbers, *numbers}):
+            moments = self.optimizer.state
+            self.attach()
+            self.optimizer.state.update({p: moments[p] for p in self.parameters if p in moments})
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         self.lane.forget()
@@ -95,19 +100,25 @@ class Learner:
         on_step: Callable[[int, int], None] = lambda step, samples: None,
         retention: Retention = NO_RETENTION,
         pool: int = 0,
+        head: int | None = None,
     ) -> EpochResult:
         """Train on every sample once, `rates` being the rate of each step, `seed` (seed, stage, epoch).
 
         Each step minimises the mean over its new samples and those replayed with them, the latter weighted by
         Replay.weight; a teacher adds its mean over all of them, an anchor its penalty. `train_loss` is of the new samples
-        alone. With a `pool`, only so many samples are mixed at a time (see pooled_batches). Raises NonFiniteLossError, on
-        all workers at the same step.
+        alone. With a `pool`, only so many samples are mixed at a time (see pooled_batches). `head` is the number of the
+        dataset in the sequence, where each has a correction of the head. Raises NonFiniteLossError, on all workers at the
+        same step.
         """
         self.model.train()
         started, lane = time.perf_counter(), self.lane
         sizes, batches, lengths_of = batches_of(dataset, self.training, seed, pool)
         drawn = retention.replay.draw(sizes, seed)
-        steps = steps_of(batches, drawn, lengths_of, self.micro_batch, self.group)
+        part_of = no_part
+        if self.step_sums is not None:
+            lane.between(partial(self.step_sums.begin, seed[2], len(sizes)))
+            part_of = self.step_sums.part
+        steps = steps_of(batches, drawn, lengths_of, self.micro_batch, self.group, part_of, head)
         lane.open(dataset, retention, lambda step: dropout_masks(self.model, step, seed))
         losses: list[float] = []
         total = 0
@@ -127,27 +138,26 @@ class Learner:
 
         def gradient_and_update() -> None:
             self._gradient(step, retention)
-            self._update(retention)
+            self._update(step, retention)
 
         if self.group.size == 1:
             self.lane.run(step, "all", gradient_and_update)
         else:
             self.lane.run(step, "gradient", lambda: self._gradient(step, retention))
             self.lane.between(lambda: self.group.add_up(self.sums))
-            self.lane.run(step, "update", lambda: self._update(retention))
+            self.lane.run(step, "update", lambda: self._update(step, retention))
 
     def _gradient(self, step: Step, retention: Retention) -> None:
         """This worker's part of the gradient of a step, and the sum of its losses.
 
-        What is done here and in _update may be recorded: it reads no number, and of the step it depends on the counts alone.
+        What is done here and in _update may be recorded: it reads no number, and of the step it depends on its kind alone.
         """
-        replay, teacher = retention.replay, retention.teacher
-        new, old = len(step.batch), len(step.old)
-        weight = replay.weight(new, old)
+        teacher, new, old = retention.teacher, len(step.batch), len(step.old)
+        weight = retention.replay.weight(new, old)
         self.sums.zero_()
         for taken in self.lane.pieces():
             count = taken.num_new
-            outputs = forward(self.model, taken.inputs, taken.lengths, self.training, taken.masks)
+            outputs = forward(self.model, taken.inputs, taken.lengths, self.training, taken.masks, taken.owners)
             own = loss_sum(outputs[:count], taken.targets[:count], self.settings)
             loss = own
             if len(outputs) > count:
@@ -158,7 +168,7 @@ class Learner:
             loss.backward()  # type: ignore[no-untyped-call]
             self.sums[-1] += own.detach()
 
-    def _update(self, retention: Retention) -> None:
+    def _update(self, step: Step, retention: Retention) -> None:
         """Step along the gradient of all workers."""
         if retention.anchor is not None:
             retention.anchor.add_gradient(self.model)
@@ -169,7 +179,10 @@ class Learner:
         if clip > 0:
             norm = torch.linalg.vector_norm(self.sums[:-1])
             self.sums[:-1].mul_(torch.clamp(clip / (norm + 1e-6), max=1.0))
-        self.optimizer.step()
+        with only_heads(self.model, step.heads):
+            self.optimizer.step()
+        if self.step_sums is not None:
+            self.step_sums.add(step.part)
 
     def _finite(
         self,
@@ -196,41 +209,29 @@ class Learner:
             return outputs.new_zeros(())
         lengths = None if taken.lengths is None else taken.lengths[first:]
         with torch.no_grad():
-            taught = forward(teacher.model, taken.inputs[first:], lengths, self.training)
+            owners = taken.owners[first:] if isinstance(taken.owners, Tensor) else taken.owners
+            taught = forward(teacher.model, taken.inputs[first:], lengths, self.training, None, owners)
         return teacher.strength * distillation_sum(outputs[first:], taught, self.settings, teacher.known)
 
-    def evaluate(self, dataset: EncodedDataset, split: str) -> ErrorSums:
+    def evaluate(self, dataset: EncodedDataset, split: str, head: int | None = None) -> ErrorSums:
         """The exact sums of the errors over all samples of a split, over all workers; see evaluate_all."""
-        return self.evaluate_all([dataset], split)[0]
+        return self.evaluate_all([dataset], split, [head])[0]
 
-    def evaluate_all(self, datasets: Sequence[EncodedDataset], split: str) -> list[ErrorSums]:
+    def evaluate_all(
+        self, datasets: Sequence[EncodedDataset], split: str, heads: Sequence[int | None] | None = None
+    ) -> list[ErrorSums]:
         """For each dataset the exact sums of the errors over all samples of a split, over all workers.
 
+        `heads` has the number of each dataset in the sequence, where it has a correction of the head.
         Raises NonFiniteLossError, on all workers, where an error is not finite: the weights have left all bounds.
         """
         if not datasets:
             return []
         self.model.eval()
         with torch.inference_mode():
-            own = [self._own_errors(dataset, split).to_tensor() for dataset in datasets]
+            pairs = zip(datasets, heads or [None] * len(datasets), strict=True)
+            own = [own_errors(self, dataset, split, head).to_tensor() for dataset, head in pairs]
         # On the model's device: NCCL adds up nothing that lies elsewhere.
         totals = self.group.add_up(torch.cat(own).to(self.device)).cpu().view(len(own), -1)
-        for dataset, total in zip(datasets, totals, strict=True):
-            # The loss alone may overflow float32 where the errors, in float64, do not.
-            if not total[3:].isfinite().all() or total[2].isnan():
-                raise NonFiniteLossError(
-                    f"dataset {dataset.name!r}, {split}: the error is not finite: write a lower learning_rate or a "
-                    "gradient_clip, or correct values that are too large"
-                )
+        check_finite(totals, datasets, split)
         return [ErrorSums.from_tensor(total) for total in totals]
-
-    def _own_errors(self, dataset: EncodedDataset, split: str) -> ErrorSums:
-        """The sums of the errors over this worker's share of a split."""
-        sums = ErrorSums.zero(len(dataset.prepared.targets))
-        share = range(dataset.num_samples(split))[worker_share(dataset.num_samples(split), self.group.rank, self.group.size)]
-        for start in range(share.start, share.stop, MEASURED_TOGETHER):
-            mine = np.arange(start, min(start + MEASURED_TOGETHER, share.stop))
-            for samples in micro_batches(mine, dataset.lengths(split, mine), self.evaluated_batch):
-                taken = self.lane.batch(dataset, split, samples)
-                sums.add(forward(self.model, taken.inputs, taken.lengths, self.training), taken.targets, self.settings)
-        return sums

@@ -54,6 +54,7 @@ def importance(
     num_outputs: int,
     seed: tuple[int, int],
     group: Group,
+    head: int | None = None,
 ) -> dict[str, Tensor]:
     """The diagonal Fisher information of a model, averaged over train samples of a dataset: float32, by parameter.
 
@@ -70,7 +71,7 @@ def importance(
         return torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.lengths).to(device)
 
     drawn = [torch.from_numpy(noise[place].astype(np.float32)).to(device) for place in mine]
-    sums = curvature_sum(model, [one(place) for place in mine], drawn, settings)
+    sums = curvature_sum(model, [one(place) for place in mine], drawn, settings, head)
     flat = group.add_up(torch.cat([each.flatten() for each in sums])) / max(count, 1)
     found, start = {}, 0
     for name, parameter in trained(model):
@@ -81,4 +82,8 @@ def importance(
 
 def accumulated(before: Mapping[str, Tensor] | None, own: Mapping[str, Tensor], decay: float) -> dict[str, Tensor]:
     """The importance for all datasets so far: decay * before + own (online EWC, Schwarz et al. 2018)."""
-    return {name: value if before is None else decay * before[name].to(value.device) + value for name, value in own.items()}
+    known = before or {}
+    return {
+        name: decay * known[name].to(value.device) + value if name in known else value  # a correction may be newer
+        for name, value in own.items()
+    }

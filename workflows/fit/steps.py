@@ -38,6 +38,26 @@ class Step:
     old: Int64
     pieces: tuple[Piece, ...]
     counts: tuple[int, ...]
+    part: str = ""  # of the epoch's sums that the weights after it belong to
+    head: int | None = None  # the number of the fitted dataset, where each dataset has a correction of the head
+
+    @property
+    def heads(self) -> tuple[int, ...]:
+        """The datasets whose corrections of the head this step trains, on whichever worker their samples are."""
+        return () if self.head is None else (*np.unique(self.owners).tolist(), self.head)
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """All that decides which kernels the step launches, but the lengths of its samples."""
+        return (*self.counts, self.part, self.heads)
+
+    @property
+    def piece_owners(self) -> Int64 | None:
+        """The datasets of this worker's samples, in the order of its pieces; None where none has a correction."""
+        if self.head is None:
+            return None
+        parts = [part for each in self.pieces for part in (np.full(len(each.new), self.head), self.owners[each.replayed])]
+        return np.concatenate([np.empty(0, np.int64), *parts])
 
     @property
     def mask_rows(self) -> Int64:
@@ -60,15 +80,23 @@ def batches_of(
     return [len(batch) for batch in batches], batches, None if uniform else lengths.__getitem__
 
 
+def no_part(step: int) -> str:  # noqa: ARG001 whichever it is
+    """The part of a step where no sums are kept."""
+    return ""
+
+
 def steps_of(
     batches: Iterable[Int64],
     drawn: Iterable[tuple[Int64, Int64]],
     lengths_of: LengthsOf | None,
     micro_batch: int,
     group: Group,
+    part_of: Callable[[int], str],
+    head: int | None = None,
 ) -> Iterator[Step]:
     """The steps of an epoch: its global batches of new samples, each with the (owners, samples) that are replayed.
 
+    `part_of` gives the part of a step; `head` is the number of the dataset, where each has a correction of the head.
     Without `lengths_of` all samples are equally long: then steps of equal counts are cut alike, and cut once.
     """
     cut: dict[tuple[int, int], tuple[tuple[Piece, ...], tuple[int, ...]]] = {}
@@ -76,12 +104,12 @@ def steps_of(
         counts = (len(batch), len(old))
         if lengths_of is not None:
             pieces = _own_pieces(lengths_of(batch), len(old), micro_batch, group)
-            yield Step(number, batch, owners, old, pieces, _counts(counts, pieces))
+            yield Step(number, batch, owners, old, pieces, _counts(counts, pieces), part_of(number), head)
             continue
         if counts not in cut:
             pieces = _own_pieces(np.ones(len(batch), np.int32), len(old), micro_batch, group)
             cut[counts] = (pieces, _counts(counts, pieces))
-        yield Step(number, batch, owners, old, *cut[counts])
+        yield Step(number, batch, owners, old, *cut[counts], part_of(number), head)
 
 
 def _counts(of_all: tuple[int, int], pieces: tuple[Piece, ...]) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ class Taken:
 
     `inputs` (samples, steps, features); `lengths` (samples,), None where all steps of all samples are valid; `targets` as in
     data.prepared.encoding.Batch. The first `num_new` samples are of the dataset that is fitted, the others are replayed.
+    `owners` says whose correction of the head each takes, or all of them; None: none does.
     """
 
     inputs: Tensor
@@ -23,14 +24,18 @@ class Taken:
     targets: Tensor
     num_new: int
     masks: Tensor | None = None
+    owners: Tensor | int | None = None
 
 
-def taken(batch: Batch, num_new: int, masks: Tensor | None, device: torch.device) -> Taken:
+def taken(
+    batch: Batch, num_new: int, masks: Tensor | None, device: torch.device, owners: Tensor | int | None = None
+) -> Taken:
     """A batch of the host on a device."""
     uniform = bool((batch.lengths == batch.inputs.shape[1]).all())
     lengths = None if uniform else torch.from_numpy(batch.lengths).to(device)
     inputs, targets = torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.targets).to(device)
-    return Taken(inputs, lengths, targets, num_new, None if masks is None else masks.to(device))
+    owners = owners.to(device) if isinstance(owners, Tensor) else owners
+    return Taken(inputs, lengths, targets, num_new, None if masks is None else masks.to(device), owners)
 
 
 def pinned(values: Tensor, device: torch.device) -> Tensor:

@@ -37,8 +37,11 @@ class TrainingSettings(BaseModel):
         1, ge=0, description='schedule = "plateau": epochs without improvement before the rate is reduced'
     )
     warmup_steps: int = Field(0, ge=0, description="steps over which the first dataset's rate rises from zero")
-    handover: Literal["last", "best"] = Field(
-        "last", description="epoch of a dataset that the next one starts from: its last, or the best by the monitored figure"
+    handover: Literal["last", "best", "average"] | None = Field(
+        None,
+        description="what the next dataset starts from: the weights after the last epoch, after the best one by the "
+        "monitored figure, or their average over the last third of the dataset's steps. Default average with a constant "
+        "rate, else last",
     )
     patience: int = Field(
         0, ge=0, description="early-stopping patience in epochs, by the monitored validation figure; 0 disables it"
@@ -57,6 +60,11 @@ class TrainingSettings(BaseModel):
         description="datasets, spread evenly, that are measured after each dataset beside it and its neighbours; at the end "
         "all are. All of them each time cost the square of their number",
     )
+
+    @property
+    def hands_over(self) -> Literal["last", "best", "average"]:
+        """What a dataset hands over."""
+        return self.handover or ("average" if self.schedule == "constant" else "last")
 
 
 class RetentionSettings(BaseModel):

@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from workflows.relay.actions import Action, Average, Evaluate, Initialise, Tell, Train
 from workflows.relay.events import Emit, Waiting
 from workflows.relay.lookup import look_up
 from workflows.relay.plan import Plan
-from workflows.relay.relay import Action, Evaluate, Initialise, Tell, Train
 from workflows.store.leases import WAIT_LIMIT_S, Lease
 from workflows.store.store import Store
 
@@ -76,7 +76,7 @@ class Claims:
 def lease_name(action: Action) -> str:
     """The name of the lease for an action, as every process that wants the same calls it."""
     assert not isinstance(action, Tell)
-    if isinstance(action, Initialise):
+    if isinstance(action, (Initialise, Average)):
         return f"{action.key}-train"
     if isinstance(action, Train):
         return f"{action.epoch.key}-train"

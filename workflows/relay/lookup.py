@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from workflows.relay.actions import Action, Average, Evaluate, Initialise, Tell, Train
 from workflows.relay.plan import Plan
-from workflows.relay.relay import Action, Evaluate, Initialise, NotAnsweredError, Outcome, Tell, Train, drive, relay
+from workflows.relay.relay import NotAnsweredError, Outcome, drive, relay
 from workflows.store.kept import METRICS_VERSION, Errors
 from workflows.store.store import Store
 
 
 def look_up(action: Action, plan: Plan, store: Store) -> Any:
     """The store's answer to an action, or None where something of it is still to be done."""
-    if isinstance(action, Initialise):
+    if isinstance(action, (Initialise, Average)):
         return store.record(action.key)
     if isinstance(action, Train):
         return store.record(action.epoch.key)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from data.prepared.encoding import EncodedDataset
 from models.settings import Channels, ModelSettings
+from workflows.fit.thirds import averaged_epochs
 from workflows.recipe.settings import GuardSettings, RetentionSettings, TrainingSettings
 from workflows.recipe.target_inputs import channels_of
 from workflows.relay.learning_rate import carried_rates, plateau_rate, step_rates
@@ -90,6 +91,12 @@ class Plan:
         """The validation figure that patience, the best epoch, plateau and the guard watch."""
         return self.training.monitor or ("loss" if self.model.loss == "cross_entropy" else "error")
 
+    def head_of(self, dataset: int) -> int | None:
+        """The number by which a dataset's correction of the head goes, that of its stage; None where it has none."""
+        if not self.model.dataset_heads:
+            return None
+        return next((number for number, stage in enumerate(self.stages) if stage.dataset == dataset), None)
+
     def steps_an_epoch(self, stage: Stage) -> int:
         """Optimizer steps of one epoch; one of them may have fewer samples."""
         return -(-self.datasets[stage.dataset].samples["train"] // self.training.batch_size)
@@ -132,6 +139,9 @@ class Plan:
             "gradient_clip": training.gradient_clip,
             "precision": training.precision,
             **self._retained(starts),
+            # The first dataset's stage has no correction yet: the shared head is its own until there is a second.
+            **({"sums": "of weights"} if training.hands_over == "average" else {}),
+            **({"head": "dataset"} if self.model.dataset_heads and stage_number else {}),
         }
         return replace(epoch, key=address(decided_by))
 
@@ -144,15 +154,18 @@ class Plan:
         return {"retention": self.retention.deciding(), "earlier": earlier, "draw": draw, "starts": list(starts)}
 
     def straight_on(self) -> Iterator[Epoch]:
-        """All epochs where each dataset hands over its last one, at the rate that it began with."""
+        """All epochs where each dataset hands over its last one or the average, at the rate that it began with."""
         starts: tuple[str, ...] = ()
         key = self.root
         for stage in self.stages:
             starts += (key,)
+            keys: list[str] = []
             for number in range(stage.epochs):
                 epoch = self.epoch(starts, key, number)
                 key = epoch.key
+                keys.append(key)
                 yield epoch
+            key = average_key(keys) if self.training.hands_over == "average" else key
 
     def again(self, stage_number: int, attempt: int) -> Plan:
         """The plan of another attempt at a stage, 1, 2, ...: its rate halved each time, or the retention doubled."""
@@ -167,6 +180,11 @@ class Plan:
 def address(decided_by: dict[str, Any]) -> str:
     """The hash that names what these values decide: 32 hexadecimal digits."""
     return hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def average_key(keys: Sequence[str]) -> str:
+    """The address of the averaged state at the end of a stage with these epochs."""
+    return address({"average": [[keys[number], whole] for number, whole in averaged_epochs(len(keys))]})
 
 
 def make_plan(
@@ -208,7 +226,7 @@ def make_plan(
 
 def _undecided(model: ModelSettings) -> set[str]:
     """The keys of the model that decide nothing as they stand, so that they are not in its address."""
-    idle = set() if model.loss == "quantile" else {"quantiles"}
+    idle = {"head"} if model.loss == "quantile" else {"head", "quantiles"}  # the head decides from the second stage on
     if model.window_normalization == "none":
         idle.add("window_normalization")
     return idle if model.channel_independent else {*idle, "channel_independent"}

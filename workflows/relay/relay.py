@@ -12,44 +12,11 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from workflows.fit.thirds import averaged_epochs
+from workflows.relay.actions import Action, Average, Evaluate, Initialise, Tell, Train
 from workflows.relay.guard import Attempt, Verdict, best_attempt, find_breach, seen_error
-from workflows.relay.plan import Epoch, Plan
+from workflows.relay.plan import Plan, average_key
 from workflows.store.kept import EpochRecord, Errors
-
-
-@dataclass(frozen=True)
-class Initialise:
-    """The untrained state with this key. Answered by its record."""
-
-    key: str
-
-
-@dataclass(frozen=True)
-class Train:
-    """One epoch. Answered by the record of the state after it."""
-
-    epoch: Epoch
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """The errors of the state `key` on one split of some datasets. Answered by a list, None without samples."""
-
-    key: str
-    datasets: tuple[int, ...]
-    split: str
-    stage: int  # how many stages are done, for the display only
-
-
-@dataclass(frozen=True)
-class Tell:
-    """What the guard found after an attempt at a stage, for whoever looks on. Answered by anything but None."""
-
-    verdict: Verdict
-    over: bool  # whether this was the last attempt
-
-
-Action = Initialise | Train | Evaluate | Tell
 
 
 @dataclass
@@ -191,9 +158,18 @@ def _stage(plan: Plan, starts: tuple[str, ...]) -> Generator[Action, Any, StageO
         key = epoch.key
         if stops_early(watched, plan.training.patience):
             break
-    outcome.handed_over = best_epoch(watched) if plan.training.handover == "best" else len(watched) - 1
+    how = plan.training.hands_over
+    outcome.handed_over = best_epoch(watched) if how == "best" else len(watched) - 1
     outcome.key = outcome.epochs[outcome.handed_over].key
+    if how == "average":
+        outcome.key = (yield average_of([each.key for each in outcome.epochs], len(starts) - 1)).key
     return outcome
+
+
+def average_of(keys: Sequence[str], stage: int) -> Average:
+    """The averaged state at the end of a stage with these epochs."""
+    epochs = tuple((keys[number], number, whole) for number, whole in averaged_epochs(len(keys)))
+    return Average(average_key(keys), keys[-1], epochs, stage)
 
 
 def best_epoch(errors: list[float | None]) -> int:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from data.prepared.encoding import EncodedDataset
+from models.head import load_weights
 from models.lstm import LSTM
 from models.retention import Anchor
 from workflows.fit.group import Group
@@ -89,7 +90,7 @@ class Memory:
     def _model(self, key: str) -> LSTM:
         """The model in the state of a checkpoint, as it forecasts."""
         model = first_model(self.plan)
-        model.load_state_dict(self.first_does(lambda: self.store.load(key)).model)
+        load_weights(model, self.first_does(lambda: self.store.load(key)).model)
         return model.to(self.device).eval()
 
     def _anchor(self, epoch: Epoch) -> Anchor:
@@ -113,7 +114,12 @@ class Memory:
         dataset = self.datasets[self.plan.stages[number - 1].dataset]
         kept, seed = self._kept(epoch, number - 1), (self.plan.seed, number)
         model = self._model(epoch.starts[number])
-        return importance(model, self.plan.model, dataset, kept, self.plan.num_outputs, seed, self.group)
+        return importance(
+            model, self.plan.model, dataset, kept, self.plan.num_outputs, seed, self.group, self._head(number - 1)
+        )
+
+    def _head(self, stage: int) -> int | None:
+        return stage if self.plan.model.dataset_heads else None
 
     def _kept_importance(self, epoch: Epoch, number: int) -> dict[str, Tensor] | None:
         name = self._importance_name(epoch, number)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
+from models.head import load_weights
 from models.lstm import LSTM
+from workflows.fit.average import mean_weights
 from workflows.fit.learner import Learner
+from workflows.fit.thirds import BEFORE, TAIL
 from workflows.relay.plan import Plan
 from workflows.store.store import State
 
@@ -18,20 +23,33 @@ def first_model(plan: Plan) -> LSTM:
 
 
 def state_of(learner: Learner) -> State:
-    """The weights and the moments of a learner by the names of the parameters; on a CPU they are its own, not copies."""
+    """The weights, moments and sums of a learner by the names of the parameters; on a CPU they are its own, not copies."""
     model = {name: value.detach().cpu() for name, value in learner.model.state_dict().items()}
     moments = {}
     for name, parameter in learner.model.named_parameters():
         for what, value in learner.optimizer.state.get(parameter, {}).items():
             moments[f"{what}.{name}"] = value.detach().cpu()
-    return State(model, moments)
+    sums = {} if learner.step_sums is None else learner.step_sums.tensors()
+    return State(model, moments | sums)
+
+
+def averaged_state(states: Sequence[tuple[State, int, bool]], num_steps: int) -> State:
+    """The mean of the weights over the last third of a stage's steps, with the moments that the last epoch ended with.
+
+    `states` are those of the epochs whose steps count, the last epoch being the last: see mean_weights.
+    """
+    last = states[-1][0]
+    model = mean_weights([(state.optimizer, number, whole) for state, number, whole in states], num_steps, last.model)
+    return State(model, {name: value for name, value in last.optimizer.items() if not name.startswith((TAIL, BEFORE))})
 
 
 def load_state(learner: Learner, state: State) -> None:
     """Bring a learner into a state."""
-    learner.model.load_state_dict(state.model)
-    learner.reset_optimizer()
-    for name, parameter in learner.model.named_parameters():
-        moments = {key.partition(".")[0]: value for key, value in state.optimizer.items() if key.partition(".")[2] == name}
-        for what, value in moments.items():
-            learner.optimizer.state[parameter][what] = value.clone().to(learner.device)
+    load_weights(learner.model, state.model)
+    learner.attach()
+    parameters = dict(learner.model.named_parameters())
+    for key, value in state.optimizer.items():
+        what, _, name = key.partition(".")
+        if what in (TAIL, BEFORE):  # sums of the epoch that is over
+            continue
+        learner.optimizer.state[parameters[name]][what] = value.clone().to(learner.device)

@@ -13,6 +13,7 @@ from data.prepared.encoding import EncodedDataset
 from models.losses import ErrorSums
 from workflows.fit.group import Group
 from workflows.fit.learner import Learner
+from workflows.relay.actions import Action, Average, Evaluate, Initialise, Tell, Train
 from workflows.relay.claims import Claims
 from workflows.relay.events import (
     Damaged,
@@ -28,9 +29,9 @@ from workflows.relay.events import (
 from workflows.relay.guard import report_of
 from workflows.relay.lookup import measured
 from workflows.relay.plan import Epoch, Plan
-from workflows.relay.relay import Action, Evaluate, Initialise, Tell, Train, drive, relay
+from workflows.relay.relay import drive, relay
 from workflows.relay.retention import Memory
-from workflows.relay.state import first_model, load_state, state_of
+from workflows.relay.state import averaged_state, first_model, load_state, state_of
 from workflows.store.kept import EpochRecord, Errors
 from workflows.store.store import DamagedCheckpointError, Store
 
@@ -98,6 +99,8 @@ class Walker:
                 return self._initialise(action.key)
             if isinstance(action, Train):
                 return self._train(action.epoch)
+            if isinstance(action, Average):
+                return self._average(action)
             return self._evaluate(action)
         finally:
             self.claims.release()
@@ -171,8 +174,11 @@ class Walker:
         self.state_key = ""  # no checkpoint's state until the epoch is done
         seed = (plan.seed, epoch.stage, epoch.number)
         started = time.perf_counter()
+        head = epoch.stage if plan.model.dataset_heads and epoch.stage else None
+        if head is not None:
+            self.learner.have_heads(range(head + 1))
         retention = self.memory.retention(epoch)
-        result = self.learner.fit_epoch(dataset, plan.rates(epoch), seed, on_step, retention, plan.pool(stage))
+        result = self.learner.fit_epoch(dataset, plan.rates(epoch), seed, on_step, retention, plan.pool(stage), head)
         committed = self._commit(
             EpochRecord(
                 key=epoch.key,
@@ -189,6 +195,16 @@ class Walker:
         self.emit(epoch_done(epoch, plan, committed, time.perf_counter() - started, self.group.size))
         return committed
 
+    def _average(self, action: Average) -> EpochRecord:
+        steps = self.plan.steps_an_epoch(self.plan.stages[action.stage])
+
+        def average() -> EpochRecord:
+            states = [(self.store.load(key), number, whole) for key, number, whole in action.epochs]
+            return self.store.commit(action.key, averaged_state(states, steps), EpochRecord(action.key, action.parent))[0]
+
+        committed: EpochRecord = self._first_does(average)
+        return committed
+
     def _evaluate(self, action: Evaluate) -> list[Errors | None]:
         kept = self._first_does(lambda: self.store.evaluations(action.key))
         found = {number: measured(self.plan, number, action.split, kept) for number in action.datasets}
@@ -196,7 +212,8 @@ class Walker:
         self._be_at(action.key)
         started = time.perf_counter()
         self.emit(EvaluationStarted(action.stage, action.split, len(absent)))
-        sums = self.learner.evaluate_all([self.datasets[number] for number in absent], action.split)
+        heads = [self.plan.head_of(number) for number in absent]
+        sums = self.learner.evaluate_all([self.datasets[number] for number in absent], action.split, heads)
         errors = {n: errors_of(own, self.datasets[n], self.plan.model.loss) for n, own in zip(absent, sums, strict=True)}
         hashes = {number: self.plan.datasets[number].sha256[action.split] for number in absent}
         self._first_does(lambda: self.store.add_evaluations(action.key, {hashes[n]: errors[n] for n in absent}))

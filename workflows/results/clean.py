@@ -39,7 +39,7 @@ def rolled_back(result: Facts, num_stages: int, evaluations: Mapping[str, Facts]
     return {
         **result,
         "status": "rolled back",
-        "key": stages[-1]["keys"][stages[-1]["handed_over"] - 1],
+        "key": stages[-1].get("key") or stages[-1]["keys"][stages[-1]["handed_over"] - 1],
         "stages": stages,
         "error_matrix": {**matrix, **cut},
         "test": dict(evaluations) if evaluations else dict.fromkeys(result["test"], none),

@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
+from workflows.relay.actions import Action, Evaluate, Train
 from workflows.relay.lookup import finished, measured
 from workflows.relay.metrics import backward_transfer, forgetting, forward_transfer, mean_of, naive_error, scaled
 from workflows.relay.plan import Epoch, Plan
-from workflows.relay.relay import Action, Evaluate, NotAnsweredError, Train, figure, row_of
+from workflows.relay.relay import NotAnsweredError, figure, row_of
 from workflows.results.result import told_errors
 from workflows.results.trained import TrainedRun
 from workflows.store.kept import EpochRecord, Errors
@@ -67,6 +68,7 @@ def _add_epoch(stages: list[Facts], plan: Plan, names: list[str], epoch: Epoch, 
                 "epochs_planned": plan.stages[number].epochs,
                 "handed_over": plan.stages[number].epochs,
                 "keys": [],
+                "key": None,
                 "train_loss": [],
                 "validation_error": [],
                 "validation_loss": [],
@@ -76,6 +78,7 @@ def _add_epoch(stages: list[Facts], plan: Plan, names: list[str], epoch: Epoch, 
     stage = stages[number]
     stage["learning_rates_used"].append(record.learning_rate)
     stage["keys"].append(record.key)
+    stage["key"] = record.key
     stage["train_loss"].append(record.train_loss)
 
 

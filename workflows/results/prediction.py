@@ -12,11 +12,13 @@ import numpy.typing as npt
 import torch
 
 from data.prepared.encoding import Batch, Encoding
+from models.head import load_weights
 from models.losses import forecast
 from models.lstm import LSTM
+from workflows.fit.errors import NonFiniteLossError
 from workflows.fit.forward import EVALUATED_BATCH, outputs_of, sequences_together
 from workflows.fit.group import Group
-from workflows.fit.learner import Learner, NonFiniteLossError
+from workflows.fit.learner import Learner
 from workflows.fit.sampling import micro_batches
 from workflows.relay.failures import RunFailedError
 from workflows.relay.state import first_model, load_state
@@ -56,7 +58,7 @@ class Forecaster:
         plan, encoding = self.run.plan, self.run.datasets[self.dataset].encoding
         with torch.inference_mode():
             shape = self.shape
-            outputs = outputs_of(self.model, batch, plan.training)  # in the precision that it was trained and measured in
+            outputs = outputs_of(self.model, batch, plan.training, plan.head_of(self.dataset))  # as it was trained
             point = forecast(outputs, shape, plan.model).cpu().numpy()
             levels = None
             if plan.model.loss == "quantile":
@@ -97,7 +99,7 @@ def in_units(scaled: npt.NDArray[np.float32], encoding: Encoding) -> npt.NDArray
 def make_forecaster(store: Store, run: TrainedRun, dataset: int) -> Forecaster:
     """The model of a run's final state; raises RunFailedError where the store does not have it as it was written."""
     model, device = first_model(run.plan), device_of(run)
-    model.load_state_dict(_state(store, run).model)
+    load_weights(model, _state(store, run).model)
     return Forecaster(model.to(device).eval(), run, dataset, device)
 
 
@@ -109,7 +111,11 @@ def measure(store: Store, run: TrainedRun, split: str, datasets: Sequence[int]) 
     try:
         with one_thread():
             return {
-                number: errors_of(learner.evaluate(run.datasets[number], split), run.datasets[number], plan.model.loss)
+                number: errors_of(
+                    learner.evaluate(run.datasets[number], split, plan.head_of(number)),
+                    run.datasets[number],
+                    plan.model.loss,
+                )
                 for number in datasets
             }
     except NonFiniteLossError as error:

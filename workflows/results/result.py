@@ -43,6 +43,7 @@ def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome:
                 "epochs_planned": planned.epochs,
                 "handed_over": stage.handed_over + 1,
                 "keys": [record.key for record in stage.epochs],
+                "key": stage.key,
                 "train_loss": [record.train_loss for record in stage.epochs],
                 "validation_error": stage.errors,
                 "validation_loss": stage.losses,

@@ -14,9 +14,10 @@ from rich.text import Text
 from data.errors import InputError
 from data.prepared.encoding import EncodedDataset
 from data.samples.counts import show_reasons
+from workflows.relay.actions import Action, Train
 from workflows.relay.lookup import finished, measured
 from workflows.relay.plan import Plan
-from workflows.relay.relay import Action, NotAnsweredError, Train
+from workflows.relay.relay import NotAnsweredError
 from workflows.results.number_format import empty_table, few_digits, show
 from workflows.results.result import error_name
 from workflows.results.trained import reopen

@@ -6,8 +6,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from data.prepared.encoding import EncodedDataset
+from workflows.relay.actions import Evaluate, Train
 from workflows.relay.metrics import forgetting, mean_of, naive_error, scaled
-from workflows.relay.relay import Evaluate, Outcome, Train, measured_after, relay, row_of
+from workflows.relay.relay import Outcome, measured_after, relay, row_of
 from workflows.relay.walk import MAX_DAMAGED, StoreError, Walker
 from workflows.store.store import DamagedCheckpointError
 

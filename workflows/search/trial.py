@@ -11,8 +11,8 @@ import torch
 from ray.tune import Trainable
 
 from data.prepared.encoding import EncodedDataset
+from workflows.fit.errors import NonFiniteLossError
 from workflows.fit.group import Group
-from workflows.fit.learner import NonFiniteLossError
 from workflows.relay.events import Damaged, EpochDone, RunEvent, Waiting
 from workflows.relay.plan import Plan
 from workflows.relay.walk import StoreError, Walker

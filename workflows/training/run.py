@@ -20,6 +20,7 @@ from workflows.loggers.tensorboard import TensorBoard
 from workflows.prepare.preparation import Prepared
 from workflows.recipe.datasets import movable
 from workflows.recipe.recipe import Recipe
+from workflows.relay.actions import Action
 from workflows.relay.events import (
     Damaged,
     EpochDone,
@@ -34,7 +35,7 @@ from workflows.relay.events import (
 from workflows.relay.failures import RunFailedError
 from workflows.relay.lookup import finished, num_epochs
 from workflows.relay.plan import Plan
-from workflows.relay.relay import Action, NotAnsweredError
+from workflows.relay.relay import NotAnsweredError
 from workflows.results.events import Finished, Watch, ignore
 from workflows.results.result import assemble, versions
 from workflows.results.trained import DATASETS, DATASETS_UNDER_WAY, RECIPE, describe_datasets, plan_of

@@ -69,8 +69,8 @@ def work(job: Job) -> Facts:
     """
     import torch
 
+    from workflows.fit.errors import NonFiniteLossError
     from workflows.fit.group import Group
-    from workflows.fit.learner import NonFiniteLossError
     from workflows.relay.walk import StoreError, Walker
 
     before = torch.get_num_threads()

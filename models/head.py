@@ -1,0 +1,94 @@
+"""A correction of the shared head for each dataset: what the datasets answer differently to the same window.
+
+With the shared head W, b and the correction V_d, c_d of dataset d the outputs are (W + V_d) h + (b + c_d). A correction
+starts at zero, so that it changes nothing until it is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+PREFIX = "corrections."  # of the names of all corrections in a state
+
+
+class Corrections(nn.ModuleDict):
+    """The corrections that there are, by the number of the dataset in the sequence; a dataset without one has zero."""
+
+    places: Tensor
+
+    def __init__(self, width: int, num_outputs: int):
+        super().__init__()
+        self.width, self.num_outputs = width, num_outputs
+        self.register_buffer("places", torch.zeros(1, dtype=torch.int64), persistent=False)
+
+    def become(self, numbers: Iterable[int]) -> bool:
+        """Have the corrections of these datasets and no others, new ones at zero; returns whether anything changed."""
+        wanted, before = set(numbers), set(self.numbers)
+        for number in before - wanted:
+            del self[str(number)]
+        for number in sorted(wanted - before):
+            self[str(number)] = nn.utils.skip_init(nn.Linear, self.width, self.num_outputs)  # type: ignore[no-untyped-call]
+            for parameter in self[str(number)].parameters():
+                nn.init.zeros_(parameter)
+        if wanted != before:
+            # The place of each dataset among the stacked weights, 0 being nothing; the last entry stands for all others.
+            places = torch.zeros(max(wanted, default=-1) + 2, dtype=torch.int64)
+            for place, number in enumerate(self.numbers, 1):
+                places[number] = place
+            self.to(self.places.device)
+            self.places = places.to(self.places.device)
+        return wanted != before
+
+    def parameters_of(self, number: int) -> list[nn.Parameter]:
+        """The parameters of the correction of a dataset; none where it has no correction."""
+        return list(self[str(number)].parameters()) if str(number) in self else []
+
+    @property
+    def numbers(self) -> list[int]:
+        """The datasets that have a correction, rising."""
+        return sorted(map(int, self))
+
+    def forward(self, summary: Tensor, owners: Tensor | int) -> Tensor:
+        """V_d h + c_d for summaries h (batch, width) and the number of each one's dataset: (batch, num_outputs)."""
+        if isinstance(owners, int):
+            correction = self[str(owners)] if str(owners) in self else None  # noqa: SIM401 a ModuleDict has no get
+            return summary.new_zeros(len(summary), self.num_outputs) if correction is None else correction(summary)
+        return gathered(self, summary, owners) if summary.is_cuda else in_groups(self, summary, owners)
+
+
+def in_groups(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tensor:
+    """One product for each dataset: nothing is copied, but the datasets have to be known on the host."""
+    present = sorted({number for number in owners.tolist() if str(number) in corrections})
+    outputs = summary.new_zeros(len(summary), corrections.num_outputs)
+    for number in present:
+        rows = (owners == number).nonzero()[:, 0]
+        outputs = outputs.index_add(0, rows, corrections(summary[rows], number).to(outputs.dtype))
+    return outputs
+
+
+def gathered(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tensor:
+    """The weights of each sample are gathered on its device: always the same kernels, as a CUDA graph needs."""
+    numbers = corrections.numbers
+    if not numbers:
+        return summary.new_zeros(len(summary), corrections.num_outputs)
+    layers = [cast(nn.Linear, corrections[str(number)]) for number in numbers]
+    none = summary.new_zeros(corrections.num_outputs, corrections.width, dtype=layers[0].weight.dtype)
+    weights = torch.stack([none, *(layer.weight for layer in layers)])
+    biases = torch.stack([none[:, 0], *(layer.bias for layer in layers)])
+    found = corrections.places[owners.clamp(min=-1, max=numbers[-1] + 1)]
+    return torch.einsum("bow,bw->bo", weights[found].to(summary.dtype), summary) + biases[found].to(summary.dtype)
+
+
+def numbers_in(names: Iterable[str]) -> set[int]:
+    """The datasets whose corrections are among the names of a state."""
+    return {int(name.removeprefix(PREFIX).partition(".")[0]) for name in names if name.startswith(PREFIX)}
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load a state into a model, which has the corrections of that state afterwards and no others."""
+    cast(Corrections, model.corrections).become(numbers_in(weights))
+    model.load_state_dict(dict(weights))

@@ -1,0 +1,63 @@
+"""The sums of the weights after each step, and the mean that is taken from them at the end of a stage (see fit.thirds)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from workflows.fit.thirds import BEFORE, TAIL, parts_kept, tail_steps
+
+
+class StepSums:
+    """The sums of some parameters after the steps of an epoch, on their device and in the same memory each time."""
+
+    def __init__(self, parameters: Mapping[str, Tensor]):
+        self.parameters = dict(parameters)
+        self.sums = {part: [torch.zeros_like(each) for each in self.parameters.values()] for part in (TAIL, BEFORE)}
+        self.kept: tuple[str, ...] = ()
+        self.first_of_tail = 0
+
+    @torch.no_grad()
+    def begin(self, epoch: int, num_steps: int) -> None:
+        """Begin an epoch 0, 1, ... of a stage."""
+        self.kept, self.first_of_tail = parts_kept(epoch), num_steps - tail_steps(epoch, num_steps)
+        for values in self.sums.values():
+            torch._foreach_zero_(values)
+
+    def part(self, step: int) -> str:
+        """The sum that a step 0, 1, ... belongs to."""
+        return TAIL if step >= self.first_of_tail else BEFORE
+
+    @torch.no_grad()
+    def add(self, part: str) -> None:
+        """Add the parameters as they are now."""
+        if part in self.kept:
+            torch._foreach_add_(self.sums[part], list(self.parameters.values()))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The sums of the last epoch by part and parameter, copied to the host; none before the first."""
+        return {
+            f"{part}.{name}": value.detach().cpu().clone()
+            for part in self.kept
+            for name, value in zip(self.parameters, self.sums[part], strict=True)
+        }
+
+
+def mean_weights(
+    epochs: Sequence[tuple[Mapping[str, Tensor], int, bool]], num_steps: int, last: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The mean of the weights after each averaged step.
+
+    `epochs` has the sums that the checkpoint of each averaged epoch keeps, its number, and whether all of its steps count;
+    `last` are the weights at the end of the last epoch: what is not trained is taken from there.
+    """
+    count = sum(num_steps if whole else tail_steps(number, num_steps) for _, number, whole in epochs)
+    found = dict(last)
+    for name, value in last.items():
+        wanted = [(sums, f"{part}.{name}") for sums, _, whole in epochs for part in ((TAIL, BEFORE) if whole else (TAIL,))]
+        parts = [sums[key].double() for sums, key in wanted if key in sums]
+        if parts:
+            found[name] = (torch.stack(parts).sum(dim=0) / count).to(value.dtype)
+    return found

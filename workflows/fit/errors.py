@@ -1,0 +1,47 @@
+"""One worker's part of an evaluation: the sums of the errors over its share of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from data.prepared.encoding import EncodedDataset
+from models.losses import ErrorSums
+from workflows.fit.forward import forward
+from workflows.fit.sampling import micro_batches, worker_share
+
+if TYPE_CHECKING:
+    from workflows.fit.learner import Learner
+
+MEASURED_TOGETHER = 65_536  # samples of an evaluation whose lengths are looked at together
+
+
+class NonFiniteLossError(Exception):
+    """The loss or its gradient was not a number; the state before the epoch stands."""
+
+
+def own_errors(learner: Learner, dataset: EncodedDataset, split: str, head: int | None) -> ErrorSums:
+    """The sums of the errors over a worker's share of a split; `head` is whose correction of the head applies."""
+    sums, rank, size = ErrorSums.zero(len(dataset.prepared.targets)), learner.group.rank, learner.group.size
+    share = range(dataset.num_samples(split))[worker_share(dataset.num_samples(split), rank, size)]
+    for start in range(share.start, share.stop, MEASURED_TOGETHER):
+        mine = np.arange(start, min(start + MEASURED_TOGETHER, share.stop))
+        for samples in micro_batches(mine, dataset.lengths(split, mine), learner.evaluated_batch):
+            taken = learner.lane.batch(dataset, split, samples)
+            outputs = forward(learner.model, taken.inputs, taken.lengths, learner.training, None, head)
+            sums.add(outputs, taken.targets, learner.settings)
+    return sums
+
+
+def check_finite(totals: Tensor, datasets: Sequence[EncodedDataset], split: str) -> None:
+    """Raise NonFiniteLossError where the sums of a dataset (datasets, sums) are not finite."""
+    for dataset, total in zip(datasets, totals, strict=True):
+        # The loss alone may overflow float32 where the errors, in float64, do not.
+        if not total[3:].isfinite().all() or total[2].isnan():
+            raise NonFiniteLossError(
+                f"dataset {dataset.name!r}, {split}: the error is not finite: write a lower learning_rate or a "
+                "gradient_clip, or correct values that are too large"
+            )

@@ -1,0 +1,57 @@
+"""What the relay asks for, one value each: who answers does it, or looks it up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workflows.relay.guard import Verdict
+from workflows.relay.plan import Epoch
+
+
+@dataclass(frozen=True)
+class Initialise:
+    """The untrained state with this key. Answered by its record."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Train:
+    """One epoch. Answered by the record of the state after it."""
+
+    epoch: Epoch
+
+
+@dataclass(frozen=True)
+class Average:
+    """The mean of the weights after each of the last third of a stage's steps. Answered by the record of that state.
+
+    `epochs` are those whose steps count: address, number, and whether all of its steps do or only its tail (see
+    workflows.fit.thirds). `parent` is the last epoch, whose moments the state has.
+    """
+
+    key: str
+    parent: str
+    epochs: tuple[tuple[str, int, bool], ...]
+    stage: int
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """The errors of the state `key` on one split of some datasets. Answered by a list, None without samples."""
+
+    key: str
+    datasets: tuple[int, ...]
+    split: str
+    stage: int  # how many stages are done, for the display only
+
+
+@dataclass(frozen=True)
+class Tell:
+    """What the guard found after an attempt at a stage, for whoever looks on. Answered by anything but None."""
+
+    verdict: Verdict
+    over: bool  # whether this was the last attempt
+
+
+Action = Initialise | Train | Average | Evaluate | Tell
