@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data.prepared.encoding import EncodedDataset
 from workflows.fit.graphs import Graphs
-from workflows.fit.lanes import HostLane, Lane, Masks
+from workflows.fit.lanes import HostLane, Lane, Masks, one_or_each
 from workflows.fit.resident import Resident
 from workflows.fit.retention import Retention
 from workflows.fit.steps import Int64, Step
@@ -154,13 +154,14 @@ class DeviceLane:
     def _send_owners(self, step: Step) -> None:
         """Put the datasets of this worker's samples of a step where its graph looks for them."""
         owners = step.piece_owners
-        if owners is None or not len(step.old):
-            self.owners_there = step.head
+        whose = None if owners is None else one_or_each(step, owners)
+        if not isinstance(whose, Tensor):
+            self.owners_there = whose
             return
-        if not isinstance(self.owners_there, Tensor) or len(self.owners_there) < len(owners):
-            self.owners_there = torch.zeros(len(owners), dtype=torch.int64, device=self.device)
+        if not isinstance(self.owners_there, Tensor) or len(self.owners_there) < len(whose):
+            self.owners_there = torch.zeros(len(whose), dtype=torch.int64, device=self.device)
             self._moved()
-        self.owners_there[: len(owners)].copy_(pinned(torch.from_numpy(owners), self.device), non_blocking=True)
+        self.owners_there[: len(whose)].copy_(pinned(whose, self.device), non_blocking=True)
 
     def _moved(self) -> None:
         """What recorded steps read or write is elsewhere now."""

@@ -20,6 +20,11 @@ from workflows.fit.taken import Taken, taken
 Masks = Callable[[Step], Tensor | None]
 
 
+def one_or_each(step: Step, owners: Int64) -> Tensor | int:
+    """Whose corrections of the head apply: one dataset's for all samples of a step, or each sample's."""
+    return step.head if isinstance(step.head, int) and not len(step.old) else torch.from_numpy(owners)
+
+
 class Lane(Protocol):
     """How the steps of an epoch get their samples and are done, on one device."""
 
@@ -99,7 +104,7 @@ class HostLane:
             together = joined([new, *old])
             here = slice(at, at + len(together.lengths))
             own = None if masks is None else masks[rows[here]]
-            whose = None if owners is None else torch.from_numpy(owners[here]) if len(step.old) else step.head
+            whose = None if owners is None else one_or_each(step, owners[here])
             at = here.stop
             yield taken(together, len(piece.new), own, self.device, whose)
 

@@ -29,7 +29,7 @@ from workflows.fit.gradients import gradients_in_one, only_heads
 from workflows.fit.group import Group
 from workflows.fit.lanes import Lane
 from workflows.fit.retention import NO_RETENTION, Retention, Teacher
-from workflows.fit.steps import Step, batches_of, no_part, steps_of
+from workflows.fit.steps import Int64, Step, batches_of, no_part, steps_of
 from workflows.fit.taken import Taken
 from workflows.recipe.settings import TrainingSettings
 
@@ -100,20 +100,21 @@ class Learner:
         on_step: Callable[[int, int], None] = lambda step, samples: None,
         retention: Retention = NO_RETENTION,
         pool: int = 0,
-        head: int | None = None,
+        head: int | Callable[[Int64], Int64] | None = None,
     ) -> EpochResult:
         """Train on every sample once, `rates` being the rate of each step, `seed` (seed, stage, epoch).
 
         Each step minimises the mean over its new samples and those replayed with them, the latter weighted by
         Replay.weight; a teacher adds its mean over all of them, an anchor its penalty. `train_loss` is of the new samples
         alone. With a `pool`, only so many samples are mixed at a time (see pooled_batches). `head` is the number of the
-        dataset in the sequence, where each has a correction of the head. Raises NonFiniteLossError, on all workers at the
-        same step.
+        dataset in the sequence, or gives that of each sample, where each dataset has a correction of the head. Raises
+        NonFiniteLossError, on all workers at the same step.
         """
         self.model.train()
         started, lane = time.perf_counter(), self.lane
         sizes, batches, lengths_of = batches_of(dataset, self.training, seed, pool)
         drawn = retention.replay.draw(sizes, seed)
+        batches = (retention.replay.left(batch, len(old)) for batch, (_, old) in zip(batches, drawn, strict=True))
         part_of = no_part
         if self.step_sums is not None:
             lane.between(partial(self.step_sums.begin, seed[2], len(sizes)))

@@ -28,6 +28,7 @@ class Replay:
     kept: Sequence[Int64]
     share: float
     strength: float
+    replaces: bool = False  # replayed samples take the place of new ones, instead of being added to them
 
     def weight(self, new: int, old: int) -> float:
         """The weight of each replayed sample in a step with `new` and `old` samples, a new one having 1.
@@ -40,11 +41,12 @@ class Replay:
     def draw(self, batch_sizes: Sequence[int], seed: tuple[int, int, int]) -> list[tuple[Int64, Int64]]:
         """For each batch of an epoch the places of earlier datasets, rising, and the samples to replay: both (count,).
 
-        With a batch of B new samples share * B are replayed, at least one. Over the epoch each earlier dataset is
+        With a batch of B samples share * B are replayed, at least one; where they replace new ones, at most B - 1.
+        Over the epoch each earlier dataset is
         replayed equally often, to within one, and so is each of its kept samples. `seed` is (seed, stage, epoch).
         """
         random = np.random.default_rng((*seed, REPLAY_STREAM))
-        counts = [max(round(size * self.share), 1) if self.kept else 0 for size in batch_sizes]
+        counts = [self._count(size) for size in batch_sizes]
         owners = _in_turns(np.arange(len(self.kept)), sum(counts), random)
         samples = np.empty(len(owners), np.int64)
         for place, kept in enumerate(self.kept):
@@ -54,6 +56,16 @@ class Replay:
         pieces = [np.arange(end - count, end) for end, count in zip(ends, counts, strict=True)]
         pieces = [piece[np.argsort(owners[piece], kind="stable")] for piece in pieces]
         return [(owners[piece], samples[piece]) for piece in pieces]
+
+    def _count(self, size: int) -> int:
+        if not self.kept:
+            return 0
+        count = max(round(size * self.share), 1)
+        return min(count, size - 1) if self.replaces else count
+
+    def left(self, batch: Int64, num_replayed: int) -> Int64:
+        """The new samples of a batch: all of them, or without as many as are replayed instead."""
+        return batch[: len(batch) - num_replayed] if self.replaces else batch
 
     def batches(self, owners: Int64, samples: Int64) -> list[Batch]:
         """The samples as the model takes them, a batch of each earlier dataset, in the order of `draw`."""

@@ -14,6 +14,7 @@ from workflows.fit.sampling import batch_sizes, epoch_batches, micro_batches, po
 from workflows.recipe.settings import TrainingSettings
 
 Int64 = npt.NDArray[np.int64]
+Head = int | Int64 | None  # the dataset whose correction of the head applies, for all new samples or for each
 LengthsOf = Callable[[Int64], npt.NDArray[np.int32]]
 
 
@@ -39,12 +40,12 @@ class Step:
     pieces: tuple[Piece, ...]
     counts: tuple[int, ...]
     part: str = ""  # of the epoch's sums that the weights after it belong to
-    head: int | None = None  # the number of the fitted dataset, where each dataset has a correction of the head
+    head: Head = None
 
     @property
     def heads(self) -> tuple[int, ...]:
         """The datasets whose corrections of the head this step trains, on whichever worker their samples are."""
-        return () if self.head is None else (*np.unique(self.owners).tolist(), self.head)
+        return () if self.head is None else tuple(np.unique(np.append(self.owners, self.head)).tolist())
 
     @property
     def kind(self) -> tuple[object, ...]:
@@ -56,7 +57,8 @@ class Step:
         """The datasets of this worker's samples, in the order of its pieces; None where none has a correction."""
         if self.head is None:
             return None
-        parts = [part for each in self.pieces for part in (np.full(len(each.new), self.head), self.owners[each.replayed])]
+        new = np.full(len(self.batch), self.head)
+        parts = [part for each in self.pieces for part in (new[each.new], self.owners[each.replayed])]
         return np.concatenate([np.empty(0, np.int64), *parts])
 
     @property
@@ -92,24 +94,26 @@ def steps_of(
     micro_batch: int,
     group: Group,
     part_of: Callable[[int], str],
-    head: int | None = None,
+    head: Head | Callable[[Int64], Int64] = None,
 ) -> Iterator[Step]:
     """The steps of an epoch: its global batches of new samples, each with the (owners, samples) that are replayed.
 
-    `part_of` gives the part of a step; `head` is the number of the dataset, where each has a correction of the head.
+    `part_of` gives the part of a step; `head` is the number of the dataset, or gives that of each sample, where each dataset
+    has a correction of the head.
     Without `lengths_of` all samples are equally long: then steps of equal counts are cut alike, and cut once.
     """
     cut: dict[tuple[int, int], tuple[tuple[Piece, ...], tuple[int, ...]]] = {}
     for number, (batch, (owners, old)) in enumerate(zip(batches, drawn, strict=True)):
+        whose = head(batch) if callable(head) else head
         counts = (len(batch), len(old))
         if lengths_of is not None:
             pieces = _own_pieces(lengths_of(batch), len(old), micro_batch, group)
-            yield Step(number, batch, owners, old, pieces, _counts(counts, pieces), part_of(number), head)
+            yield Step(number, batch, owners, old, pieces, _counts(counts, pieces), part_of(number), whose)
             continue
         if counts not in cut:
             pieces = _own_pieces(np.ones(len(batch), np.int32), len(old), micro_batch, group)
             cut[counts] = (pieces, _counts(counts, pieces))
-        yield Step(number, batch, owners, old, *cut[counts], part_of(number), head)
+        yield Step(number, batch, owners, old, *cut[counts], part_of(number), whose)
 
 
 def _counts(of_all: tuple[int, int], pieces: tuple[Piece, ...]) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from data.reading.find import find_files, hive_values, natural_order
 from data.reading.read import FILE_AS_SERIES, distinct_values
 from data.reading.settings import DatasetSource
 from data.reading.table import own_column
+from workflows.recipe.defaults import named
 from workflows.recipe.recipe import Entry, Recipe, name_problems
 
 BUILT_IN_DATA = "{built_in}"
@@ -146,7 +147,7 @@ def _values_of(files: list[str], column: str, form: FileFormat, facts: FileFacts
 
 
 def movable(recipe: Recipe) -> dict[str, Any]:
-    """The document of a recipe with absolute paths, so that it means the same in any folder."""
+    """The document of a recipe with absolute paths and today's defaults: it means the same in any folder, at any time."""
 
     def moved(paths: Any) -> Any:
         if isinstance(paths, list):
@@ -157,4 +158,5 @@ def movable(recipe: Recipe) -> dict[str, Any]:
         {key: moved(value) if key in ("path", "test_path") else value for key, value in entry.items()}
         for entry in recipe.document["datasets"]
     ]
-    return {**recipe.document, "datasets": datasets}
+    sections = {"model": recipe.model, "training": recipe.training, "retention": recipe.retention}
+    return {**named(recipe.document, sections), "datasets": datasets}

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DecayRate = Annotated[float, Field(gt=0, le=1)]
 REPLAY_STRENGTH = 0.4  # unless the recipe gives another
+FEW_SAMPLES = 2000  # kept of a dataset that does not fit into memory, or measured on by EWC
 
 
 class TrainingSettings(BaseModel):
@@ -83,11 +84,25 @@ class RetentionSettings(BaseModel):
         description="replay: weight of each earlier dataset, the new one having 1 (0.4 unless given); else of the teacher "
         "or the penalty",
     )
-    memory: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = Field(
-        2000, description="samples kept of each dataset (replay) or measured on (ewc); below 1: that share of its samples"
+    memory: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="samples kept of each dataset for replay: a number, or a share below 1. They are row numbers into rows "
+        "that stay in the store. Default all; 2000 where train rows exceed shuffle_gb. ewc: samples measured on, default "
+        "2000",
     )
-    share: float = Field(0.4, gt=0, le=4, description="replayed samples for each new one")
+    share: float = Field(0.3, gt=0, le=4, description="replayed samples for each new one")
+    mix: Literal["added", "replaced"] = Field(
+        "added",
+        description="added: replayed samples are added to each batch; replaced: they take the place of that share of it, so "
+        "that an epoch costs no more than without replay, and sees fewer new samples",
+    )
     importance_decay: float = Field(1.0, gt=0, le=1, description="ewc: what is left of the importance at each dataset")
+
+    @model_validator(mode="after")
+    def _room_for_new_samples(self) -> RetentionSettings:
+        if self.mix == "replaced" and self.share >= 1:
+            raise ValueError(f'mix = "replaced" with share = {self.share:g} leaves no new samples: write a share below 1')
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -116,7 +131,16 @@ class RetentionSettings(BaseModel):
         asked = {"teacher": "of what it can know"} if self.replays and self.distills else {}
         # Until the weights of replayed samples were exact, they were those of a batch whose share is a whole number.
         weighed = {"weights": "exact"} if self.replays else {}
-        return self.model_dump(mode="json", include=keys) | asked | weighed
+        mixed = {"mix": self.mix} if self.replays and self.mix != "added" else {}
+        measured = {"memory": self.memory or FEW_SAMPLES} if self.method == "ewc" else {}
+        return self.model_dump(mode="json", include=keys) | asked | weighed | mixed | measured
+
+    def kept_of(self, num_samples: int, is_large: bool) -> int | float:
+        """How many of a dataset's samples are kept, or which share; a dataset is large that is read in passes."""
+        if self.memory is not None:
+            return self.memory
+        # Single samples from all over rows that do not stay in memory are read at the speed of random access.
+        return FEW_SAMPLES if is_large or not self.replays else num_samples
 
 
 class GuardSettings(BaseModel):

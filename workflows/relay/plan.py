@@ -149,9 +149,17 @@ class Plan:
         """What is done against forgetting in a stage; nothing where there is nothing to forget."""
         if self.retention.method == "none" or len(starts) == 1:
             return {}
-        earlier = [self.datasets[stage.dataset].sha256["train"] for stage in self.stages[: len(starts) - 1]]
+        before = self.stages[: len(starts) - 1]
+        earlier = [self.datasets[stage.dataset].sha256["train"] for stage in before]
         draw = [self.seed, len(starts) - 1]
-        return {"retention": self.retention.deciding(), "earlier": earlier, "draw": draw, "starts": list(starts)}
+        decided = {"retention": self.retention.deciding(), "earlier": earlier, "draw": draw, "starts": list(starts)}
+        if self.retention.replays and self.retention.memory is None and any(self.pool(stage) for stage in before):
+            decided["kept"] = [self.kept_of(stage, self.retention) for stage in before]
+        return decided
+
+    def kept_of(self, stage: Stage, retention: RetentionSettings) -> int | float:
+        """How many train samples are kept of the dataset of an earlier stage, or which share of them."""
+        return retention.kept_of(self.datasets[stage.dataset].samples["train"], self.pool(stage) > 0)
 
     def straight_on(self) -> Iterator[Epoch]:
         """All epochs where each dataset hands over its last one or the average, at the rate that it began with."""

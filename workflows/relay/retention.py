@@ -22,6 +22,7 @@ from models.retention import Anchor
 from workflows.fit.group import Group
 from workflows.fit.replay import NOTHING_TO_REPLAY, Replay, kept_samples
 from workflows.fit.retention import NO_RETENTION, Retention, Teacher, accumulated, importance
+from workflows.recipe.settings import FEW_SAMPLES
 from workflows.relay.plan import Epoch, Plan
 from workflows.relay.state import first_model
 from workflows.store.store import Store
@@ -80,12 +81,19 @@ class Memory:
         earlier = self.plan.stages[: epoch.stage]
         kept = [self._kept(epoch, number) for number in range(len(earlier))]
         settings = epoch.retention
-        return Replay([self.datasets[stage.dataset] for stage in earlier], kept, settings.share, settings.strength)
+        return Replay(
+            [self.datasets[stage.dataset] for stage in earlier],
+            kept,
+            settings.share,
+            settings.strength,
+            settings.mix == "replaced",
+        )
 
     def _kept(self, epoch: Epoch, number: int) -> npt.NDArray[np.int64]:
         """The samples that are kept of the dataset of an earlier stage."""
-        dataset = self.datasets[self.plan.stages[number].dataset]
-        return kept_samples(dataset.num_samples("train"), epoch.retention.memory, (self.plan.seed, number))
+        stage = self.plan.stages[number]
+        memory = self.plan.kept_of(stage, epoch.retention)
+        return kept_samples(self.datasets[stage.dataset].num_samples("train"), memory, (self.plan.seed, number))
 
     def _model(self, key: str) -> LSTM:
         """The model in the state of a checkpoint, as it forecasts."""
@@ -134,5 +142,6 @@ class Memory:
         """All that decides the importance after `number` stages; the states before are part of the chain."""
         settings = epoch.retention
         earlier = [self.plan.datasets[stage.dataset].sha256["train"] for stage in self.plan.stages[:number]]
-        decided_by = [self.plan.seed, list(epoch.starts[: number + 1]), earlier, settings.memory, settings.importance_decay]
+        memory = settings.memory or FEW_SAMPLES
+        decided_by = [self.plan.seed, list(epoch.starts[: number + 1]), earlier, memory, settings.importance_decay]
         return "importance-" + hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]

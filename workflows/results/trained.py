@@ -17,6 +17,7 @@ from data.prepared.prepared import MANIFEST, PreparedDataset
 from data.reading.settings import DatasetSource, DataSettings
 from workflows.prepare.preparation import Prepared
 from workflows.recipe.checks import meant
+from workflows.recipe.defaults import of_their_time
 from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.relay.plan import Plan, make_plan
 from workflows.store.store import Store
@@ -111,7 +112,7 @@ def recipe_of(store: Store, name: str, result: Facts) -> Recipe:
             document = tomllib.loads(_kept(store, name, RECIPE).decode())
         except ValueError as error:
             raise InputError(f"{place}: this is not TOML: {error}") from None
-    return check_recipe(document, Path("/"), place)  # its paths are absolute
+    return check_recipe(of_their_time(document), Path("/"), place)  # its paths are absolute
 
 
 def _kept(store: Store, name: str, file: str) -> bytes:

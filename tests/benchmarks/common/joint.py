@@ -32,6 +32,10 @@ class Joint:
         kept = [kept_samples(count, memory, (seed, place)) for place, count in enumerate(counts[:-1])]
         return Joint(datasets, [*(np.resize(own, counts[-1]) for own in kept), np.arange(counts[-1])])
 
+    def owners(self, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The dataset of each sample, whose correction of the head it takes."""
+        return self.owner[samples]
+
     def num_samples(self, _split: str) -> int:
         return len(self.owner)
 

@@ -1,0 +1,58 @@
+"""Stored recipes name the defaults that decide numbers, and those of before mean what they meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tomli_w
+from helpers import train_in_process
+from small import small_document, write_small
+
+from workflows.recipe.datasets import movable
+from workflows.recipe.defaults import BEFORE, of_their_time
+from workflows.recipe.recipe import check_recipe, load_recipe
+from workflows.results.evaluation import evaluate
+from workflows.results.trained import RECIPE, open_run
+
+
+def test_a_stored_recipe_names_what_its_defaults_were(tmp_path: Path) -> None:
+    recipe = load_recipe(write_small(tmp_path))
+    stored = movable(recipe)
+    assert (stored["model"]["head"], stored["training"]["handover"]) == ("dataset", "average")
+    assert of_their_time(stored) == stored
+    again = check_recipe(stored, tmp_path)
+    assert (again.model.dataset_heads, again.training.hands_over) == (True, "average")
+    assert again.retention == recipe.retention
+    classes = movable(check_recipe(small_document(model={"loss": "mse", "head": "shared"}), tmp_path))
+    assert classes["model"]["head"] == "shared"
+    assert (
+        movable(check_recipe(small_document(training={"schedule": "one_cycle"}), tmp_path))["training"]["handover"] == "last"
+    )
+
+
+def test_a_recipe_that_was_stored_before_means_what_it_meant() -> None:
+    document = {"training": {"epochs": 3}, "retention": {"method": "replay", "memory": 7}, "model": {"hidden_size": 3}}
+    found = of_their_time(document)
+    assert found["model"] == {"hidden_size": 3, **BEFORE["model"]}
+    assert found["training"] == {"epochs": 3, "handover": "last"}
+    assert found["retention"] == {"method": "replay", "memory": 7, "share": 0.4}
+    assert document == {
+        "training": {"epochs": 3},
+        "retention": {"method": "replay", "memory": 7},
+        "model": {"hidden_size": 3},
+    }
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_run_that_was_stored_before_is_opened_at_its_own_state(tmp_path: Path) -> None:
+    path = write_small(tmp_path, model={"head": "shared"}, training={"handover": "last", "epochs": 1})
+    store, run = train_in_process(load_recipe(path), tmp_path / "runs")
+    document = dict(movable(load_recipe(path)))
+    for section, keys in BEFORE.items():
+        document[section] = {key: value for key, value in document[section].items() if key not in keys}
+    store.write_run("small", RECIPE, tomli_w.dumps(document).encode())
+    opened = open_run(store, "small")
+    assert opened.plan == run.plan
+    assert [epoch.key for epoch in opened.plan.straight_on()][-1] == opened.key
+    assert evaluate(store, opened, "test")["measured_now"] == 0
