@@ -19,7 +19,7 @@ RANDOM = np.random.default_rng(0)
 
 def test_scaled_arrays_are_predicted_in_their_own_units(tmp_path: Path) -> None:
     pairs = {"here": random_pair(1), "there": random_pair(2)}
-    result = train(pairs, storage=tmp_path, scaling="standard", epochs=1, hidden_size=4, num_layers=1)
+    result = train(pairs, storage=tmp_path, scaling="standard", epochs=1, hidden_size=4, head="shared")
     loop = torch.nn.LSTM(3, 4, batch_first=True)
     head = torch.nn.Linear(4, 2)
     weights = Store(str(tmp_path)).load(result.key).model

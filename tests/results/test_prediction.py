@@ -142,7 +142,8 @@ def test_quantiles_stand_beside_the_forecast_and_the_middle_one_is_it(tmp_path: 
     batch = run.datasets[place].batch("test", np.arange(5))
     forecaster = make_forecaster(store, run, place)
     with torch.no_grad():
-        outputs = forecaster.model(torch.from_numpy(batch.inputs), torch.from_numpy(batch.lengths)).numpy()
+        inputs, lengths = torch.from_numpy(batch.inputs), torch.from_numpy(batch.lengths)
+        outputs = forecaster.model(inputs, lengths, owners=place).numpy()
     scale, center = (np.array(getattr(run.datasets[place].encoding, what)[-2:])[:, None] for what in ("scale", "center"))
     expected = outputs.reshape(5, HORIZON, 2, 3) * scale + center
     np.testing.assert_allclose(forecaster.forecast(batch).levels, expected, rtol=1e-6)
