@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from data.prepared.encoding import EncodedDataset
+from workflows.relay.actions import Action, Evaluate, Train
 from workflows.relay.events import EpochDone, EvaluationDone, RunEvent, epoch_done
 from workflows.relay.metrics import forgetting, mean_of, naive_error, scaled
 from workflows.relay.plan import Plan
-from workflows.relay.relay import Action, Evaluate, Train
 from workflows.store.kept import Errors
 
 Answered = Sequence[tuple[Action, Any]]
