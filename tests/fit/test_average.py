@@ -98,7 +98,7 @@ def test_a_sequence_hands_over_what_a_plain_loop_averages(loss: str, epochs: tup
         found = state_at(done.stages[number].key, tmp_path).model
         for name, parameter in loop.model.named_parameters():
             torch.testing.assert_close(found[name], parameter, rtol=0, atol=2e-6)
-    assert done.stages[0].key not in [each["key"] for each in done.stages[0].epochs]
+    assert done.stages[0].key not in [each.key for each in done.stages[0].epochs]
     assert done.key == done.stages[-1].key
 
 
@@ -106,7 +106,7 @@ def test_adams_moments_are_those_at_the_end_of_the_last_epoch(datasets: list[Enc
     plan = plan_with(datasets, 4, 1)
     walk(plan, datasets, tmp_path)
     stage = outcome(plan, tmp_path).stages[0]
-    last, averaged = (state_at(key, tmp_path) for key in (stage.epochs[-1]["key"], stage.key))
+    last, averaged = (state_at(key, tmp_path) for key in (stage.epochs[-1].key, stage.key))
     moments = {name: value for name, value in last.optimizer.items() if not name.startswith(("tail", "before"))}
     assert averaged.optimizer.keys() == moments.keys()
     assert all(torch.equal(value, averaged.optimizer[name]) for name, value in moments.items())
@@ -128,9 +128,9 @@ def test_from_any_prefix_of_the_chain_the_walk_ends_in_the_same_bits(datasets: l
     for length in range(len(chain) + 1):
         rest = tmp_path / f"from_{length}"
         shutil.copytree(whole / "checkpoints", rest / "checkpoints")
-        for key in [*(epoch["key"] for epoch in chain[length:]), *averages[(0 if length <= 4 else 1) :]]:
+        for key in [*(epoch.key for epoch in chain[length:]), *averages[(0 if length <= 4 else 1) :]]:
             shutil.rmtree(rest / "checkpoints" / key)
-        assert walk(plan, datasets, rest).epochs == [epoch["key"] for epoch in chain[length:]]
+        assert walk(plan, datasets, rest).epochs == [epoch.key for epoch in chain[length:]]
         again = outcome(plan, rest)
         assert again.key == result.key
         for name, value in state_at(again.key, rest).model.items():
@@ -146,7 +146,7 @@ def walked_on(group_folder: str) -> list[float]:
     done = outcome(plan, folder / "runs")
     weights = state_at(done.key, folder / "runs").model
     return [
-        *(epoch["train_loss"] for epoch in epochs_of(plan, folder / "runs")),
+        *(epoch.train_loss for epoch in epochs_of(plan, folder / "runs")),
         *(float(w.sum()) for w in weights.values()),
     ]
 

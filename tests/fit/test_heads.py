@@ -182,8 +182,8 @@ def walked_on(group_folder: str) -> list[float]:
     datasets = make_datasets(folder)
     plan = plan_with(datasets, dropout=0.2)
     walk(plan, datasets, folder / "runs", Group.current())
-    errors = [each["error"] for each in outcome(plan, folder / "runs").validation[-1] if each is not None]
-    return [*(epoch["train_loss"] for epoch in epochs_of(plan, folder / "runs")), *errors]
+    errors = [each.error for each in outcome(plan, folder / "runs").validation[-1] if each is not None]
+    return [*(epoch.train_loss for epoch in epochs_of(plan, folder / "runs")), *errors]
 
 
 @pytest.mark.slow
@@ -202,7 +202,7 @@ def test_a_resumed_run_ends_in_the_same_bits_with_every_method(method: str, tmp_
     done = outcome(plan, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     for facts in [*done.stages[1].epochs[1:], *done.stages[2].epochs]:
-        shutil.rmtree(tmp_path / "cut" / "checkpoints" / facts["key"])
+        shutil.rmtree(tmp_path / "cut" / "checkpoints" / facts.key)
     assert len(walk(plan, datasets, tmp_path / "cut").epochs) == 3
     assert weights_hash(done.key, tmp_path / "cut") == weights_hash(done.key, tmp_path / "whole")
     final = state_at(done.key, tmp_path / "whole")
@@ -242,5 +242,5 @@ def test_datasets_that_answer_differently_to_the_same_window_are_all_remembered(
         training = TrainingSettings(batch_size=8, learning_rate=0.02, decay_rate=1.0)
         plan = make_plan(0, ModelSettings(hidden_size=12, head=head), training, datasets, [12, 12], settings)  # type: ignore[arg-type]
         walk(plan, datasets, tmp_path / "runs")
-        ends[head] = [each["error"] for each in outcome(plan, tmp_path / "runs").validation[-1] if each is not None]
+        ends[head] = [each.error for each in outcome(plan, tmp_path / "runs").validation[-1] if each is not None]
     assert max(ends["dataset"]) < 0.1 * max(ends["shared"])

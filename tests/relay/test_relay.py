@@ -207,7 +207,7 @@ def test_the_average_is_of_the_last_third_and_the_next_stage_starts_from_it(epoc
     outcome = drive(relay(plan), made_up)
     first, second = (action for action in made_up.asked if isinstance(action, Average))
     assert [number for _, number, _ in first.epochs] == counted
-    assert first.parent == outcome.stages[0].epochs[-1]["key"]
+    assert first.parent == outcome.stages[0].epochs[-1].key
     trained = [action.epoch for action in made_up.asked if isinstance(action, Train)]
     assert trained[epochs].parent == first.key == outcome.stages[0].key
     assert [epoch.key for epoch in plan.straight_on()] == [epoch.key for epoch in trained]
