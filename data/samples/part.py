@@ -57,6 +57,7 @@ class Part:
     longest: tuple[int, str, str] = (0, "", "")  # rows and name of the longest series, and where it was read
     kind_of_time: tuple[str, str] | None = None  # a file and whether its times are dates or numbers
     counts: Counts = field(default_factory=Counts)
+    overlap: int = 0  # rows at its beginning that the part before it has, too
     stretches: list[StretchFacts] = field(default_factory=list)  # what finish puts together; no part of the manifest
     steps: Steps = field(default_factory=dict)
     bits: int = 32  # of each number; 64 where 32 cannot hold the differences between rows
@@ -175,6 +176,7 @@ def write_part(
                 facts.steps = steps_of(times[max(own.start - 1, 0) : own.stop])
         if cut is not None:
             part.stretches.append(facts)
+        part.overlap += stretch.first - stretch.kept
         part.rows += len(place)
     part.warnings = time_notes(series, source, whole=cut is None)
     part.steps = usual_steps(series) if cut is None else {}

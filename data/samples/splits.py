@@ -19,9 +19,7 @@ def split_in_time(series: Series, source: DatasetSource) -> Bounds:
     """Rows (0, validation, test, end) where the parts of one series begin, by fractions or by dates."""
     split, rows = source.settings.split, len(series)
     if not isinstance(split, SplitDates):
-        validation = int(np.floor(rows * split[0] + 1e-9))
-        test = int(np.floor(rows * (split[0] + split[1]) + 1e-9))
-        return 0, validation, test, rows
+        return fraction_bounds(split, rows)
     assert series.times is not None
     if series.times.kind != "date":
         raise InputError(
@@ -34,6 +32,11 @@ def split_in_time(series: Series, source: DatasetSource) -> Bounds:
 
     end = row_of(split.end)
     return 0, min(row_of(split.validation), end), min(row_of(split.test), end), end
+
+
+def fraction_bounds(split: Sequence[float], rows: int) -> Bounds:
+    """Rows (0, validation, test, end) of a series with so many rows, by the fractions of the splits."""
+    return 0, int(np.floor(rows * split[0] + 1e-9)), int(np.floor(rows * (split[0] + split[1]) + 1e-9)), rows
 
 
 def split_by_series(names: Sequence[str], fractions: Sequence[float]) -> dict[str, str]:

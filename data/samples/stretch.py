@@ -23,7 +23,7 @@ class Edge:
     @staticmethod
     def none(columns: int) -> Edge:
         """No value is known."""
-        return Edge(np.zeros(columns, np.int64), np.full(columns, np.nan, np.float32))
+        return Edge(np.zeros(columns, np.int64), np.full(columns, np.nan))
 
 
 @dataclass(frozen=True)

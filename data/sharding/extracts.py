@@ -38,10 +38,10 @@ def extract(file: str, content: bytes | pa.Table, lines_before: int = 0) -> Iter
         try:
             yield str(path)
         except InputError as error:
-            raise InputError([_renamed(message, str(path), file, lines_before) for message in error.messages]) from None
+            raise InputError([renamed(message, str(path), file, lines_before) for message in error.messages]) from None
 
 
-def _renamed(message: str, extracted: str, file: str, lines_before: int) -> str:
+def renamed(message: str, extracted: str, file: str, lines_before: int) -> str:
     """The message about an extract as one about the file."""
 
     def moved(match: re.Match[str]) -> str:

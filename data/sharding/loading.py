@@ -1,0 +1,218 @@
+"""The rows of a stretch of a series, merged from the runs that hold them, and the observed values around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from data.reading.read import Rows, number_columns
+from data.reading.settings import DatasetSource
+from data.samples.counts import Counts
+from data.samples.series import Series, series_of
+from data.samples.stretch import Edge, Stretch
+from data.sharding.index import SeriesIndex
+from data.sharding.runs import RunReader, SeriesRun, part_of
+
+Int64 = npt.NDArray[np.int64]
+Open = Callable[[int], RunReader]  # the reader of a run by its number
+ROWS_TO_LOOK_AT = 65536  # at a time, for the nearest observed value
+
+
+def whole_series_of(index: SeriesIndex, source: DatasetSource, read: Open) -> Series:
+    """A series in one piece, put in order by the rules of all series."""
+    rows = [read(number).read(index.name, run.start, run.stop) for number, run in index.runs]
+    (series,) = series_of(rows, source)
+    return series
+
+
+def load_stretch(index: SeriesIndex, first: int, stop: int, source: DatasetSource, read: Open) -> tuple[Series, Stretch]:
+    """The rows `first` to `stop` of a series that may be cut, with those around them that their samples need."""
+    assert index.bounds is not None
+    settings = source.settings
+    assert isinstance(settings.lookback, int)
+    kept = max(first - (settings.lookback + settings.horizon - 1), 0)
+    start = min(kept, max(first - 1, 0))
+    stretch = Stretch(index.length, index.bounds, first, stop, kept, start)
+    end = min(stretch.ends_at(), index.length)
+    series = load_rows(index, start, end, source, read)
+    own = slice(first - start, stop - start)
+    inserted = 0 if series.inserted is None else int(series.inserted[own].sum())
+    series = replace(series, counts=Counts(rows_read=stop - first - inserted, rows_inserted=inserted))
+    if settings.missing in ("interpolate", "forward") or settings.horizon:
+        missing = np.isnan(series.numbers)
+        before = _nearest(index, start, missing[0], -1, 0, source, read)
+        limit = min((bound for bound in index.bounds if bound >= end), default=index.length)
+        wanted = missing[-1] if settings.missing == "interpolate" else np.zeros(missing.shape[1], bool)
+        after = _nearest(index, end, wanted, 1, limit, source, read)
+        stretch = replace(stretch, before=before, after=after)
+    return series, stretch
+
+
+def load_rows(index: SeriesIndex, start: int, stop: int, source: DatasetSource, read: Open) -> Series:
+    """The rows `start` to `stop` of a series that may be cut, in the order of time and on its grid."""
+    if index.origin is None:
+        rows, offset = _by_number(index, start, stop, read), start
+    elif index.step is not None:
+        low = index.origin + index.step * start
+        rows, offset = _between(index, low, index.origin + index.step * stop, read), 0
+    else:
+        rows, offset = _by_rank(index, start, stop, read)
+    series = _joined(index, rows, source, read)
+    if index.step is not None:
+        return _on_grid(series, index, start, stop)
+    cut = slice(start - offset, stop - offset)
+    times = None if series.times is None else replace(series.times, value=series.times.value[cut])
+    labels = {name: values[cut] for name, values in series.labels.items()}
+    return replace(series, numbers=series.numbers[cut], labels=labels, times=times)
+
+
+def _joined(index: SeriesIndex, rows: list[Rows], source: DatasetSource, read: Open) -> Series:
+    """The rows of the runs together in the order of time; a time that is there twice is an error."""
+    rows = [each for each in rows if len(each.numbers)]
+    if not rows:  # a stretch of a gap
+        like = read(index.runs[0][0]).run.head
+        times = None if like.times is None else replace(like.times, value=like.times.value[:0])
+        return Series(index.name, like.numbers[:0], {name: np.empty(0, object) for name in like.labels}, times)
+    settings = source.settings.model_copy(update={"frequency": None})
+    (series,) = series_of(rows, replace(source, settings=settings))
+    return series
+
+
+def _on_grid(series: Series, index: SeriesIndex, start: int, stop: int) -> Series:
+    """The steps `start` to `stop` of the grid; those without a row are inserted as missing."""
+    assert series.times is not None
+    assert index.origin is not None
+    assert index.step is not None
+    place = (series.times.value - index.origin) // index.step - start
+    length = stop - start
+    grid = replace(series.times, value=index.origin + index.step * np.arange(start, stop, dtype=np.int64))
+    if len(place) == length:
+        return replace(series, times=grid)
+    numbers = np.full((length, series.numbers.shape[1]), np.nan, series.numbers.dtype)
+    numbers[place] = series.numbers
+    labels = {}
+    for name, values in series.labels.items():
+        labels[name] = np.full(length, None, dtype=object)
+        labels[name][place] = values
+    inserted = np.ones(length, bool)
+    inserted[place] = False
+    return replace(series, numbers=numbers, labels=labels, times=grid, inserted=inserted)
+
+
+def _by_number(index: SeriesIndex, start: int, stop: int, read: Open) -> list[Rows]:
+    """The rows of a series without times: run after run."""
+    found, offset = [], 0
+    for number, run in index.runs:
+        low, high = max(start - offset, 0), min(stop - offset, run.stop - run.start)
+        if low < high:
+            found.append(read(number).read(index.name, run.start + low, run.start + high))
+        offset += run.stop - run.start
+    return found
+
+
+def _between(index: SeriesIndex, low: int, high: int, read: Open) -> list[Rows]:
+    """The rows with a time from `low` to before `high`."""
+    found = []
+    for number, run in index.runs:
+        start, stop = _rows_before(run, low)[0], _rows_before(run, high)[1]
+        if start < stop:
+            rows = read(number).read(index.name, run.start + start, run.start + stop)
+            assert rows.times is not None
+            found.append(part_of(rows, *np.searchsorted(rows.times.value, [low, high]).tolist()))
+    return found
+
+
+def _rows_before(run: SeriesRun, time: int) -> tuple[int, int]:
+    """At least and at most how many rows of a run have an earlier time, by its marks."""
+    place, rows = int(np.searchsorted(run.marks, time)), run.mark_rows()
+    at_least = int(rows[place - 1]) + 1 if place else 0
+    return at_least, int(rows[place]) if place < len(rows) else run.stop - run.start
+
+
+def _by_rank(index: SeriesIndex, start: int, stop: int, read: Open) -> tuple[list[Rows], int]:
+    """Rows among which are the rows `start` to `stop` by time, and how many rows are earlier than the first of them.
+
+    The times that enclose them are found by the marks of the runs; only the rows between these are read.
+    """
+    marks = np.unique(np.concatenate([run.marks for _, run in index.runs]))
+    low = _last(marks, lambda time: sum(_rows_before(run, time)[1] for _, run in index.runs) <= start)
+    high = _last(marks, lambda time: sum(_rows_before(run, time)[0] for _, run in index.runs) < stop) + 1
+    least = int(marks[low]) if low >= 0 else None
+    most = int(marks[high]) if high < len(marks) else None
+    found, earlier = [], 0
+    for number, run in index.runs:
+        first = 0 if least is None else _rows_before(run, least)[0]
+        last = run.stop - run.start if most is None else _rows_before(run, most)[1]
+        if first >= last:
+            earlier += first
+            continue
+        rows = read(number).read(index.name, run.start + first, run.start + last)
+        assert rows.times is not None
+        begin = 0 if least is None else int(np.searchsorted(rows.times.value, least))
+        end = len(rows.numbers) if most is None else int(np.searchsorted(rows.times.value, most))
+        earlier += first + begin
+        found.append(part_of(rows, begin, end))
+    return found, earlier
+
+
+def _last(marks: Int64, holds: Callable[[int], bool]) -> int:
+    """The place of the last mark for which this holds, which holds for all before it; -1 where it holds for none."""
+    low, high = -1, len(marks) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if holds(int(marks[middle])):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _nearest(
+    index: SeriesIndex,
+    row: int,
+    wanted: npt.NDArray[np.bool_],
+    direction: int,
+    limit: int,
+    source: DatasetSource,
+    read: Open,
+) -> Edge:
+    """The observed value of each wanted column nearest to `row`: before it, or from it on, no further than `limit`."""
+    edge = Edge.none(len(number_columns(source)))
+    wanted, place = wanted.copy(), row
+    while wanted.any() and place != limit and _observed(index, wanted, place, direction):
+        other = max(place - ROWS_TO_LOOK_AT, limit) if direction < 0 else min(place + ROWS_TO_LOOK_AT, limit)
+        start, stop = min(place, other), max(place, other)
+        numbers = load_rows(index, start, stop, source, read).numbers
+        for column in np.flatnonzero(wanted):
+            rows = np.flatnonzero(~np.isnan(numbers[:, column]))
+            if len(rows):
+                found = int(rows[-1] if direction < 0 else rows[0])
+                edge.rows[column], edge.values[column] = start + found, numbers[found, column]
+                wanted[column] = False
+        place = other
+    return edge
+
+
+def _observed(index: SeriesIndex, wanted: npt.NDArray[np.bool_], row: int, direction: int) -> bool:
+    """Whether a run that reaches beyond a row has a value in one of the wanted columns at all."""
+    if index.origin is None:
+        return any((run.observed & wanted).any() for _, run in index.runs)
+    if index.step is None:
+        return any((run.observed & wanted).any() for _, run in index.runs)
+    time = index.origin + index.step * row
+    beyond = [run for _, run in index.runs if (run.marks[0] < time if direction < 0 else run.marks[-1] >= time)]
+    return any((run.observed & wanted).any() for run in beyond)
+
+
+def check_heads(heads: Sequence[Rows], source: DatasetSource) -> None:
+    """Raise InputError where the first rows of the runs do not go together, or not with the frequency."""
+    heads = [head for head in heads if len(head.numbers)]
+    settings = source.settings.model_copy(update={"frequency": None})
+    for _ in series_of(heads, replace(source, settings=settings)) if heads else ():
+        pass
+    for head in heads:
+        for _ in series_of([head], source):
+            pass

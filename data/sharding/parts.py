@@ -1,0 +1,50 @@
+"""Which rows of which series become which part: a function of the data and the settings, never of the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from data.reading.columns import columns_of
+from data.reading.settings import DatasetSource
+from data.sharding.index import SeriesIndex
+
+PART_BYTES = 1 << 27  # of the rows of a part; to prepare one takes about seven times as much memory
+FEWEST_ROWS = 1 << 15
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Rows `first` to `stop` of a series, by its place among all series; the whole series where `stop` is None."""
+
+    series: int
+    first: int = 0
+    stop: int | None = None
+
+
+def rows_of_part(source: DatasetSource) -> int:
+    """The most rows of a part: the power of two that fits into PART_BYTES."""
+    fit: int = PART_BYTES // (4 * len(columns_of(source)))
+    return max(1 << (fit.bit_length() - 1), FEWEST_ROWS)
+
+
+def plan_parts(series: Sequence[SeriesIndex], most_rows: int) -> list[list[Segment]]:
+    """The segments of each part, in the order of the series.
+
+    A series that is longer than a part is cut at multiples of `most_rows`, each stretch a part of its own; shorter series
+    that follow each other share a part. A series that may not be cut is never cut.
+    """
+    parts: list[list[Segment]] = []
+    group: list[Segment] = []
+    rows = 0
+    for place, each in enumerate(series):
+        if group and rows + each.length > most_rows:
+            parts.append(group)
+            group, rows = [], 0
+        if each.length <= most_rows or each.bounds is None:
+            group.append(Segment(place, 0, each.length if each.bounds is not None else None))
+            rows += each.length
+            continue
+        firsts = range(0, each.length, most_rows)
+        parts += [[Segment(place, first, min(first + most_rows, each.length))] for first in firsts]
+    return [*parts, group] if group or not parts else parts

@@ -1,0 +1,207 @@
+"""Runs: the rows of a piece sorted by series and time, in a file of its own that is read by ranges of rows.
+
+Where series have rows in several pieces, each piece is sorted by itself and written as a run, and each part is merged from
+the ranges of the runs that hold its rows: an external merge sort. Both passes hold a bounded number of rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.reading.files import open_filesystem, stem
+from data.reading.read import FILE_AS_SERIES, Rows, label_columns
+from data.reading.settings import DatasetSource, SplitDates
+from data.reading.times import parse_time
+from data.sharding.pieces import Piece, place_of
+
+Int64 = npt.NDArray[np.int64]
+MARK_ROWS = 1024  # from one mark to the next: about as many rows are read in vain at the ends of a range
+BATCH_ROWS = 65536  # of a batch of a run, the least that is read from an object store
+
+
+@dataclass(frozen=True)
+class SeriesRun:
+    """The rows of one series in one run: `start` to `stop`, sorted by time.
+
+    `marks` are the times of each MARK_ROWS-th of them and of the last one; empty where rows have no time. `earlier` counts
+    the rows before each date of the split. `observed` says, for each number column, whether a value is there. `residue` is
+    what all times leave when they are divided by the step of the frequency; None where they differ, or there is none.
+    """
+
+    start: int
+    stop: int
+    marks: Int64
+    earlier: tuple[int, ...]
+    observed: npt.NDArray[np.bool_]
+    residue: int | None = None
+
+    def mark_rows(self) -> Int64:
+        """The rows of the marks, counted from `start`."""
+        rows = np.arange(0, self.stop - self.start, MARK_ROWS)
+        last = self.stop - self.start - 1
+        return rows if rows[-1] == last else np.append(rows, last)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: where it is, the table of the piece that it was made of, and what it holds of each series, by name."""
+
+    path: str
+    piece: Piece
+    table: int
+    series: dict[str, SeriesRun]
+    head: Rows  # the first of its rows, and what is known of all of them
+
+    def without_series(self) -> Run:
+        """The run for a task that knows the rows it wants: what the run holds of all series may be much to send."""
+        return replace(self, series={})
+
+
+def split_dates(source: DatasetSource) -> list[int]:
+    """The dates of the split, in microseconds."""
+    split = source.settings.split
+    if not isinstance(split, SplitDates):
+        return []
+    return [parse_time(date) for date in (split.validation, split.test, split.end) if date is not None]
+
+
+def write_run(rows: Rows, source: DatasetSource, piece: Piece, table: int, path: str) -> Run:
+    """Sort the rows by series and time and write them to a path or URI."""
+    names, codes = _series_of(rows, source)
+    times = None if rows.times is None else rows.times.value
+    order = _order(codes, times)
+    taken = slice(None) if order is None else order
+    numbers, codes = rows.numbers[taken], codes[taken]
+    columns = {"row": np.arange(len(codes)) if order is None else order}
+    if times is not None:
+        times = times[taken]
+        columns["time"] = times
+    arrays = {name: pa.array(values) for name, values in columns.items()}
+    flat = pa.array(np.ascontiguousarray(numbers).reshape(-1))
+    arrays["numbers"] = pa.FixedSizeListArray.from_arrays(flat, numbers.shape[1])
+    for name in label_columns(source):
+        labels = pa.array(rows.labels[name], pa.string())
+        arrays[name_of(name)] = labels if order is None else labels.take(pa.array(order))
+    filesystem, inner = open_filesystem(path)
+    filesystem.create_dir(inner.rpartition("/")[0], recursive=True)
+    batch = pa.record_batch(arrays)
+    with filesystem.open_output_stream(inner) as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        for start in range(0, len(codes), BATCH_ROWS):
+            writer.write_batch(batch.slice(start, BATCH_ROWS))
+    dates, step = split_dates(source), source.settings.step
+    borders = np.searchsorted(codes, np.arange(len(names) + 1))
+    found = {}
+    for name, start, stop in zip(names, borders[:-1].tolist(), borders[1:].tolist(), strict=True):
+        if start == stop:
+            continue
+        own = np.empty(0, np.int64) if times is None else times[start:stop]
+        marks = own[:0] if times is None else own[SeriesRun(start, stop, own, (), np.empty(0, bool)).mark_rows()]
+        earlier = tuple(np.searchsorted(own, dates).tolist())
+        observed = np.asarray(~np.isnan(numbers[start:stop]).all(axis=0))
+        residues = own % step if step else own[:0]
+        residue = int(residues[0]) if len(residues) and (residues == residues[0]).all() else None
+        found[name] = SeriesRun(start, stop, marks, earlier, observed, residue)
+    head = replace(rows, places=RunPlaces(piece, table, np.zeros(1, np.int64), source))  # type: ignore[arg-type]
+    return Run(path, piece, table, found, part_of(head, 0, 1))
+
+
+def name_of(label: str) -> str:
+    """The column of a run that has these labels."""
+    return f"label {label}"
+
+
+def _series_of(rows: Rows, source: DatasetSource) -> tuple[list[str], Int64]:
+    """The names of the series, sorted, and the number of that of each row."""
+    if rows.series is None:
+        name = stem(rows.file) if source.settings.series == FILE_AS_SERIES else source.name
+        return [name], np.zeros(len(rows.numbers), np.int64)
+    keys = pc.dictionary_encode(rows.series.combine_chunks())
+    keys = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys
+    names, places = np.unique(np.asarray(keys.dictionary.to_pylist(), dtype=str), return_inverse=True)
+    return names.tolist(), places.astype(np.int64)[np.asarray(keys.indices)] if len(names) else np.empty(0, np.int64)
+
+
+def _order(codes: Int64, times: Int64 | None) -> Int64 | None:
+    """The rows by series, then time; None where they are so already."""
+    steps = np.diff(codes)
+    if times is None:
+        return None if (steps >= 0).all() else np.argsort(codes, kind="stable")
+    if ((steps > 0) | ((steps == 0) & (np.diff(times) >= 0))).all():
+        return None
+    return np.lexsort((times, codes))
+
+
+@dataclass(frozen=True)
+class RunPlaces:
+    """Where the rows that were taken from a run stand in the files; looked up only when a message has to name one."""
+
+    piece: Piece
+    table: int
+    rows: Int64
+    source: DatasetSource
+
+    def at(self, row: int) -> str:
+        """The file and the line of a row."""
+        return place_of(self.piece, self.table, int(self.rows[row]), self.source)
+
+
+class RunReader:
+    """Reads ranges of rows of a run, as the rows of its file; in a folder they are mapped, elsewhere read by batches."""
+
+    def __init__(self, run: Run, source: DatasetSource):
+        self.run, self.source = run, source
+        filesystem, inner = open_filesystem(run.path)
+        self._local = inner == run.path
+        self._file = pa.memory_map(inner) if self._local else filesystem.open_input_file(inner)
+        self._batches = pa.ipc.open_file(self._file)
+
+    def read(self, series: str, start: int, stop: int) -> Rows:
+        """The rows from `start` to `stop` of the run, which are all of this series."""
+        found = []
+        for number in range(start // BATCH_ROWS, -(-stop // BATCH_ROWS)):
+            batch, offset = self._batches.get_batch(number), number * BATCH_ROWS
+            low, high = max(start - offset, 0), min(stop - offset, batch.num_rows)
+            found.append(batch.slice(low, high - low))
+        if not found:
+            found = [self._batches.get_batch(0).slice(0, 0)]
+        table = pa.Table.from_batches(found)
+        width = table.schema.field("numbers").type.list_size
+        parts = [np.asarray(chunk.flatten()).reshape(-1, width) for chunk in table.column("numbers").chunks]
+        times = self.run.head.times
+        if times is not None:
+            times = replace(times, value=np.asarray(table.column("time")))
+        labels = {name: table.column(name_of(name)).to_pylist() for name in label_columns(self.source)}
+        places = RunPlaces(self.run.piece, self.run.table, np.asarray(table.column("row")), self.source)
+        return replace(
+            self.run.head,
+            series=None if self.run.head.series is None else repeated(series, stop - start),
+            numbers=parts[0] if len(parts) == 1 else np.concatenate(parts),
+            labels=labels,
+            times=times,
+            places=places,  # type: ignore[arg-type]
+        )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+def repeated(name: str, count: int) -> pa.ChunkedArray:
+    """The series column of rows of one series."""
+    return pa.chunked_array([pa.repeat(pa.scalar(name, pa.string()), count)])
+
+
+def part_of(rows: Rows, start: int, stop: int) -> Rows:
+    """The rows from `start` to `stop` of those that were read."""
+    places = rows.places
+    assert isinstance(places, RunPlaces)
+    times = None if rows.times is None else replace(rows.times, value=rows.times.value[start:stop])
+    labels = {name: values[start:stop] for name, values in rows.labels.items()}
+    taken = replace(places, rows=places.rows[start:stop])
+    series = None if rows.series is None else rows.series.slice(start, stop - start)
+    return replace(rows, numbers=rows.numbers[start:stop], labels=labels, times=times, places=taken, series=series)

@@ -1,0 +1,107 @@
+"""A dataset whose series cross its files, or whose files are large, is prepared in parts: sorted, planned, written.
+
+`run` does tasks, on a cluster or here; what they return are facts, the rows stay where the tasks put them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.errors import InputError
+from data.reading.read import label_columns
+from data.reading.settings import DatasetSource
+from data.samples.part import Part
+from data.sharding.index import SeriesIndex, index_series
+from data.sharding.loading import check_heads
+from data.sharding.parts import Segment, plan_parts, rows_of_part
+from data.sharding.pieces import Survey, cut_file
+from data.sharding.runs import Run
+from data.sharding.tasks import Labels, Outcome, PartTask, SortTask, merged_labels
+
+RunTasks = Callable[[Sequence[Any]], list[Outcome]]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the tasks of a dataset write: runs into a path or URI that all machines reach, parts into a folder."""
+
+    runs: str
+    parts: Path
+
+
+def prepare_parts(
+    source: DatasetSource,
+    surveys: dict[str, Survey],
+    places: Places,
+    run: RunTasks,
+    most_rows: int | None = None,
+    piece_bytes: int | None = None,
+) -> list[Part]:
+    """Prepare the dataset and return the facts of its parts, in order; raises InputError with all that is wrong."""
+    most_rows = most_rows or rows_of_part(source)
+    parts: list[Part] = []
+    for files, whole in ((source.files, None), (source.test_files, "test")):
+        if files:
+            runs = _sort(source, [surveys[file] for file in files], f"{places.runs}/{whole or 'own'}", run, piece_bytes)
+            series = index_series(runs, source, whole)
+            parts += _write(source, series, runs, places, run, most_rows, len(parts))
+    return parts
+
+
+def _sort(source: DatasetSource, surveys: list[Survey], folder: str, run: RunTasks, piece_bytes: int | None) -> list[Run]:
+    pieces = [piece for each in surveys for piece in cut_file(each, piece_bytes)]
+    tasks = [SortTask(source, piece, number, folder) for number, piece in enumerate(pieces)]
+    runs: list[Run] = [each for found in _results(run(tasks)) for each in found]
+    check_heads([each.head for each in runs], source)
+    return runs
+
+
+def _write(
+    source: DatasetSource,
+    series: list[SeriesIndex],
+    runs: list[Run],
+    places: Places,
+    run: RunTasks,
+    most_rows: int,
+    number: int,
+) -> list[Part]:
+    plan = plan_parts(series, most_rows)
+    splits = {place: each.split for place, each in enumerate(series) if each.split is not None}
+
+    def tasks(labels: Any) -> list[PartTask]:
+        return [
+            _part_task(source, number + place, segments, series, runs, places.parts, splits, labels)
+            for place, segments in enumerate(plan)
+        ]
+
+    labels: Any = ({}, {})
+    if label_columns(source):
+        collected: list[Labels] = _results(run(tasks(None)))
+        labels = merged_labels(collected, source)
+    return _results(run(tasks(labels)))
+
+
+def _part_task(
+    source: DatasetSource,
+    number: int,
+    segments: list[Segment],
+    series: list[SeriesIndex],
+    runs: list[Run],
+    folder: Path,
+    splits: dict[int, str],
+    labels: Any,
+) -> PartTask:
+    own = {segment.series: series[segment.series] for segment in segments}
+    used = {number: runs[number].without_series() for each in own.values() for number, _ in each.runs}
+    splits = {place: splits[place] for place in own if place in splits}
+    return PartTask(source, number, tuple(segments), own, used, folder, splits, labels)
+
+
+def _results(outcomes: list[Outcome]) -> list[Any]:
+    problems = [problem for outcome in outcomes for problem in outcome.problems]
+    if problems:
+        raise InputError(dict.fromkeys(problems))
+    return [outcome.found for outcome in outcomes]

@@ -1,0 +1,145 @@
+"""What one task does: survey a file, sort a piece into runs, collect the labels of a part, write a part.
+
+Each is a function of a frozen task to facts, run by Ray Data or in this process alike. What is wrong with the data comes
+back as messages, so that all of it is reported at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.errors import InputError
+from data.reading.read import label_columns
+from data.reading.settings import DatasetSource
+from data.samples.part import Cut, Part, write_part
+from data.samples.series import Series
+from data.samples.splits import split_in_time, whole_series
+from data.samples.stretch import Stretch
+from data.sharding.index import SeriesIndex
+from data.sharding.loading import Open, load_stretch, whole_series_of
+from data.sharding.parts import Segment
+from data.sharding.pieces import Piece, Survey, read_piece, survey
+from data.sharding.runs import Run, RunReader, write_run
+
+Labels = dict[str, tuple[set[str], set[str]]]  # of each label column: those of train rows, and all
+
+
+@dataclass(frozen=True)
+class SurveyTask:
+    """A file whose hash and cuts are wanted."""
+
+    file: str
+
+
+@dataclass(frozen=True)
+class SortTask:
+    """A piece that becomes runs in `folder`, a path or URI."""
+
+    source: DatasetSource
+    piece: Piece
+    number: int
+    folder: str
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """A part: its segments, the series that they belong to, and the runs that hold these.
+
+    `split` is that of each series where whole series are dealt out, else None. Without `labels` the part's labels are
+    collected, with them it is written into `folder`.
+    """
+
+    source: DatasetSource
+    number: int
+    segments: tuple[Segment, ...]
+    series: dict[int, SeriesIndex]
+    runs: dict[int, Run]
+    folder: Path
+    splits: dict[int, str] = field(default_factory=dict)
+    labels: tuple[dict[str, list[str]], dict[str, list[str]]] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task, or what is wrong with the data."""
+
+    found: Survey | list[Run] | Labels | Part | None
+    problems: list[str]
+
+
+def run_task(task: SurveyTask | SortTask | PartTask) -> Outcome:
+    """Do the task; messages of what is wrong with the data are returned, all else is raised."""
+    try:
+        if isinstance(task, SurveyTask):
+            return Outcome(survey(task.file), [])
+        if isinstance(task, SortTask):
+            return Outcome(list(_sorted(task)), [])
+        with _readers(task) as read:
+            return Outcome(_labels(task, read) if task.labels is None else _part(task, read), [])
+    except InputError as error:
+        return Outcome(None, error.messages)
+
+
+def _sorted(task: SortTask) -> Iterator[Run]:
+    for table, rows in enumerate(read_piece(task.piece, task.source)):
+        path = f"{task.folder}/run-{task.number:05d}-{table:05d}.arrow"
+        yield write_run(rows, task.source, task.piece, table, path)
+
+
+@contextmanager
+def _readers(task: PartTask) -> Iterator[Open]:
+    opened: dict[int, RunReader] = {}
+
+    def read(number: int) -> RunReader:
+        if number not in opened:
+            opened[number] = RunReader(task.runs[number], task.source)
+        return opened[number]
+
+    try:
+        yield read
+    finally:
+        for reader in opened.values():
+            reader.close()
+
+
+def _loaded(task: PartTask, read: Open) -> Iterator[tuple[Series, Stretch]]:
+    for segment in task.segments:
+        index = task.series[segment.series]
+        if segment.stop is None:
+            series = whole_series_of(index, task.source, read)
+            split = task.splits.get(segment.series)
+            bounds = split_in_time(series, task.source) if split is None else whole_series(split, len(series))
+            yield series, Stretch.whole(len(series), bounds)
+        else:
+            yield load_stretch(index, segment.first, segment.stop, task.source, read)
+
+
+def _labels(task: PartTask, read: Open) -> Labels:
+    found: Labels = {name: (set(), set()) for name in label_columns(task.source)}
+    for series, stretch in _loaded(task, read):
+        train = max(stretch.train_span()[1] + stretch.kept - stretch.start, 0)
+        for name, (seen, every) in found.items():
+            seen.update(series.labels[name][stretch.own.start : train])
+            every.update(series.labels[name][stretch.own])
+    return {name: (seen - {None}, every - {None}) for name, (seen, every) in found.items()}
+
+
+def _part(task: PartTask, read: Open) -> Part:
+    assert task.labels is not None
+    loaded = list(_loaded(task, read))
+    cut = Cut([stretch for _, stretch in loaded], *task.labels)
+    return write_part([series for series, _ in loaded], task.source, task.folder, task.number, cut=cut)
+
+
+def merged_labels(found: Sequence[Labels], source: DatasetSource) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """The labels of all parts together: those of train rows, sorted, and all, those of train rows first."""
+    train: dict[str, list[str]] = {}
+    every: dict[str, list[str]] = {}
+    for name in label_columns(source):
+        seen = {label for labels in found for label in labels[name][0]}
+        train[name] = sorted(seen)
+        every[name] = train[name] + sorted({label for labels in found for label in labels[name][1]} - seen)
+    return train, every

@@ -1,0 +1,275 @@
+"""However a dataset is laid out in files and cut into parts, its rows, samples and statistics are those of one piece."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from data_cases import prepare_one, source_of, write_csv
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.errors import InputError
+from data.prepared.finish import finish
+from data.prepared.prepared import PreparedDataset
+from data.reading.settings import SPLITS, DatasetSource
+from data.sharding import pieces, runs
+from data.sharding.pieces import cut_file, read_piece, survey
+from data.sharding.shard import Places, prepare_parts
+from data.sharding.tasks import Outcome, run_task
+
+SERIES, ROWS = 5, 400
+PANEL: dict[str, Any] = {
+    "features": ["a", "b"],
+    "targets": ["b"],
+    "categorical": ["kind"],
+    "calendar": ["hour"],
+    "missing_flags": True,
+    "time": "t",
+    "series": "site",
+    "frequency": "1h",
+    "lookback": 12,
+    "min_lookback": 3,
+    "horizon": 3,
+    "stride": 2,
+}
+
+
+def panel(num_series: int = SERIES, rows: int = ROWS, seed: int = 0) -> pd.DataFrame:
+    """Series of different lengths, with steps that are absent, missing values, long gaps, missing targets, categories."""
+    random, frames = np.random.default_rng(seed), []
+    for number in range(num_series):
+        length = rows - 37 * number
+        values = random.normal(number, 1 + number, (length, 2)).round(3)
+        values[random.random(values.shape) < 0.05] = np.nan
+        values[length // 3 : length // 3 + 60, number % 2] = np.nan
+        frame = pd.DataFrame(values, columns=["a", "b"])
+        frame["t"] = pd.date_range("2024-01-01", periods=length, freq="h") + pd.Timedelta(days=number)
+        frame["site"] = f"s{number}"
+        frame["kind"] = random.choice(["x", "y", "z"], length)
+        frame.loc[length - 20 :, "kind"] = "late"
+        keep = (random.random(length) > 0.1) | (np.arange(length) == 0)
+        frames.append(frame[keep])
+    return pd.concat(frames, ignore_index=True)
+
+
+def here(tasks: Sequence[Any]) -> list[Outcome]:
+    return [run_task(task) for task in tasks]
+
+
+def prepare_cut(source: DatasetSource, folder: Path, most_rows: int, piece_bytes: int = 4000) -> PreparedDataset:
+    (folder / "parts").mkdir(parents=True)
+    surveys = {file: survey(file, piece_bytes) for file in (*source.files, *source.test_files)}
+    places = Places(str(folder / "runs"), folder / "parts")
+    parts = prepare_parts(source, surveys, places, here, most_rows, piece_bytes)
+    problems = finish(source, parts, folder / "parts", "cut")
+    if problems:
+        raise InputError(problems)
+    return PreparedDataset(folder / "parts")
+
+
+def rows_of(dataset: PreparedDataset) -> bytes:
+    """The rows of the dataset, each once."""
+    pairs = zip(dataset.parts, dataset.manifest.parts, strict=True)
+    return b"".join(part.values[facts.overlap :].tobytes() for part, facts in pairs)
+
+
+def windows_of(dataset: PreparedDataset, split: str) -> list[bytes]:
+    found = []
+    for part in dataset.parts:
+        for start, length in zip(part.starts[split].tolist(), part.lengths[split].tolist(), strict=True):
+            found.append(part.values[start : start + length + dataset.horizon].tobytes())
+    return found
+
+
+def same(one: PreparedDataset, other: PreparedDataset) -> None:
+    assert rows_of(one) == rows_of(other)
+    for split in SPLITS:
+        assert windows_of(one, split) == windows_of(other, split)
+    assert one.statistics.to_json() == other.statistics.to_json()
+    mine, theirs = one.manifest, other.manifest
+    for name in ("rows", "num_series", "samples", "used_rows", "missing", "longest_gap", "time_span", "counts", "warnings"):
+        assert getattr(mine, name) == getattr(theirs, name), name
+    for column in one.settings.categorical:
+        assert one.train_categories(column) == other.train_categories(column)
+
+
+def whole_of(frame: pd.DataFrame, folder: Path, **changes: Any) -> PreparedDataset:
+    """The reference: one file, read and prepared in one piece."""
+    return prepare_one(write_csv(frame, folder / "whole" / "all.csv"), folder / "reference", **{**PANEL, **changes})
+
+
+def by_series(frame: pd.DataFrame, folder: Path) -> list[Path]:
+    return [write_csv(own, folder / "l1" / f"{name}.csv") for name, own in frame.groupby("site")]
+
+
+def by_time(frame: pd.DataFrame, folder: Path) -> list[Path]:
+    months = frame.groupby(frame["t"].dt.strftime("%Y-%m-%d"))
+    return [write_csv(own.sample(frac=1, random_state=1), folder / "l2" / f"{name}.csv") for name, own in months]
+
+
+def row_groups(frame: pd.DataFrame, folder: Path) -> list[Path]:
+    (folder / "l4").mkdir()
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), folder / "l4" / "all.parquet", row_group_size=90)
+    return [folder / "l4" / "all.parquet"]
+
+
+def one_csv(frame: pd.DataFrame, folder: Path) -> list[Path]:
+    return [write_csv(frame.assign(note='two\n"lines"'), folder / "l5" / "all.csv")]
+
+
+LAYOUTS = {"by series": by_series, "by time": by_time, "row groups": row_groups, "one CSV": one_csv}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("most_rows", [50, 173, 10_000])
+def test_every_layout_gives_the_rows_of_one_piece_whatever_the_size_of_a_part(
+    tmp_path: Path, layout: str, most_rows: int
+) -> None:
+    frame = panel()
+    source = source_of(LAYOUTS[layout](frame, tmp_path), **PANEL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "MARK_ROWS", 16)
+        cut = prepare_cut(source, tmp_path / "cut", most_rows)
+    same(cut, whole_of(frame, tmp_path))
+    if most_rows == 10_000:
+        assert cut.manifest.sha256 == whole_of(frame, tmp_path).manifest.sha256
+
+
+IRREGULAR = {**PANEL, "frequency": None}
+CHANGES: dict[str, dict[str, Any]] = {
+    "no frequency": {"frequency": None},
+    "split by dates": {"split": {"validation": "2024-01-09", "test": "2024-01-12", "end": "2024-01-15"}},
+    "split by dates, no frequency": {"frequency": None, "split": {"validation": "2024-01-09", "test": "2024-01-12"}},
+    "split by series": {"split_by": "series", "split": [0.6, 0.2, 0.2]},
+    "forward": {"missing": "forward"},
+    "mean": {"missing": "mean", "missing_flags": False},
+    "drop": {"missing": "drop", "min_lookback": 12},
+    "label": {"targets": ["b"], "features": ["a"], "horizon": 0},
+    "whole series": {"lookback": "all", "features": ["a"], "horizon": 0, "split_by": "series"},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_setting_gives_the_rows_of_one_piece(tmp_path: Path, change: str) -> None:
+    frame, settings = panel(), {**PANEL, **CHANGES[change]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "MARK_ROWS", 16)
+        cut = prepare_cut(source_of(by_time(frame, tmp_path), **settings), tmp_path / "cut", 101)
+    same(cut, whole_of(frame, tmp_path, **settings))
+
+
+def test_rows_of_one_series_whose_files_overlap_in_time_are_merged(tmp_path: Path) -> None:
+    frame = panel(1, 900).drop(columns="site")
+    files = [write_csv(frame[number::3], tmp_path / f"f{number}.csv") for number in range(3)]
+    settings = {**IRREGULAR, "series": None}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "MARK_ROWS", 16)
+        cut = prepare_cut(source_of(files, **settings), tmp_path / "cut", 70)
+    assert len(cut.parts) > 10
+    same(cut, whole_of(frame, tmp_path, **settings))
+
+
+def test_rows_without_times_stay_in_the_order_of_the_file(tmp_path: Path) -> None:
+    frame = panel(1, 900)
+    settings = {**PANEL, "series": None, "time": None, "frequency": None, "calendar": []}
+    cut = prepare_cut(source_of(row_groups(frame, tmp_path), **settings), tmp_path / "cut", 70)
+    same(cut, whole_of(frame, tmp_path, **settings))
+
+
+def test_classes_are_numbered_alike_in_all_parts(tmp_path: Path) -> None:
+    settings = {**PANEL, "targets": ["kind"], "categorical": [], "horizon": 0, "classes": True}
+    frame = panel()
+    cut = prepare_cut(source_of(by_time(frame, tmp_path), **settings), tmp_path / "cut", 101)
+    whole = whole_of(frame, tmp_path, **settings)
+    same(cut, whole)
+    for split in SPLITS:
+        assert cut.target_labels(split) == whole.target_labels(split)
+    assert cut.manifest.naive == whole.manifest.naive
+
+
+def test_test_files_are_cut_too_and_nothing_of_them_is_train(tmp_path: Path) -> None:
+    own, test = panel(), panel(3, 300, seed=1)
+    test["t"] += pd.Timedelta(days=100)
+    settings = {**PANEL, "split": [0.8, 0.2, 0.0]}
+    files = by_time(own, tmp_path)
+    tests = [write_csv(frame, tmp_path / "test" / f"{day}.csv") for day, frame in test.groupby(test["t"].dt.date)]
+    cut = prepare_cut(source_of(files, test_files=tests, **settings), tmp_path / "cut", 101)
+    whole_file = write_csv(test, tmp_path / "all_test.csv")
+    whole = whole_of(own, tmp_path, test_files=[whole_file], **settings)
+    for split in SPLITS:
+        assert cut.num_samples(split) == whole.num_samples(split)
+    assert cut.statistics.to_json() == whole.statistics.to_json()
+    same_windows = windows_of(cut, "train") == windows_of(whole, "train")
+    assert same_windows
+
+
+def problems_of(source: DatasetSource, folder: Path, most_rows: int = 101) -> list[str]:
+    with pytest.raises(InputError) as raised:
+        prepare_cut(source, folder / "cut", most_rows)
+    return raised.value.messages
+
+
+def test_a_time_that_is_there_twice_is_named_by_both_files_and_lines(tmp_path: Path) -> None:
+    frame = panel(2)
+    files = by_time(frame, tmp_path)
+    again = pd.read_csv(files[7]).iloc[[5]]
+    pd.concat([pd.read_csv(files[2]), again]).to_csv(files[2], index=False)
+    with pytest.raises(InputError) as whole:
+        prepare_one(files, tmp_path / "reference", **PANEL)
+    found = problems_of(source_of(files, **PANEL), tmp_path)
+    assert len(found) == 1
+    for words in ("stands in", f"{files[7]}, line 7", f"{files[2]}, line {len(pd.read_csv(files[2])) + 1}"):
+        assert words in found[0]
+        assert words in whole.value.messages[0]
+
+
+def test_times_off_the_grid_are_refused_in_the_words_of_one_piece(tmp_path: Path) -> None:
+    frame = panel(2)
+    frame.loc[50, "t"] += pd.Timedelta(minutes=7)
+    files = by_time(frame, tmp_path)
+    assert "is not a whole number of steps of 1h" in problems_of(source_of(files, **PANEL), tmp_path)[0]
+    files = by_time(panel(2), tmp_path)
+    assert "does not fit its times" in problems_of(source_of(files, **{**PANEL, "frequency": 1}), tmp_path / "number")[0]
+
+
+@pytest.mark.parametrize("layout", ["row groups", "one CSV"])
+def test_a_cell_that_is_no_number_is_named_by_its_place_in_the_file(tmp_path: Path, layout: str) -> None:
+    frame = panel(2).astype({"a": object})
+    frame["a"] = frame["a"].map(lambda value: None if pd.isna(value) else str(value))
+    frame.loc[frame.index[301], "a"] = "broken"
+    files = LAYOUTS[layout](frame, tmp_path)
+    with pytest.raises(InputError) as whole:
+        prepare_one(files, tmp_path / "reference", **PANEL)
+    assert problems_of(source_of(files, **PANEL), tmp_path) == whole.value.messages
+
+
+@hypothesis.settings(max_examples=40)
+@given(st.lists(st.text(st.sampled_from('ab",\n'), max_size=12), min_size=1, max_size=80), st.integers(1, 200))
+def test_a_csv_file_is_cut_between_its_rows(cells: list[str], piece_bytes: int) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "CHUNK_BYTES", 64)
+        file = write_csv(pd.DataFrame({"note": cells, "a": range(len(cells))}), Path(folder) / "f.csv")
+        source = source_of(file)
+        found = [
+            rows for piece in cut_file(survey(str(file), piece_bytes), piece_bytes) for rows in read_piece(piece, source)
+        ]
+    assert np.concatenate([rows.numbers[:, 0] for rows in found]).tolist() == list(range(len(cells)))
+
+
+def test_pieces_of_a_csv_file_know_the_lines_before_them(tmp_path: Path) -> None:
+    file = one_csv(panel(), tmp_path)[0]
+    content = file.read_bytes()
+    found = cut_file(survey(str(file), 2000), 2000)
+    assert len(found) > 10
+    assert [piece.start for piece in found[1:]] == [piece.stop for piece in found[:-1]]
+    for piece in found:
+        assert content[: piece.start].count(b"\n") == piece.before + 1
