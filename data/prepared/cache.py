@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 from pyarrow import fs
 
-from data.prepared.manifest import put_in_place
-from data.prepared.prepared import MANIFEST
+from data.prepared.manifest import MANIFEST, put_in_place
+from data.prepared.origin import ORIGIN, write_origin
 from data.reading.files import is_uri, open_filesystem
 
 
@@ -33,16 +31,21 @@ class Shelf:
         self.folder = self.home / "prepared"
 
     def fetch(self, fingerprint: str) -> Path:
-        """The folder of a prepared dataset on this machine; where it is neither here nor in the storage, it is not made."""
+        """The folder of a prepared dataset on this machine; where it is neither here nor in the storage, it is not made.
+
+        Of an object store the manifest is fetched; the parts follow when they are asked for.
+        """
         folder = self.folder / fingerprint
         if self.remote is None or (folder / MANIFEST).exists():
             return folder
-        filesystem, inner = open_filesystem(f"{self.remote}/{fingerprint}")
+        address = f"{self.remote}/{fingerprint}"
+        filesystem, inner = open_filesystem(address)
         if filesystem.get_file_info(f"{inner}/{MANIFEST}").type == fs.FileType.File:
             scratch = self.folder / f".fetching-{uuid.uuid4().hex[:8]}"
             scratch.mkdir(parents=True)
             try:
-                fs.copy_files(inner, str(scratch), source_filesystem=filesystem)
+                fs.copy_files(f"{inner}/{MANIFEST}", str(scratch / MANIFEST), source_filesystem=filesystem)
+                write_origin(scratch, address)
                 put_in_place(scratch, folder)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -55,7 +58,8 @@ class Shelf:
         filesystem, inner = open_filesystem(f"{self.remote}/{fingerprint}")
         if filesystem.get_file_info(f"{inner}/{MANIFEST}").type == fs.FileType.File:
             return
-        files = sorted((self.folder / fingerprint).iterdir(), key=lambda file: file.name == MANIFEST)
+        there = [file for file in (self.folder / fingerprint).iterdir() if file.name != ORIGIN]
+        files = sorted(there, key=lambda file: file.name == MANIFEST)
         for file in files:
             fs.copy_files(str(file), f"{inner}/{file.name}", destination_filesystem=filesystem)
 
@@ -70,33 +74,3 @@ class Shelf:
             if filesystem.get_file_info(target).size != file.stat().st_size:
                 fs.copy_files(str(file), target, destination_filesystem=filesystem)
         return address
-
-    @contextlib.contextmanager
-    def passage(self) -> Iterator[str | None]:
-        """An address through which machines hand over what they prepare, gone afterwards; None: they write in place."""
-        if self.remote is None:
-            yield None
-            return
-        address = f"{self.remote}/.preparing-{uuid.uuid4().hex[:8]}"
-        try:
-            yield address
-        finally:
-            filesystem, inner = open_filesystem(address)
-            if filesystem.get_file_info(inner).type == fs.FileType.Directory:
-                filesystem.delete_dir(inner)
-
-
-def hand_over(folder: Path, address: str) -> None:
-    """Copy the files below a folder to an address."""
-    filesystem, inner = open_filesystem(address)
-    for file in folder.rglob("*"):
-        if file.is_file():
-            target = f"{inner}/{file.relative_to(folder).as_posix()}"
-            fs.copy_files(str(file), target, destination_filesystem=filesystem)
-
-
-def take_over(address: str, folder: Path) -> None:
-    """Copy the files below an address into a folder."""
-    filesystem, inner = open_filesystem(address)
-    if filesystem.get_file_info(inner).type == fs.FileType.Directory:
-        fs.copy_files(inner, str(folder), source_filesystem=filesystem)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from data.prepared.manifest import MANIFEST as MANIFEST
 from data.prepared.manifest import Manifest
+from data.prepared.part_files import PartFiles, part_names
 from data.reading.settings import SPLITS, DataSettings
 from data.samples.statistics import Statistics
 
@@ -54,9 +55,14 @@ class PreparedDataset:
         return self.manifest.statistics
 
     @cached_property
-    def parts(self) -> list[MappedPart]:
-        """The mapped parts."""
-        return [_open_part(self.folder, number) for number in range(len(self.manifest.parts))]
+    def parts(self) -> Sequence[MappedPart]:
+        """The parts; each is fetched, checked and mapped when it is asked for, and stays mapped."""
+        return Parts(self.files, len(self.manifest.parts))
+
+    @cached_property
+    def files(self) -> PartFiles:
+        """The files of the parts."""
+        return PartFiles(self.folder, self.manifest.parts)
 
     @cached_property
     def _offsets(self) -> dict[str, npt.NDArray[np.int64]]:
@@ -151,12 +157,37 @@ def quartiles_of(datasets: Sequence[PreparedDataset]) -> npt.NDArray[np.float64]
     return np.asarray(np.nanquantile(rows, [0.25, 0.5, 0.75], axis=0), np.float64)
 
 
-def _open_part(folder: Path, number: int) -> MappedPart:
-    mapped = pa.memory_map(str(folder / f"values-{number:05d}.arrow"))
-    column = pa.ipc.open_file(mapped).get_batch(0).column(0)
+class Parts(Sequence[MappedPart]):
+    """The parts of a dataset, mapped one by one."""
+
+    def __init__(self, files: PartFiles, count: int):
+        self._files, self._mapped = files, dict[int, MappedPart]()
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, number: int) -> MappedPart: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[MappedPart]: ...
+
+    def __getitem__(self, number: int | slice) -> MappedPart | Sequence[MappedPart]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(*number.indices(self._count))]
+        number = range(self._count)[number]
+        if number not in self._mapped:
+            self._mapped[number] = _open_part(self._files, number)
+        return self._mapped[number]
+
+
+def _open_part(files: PartFiles, number: int) -> MappedPart:
+    values_file, samples_file = part_names(number)
+    column = pa.ipc.open_file(pa.memory_map(str(files.open(values_file)))).get_batch(0).column(0)
     width = column.type.list_size
     values = column.values.to_numpy(zero_copy_only=True).reshape(-1, width)
-    places = pa.ipc.open_file(pa.memory_map(str(folder / f"samples-{number:05d}.arrow")))
+    places = pa.ipc.open_file(pa.memory_map(str(files.open(samples_file))))
     batches = {split: places.get_batch(index) for index, split in enumerate(SPLITS)}
     return MappedPart(
         values,

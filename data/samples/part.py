@@ -20,7 +20,7 @@ from data.samples.fill import fill_rows
 from data.samples.gaps import longest_run
 from data.samples.naive import ForecastErrors, last_known
 from data.samples.notes import Steps, time_notes, usual_steps
-from data.samples.part_files import write_samples, write_values
+from data.samples.part_files import file_facts, write_samples, write_values
 from data.samples.precision import narrowed
 from data.samples.series import Series, kind_of_time
 from data.samples.splits import Bounds, split_by_series, split_in_time, whole_series
@@ -57,6 +57,7 @@ class Part:
     longest: tuple[int, str, str] = (0, "", "")  # rows and name of the longest series, and where it was read
     kind_of_time: tuple[str, str] | None = None  # a file and whether its times are dates or numbers
     counts: Counts = field(default_factory=Counts)
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)  # bytes and SHA-256 by name
     overlap: int = 0  # rows at its beginning that the part before it has, too
     stretches: list[StretchFacts] = field(default_factory=list)  # what finish puts together; no part of the manifest
     steps: Steps = field(default_factory=dict)
@@ -188,8 +189,10 @@ def write_part(
         digest.update(repr(sorted(seen.items())).encode())
         part.sha256[split] = digest.hexdigest()
     part.naive = {split: errors.to_json() for split, errors in naive.items()} if settings.horizon else {}
-    write_values(values, folder / f"values-{number:05d}.arrow")
-    write_samples(samples, folder / f"samples-{number:05d}.arrow")
+    paths = [folder / f"{kind}-{number:05d}.arrow" for kind in ("values", "samples")]
+    write_values(values, paths[0])
+    write_samples(samples, paths[1])
+    part.files = {path.name: file_facts(path) for path in paths}
     return part
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -35,3 +36,13 @@ def _write(batches: list[pa.RecordBatch], path: Path) -> None:
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batches[0].schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
+
+
+def file_facts(path: Path) -> tuple[int, str]:
+    """The bytes of a file and their SHA-256."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb", buffering=0) as stream:
+        while chunk := stream.read(1 << 22):
+            digest.update(chunk)
+            size += len(chunk)
+    return size, digest.hexdigest()

@@ -24,7 +24,7 @@ class Segment:
 
 def rows_of_part(source: DatasetSource) -> int:
     """The most rows of a part: the power of two that fits into PART_BYTES."""
-    fit: int = PART_BYTES // (4 * len(columns_of(source)))
+    fit: int = max(PART_BYTES // (4 * len(columns_of(source))), 1)
     return max(1 << (fit.bit_length() - 1), FEWEST_ROWS)
 
 

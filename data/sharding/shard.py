@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
@@ -29,7 +28,7 @@ class Places:
     """Where the tasks of a dataset write: runs into a path or URI that all machines reach, parts into a folder."""
 
     runs: str
-    parts: Path
+    parts: str
 
 
 def prepare_parts(
@@ -90,7 +89,7 @@ def _part_task(
     segments: list[Segment],
     series: list[SeriesIndex],
     runs: list[Run],
-    folder: Path,
+    folder: str,
     splits: dict[int, str],
     labels: Any,
 ) -> PartTask:

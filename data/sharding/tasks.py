@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from data.errors import InputError
 from data.reading.read import label_columns
@@ -23,6 +22,7 @@ from data.sharding.loading import Open, load_stretch, whole_series_of
 from data.sharding.parts import Segment
 from data.sharding.pieces import Piece, Survey, read_piece, survey
 from data.sharding.runs import Run, RunReader, write_run
+from data.sharding.writing import writing_to
 
 Labels = dict[str, tuple[set[str], set[str]]]  # of each label column: those of train rows, and all
 
@@ -57,7 +57,7 @@ class PartTask:
     segments: tuple[Segment, ...]
     series: dict[int, SeriesIndex]
     runs: dict[int, Run]
-    folder: Path
+    folder: str
     splits: dict[int, str] = field(default_factory=dict)
     labels: tuple[dict[str, list[str]], dict[str, list[str]]] | None = None
 
@@ -131,7 +131,8 @@ def _part(task: PartTask, read: Open) -> Part:
     assert task.labels is not None
     loaded = list(_loaded(task, read))
     cut = Cut([stretch for _, stretch in loaded], *task.labels)
-    return write_part([series for series, _ in loaded], task.source, task.folder, task.number, cut=cut)
+    with writing_to(task.folder) as folder:
+        return write_part([series for series, _ in loaded], task.source, folder, task.number, cut=cut)
 
 
 def merged_labels(found: Sequence[Labels], source: DatasetSource) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

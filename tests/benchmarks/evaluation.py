@@ -28,7 +28,8 @@ import torch
 from common.report import Row, report
 
 from data.prepared.encoding import EncodedDataset, make_encodings
-from data.prepared.prepare import prepare, run_shard
+from data.prepared.prepare import prepare
+from data.prepared.running import run_here
 from data.reading.files import FileFacts
 from models.lstm import LSTM
 from models.settings import ModelSettings
@@ -47,9 +48,7 @@ def station(data: Path, home: Path) -> EncodedDataset:
     (home / "one.toml").write_text(text)
     facts = FileFacts(home / "sources")
     sources, _ = find_datasets(load_recipe(home / "one.toml"), facts, home)
-    found = prepare(
-        sources, home / "prepared", facts, lambda tasks: [[run_shard(shard) for shard in task] for task in tasks]
-    )
+    found = prepare(sources, home / "prepared", facts, run_here)
     return EncodedDataset(found[0], make_encodings(found, [source.settings for source in sources])[0])
 
 

@@ -13,8 +13,9 @@ from data_cases import encoded, in_process, noise, prepare_all, samples_of, sour
 
 from data.errors import InputError
 from data.prepared.manifest import put_in_place, scratch_folder
-from data.prepared.prepare import Shard, prepare
+from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
+from data.prepared.shards import Shard
 from data.reading.files import FileFacts
 from data.reading.settings import DatasetSource
 

@@ -15,8 +15,9 @@ import pytest
 from data_cases import in_process, noise, prepare_frame, prepare_one, samples_of, source_of, write_csv
 
 from data.errors import InputError
-from data.prepared.prepare import prepare, run_task
+from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
+from data.prepared.running import run_task
 from data.reading.file_format import FileFormat, stem
 from data.reading.files import FileFacts, absolute
 from data.reading.find import find_files
@@ -141,7 +142,7 @@ def test_datasets_of_one_file_hold_the_rows_of_their_value_and_it_is_read_once(
         read.append(file)
         return read_table(file, *rest)
 
-    monkeypatch.setattr("data.prepared.prepare.read_table", count)
+    monkeypatch.setattr("data.prepared.shards.read_table", count)
     sources = [source_of(path, name=name, where={"station": name}, **SETTINGS) for name in ("x", "y", "10")]
     facts = FileFacts(tmp_path / "p" / "sources")
     prepared = prepare(sources, tmp_path / "p", facts, lambda tasks: [run_task(task) for task in tasks])

@@ -22,7 +22,8 @@ import torch.distributed as dist
 import torch.multiprocessing
 
 from data.prepared.encoding import EncodedDataset, make_encodings
-from data.prepared.prepare import prepare, run_shard
+from data.prepared.prepare import prepare
+from data.prepared.running import run_here
 from data.reading.files import FileFacts
 from data.reading.settings import DatasetSource, DataSettings
 from models.settings import ModelSettings
@@ -57,11 +58,7 @@ def random_sequences(
 
 def prepare_in_process(sources: Sequence[DatasetSource], folder: Path) -> list[EncodedDataset]:
     """The datasets as a run sees them, prepared without Ray."""
-
-    def run(tasks: Any) -> Any:
-        return [[run_shard(shard) for shard in task] for task in tasks]
-
-    prepared = prepare(sources, folder, FileFacts(folder / "sources"), run)
+    prepared = prepare(sources, folder, FileFacts(folder / "sources"), run_here)
     encodings = make_encodings(prepared, [source.settings for source in sources])
     return [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
 

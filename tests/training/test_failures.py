@@ -17,7 +17,6 @@ from test_recovery import ROOT, weights
 
 import workflows.relay.walk
 import workflows.training.run
-from data.prepared.prepare import run_task
 from workflows.recipe.recipe import load_recipe
 from workflows.relay.events import EpochDone, Waiting
 from workflows.relay.failures import RunFailedError
@@ -78,7 +77,6 @@ def test_a_store_that_goes_away_for_a_while_is_waited_for(
 def train_without_ray(recipe: Path, storage: Path, name: str) -> None:
     """A run that prepares in its own process too: two Rays would take longer to start than all that is asked here."""
     workflows.training.run.connect = lambda address: None  # type: ignore[assignment]
-    workflows.training.run.run_with_ray = lambda tasks, _: [run_task(task) for task in tasks]  # type: ignore[assignment]
     train(load_recipe(recipe), storage, name, 0)
 
 

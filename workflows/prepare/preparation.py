@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cluster.connect import connect, hold_log, quiet
+from cluster.connect import connect, connected, hold_log, own_cluster, quiet
 from data.built_in import MAKERS, make_built_in
 from data.errors import InputError
 from data.prepared.cache import Shelf
 from data.prepared.distances import distances_between
 from data.prepared.encoding import EncodedDataset, make_encodings
-from data.prepared.prepare import prepare, run_task, run_with_ray
+from data.prepared.prepare import prepare
+from data.prepared.running import run_here, run_with_ray
 from data.reading.files import FileFacts, file_bytes, is_uri
 from data.reading.settings import DatasetSource
 from data.sharding.first_look import first_problems
@@ -54,18 +55,23 @@ def prepare_datasets(
     facts = FileFacts(shelf.folder / "sources")
     sources, epochs = find_datasets(recipe, facts, built_in)
 
-    def run(tasks: Any) -> Any:
-        before()
-        if prepares_here(sources, recipe.compute.num_workers, address):
-            return [run_task(task) for task in tasks]
-        problems = first_problems(list({id(shard.source): shard.source for task in tasks for shard in task}.values()))
-        if problems:
-            raise InputError(problems)
-        connect(address)
-        with quiet("ray.data"), shelf.passage() as passage:
-            return run_with_ray(tasks, passage)
+    here: list[bool] = []  # decided when the first task is run
 
-    prepared = prepare(sources, shelf.folder, facts, run, shelf.fetch)
+    def run(tasks: Any) -> Any:
+        if not here:
+            before()
+            here.append(prepares_here(sources, recipe.compute.num_workers, address))
+        if here[0]:
+            return run_here(tasks)
+        if not connected():
+            problems = first_problems([source for source in sources if source.files])
+            if problems:
+                raise InputError(problems)
+        connect(address)
+        with quiet("ray.data"):
+            return run_with_ray(tasks, own_cluster=own_cluster())
+
+    prepared = prepare(sources, shelf.folder, facts, run, shelf.fetch, shelf.remote)
     for each in prepared:
         shelf.keep(each.folder.name)
     words = ""

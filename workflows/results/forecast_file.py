@@ -88,11 +88,11 @@ def _read(tasks: list[list[NewShard]], files: Sequence[str]) -> list[list[NewPar
     if len(tasks) == 1 or sum(file_bytes(file) for file in files) < RAY_FROM_BYTES:
         return [run_new_task(task) for task in tasks]
     from cluster.connect import connect, quiet
-    from data.prepared.prepare import run_with_ray
+    from data.prepared.running import run_with_ray
 
     connect(None)
     with quiet("ray.data"):
-        return run_with_ray(tasks, None, run_new_task)
+        return run_with_ray(tasks, run_new_task)
 
 
 def _check_output(output: str) -> None:

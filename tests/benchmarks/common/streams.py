@@ -13,7 +13,8 @@ import pyarrow.csv as pacsv
 
 from data.built_in import make_built_in
 from data.prepared.encoding import EncodedDataset, make_encodings
-from data.prepared.prepare import prepare, run_shard
+from data.prepared.prepare import prepare
+from data.prepared.running import run_here
 from data.reading.files import FileFacts
 from data.reading.settings import DatasetSource, DataSettings
 
@@ -36,7 +37,7 @@ def _prepared(sources: list[DatasetSource], folder: Path) -> list[EncodedDataset
         sources,
         folder,
         FileFacts(folder / "sources"),
-        lambda tasks: [[run_shard(shard) for shard in task] for task in tasks],
+        run_here,
     )
     encodings = make_encodings(prepared, [source.settings for source in sources])
     return [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]

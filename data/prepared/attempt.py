@@ -1,0 +1,72 @@
+"""An attempt to prepare: tasks write into a place of its own, and all of it is put in place at once, or is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyarrow import fs
+
+from data.prepared.manifest import MANIFEST, put_in_place, scratch_folder
+from data.prepared.origin import write_origin
+from data.reading.files import open_filesystem
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """`scratch` is a folder of this machine, `address` the path or URI where tasks write: on any machine, if it is a URI.
+
+    `home` and `remote` are where prepared datasets are kept on this machine and, if it is an object store, in the storage.
+    """
+
+    scratch: Path
+    address: str
+    home: Path
+    remote: str | None
+
+    def parts(self, fingerprint: str) -> str:
+        """Where the parts of a dataset are written."""
+        return f"{self.address}/{fingerprint}"
+
+    def begin(self, fingerprint: str) -> None:
+        """Make a place for the parts and the manifest of a dataset."""
+        folder = self.scratch / fingerprint
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        if self.remote is not None:
+            write_origin(folder, self.parts(fingerprint))
+
+    def commit(self, fingerprint: str) -> None:
+        """Put a dataset whose manifest was written in place; nobody sees half of it.
+
+        In an object store its parts are copied by the server, and the manifest, which stands for the whole, comes last.
+        """
+        if self.remote is not None:
+            filesystem, inner = open_filesystem(self.parts(fingerprint))
+            home = open_filesystem(f"{self.remote}/{fingerprint}")[1]
+            for info in filesystem.get_file_info(fs.FileSelector(inner, allow_not_found=True)):
+                filesystem.copy_file(info.path, f"{home}/{info.base_name}")
+            fs.copy_files(
+                str(self.scratch / fingerprint / MANIFEST), f"{home}/{MANIFEST}", destination_filesystem=filesystem
+            )
+            write_origin(self.scratch / fingerprint, f"{self.remote}/{fingerprint}")
+        put_in_place(self.scratch / fingerprint, self.home / fingerprint)
+
+
+@contextlib.contextmanager
+def attempt(home: Path, remote: str | None) -> Iterator[Attempt]:
+    """An attempt whose places are gone afterwards, whatever happens."""
+    with scratch_folder(home) as scratch:
+        if remote is None:
+            yield Attempt(scratch, str(scratch), home, None)
+            return
+        address = f"{remote}/{scratch.name}"
+        try:
+            yield Attempt(scratch, address, home, remote)
+        finally:
+            filesystem, inner = open_filesystem(address)
+            if filesystem.get_file_info(inner).type == fs.FileType.Directory:
+                filesystem.delete_dir(inner)

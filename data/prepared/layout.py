@@ -1,0 +1,27 @@
+"""How the files of a dataset are prepared: each by itself, all in one piece, or cut into parts. Decided by their sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from data.reading.settings import DatasetSource
+
+CUT_BYTES = 64 << 20  # of the files of a dataset; smaller ones are prepared in one piece in about a second
+LARGE_FILE_BYTES = 1 << 30  # of a file with series of its own; to prepare it in one piece takes four times as much memory
+
+
+def is_cut_at_once(source: DatasetSource, sizes: Mapping[str, int]) -> bool:
+    """Whether the dataset is cut into parts before it is known whether its series cross files.
+
+    Files with series of their own are prepared each by itself, unless one is too large; where all files are one series, or
+    there is one file, that would be one process for all of it.
+    """
+    apart = source.settings.series is not None and source.settings.split_by == "time" and len(source.files) > 1
+    if apart:
+        return any(sizes[file] >= LARGE_FILE_BYTES for file in (*source.files, *source.test_files))
+    return is_worth_cutting(source, sizes)
+
+
+def is_worth_cutting(source: DatasetSource, sizes: Mapping[str, int]) -> bool:
+    """Whether there is so much to read that one process should not prepare it in one piece."""
+    return sum(sizes[file] for file in (*source.files, *source.test_files)) >= CUT_BYTES

@@ -1,0 +1,24 @@
+"""Where the files of a prepared dataset come from that this machine has only in part."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from pathlib import Path
+
+ORIGIN = "origin.json"
+
+
+def write_origin(folder: Path, address: str) -> None:
+    """Note the URI of the folder's files."""
+    scratch = folder / f".origin-{uuid.uuid4().hex[:8]}"
+    scratch.write_text(json.dumps({"address": address}))
+    scratch.rename(folder / ORIGIN)
+
+
+def read_origin(folder: Path) -> str | None:
+    """The URI of the folder's files; None where all of them are here."""
+    with contextlib.suppress(FileNotFoundError):
+        return str(json.loads((folder / ORIGIN).read_text())["address"])
+    return None

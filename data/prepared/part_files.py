@@ -1,0 +1,117 @@
+"""The files of the parts of a prepared dataset: fetched when they are asked for, checked once on each machine."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyarrow import fs
+
+from data.prepared.origin import read_origin
+from data.reading.files import open_filesystem
+from data.samples.part import Part
+from data.samples.part_files import file_facts
+
+
+class DamagedRowsError(Exception):
+    """Prepared rows are not what was prepared."""
+
+
+class PartFiles:
+    """The files of the parts of a dataset in a folder of this machine.
+
+    A file that is not there is fetched from the folder's origin. Each file is hashed when this machine opens it for the
+    first time, and again when its size or its time of modification has changed.
+    """
+
+    def __init__(self, folder: Path, parts: Sequence[Part]):
+        self.folder, self.origin = folder, read_origin(folder)
+        self.known = {name: facts for part in parts for name, facts in part.files.items()}
+        self.names = [name for number in range(len(parts)) for name in part_names(number)]
+        self._checked: dict[str, list[int]] | None = None
+
+    def open(self, name: str) -> Path:
+        """The path of a file that is here and as it was written; raises DamagedRowsError."""
+        path = self.folder / name
+        if not path.exists():
+            self._fetch(name)
+        if not self._is_checked(path):
+            self._check(path)
+        with contextlib.suppress(OSError):  # the least recently used file leaves the cache first
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+        return path
+
+    def problem(self) -> str | None:
+        """What is wrong with the files that are here, or with what should be here; None where all is well."""
+        for name in self.names:
+            try:
+                if self.origin is None or (self.folder / name).exists():
+                    self.open(name)
+            except (DamagedRowsError, FileNotFoundError) as error:
+                return str(error)
+        return None
+
+    def _fetch(self, name: str) -> None:
+        if self.origin is None:
+            raise FileNotFoundError(f"{self.folder / name} is missing")
+        filesystem, inner = open_filesystem(f"{self.origin}/{name}")
+        for attempt in range(2):
+            scratch = self.folder / f".fetching-{uuid.uuid4().hex[:8]}"
+            try:
+                fs.copy_files(inner, str(scratch), source_filesystem=filesystem)
+                if name in self.known and file_facts(scratch) != tuple(self.known[name]):
+                    if attempt:
+                        raise DamagedRowsError(f"{self.origin}/{name} is damaged: its hash is not that of what was written")
+                    continue
+                scratch.rename(self.folder / name)
+                self._note(self.folder / name)
+                return
+            finally:
+                scratch.unlink(missing_ok=True)
+
+    def _check(self, path: Path) -> None:
+        facts = self.known.get(path.name)  # absent in a dataset that was prepared before there were hashes
+        # What is read twice is not damaged by one bad read.
+        if facts is not None and file_facts(path) != tuple(facts) and file_facts(path) != tuple(facts):
+            raise DamagedRowsError(f"{path} is damaged: its hash is not that of what was written")
+        self._note(path)
+
+    def _is_checked(self, path: Path) -> bool:
+        if self._checked is None:
+            self._checked = {}
+            with contextlib.suppress(OSError, ValueError):
+                self._checked = json.loads(self._notes().read_text())
+        return self._checked.get(path.name) == _stamp(path)
+
+    def _note(self, path: Path) -> None:
+        """Remember that this machine has checked a file as it is now."""
+        self._is_checked(path)
+        assert self._checked is not None
+        self._checked[path.name] = _stamp(path)
+        with contextlib.suppress(OSError):  # where nothing can be written, the next process checks again
+            self._notes().parent.mkdir(exist_ok=True)
+            scratch = self._notes().with_suffix(f".{uuid.uuid4().hex[:8]}")
+            scratch.write_text(json.dumps(self._checked))
+            scratch.replace(self._notes())
+
+    def _notes(self) -> Path:
+        """A file beside the dataset: several machines may mount the folder, and each checks what it reads."""
+        machine = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+        return self.folder.parent / "sources" / f"checked-{self.folder.name}-{machine}.json"
+
+
+def part_names(number: int) -> tuple[str, str]:
+    """The files of a part."""
+    return f"values-{number:05d}.arrow", f"samples-{number:05d}.arrow"
+
+
+def _stamp(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ino]

@@ -1,0 +1,85 @@
+"""Files that hold whole series: a part is made of each by itself, and the files are read once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from data.errors import InputError
+from data.reading.read import ReadTable, read_rows
+from data.reading.settings import DatasetSource
+from data.reading.table import read_table
+from data.samples.part import Part, write_part
+from data.samples.series import series_of
+from data.sharding.writing import writing_to
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Files of one dataset that hold whole series, and the part that they become in `folder`, a path or URI."""
+
+    source: DatasetSource
+    files: tuple[str, ...]
+    folder: str
+    number: int
+    test: bool = False
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What came of a shard: its part and the names of its series, or what is wrong with its files."""
+
+    part: Part | None
+    series: list[str]
+    problems: list[str]
+
+
+def shards_of(source: DatasetSource, folder: str) -> list[Shard]:
+    """A shard for each file where series are told apart, else one shard: its files then hold one series together."""
+    apart = source.settings.series is not None and source.settings.split_by == "time"
+    groups = [(file,) for file in source.files] if apart else [source.files]
+    shards = [Shard(source, group, folder, number) for number, group in enumerate(groups)]
+    if source.test_files:
+        shards.append(Shard(source, source.test_files, folder, len(shards), test=True))
+    return shards
+
+
+def merged(shards: Sequence[Shard]) -> list[Shard]:
+    """One shard for all files, beside that of the test files."""
+    train = replace(shards[0], files=shards[0].source.files)
+    return [train, *(replace(shard, number=1) for shard in shards if shard.test)]
+
+
+def cross(shards: Sequence[Shard], results: Sequence[ShardResult]) -> bool:
+    """Whether a series has rows in more than one shard."""
+    names = [name for shard, result in zip(shards, results, strict=True) if not shard.test for name in result.series]
+    return len(names) > len(set(names))
+
+
+def run_shard(shard: Shard, read: ReadTable = read_table) -> ShardResult:
+    """Read, clean and write one shard; what is wrong with its files comes back as messages."""
+    problems, files = [], []
+    for file in shard.files:
+        try:
+            files.append(read_rows(file, shard.source, read=read))
+        except InputError as error:
+            problems += error.messages
+    if problems:
+        return ShardResult(None, [], problems)
+    names: list[str] = []
+    try:
+        series = list(series_of(files, shard.source))
+        names = [each.name for each in series]
+        with writing_to(shard.folder) as folder:
+            part = write_part(series, shard.source, folder, shard.number, "test" if shard.test else None)
+        return ShardResult(part, names, [])
+    except InputError as error:
+        return ShardResult(None, names, error.messages)
+
+
+def run_shards(task: Sequence[Shard]) -> Iterator[ShardResult]:
+    """Run shards of the same files one after the other; each file is read once for all of them."""
+    read = functools.cache(read_table) if len(task) > 1 else read_table  # what is kept takes memory
+    for shard in task:
+        yield run_shard(shard, read)

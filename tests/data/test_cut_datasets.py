@@ -1,0 +1,147 @@
+"""Which datasets are cut into parts, and that what is prepared is checked when it is opened."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from data_cases import noise, prepare_one, source_of, write_csv
+from test_sharding import PANEL, by_series, by_time, panel, row_groups, same
+
+from data.errors import InputError
+from data.prepared import layout, part_files
+from data.prepared.layout import is_cut_at_once, is_worth_cutting
+from data.prepared.part_files import DamagedRowsError
+from data.prepared.prepare import prepare
+from data.prepared.prepared import PreparedDataset
+from data.prepared.running import run_here
+from data.prepared.shards import Shard
+from data.reading.files import FileFacts
+from data.sharding import parts, pieces
+from data.sharding.tasks import PartTask
+
+MB = 1 << 20
+
+
+def test_one_large_file_or_series_is_cut_and_files_with_series_of_their_own_are_not() -> None:
+    one, many = source_of(["a.csv"], series="s"), source_of(["a.csv", "b.csv"], series="s")
+    joined = source_of(["a.csv", "b.csv"])
+    assert is_cut_at_once(one, {"a.csv": 64 * MB})
+    assert not is_cut_at_once(one, {"a.csv": 64 * MB - 1})
+    assert is_cut_at_once(joined, {"a.csv": 40 * MB, "b.csv": 40 * MB})
+    assert not is_cut_at_once(many, {"a.csv": 500 * MB, "b.csv": 500 * MB})
+    assert is_worth_cutting(many, {"a.csv": 500 * MB, "b.csv": 500 * MB})
+    assert is_cut_at_once(many, {"a.csv": 1024 * MB, "b.csv": 1 * MB})
+
+
+class Counted:
+    """Runs tasks here and keeps them."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Any] = []
+
+    def __call__(self, tasks: list[list[Any]]) -> list[list[Any]]:
+        self.tasks += [each for task in tasks for each in task]
+        return run_here(tasks)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Datasets are cut whatever their size, into parts of 64 rows."""
+    monkeypatch.setattr(layout, "CUT_BYTES", 0)
+    monkeypatch.setattr(parts, "PART_BYTES", 1)
+    monkeypatch.setattr(parts, "FEWEST_ROWS", 64)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 5000)
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("layout", [by_time, row_groups, by_series])
+def test_a_dataset_is_prepared_in_parts_where_its_series_cross_files(tmp_path: Path, layout: Any) -> None:
+    frame, run = panel(), Counted()
+    source = source_of(layout(frame, tmp_path), **PANEL)
+    (found,) = prepare([source], tmp_path / "p", FileFacts(tmp_path / "p" / "sources"), run)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.undo()
+        patch.setattr("data.prepared.layout.CUT_BYTES", 1 << 40)
+        whole = prepare_one(write_csv(frame, tmp_path / "all.csv"), tmp_path / "whole", **PANEL)
+    same(found, whole)
+    cut = any(isinstance(task, PartTask) for task in run.tasks)
+    assert cut == (layout is not by_series)
+    assert len(found.parts) > (20 if cut else 4)
+    assert any(isinstance(task, Shard) for task in run.tasks) == (layout is not row_groups)
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == [found.folder.name, "sources"]
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_an_error_in_a_cut_dataset_leaves_nothing_behind(tmp_path: Path) -> None:
+    frame = panel(2)
+    frame.loc[50, "t"] += np.timedelta64(7, "m")
+    source = source_of(row_groups(frame, tmp_path), **PANEL)
+    with pytest.raises(InputError, match="not a whole number of steps"):
+        prepare([source], tmp_path / "p", FileFacts(tmp_path / "p" / "sources"), run_here)
+    assert not (tmp_path / "p").exists()
+
+
+def prepared(tmp_path: Path) -> PreparedDataset:
+    return prepare_one([write_csv(noise(400, "ab"), tmp_path / "f.csv")], tmp_path)
+
+
+def zero(file: Path) -> None:
+    """What a bad disk leaves behind."""
+    with file.open("r+b") as stream:
+        stream.seek(file.stat().st_size // 2)
+        stream.write(bytes(400))
+
+
+@pytest.mark.parametrize("name", ["values-00000.arrow", "samples-00000.arrow"])
+def test_damaged_rows_are_not_read(tmp_path: Path, name: str) -> None:
+    folder = prepared(tmp_path).folder
+    zero(folder / name)
+    with pytest.raises(DamagedRowsError, match=rf"{name} is damaged"):
+        _ = PreparedDataset(folder).parts[0]
+
+
+@pytest.mark.parametrize("harm", [zero, Path.unlink])
+def test_what_is_damaged_or_lacks_a_part_is_prepared_anew(tmp_path: Path, harm: Any) -> None:
+    first = prepared(tmp_path)
+    expected = first.parts[0].values.tobytes()
+    harm(first.folder / "values-00000.arrow")
+    again = prepared(tmp_path)
+    assert again.folder == first.folder
+    assert again.parts[0].values.tobytes() == expected
+
+
+def test_a_file_is_hashed_once_on_a_machine_and_again_when_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, hashed = prepared(tmp_path).folder, []
+
+    def count(path: Path) -> tuple[int, str]:
+        hashed.append(path.name)
+        return facts(path)
+
+    facts = part_files.file_facts
+    monkeypatch.setattr(part_files, "file_facts", count)
+    for _ in range(3):
+        _ = PreparedDataset(folder).parts[0].values
+    assert hashed == ["values-00000.arrow", "samples-00000.arrow"]
+    shutil.copy2(folder / "values-00000.arrow", tmp_path / "copy")
+    (tmp_path / "copy").replace(folder / "values-00000.arrow")  # another file of the same size and time
+    _ = PreparedDataset(folder).parts[0].values
+    assert hashed == ["values-00000.arrow", "samples-00000.arrow", "values-00000.arrow"]
+
+
+def test_a_dataset_from_before_there_were_hashes_is_read_as_it_is(tmp_path: Path) -> None:
+    folder = prepared(tmp_path).folder
+    text = (folder / "manifest.json").read_text()
+
+    facts = json.loads(text)
+    for part in facts["parts"]:
+        del part["files"], part["overlap"]
+    (folder / "manifest.json").write_text(json.dumps(facts))
+    assert PreparedDataset(folder).files.problem() is None
+    assert PreparedDataset(folder).parts[0].values.shape == (400, 2)
