@@ -22,7 +22,7 @@ from data.samples.notes import mixed_steps
 from data.samples.part import Part
 from data.samples.series import check_kinds_of_time
 from data.samples.statistics import Statistics
-from data.sharding.totals import irregular_warning, is_cut, longest_gaps, own_rows, total_statistics
+from data.sharding.totals import irregular_warning, is_cut, longest_gaps, own_rows, total_statistics, usual_steps_of
 
 FEWEST_STEPS = 100  # of a 32-bit number in a standard deviation; with fewer the values are visibly rounded
 
@@ -130,7 +130,7 @@ def _whole_problems(source: DatasetSource, parts: list[Part], statistics: Statis
 
 def _warnings(source: DatasetSource, parts: list[Part], statistics: Statistics) -> list[str]:
     irregular = irregular_warning(parts, source.settings.time_zone)
-    mixed = mixed_steps([part.steps for part in parts]) if source.settings.grid is None else None
+    mixed = mixed_steps([*(part.steps for part in parts), usual_steps_of(parts)]) if source.settings.grid is None else None
     found = [*(warning for part in parts for warning in part.warnings), *([irregular] if irregular else [])]
     found = [*dict.fromkeys(found), *([mixed] if mixed else [])]
     short, every = sum(part.num_short for part in parts), sum(part.num_series for part in parts)

@@ -16,6 +16,8 @@ def is_cut_at_once(source: DatasetSource, sizes: Mapping[str, int]) -> bool:
     Files with series of their own are prepared each by itself, unless one is too large; where all files are one series, or
     there is one file, that would be one process for all of it.
     """
+    if source.settings.time is None and len(source.files) > 1:
+        return False  # each file is a series of its own
     apart = source.settings.series is not None and source.settings.split_by == "time" and len(source.files) > 1
     if apart:
         return any(sizes[file] >= LARGE_FILE_BYTES for file in (*source.files, *source.test_files))

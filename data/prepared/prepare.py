@@ -19,7 +19,7 @@ from data.prepared.mended import right_home
 from data.prepared.prepared import PreparedDataset
 from data.prepared.running import Run
 from data.prepared.shards import Shard, ShardResult, cross, merged, shards_of
-from data.reading.file_format import stem
+from data.reading.file_format import FileFormat, stem
 from data.reading.files import FileFacts, file_bytes
 from data.reading.find import hive_values
 from data.reading.read import FILE_AS_SERIES, header_problems, wanted_columns
@@ -128,7 +128,10 @@ def _prepare_absent(absent: dict[str, DatasetSource], made: Attempt, run: Run) -
     for address, source in cut.items():
         try:
             parts[address] = prepare_parts(
-                source, surveys, Places(f"{made.address}/runs-{address}", made.parts(address)), _single(run)
+                source,
+                {file: found for (file, form), found in surveys.items() if form == source.settings.file_format},
+                Places(f"{made.address}/runs-{address}", made.parts(address)),
+                _single(run),
             )
         except InputError as error:
             problems += error.messages
@@ -152,14 +155,15 @@ def _single(run: Run) -> Callable[[Sequence[object]], list[Outcome]]:
     return lambda tasks: [outcome for (outcome,) in run([[task] for task in tasks])] if tasks else []
 
 
-def _survey(sources: Iterable[DatasetSource], run: Run) -> dict[str, Survey]:
-    files = dict.fromkeys(file for source in sources for file in (*source.files, *source.test_files))
-    outcomes = _single(run)([SurveyTask(file) for file in files])
+def _survey(sources: Iterable[DatasetSource], run: Run) -> dict[tuple[str, FileFormat], Survey]:
+    every = [(file, source.settings.file_format) for source in sources for file in (*source.files, *source.test_files)]
+    files = list(dict.fromkeys(every))
+    outcomes = _single(run)([SurveyTask(*file) for file in files])
     problems = [problem for outcome in outcomes for problem in outcome.problems]
     if problems:
         raise InputError(dict.fromkeys(problems))
     found = [outcome.found for outcome in outcomes]
-    return {each.file: each for each in found if isinstance(each, Survey)}
+    return {file: each for file, each in zip(files, found, strict=True) if isinstance(each, Survey)}
 
 
 def _run_grouped(shards: dict[str, list[Shard]], run: Run) -> dict[str, list[ShardResult]]:

@@ -11,7 +11,7 @@ from data.reading.read import ReadTable, read_rows
 from data.reading.settings import DatasetSource
 from data.reading.table import read_table
 from data.samples.part import Part, write_part
-from data.samples.series import series_of
+from data.samples.tell_apart import series_of
 from data.sharding.writing import writing_to
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from data.samples.series import Series
 
@@ -39,3 +41,38 @@ def _needs_64_bits(series: Sequence[Series]) -> bool:
         if lost and (every := np.concatenate(lost)).size and float(np.median(every)) > MOST_LOST:
             return True
     return False
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What 32 bits would do to a stretch of a column: whether anything, to how many of its steps, and to how many much."""
+
+    inexact: bool
+    steps: int
+    spoilt: int
+
+
+def rounding_of(numbers: npt.NDArray[Any]) -> tuple[Rounding, ...]:
+    """What 32 bits would do to each column of (rows, columns); nothing is said of numbers that are in 32 bits."""
+    if numbers.dtype != np.float64:
+        return ()
+    found = []
+    for exact in numbers.T:
+        rounded = exact.astype(np.float32).astype(np.float64)
+        if np.array_equal(exact, rounded, equal_nan=True):
+            found.append(Rounding(False, 0, 0))
+            continue
+        steps = np.diff(exact)
+        there = np.abs(steps) > 0
+        lost = np.abs(np.diff(rounded) - steps)[there] / np.abs(steps[there])
+        found.append(Rounding(True, len(lost), int((lost > MOST_LOST).sum())))
+    return tuple(found)
+
+
+def bits_of(stretches: Iterable[tuple[Rounding, ...]]) -> int:
+    """The bits that the columns need, as `narrowed` finds them: 64 where more than half of the steps of one are spoilt."""
+    for column in zip(*(each for each in stretches if each), strict=True):
+        inexact = [each for each in column if each.inexact]
+        if 2 * sum(each.spoilt for each in inexact) > sum(each.steps for each in inexact):
+            return 64
+    return 32

@@ -25,6 +25,10 @@ class Edge:
         """No value is known."""
         return Edge(np.zeros(columns, np.int64), np.full(columns, np.nan))
 
+    def rounded(self, bits: int) -> Edge:
+        """The values in so many bits."""
+        return self if bits == 64 else Edge(self.rows, self.values.astype(np.float32))
+
 
 @dataclass(frozen=True)
 class Stretch:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data.reading.settings import DatasetSource, SplitDates
-from data.reading.times import parse_time
+import numpy as np
+
+from data.reading.frequency import LOCAL_UNITS
+from data.reading.settings import DatasetSource, DataSettings, SplitDates
+from data.reading.looks import date_like
+from data.reading.times import AS_NUMBERS, parse_time
 from data.samples.splits import Bounds, fraction_bounds, split_by_series, whole_series
 from data.sharding.runs import Run, SeriesRun, split_dates
 
@@ -60,10 +64,12 @@ def _index(
         heads = [runs[number].head for number, _ in rows]
         kinds = {head.times.kind for head in heads if head.times is not None}
         uncut = uncut or len(kinds) > 1
-        if settings.frequency is not None:
-            step = settings.step
+        uncut = uncut or settings.duplicates != "error" or (kinds == {"number"} and _may_be_dates(timed, settings))
+        if settings.grid is not None:
+            step = settings.grid.step
             exact = step is not None and all(each.residue == timed[0].residue is not None for each in timed)
-            uncut = uncut or not exact or isinstance(settings.frequency, str) != (kinds == {"date"})
+            local = settings.time_zone is not None and settings.grid.unit in LOCAL_UNITS
+            uncut = uncut or not exact or local or (settings.grid.unit != "") != (kinds == {"date"})
             length = (last - origin) // step + 1 if step and exact else count
             uncut = uncut or length > MOST_INSERTED * count
         if isinstance(settings.split, SplitDates):
@@ -77,6 +83,12 @@ def _index(
     return SeriesIndex(name, tuple(rows), count, length, None if uncut else bounds, origin, step, split)
 
 
+def _may_be_dates(timed: Sequence[SeriesRun], settings: DataSettings) -> bool:
+    """Whether whole numbers look like dates by some of them: then the series as a whole is looked at."""
+    marks = np.concatenate([each.marks for each in timed])
+    return settings.time_unit != AS_NUMBERS and date_like(np.resize(marks, max(len(marks), 3))) is not None
+
+
 def _date_bounds(
     rows: list[tuple[int, SeriesRun]], source: DatasetSource, length: int, origin: int | None, step: int | None
 ) -> Bounds:
@@ -88,7 +100,7 @@ def _date_bounds(
     def row_of(date: str | None) -> int:
         if date is None:
             return length
-        moment = parse_time(date)
+        moment = parse_time(date, source.settings.time_zone)
         if step and origin is not None:
             return min(max(-((origin - moment) // step), 0), length)
         return sum(each.earlier[dates.index(moment)] for _, each in rows)

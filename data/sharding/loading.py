@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from data.reading.read import Rows, number_columns
 from data.reading.settings import DatasetSource
 from data.samples.counts import Counts
-from data.samples.series import Series, series_of
+from data.samples.series import Series, check_kinds_of_time, kind_of_time
 from data.samples.stretch import Edge, Stretch
+from data.samples.tell_apart import series_of
 from data.sharding.index import SeriesIndex
 from data.sharding.runs import RunReader, SeriesRun, part_of
 
@@ -24,12 +26,25 @@ ROWS_TO_LOOK_AT = 65536  # at a time, for the nearest observed value
 def whole_series_of(index: SeriesIndex, source: DatasetSource, read: Open) -> Series:
     """A series in one piece, put in order by the rules of all series."""
     rows = [read(number).read(index.name, run.start, run.stop) for number, run in index.runs]
-    (series,) = series_of(rows, source)
+    (series,) = series_of(rows if index.origin is not None else [_one_after_the_other(rows)], source)
     return series
 
 
-def load_stretch(index: SeriesIndex, first: int, stop: int, source: DatasetSource, read: Open) -> tuple[Series, Stretch]:
-    """The rows `first` to `stop` of a series that may be cut, with those around them that their samples need."""
+def _one_after_the_other(rows: Sequence[Rows]) -> Rows:
+    """Rows without times of the tables of one file, as of one table."""
+    labels = {name: [label for each in rows for label in each.labels[name]] for name in rows[0].labels}
+    keys = [each.series for each in rows if each.series is not None]
+    series = pa.chunked_array([chunk for each in keys for chunk in each.chunks], pa.string()) if keys else None
+    return replace(rows[0], numbers=np.concatenate([each.numbers for each in rows]), labels=labels, series=series)
+
+
+def load_stretch(
+    index: SeriesIndex, first: int, stop: int, source: DatasetSource, read: Open, bits: int = 32
+) -> tuple[Series, Stretch]:
+    """The rows `first` to `stop` of a series that may be cut, with those around them that their samples need.
+
+    The values around them are rounded as those of the dataset are, to so many `bits`.
+    """
     assert index.bounds is not None
     settings = source.settings
     assert isinstance(settings.lookback, int)
@@ -47,7 +62,7 @@ def load_stretch(index: SeriesIndex, first: int, stop: int, source: DatasetSourc
         limit = min((bound for bound in index.bounds if bound >= end), default=index.length)
         wanted = missing[-1] if settings.missing == "interpolate" else np.zeros(missing.shape[1], bool)
         after = _nearest(index, end, wanted, 1, limit, source, read)
-        stretch = replace(stretch, before=before, after=after)
+        stretch = replace(stretch, before=before.rounded(bits), after=after.rounded(bits))
     return series, stretch
 
 
@@ -76,6 +91,8 @@ def _joined(index: SeriesIndex, rows: list[Rows], source: DatasetSource, read: O
         like = read(index.runs[0][0]).run.head
         times = None if like.times is None else replace(like.times, value=like.times.value[:0])
         return Series(index.name, like.numbers[:0], {name: np.empty(0, object) for name in like.labels}, times)
+    if index.origin is None:
+        rows = [_one_after_the_other(rows)]
     settings = source.settings.model_copy(update={"frequency": None})
     (series,) = series_of(rows, replace(source, settings=settings))
     return series
@@ -208,11 +225,9 @@ def _observed(index: SeriesIndex, wanted: npt.NDArray[np.bool_], row: int, direc
 
 
 def check_heads(heads: Sequence[Rows], source: DatasetSource) -> None:
-    """Raise InputError where the first rows of the runs do not go together, or not with the frequency."""
-    heads = [head for head in heads if len(head.numbers)]
-    settings = source.settings.model_copy(update={"frequency": None})
-    for _ in series_of(heads, replace(source, settings=settings)) if heads else ():
-        pass
-    for head in heads:
-        for _ in series_of([head], source):
+    """Raise InputError where there is no row, or where the times of the runs are not of one kind."""
+    timed = [(head.file, head.times) for head in heads if head.times is not None and len(head.times.value)]
+    check_kinds_of_time([kind_of_time(file, times) for file, times in timed])
+    if heads and not any(len(head.numbers) for head in heads) and source.settings.series is None:
+        for _ in series_of(heads[:1], source):
             pass

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import InputError
+from data.reading.file_format import WHITESPACE, FileFormat
 from data.reading.files import open_filesystem
 from data.reading.read import Rows, read_rows, wanted_columns
 from data.reading.settings import DatasetSource
@@ -48,16 +49,19 @@ class Piece:
     header: int = 0
 
 
-def survey(file: str, piece_bytes: int | None = None) -> Survey:
+def survey(file: str, form: FileFormat, piece_bytes: int | None = None) -> Survey:
     """Read a file once from end to end: hash it and find where it can be cut."""
     piece_bytes = piece_bytes or PIECE_BYTES
     filesystem, inner = open_filesystem(file)
-    kind, digest, cuts = kind_of(file), hashlib.sha256(), _Cuts(piece_bytes)
+    kind, digest, cuts = kind_of(file), hashlib.sha256(), _Cuts(piece_bytes, form)
+    size = 0
+    cuttable = kind == "text" and '\n"'.encode(form.encoding) == b'\n"'  # not UTF-16
     try:
         with filesystem.open_input_stream(inner, compression=None) as stream:
             while chunk := stream.read(CHUNK_BYTES):
                 digest.update(chunk)
-                if kind == "text":
+                size += len(chunk)
+                if cuttable:
                     cuts.add(chunk)
         groups = []
         if kind == "parquet":
@@ -66,21 +70,29 @@ def survey(file: str, piece_bytes: int | None = None) -> Survey:
                 groups = [(group.num_rows, group.total_byte_size) for group in described]
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{file}: it cannot be read ({str(error).splitlines()[0]})") from None
-    return Survey(file, digest.hexdigest(), cuts.offset, groups, cuts.found)
+    return Survey(file, digest.hexdigest(), size, groups, cuts.found)
 
 
 class _Cuts:
     """Finds the line breaks, outside of quoted cells, next behind each multiple of some bytes; and that of the header."""
 
-    def __init__(self, every: int):
-        self.every, self.offset, self.lines = every, 0, 0
-        self.quoted, self.next, self.content = False, 0, False
+    def __init__(self, every: int, form: FileFormat):
+        self.every, self.offset, self.lines, self.next = every, 0, 0, 0
+        self.quoted = self.content = False
         self.found: list[tuple[int, int]] = []
+        self.left_out, self.has_header = form.skip_rows, form.column_names is None
+        self.quotes = form.delimiter != WHITESPACE  # there a quote is a letter like others
+        if not self.left_out:
+            self._begin(0)
 
     def add(self, chunk: bytes) -> None:
         """Go on with the bytes behind those that were added before."""
         place = 0
-        while self.next < self.offset + len(chunk):
+        while self.left_out and (end := chunk.find(b"\n", place)) >= 0:
+            place, self.lines, self.left_out = end + 1, self.lines + 1, self.left_out - 1
+            if not self.left_out:
+                self._begin(self.offset + place)
+        while not self.left_out and self.next < self.offset + len(chunk):
             target = max(self.next - self.offset, place)
             self._skip(chunk, place, target)
             place = target
@@ -92,11 +104,19 @@ class _Cuts:
             if not self.quoted and self.content:  # blank lines before the header are no header
                 self.found.append((self.offset + place, self.lines))
                 self.next = max(self.next + self.every, self.offset + place)
-        self._skip(chunk, place, len(chunk))
+        if not self.left_out:
+            self._skip(chunk, place, len(chunk))
         self.offset += len(chunk)
 
+    def _begin(self, offset: int) -> None:
+        """The rows, or their header, begin here."""
+        self.next = offset
+        if not self.has_header:
+            self.found.append((offset, self.lines))
+            self.next += self.every
+
     def _skip(self, chunk: bytes, start: int, stop: int) -> None:
-        self.quoted ^= chunk.count(b'"', start, stop) % 2 == 1
+        self.quoted ^= self.quotes and chunk.count(b'"', start, stop) % 2 == 1
         self.lines += chunk.count(b"\n", start, stop)
         self.content = self.content or bool(chunk[start:stop].strip())
 
@@ -151,7 +171,7 @@ def _contents(piece: Piece, source: DatasetSource) -> Iterator[tuple[bytes | pa.
     filesystem, inner = open_filesystem(piece.file)
     if piece.kind == "bytes":
         with filesystem.open_input_file(inner) as stream:
-            header = stream.read_at(piece.header, 0)
+            header = stream.read_at(piece.header, 0) if piece.header else b""
             rows = stream.read_at(piece.stop - piece.start, piece.start)
         if rows.strip():
             yield header + rows, piece.before
@@ -175,6 +195,5 @@ def _tables(parquet: pq.ParquetFile, groups: Sequence[int], columns: list[str]) 
 def _columns_of(names: Sequence[str], source: DatasetSource) -> list[str]:
     """The columns of a file that may be asked for, by the recipe's name or by the file's own."""
     numbers, texts = wanted_columns(source)
-    renamed = getattr(source.settings, "rename", None) or {}
-    wanted = {*numbers, *texts, *renamed}
+    wanted = {*numbers, *texts, *source.settings.rename}
     return [name for name in names if name in wanted]

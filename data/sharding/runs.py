@@ -13,10 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data.reading.files import open_filesystem, stem
+from data.reading.file_format import stem
+from data.reading.files import open_filesystem
 from data.reading.read import FILE_AS_SERIES, Rows, label_columns
 from data.reading.settings import DatasetSource, SplitDates
 from data.reading.times import parse_time
+from data.samples.precision import Rounding, rounding_of
 from data.sharding.pieces import Piece, place_of
 
 Int64 = npt.NDArray[np.int64]
@@ -31,6 +33,7 @@ class SeriesRun:
     `marks` are the times of each MARK_ROWS-th of them and of the last one; empty where rows have no time. `earlier` counts
     the rows before each date of the split. `observed` says, for each number column, whether a value is there. `residue` is
     what all times leave when they are divided by the step of the frequency; None where they differ, or there is none.
+    `rounding` is what 32 bits would do to each number column.
     """
 
     start: int
@@ -39,6 +42,7 @@ class SeriesRun:
     earlier: tuple[int, ...]
     observed: npt.NDArray[np.bool_]
     residue: int | None = None
+    rounding: tuple[Rounding, ...] = ()
 
     def mark_rows(self) -> Int64:
         """The rows of the marks, counted from `start`."""
@@ -63,11 +67,13 @@ class Run:
 
 
 def split_dates(source: DatasetSource) -> list[int]:
-    """The dates of the split, in microseconds."""
+    """The dates of the split, in microseconds; local ones where the recipe names a zone."""
     split = source.settings.split
     if not isinstance(split, SplitDates):
         return []
-    return [parse_time(date) for date in (split.validation, split.test, split.end) if date is not None]
+    return [
+        parse_time(date, source.settings.time_zone) for date in (split.validation, split.test, split.end) if date is not None
+    ]
 
 
 def write_run(rows: Rows, source: DatasetSource, piece: Piece, table: int, path: str) -> Run:
@@ -93,7 +99,7 @@ def write_run(rows: Rows, source: DatasetSource, piece: Piece, table: int, path:
     with filesystem.open_output_stream(inner) as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         for start in range(0, len(codes), BATCH_ROWS):
             writer.write_batch(batch.slice(start, BATCH_ROWS))
-    dates, step = split_dates(source), source.settings.step
+    dates, step = split_dates(source), None if source.settings.grid is None else source.settings.grid.step
     borders = np.searchsorted(codes, np.arange(len(names) + 1))
     found = {}
     for name, start, stop in zip(names, borders[:-1].tolist(), borders[1:].tolist(), strict=True):
@@ -105,7 +111,8 @@ def write_run(rows: Rows, source: DatasetSource, piece: Piece, table: int, path:
         observed = np.asarray(~np.isnan(numbers[start:stop]).all(axis=0))
         residues = own % step if step else own[:0]
         residue = int(residues[0]) if len(residues) and (residues == residues[0]).all() else None
-        found[name] = SeriesRun(start, stop, marks, earlier, observed, residue)
+        rounding = rounding_of(numbers[start:stop])
+        found[name] = SeriesRun(start, stop, marks, earlier, observed, residue, rounding)
     head = replace(rows, places=RunPlaces(piece, table, np.zeros(1, np.int64), source))  # type: ignore[arg-type]
     return Run(path, piece, table, found, part_of(head, 0, 1))
 

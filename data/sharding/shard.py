@@ -13,10 +13,11 @@ from data.errors import InputError
 from data.reading.read import label_columns
 from data.reading.settings import DatasetSource
 from data.samples.part import Part
+from data.samples.precision import bits_of
 from data.sharding.index import SeriesIndex, index_series
 from data.sharding.loading import check_heads
 from data.sharding.parts import Segment, plan_parts, rows_of_part
-from data.sharding.pieces import Survey, cut_file
+from data.sharding.pieces import Piece, Survey, cut_file
 from data.sharding.runs import Run
 from data.sharding.tasks import Labels, Outcome, PartTask, SortTask, merged_labels
 
@@ -51,7 +52,9 @@ def prepare_parts(
 
 
 def _sort(source: DatasetSource, surveys: list[Survey], folder: str, run: RunTasks, piece_bytes: int | None) -> list[Run]:
-    pieces = [piece for each in surveys for piece in cut_file(each, piece_bytes)]
+    # By the order of its rows an hour that is there twice in autumn is told apart: a file is then read in one piece.
+    whole_files = source.settings.time_zone is not None
+    pieces = [piece for each in surveys for piece in ([Piece(each.file)] if whole_files else cut_file(each, piece_bytes))]
     tasks = [SortTask(source, piece, number, folder) for number, piece in enumerate(pieces)]
     runs: list[Run] = [each for found in _results(run(tasks)) for each in found]
     check_heads([each.head for each in runs], source)
@@ -68,11 +71,12 @@ def _write(
     number: int,
 ) -> list[Part]:
     plan = plan_parts(series, most_rows)
+    bits = bits_of(rows.rounding for each in series for _, rows in each.runs)
     splits = {place: each.split for place, each in enumerate(series) if each.split is not None}
 
     def tasks(labels: Any) -> list[PartTask]:
         return [
-            _part_task(source, number + place, segments, series, runs, places.parts, splits, labels)
+            _part_task(source, number + place, segments, series, runs, places.parts, splits, labels, bits)
             for place, segments in enumerate(plan)
         ]
 
@@ -92,11 +96,12 @@ def _part_task(
     folder: str,
     splits: dict[int, str],
     labels: Any,
+    bits: int,
 ) -> PartTask:
     own = {segment.series: series[segment.series] for segment in segments}
     used = {number: runs[number].without_series() for each in own.values() for number, _ in each.runs}
     splits = {place: splits[place] for place in own if place in splits}
-    return PartTask(source, number, tuple(segments), own, used, folder, splits, labels)
+    return PartTask(source, number, tuple(segments), own, used, folder, splits, labels, bits)
 
 
 def _results(outcomes: list[Outcome]) -> list[Any]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from data.errors import InputError
+from data.reading.file_format import FileFormat
 from data.reading.read import label_columns
 from data.reading.settings import DatasetSource
 from data.samples.part import Cut, Part, write_part
@@ -32,6 +33,7 @@ class SurveyTask:
     """A file whose hash and cuts are wanted."""
 
     file: str
+    form: FileFormat
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class PartTask:
     folder: str
     splits: dict[int, str] = field(default_factory=dict)
     labels: tuple[dict[str, list[str]], dict[str, list[str]]] | None = None
+    bits: int = 32
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def run_task(task: SurveyTask | SortTask | PartTask) -> Outcome:
     """Do the task; messages of what is wrong with the data are returned, all else is raised."""
     try:
         if isinstance(task, SurveyTask):
-            return Outcome(survey(task.file), [])
+            return Outcome(survey(task.file, task.form), [])
         if isinstance(task, SortTask):
             return Outcome(list(_sorted(task)), [])
         with _readers(task) as read:
@@ -114,7 +117,7 @@ def _loaded(task: PartTask, read: Open) -> Iterator[tuple[Series, Stretch]]:
             bounds = split_in_time(series, task.source) if split is None else whole_series(split, len(series))
             yield series, Stretch.whole(len(series), bounds)
         else:
-            yield load_stretch(index, segment.first, segment.stop, task.source, read)
+            yield load_stretch(index, segment.first, segment.stop, task.source, read, task.bits)
 
 
 def _labels(task: PartTask, read: Open) -> Labels:
@@ -130,7 +133,7 @@ def _labels(task: PartTask, read: Open) -> Labels:
 def _part(task: PartTask, read: Open) -> Part:
     assert task.labels is not None
     loaded = list(_loaded(task, read))
-    cut = Cut([stretch for _, stretch in loaded], *task.labels)
+    cut = Cut([stretch for _, stretch in loaded], *task.labels, task.bits)
     with writing_to(task.folder) as folder:
         return write_part([series for series, _ in loaded], task.source, folder, task.number, cut=cut)
 

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
+import numpy.typing as npt
 
-from data.reading.times import show_time
+from data.reading.times import show_step, show_time
+from data.samples.notes import Steps
 from data.samples.part import Part
 from data.samples.statistics import Statistics
 from data.samples.stretch import StretchFacts
+
+Int64 = npt.NDArray[np.int64]
 
 
 def is_cut(parts: Sequence[Part]) -> bool:
@@ -51,22 +55,43 @@ def irregular_warning(parts: Sequence[Part], zone: str | None = None) -> str | N
     """The warning about the first series whose steps of time are not all the same, as `irregular_steps` words it."""
     kinds = [part.kind_of_time[1] for part in parts if part.kind_of_time is not None]
     for series in _by_series(parts):
-        found = [stretch.steps for stretch in series if stretch.steps is not None and len(stretch.steps[0])]
-        if series[0].length < 3 or not found:
+        found = _merged_steps(series)
+        if found is None:
             continue
-        steps, counts, times = (np.concatenate(columns) for columns in zip(*found, strict=True))
-        order = np.argsort(steps, kind="stable")
-        ends = np.cumsum(counts[order])
-        middle = [(ends[-1] - 1) // 2, ends[-1] // 2]
-        usual = int(np.mean(steps[order][np.searchsorted(ends, middle, side="right")]))
+        steps, counts, times, usual = found
         odd = steps != usual
         if odd.any():
             name, first = series[0].series, show_time(int(times[odd].min()), kinds[0], None if kinds[0] == "date" else zone)
             return (
-                f"series {name!r}: {counts[odd].sum()} of {ends[-1]} steps of time differ from the usual one, first before "
-                f"{first}; rows are taken as they come; write frequency to insert the absent ones"
+                f"series {name!r}: {counts[odd].sum()} of {counts.sum()} steps of time differ from the usual one, first "
+                f"before {first}; rows are taken as they come; write frequency to insert the absent ones"
             )
     return None
+
+
+def usual_steps_of(parts: Sequence[Part]) -> Steps:
+    """The usual steps of time of the series, as `usual_steps` finds them of whole series."""
+    found: Steps = {}
+    kinds = [part.kind_of_time[1] for part in parts if part.kind_of_time is not None]
+    for series in _by_series(parts):
+        merged = _merged_steps(series)
+        if merged is not None:
+            step = show_step(merged[3], "number" if kinds[0] == "number" else "date")
+            count, name = found.get(step, (0, series[0].series))
+            found[step] = count + 1, name
+    return found
+
+
+def _merged_steps(series: Sequence[StretchFacts]) -> tuple[Int64, Int64, Int64, int] | None:
+    """The distinct steps of a series, how often each occurs, the time behind its first occurrence, and the median step."""
+    found = [stretch.steps for stretch in series if stretch.steps is not None and len(stretch.steps[0])]
+    if series[0].length < 3 or not found:
+        return None
+    steps, counts, times = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    order = np.argsort(steps, kind="stable")
+    ends = np.cumsum(counts[order])
+    middle = [(ends[-1] - 1) // 2, ends[-1] // 2]
+    return steps, counts, times, int(np.mean(steps[order][np.searchsorted(ends, middle, side="right")]))
 
 
 def _by_series(parts: Sequence[Part]) -> list[list[StretchFacts]]:

@@ -28,14 +28,16 @@ MB = 1 << 20
 
 
 def test_one_large_file_or_series_is_cut_and_files_with_series_of_their_own_are_not() -> None:
-    one, many = source_of(["a.csv"], series="s"), source_of(["a.csv", "b.csv"], series="s")
-    joined = source_of(["a.csv", "b.csv"])
+    one, many = source_of(["a.csv"], series="s"), source_of(["a.csv", "b.csv"], series="s", time="t")
+    joined = source_of(["a.csv", "b.csv"], time="t")
     assert is_cut_at_once(one, {"a.csv": 64 * MB})
     assert not is_cut_at_once(one, {"a.csv": 64 * MB - 1})
     assert is_cut_at_once(joined, {"a.csv": 40 * MB, "b.csv": 40 * MB})
     assert not is_cut_at_once(many, {"a.csv": 500 * MB, "b.csv": 500 * MB})
     assert is_worth_cutting(many, {"a.csv": 500 * MB, "b.csv": 500 * MB})
     assert is_cut_at_once(many, {"a.csv": 1024 * MB, "b.csv": 1 * MB})
+    untimed = source_of(["a.csv", "b.csv"])  # each file is a series of its own
+    assert not is_cut_at_once(untimed, {"a.csv": 500 * MB, "b.csv": 500 * MB})
 
 
 class Counted:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from data.errors import InputError
 from data.prepared.finish import finish
 from data.prepared.prepared import PreparedDataset
+from data.reading.file_format import FileFormat
 from data.reading.settings import SPLITS, DatasetSource
 from data.sharding import pieces, runs
 from data.sharding.pieces import cut_file, read_piece, survey
@@ -67,8 +68,8 @@ def here(tasks: Sequence[Any]) -> list[Outcome]:
 
 def prepare_cut(source: DatasetSource, folder: Path, most_rows: int, piece_bytes: int = 4000) -> PreparedDataset:
     (folder / "parts").mkdir(parents=True)
-    surveys = {file: survey(file, piece_bytes) for file in (*source.files, *source.test_files)}
-    places = Places(str(folder / "runs"), folder / "parts")
+    surveys = {file: survey(file, source.settings.file_format, piece_bytes) for file in (*source.files, *source.test_files)}
+    places = Places(str(folder / "runs"), str(folder / "parts"))
     parts = prepare_parts(source, surveys, places, here, most_rows, piece_bytes)
     problems = finish(source, parts, folder / "parts", "cut")
     if problems:
@@ -260,7 +261,9 @@ def test_a_csv_file_is_cut_between_its_rows(cells: list[str], piece_bytes: int) 
         file = write_csv(pd.DataFrame({"note": cells, "a": range(len(cells))}), Path(folder) / "f.csv")
         source = source_of(file)
         found = [
-            rows for piece in cut_file(survey(str(file), piece_bytes), piece_bytes) for rows in read_piece(piece, source)
+            rows
+            for piece in cut_file(survey(str(file), FileFormat(), piece_bytes), piece_bytes)
+            for rows in read_piece(piece, source)
         ]
     assert np.concatenate([rows.numbers[:, 0] for rows in found]).tolist() == list(range(len(cells)))
 
@@ -268,8 +271,55 @@ def test_a_csv_file_is_cut_between_its_rows(cells: list[str], piece_bytes: int) 
 def test_pieces_of_a_csv_file_know_the_lines_before_them(tmp_path: Path) -> None:
     file = one_csv(panel(), tmp_path)[0]
     content = file.read_bytes()
-    found = cut_file(survey(str(file), 2000), 2000)
+    found = cut_file(survey(str(file), FileFormat(), 2000), 2000)
     assert len(found) > 10
     assert [piece.start for piece in found[1:]] == [piece.stop for piece in found[:-1]]
     for piece in found:
         assert content[: piece.start].count(b"\n") == piece.before + 1
+
+
+FORMS: dict[str, tuple[dict[str, Any], str]] = {
+    "plain": ({}, "a b\n"),
+    "no header": ({"column_names": ["a", "b"]}, ""),
+    "lines before the header": ({"skip_rows": 2}, 'made by "x\n"\na b\n'),
+    "lines before rows without a header": ({"skip_rows": 1, "column_names": ["a", "b"]}, "it's 5\" wide\n"),
+    "blanks": ({"delimiter": "whitespace"}, "a   b\n"),
+    "latin-1": ({"encoding": "latin-1"}, "a b\n"),
+    "utf-16": ({"encoding": "utf-16"}, "a b\n"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("chunk_bytes", [7, 1 << 22])
+def test_a_csv_file_of_any_form_is_cut_between_its_rows(tmp_path: Path, form: str, chunk_bytes: int) -> None:
+    changes, start = FORMS[form]
+    changes = {"delimiter": " ", **changes}
+    text = start + "".join(f"{number} {number / 8}\n" for number in range(300))
+    file = tmp_path / "f.csv"
+    file.write_text(text, encoding=changes.get("encoding", "utf-8"))
+    source = source_of(file, features=["a", "b"], **changes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "CHUNK_BYTES", chunk_bytes)
+        cut = cut_file(survey(str(file), source.settings.file_format, 100), 100)
+    assert (len(cut) > 20) == (form != "utf-16")
+    found = np.concatenate([rows.numbers for piece in cut for rows in read_piece(piece, source)])
+    assert found[:, 0].tolist() == list(range(300))
+
+
+@pytest.mark.parametrize("high", [1.3e8, 0.0])
+def test_a_counter_keeps_its_steps_in_all_parts(tmp_path: Path, high: float) -> None:
+    frame = panel(1, 900).drop(columns="site")
+    frame["a"] = high + np.arange(len(frame)) * 3.0 + 0.1
+    settings = {**PANEL, "series": None, "frequency": None}
+    cut = prepare_cut(source_of(one_csv(frame, tmp_path), **settings), tmp_path / "cut", 70)
+    assert {part.bits for part in cut.manifest.parts} == {64 if high else 32}
+    same(cut, whole_of(frame, tmp_path, **settings))
+
+
+def test_series_with_other_steps_are_told_of(tmp_path: Path) -> None:
+    frame = panel(3)
+    frame.loc[frame["site"] == "s1", "t"] += (frame["t"] - frame["t"].min()) * 3
+    cut = prepare_cut(source_of(by_time(frame, tmp_path), **IRREGULAR), tmp_path / "cut", 101)
+    whole = whole_of(frame, tmp_path, **IRREGULAR)
+    assert any("different steps of time" in warning for warning in whole.manifest.warnings)
+    assert cut.manifest.warnings == whole.manifest.warnings
