@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.reading.frequency import LOCAL_UNITS
-from data.reading.settings import DatasetSource, DataSettings, SplitDates
 from data.reading.looks import date_like
+from data.reading.settings import DatasetSource, DataSettings, SplitDates
 from data.reading.times import AS_NUMBERS, parse_time
 from data.samples.splits import Bounds, fraction_bounds, split_by_series, whole_series
 from data.sharding.runs import Run, SeriesRun, split_dates
