@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: env demo test test-slow test-gpu check format bench clean
+.PHONY: env demo test test-slow test-gpu check format bench bench-gpu clean
 
 env: .venv/installed
 
@@ -38,8 +38,11 @@ check: env
 	$(BIN)/mypy
 
 bench: env
-	for file in tests/benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out %/gpu.py,$(wildcard tests/benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
 	$(BIN)/python tests/benchmarks/common/table.py README.md
+
+bench-gpu: env
+	$(BIN)/python tests/benchmarks/gpu.py
 
 format: env
 	$(BIN)/ruff format .

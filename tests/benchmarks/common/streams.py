@@ -32,7 +32,7 @@ class Stream:
     epochs: int
 
 
-def _prepared(sources: list[DatasetSource], folder: Path) -> list[EncodedDataset]:
+def prepared_in(sources: list[DatasetSource], folder: Path) -> list[EncodedDataset]:
     prepared = prepare(
         sources,
         folder,
@@ -53,7 +53,7 @@ def plants(home: Path) -> Stream:
     paths = sorted((home / "built_in" / "plants").glob("*.csv"))
     sources = [DatasetSource(path.stem, (str(path),), settings) for path in paths]
     training = {"learning_rate": 1e-2, "batch_size": 64, "schedule": "one_cycle"}
-    return Stream("plants", _prepared(sources, home / "prepared"), {"hidden_size": 32}, training, 4)
+    return Stream("plants", prepared_in(sources, home / "prepared"), {"hidden_size": 32}, training, 4)
 
 
 def ett(home: Path, data: Path) -> Stream:
@@ -69,7 +69,7 @@ def ett(home: Path, data: Path) -> Stream:
         sources.append(DatasetSource(name, (str(data / "ett" / f"{name}.csv"),), settings))
     training = {"learning_rate": 4e-3, "batch_size": 64, "schedule": "one_cycle"}
     model = {"hidden_size": 64, "window_normalization": "instance"}
-    return Stream("ETT", _prepared(sources, home / "prepared"), model, training, 3)
+    return Stream("ETT", prepared_in(sources, home / "prepared"), model, training, 3)
 
 
 def beijing(home: Path, data: Path) -> Stream:
@@ -107,7 +107,7 @@ def vowels(home: Path, data: Path) -> Stream:
     model = {"hidden_size": 32, "loss": "cross_entropy"}
     return Stream(
         "vowels",
-        _prepared(sources, home / "prepared"),
+        prepared_in(sources, home / "prepared"),
         model,
         {"learning_rate": 1e-2, "batch_size": 16, "schedule": "one_cycle"},
         30,

@@ -1,0 +1,319 @@
+"""Windows a second of the fit on one GPU, and trials of a search that share it. Needs no Ray; about two minutes.
+
+    python tests/benchmarks/gpu.py [--data FOLDER] [--rounds 3] [--only fit,replay,streamed,trials,profile] [--output FILE]
+
+ETTh1, 96 hours in, the next 24 of all 7 columns out; LSTM of 64 and of 256; batches of 32, 256 and 2048. In the same run,
+each in turn: the loop of every tutorial (a DataLoader, `.to(device)`, `loss.item()`), a strong loop (windows on the GPU,
+indexed there, no number read), and torch's LSTM layer alone, forward and backward, launched step by step. Times are medians
+over the rounds. Trials are walks over two datasets in processes of their own, as a search's actors are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np
+import torch
+from common.report import Row, report, times
+from common.streams import ETT_COLUMNS, prepared_in
+from common.torch_fit import Forecaster
+
+from data.prepared.encoding import EncodedDataset
+from data.reading.settings import DatasetSource, DataSettings
+from models.lstm import LSTM
+from models.settings import ModelSettings
+from workflows.fit.device_lane import DeviceLane
+from workflows.fit.group import Group
+from workflows.fit.learner import Learner
+from workflows.fit.replay import Replay, kept_samples
+from workflows.fit.retention import NO_RETENTION, Retention
+from workflows.recipe.settings import TrainingSettings
+from workflows.relay.plan import make_plan
+from workflows.relay.walk import Walker
+from workflows.store.store import Store
+
+BATCHES, HIDDEN = (32, 256, 2048), (64, 256)
+WANTED = {64: (8.0, 6.0, 3.5), 256: (1.8, 2.0, 2.5)}  # times the tutorial's loop
+LOOKBACK, HORIZON, WIDTH = 96, 24, len(ETT_COLUMNS)
+SHARE = 0.4
+NUM_TRIALS, AT_A_TIME = 32, (1, 8, 16)
+DEVICE = torch.device("cuda")
+Work = Callable[[], Any]
+
+
+def datasets_in(home: Path, data: Path) -> list[EncodedDataset]:
+    """ETTh1 and ETTh2, a window every hour."""
+    split = {"validation": "2017-06-26", "test": "2017-10-24", "end": "2018-02-21"}
+    settings = DataSettings(
+        time="date", features=ETT_COLUMNS, targets=ETT_COLUMNS, frequency="1h", lookback=LOOKBACK, horizon=HORIZON,
+        split=split,
+    )  # fmt: skip
+    names = ("ETTh1", "ETTh2")
+    return prepared_in([DatasetSource(name, (str(data / "ett" / f"{name}.csv"),), settings) for name in names], home)
+
+
+def seconds_of(work: Work, rounds: int) -> float:
+    """The median seconds of some work; the first three times are not counted: graphs are recorded at the third."""
+    for _ in range(3):
+        work()
+    took = []
+    for _ in range(rounds):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        took.append(time.perf_counter() - started)
+    return statistics.median(took)
+
+
+def ours(
+    datasets: list[EncodedDataset], batch: int, hidden: int, precision: str = "float32", kept: int = 0, room: int = 1 << 34
+) -> Work:
+    """An epoch of the first dataset; with `kept` samples of the second replayed, with `room` bytes for rows on the GPU."""
+    torch.manual_seed(0)
+    model = ModelSettings(hidden_size=hidden)
+    training = TrainingSettings.model_validate({"batch_size": batch, "precision": precision})
+    network = LSTM(model, WIDTH, model.num_outputs(WIDTH, HORIZON, 0))
+    learner = Learner(network, model, training, Group(), "cuda", DeviceLane(DEVICE, room))
+    rates = np.full(-(-datasets[0].num_samples("train") // batch), 1e-3)
+    retention = NO_RETENTION
+    if kept:
+        chosen = kept_samples(datasets[1].num_samples("train"), kept, (0, 0))
+        retention = Retention(Replay(datasets[1:], [chosen], SHARE, 0.4))
+    number = 0
+
+    def epoch() -> None:
+        nonlocal number
+        number += 1
+        learner.fit_epoch(datasets[0], rates, (0, 1, number), retention=retention)
+
+    return epoch
+
+
+def tutorial(inputs: torch.Tensor, targets: torch.Tensor, batch: int, hidden: int) -> Work:
+    """The loop of every tutorial."""
+    model = Forecaster(WIDTH, targets.shape[1], hidden).to(DEVICE)
+    optimizer, loss_of = torch.optim.Adam(model.parameters(), 1e-3), torch.nn.MSELoss()
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, targets), batch_size=batch, shuffle=True)
+
+    def epoch() -> None:
+        for x, y in loader:
+            x, y = x.to(DEVICE), y.to(DEVICE)
+            optimizer.zero_grad()
+            loss = loss_of(model(x), y)
+            loss.backward()
+            optimizer.step()
+            loss.item()
+
+    return epoch
+
+
+def strong(inputs: torch.Tensor, targets: torch.Tensor, batch: int, hidden: int) -> Work:
+    """Windows on the GPU, indexed there; a fused optimizer; no number is read."""
+    model = Forecaster(WIDTH, targets.shape[1], hidden).to(DEVICE)
+    optimizer, loss_of = torch.optim.Adam(model.parameters(), 1e-3, fused=True), torch.nn.MSELoss()
+    x, y = inputs.to(DEVICE), targets.to(DEVICE)
+
+    def epoch() -> None:
+        order = torch.randperm(len(x), device=DEVICE)
+        for start in range(0, len(x), batch):
+            chosen = order[start : start + batch]
+            loss = loss_of(model(x[chosen]), y[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return epoch
+
+
+def layer(count: int, batch: int, hidden: int) -> Work:
+    """The LSTM layer of torch forward and backward, `count` windows in all."""
+    made, x = torch.nn.LSTM(WIDTH, hidden, batch_first=True).to(DEVICE), torch.randn(batch, LOOKBACK, WIDTH, device=DEVICE)
+
+    def epoch() -> None:
+        for _ in range(max(count // batch, 1)):
+            made(x)[0][:, -1].sum().backward()
+
+    return epoch
+
+
+def measure_fit(datasets: list[EncodedDataset], rounds: int) -> tuple[list[Row], dict[str, Any]]:
+    """Ours beside the others, for each size of model and batch."""
+    count = datasets[0].num_samples("train")
+    windows = datasets[0].batch("train", np.arange(count))
+    inputs, targets = torch.from_numpy(windows.inputs), torch.from_numpy(windows.targets.reshape(count, -1))
+    rows, rates = [], {}
+    for hidden in HIDDEN:
+        for batch, wanted in zip(BATCHES, WANTED[hidden], strict=True):
+            works = {
+                "ours": ours(datasets, batch, hidden),
+                "ours bfloat16": ours(datasets, batch, hidden, "bfloat16"),
+                "tutorial": tutorial(inputs, targets, batch, hidden),
+                "strong": strong(inputs, targets, batch, hidden),
+                "layer": layer(count, batch, hidden),
+            }
+            found = {name: round(count / seconds_of(work, rounds)) for name, work in works.items()}
+            rates[f"hidden {hidden}, batch {batch}"] = found
+            what = f"fit on a GPU, hidden {hidden}, batches of {batch}: windows a second"
+            rows.append(times(what, found["ours"], found["tutorial"], wanted, "/s", "tutorial loop"))
+            beside = f"strong loop: {found['strong']:,} /s, the layer alone: {found['layer']:,} /s"
+            rows.append(Row(what, f"{found['ours']:,} /s", beside, f"{found['ours'] / found['strong']:.2f} x"))
+            print(hidden, batch, found, flush=True)
+    return rows, {"windows_a_second": rates}
+
+
+def measure_replay(datasets: list[EncodedDataset], rounds: int) -> tuple[list[Row], dict[str, Any]]:
+    """Gradient samples a second with replay and without."""
+    count, rows, rates = datasets[0].num_samples("train"), [], {}
+    for batch in (32, 256):
+        plain = count / seconds_of(ours(datasets, batch, 64), rounds)
+        replayed = sum(max(round(n * SHARE), 1) for n in [batch] * (count // batch) + [count % batch])
+        mixed = (count + replayed) / seconds_of(ours(datasets, batch, 64, kept=2000), rounds)
+        rates[batch] = {"without": plain, "with": mixed}
+        beside, result = f"without: {plain:,.0f} /s", f"{plain / mixed:.2f} x the time"
+        what = f"gradient samples a second with replay, batches of {batch}"
+        rows.append(Row(what, f"{mixed:,.0f} /s", beside, result, "1.5 x", plain / mixed <= 1.5))
+    return rows, {"replay": rates}
+
+
+def measure_streamed(datasets: list[EncodedDataset], rounds: int) -> tuple[list[Row], dict[str, Any]]:
+    """Rows that do not fit on the GPU, beside rows that do."""
+    count, rows, rates = datasets[0].num_samples("train"), [], {}
+    for batch in (256, 2048):
+        there, streamed = (count / seconds_of(ours(datasets, batch, 64, room=room), rounds) for room in (1 << 34, 0))
+        rates[batch] = {"resident": there, "streamed": streamed}
+        beside = f"rows on the GPU: {there:,.0f} /s"
+        what = f"rows in host memory, batches of {batch}: windows a second"
+        rows.append(Row(what, f"{streamed:,.0f} /s", beside, f"{streamed / there:.2f} x"))
+    return rows, {"streamed": rates}
+
+
+def walk_trials(home: str, numbers: list[int], ready: Any, go: Any) -> None:
+    """What a process does: one trial after the other, each an own rate, from a store that all share."""
+    torch.set_num_threads(1)
+    datasets = open_all(Path(home))
+    torch.zeros(1, device=DEVICE)
+    walk_trial(datasets, Path(home) / "warm", 1000 + numbers[0])
+    ready.put(numbers[0])
+    go.wait()
+    for number in numbers:
+        walk_trial(datasets, Path(home) / "store", number)
+
+
+def walk_trial(datasets: list[EncodedDataset], store: Path, number: int) -> None:
+    """Two datasets, an epoch of each in batches of 32: 534 steps."""
+    training = TrainingSettings(batch_size=32, learning_rate=1e-3 * (1 + number / 100))
+    plan = make_plan(0, ModelSettings(), training, datasets, [1, 1])
+    store.mkdir(parents=True, exist_ok=True)
+    Walker(plan, datasets, Store(str(store)), Group(), lambda event: None, "cuda").walk()
+
+
+def open_all(home: Path) -> list[EncodedDataset]:
+    return datasets_in(home, Path(os.environ["BENCH_DATA"]))
+
+
+def trials_a_second(home: Path, at_a_time: int, num_trials: int) -> float:
+    """Trials a second of so many processes at a time; their start is not counted, as actors stay from trial to trial."""
+    context = multiprocessing.get_context("spawn")
+    ready, go = context.Queue(), context.Event()
+    for folder in ("store", "warm"):
+        shutil.rmtree(home / folder, ignore_errors=True)
+    shares = [list(range(first, num_trials, at_a_time)) for first in range(at_a_time)]
+    processes = [context.Process(target=walk_trials, args=(str(home), share, ready, go)) for share in shares]
+    for process in processes:
+        process.start()
+    for _ in processes:
+        ready.get(timeout=120)
+    started = time.perf_counter()
+    go.set()
+    for process in processes:
+        process.join()
+    assert all(process.exitcode == 0 for process in processes)
+    return num_trials / (time.perf_counter() - started)
+
+
+def measure_trials(home: Path) -> tuple[list[Row], dict[str, Any]]:
+    """32 trials on one GPU, one and several at a time; also with NVIDIA's multi-process service where it is there."""
+    found = {str(k): trials_a_second(home, k, NUM_TRIALS if k > 1 else NUM_TRIALS // 4) for k in AT_A_TIME}
+    print(found, flush=True)
+    control = shutil.which("nvidia-cuda-mps-control")
+    if control:
+        folder = tempfile.mkdtemp()
+        os.environ.update(CUDA_MPS_PIPE_DIRECTORY=folder, CUDA_MPS_LOG_DIRECTORY=folder)
+        try:
+            subprocess.run([control, "-d"], check=True, timeout=20)
+            found |= {f"{k} with MPS": trials_a_second(home, k, NUM_TRIALS) for k in AT_A_TIME[1:]}
+        except (OSError, subprocess.SubprocessError, AssertionError) as error:
+            print("MPS:", repr(error), flush=True)
+        finally:
+            subprocess.run([control], input=b"quit\n", check=False, timeout=20)
+            os.environ.pop("CUDA_MPS_PIPE_DIRECTORY")
+    best = max((rate, k) for k, rate in found.items() if k != "1")
+    what = f"{NUM_TRIALS} trials of a search on one GPU, {best[1]} at a time: trials an hour"
+    print(found, flush=True)
+    return [times(what, 3600 * best[0], 3600 * found["1"], 4.0, "/h", "one at a time")], {"trials_a_second": found}
+
+
+def measure_profile(datasets: list[EncodedDataset]) -> tuple[list[Row], dict[str, Any]]:
+    """Which kernels a recorded step consists of."""
+    tables = {}
+    for batch in (32, 2048):
+        work = ours(datasets, batch, 64)
+        for _ in range(4):
+            work()
+        with torch.profiler.profile() as found:
+            work()
+            torch.cuda.synchronize()
+        tables[batch] = found.key_averages().table(sort_by="cuda_time_total", row_limit=45, max_name_column_width=90)
+    return [], {"profile": tables}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="fit,replay,streamed,trials,profile")
+    parser.add_argument("--output", type=Path, help="also write the figures here, after each part")
+    chosen = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("torch sees no GPU here")
+    os.environ["BENCH_DATA"] = str(chosen.data.resolve())
+    rows: list[Row] = []
+    figures: dict[str, Any] = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__}
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        datasets = datasets_in(home, chosen.data)
+        parts: dict[str, Callable[[], tuple[list[Row], dict[str, Any]]]] = {
+            "fit": lambda: measure_fit(datasets, chosen.rounds),
+            "replay": lambda: measure_replay(datasets, chosen.rounds),
+            "streamed": lambda: measure_streamed(datasets, chosen.rounds),
+            "trials": lambda: measure_trials(home),
+            "profile": lambda: measure_profile(datasets),
+        }
+        for part in chosen.only.split(","):
+            started = time.perf_counter()
+            own, found = parts[part]()
+            rows += own
+            figures |= {**found, f"seconds of {part}": time.perf_counter() - started}
+            if chosen.output:
+                chosen.output.write_text(json.dumps(figures, indent=1))
+    report("gpu", rows, **figures)
+
+
+if __name__ == "__main__":
+    main()
