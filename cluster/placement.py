@@ -28,6 +28,11 @@ class ComputeSettings(BaseModel):
     num_workers: Annotated[int, Field(ge=0)] | Bounds | Literal["auto"] = Field(
         "auto", description="data-parallel workers; 0: in this process; [min, max]: as many as there is room for; or auto"
     )
+    cpus_per_worker: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto",
+        description="cores, and threads, of each worker; auto: idle cores go to the workers of a large model, and in this "
+        "process the number of threads is measured",
+    )
     use_gpu: bool | Literal["auto"] = Field("auto", description="a GPU for each worker; auto: where there are any")
 
 
@@ -51,9 +56,12 @@ class Placement:
 
 SEQUENCES_PER_WORKER = 32  # a worker with fewer sequences of each batch waits more for the others than it computes
 WORKERS_PER_CORE = 4  # more of them only wait for each other
+USEFUL_CORES = ((256, 4), (64, 2))  # hidden units, and the cores that a worker of at least so many keeps busy
 
 
-def place(compute: ComputeSettings, capacity: Capacity, batch_size: int, here: bool = True) -> Placement:
+def place(
+    compute: ComputeSettings, capacity: Capacity, batch_size: int, here: bool = True, hidden_size: int = 0
+) -> Placement:
     """Decide the workers of a run; raises PlacementError with the arithmetic where they do not fit.
 
     A worker is on one node: three workers do not fit on two nodes of one core as 2/3 of a core each, but as half of one.
@@ -71,7 +79,8 @@ def place(compute: ComputeSettings, capacity: Capacity, batch_size: int, here: b
         if use_gpu:
             num_workers, reason = max(capacity.gpus, 1), f"one worker for each of {capacity.gpus} GPUs"
         else:
-            num_workers = max(min(capacity.cores, batch_size // SEQUENCES_PER_WORKER), 1)
+            each = 1 if compute.cpus_per_worker == "auto" else compute.cpus_per_worker
+            num_workers = max(min(capacity.cores // each, batch_size // SEQUENCES_PER_WORKER), 1)
             reason = f"{capacity.cores} cores, batches of {batch_size}: at least {SEQUENCES_PER_WORKER} sequences a worker"
         if num_workers == 1 and here:
             num_workers, reason = 0, f"{reason}; one worker is this process"
@@ -83,6 +92,10 @@ def place(compute: ComputeSettings, capacity: Capacity, batch_size: int, here: b
             f"{max(num_workers, 1)} workers with a GPU each need {max(num_workers, 1)} GPUs, there are {capacity.gpus} "
             f"({by_node}): write num_workers = {capacity.gpus}, or use_gpu = false"
         )
+    several = _several(compute, num_workers, use_gpu, capacity, hidden_size)
+    if several > 1:
+        reason += f"; {several} cores each"
+        return Placement(num_workers, max(num_workers, at_most), use_gpu, float(several), reason)
     share = _share(num_workers, use_gpu, capacity) if num_workers else 1.0
     if share is None:
         smallest = 1 / WORKERS_PER_CORE
@@ -94,6 +107,22 @@ def place(compute: ComputeSettings, capacity: Capacity, batch_size: int, here: b
     if share < 1:
         reason += f"; {capacity.cores} cores ({capacity.words()}): each worker gets {share:.2g} of one"
     return Placement(num_workers, max(num_workers, at_most), use_gpu, share, reason)
+
+
+def _several(compute: ComputeSettings, num_workers: int, use_gpu: bool, capacity: Capacity, hidden_size: int) -> int:
+    """The whole cores that each worker gets beyond its first; raises PlacementError where the asked ones are not there."""
+    asked, nodes, gpus = compute.cpus_per_worker, capacity.grown(), float(use_gpu)
+    if asked == "auto":
+        if not num_workers or compute.num_workers != num_workers:
+            return 1  # whoever leaves the number of workers open leaves no core idle
+        most = next((cores for hidden, cores in USEFUL_CORES if hidden_size >= hidden), 1)
+        return next((n for n in range(most, 1, -1) if room_for(nodes, float(n), gpus) >= num_workers), 1)
+    if asked > 1 and room_for(nodes, float(asked), gpus) < max(num_workers, 1):
+        raise PlacementError(
+            f"cpus_per_worker = {asked}: {max(num_workers, 1)} workers with {asked} cores each do not fit on "
+            f"{capacity.cores} cores ({capacity.words()}), a worker is on one node: write a smaller cpus_per_worker"
+        )
+    return asked
 
 
 def _share(num_workers: int, use_gpu: bool, capacity: Capacity) -> float | None:

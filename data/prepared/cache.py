@@ -15,10 +15,14 @@ from data.prepared.origin import ORIGIN, write_origin
 from data.reading.files import is_uri, open_filesystem
 
 
+def cache_home() -> Path:
+    """Where this machine keeps what it can make again: LSTM_RELAY_CACHE, or ~/.cache/lstm-relay."""
+    return Path(os.environ.get("LSTM_RELAY_CACHE") or Path.home() / ".cache" / "lstm-relay")
+
+
 def cache_folder(storage: str) -> Path:
-    """Where this machine keeps files of a storage that is no folder: below LSTM_RELAY_CACHE, or ~/.cache/lstm-relay."""
-    cache = Path(os.environ.get("LSTM_RELAY_CACHE") or Path.home() / ".cache" / "lstm-relay")
-    return cache / hashlib.sha256(storage.encode()).hexdigest()[:16]
+    """Where this machine keeps files of a storage that is no folder."""
+    return cache_home() / hashlib.sha256(storage.encode()).hexdigest()[:16]
 
 
 class Shelf:

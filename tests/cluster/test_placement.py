@@ -111,3 +111,36 @@ def test_auto_counts_gpus_that_are_still_to_be_added() -> None:
     growing = capacity_of([described("head", CPU=0.0)], {"LSTM_RELAY_GROWS_TO_GPUS": "4"}, {})
     placement = place(ComputeSettings(), growing, 64, here=False)
     assert (placement.num_workers, placement.use_gpu, placement.cpus) == (4, True, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "nodes", "hidden", "cpus"),
+    [
+        ({"num_workers": 2}, [8], 32, 1.0),  # a small model keeps one core busy
+        ({"num_workers": 2}, [8], 64, 2.0),
+        ({"num_workers": 2}, [8], 256, 4.0),
+        ({"num_workers": 3}, [8], 256, 2.0),
+        ({"num_workers": 2}, [2, 2], 512, 2.0),  # a worker is on one node
+        ({"num_workers": 8}, [8], 512, 1.0),
+        ({"num_workers": 2, "cpus_per_worker": 3}, [8], 8, 3.0),
+        ({"num_workers": 0, "cpus_per_worker": 3}, [8], 8, 3.0),
+        ({"num_workers": 2, "cpus_per_worker": 1}, [8], 512, 1.0),
+        ({"num_workers": [1, 2]}, [8], 512, 1.0),
+    ],
+)
+def test_a_worker_gets_several_cores_where_they_are_idle_or_asked_for(
+    asked: dict[str, object], nodes: list[int], hidden: int, cpus: float
+) -> None:
+    capacity = Capacity(tuple(Node(f"n{place}", float(cores)) for place, cores in enumerate(nodes)))
+    placement = place(ComputeSettings.model_validate(asked), capacity, 64, hidden_size=hidden)
+    assert placement.cpus == cpus
+
+
+def test_auto_workers_with_several_cores_each_are_fewer() -> None:
+    placement = place(ComputeSettings(cpus_per_worker=4), one_node(8), 512)
+    assert (placement.num_workers, placement.cpus) == (2, 4.0)
+
+
+def test_more_cores_than_a_node_has_are_refused_with_the_arithmetic() -> None:
+    with pytest.raises(PlacementError, match=r"cpus_per_worker = 3: 2 workers with 3 cores each do not fit on 4 cores"):
+        place(ComputeSettings(num_workers=2, cpus_per_worker=3), Capacity((Node("a", 2.0), Node("b", 2.0))), 64)

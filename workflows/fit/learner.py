@@ -127,14 +127,14 @@ class Learner:
             first = together[0].number
             lane.load(together, rates[first : first + len(together)].tolist())
             for step in together:
-                self._do(step, retention)
+                self.do(step, retention)
                 total += len(step.batch)
                 on_step(step.number, total)
             noted = lane.read(everything=first + len(together) == len(sizes))
             losses += self._finite(noted, dataset, seed, losses)
         return EpochResult(sum(losses) / total, total, float(rates[0]), float(rates[-1]), time.perf_counter() - started)
 
-    def _do(self, step: Step, retention: Retention) -> None:
+    def do(self, step: Step, retention: Retention) -> None:
         """One step. The group adds up between its two parts; a process alone does them in one."""
 
         def gradient_and_update() -> None:

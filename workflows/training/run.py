@@ -40,6 +40,7 @@ from workflows.results.events import Finished, Watch, ignore
 from workflows.results.result import assemble, versions
 from workflows.results.trained import DATASETS, DATASETS_UNDER_WAY, RECIPE, describe_datasets, plan_of
 from workflows.store.store import Store
+from workflows.training.cores import with_cores
 from workflows.training.preparing import prepare_on
 from workflows.training.workers import Job, run_workers
 
@@ -136,7 +137,8 @@ def _place(recipe: Recipe, address: str | None) -> Placement:
     if address is not None:
         connect(address)
     try:
-        return place(recipe.compute, capacity(), recipe.training.batch_size, here=address is None)
+        batch, hidden = recipe.training.batch_size, recipe.model.hidden_size
+        return place(recipe.compute, capacity(), batch, here=address is None, hidden_size=hidden)
     except PlacementError as error:
         raise InputError(f"compute: {error}") from None
 
@@ -164,6 +166,8 @@ def _run(
 ) -> Facts:
     """Place the workers, let them do what the store lacks, and keep note of how far they are."""
     placement = _place(recipe, address)
+    if address is None:
+        placement = with_cores(placement, recipe.compute, plan, prepared.datasets, capacity().cores)
     store.storage.create()
     watch(Placed(placement))
     started, begun = time.perf_counter(), 0.0
@@ -190,8 +194,6 @@ def _run(
         watch(event)
 
     sent = tuple((dataset.prepared.folder.name, dataset.name, dataset.encoding) for dataset in prepared.datasets)
-    # One thread a core of each worker. In this process one too: two threads wait for each other in every small step, and
-    # took 146 s for what one process of each of two workers did in 49 s.
     threads = max(int(placement.cpus), 1)
     job = Job(plan, sent, store.address, note, threads, placement.use_gpu)
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as here:

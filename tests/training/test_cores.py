@@ -1,0 +1,120 @@
+"""How a run uses the cores of its machine: decided by what was measured, which is kept; nobody's numbers change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import plan_of, prepare_sequences, random_sequences
+
+import workflows.fit.calibration
+import workflows.training.cores as cores
+from cluster.placement import ComputeSettings, Placement
+from data.prepared.encoding import EncodedDataset
+from workflows.fit.calibration import seconds_a_step
+from workflows.fit.group import Group
+from workflows.fit.learner import Learner
+from workflows.relay.plan import Plan
+from workflows.relay.state import first_model
+from workflows.training.cores import Speeds, choose, powers_of_two, with_cores
+
+PLACED = Placement(2, 2, False, 1.0, "2 cores")
+
+
+@pytest.mark.parametrize(
+    ("threads", "shares", "steps", "expected"),
+    [
+        ({1: 0.010, 2: 0.006}, {2: 0.006}, 1000, (0, 2)),  # two threads
+        ({1: 0.010, 2: 0.0095}, {2: 0.0095}, 1000, (0, 1)),  # hardly a gain: one thread
+        ({1: 0.010, 2: 0.030}, {}, 1000, (0, 1)),  # a busy machine
+        ({1: 0.080, 2: 0.05, 4: 0.04, 8: 0.039}, {}, 1000, (0, 4)),  # eight are no faster than four
+        ({1: 0.080, 2: 0.05, 4: 0.04}, {2: 0.04, 4: 0.02}, 10_000, (4, 1)),  # workers, in a long run
+        ({1: 0.080, 2: 0.05, 4: 0.04}, {2: 0.04, 4: 0.02}, 100, (0, 4)),  # whose start a short one does not win back
+        ({1: 0.010}, {4: 0.009}, 10_000, (0, 1)),  # adding up takes longer than what is won
+    ],
+)
+def test_the_choice_follows_from_what_was_measured(
+    threads: dict[int, float], shares: dict[int, float], steps: int, expected: tuple[int, int]
+) -> None:
+    chosen = choose(PLACED, Speeds(threads, shares), steps, may_add_workers=True)
+    assert (chosen.num_workers, int(chosen.cpus)) == expected
+    assert f"1: {1000 * threads[1]:.3g} ms" in chosen.reason
+    alone = choose(PLACED, Speeds(threads, shares), steps, may_add_workers=False)
+    assert alone.num_workers == 0
+
+
+def test_thread_counts_that_are_tried() -> None:
+    assert [powers_of_two(n) for n in (1, 2, 3, 6, 8)] == [[1], [1, 2], [1, 2, 3], [1, 2, 4, 6], [1, 2, 4, 8]]
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan, list[EncodedDataset]]:
+    monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "cache"))
+    datasets = prepare_sequences({"a": random_sequences(0, 200)}, tmp_path / "data")
+    return plan_of(datasets, [3], {"hidden_size": 4}, batch_size=64), datasets
+
+
+def measuring(monkeypatch: pytest.MonkeyPatch, seconds: dict[tuple[int, int], float]) -> list[Any]:
+    """Answers of a machine on which a step of (threads, samples) takes so long."""
+    asked: list[Any] = []
+
+    def answer(learner: Learner, dataset: EncodedDataset, kinds: list[tuple[int, int]]) -> list[float]:
+        asked.append(kinds)
+        return [seconds[kind] for kind in kinds]
+
+    monkeypatch.setattr(workflows.fit.calibration, "seconds_a_step", answer)
+    return asked
+
+
+def test_a_long_run_is_measured_once_and_decided_alike_the_next_time(
+    planned: tuple[Plan, list[EncodedDataset]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, datasets = planned
+    asked = measuring(monkeypatch, {(1, 64): 2.0, (2, 64): 1.0, (1, 32): 1.1})
+    first = with_cores(PLACED, ComputeSettings(), plan, datasets, 2)
+    assert (first.num_workers, first.cpus) == (0, 2.0)
+    assert asked == [[(1, 64)], [(1, 64), (2, 64), (1, 32)]]
+    asked.clear()
+    assert with_cores(PLACED, ComputeSettings(), plan, datasets, 2) == first
+    assert asked == []
+    (kept,) = (cores.cache_home() / "speeds").iterdir()
+    kept.write_text("{")
+    assert with_cores(PLACED, ComputeSettings(), plan, datasets, 2) == first  # a damaged note is measured again
+    assert asked
+
+
+def test_a_short_run_takes_one_thread_of_this_process_and_nothing_is_kept(
+    planned: tuple[Plan, list[EncodedDataset]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, datasets = planned
+    measuring(monkeypatch, {(1, 64): 0.01})
+    chosen = with_cores(PLACED, ComputeSettings(), plan, datasets, 2)
+    assert (chosen.num_workers, chosen.cpus) == (0, 1.0)
+    assert not (cores.cache_home() / "speeds").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "placed"),
+    [
+        ({"num_workers": 2}, PLACED),
+        ({"num_workers": [1, 2]}, PLACED),
+        ({"cpus_per_worker": 1}, PLACED),
+        ({}, Placement(0, 0, True, 1.0, "a GPU")),
+    ],
+)
+def test_what_the_recipe_names_is_what_happens(
+    planned: tuple[Plan, list[EncodedDataset]], asked: dict[str, Any], placed: Placement
+) -> None:
+    assert with_cores(placed, ComputeSettings.model_validate(asked), *planned, 2) == placed
+
+
+def test_measuring_leaves_the_threads_of_torch_and_counts_each_kind(planned: tuple[Plan, list[EncodedDataset]]) -> None:
+    plan, (dataset,) = planned
+    learner = Learner(first_model(plan), plan.model, plan.training, Group())
+    before = torch.get_num_threads()
+    found = seconds_a_step(learner, dataset, [(1, 64), (2, 64), (1, 16)])
+    assert len(found) == 3
+    assert all(0 < seconds < 60 for seconds in found)
+    assert torch.get_num_threads() == before

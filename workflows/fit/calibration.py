@@ -1,0 +1,50 @@
+"""How long a step takes with so many threads: measured on a model that nobody keeps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from data.prepared.encoding import EncodedDataset
+from workflows.fit.learner import Learner
+from workflows.fit.retention import NO_RETENTION
+from workflows.fit.steps import batches_of, steps_of
+
+ROUNDS = 5  # of which the fastest counts: what others do on the machine only makes a step slower
+LIMIT_S = 1.5  # no further round begins after this
+
+
+def seconds_a_step(learner: Learner, dataset: EncodedDataset, kinds: Sequence[tuple[int, int]]) -> list[float]:
+    """The seconds of a step for each kind (threads, samples), each in turn; torch's threads are left as they were.
+
+    The learner steps: its state is of no use afterwards.
+    """
+    before, started = torch.get_num_threads(), time.perf_counter()
+    found = [float("inf")] * len(kinds)
+    try:
+        for number in range(ROUNDS + 1):  # the first warms up
+            if number > 1 and time.perf_counter() - started > LIMIT_S:
+                break
+            for place, (threads, samples) in enumerate(kinds):
+                torch.set_num_threads(threads)
+                seconds = _step(learner, dataset, samples)
+                found[place] = min(found[place], seconds if number else float("inf"))
+    finally:
+        torch.set_num_threads(before)
+    return found
+
+
+def _step(learner: Learner, dataset: EncodedDataset, samples: int) -> float:
+    nobody = np.empty(0, np.int64)
+    _, batches, lengths_of = batches_of(dataset, learner.training.model_copy(update={"batch_size": samples}), (0, 0, 0), 0)
+    step = next(steps_of(batches, iter([(nobody, nobody)]), lengths_of, learner.micro_batch, learner.group))
+    learner.model.train()
+    learner.lane.open(dataset, NO_RETENTION, lambda step: None)
+    started = time.perf_counter()
+    learner.lane.load([step], [1e-6])
+    learner.do(step, NO_RETENTION)
+    learner.lane.read(everything=True)
+    return time.perf_counter() - started
