@@ -124,6 +124,11 @@ class DeviceLane:
             group["lr"].copy_(self.rates.index_select(0, self.place)[0])
         self.place.add_(1)
 
+    def rate_of(self, optimizer: torch.optim.Optimizer) -> float:
+        """See Lane; to the seven digits that the device has of it."""
+        with self._stream():
+            return float(f"{float(optimizer.param_groups[0]['lr']):.7g}")
+
     def read(self, everything: bool) -> list[tuple[float, float]]:
         """See Lane."""
         with self._stream():

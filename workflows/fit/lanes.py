@@ -54,6 +54,9 @@ class Lane(Protocol):
     def end_step(self, optimizer: torch.optim.Optimizer, loss: Tensor, total: Tensor) -> None:
         """Note the step's loss and the sum of all that must be finite, and set its rate; only inside `run`."""
 
+    def rate_of(self, optimizer: torch.optim.Optimizer) -> float:
+        """The rate that the optimizer has used last."""
+
     def read(self, everything: bool) -> list[tuple[float, float]]:
         """The losses and sums noted since the last call, those of the last loaded steps only with `everything`."""
 
@@ -113,6 +116,10 @@ class HostLane:
         self.noted.append((float(loss), float(total)))
         for group in optimizer.param_groups:
             group["lr"] = self.rate
+
+    def rate_of(self, optimizer: torch.optim.Optimizer) -> float:
+        """See Lane."""
+        return float(optimizer.param_groups[0]["lr"])
 
     def read(self, everything: bool) -> list[tuple[float, float]]:  # noqa: ARG002 nothing is under way
         """See Lane."""

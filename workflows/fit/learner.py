@@ -122,17 +122,19 @@ class Learner:
         steps = steps_of(batches, drawn, lengths_of, self.micro_batch, self.group, part_of, head)
         lane.open(dataset, retention, lambda step: dropout_masks(self.model, step, seed))
         losses: list[float] = []
-        total = 0
+        total, first_rate = 0, 0.0
         while together := list(islice(steps, lane.steps_together)):
             first = together[0].number
             lane.load(together, rates[first : first + len(together)].tolist())
             for step in together:
                 self.do(step, retention)
+                first_rate = first_rate or lane.rate_of(self.optimizer)
                 total += len(step.batch)
                 on_step(step.number, total)
             noted = lane.read(everything=first + len(together) == len(sizes))
             losses += self._finite(noted, dataset, seed, losses)
-        return EpochResult(sum(losses) / total, total, float(rates[0]), float(rates[-1]), time.perf_counter() - started)
+        last_rate = lane.rate_of(self.optimizer)
+        return EpochResult(sum(losses) / total, total, first_rate, last_rate, time.perf_counter() - started)
 
     def do(self, step: Step, retention: Retention) -> None:
         """One step. The group adds up between its two parts; a process alone does them in one."""
