@@ -147,7 +147,7 @@ def test_a_graph_gives_what_the_same_steps_give_one_by_one(kind: str, request: p
 
 @pytest.fixture
 def exact_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Products in float32 as a CPU has them: by default cuDNN rounds what goes into an LSTM's products to ten bits (TF32)."""
+    """Products in float32 as a CPU has them: by default cuDNN rounds what goes into them to ten bits (TF32)."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 

@@ -128,7 +128,8 @@ class Learner:
             lane.load(together, rates[first : first + len(together)].tolist())
             for step in together:
                 self.do(step, retention)
-                first_rate = first_rate or lane.rate_of(self.optimizer)
+                if step.number == 0:
+                    first_rate = lane.rate_of(self.optimizer)
                 total += len(step.batch)
                 on_step(step.number, total)
             noted = lane.read(everything=first + len(together) == len(sizes))
