@@ -11,7 +11,7 @@ import torch
 from data.prepared.encoding import EncodedDataset
 from workflows.fit.learner import Learner
 from workflows.fit.retention import NO_RETENTION
-from workflows.fit.steps import batches_of, steps_of
+from workflows.fit.steps import batches_of, no_part, steps_of
 
 ROUNDS = 5  # of which the fastest counts: what others do on the machine only makes a step slower
 LIMIT_S = 1.5  # no further round begins after this
@@ -40,7 +40,7 @@ def seconds_a_step(learner: Learner, dataset: EncodedDataset, kinds: Sequence[tu
 def _step(learner: Learner, dataset: EncodedDataset, samples: int) -> float:
     nobody = np.empty(0, np.int64)
     _, batches, lengths_of = batches_of(dataset, learner.training.model_copy(update={"batch_size": samples}), (0, 0, 0), 0)
-    step = next(steps_of(batches, iter([(nobody, nobody)]), lengths_of, learner.micro_batch, learner.group))
+    step = next(steps_of(batches, iter([(nobody, nobody)]), lengths_of, learner.micro_batch, learner.group, no_part))
     learner.model.train()
     learner.lane.open(dataset, NO_RETENTION, lambda step: None)
     started = time.perf_counter()

@@ -85,7 +85,7 @@ def beijing(home: Path, data: Path) -> Stream:
     paths = sorted((data / "beijing").glob("PRSA_Data_*.csv"))[:4]
     sources = [DatasetSource(path.stem.split("_")[2], (str(path),), settings) for path in paths]
     training = {"learning_rate": 3e-3, "batch_size": 32}
-    return Stream("Beijing", _prepared(sources, home / "prepared"), {"hidden_size": 64}, training, 2)
+    return Stream("Beijing", prepared_in(sources, home / "prepared"), {"hidden_size": 64}, training, 2)
 
 
 def vowels(home: Path, data: Path) -> Stream:
