@@ -91,4 +91,4 @@ def _train(folder: Path, workers: int) -> Run:
     from workflows.recipe.recipe import load_recipe
     from workflows.training.run import train
 
-    return folder, train(load_recipe(write_small(folder, **LONG)), folder / "runs", None, workers)
+    return folder, train(load_recipe(write_small(folder, **LONG)), folder / "runs", None, workers).to_json()

@@ -23,7 +23,7 @@ from helpers import outcome, plan_of, prepare_in_process, walk
 
 from data.prepared.distances import distances_between
 from workflows.prepare.order import mean_distances, suggest_order
-from workflows.results.result import assemble
+from workflows.results.result import result_of
 
 NUM_DATASETS = 6
 NUM_RANDOM = 6
@@ -72,7 +72,7 @@ def measure(stream: int, folder: Path) -> dict[str, float]:
         training = {"batch_size": 32, "learning_rate": 0.01, "decay_rate": 0.8}
         plan = plan_of(turned, [3] * NUM_DATASETS, {"hidden_size": 16}, **training)
         walk(plan, turned, folder / "store")
-        found[label] = assemble(label, plan, turned, outcome(plan, folder / "store"))["mean_scaled_error"]
+        found[label] = result_of(label, plan, turned, outcome(plan, folder / "store")).mean_scaled_error
     usual = np.mean([error for label, error in found.items() if label.startswith("random")])
     return {label: error / usual for label, error in found.items() if not label.startswith("random")}
 

@@ -171,7 +171,7 @@ def test_a_run_is_listed_logged_rolled_back_and_cleaned(ray_session: None, tmp_p
         "[2/3] bellows  epoch 2/2",
         "samples/s",
         "left",
-        "Mean error at the end",
+        "Mean scaled error at the end",
         "6 of 6 epochs trained",
         "result.json",
     ):

@@ -56,7 +56,8 @@ def test_speakers_are_learnt_in_turn_and_replay_keeps_the_first_ones(
 ) -> None:
     write_speakers(shared_data / "japanese_vowels", tmp_path)
     results = {
-        method: train(check_recipe(document(method), tmp_path), tmp_path / "runs", None, 0) for method in ("none", "replay")
+        method: train(check_recipe(document(method), tmp_path), tmp_path / "runs", None, 0).to_json()
+        for method in ("none", "replay")
     }
     for result in results.values():
         assert result["error"] == "share of wrong classes"

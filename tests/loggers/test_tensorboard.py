@@ -49,7 +49,7 @@ def numbers(events: list[Any]) -> Numbers:
 
 def run(tmp_path: Path, name: str | None = None, workers: int = 0, **training: Any) -> dict[str, Any]:
     settings = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01, **training}
-    return train(load_recipe(write_small(tmp_path, training=settings)), tmp_path / "runs", name, workers)
+    return train(load_recipe(write_small(tmp_path, training=settings)), tmp_path / "runs", name, workers).to_json()
 
 
 def check(result: dict[str, Any], events: list[Any], steps: int) -> None:
@@ -109,5 +109,5 @@ def test_a_storage_that_went_away_is_not_made_again_and_nothing_is_lost(ray_sess
             away.rename(tmp_path / "runs" / "runs" / "small" / "events")
 
     settings = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01}
-    result = train(load_recipe(write_small(tmp_path, training=settings)), tmp_path / "runs", None, 0, watch=watch)
+    result = train(load_recipe(write_small(tmp_path, training=settings)), tmp_path / "runs", None, 0, watch=watch).to_json()
     check(result, read(tmp_path / "runs" / "runs" / "small" / "events"), 7)

@@ -49,6 +49,7 @@ def test_a_naive_error_of_0_is_not_told_as_no_validation_part(value: int, split:
         "compute": {"num_workers": 0},
     }
     _, run = train_in_process(check_recipe(document, tmp_path), tmp_path / "runs")
+    assert run.result is not None
     words = closing_words(run.result)
     assert ("The naive forecast makes no error" in words) == (value == 0 and split[1] > 0)
     assert ("There is no validation part" in words) == (split[1] == 0)

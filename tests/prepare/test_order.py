@@ -72,7 +72,7 @@ def test_a_recipe_is_trained_in_the_suggested_order_and_told_so(ray_session: Non
     distances = distances_between([each.prepared for each in prepared.datasets])
     assert order == [order[place] for place in suggest_order(distances, order)] != list(MACHINES)
     said: list[Event] = []
-    result = train(load_recipe(path, [f"datasets.{order[2]}.epochs=1"]), storage, watch=said.append)
+    result = train(load_recipe(path, [f"datasets.{order[2]}.epochs=1"]), storage, watch=said.append).to_json()
     (planned,) = [event for event in said if isinstance(event, Planned)]
     assert planned.order.startswith(f"suggested order: {', '.join(order)} (")
     assert [stage["dataset"] for stage in result["stages"]] == result["datasets"] == order

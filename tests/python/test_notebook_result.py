@@ -73,7 +73,7 @@ def test_a_result_shows_itself_as_text_and_as_html(tmp_path: Path) -> None:
     assert all(line.startswith("guard: ") for line in guard_and_table[:-4])
     assert len(guard_and_table) - 4 == len(result.document["guard"])
     assert head.startswith(
-        f"run 'shown': 2 datasets, key {result.key[:12]}, mean error at the end {result.mean_scaled_error:.3f}"
+        f"run 'shown': 2 datasets, key {result.key[:12]}, mean scaled error {result.mean_scaled_error:.3f}"
     )
     assert table.startswith("validation MSE")
     assert f"{result.error_matrix.values[2, 1]:.4f}" in table

@@ -24,6 +24,7 @@ from workflows.relay.plan import Plan, make_plan
 from workflows.relay.relay import Outcome, drive, relay
 from workflows.report.report import make_report
 from workflows.results.evaluation import evaluate
+from workflows.results.run_result import RunResult, read_result
 from workflows.results.tables import runs_table, stages_reached
 from workflows.results.trained import open_run
 from workflows.store.kept import EpochRecord, Errors
@@ -73,9 +74,11 @@ def test_a_constant_dataset_stops_no_run_and_is_not_tried_again(action: str, tmp
         "guard": {"action": action, "tolerance": 0.1 if action == "stop" else 1e9},
     }
     _, opened = train_in_process(check_recipe(document, tmp_path), tmp_path / "runs")
-    assert opened.result["status"] == "finished"
-    assert not [each for each in opened.result["guard"] if any(a["rise"]["dataset"] == "a" for a in each["attempts"])]
-    before, after = (row[0] for row in opened.result["error_matrix"]["validation"][1:3])
+    result = opened.result
+    assert result is not None
+    assert result.status == "finished"
+    assert not [each for each in result.guard if any(a.rise is not None and a.rise.dataset == "a" for a in each.attempts)]
+    before, after = (row[0] for row in result.error_matrix.validation[1:3])
     assert before < after < 1e-4 or after <= before
 
 
@@ -230,7 +233,14 @@ def prepared_opposites(folder: Path) -> tuple[Recipe, Callable[[Recipe], Any]]:
         "training": {"learning_rate": 0.05, "decay_rate": 1.0, "batch_size": 16},
         "compute": {"num_workers": 0},
     }
-    return check_recipe(document, folder), lambda recipe: train_in_process(recipe, folder / "runs")[0].result("relay")
+
+    def trained(recipe: Recipe) -> RunResult:
+        store, _ = train_in_process(recipe, folder / "runs")
+        result = read_result(store, "relay")
+        assert result is not None
+        return result
+
+    return check_recipe(document, folder), trained
 
 
 def test_epochs_of_further_attempts_are_told_apart(tmp_path: Path) -> None:
@@ -238,9 +248,9 @@ def test_epochs_of_further_attempts_are_told_apart(tmp_path: Path) -> None:
     assert "4 of 4 epochs trained in" in closing_words(trained(recipe))
     guarded = replace(recipe, guard=GuardSettings(action="retry", max_attempts=3, tolerance=0.0))
     result = trained(guarded)
-    assert (result["epochs_trained"], result["epochs_tried_again"]) == (4, 4)
+    assert (result.epochs_trained, result.epochs_tried_again) == (4, 4)
     assert "4 epochs trained (4 of them in further attempts) in" in closing_words(result)
-    assert "4 epochs asked for, 4 trained by the last run of this command, 4 of them in further" in make_report(
+    assert "4 epochs requested, 4 trained by the last call, 4 of them in further" in make_report(
         Store(str(tmp_path / "runs")), "relay"
     )
     assert "nothing was trained" in closing_words(trained(guarded))
@@ -248,7 +258,7 @@ def test_epochs_of_further_attempts_are_told_apart(tmp_path: Path) -> None:
 
 def errors_of_a(page: str) -> str:
     """The line of dataset a on a page, against the naive forecast."""
-    return re.sub(r"\s+", " ", page.partition("Against the naive forecast")[2].partition("test samples")[2])[:200]
+    return re.sub(r"\s+", " ", page.partition("Comparison with the naive forecast")[2].partition("test samples")[2])[:200]
 
 
 def test_a_run_that_is_rolled_back_or_stopped_says_how_far_it_is_of_what_was_asked_for(tmp_path: Path) -> None:
@@ -262,7 +272,7 @@ def test_a_run_that_is_rolled_back_or_stopped_says_how_far_it_is_of_what_was_ask
     assert "the same train command takes it there again, without training anything unless clean" in out
     page = re.sub(r"<[^>]*>", " ", make_report(store, "relay"))
     assert re.search(r"datasets\s+1 of 2\s", page)
-    assert "4 epochs asked for, 4 trained by the last run of this command" in page
+    assert "4 epochs requested, 4 trained by the last call" in page
     assert re.search(r"1\. a\s+2\s+2\s+0\s", page)  # two epochs, both of them trained by that run
     cells = [list(column.cells) for column in runs_table(store.runs()).columns]
     assert [cells[2], cells[3]] == [["1 of 2"], ["2 of 4"]]
@@ -270,7 +280,7 @@ def test_a_run_that_is_rolled_back_or_stopped_says_how_far_it_is_of_what_was_ask
     told = evaluate(store, open_run(store, "relay"), "test")["datasets"]["a"]
     assert f" {told['error']:.4f} " in errors_of_a(re.sub(r"<[^>]*>", " ", make_report(store, "relay")))
     stopped = trained(replace(recipe, guard=GuardSettings(action="stop", tolerance=0.0)))
-    assert stopped["status"] == "stopped"
+    assert stopped.status == "stopped"
     cells = [list(column.cells) for column in runs_table(store.runs()).columns]
     assert [cells[2], cells[3]] == [["1 of 2"], ["2 of 4"]]
 

@@ -175,7 +175,7 @@ def test_the_windows_are_those_at_the_quantiles_and_their_truth_stands_in_the_fi
                 )
             errors.append(np.abs(gap).mean())
             squares.append((gap**2).mean())
-        assert np.mean(squares) == pytest.approx(run.result["test"][dataset.name]["error"], rel=1e-5)
+        assert np.mean(squares) == pytest.approx(run.result.test[dataset.name].error, rel=1e-5)
         found = {window.kind: window.error for window in each.windows}
         wanted = dict(zip(found, np.quantile(errors, [0.1, 0.5, 0.9], method="nearest"), strict=True))
         assert found == pytest.approx(wanted, rel=1e-4)
@@ -231,7 +231,8 @@ def test_a_stopped_run_is_shown_as_far_as_it_is(reported: tuple[Path, str], tmp_
     shutil.copytree(reported[0] / "runs", tmp_path / "runs")
     store = Store(str(tmp_path / "runs"))
     opened = open_run(store, "plain")
-    run = opened.result
+    assert opened.result is not None
+    run = opened.result.to_json()
     described = json.loads((tmp_path / "runs" / "runs" / "plain" / "datasets.json").read_text())
     progress = Progress(store, "half", opened.plan, described, movable(opened.recipe))
     keys = [key for stage in run["stages"] for key in stage["keys"]]
@@ -263,13 +264,15 @@ def test_a_stopped_run_is_shown_as_far_as_it_is(reported: tuple[Path, str], tmp_
 def test_a_run_that_measures_few_datasets_is_shown_all_the_same(tmp_path: Path) -> None:
     recipe = load_recipe(write_small(tmp_path), ["training.evaluations=0", "training.epochs=1"])
     store, opened = train_in_process(recipe, tmp_path / "runs")
-    assert opened.result["error_matrix"]["validation"][1][2] is None
+    result = opened.result
+    assert result is not None
+    assert result.error_matrix.validation[1][2] is None
     for page in (Page(make_report(store, "small")), Page(repr(Result(store.address, opened)))):
         assert not re.search(r"\bnan\b", page.text)
-    assert "Mean error at the end" in closing_words(opened.result)
+    assert "Mean scaled error at the end" in closing_words(result)
     described = json.loads((tmp_path / "runs" / "runs" / "small" / "datasets.json").read_text())
     progress = Progress(store, "half", opened.plan, described, movable(recipe))
-    keys = [stage["keys"][0] for stage in opened.result["stages"]]
+    keys = [stage.keys[0] for stage in result.stages]
     epoch = list(opened.plan.straight_on())[1]
     record = store.record(epoch.key)
     assert record is not None
@@ -277,7 +280,7 @@ def test_a_run_that_measures_few_datasets_is_shown_all_the_same(tmp_path: Path) 
     store.storage.remove(f"checkpoints/{keys[2]}")
     page = Page(make_report(store, "half"))
     assert sum(tag == "svg" for tag, _ in page.tags) == 3 + 1 + 9
-    first = opened.result["error_matrix"]["validation"][1]
+    first = result.error_matrix.validation[1]
     assert f"anvil{first[0]:.4f}{first[1]:.4f}–" in page.text
 
 

@@ -71,7 +71,7 @@ def test_each_trial_is_what_train_gives_with_its_recipe_alone_in_a_fresh_store(
     shutil.copytree(folder / "runs" / "prepared", tmp_path / "prepared", copy_function=shutil.copy2)
     for trial in random.Random(0).sample(result["trials"], 5):
         shutil.rmtree(tmp_path / "checkpoints", ignore_errors=True)
-        alone = train(check_recipe(best_document(recipe, trial["config"], "alone"), tmp_path), tmp_path, None, 0)
+        alone = train(check_recipe(best_document(recipe, trial["config"], "alone"), tmp_path), tmp_path, None, 0).to_json()
         assert alone["epochs_trained"] == sum(trial["epochs"])
         assert alone["key"] == trial["key"]
         for measure in ("mean_scaled_error", "forgetting", "backward_transfer", "forward_transfer"):
@@ -83,7 +83,7 @@ def test_training_the_best_recipe_from_anywhere_trains_nothing(
 ) -> None:
     folder, result, _ = searched
     moved = shutil.copy(folder / "runs" / "runs" / "small" / "best.toml", tmp_path / "moved.toml")
-    again = train(load_recipe(Path(moved)), folder / "runs", None, 0)
+    again = train(load_recipe(Path(moved)), folder / "runs", None, 0).to_json()
     best = result["trials"][result["best"]]
     assert (again["epochs_trained"], again["key"]) == (0, best["key"])
     assert again["mean_scaled_error"] == best["metrics"]["mean_scaled_error"]
@@ -115,7 +115,7 @@ def test_cleaning_leaves_what_the_best_and_the_front_of_a_search_need(
     kept = [result["trials"][number] for number in {result["best"], *result["pareto"]}]
     assert {leftover.path.split("/")[0] for leftover in removed} == {"checkpoints"}
     assert all(store.record(trial["key"]) is not None for trial in kept)
-    again = train(load_recipe(tmp_path / "runs" / "runs" / "small" / "best.toml"), tmp_path / "runs", None, 0)
+    again = train(load_recipe(tmp_path / "runs" / "runs" / "small" / "best.toml"), tmp_path / "runs", None, 0).to_json()
     assert again["epochs_trained"] == 0
 
 
@@ -219,7 +219,7 @@ def test_data_parallel_trials_under_asha_end_and_free_their_workers(ray_session:
     while ray.available_resources().get("CPU") != 2 and time.monotonic() < until:
         time.sleep(0.2)
     assert ray.available_resources()["CPU"] == 2
-    alone = train(load_recipe(tmp_path / "runs" / "runs" / "small" / "best.toml"), tmp_path / "runs", None, 0)
+    alone = train(load_recipe(tmp_path / "runs" / "runs" / "small" / "best.toml"), tmp_path / "runs", None, 0).to_json()
     assert alone["epochs_trained"] == 0
 
 

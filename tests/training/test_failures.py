@@ -47,7 +47,7 @@ def test_a_full_disk_ends_the_run_and_with_more_room_it_goes_on(small_disk: Path
     assert 3 < held < NUM_LONG_EPOCHS
     assert not [name for name in Store(str(small_disk / "runs")).storage.names("checkpoints") if name.startswith(".")]
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    result = train(recipe, small_disk / "runs", None, 0)
+    result = train(recipe, small_disk / "runs", None, 0).to_json()
     assert result["epochs_trained"] == NUM_LONG_EPOCHS - (held - 1)
     assert weights(small_disk / "runs", result["key"]) == weights(undisturbed[0] / "runs", undisturbed[1]["key"])
 
@@ -68,7 +68,7 @@ def test_a_store_that_goes_away_for_a_while_is_waited_for(
         elif isinstance(event, Waiting) and num_waited == 3:
             away.rename(storage)
 
-    result = train(load_recipe(write_small(tmp_path, **LONG)), storage, None, 0, watch=watch)
+    result = train(load_recipe(write_small(tmp_path, **LONG)), storage, None, 0, watch=watch).to_json()
     assert any(isinstance(event, Waiting) and "storage folder is gone" in event.message for event in said)
     assert result["epochs_trained"] == NUM_LONG_EPOCHS
     assert weights(storage, result["key"]) == weights(undisturbed[0] / "runs", undisturbed[1]["key"])

@@ -141,7 +141,7 @@ def test_a_run_killed_at_17_moments_ends_in_the_same_weights(undisturbed: Run, t
     assert died["program"] == len(PROGRAMS)
     assert (storages[0] / "runs" / "small" / "ray.log").stat().st_size > 0  # of the first program, that started Ray
     for storage in storages:
-        result = train(load_recipe(recipe), storage, None, 0)
+        result = train(load_recipe(recipe), storage, None, 0).to_json()
         assert result["key"] == undisturbed[1]["key"]
         assert result["error_matrix"] == undisturbed[1]["error_matrix"]
         assert weights(storage, result["key"]) == weights(undisturbed[0] / "runs", result["key"])
@@ -193,7 +193,7 @@ def test_workers_killed_at_three_moments_are_replaced_and_the_weights_are_the_sa
                 killed.append(moments.choice(workers_here()))
                 os.kill(killed[-1], signal.SIGKILL)
 
-    result = train(load_recipe(recipe), storage, None, 2, watch=watch)
+    result = train(load_recipe(recipe), storage, None, 2, watch=watch).to_json()
     assert len(set(killed)) == 3
     assert sum(isinstance(each, Working) for each in said) == 4  # each time another group has gone on
     assert result["key"] == undisturbed_by_two[1]["key"]
@@ -216,7 +216,7 @@ def test_an_interrupt_exits_with_130_and_the_same_command_goes_on(
         assert not any(word in line for word in ("INFO", "WARNING", "ray::", "(raylet)", "DeprecationWarning", "Traceback"))
     assert processes_that_stay(f"LSTM_RELAY_CACHE={storage}") == []
     assert Store(str(storage)).runs()["small"]["status"] == "interrupted"
-    result = train(load_recipe(recipe), storage, None, 0)
+    result = train(load_recipe(recipe), storage, None, 0).to_json()
     assert 0 < result["epochs_trained"] <= NUM_LONG_EPOCHS - 4
     for here, there in zip(result["error_matrix"]["validation"], undisturbed[1]["error_matrix"]["validation"], strict=True):
         assert here == pytest.approx(there, rel=1e-5)

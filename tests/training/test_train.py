@@ -28,7 +28,7 @@ def run(
     folder: Path, storage: Path, workers: int = 0, name: str | None = None, overrides: tuple[str, ...] = (), **sections: Any
 ) -> dict[str, Any]:
     recipe = load_recipe(write_small(folder, **sections), overrides)
-    return train(recipe, storage, name, workers)
+    return train(recipe, storage, name, workers).to_json()
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_two_workers_of_ray_train_give_what_one_process_gives(undisturbed: Run, 
         assert here == pytest.approx(there, rel=1e-5)
     for here, there in zip(two["stages"], one["stages"], strict=True):
         assert here["train_loss"] == pytest.approx(there["train_loss"], rel=1e-5)
-    assert train(load_recipe(folder / "small.toml"), folder / "runs", "again", 0)["epochs_trained"] == 0
+    assert train(load_recipe(folder / "small.toml"), folder / "runs", "again", 0).to_json()["epochs_trained"] == 0
 
 
 def test_an_appended_dataset_is_all_that_is_trained(copied: Path) -> None:
@@ -109,7 +109,7 @@ def test_the_recipe_beside_a_result_means_the_same_elsewhere(copied: Path) -> No
     moved = copied / "elsewhere" / "recipe.toml"
     run(copied, copied / "runs")
     moved.write_text(written.read_text())
-    assert train(load_recipe(moved), copied / "runs", "again", 0)["epochs_trained"] == 0
+    assert train(load_recipe(moved), copied / "runs", "again", 0).to_json()["epochs_trained"] == 0
 
 
 def test_a_dataset_that_changes_what_all_share_is_told_before_all_is_trained_anew(ray_session: None, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_dataset_that_changes_what_all_share_is_told_before_all_is_trained_ane
     datasets = [{"name": name, "path": f"{name}.csv"} for name in (*MACHINES, "drill")]
     said: list[Event] = []
     recipe = load_recipe(write_small(tmp_path, data=shared, datasets=datasets))
-    result = train(recipe, tmp_path / "runs", None, 0, watch=said.append)
+    result = train(recipe, tmp_path / "runs", None, 0, watch=said.append).to_json()
     (planned,) = [event for event in said if isinstance(event, Planned)]
     assert any("all is trained anew" in warning and "anvil, bellows, crane" in warning for warning in planned.warnings)
     assert result["epochs_trained"] == 8
@@ -151,7 +151,7 @@ def test_renamed_datasets_train_nothing(copied: Path) -> None:
         (copied / f"{name}.csv").rename(copied / f"new_{name}.csv")
     recipe = copied / "small.toml"
     recipe.write_text(recipe.read_text().replace('name = "', 'name = "new_').replace('path = "', 'path = "new_'))
-    result = train(load_recipe(recipe), copied / "runs", "small", 0)
+    result = train(load_recipe(recipe), copied / "runs", "small", 0).to_json()
     assert result["epochs_trained"] == 0
     assert result["datasets"] == ["new_anvil", "new_bellows", "new_crane"]
 
@@ -163,7 +163,7 @@ def test_another_validation_row_renews_evaluations_and_trains_nothing(
     row = int(len(lines) * 0.75)
     lines[row] = lines[row].rsplit(",", 1)[0] + ",9.5"
     (copied / "bellows.csv").write_text("\n".join(lines) + "\n")
-    result = train(load_recipe(copied / "small.toml"), copied / "runs", None, 0)
+    result = train(load_recipe(copied / "small.toml"), copied / "runs", None, 0).to_json()
     assert result["epochs_trained"] == 0
     assert result["key"] == trained[1]["key"]
     before, after = trained[1]["error_matrix"]["validation"], result["error_matrix"]["validation"]
@@ -183,7 +183,7 @@ def test_a_damaged_checkpoint_is_trained_again_to_the_same_result(
     before = Store(str(copied / "runs")).load(key)
     damage(copied / "runs" / "checkpoints" / key / file, how)
     said: list[Event] = []
-    result = train(load_recipe(copied / "small.toml"), copied / "runs", None, 0, watch=said.append)
+    result = train(load_recipe(copied / "small.toml"), copied / "runs", None, 0, watch=said.append).to_json()
     assert any(isinstance(event, Damaged) and key in event.message and file in event.message for event in said)
     assert result["epochs_trained"] == 1
     assert result["error_matrix"] == trained[1]["error_matrix"]
@@ -225,7 +225,7 @@ def test_many_datasets_in_one_file_are_read_by_one_entry(ray_session: None, tmp_
     for name in ("anvil", "bellows", "crane"):
         rows += [f"{name},{line}" for line in (tmp_path / f"{name}.csv").read_text().splitlines()[1:]]
     (tmp_path / "all.csv").write_text("\n".join(rows) + "\n")
-    separate = train(load_recipe(recipe), tmp_path / "runs", None, 0)
+    separate = train(load_recipe(recipe), tmp_path / "runs", None, 0).to_json()
     together = run(tmp_path, tmp_path / "runs", datasets=[{"name": "{machine}", "path": "all.csv"}])
     assert together["datasets"] == separate["datasets"]
     assert (together["key"], together["epochs_trained"]) == (separate["key"], 0)
@@ -245,13 +245,13 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_before(ray_ses
     from workflows.relay.failures import RunFailedError
 
     recipe = load_recipe(write_small(tmp_path))
-    good = train(recipe, tmp_path / "runs", None, 0)
+    good = train(recipe, tmp_path / "runs", None, 0).to_json()
     write_small(tmp_path, training={"epochs": 2, "decay_rate": [1.0, 1.0], "learning_rate": 0.01, "gradient_clip": 0.0})
     bad = load_recipe(tmp_path / "small.toml", ["training.learning_rate=1e30"])
     with pytest.raises(RunFailedError, match=r"dataset 'anvil', epoch \d, step \d+ of \d+: the loss is (nan|inf)"):
         train(bad, tmp_path / "runs", "bad", 0)
     assert Store(str(tmp_path / "runs")).runs()["bad"]["status"] == "failed"
-    assert train(recipe, tmp_path / "runs", None, 0)["key"] == good["key"]
+    assert train(recipe, tmp_path / "runs", None, 0).to_json()["key"] == good["key"]
 
 
 def test_a_guard_that_stops_says_why_and_a_mended_recipe_goes_on(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,7 +44,7 @@ def train(
         check_name(name)
         with Screen(console) as screen:
             result = run(checked, storage, name, workers, address, screen)
-        if result["status"] == "stopped":  # by the guard, as the recipe asks
+        if result.status == "stopped":  # by the guard, as the recipe asks
             raise typer.Exit(1)
 
 

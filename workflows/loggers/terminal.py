@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -31,6 +30,7 @@ from workflows.relay.guard import sentence_of
 from workflows.relay.plan import Plan
 from workflows.results.events import Event, Finished
 from workflows.results.number_format import counted, empty_table, show
+from workflows.results.run_result import RunResult
 
 MUCH_FORGOTTEN = 0.1  # of the naive forecast's error
 
@@ -190,59 +190,56 @@ def _clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def result_table(result: Mapping[str, Any]) -> Table:
-    """Dataset by dataset: the error after its own stage, at the end, and against the naive forecast."""
-    matrix = result["error_matrix"]
-    units = "" if result["error"].startswith("share") else ", scaled units"
-    title = f"{result['name']}: validation error ({result['error']}{units})"
+def result_table(result: RunResult) -> Table:
+    """Return a line for each dataset: the error after its own stage, at the end, and relative to the naive forecast."""
+    matrix = result.error_matrix
+    units = "" if result.error.startswith("share") else ", scaled units"
     columns = ("dataset", "rate", "epochs", "own stage", "at the end", "end / naive", "test / naive")
-    table = empty_table(columns, title=title)
+    table = empty_table(columns, title=f"{result.name}: validation error ({result.error}{units})")
     table.columns[0].no_wrap = True
-    for number, stage in enumerate(result["stages"]):
-        place = matrix["datasets"].index(stage["dataset"])
-        end, relative = matrix["validation"][-1][place], matrix["scaled"][-1][place]
-        own = matrix["validation"][number + 1][place]
+    for number, stage in enumerate(result.stages):
+        column = matrix.datasets.index(stage.dataset)
+        end, relative = matrix.validation[-1][column], matrix.scaled[-1][column]
+        own = matrix.validation[number + 1][column]
         worse = end is not None and own is not None and end > 1.1 * own
         table.add_row(
-            Text(stage["dataset"]),
-            f"{stage['learning_rate']:.2g}",
-            str(stage["epochs"]),
+            Text(stage.dataset),
+            f"{stage.learning_rate:.2g}",
+            str(stage.epochs),
             show(own),
             Text(show(end), style="red" if worse else ""),
             Text(show(relative, 2), style="red" if relative is not None and relative > 1 else "green"),
-            show(result["test"][stage["dataset"]]["scaled_error"], 2),
+            show(result.test[stage.dataset].scaled_error, 2),
         )
     return table
 
 
-def closing_words(result: Mapping[str, Any]) -> str:
-    """What a run came to, in a few sentences."""
+def closing_words(result: RunResult) -> str:
+    """Return a few sentences on what a run came to and what it cost."""
     words = []
-    if result["status"] == "stopped":
-        words.append(f"The guard stopped the run before {result['guard'][-1]['dataset']}.")
-    if result["mean_scaled_error"] is None and any(each is not None for each in result["error_matrix"]["validation"][-1]):
+    mean, forgotten = result.mean_scaled_error, result.forgetting
+    if result.status == "stopped":
+        words.append(f"The guard stopped the run before {result.guard[-1].dataset}.")
+    if mean is not None:
+        words.append(f"Mean scaled error at the end {mean:.3f} (naive = 1).")
+    elif any(each is not None for each in result.error_matrix.validation[-1]):
         words.append("The naive forecast makes no error, as its targets are constant: there is nothing to compare with.")
-    elif result["mean_scaled_error"] is None:
-        losses = ", ".join(f"{stage['train_loss'][-1]:.4f}" for stage in result["stages"])
-        words.append(f"There is no validation part (see split), so errors are not known; last losses: {losses}.")
-    if result["mean_scaled_error"] is not None:
-        words.append(f"Mean error at the end: {result['mean_scaled_error']:.3f} of the naive forecast's.")
-    if result["forgetting"] is not None:
-        verb = "Forgotten" if result["forgetting"] > 0 else "Gained"
-        words.append(f"{verb} on earlier datasets: {abs(result['forgetting']):.3f} of it, on average.")
-        if result["forgetting"] > MUCH_FORGOTTEN and result["retention"] == "none":
-            words.append('Write method = "replay" in [retention] to forget less.')
-    if result["epochs_trained"] == 0:
-        words.append("All epochs were in the store: nothing was trained.")
     else:
-        seconds, trained = result["seconds"], result["epochs_trained"]
-        again = result.get("epochs_tried_again", 0)
-        how_many = f"{trained} of {result['epochs_requested']} epochs trained"
-        if again:  # more than were asked for, or of those that were in the store already
-            how_many = f"{counted(trained, 'epoch')} trained ({again} of them in further attempts)"
-        words.append(
-            f"{how_many} in {seconds['total']:.1f} s: "
-            + ", ".join(f"{phase} {seconds[phase]:.1f}" for phase in ("prepare", "start", "fit", "evaluate"))
-            + "."
-        )
-    return " ".join(words)
+        losses = ", ".join(f"{stage.train_loss[-1]:.4f}" for stage in result.stages)
+        words.append(f"There is no validation part (see split), so errors are not known; last losses: {losses}.")
+    if forgotten is not None:
+        words.append(f"Average forgetting {forgotten:.3f}.")
+        if forgotten > MUCH_FORGOTTEN and result.retention == "none":
+            words.append('Write method = "replay" in [retention] to forget less.')
+    return " ".join([*words, _work(result)])
+
+
+def _work(result: RunResult) -> str:
+    if not result.epochs_trained or result.seconds is None:
+        return "All epochs were in the store: nothing was trained."
+    trained, again, seconds = result.epochs_trained, result.epochs_tried_again, result.seconds
+    how_many = f"{trained} of {result.epochs_requested} epochs trained"
+    if again:  # more than were asked for, or of those that were in the store already
+        how_many = f"{counted(trained, 'epoch')} trained ({again} of them in further attempts)"
+    phases = {"prepare": seconds.prepare, "start": seconds.start, "fit": seconds.fit, "evaluate": seconds.evaluate}
+    return f"{how_many} in {seconds.total:.1f} s: {', '.join(f'{name} {value:.1f}' for name, value in phases.items())}."

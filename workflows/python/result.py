@@ -19,10 +19,10 @@ from data.prepared.new_data import finish_new
 from data.samples.new_part import unlabelled, write_new_part
 from data.samples.series import Series
 from workflows.recipe.checks import meant
-from workflows.relay.guard import GuardReport, sentence_of
+from workflows.relay.guard import sentence_of
 from workflows.results.evaluation import chosen_split, evaluate
+from workflows.results.run_result import RunResult
 from workflows.results.trained import TrainedRun
-from workflows.store.records import from_json
 from workflows.store.store import Store
 
 Facts = dict[str, Any]
@@ -72,9 +72,15 @@ class Result:
     labels: Mapping[str, Any] = field(default_factory=dict)  # classes as they were given, by what they are as text
 
     @property
-    def document(self) -> Facts:
-        """All of result.json."""
+    def result(self) -> RunResult:
+        """What the run came to, as a value."""
+        assert self.run.result is not None  # `open_run` opens only runs that have ended
         return self.run.result
+
+    @property
+    def document(self) -> Facts:
+        """Return all of result.json."""
+        return self.result.to_json()
 
     @property
     def name(self) -> str:
@@ -89,26 +95,24 @@ class Result:
     @property
     def train_loss(self) -> dict[str, list[float]]:
         """The mean train loss of every epoch, by dataset."""
-        return {stage["dataset"]: stage["train_loss"] for stage in self.document["stages"]}
+        return {stage.dataset: list(stage.train_loss) for stage in self.result.stages}
 
     @property
     def forgetting(self) -> float | None:
         """How much worse the earlier datasets are at the end than at their best, of the naive error; None: not measured."""
-        value: float | None = self.document["forgetting"]
-        return value
+        return self.result.forgetting
 
     @property
     def mean_scaled_error(self) -> float | None:
         """The mean validation error at the end, of the naive forecast's; None if not measured."""
-        value: float | None = self.document["mean_scaled_error"]
-        return value
+        return self.result.mean_scaled_error
 
     @property
     def error_matrix(self) -> ErrorMatrix:
         """The validation error on each dataset before and after each stage."""
-        matrix = self.document["error_matrix"]
-        values, scaled = (np.array(matrix[name], np.float64) for name in ("validation", "scaled"))
-        return ErrorMatrix(matrix["datasets"], matrix["after"], values, scaled, self.document["error"])
+        matrix = self.result.error_matrix
+        values, scaled = (np.array(rows, np.float64) for rows in (matrix.validation, matrix.scaled))
+        return ErrorMatrix(matrix.datasets, matrix.after, values, scaled, self.result.error)
 
     def evaluate(self, split: str | None = None) -> Facts:
         """The errors on each dataset as the command `evaluate` gives them; test unless given, or validation without one."""
@@ -196,17 +200,17 @@ class Result:
 
     def _lines(self) -> list[str]:
         """What the run came to, in sentences."""
-        status, mean = self.document["status"], self.mean_scaled_error
-        words = f"run {self.name!r}: {len(self.document['stages'])} datasets, key {self.key[:12]}"
+        status, mean = self.result.status, self.mean_scaled_error
+        words = f"run {self.name!r}: {len(self.result.stages)} datasets, key {self.key[:12]}"
         words += "" if status == "finished" else f", {status}"
         if mean is not None:
-            words += f", mean error at the end {mean:.3f} of the naive forecast's"
+            words += f", mean scaled error {mean:.3f} (naive = 1)"
         if self.forgetting is not None:
             words += f", forgetting {self.forgetting:.3f}"
         if mean is None:
             last = ", ".join(f"{name} {losses[-1]:.4f}" for name, losses in self.train_loss.items())
             return [words, f"last train losses: {last}"]
-        return [words, *(f"guard: {sentence_of(from_json(GuardReport, verdict))}" for verdict in self.document["guard"])]
+        return [words, *(f"guard: {sentence_of(report)}" for report in self.result.guard)]
 
     def __repr__(self) -> str:
         matrix = [] if self.mean_scaled_error is None else [repr(self.error_matrix)]

@@ -27,7 +27,6 @@ from workflows.report.search_sections import search_figures, search_sections
 from workflows.report.timeline import timeline
 from workflows.results.partial import kept_tests, partial_result
 from workflows.results.picture import Pictures
-from workflows.results.result import error_name
 from workflows.results.tables import stages_reached
 from workflows.results.trained import TrainedRun, recipe_of, reopen
 from workflows.store.records import from_json
@@ -76,9 +75,9 @@ def _run_parts(
             return [*_status(run), Paragraph(f"Its progress cannot be shown: {gone}.", "warning")], []
         model = opened.plan.model
         naive = [naive_error(dataset, "validation", model.loss) for dataset in opened.datasets]
-        run = {**partial_result(run, opened.plan, store, naive), "error": error_name(model)}
+        run = {**run, **partial_result(run, opened.plan, store, naive).to_json()}
     elif run["status"] == "rolled back" and opened is not None:
-        run = {**run, "test": kept_tests(opened, store)}
+        run = {**run, "test": {name: errors.to_json() for name, errors in kept_tests(opened, store).items()}}
     measured = ended and (against is not None or run["error_matrix"]["validation"])
     other = choose_other(store, name, run, against) if measured else None
     epochs = {key: store.record(key) for stage in run["stages"] for key in stage["keys"]}

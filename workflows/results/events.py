@@ -8,13 +8,14 @@ from typing import Any
 
 from cluster.trials import TrialPlacement
 from workflows.relay.events import RunEvent
+from workflows.results.run_result import RunResult
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A run is finished; `result` is what result.json in `folder` holds."""
+    """A run is finished; its result is in `folder`."""
 
-    result: Mapping[str, Any]
+    result: RunResult
     folder: str
 
 

@@ -1,12 +1,10 @@
-"""result.json: what a run gave, from the facts that the store holds."""
+"""A run's result, computed from what the store holds: one function for it, whoever asks."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
 
 from data.prepared.encoding import EncodedDataset
 from models.settings import ModelSettings
@@ -14,76 +12,82 @@ from workflows.relay.guard import report_of
 from workflows.relay.metrics import backward_transfer, forgetting, forward_transfer, mean_of, naive_error, scaled
 from workflows.relay.plan import Plan
 from workflows.relay.relay import Outcome
+from workflows.results.run_result import NOT_MEASURED, ErrorMatrix, RunResult, SplitErrors, StageResult
 from workflows.store.kept import Errors
 
-Facts = dict[str, Any]
 
-
-def assemble(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome: Outcome) -> Facts:
-    """Everything of result.json that the store decides."""
+def result_of(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome: Outcome) -> RunResult:
+    """Return the result of an outcome: all that the store decides, and nothing of how it was computed this time."""
     loss = plan.model.loss
-    names = [dataset.name for dataset in datasets]
-    validation = [[None if each is None else each.error for each in row] for row in outcome.validation]
+    names = tuple(dataset.name for dataset in datasets)
     naive = [naive_error(dataset, "validation", loss) for dataset in datasets]
-    relative = [[scaled(error, base) for error, base in zip(row, naive, strict=True)] for row in validation]
-    trained = [row[: len(outcome.stages)] for row in relative]  # all of it, unless the guard has stopped the run
+    matrix = matrix_of(names, [names[stage.dataset] for stage in outcome.stages], outcome.validation, naive)
+    trained = [row[: len(outcome.stages)] for row in matrix.scaled]  # all of it, unless the guard has stopped the run
     epochs = [record for stage in outcome.stages for record in stage.epochs]
     seconds = sum(record.seconds for record in epochs)
-    return {
-        "name": name,
-        "status": "stopped" if outcome.stopped else "finished",
-        "key": outcome.key,
-        "datasets": names,
-        "stages": [
-            {
-                "dataset": names[stage.dataset],
-                "learning_rate": stage.learning_rate,
-                "learning_rates_used": [record.learning_rate for record in stage.epochs],
-                "epochs": len(stage.epochs),
-                "epochs_planned": planned.epochs,
-                "handed_over": stage.handed_over + 1,
-                "keys": [record.key for record in stage.epochs],
-                "key": stage.key,
-                "train_loss": [record.train_loss for record in stage.epochs],
-                "validation_error": stage.errors,
-                "validation_loss": stage.losses,
-                "attempts": stage.attempts,
-            }
+    return RunResult(
+        name=name,
+        status="stopped" if outcome.stopped else "finished",
+        key=outcome.key,
+        datasets=names,
+        stages=tuple(
+            StageResult(
+                dataset=names[stage.dataset],
+                learning_rate=stage.learning_rate,
+                learning_rates_used=tuple(record.learning_rate for record in stage.epochs),
+                epochs=len(stage.epochs),
+                epochs_planned=planned.epochs,
+                handed_over=stage.handed_over + 1,
+                keys=tuple(record.key for record in stage.epochs),
+                key=stage.key,
+                train_loss=tuple(record.train_loss for record in stage.epochs),
+                validation_error=tuple(stage.errors),
+                validation_loss=tuple(stage.losses),
+                attempts=stage.attempts,
+            )
             for stage, planned in zip(outcome.stages, plan.stages, strict=False)
-        ],
-        "error": error_name(plan.model),
-        "retention": plan.retention.method,
-        "guard": [asdict(report_of(verdict, plan)) for verdict in outcome.verdicts],
-        "error_matrix": {
-            "after": ["untrained", *(names[stage.dataset] for stage in outcome.stages)],
-            "datasets": names,
-            "validation": validation,
-            "scaled": relative,
-        },
-        "test": {
-            dataset.name: told_errors(measured, naive_error(dataset, "test", loss))
+        ),
+        error=error_name(plan.model),
+        retention=plan.retention.method,
+        guard=tuple(report_of(verdict, plan) for verdict in outcome.verdicts),
+        error_matrix=matrix,
+        test={
+            dataset.name: split_errors(measured, naive_error(dataset, "test", loss))
             for dataset, measured in zip(datasets, outcome.test, strict=True)
         },
-        "mean_scaled_error": mean_of(trained[-1]),
-        "forgetting": forgetting(trained),
-        "backward_transfer": backward_transfer(trained),
-        "forward_transfer": forward_transfer(trained),
-        "epochs_requested": sum(stage.epochs for stage in plan.stages),
-        "samples_per_second": sum(record.samples for record in epochs) / seconds if seconds else None,
-    }
+        mean_scaled_error=mean_of(trained[-1]),
+        forgetting=forgetting(trained),
+        backward_transfer=backward_transfer(trained),
+        forward_transfer=forward_transfer(trained),
+        epochs_requested=sum(stage.epochs for stage in plan.stages),
+        samples_per_second=sum(record.samples for record in epochs) / seconds if seconds else None,
+    )
 
 
-def told_errors(measured: Errors | None, naive: float | None) -> Facts:
-    """The errors of one dataset as result.json has them, with the naive forecast's; None where it was not measured."""
+def matrix_of(
+    names: Sequence[str], trained: Sequence[str], rows: Sequence[Sequence[Errors | None]], naive: Sequence[float | None]
+) -> ErrorMatrix:
+    """Return the error matrix of the evaluations before and after each stage, with the naive errors of the datasets."""
+    validation = [tuple(None if each is None else each.error for each in row) for row in rows]
+    relative = [tuple(scaled(error, base) for error, base in zip(row, naive, strict=True)) for row in validation]
+    return ErrorMatrix(("untrained", *trained)[: len(rows)], tuple(names), tuple(validation), tuple(relative))
+
+
+def split_errors(measured: Errors | None, naive: float | None) -> SplitErrors:
+    """Return the errors of one dataset beside those of its naive forecast."""
     if measured is None:
-        return {"error": None, "scaled_error": None, "naive_error": None, "samples": 0}
-    return {
-        "error": measured.error,
-        "scaled_error": scaled(measured.error, naive),
-        "naive_error": naive,
-        "samples": measured.samples,
-        **measured.measures(),
-    }
+        return NOT_MEASURED
+    return SplitErrors(
+        error=measured.error,
+        scaled_error=scaled(measured.error, naive),
+        naive_error=naive,
+        samples=measured.samples,
+        loss=measured.loss,
+        mse=measured.mse,
+        mae=measured.mae,
+        mae_units=measured.mae_units,
+        rmse_units=measured.rmse_units,
+    )
 
 
 def error_name(model: ModelSettings) -> str:

@@ -20,6 +20,7 @@ from workflows.recipe.checks import meant
 from workflows.recipe.defaults import of_their_time
 from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.relay.plan import Plan, make_plan
+from workflows.results.run_result import RunResult, result_from
 from workflows.store.store import Store
 
 if sys.version_info >= (3, 11):
@@ -36,13 +37,12 @@ DATASETS_UNDER_WAY = "progress-datasets.json"  # beside progress.json: what an e
 class TrainedRun:
     """A run and the datasets that it is trained on, in the order of training.
 
-    `key` is the address of its final state, or of the last one that it has reached; `result` is what result.json holds, or
-    progress.json of a run that has not ended.
+    `key` is the address of its final state, or of the last one that it has reached; `result` is None where it has not ended.
     """
 
     name: str
     key: str
-    result: Facts
+    result: RunResult | None
     recipe: Recipe
     plan: Plan
     datasets: list[EncodedDataset]
@@ -101,7 +101,8 @@ def reopen(store: Store, name: str, result: Facts) -> TrainedRun:
         datasets.append(EncodedDataset(PreparedDataset(folder, source.name, settings), _encoding(each["encoding"])))
         sources.append(source)
     epochs = [each["epochs"] for each in described]
-    return TrainedRun(name, result["key"], result, recipe, plan_of(recipe, datasets, epochs), datasets, sources)
+    ended = result_from(result) if "stages" in result else None
+    return TrainedRun(name, result["key"], ended, recipe, plan_of(recipe, datasets, epochs), datasets, sources)
 
 
 def recipe_of(store: Store, name: str, result: Facts) -> Recipe:

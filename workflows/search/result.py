@@ -14,7 +14,7 @@ from workflows.relay.lookup import trained_stages
 from workflows.relay.metrics import mean_of
 from workflows.relay.plan import Plan
 from workflows.relay.relay import Outcome
-from workflows.results.result import assemble, versions
+from workflows.results.result import result_of, versions
 from workflows.search.space import Config, trial_recipe
 from workflows.search.trial_order import pareto_front
 from workflows.store.store import Store
@@ -24,18 +24,23 @@ Facts = dict[str, Any]
 
 def finished_trial(number: int, config: Config, plan: Plan, datasets: Sequence[EncodedDataset], outcome: Outcome) -> Facts:
     """A trial that went to its end: its metrics are those of `train` with its recipe."""
-    result = assemble(f"trial {number}", plan, datasets, outcome)
-    measures = ("mean_scaled_error", "forgetting", "backward_transfer", "forward_transfer")
-    test = mean_of([each["scaled_error"] for each in result["test"].values()])
+    result = result_of(f"trial {number}", plan, datasets, outcome)
+    test = mean_of([each.scaled_error for each in result.test.values()])
     return {
         "number": number,
         "config": config,
-        "metrics": {**{name: result[name] for name in measures}, "test_mean_scaled_error": test},
-        "key": result["key"],
+        "metrics": {
+            "mean_scaled_error": result.mean_scaled_error,
+            "forgetting": result.forgetting,
+            "backward_transfer": result.backward_transfer,
+            "forward_transfer": result.forward_transfer,
+            "test_mean_scaled_error": test,
+        },
+        "key": result.key,
         "stopped_after": None,
-        "epochs": [stage["epochs"] for stage in result["stages"]],
+        "epochs": [stage.epochs for stage in result.stages],
         "samples": sum(record.samples for stage in outcome.stages for record in stage.epochs),
-        "keys": [key for stage in result["stages"] for key in stage["keys"]],
+        "keys": [key for stage in result.stages for key in stage.keys],
     }
 
 

@@ -15,8 +15,16 @@ class DamagedRecordError(Exception):
 
 
 def to_json(record: Any) -> dict[str, Any]:
-    """Return a dataclass as a dictionary that `json.dumps` takes; tuples become lists there."""
-    return dataclasses.asdict(record)
+    """Return a dataclass as JSON has it: dictionaries and lists of plain values."""
+    return {field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_json(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def from_json(kind: type[Record], content: Any) -> Record:

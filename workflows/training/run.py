@@ -7,6 +7,7 @@ import dataclasses
 import json
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ from workflows.relay.lookup import finished, num_epochs
 from workflows.relay.plan import Plan
 from workflows.relay.relay import NotAnsweredError
 from workflows.results.events import Finished, Watch, ignore
-from workflows.results.result import assemble, versions
+from workflows.results.result import result_of, versions
+from workflows.results.run_result import RunResult, Seconds
 from workflows.results.trained import DATASETS, DATASETS_UNDER_WAY, RECIPE, describe_datasets, plan_of
 from workflows.store.store import Store
 from workflows.training.cores import with_cores
@@ -47,6 +49,18 @@ from workflows.training.workers import Job, run_workers
 Facts = dict[str, Any]
 
 
+@dataclass
+class Done:
+    """What was trained now: the keys of the epochs, how many of them in further attempts of the guard, and the time."""
+
+    epochs: list[str] = field(default_factory=list)
+    tried_again: int = 0
+    fit_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+    start_seconds: float = 0.0  # until the first worker began
+    workers: int = 0
+
+
 def train(
     recipe: Recipe,
     storage: str | Path,
@@ -54,8 +68,8 @@ def train(
     num_workers: int | None = None,
     address: str | None = None,
     watch: Watch = ignore,
-) -> Facts:
-    """Train a recipe's datasets in sequence and return what result.json holds.
+) -> RunResult:
+    """Train a recipe's datasets in sequence and return the result, which result.json holds.
 
     What the store in `storage` holds already is not trained again; a run that it holds completely starts no Ray. `watch`
     is told what goes on. Raises InputError before anything is written, RunFailedError where the run cannot go on.
@@ -75,11 +89,10 @@ def train_prepared(
     name: str,
     address: str | None = None,
     watch: Watch = ignore,
-) -> Facts:
+) -> RunResult:
     """Train datasets that are prepared, as `train` does."""
     started = time.perf_counter()
     plan = plan_of(recipe, prepared.datasets, prepared.epochs)
-    seconds = {"prepare": prepared.seconds, "start": 0.0, "fit": 0.0, "evaluate": 0.0}
     warnings = [f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.warnings]
     outcome = None
     answered: list[tuple[Action, Any]] = []
@@ -93,24 +106,28 @@ def train_prepared(
     for message in store.set_aside_now:
         watch(Damaged(message))
     store.set_aside_now.clear()
-    report: Facts = {"epochs": [], "tried_again": 0, "workers": 0}
+    done = Done()
     if outcome is None:
-        report = _run(recipe, plan, prepared, store, name, address, watch, answered)
+        done = _run(recipe, plan, prepared, store, name, address, watch, answered)
         outcome = finished(plan, store)
-        seconds.update(fit=report["fit_seconds"], evaluate=report["evaluate_seconds"], start=report["start_seconds"])
     elif not store.storage.names(f"runs/{name}/events") or (store.result(name) or {}).get("key") != outcome.key:
         Scalars([TensorBoard(store, name)], plan, prepared.datasets, answered).close()
-    result = assemble(name, plan, prepared.datasets, outcome)
-    seconds["total"] = prepared.seconds + time.perf_counter() - started
-    result.update(
-        prepared=[dataset.prepared.folder.name for dataset in prepared.datasets],
+    result = dataclasses.replace(
+        result_of(name, plan, prepared.datasets, outcome),
+        prepared=tuple(dataset.prepared.folder.name for dataset in prepared.datasets),
         when=time.time(),
-        epochs_trained=len(report["epochs"]),
-        epochs_tried_again=report["tried_again"],
-        seconds=seconds,
-        workers=report["workers"],
+        epochs_trained=len(done.epochs),
+        epochs_tried_again=done.tried_again,
+        seconds=Seconds(
+            prepare=prepared.seconds,
+            start=done.start_seconds,
+            fit=done.fit_seconds,
+            evaluate=done.evaluate_seconds,
+            total=prepared.seconds + time.perf_counter() - started,
+        ),
+        workers=done.workers,
         versions=versions(),
-        warnings=warnings,
+        warnings=tuple(warnings),
     )
     _write_run(store, name, recipe, prepared, result)
     watch(Finished(result, f"{store.address}/runs/{name}"))
@@ -143,13 +160,13 @@ def _place(recipe: Recipe, address: str | None) -> Placement:
         raise InputError(f"compute: {error}") from None
 
 
-def _write_run(store: Store, name: str, recipe: Recipe, prepared: Prepared, result: Facts) -> None:
+def _write_run(store: Store, name: str, recipe: Recipe, prepared: Prepared, result: RunResult) -> None:
     import tomli_w
 
     store.storage.create()
     store.write_run(name, RECIPE, tomli_w.dumps(movable(recipe)).encode())
     store.write_run(name, DATASETS, json.dumps(describe_datasets(prepared), indent=1).encode())
-    store.write_run(name, "result.json", json.dumps(result, indent=1).encode())
+    store.write_run(name, "result.json", json.dumps(result.to_json(), indent=1).encode())
     for file in ("progress.json", DATASETS_UNDER_WAY):
         store.storage.remove(f"runs/{name}/{file}")
 
@@ -163,7 +180,7 @@ def _run(
     address: str | None,
     watch: Watch,
     answered: Answered,
-) -> Facts:
+) -> Done:
     """Place the workers, let them do what the store lacks, and keep note of how far they are."""
     placement = _place(recipe, address)
     if address is None:
@@ -171,7 +188,7 @@ def _run(
     store.storage.create()
     watch(Placed(placement))
     started, begun = time.perf_counter(), 0.0
-    done: Facts = {"epochs": [], "tried_again": 0, "fit_seconds": 0.0, "evaluate_seconds": 0.0}
+    done = Done()
     again = False  # whether the guard has the stage under way tried again
     progress = Progress(store, name, plan, describe_datasets(prepared), movable(recipe))
     tensorboard = TensorBoard(store, name)
@@ -184,11 +201,11 @@ def _run(
         if isinstance(event, Working | Guarded):  # workers that start anew are told all verdicts so far again
             again = isinstance(event, Guarded) and not event.over
         if isinstance(event, EpochDone):
-            done["epochs"].append(event.key)
-            done["tried_again"] += again
-            done["fit_seconds"] += event.fit_seconds
+            done.epochs.append(event.key)
+            done.tried_again += again
+            done.fit_seconds += event.fit_seconds
         if isinstance(event, EvaluationDone):
-            done["evaluate_seconds"] += event.evaluate_seconds
+            done.evaluate_seconds += event.evaluate_seconds
         progress(event)
         scalars(event)
         watch(event)
@@ -213,4 +230,5 @@ def _run(
             with contextlib.suppress(OSError):
                 copy()
             store.storage.remove(f"runs/{name}/.ray_train")
-    return {**done, "workers": report["workers"], "start_seconds": begun - started}
+    done.workers, done.start_seconds = report["workers"], begun - started
+    return done
