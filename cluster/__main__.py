@@ -181,5 +181,49 @@ def stop(job: JobArgument, address: AddressOption) -> None:
         say(f"{job}: {wait_for_end(client, address, job)}")
 
 
+@app.command(epilog="Example: `python -m cluster doctor --address http://127.0.0.1:8265 --storage s3://bucket/runs`")
+def doctor(
+    address: AddressOption,
+    storage: Annotated[str, typer.Option(help="Address (s3://...) of prepared data, checkpoints and runs.")],
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Give the job this variable of the environment, by its name.")
+    ] = None,
+    shared_folders: Annotated[
+        bool, typer.Option("--shared-folders", help="The storage is a folder that all machines of the cluster mount.")
+    ] = False,
+) -> None:
+    """Check what a run needs: a table with what to do about each fault; exits with 1 where there is one.
+
+    The address, the token and the versions are checked from here; packages, clocks, disks and GPUs of every node, the
+    storage's rights and speed and a sum over two nodes by a job on the cluster.
+    """
+    with errors():
+        from cluster.doctor import examine_cluster, show_findings
+        from cluster.jobs import check_credentials
+        from workflows.recipe.shipping import check_shared_storage
+
+        findings = examine_cluster(address, check_shared_storage(storage, shared_folders), check_credentials(env or []), say)
+        show_findings(findings)
+    raise typer.Exit(1 if any(each.status == "fault" for each in findings) else 0)
+
+
+@app.command(hidden=True)
+def examine(storage: str) -> None:
+    """What `doctor` runs on the cluster: print each finding as a line."""
+    from cluster.checks import Finding
+    from cluster.connect import connect
+    from cluster.examine import as_line
+    from cluster.examine import examine as ask
+    from cluster.versions import ask_nodes
+    from workflows.store.probe import rights_and_speed
+
+    connect("auto")
+    for finding in ask():
+        say(as_line(finding))
+    for name, found in ask_nodes(rights_and_speed, storage).items():
+        each = found if isinstance(found, dict) else {"status": "fault", "found": str(found), "todo": ""}
+        say(as_line(Finding("storage", name, **each)))
+
+
 if __name__ == "__main__":
     app(prog_name="python -m cluster")

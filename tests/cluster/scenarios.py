@@ -196,6 +196,11 @@ def searched_and_extended(made: World) -> Facts:
 SPOILT = {
     # No room for what a worker fetches: its cache is a file system of 100 kB.
     "disk_full": {"w2": "mkdir -p $HOME/.cache/lstm-relay && mount -t tmpfs -o size=100k tmpfs $HOME/.cache/lstm-relay"},
+    "examined": {
+        "w2": "for each in {site}/safetensors*; do mount -t tmpfs -o size=4k tmpfs $each; done; "
+        "mkdir -p $HOME/.cache/lstm-relay && mount -t tmpfs -o size=100k tmpfs $HOME/.cache/lstm-relay; "
+        "export GLOO_SOCKET_IFNAME=lo"
+    },
     "package_missing": {"w2": "for each in {site}/safetensors*; do mount -t tmpfs -o size=4k tmpfs $each; done"},
 }
 
@@ -210,6 +215,17 @@ def package_missing(made: World) -> Facts:
     job = Job(made, "missing", "--workers", "2", "--set", "training.epochs=1")
     code = job.process.wait(120)
     return {"code": code, "seconds": time.monotonic() - at, "text": job.text()}
+
+
+def examined(made: World) -> Facts:
+    """The doctor on machines of which w2 lacks a package, has no room for its cache and connects over the wrong network."""
+    code, text = made.cluster("doctor", *CLUSTER)
+    return {"code": code, "text": text}
+
+
+def well(made: World) -> Facts:
+    code, text = made.cluster("doctor", *CLUSTER)
+    return {"code": code, "text": text}
 
 
 def main(names: list[str]) -> None:

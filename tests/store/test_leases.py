@@ -112,3 +112,22 @@ def test_a_lease_is_renewed_and_released_and_one_that_was_taken_over_is_left_alo
     storage.write("leases/epoch", b'{"id": "of another process"}')
     lease.release()
     assert storage.read("leases/epoch") == b'{"id": "of another process"}'
+
+
+def test_what_lost_workers_of_the_same_run_hold_is_taken_over_at_once_and_nobody_elses(tmp_path: Path) -> None:
+    """A node that was lost renews no more, and its process number says nothing on the other nodes."""
+    lost, replacement, other = (Leases(open_storage(str(tmp_path))) for _ in range(3))
+    lost.run = replacement.run = "run-1"
+    other.run = "run-2"
+    held = lost.try_acquire("epoch")
+    assert held is not None
+    assert other.try_acquire("epoch") is None
+    assert Leases(open_storage(str(tmp_path))).try_acquire("epoch") is None
+    taken = replacement.try_acquire("epoch")
+    assert taken is not None
+    held.release()  # it notices that it has the lease no more
+    assert other.try_acquire("epoch") is None
+    taken.release()
+    freed = other.try_acquire("epoch")
+    assert freed is not None
+    freed.release()

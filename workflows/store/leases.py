@@ -58,26 +58,36 @@ class Lease:
 
 
 class Leases:
-    """The leases of a store. Where nothing can be created exclusively, every lease is granted."""
+    """The leases of a store. Where nothing can be created exclusively, every lease is granted.
+
+    `run` is an id of the run whose worker group this process belongs to, if it does: of one run only one group works at a
+    time, so what another process of the same run holds was left behind by workers that were lost, and is taken over at once.
+    """
 
     def __init__(self, storage: Storage):
         self.storage = storage
+        self.run = ""
         self.poll_seconds = POLL_S if storage.local else POLL_REMOTE_S
         self._seen: dict[str, _Owner] = {}
 
     def try_acquire(self, name: str) -> Lease | None:
         """Return the lease if nobody has it, or if its owner is dead; None: somebody else has it."""
-        path, content = f"leases/{name}", _words(0)
+        path, content = f"leases/{name}", _words(0, run=self.run)
         owner = self._seen.setdefault(name, _Owner())
         if self.storage.create_file(path, content):
             del self._seen[name]
             return Lease(self.storage, path, content)
         with contextlib.suppress(FileNotFoundError):
             words = self.storage.read(path)
-            if owner.is_dead(words) and self.storage.take_over(path, words, content):
+            if (owner.is_dead(words) or self._left_behind(words)) and self.storage.take_over(path, words, content):
                 del self._seen[name]
                 return Lease(self.storage, path, content)
         return None
+
+    def _left_behind(self, words: bytes) -> bool:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return bool(self.run) and json.loads(words)["run"] == self.run
+        return False
 
     @contextlib.contextmanager
     def hold(self, name: str, is_there: Callable[[], bool] = lambda: False) -> Iterator[None]:
@@ -104,9 +114,9 @@ class Leases:
         return None
 
 
-def _words(beat: int, before: bytes = b"") -> bytes:
+def _words(beat: int, before: bytes = b"", run: str = "") -> bytes:
     """The content of a lease: who has it, and how often it was renewed."""
-    told = json.loads(before) if before else {"place": _place(), "pid": os.getpid(), "id": uuid.uuid4().hex}
+    told = json.loads(before) if before else {"place": _place(), "pid": os.getpid(), "id": uuid.uuid4().hex, "run": run}
     return json.dumps({**told, "beat": beat}).encode()
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import InputError
-from workflows.store.storage import Storage
+from workflows.store.storage import Storage, open_storage
 
 CONTENT = b"probe"
 AWAY_LIMIT_S = 60.0  # how long a storage that does not answer is waited for
@@ -100,3 +100,35 @@ def check_storage(storage: Storage, say: Callable[[str], None] = lambda words: N
         if not last.away or waited > AWAY_LIMIT_S:
             raise InputError(f"--storage: {last.advice(storage.address)}")
         time.sleep(RETRY_S)
+
+
+def speed_of(storage: Storage, size: int = 8 << 20) -> tuple[float, float]:
+    """The bytes a second at which an object of this size is written and read here; it is deleted afterwards."""
+    path, content = f".probe-{uuid.uuid4().hex[:8]}", b"\0" * size
+    started = time.monotonic()
+    storage.write(path, content)
+    written = time.monotonic()
+    storage.read(path)
+    done = time.monotonic()
+    storage.remove(path)
+    return size / max(written - started, 1e-9), size / max(done - written, 1e-9)
+
+
+SLOW = 5_000_000.0  # bytes a second: below it the storage is slower than a fit reads
+
+
+def rights_and_speed(address: str) -> dict[str, str]:
+    """What the doctor says of a storage as this machine sees it: status, what was found, what to do."""
+    try:
+        storage = open_storage(address)
+        last = probe(storage)[-1]
+        if last.error:
+            return {"status": "fault", "found": f"{last.name} failed", "todo": last.advice(address)}
+        write, read = speed_of(storage)
+        once = "" if storage.exclusive else "; two trials may train the same epoch, as it cannot create once"
+    except (OSError, InputError) as error:
+        return {"status": "fault", "found": _first(str(error)), "todo": "check the address and the credentials"}
+    found = f"list, write, read, delete; writes {write / 1e6:.0f} MB/s, reads {read / 1e6:.0f} MB/s{once}"
+    if min(write, read) < SLOW:
+        return {"status": "warning", "found": found, "todo": "put the storage into the region of the cluster"}
+    return {"status": "ok", "found": found, "todo": ""}

@@ -1,42 +1,12 @@
-"""Ray Train's torch backend, with the network interface that Ray itself uses: gloo and NCCL would ask the hostname.
-
-Debian and Ubuntu map a machine's own name to 127.0.1.1, which no other machine reaches. Ray knows the address of each node.
-"""
+"""Ray Train's torch backend, connecting over the nodes' addresses in Ray (see cluster.interface)."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-import socket
-import struct
 from typing import Any
 
 from ray.train.torch import TorchConfig
 
-INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
-_SIOCGIFADDR = 0x8915
-
-
-def interface_of(address: str) -> str | None:
-    """The network interface of this machine that has an IPv4 address; None where none has it, or the system cannot say."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in socket.if_nameindex():
-            try:
-                found = fcntl.ioctl(probe, _SIOCGIFADDR, struct.pack("256s", name[:15].encode()))
-            except OSError:  # it has no IPv4 address, or this system has no such question
-                continue
-            if socket.inet_ntoa(found[20:24]) == address:
-                return name
-    return None
-
-
-def set_interface() -> None:
-    """Let gloo and NCCL use the interface of the node's address in Ray; what the user has set is kept."""
-    import ray
-
-    name = interface_of(str(ray.util.get_node_ip_address()))  # type: ignore[no-untyped-call]
-    for variable in INTERFACE_VARIABLES if name else ():
-        os.environ.setdefault(variable, str(name))
+from cluster.interface import set_interface
 
 
 class _Backend(TorchConfig().backend_cls):  # type: ignore[misc]

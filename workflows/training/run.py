@@ -7,6 +7,7 @@ import dataclasses
 import json
 import tempfile
 import time
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -212,7 +213,7 @@ def _run(
 
     sent = tuple((dataset.prepared.folder.name, dataset.name, dataset.encoding) for dataset in prepared.datasets)
     threads = max(int(placement.cpus), 1)
-    job = Job(plan, sent, store.address, note, threads, placement.use_gpu)
+    job = Job(plan, sent, store.address, note, threads, placement.use_gpu, uuid.uuid4().hex)
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as here:
         log = (Path(store.address) / "runs" / name if store.storage.local else Path(here)) / "ray.log"
         write_log_to(log)

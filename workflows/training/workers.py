@@ -45,6 +45,7 @@ class Job:
     emit: Emit
     threads: int
     use_gpu: bool
+    run: str = ""  # an id of this run of the command, which all of its worker groups have
 
 
 def _nodes_of(group: Any) -> list[str]:
@@ -82,7 +83,9 @@ def work(job: Job) -> Facts:
     nodes = _nodes_of(group)
     if group.rank == 0:
         job.emit(Working(group.size, tuple(nodes)))
-    walker = Walker(job.plan, datasets, Store(job.storage), group, job.emit, device)
+    store = Store(job.storage)
+    store.leases.run = job.run
+    walker = Walker(job.plan, datasets, store, group, job.emit, device)
     try:
         return {**dataclasses.asdict(walker.walk()), "workers": group.size}
     except (NonFiniteLossError, StoreError) as error:
