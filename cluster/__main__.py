@@ -66,7 +66,7 @@ def submit(
     env: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Give the job this variable of the environment, by its name.")
     ] = None,
-    ship_data: Annotated[bool, typer.Option("--ship-data", help="Send local files of data along.")] = False,
+    ship_data: Annotated[bool, typer.Option("--ship-data", help="Put local files of data into the storage first.")] = False,
     shared_folders: Annotated[
         bool, typer.Option("--shared-folders", help="Absolute paths are mounted by all machines of the cluster.")
     ] = False,
@@ -83,6 +83,7 @@ def submit(
         from cluster.reach import connect_jobs, sends_in_the_clear
         from cluster.submit import Order, send
         from workflows.cli.application import check_name, load
+        from workflows.recipe.ship_files import at_addresses, ship_files
         from workflows.recipe.shipping import check_shared_storage, pack_recipe
 
         check_name(name)
@@ -93,7 +94,11 @@ def submit(
         client = connect_jobs(address)
         if sends_in_the_clear(address):
             say(f"warning: {address} is plain http: whoever listens sees the token; a tunnel or https hides it", error=True)
-        order = Order(command.value, document, files, name or checked.name, storage, workers, credentials, install)
+        if files:
+            shipment = ship_files(files, storage, say)
+            say(shipment.words(storage))
+            document = at_addresses(document, shipment.addresses)
+        order = Order(command.value, document, name or checked.name, storage, workers, credentials, install)
         job = send(client, address, order, say)
         if not wait:
             say(f"follow it: python -m cluster logs {job} --follow --address {address}")

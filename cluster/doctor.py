@@ -45,7 +45,7 @@ def examine_cluster(
 def _run_job(client: Any, address: str, storage: str, credentials: Mapping[str, str]) -> tuple[str, Any]:
     job = job_id("doctor", time.time(), uuid.uuid4().hex[:4])
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
-        package = make_package(Path(scratch), b"", {})
+        package = make_package(Path(scratch), b"")
         env = {"working_dir": str(package.folder), "env_vars": {**ON_A_CLUSTER, **credentials}}
         words = f"python -m cluster examine {storage!r}"
         metadata = {"name": "doctor", "command": "doctor", "storage": storage}

@@ -1,4 +1,4 @@
-"""What a job needs on the cluster, copied into one folder: the code, the recipe and, where they go too, files of data.
+"""What a job needs on the cluster, copied into one folder: the code and the recipe. Data go through the storage.
 
 Only regular files are taken. A link that leads out of the project is not followed: what it names is not the project's.
 """
@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from cluster.reach import ClusterError
 
 ROOT = Path(__file__).parents[1]
 CODE = ("data", "models", "workflows", "cluster")
 BESIDE = ("pyproject.toml", "constraints.txt")  # what the job's start checks, and what may be installed there
 RECIPE = "recipe.toml"
-LARGEST_BYTES = 400 << 20  # Ray takes packages up to about 500 MiB, and keeps them in the head's memory
 
 
 @dataclass(frozen=True)
@@ -27,8 +24,6 @@ class Package:
     folder: Path
     num_code_files: int
     code_bytes: int
-    num_data_files: int
-    data_bytes: int
     links_left_out: tuple[str, ...]
 
 
@@ -46,17 +41,8 @@ def code_files(root: Path) -> Iterator[Path]:
     yield from (Path(name) for name in BESIDE if (root / name).is_file())
 
 
-def make_package(folder: Path, recipe: bytes, data: Mapping[str, Path], root: Path = ROOT) -> Package:
-    """Copy what a job needs into an empty folder; `data` are local files by their relative names there.
-
-    Raises ClusterError where the data are more than a package may hold.
-    """
-    data_bytes = sum(path.stat().st_size for path in data.values())
-    if data_bytes > LARGEST_BYTES:
-        raise ClusterError(
-            f"--ship-data: {len(data)} files of {megabytes(data_bytes)}, at most {megabytes(LARGEST_BYTES)} fit: "
-            "put them where the cluster reads them (s3://..., or a folder that all machines mount, with --shared-folders)"
-        )
+def make_package(folder: Path, recipe: bytes, root: Path = ROOT) -> Package:
+    """Copy what a job needs into an empty folder."""
     code_bytes, copied, links = 0, 0, []
     for relative in code_files(root):
         if (root / relative).is_symlink():
@@ -67,12 +53,8 @@ def make_package(folder: Path, recipe: bytes, data: Mapping[str, Path], root: Pa
         shutil.copyfile(root / relative, target)
         code_bytes += target.stat().st_size
         copied += 1
-    for name, path in data.items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
     (folder / RECIPE).write_bytes(recipe)
-    return Package(folder, copied, code_bytes, len(data), data_bytes, tuple(links))
+    return Package(folder, copied, code_bytes, tuple(links))
 
 
 def megabytes(count: int) -> str:

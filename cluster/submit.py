@@ -29,7 +29,6 @@ class Order:
 
     command: str
     document: Mapping[str, Any]
-    files: Mapping[str, Path]
     name: str
     storage: str
     workers: int | None
@@ -47,6 +46,12 @@ def entrypoint(order: Order) -> str:
     return shlex.join(words)
 
 
+def metadata_of(order: Order) -> dict[str, str]:
+    """What Ray's dashboard shows of the job beside its entrypoint."""
+    workers = {} if order.workers is None else {"workers": str(order.workers)}
+    return {"name": order.name, "run": order.name, "command": order.command, "storage": order.storage, **workers}
+
+
 def runtime_env(order: Order, package: Package) -> dict[str, Any]:
     """What Ray sets up for every process of the job: the shipped folder, the environment and, if asked for, packages."""
     env: dict[str, Any] = {
@@ -61,23 +66,22 @@ def runtime_env(order: Order, package: Package) -> dict[str, Any]:
 
 
 def send(client: Any, address: str, order: Order, say: Callable[[str], object]) -> str:
-    """Ship the code, the recipe and what data go along, and start the job; returns its id."""
+    """Ship the code and the recipe, and start the job; returns its id."""
     import tomli_w
 
     job = job_id(order.name, time.time(), uuid.uuid4().hex[:4])
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
-        package = make_package(Path(scratch), tomli_w.dumps(order.document).encode(), order.files)
+        package = make_package(Path(scratch), tomli_w.dumps(order.document).encode())
         for link in package.links_left_out:
             say(f"{link} is a link and stays here")
-        data = f", {package.num_data_files} files of data of {megabytes(package.data_bytes)}" if order.files else ""
-        say(f"shipping {package.num_code_files} files of code of {megabytes(package.code_bytes)}{data}")
+        say(f"shipping {package.num_code_files} files of code of {megabytes(package.code_bytes)}")
         started = time.monotonic()
         ask(
             lambda: client.submit_job(
                 entrypoint=entrypoint(order),
                 submission_id=job,
                 runtime_env=runtime_env(order, package),
-                metadata={"name": order.name, "command": order.command, "storage": order.storage},
+                metadata=metadata_of(order),
             ),
             address,
         )

@@ -11,24 +11,29 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import commands
+import numpy as np
 import pytest
 from head import Head, environment, head
 from small import write_small
 
+import workflows.recipe.ship_files
 from cluster.__main__ import _follow
 from cluster.jobs import check_credentials, exit_code, follow, job_id
 from cluster.package import make_package
-from cluster.reach import ClusterError, check_address, find_token, sends_in_the_clear
+from cluster.reach import ClusterError, check_address, connect_jobs, find_token, sends_in_the_clear
 from cluster.start import requirements_of, version_problems
 from cluster.submit import Order, entrypoint
 from data.errors import InputError
+from data.reading.files import open_input
 from workflows.recipe.recipe import check_recipe, load_recipe
+from workflows.recipe.ship_files import at_addresses, ship_files
 from workflows.recipe.shipping import pack_recipe
 
 if sys.version_info >= (3, 11):
@@ -155,7 +160,7 @@ def test_credentials_go_by_name_and_no_message_has_a_value(monkeypatch: pytest.M
         check_credentials([f"MY_KEY={SECRET}", f"{SECRET} x", "RAY_AUTH_TOKEN", "NOT_HERE_AT_ALL"])
     assert SECRET not in str(caught.value)
     assert len(str(caught.value).splitlines()) == 4
-    assert SECRET not in repr(Order("train", {}, {}, "n", "s3://b", None, {"MY_KEY": SECRET}, False))
+    assert SECRET not in repr(Order("train", {}, "n", "s3://b", None, {"MY_KEY": SECRET}, False))
 
 
 def test_local_data_are_refused_unless_they_are_shipped_and_addresses_stay(tmp_path: Path) -> None:
@@ -166,12 +171,12 @@ def test_local_data_are_refused_unless_they_are_shipped_and_addresses_stay(tmp_p
     assert "'anvil': anvil.csv is a path of this machine" in caught.value.messages[0]
     document, files = pack_recipe(recipe, ship_data=True, shared_folders=False)
     assert [path.name for path in files.values()] == ["anvil.csv", "bellows.csv", "crane.csv"]
-    package = make_package(tmp_path / "out", b"", files)
-    assert package.data_bytes == sum(path.stat().st_size for path in files.values())
-    moved = check_recipe(document, package.folder)
+    shipment = ship_files(files, str(tmp_path / "storage"), print)
+    moved = check_recipe(at_addresses(document, shipment.addresses), tmp_path)
     for entry in moved.entries:
         (path,) = entry.keys.path
-        assert (package.folder / path).read_bytes() == (tmp_path / f"{entry.keys.name}.csv").read_bytes()
+        assert path.startswith(f"{tmp_path}/storage/shipped/")
+        assert open_input(path).read() == (tmp_path / f"{entry.keys.name}.csv").read_bytes()
 
 
 def with_paths(folder: Path, *paths: str) -> Any:
@@ -218,22 +223,61 @@ def test_a_link_to_outside_is_neither_followed_nor_shipped(tmp_path: Path) -> No
     (root / "data" / "link.py").symlink_to(tmp_path / "secret.csv")
     (root / "models" / "folder").symlink_to(tmp_path)
     (root / "models" / ".hidden").write_text(SECRET)
-    package = make_package(tmp_path / "out", b"", {}, root)
+    package = make_package(tmp_path / "out", b"", root)
     shipped = sorted(str(path.relative_to(package.folder)) for path in package.folder.rglob("*") if path.is_file())
     assert shipped == ["cluster/code.py", "data/code.py", "models/code.py", "recipe.toml", "workflows/code.py"]
     assert package.links_left_out == ("data/link.py",)
     assert not any(path.is_symlink() for path in package.folder.rglob("*"))
 
 
-def test_more_than_a_package_holds_is_refused_with_its_size(tmp_path: Path) -> None:
-    with (tmp_path / "large.csv").open("wb") as file:
-        file.truncate(500 << 20)  # a hole: it takes no room
-    with pytest.raises(ClusterError, match=r"1 files of 524\.3 MB, at most 419\.4 MB"):
-        make_package(tmp_path / "out", b"", {"files/large.csv": tmp_path / "large.csv"})
+def test_a_file_goes_into_the_storage_once_and_small_where_that_pays(bucket: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "odd #1 %.csv").write_text("a,b\n" + "1.0,2.0\n" * 10_000)
+    (tmp_path / "noise.parquet").write_bytes(random.bytes(100_000))
+    files = {
+        "files/0-path-0/deep/odd #1 %.csv": tmp_path / "deep" / "odd #1 %.csv",
+        "files/1-path-0/noise.parquet": tmp_path / "noise.parquet",
+    }
+    first = ship_files(files, f"{bucket}/once", print)
+    assert (first.num_sent, first.num_there) == (2, 0)
+    assert first.bytes_sent < 100_000 + 10_000
+    text, noise = first.addresses.values()
+    assert text.endswith("/deep/odd%20%231%20%25.csv.gz")
+    assert noise.endswith("/noise.parquet")
+    assert open_input(text).read() == (tmp_path / "deep" / "odd #1 %.csv").read_bytes()
+    again = ship_files(files, f"{bucket}/once", print)
+    assert (again.num_sent, again.num_there, again.addresses) == (0, 2, first.addresses)
+    (tmp_path / "noise.parquet").write_bytes(random.bytes(100_000))  # what has changed has another address
+    changed = ship_files(files, f"{bucket}/once", print)
+    assert (changed.num_sent, changed.num_there) == (1, 1)
+    assert changed.addresses["files/1-path-0/noise.parquet"] != noise
+
+
+def test_a_sending_that_broke_off_goes_on_with_what_is_not_there(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {}
+    for name in "abc":
+        (tmp_path / f"{name}.parquet").write_bytes(name.encode() * 1000)
+        files[f"files/0-path-0/{name}.parquet"] = tmp_path / f"{name}.parquet"
+    sent = workflows.recipe.ship_files._send
+
+    def breaking_off(path: Path, *rest: Any) -> int:
+        if path.name.startswith("c"):
+            raise OSError("the network is gone")
+        return sent(path, *rest)
+
+    monkeypatch.setattr(workflows.recipe.ship_files, "_send", breaking_off)
+    with pytest.raises(InputError, match=r"cannot be written from this machine \(the network is gone\)"):
+        ship_files(files, f"{bucket}/broken", print)
+    monkeypatch.setattr(workflows.recipe.ship_files, "_send", sent)
+    shipment = ship_files(files, f"{bucket}/broken", print)
+    assert (shipment.num_sent, shipment.num_there) == (1, 2)
 
 
 def test_what_is_shipped_is_the_code_and_little_else(tmp_path: Path) -> None:
-    package = make_package(tmp_path / "out", b"", {})
+    package = make_package(tmp_path / "out", b"")
     assert package.code_bytes < 2_000_000
     assert {path.name for path in package.folder.iterdir()} == {
         "data", "models", "workflows", "cluster", "pyproject.toml", "constraints.txt", "recipe.toml",
@@ -242,7 +286,7 @@ def test_what_is_shipped_is_the_code_and_little_else(tmp_path: Path) -> None:
 
 def test_names_reach_the_job_whatever_a_shell_would_make_of_them() -> None:
     name = "a b; touch /tmp/x $(id) 'q'"
-    line = entrypoint(Order("train", {}, {}, name, "s3://b/r", 2, {}, False))
+    line = entrypoint(Order("train", {}, name, "s3://b/r", 2, {}, False))
     words = shlex.split(line)
     assert words[words.index("--name") + 1] == name
     assert words[words.index("--workers") + 1] == "2"
@@ -357,6 +401,10 @@ def test_a_submitted_run_ends_like_one_at_home_and_shows_no_secret(shell: Head, 
     assert result["status"] == "finished"
     assert result["datasets"] == ["plant_alder", "plant_birch"]
     assert result["workers"] == 1
+    job = next(word for word in found.stdout.split() if word.startswith("demo-"))
+    info = connect_jobs(shell.address).get_job_info(job)
+    assert (info.metadata["run"], info.metadata["command"], info.metadata["workers"]) == ("demo", "train", "1")
+    assert "--name demo" in info.entrypoint
     kept = contents(store)
     for secret in (SECRET, shell.token):
         assert secret not in found.stdout
@@ -370,11 +418,19 @@ def test_a_job_that_fails_exits_with_1_and_its_data_were_shipped(shell: Head, st
     recipe = write_small(tmp_path, training={"epochs": 1, "learning_rate": 1e30})
     words = [str(recipe), "--address", shell.address, "--storage", str(store), "--shared-folders", "--ship-data"]
     code, out = invoke("submit", *words, "--workers", "0", "--wait")
-    assert "3 files of data" in out
+    assert "3 files of data sent to" in out
     assert code == 1
     assert "error: dataset 'anvil', epoch 1" in out
     assert "failed with exit code 1" in out
     assert "Traceback" not in out
+
+
+def gauges(address: str, run: str) -> dict[str, float]:
+    """The gauges of a run, as Prometheus reads them."""
+    with urllib.request.urlopen(address, timeout=5) as answer:
+        text = answer.read().decode()
+    lines = [line for line in text.splitlines() if line.startswith("ray_lstm_relay_") and f'run="{run}"' in line]
+    return {line.partition("{")[0].removeprefix("ray_lstm_relay_"): float(line.rpartition(" ")[2]) for line in lines}
 
 
 @pytest.mark.ray
@@ -391,6 +447,13 @@ def test_a_job_is_listed_stopped_and_can_go_on(shell: Head, store: Path) -> None
             break
         time.sleep(0.25)
     assert f"{job}  RUNNING" in invoke("status", *address)[1]
+    for _ in range(100):
+        if (found := gauges(shell.metrics, "long")) and found["epoch"] >= 2:
+            break
+        time.sleep(0.25)
+    assert found["stage"] == 1
+    assert found["epoch"] >= 2
+    assert found["samples_per_second"] > 0
     assert invoke("stop", job, *address)[1].strip() == f"{job}: stopped"
     assert f"{job}  STOPPED" in invoke("status", job, *address)[1]
     assert "had ended already" in invoke("stop", job, *address)[1]

@@ -23,6 +23,7 @@ class Head:
     address: str
     token: str
     folder: Path  # of its sessions, logs and sockets
+    metrics: str  # the address at which Prometheus reads
 
 
 def free_port() -> int:
@@ -47,10 +48,11 @@ def environment(token: str) -> dict[str, str]:
 @contextlib.contextmanager
 def head(num_cpus: int = 2) -> Iterator[Head]:
     folder = Path(tempfile.mkdtemp(prefix="head-", dir="/tmp"))  # sockets want short paths
-    token, dashboard = secrets.token_hex(32), free_port()
+    token, dashboard, metrics = secrets.token_hex(32), free_port(), free_port()
     command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--disable-usage-stats"]
     command += ["--node-ip-address=127.0.0.1", f"--port={free_port()}", f"--temp-dir={folder}", f"--num-cpus={num_cpus}"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--object-store-memory=100000000"]
+    command += [f"--metrics-export-port={metrics}"]
     command += [f"--{name}={free_port()}" for name in ("dashboard-agent-listen-port", "ray-client-server-port")]
     log = folder / "start.log"
     with log.open("w") as file:
@@ -59,7 +61,7 @@ def head(num_cpus: int = 2) -> Iterator[Head]:
         )
     try:
         _wait_for(f"http://127.0.0.1:{dashboard}", token, process, log)
-        yield Head(f"http://127.0.0.1:{dashboard}", token, folder)
+        yield Head(f"http://127.0.0.1:{dashboard}", token, folder, f"http://127.0.0.1:{metrics}/metrics")
     finally:
         while pids := pids_of(token):
             for pid in pids:

@@ -64,7 +64,9 @@ class Walker:
         group: Group,
         emit: Emit,
         device: str = "cpu",
+        evaluated: Callable[[EvaluationDone], None] = lambda done: None,
     ):
+        self.evaluated = evaluated  # called by every worker, in step
         self.plan, self.datasets, self.store, self.group = plan, datasets, store, group
         self.emit: Emit = emit if group.rank == 0 else lambda event: None
         self.report = Report()
@@ -220,7 +222,9 @@ class Walker:
         seconds = time.perf_counter() - started
         answers = [None if isinstance(each, bool) else each for each in {**found, **errors}.values()]
         told = {self.datasets[n].name: each.error if each else None for n, each in zip(found, answers, strict=True)}
-        self.emit(EvaluationDone(action.stage, action.split, action.key, told, seconds))
+        done = EvaluationDone(action.stage, action.split, action.key, told, seconds)
+        self.emit(done)
+        self.evaluated(done)
         return answers
 
 

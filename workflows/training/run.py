@@ -15,6 +15,7 @@ from typing import Any
 from cluster.connect import capacity, connect, write_log_to
 from cluster.placement import Placement, PlacementError, place
 from data.errors import InputError
+from workflows.loggers.gauges import Gauges
 from workflows.loggers.heartbeat import Copy, beating
 from workflows.loggers.progress_file import Progress
 from workflows.loggers.scalars import Answered, Scalars
@@ -194,6 +195,7 @@ def _run(
     progress = Progress(store, name, plan, describe_datasets(prepared), movable(recipe))
     tensorboard = TensorBoard(store, name)
     scalars = Scalars([tensorboard], plan, prepared.datasets, answered)
+    gauges = Gauges(name)
 
     def note(event: RunEvent) -> None:
         nonlocal begun, again
@@ -209,6 +211,8 @@ def _run(
             done.evaluate_seconds += event.evaluate_seconds
         progress(event)
         scalars(event)
+        if address is not None:
+            gauges(event)
         watch(event)
 
     sent = tuple((dataset.prepared.folder.name, dataset.name, dataset.encoding) for dataset in prepared.datasets)

@@ -27,6 +27,7 @@ from workflows.relay.plan import Plan
 from workflows.store.store import Store
 from workflows.training import attempts
 from workflows.training.channel import Channel
+from workflows.training.reporting import StageReports
 
 Facts = dict[str, Any]
 ELASTIC_INTERVAL_S = 30.0  # how often an elastic group looks for room for more workers
@@ -85,7 +86,10 @@ def work(job: Job) -> Facts:
         job.emit(Working(group.size, tuple(nodes)))
     store = Store(job.storage)
     store.leases.run = job.run
-    walker = Walker(job.plan, datasets, store, group, job.emit, device)
+    reports = StageReports(group, len(job.plan.stages))
+    # Ray Train's local mode, in this process, has nobody to report to.
+    evaluated = reports if nodes else lambda done: None
+    walker = Walker(job.plan, datasets, store, group, job.emit, device, evaluated)
     try:
         return {**dataclasses.asdict(walker.walk()), "workers": group.size}
     except (NonFiniteLossError, StoreError) as error:

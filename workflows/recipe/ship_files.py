@@ -1,0 +1,124 @@
+"""Local files of a recipe's data, put into the storage under the hash of their content: sent once, whatever runs use them.
+
+`<storage>/shipped/<hash>/<name>`: the same content is never sent twice, and a sending that broke off goes on with the files
+that are not there yet. The nodes read them like any other address, each the parts that it prepares.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pyarrow import fs
+
+from data.errors import InputError
+from data.reading.files import is_uri, open_filesystem
+
+SHIPPED = "shipped"
+CHUNK = 1 << 22
+COMPRESSED_UP_TO = 64 << 20  # larger files stay as they are: their parts are read by several nodes at once
+PAYS_BELOW = 0.7  # of the size
+TELL_S = 15.0
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """Where the files are now, by the names that they were given, and what it took."""
+
+    addresses: Mapping[str, str]
+    num_sent: int
+    bytes_sent: int
+    num_there: int
+
+    def words(self, storage: str) -> str:
+        """What is said of the shipment."""
+        there = f", {self.num_there} were there already" if self.num_there else ""
+        return f"{self.num_sent} files of data sent to {storage}/{SHIPPED}, {self.bytes_sent / 1e6:.1f} MB{there}"
+
+
+def ship_files(files: Mapping[str, Path], storage: str, say: Callable[[str], object]) -> Shipment:
+    """Put files into a storage that this machine reaches too; raises InputError where it cannot be written."""
+    root = f"{storage.rstrip('/')}/{SHIPPED}"
+    addresses, sent, size, there, told = {}, 0, 0, 0, time.monotonic()
+    try:
+        filesystem, inner = open_filesystem(root)
+        for number, (name, path) in enumerate(files.items()):
+            packed = _pays(path)
+            relative = f"{content_hash(path)[:32]}/{name.partition('/')[2].partition('/')[2] or name}" + (
+                ".gz" if packed else ""
+            )
+            addresses[name] = f"{root}/{quote(relative) if is_uri(root) else relative}"
+            if filesystem.get_file_info(f"{inner}/{relative}").type == fs.FileType.File:
+                there += 1
+            else:
+                size += _send(path, packed, filesystem, f"{inner}/{relative}")
+                sent += 1
+            if time.monotonic() - told > TELL_S:
+                told = time.monotonic()
+                say(f"sending data: {number + 1} of {len(files)} files, {size / 1e6:.0f} MB so far")
+    except OSError as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(
+            f"--ship-data: {root} cannot be written from this machine ({reason}): data go through the storage, so give this "
+            "machine its credentials too, or put the files where the cluster reads them and write their addresses"
+        ) from None
+    return Shipment(addresses, sent, size, there)
+
+
+def content_hash(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _pays(path: Path) -> bool:
+    """Whether a file is sent compressed: a CSV file of moderate size whose beginning becomes clearly smaller."""
+    if not path.name.lower().endswith(".csv") or not 0 < path.stat().st_size <= COMPRESSED_UP_TO:
+        return False
+    with path.open("rb") as file:
+        beginning = file.read(1 << 20)
+    return len(zlib.compress(beginning, 6)) < PAYS_BELOW * len(beginning)
+
+
+def _send(path: Path, packed: bool, filesystem: fs.FileSystem, target: str) -> int:
+    """Write a file so that a reader sees all of it or nothing; returns the bytes that were sent."""
+    local = isinstance(filesystem, fs.LocalFileSystem)
+    if local:
+        filesystem.create_dir(target.rpartition("/")[0], recursive=True)
+    scratch = f"{target}.{uuid.uuid4().hex[:8]}" if local else target  # an object store shows an object when it is whole
+    with path.open("rb") as file, filesystem.open_output_stream(scratch, compression=None) as stream:
+        if packed:
+            content = gzip.compress(file.read(), 6, mtime=0)  # the same bytes each time
+            stream.write(content)
+            size = len(content)
+        else:
+            size = 0
+            while chunk := file.read(CHUNK):
+                stream.write(chunk)
+                size += len(chunk)
+    if local:
+        filesystem.move(scratch, target)
+    return size
+
+
+def at_addresses(document: Mapping[str, Any], addresses: Mapping[str, str]) -> dict[str, Any]:
+    """A recipe's document with the addresses of its shipped files in the place of their names."""
+    entries = [
+        {
+            key: [addresses.get(path, path) for path in value] if key in ("path", "test_path") else value
+            for key, value in e.items()
+        }
+        for e in document["datasets"]
+    ]
+    return {**document, "datasets": entries}
