@@ -10,8 +10,9 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from data.prepared.manifest import MANIFEST, put_in_place, scratch_folder
+from data.prepared.manifest import MANIFEST, Manifest, put_in_place, scratch_folder
 from data.prepared.origin import write_origin
+from data.prepared.part_files import part_names
 from data.reading.files import open_filesystem
 
 
@@ -47,8 +48,9 @@ class Attempt:
         if self.remote is not None:
             filesystem, inner = open_filesystem(self.parts(fingerprint))
             home = open_filesystem(f"{self.remote}/{fingerprint}")[1]
-            for info in filesystem.get_file_info(fs.FileSelector(inner, allow_not_found=True)):
-                filesystem.copy_file(info.path, f"{home}/{info.base_name}")
+            for number in range(len(Manifest.read(self.scratch / fingerprint).parts)):
+                for name in part_names(number):
+                    filesystem.copy_file(f"{inner}/{name}", f"{home}/{name}")
             fs.copy_files(
                 str(self.scratch / fingerprint / MANIFEST), f"{home}/{MANIFEST}", destination_filesystem=filesystem
             )

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from data.prepared.origin import MANIFEST as MANIFEST
 from data.reading.columns import Column
 from data.reading.files import make_folder
 from data.reading.settings import SPLITS
@@ -18,7 +19,6 @@ from data.samples.counts import Counts
 from data.samples.part import Part
 from data.samples.statistics import Statistics
 
-MANIFEST = "manifest.json"
 FORMAT = 2  # of the prepared folder; a new one prepares everything anew
 VERSION = 2  # of the manifest; 1 (or absent) has no counts
 

@@ -7,6 +7,7 @@ import json
 import uuid
 from pathlib import Path
 
+MANIFEST = "manifest.json"
 ORIGIN = "origin.json"
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from data.prepared.origin import read_origin
+from data.prepared.eviction import make_room
+from data.prepared.origin import MANIFEST, read_origin
 from data.reading.files import open_filesystem
 from data.samples.part import Part
 from data.samples.part_files import file_facts
@@ -40,20 +41,30 @@ class PartFiles:
     def open(self, name: str) -> Path:
         """The path of a file that is here and as it was written; raises DamagedRowsError."""
         path = self.folder / name
+        if path.exists() and self.origin is not None and not self._is_checked(path) and self._is_damaged(path):
+            path.unlink()  # a copy, which is fetched again
         if not path.exists():
             self._fetch(name)
         if not self._is_checked(path):
-            self._check(path)
+            if self._is_damaged(path):
+                raise DamagedRowsError(f"{path} is damaged: its hash is not that of what was written")
+            self._note(path)
         with contextlib.suppress(OSError):  # the least recently used file leaves the cache first
             os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
         return path
 
     def problem(self) -> str | None:
-        """What is wrong with the files that are here, or with what should be here; None where all is well."""
+        """What is wrong with the files that are here, or with what should be here or in the store; None: nothing is."""
+        if self.origin is not None:
+            filesystem, inner = open_filesystem(self.origin)
+            infos = filesystem.get_file_info(fs.FileSelector(inner, allow_not_found=True))
+            absent = sorted({*self.names, MANIFEST} - {info.base_name for info in infos})
+            if absent:
+                return f"{self.origin} lacks {absent[0]}"
+            return None
         for name in self.names:
             try:
-                if self.origin is None or (self.folder / name).exists():
-                    self.open(name)
+                self.open(name)
             except (DamagedRowsError, FileNotFoundError) as error:
                 return str(error)
         return None
@@ -62,13 +73,19 @@ class PartFiles:
         if self.origin is None:
             raise FileNotFoundError(f"{self.folder / name} is missing")
         filesystem, inner = open_filesystem(f"{self.origin}/{name}")
+        num_bytes = self.known[name][0] if name in self.known else filesystem.get_file_info(inner).size
+        make_room(self.folder.parents[2], num_bytes)
         for attempt in range(2):
             scratch = self.folder / f".fetching-{uuid.uuid4().hex[:8]}"
             try:
                 fs.copy_files(inner, str(scratch), source_filesystem=filesystem)
                 if name in self.known and file_facts(scratch) != tuple(self.known[name]):
                     if attempt:
-                        raise DamagedRowsError(f"{self.origin}/{name} is damaged: its hash is not that of what was written")
+                        filesystem.delete_file(f"{inner.rpartition('/')[0]}/{MANIFEST}")  # it is prepared anew then
+                        raise DamagedRowsError(
+                            f"{self.origin}/{name} is damaged: its hash is not that of what was written; run again to "
+                            "prepare the dataset anew"
+                        )
                     continue
                 scratch.rename(self.folder / name)
                 self._note(self.folder / name)
@@ -76,12 +93,10 @@ class PartFiles:
             finally:
                 scratch.unlink(missing_ok=True)
 
-    def _check(self, path: Path) -> None:
+    def _is_damaged(self, path: Path) -> bool:
         facts = self.known.get(path.name)  # absent in a dataset that was prepared before there were hashes
         # What is read twice is not damaged by one bad read.
-        if facts is not None and file_facts(path) != tuple(facts) and file_facts(path) != tuple(facts):
-            raise DamagedRowsError(f"{path} is damaged: its hash is not that of what was written")
-        self._note(path)
+        return facts is not None and file_facts(path) != tuple(facts) and file_facts(path) != tuple(facts)
 
     def _is_checked(self, path: Path) -> bool:
         if self._checked is None:

@@ -26,6 +26,7 @@ from data.reading.read import FILE_AS_SERIES, header_problems, wanted_columns
 from data.reading.settings import DatasetSource
 from data.reading.table import own_column
 from data.samples.part import Part
+from data.sharding.first_look import crosses
 from data.sharding.pieces import Survey
 from data.sharding.shard import Places, prepare_parts
 from data.sharding.tasks import Outcome, SurveyTask
@@ -109,7 +110,11 @@ def _prepare_absent(absent: dict[str, DatasetSource], made: Attempt, run: Run) -
     sizes = {file: file_bytes(file) for source in absent.values() for file in (*source.files, *source.test_files)}
     for address in absent:
         made.begin(address)
-    by_file = {address: source for address, source in absent.items() if not is_cut_at_once(source, sizes)}
+    by_file = {
+        address: source
+        for address, source in absent.items()
+        if not is_cut_at_once(source, sizes) and not (is_worth_cutting(source, sizes) and crosses(source))
+    }
     shards = {address: shards_of(source, made.parts(address)) for address, source in by_file.items()}
     results = _run_grouped(shards, run)
     crossing = {address for address in shards if cross(shards[address], results[address])}

@@ -21,6 +21,8 @@ from data.prepared.part_files import PartFiles, part_names
 from data.reading.settings import SPLITS, DataSettings
 from data.samples.statistics import Statistics
 
+TRIES = 2  # more, to open a file that another process removes from the cache meanwhile
+
 
 @dataclass(frozen=True)
 class MappedPart:
@@ -182,12 +184,19 @@ class Parts(Sequence[MappedPart]):
         return self._mapped[number]
 
 
+def _mapped(files: PartFiles, name: str) -> pa.ipc.RecordBatchFileReader:
+    for _ in range(TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            return pa.ipc.open_file(pa.memory_map(str(files.open(name))))
+    return pa.ipc.open_file(pa.memory_map(str(files.open(name))))
+
+
 def _open_part(files: PartFiles, number: int) -> MappedPart:
     values_file, samples_file = part_names(number)
-    column = pa.ipc.open_file(pa.memory_map(str(files.open(values_file)))).get_batch(0).column(0)
+    column = _mapped(files, values_file).get_batch(0).column(0)
     width = column.type.list_size
     values = column.values.to_numpy(zero_copy_only=True).reshape(-1, width)
-    places = pa.ipc.open_file(pa.memory_map(str(files.open(samples_file))))
+    places = _mapped(files, samples_file)
     batches = {split: places.get_batch(index) for index, split in enumerate(SPLITS)}
     return MappedPart(
         values,

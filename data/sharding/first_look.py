@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 
 from data.errors import InputError
 from data.reading.files import file_bytes, open_filesystem
-from data.reading.read import read_rows
+from data.reading.read import FILE_AS_SERIES, read_rows
 from data.reading.settings import DatasetSource
 from data.sharding.extracts import extract, kind_of
 
@@ -35,6 +36,25 @@ def _problems_of(file: str, source: DatasetSource) -> list[str]:
     except InputError as error:
         return error.messages
     return []
+
+
+def crosses(source: DatasetSource) -> bool:
+    """Whether the first rows of two files are of one series; False where that is not seen in the first rows."""
+    if source.settings.series in (None, FILE_AS_SERIES):
+        return False
+    seen: set[str] = set()
+    for file in source.files:
+        names: set[str] = set()
+        with contextlib.suppress(InputError):  # what is wrong with the file is said when it is read
+            head = first_rows(file)
+            if head is not None:
+                with extract(file, head) as extracted:
+                    series = read_rows(extracted, source).series
+                names = set() if series is None else set(series.to_pylist())
+        if names & seen:
+            return True
+        seen |= names
+    return False
 
 
 def first_rows(file: str) -> bytes | pa.Table | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from data_cases import noise, prepare_one, source_of, write_csv
-from test_sharding import PANEL, by_series, by_time, panel, row_groups, same
+from panels import PANEL, by_series, by_time, panel, row_groups, same
 
 from data.errors import InputError
 from data.prepared import layout, part_files
@@ -74,7 +74,7 @@ def test_a_dataset_is_prepared_in_parts_where_its_series_cross_files(tmp_path: P
     cut = any(isinstance(task, PartTask) for task in run.tasks)
     assert cut == (layout is not by_series)
     assert len(found.parts) > (20 if cut else 4)
-    assert any(isinstance(task, Shard) for task in run.tasks) == (layout is not row_groups)
+    assert any(isinstance(task, Shard) for task in run.tasks) != cut
     assert sorted(path.name for path in (tmp_path / "p").iterdir()) == [found.folder.name, "sources"]
 
 

@@ -12,7 +12,7 @@ from data_cases import noise, source_of, write_csv
 from data.errors import InputError
 from data.reading.read import read_rows
 from data.sharding.extracts import extract
-from data.sharding.first_look import FIRST_BYTES, FIRST_ROWS, first_problems, first_rows
+from data.sharding.first_look import FIRST_BYTES, FIRST_ROWS, crosses, first_problems, first_rows
 
 
 def long_frame(rows: int = 20_000) -> pd.DataFrame:
@@ -69,3 +69,12 @@ def test_a_message_about_an_extract_names_the_file_and_the_line_in_it(tmp_path: 
     with pytest.raises(InputError, match=r"north/f\.csv, line 1002, column 'a'") as raised:
         read()
     assert "lstm-relay-" not in str(raised.value)
+
+
+def test_files_by_time_are_known_by_their_first_rows(tmp_path: Path) -> None:
+    frame = long_frame(300).assign(site=["x", "y", "z"] * 100)
+    by_time = [write_csv(frame[start : start + 100], tmp_path / f"{start}.csv") for start in (0, 100, 200)]
+    by_site = [write_csv(own, tmp_path / f"{name}.csv") for name, own in frame.groupby("site")]
+    assert crosses(source_of(by_time, series="site"))
+    assert not crosses(source_of(by_site, series="site"))
+    assert not crosses(source_of(by_time, series="{file}"))

@@ -10,12 +10,11 @@ from typing import Any
 import hypothesis
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from data_cases import prepare_one, source_of, write_csv
 from hypothesis import given
 from hypothesis import strategies as st
+from panels import LAYOUTS, PANEL, by_time, one_csv, panel, row_groups, same, whole_of, windows_of
 
 from data.errors import InputError
 from data.prepared.finish import finish
@@ -26,40 +25,6 @@ from data.sharding import pieces, runs
 from data.sharding.pieces import cut_file, read_piece, survey
 from data.sharding.shard import Places, prepare_parts
 from data.sharding.tasks import Outcome, run_task
-
-SERIES, ROWS = 5, 400
-PANEL: dict[str, Any] = {
-    "features": ["a", "b"],
-    "targets": ["b"],
-    "categorical": ["kind"],
-    "calendar": ["hour"],
-    "missing_flags": True,
-    "time": "t",
-    "series": "site",
-    "frequency": "1h",
-    "lookback": 12,
-    "min_lookback": 3,
-    "horizon": 3,
-    "stride": 2,
-}
-
-
-def panel(num_series: int = SERIES, rows: int = ROWS, seed: int = 0) -> pd.DataFrame:
-    """Series of different lengths, with steps that are absent, missing values, long gaps, missing targets, categories."""
-    random, frames = np.random.default_rng(seed), []
-    for number in range(num_series):
-        length = rows - 37 * number
-        values = random.normal(number, 1 + number, (length, 2)).round(3)
-        values[random.random(values.shape) < 0.05] = np.nan
-        values[length // 3 : length // 3 + 60, number % 2] = np.nan
-        frame = pd.DataFrame(values, columns=["a", "b"])
-        frame["t"] = pd.date_range("2024-01-01", periods=length, freq="h") + pd.Timedelta(days=number)
-        frame["site"] = f"s{number}"
-        frame["kind"] = random.choice(["x", "y", "z"], length)
-        frame.loc[length - 20 :, "kind"] = "late"
-        keep = (random.random(length) > 0.1) | (np.arange(length) == 0)
-        frames.append(frame[keep])
-    return pd.concat(frames, ignore_index=True)
 
 
 def here(tasks: Sequence[Any]) -> list[Outcome]:
@@ -75,59 +40,6 @@ def prepare_cut(source: DatasetSource, folder: Path, most_rows: int, piece_bytes
     if problems:
         raise InputError(problems)
     return PreparedDataset(folder / "parts")
-
-
-def rows_of(dataset: PreparedDataset) -> bytes:
-    """The rows of the dataset, each once."""
-    pairs = zip(dataset.parts, dataset.manifest.parts, strict=True)
-    return b"".join(part.values[facts.overlap :].tobytes() for part, facts in pairs)
-
-
-def windows_of(dataset: PreparedDataset, split: str) -> list[bytes]:
-    found = []
-    for part in dataset.parts:
-        for start, length in zip(part.starts[split].tolist(), part.lengths[split].tolist(), strict=True):
-            found.append(part.values[start : start + length + dataset.horizon].tobytes())
-    return found
-
-
-def same(one: PreparedDataset, other: PreparedDataset) -> None:
-    assert rows_of(one) == rows_of(other)
-    for split in SPLITS:
-        assert windows_of(one, split) == windows_of(other, split)
-    assert one.statistics.to_json() == other.statistics.to_json()
-    mine, theirs = one.manifest, other.manifest
-    for name in ("rows", "num_series", "samples", "used_rows", "missing", "longest_gap", "time_span", "counts", "warnings"):
-        assert getattr(mine, name) == getattr(theirs, name), name
-    for column in one.settings.categorical:
-        assert one.train_categories(column) == other.train_categories(column)
-
-
-def whole_of(frame: pd.DataFrame, folder: Path, **changes: Any) -> PreparedDataset:
-    """The reference: one file, read and prepared in one piece."""
-    return prepare_one(write_csv(frame, folder / "whole" / "all.csv"), folder / "reference", **{**PANEL, **changes})
-
-
-def by_series(frame: pd.DataFrame, folder: Path) -> list[Path]:
-    return [write_csv(own, folder / "l1" / f"{name}.csv") for name, own in frame.groupby("site")]
-
-
-def by_time(frame: pd.DataFrame, folder: Path) -> list[Path]:
-    months = frame.groupby(frame["t"].dt.strftime("%Y-%m-%d"))
-    return [write_csv(own.sample(frac=1, random_state=1), folder / "l2" / f"{name}.csv") for name, own in months]
-
-
-def row_groups(frame: pd.DataFrame, folder: Path) -> list[Path]:
-    (folder / "l4").mkdir()
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), folder / "l4" / "all.parquet", row_group_size=90)
-    return [folder / "l4" / "all.parquet"]
-
-
-def one_csv(frame: pd.DataFrame, folder: Path) -> list[Path]:
-    return [write_csv(frame.assign(note='two\n"lines"'), folder / "l5" / "all.csv")]
-
-
-LAYOUTS = {"by series": by_series, "by time": by_time, "row groups": row_groups, "one CSV": one_csv}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

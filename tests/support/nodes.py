@@ -16,6 +16,7 @@ from typing import Any
 
 from cluster.connect import connect, set_environment
 from data.prepared.cache import Shelf
+from data.prepared.prepared import PreparedDataset
 from workflows.prepare.preparation import prepare_datasets
 from workflows.recipe.recipe import Recipe, load_recipe
 from workflows.relay.events import EpochDone, Placed
@@ -72,19 +73,29 @@ def actors(of_class: str) -> dict[int, str]:
     return {a["Pid"]: a["Address"]["NodeID"] for a in found if of_class in a["ActorClassName"] and a["State"] == "ALIVE"}
 
 
+def files_here(address: str, names: list[str]) -> list[list[Any]]:
+    """The files of prepared datasets that are on this machine, with their sizes."""
+    folders = [Shelf(address).fetch(name) for name in names]
+    return [[str(file), file.stat().st_size] for folder in folders for file in sorted(folder.iterdir())]
+
+
 def prepare_and_fetch(nodes: Nodes, recipe: Recipe, address: str) -> Facts:
-    """The files of each prepared dataset that a node finds: each has its own folder, of which no other one knows."""
+    """The files of each prepared dataset that a node has after reading all parts, and those of this process.
+
+    Each node has its own folder, of which no other one knows.
+    """
     import ray
 
-    def fetch(names: list[str]) -> list[list[Any]]:
-        folders = [Shelf(address).fetch(name) for name in names]
-        return [[str(file), file.stat().st_size] for folder in folders for file in sorted(folder.iterdir())]
+    def read(names: list[str]) -> list[list[Any]]:
+        for name in names:
+            for part in PreparedDataset(Shelf(address).fetch(name)).parts:
+                assert len(part.values)
+        return files_here(address, names)
 
     names = [each.prepared.folder.name for each in prepare_datasets(recipe, address, nodes.address).datasets]
-    own = [[str(file), file.stat().st_size] for name in names for file in sorted(Shelf(address).fetch(name).iterdir())]
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    tasks = [ray.remote(fetch).options(scheduling_strategy=strategy(node.node_id, soft=False)) for node in nodes.there]
-    return {"own": own, "nodes": ray.get([task.remote(names) for task in tasks])}
+    tasks = [ray.remote(read).options(scheduling_strategy=strategy(node.node_id, soft=False)) for node in nodes.there]
+    return {"own": files_here(address, names), "nodes": ray.get([task.remote(names) for task in tasks])}
 
 
 def lose_a_node_of_a_search(nodes: Nodes, recipe: Recipe, storage: Path) -> Facts:

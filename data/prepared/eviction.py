@@ -1,0 +1,48 @@
+"""The cache of prepared rows is kept under a limit: the least recently used part leaves first.
+
+A file that a process has mapped stays readable for it after it was removed, so no process needs to know of the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+from data.errors import InputError
+
+LIMIT = "LSTM_RELAY_CACHE_GB"  # of all prepared rows that a machine keeps of object stores; default: what the disk holds
+FREE_BYTES = 1 << 30  # that are left on the disk
+ABANDONED_S = 3600.0  # after which a file that was being fetched belongs to nobody
+
+
+def limit_bytes() -> float:
+    """The limit of the cache, infinite where none is set; raises InputError."""
+    text = os.environ.get(LIMIT, "")
+    try:
+        gigabytes = float(text or "inf")
+    except ValueError:
+        gigabytes = -1.0
+    if not gigabytes > 0:
+        raise InputError(f"{LIMIT}={text}: write a number of gigabytes above 0, such as 50")
+    return gigabytes * 1e9
+
+
+def make_room(cache: Path, num_bytes: int) -> None:
+    """Remove parts that were not used for longest, until so many more bytes are within the limit and fit on the disk."""
+    limit, found = limit_bytes(), []
+    for path in cache.glob("*/prepared/*/*"):
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            facts = path.stat()
+            if path.name.startswith(".fetching-") and time.time() - facts.st_mtime > ABANDONED_S:
+                path.unlink()
+            elif path.suffix == ".arrow":
+                found.append((facts.st_atime_ns, facts.st_size, path))
+    kept = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if kept + num_bytes <= limit and shutil.disk_usage(cache).free >= num_bytes + FREE_BYTES:
+            return
+        path.unlink(missing_ok=True)
+        kept -= size

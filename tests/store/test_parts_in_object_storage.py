@@ -1,0 +1,135 @@
+"""Prepared rows in an object store: tasks write them there, a machine fetches what it reads and keeps it under a limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from data_cases import noise, prepare_one, source_of, write_csv
+from panels import PANEL, by_time, panel, same
+from pyarrow import fs
+
+from data.errors import InputError
+from data.prepared import layout
+from data.prepared.cache import Shelf
+from data.prepared.part_files import DamagedRowsError
+from data.prepared.prepare import prepare
+from data.prepared.prepared import PreparedDataset
+from data.prepared.running import run_here
+from data.reading.files import FileFacts, open_filesystem
+from data.reading.settings import DatasetSource
+from data.sharding import parts
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes this process another machine: with a cache of its own."""
+    return lambda name: monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / name))
+
+
+def prepared_in(address: str, source: DatasetSource) -> PreparedDataset:
+    shelf = Shelf(address)
+    facts = FileFacts(shelf.folder / "sources")
+    return prepare([source], shelf.folder, facts, run_here, shelf.fetch, shelf.remote)[0]
+
+
+def objects(address: str) -> list[str]:
+    filesystem, inner = open_filesystem(address)
+    infos = filesystem.get_file_info(fs.FileSelector(inner, recursive=True, allow_not_found=True))
+    return sorted(info.path.removeprefix(f"{inner}/") for info in infos if info.type == fs.FileType.File)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_rows_are_written_into_the_store_and_fetched_part_by_part(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Any, cut: bool
+) -> None:
+    if cut:
+        monkeypatch.setattr(layout, "CUT_BYTES", 0)
+        monkeypatch.setattr(parts, "PART_BYTES", 1)
+        monkeypatch.setattr(parts, "FEWEST_ROWS", 256)
+    address, frame = f"{bucket}/{tmp_path.name}", panel()
+    machine("first")
+    found = prepared_in(address, source_of(by_time(frame, tmp_path), **PANEL))
+    assert sorted(file.name for file in found.folder.iterdir()) == ["manifest.json", "origin.json"]
+    assert (len(found.parts) > 3) == cut
+    numbers = range(len(found.parts))
+    expected = [f"{kind}-{number:05d}.arrow" for kind in ("values", "samples") for number in numbers]
+    assert objects(f"{address}/prepared") == sorted(f"{found.folder.name}/{n}" for n in [*expected, "manifest.json"])
+    machine("second")
+    there = PreparedDataset(Shelf(address).fetch(found.folder.name), found.name, found.settings)
+    assert not list(there.folder.glob("*.arrow"))
+    assert len(there.parts[0].values)
+    assert sorted(file.name for file in there.folder.glob("*.arrow")) == ["samples-00000.arrow", "values-00000.arrow"]
+    monkeypatch.undo()
+    monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "second"))
+    same(there, prepare_one(write_csv(frame, tmp_path / "all.csv"), tmp_path / "whole", **PANEL))
+
+
+def test_an_error_leaves_nothing_in_the_store(bucket: str, tmp_path: Path, machine: Any) -> None:
+    machine("first")
+    address = f"{bucket}/{tmp_path.name}"
+    with pytest.raises(InputError, match="no series is as long as one sample"):
+        prepared_in(address, source_of(write_csv(noise(20), tmp_path / "f.csv"), lookback=100))
+    assert objects(address) == []
+
+
+def test_damaged_objects_are_not_read_and_a_damaged_copy_is_fetched_again(bucket: str, tmp_path: Path, machine: Any) -> None:
+    machine("first")
+    address = f"{bucket}/{tmp_path.name}"
+    source = source_of(write_csv(noise(400, "ab"), tmp_path / "f.csv"))
+    found = prepared_in(address, source)
+    expected = found.parts[0].values.tobytes()
+    copy = found.folder / "values-00000.arrow"
+    content = copy.read_bytes()
+    copy.write_bytes(content[:-400] + bytes(400))
+    assert prepared_in(address, source).parts[0].values.tobytes() == expected
+    filesystem, inner = open_filesystem(f"{address}/prepared/{found.folder.name}/values-00000.arrow")
+    with filesystem.open_output_stream(inner) as stream:
+        stream.write(content[:-400] + bytes(400))
+    machine("second")
+    with pytest.raises(DamagedRowsError, match="is damaged"):
+        _ = PreparedDataset(Shelf(address).fetch(found.folder.name)).parts[0]
+    again = prepared_in(address, source)  # the store lacks the dataset now
+    assert again.parts[0].values.tobytes() == expected
+
+
+def test_what_the_store_lacks_is_prepared_anew(bucket: str, tmp_path: Path, machine: Any) -> None:
+    address = f"{bucket}/{tmp_path.name}"
+    source = source_of(write_csv(noise(400, "ab"), tmp_path / "f.csv"))
+    machine("first")
+    found = prepared_in(address, source)
+    filesystem, inner = open_filesystem(f"{address}/prepared/{found.folder.name}/values-00000.arrow")
+    filesystem.delete_file(inner)
+    for name in ("second", "first"):
+        machine(name)
+        assert len(prepared_in(address, source).parts[0].values) == 400
+
+
+def test_the_cache_stays_under_its_limit_and_what_is_mapped_stays_readable(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Any
+) -> None:
+    monkeypatch.setattr(layout, "CUT_BYTES", 0)
+    monkeypatch.setattr(parts, "PART_BYTES", 1)
+    monkeypatch.setattr(parts, "FEWEST_ROWS", 256)
+    address = f"{bucket}/{tmp_path.name}"
+    machine("first")
+    name = prepared_in(address, source_of(by_time(panel(), tmp_path), **PANEL)).folder.name
+    machine("second")
+    whole = [part.values.tobytes() for part in PreparedDataset(Shelf(address).fetch(name)).parts]
+    cache = tmp_path / "second"
+    kept = sum(file.stat().st_size for file in cache.glob("*/prepared/*/*.arrow"))
+    monkeypatch.setenv("LSTM_RELAY_CACHE_GB", str(kept / 2 / 1e9))
+    machine("third")
+    cache, reader = tmp_path / "third", PreparedDataset(Shelf(address).fetch(name))
+    for number, part in enumerate(reader.parts):
+        assert part.values.tobytes() == whole[number]
+        assert sum(file.stat().st_size for file in cache.glob("*/prepared/*/*.arrow")) <= kept / 2
+    assert [part.values.tobytes() for part in reader.parts] == whole  # the removed ones are mapped
+    there = {file.name for file in reader.folder.glob("values-*")}
+    assert f"values-{len(whole) - 1:05d}.arrow" in there
+    assert "values-00000.arrow" not in there
+    assert PreparedDataset(reader.folder).parts[0].values.tobytes() == whole[0]  # and fetched again for others
+    monkeypatch.setenv("LSTM_RELAY_CACHE_GB", "much")
+    with pytest.raises(InputError, match="LSTM_RELAY_CACHE_GB=much: write a number of gigabytes"):
+        _ = PreparedDataset(reader.folder).parts[1].values
