@@ -85,7 +85,7 @@ def prepare(
         from workflows.loggers.terminal import Screen
         from workflows.relay.events import Preparing
         from workflows.results.number_format import counted
-        from workflows.results.tables import prepared_table
+        from workflows.results.tables import prepared_tables
         from workflows.store.storage import open_storage
         from workflows.training.preparing import prepare_on
 
@@ -93,7 +93,8 @@ def prepare(
         with Screen(console) as screen:
             screen(Preparing(checked.name))
             prepared = prepare_on(checked, opened, address, screen)
-        console.print(prepared_table(prepared.datasets))
+        for table in prepared_tables(prepared.datasets):
+            console.print(table)
         for dataset in prepared.datasets:
             for warning in dataset.warnings:
                 screen.say(f"warning: dataset {dataset.name!r}: {warning}", "yellow")

@@ -62,6 +62,7 @@ def dataset_facts(dataset: PreparedDataset) -> Facts:
         "targets": dataset.targets,
         "classes": dict(sorted(Counter(dataset.target_labels("train")).items())) if dataset.classes else None,
         "fingerprint": manifest.fingerprint,
+        "counts": None if manifest.counts is None else manifest.counts.to_json(),
         "warnings": manifest.warnings,
     }
 

@@ -12,6 +12,7 @@ from workflows.relay.failures import RunFailedError
 from workflows.relay.guard import GuardReport, sentence_of
 from workflows.relay.metrics import mean_of, naive_error
 from workflows.report.against import choose_other, compared
+from workflows.report.data_section import data_section
 from workflows.report.forecast_section import choose_datasets, forecast_section
 from workflows.report.page import Cell, Details, Heading, KeyFigures, Listing, Paragraph, Part, Section, Table, page
 from workflows.report.run_sections import (
@@ -90,6 +91,7 @@ def _run_parts(
             sections.append(compared(drawing, run, other))
         sections.append(transfer_section(run))
         sections.append(_forecasts(drawing, store, run, opened, gone))
+        sections.append(None if opened is None else data_section(opened.datasets))
         sections.append(work_section(run, epochs))
     hint = [] if not ended else _hint(store, name, run, other)
     return [*_status(run), *hint], [each for each in sections if each is not None]

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from data.errors import InputError
 from data.prepared.encoding import EncodedDataset
+from data.reading.settings import SPLITS
 from data.samples.counts import show_reasons
 from workflows.relay.actions import Action, Train
 from workflows.relay.lookup import finished, measured
@@ -27,37 +28,20 @@ from workflows.store.store import Store
 Facts = dict[str, Any]
 
 
-def prepared_table(datasets: Sequence[EncodedDataset]) -> Table:
-    """What became of the rows and windows of prepared datasets."""
-    columns = (
-        "dataset",
-        "read",
-        "used",
-        "inserted",
-        "filled",
-        "series",
-        "train",
-        "validation",
-        "test",
-        "left out",
-        "fingerprint",
-    )
-    table = empty_table(columns, texts=(0, 9, 10))
+def prepared_tables(datasets: Sequence[EncodedDataset]) -> list[Table]:
+    """What became of the rows of prepared datasets, and of their windows."""
+    rows = empty_table(("dataset", "rows read", "used", "inserted", "filled", "series", "fingerprint"), texts=(0, 6))
+    windows = empty_table(("dataset", "train", "validation", "test", "left out"), texts=(0, 4), title="windows")
     for dataset in datasets:
-        facts = dataset.prepared.manifest
-        counts = facts.counts
-        rows = ["-"] * 4
+        facts, counts = dataset.prepared.manifest, dataset.prepared.manifest.counts
+        numbers: list[int | None] = [None] * 4  # of a dataset that an earlier version prepared
         if counts is not None:
-            rows = [f"{n:,}" for n in (counts.rows_read, counts.rows_used, counts.rows_inserted, counts.cells_filled)]
-        table.add_row(
-            Text(dataset.name),
-            *rows,
-            f"{facts.num_series:,}",
-            *(f"{facts.samples[split]:,}" for split in ("train", "validation", "test")),
-            "-" if counts is None else show_reasons(counts.windows_left_out),
-            facts.fingerprint[:12],
-        )
-    return table
+            numbers = [counts.rows_read, counts.rows_used, counts.rows_inserted, counts.cells_filled]
+        cells = ["-" if number is None else f"{number:,}" for number in numbers]
+        rows.add_row(Text(dataset.name), *cells, f"{facts.num_series:,}", facts.fingerprint[:12])
+        left_out = "-" if counts is None else show_reasons(counts.windows_left_out)
+        windows.add_row(Text(dataset.name), *(f"{facts.samples[split]:,}" for split in SPLITS), left_out)
+    return [rows, windows]
 
 
 def runs_table(runs: Mapping[str, Facts]) -> Table:
