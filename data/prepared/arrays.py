@@ -17,6 +17,7 @@ from data.prepared.labels import as_array, checked_targets
 from data.prepared.manifest import FORMAT, MANIFEST, put_in_place, scratch_folder
 from data.prepared.prepared import PreparedDataset
 from data.reading.settings import DatasetSource, DataSettings
+from data.samples.counts import Counts
 from data.samples.part import write_part
 from data.samples.series import Series
 
@@ -173,15 +174,15 @@ def _series_of(samples: Samples, source: DatasetSource) -> list[Series]:
     """A series for each sample, in its order; the target stands at the last row, so that each sample counts once."""
     found = []
     for number, (rows, label) in enumerate(zip(samples.inputs, samples.labels, strict=True)):
-        name = f"{number:09d}"
+        name, counts = f"{number:09d}", Counts(rows_read=len(rows))
         if samples.classes:
             column = np.full(len(rows), None, object)
             column[-1] = str(label)
-            found.append(Series(name, rows, {source.settings.targets[0]: column}, None))
+            found.append(Series(name, rows, {source.settings.targets[0]: column}, None, counts=counts))
         else:
             targets = np.full((len(rows), len(label)), np.nan, np.float32)
             targets[-1] = label
-            found.append(Series(name, np.concatenate([rows, targets], axis=1), {}, None))
+            found.append(Series(name, np.concatenate([rows, targets], axis=1), {}, None, counts=counts))
     return found
 
 

@@ -98,6 +98,12 @@ def _whole_problems(source: DatasetSource, parts: list[Part], statistics: Statis
         return [f"dataset {source.name!r}: {message}" for message in error.messages]
     rows, name, where = max(part.longest for part in parts)
     if rows < settings.shortest_history + settings.horizon:
+        least = 1 + settings.horizon  # rows of a sample with the shortest lookback of all
+        if rows < least:
+            return [
+                f"{where or 'its arrays'}, dataset {source.name!r}: it has {rows} row{'' if rows == 1 else 's'}, and a "
+                f"sample has at least {least}: give it more rows, or leave it out of the path"
+            ]
         return [
             f"{where or 'its arrays'}, dataset {source.name!r}: no series is as long as one sample ({_one_sample(source)}); "
             f"the longest, {name!r}, has {rows}: write a shorter lookback, min_lookback or horizon"

@@ -51,3 +51,17 @@ def date_like(values: Int64) -> str | None:
 
 def _months_fit(months: Int64) -> bool:
     return bool(((months >= 1) & (months <= 12)).all())
+
+
+def usual_calendar(value: Int64) -> str | None:
+    """The step of the calendar that sorted times seem to have: "1mo", "1q", "1y" or "1b"; None where it is another."""
+    steps = np.diff(value)
+    if len(steps) < 6:
+        return None
+    day = 86400 * 10**6
+    found = {"1mo": (28, 31), "1q": (90, 92), "1y": (365, 366)}
+    for name, (low, high) in found.items():
+        if np.mean((steps >= low * day) & (steps <= high * day)) > 0.9 and len(np.unique(steps)) > 1:
+            return name
+    ones, threes = np.mean(steps == day), np.mean(steps == 3 * day)
+    return "1b" if ones > 0.7 and 0.1 < threes < 0.25 else None

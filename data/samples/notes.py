@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.reading.looks import date_like
-from data.reading.read import FILE_AS_SERIES
+from data.reading.frequency import LOCAL_UNITS
+from data.reading.looks import date_like, usual_calendar
+from data.reading.read import FILE_AS_SERIES, number_columns
 from data.reading.settings import DatasetSource
 from data.reading.times import AS_NUMBERS, show_step
 from data.samples.series import Series, irregular_steps
 
 FEW = 5  # names in a sentence
+MARKS_FOR_MISSING = {-9999.0, -999.0, -99.0, -200.0, -99999.0, -1.0, 999.0, 9999.0, 99999.0, 999999.0}
+FAR = 2.0  # ranges of all other values
 Steps = dict[str, tuple[int, str]]  # how many series have a usual step, and the name of one of them, by the step as text
 
 
@@ -32,14 +35,43 @@ def time_notes(series: Sequence[Series], source: DatasetSource, whole: bool = Tr
             )
         if whole and settings.grid is None and (irregular := irregular_steps(each)):
             found.setdefault("irregular", irregular)
+            looks_like = usual_calendar(each.times.value) if each.times.kind == "date" else None
+            if looks_like:
+                found.setdefault("months", f'its steps look like those of a calendar: write frequency = "{looks_like}"')
+        if settings.grid and settings.grid.unit in LOCAL_UNITS and each.times.zoned and each.times.zone is None:
+            found.setdefault(
+                "days", 'its days are those of UTC: write time_zone = "Europe/Berlin", or what it is, for local ones'
+            )
         if settings.calendar and each.times.zoned and each.times.zone is None:
             found.setdefault("calendar", "calendar is that of UTC: write time_zone for the local hour and day")
+    found |= _marks_for_missing(series, source)
     if settings.time is None and len(source.files) > 1 and settings.series != FILE_AS_SERIES:
         names = [each.name for each in series]
         shown = ", ".join(names[:FEW]) + (" ..." if len(names) > FEW else "")
         what = "each is a series of its own" if settings.series is None else "a series ends where its file ends"
         found["untimed"] = f"{len(source.files)} files without a time column: {what}, in the order {shown}"
     return list(found.values())
+
+
+def _marks_for_missing(series: Sequence[Series], source: DatasetSource) -> dict[str, str]:
+    """A sentence for each column that holds a number which people write for missing, far from all others, more than once."""
+    found = {}
+    for place, name in enumerate(number_columns(source)):
+        columns = [each.numbers[:, place] for each in series if place < each.numbers.shape[1] and len(each)]
+        ends = {float(end.reduce(column)) for column in columns for end in (np.fmin, np.fmax)}
+        for mark in ends & MARKS_FOR_MISSING:  # most columns have none of them: this is all that they cost
+            values = np.concatenate(columns)
+            rest = values[~np.isnan(values) & (values != mark)]
+            count = int((values == mark).sum())
+            if count < 2 or len(rest) < 2:
+                continue
+            low, high = float(rest.min()), float(rest.max())
+            if max(low - mark, mark - high) > FAR * (high - low):
+                found[f"mark {name}"] = (
+                    f"column {name!r} is {mark:g} in {count:,} rows, far from all other values: write missing_values = "
+                    f"[{mark:g}] if that means missing"
+                )
+    return found
 
 
 def usual_steps(series: Sequence[Series]) -> Steps:

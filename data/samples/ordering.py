@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from data.errors import InputError
 from data.reading.frequency import LOCAL_UNITS, Frequency
-from data.reading.looks import date_like
+from data.reading.looks import date_like, usual_calendar
 from data.reading.read import FILE_AS_SERIES, Rows
 from data.reading.settings import DatasetSource
 from data.reading.times import AS_NUMBERS
@@ -167,9 +167,5 @@ def _local(frequency: Frequency, series: Series) -> bool:
 
 def _calendar_hint(value: Int64, frequency: Frequency) -> str:
     """A step of the calendar that all steps fit, where the one that is written does not."""
-    days = np.diff(value) / (86400 * 10**6)
-    if frequency.unit not in ("d", "w") or not len(days):
-        return ""
-    steps = {"1mo": (28, 31), "1q": (90, 92), "1y": (365, 366)}
-    usual = float(np.median(days))
-    return next((f' (they look like "{name}")' for name, (low, high) in steps.items() if low <= usual <= high), "")
+    looks = usual_calendar(value) if frequency.unit in ("d", "w") else None
+    return f' (they look like "{looks}")' if looks else ""

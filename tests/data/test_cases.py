@@ -168,3 +168,21 @@ def refused_settings(folder: Path, **data: Any) -> str:
 def test_a_row_on_a_saturday_is_no_business_day(tmp_path: Path) -> None:
     write_csv(pd.DataFrame({"ts": pd.date_range("2024-01-01", periods=40), "y": 1.0}), tmp_path / "a.csv")
     assert "the time 2024-01-06 00:00:00 is not a whole number of steps of 1b after" in refused(tmp_path, frequency="1b")
+
+
+def test_a_file_of_one_row_is_to_be_left_out(tmp_path: Path) -> None:  # item 12
+    for name, rows in (("long", 60), ("one", 1)):
+        write_csv(hours(rows), tmp_path / f"{name}.csv")
+    message = refused(tmp_path, "*.csv", "{file}")
+    assert "one.csv, dataset 'one': it has 1 row, and a sample has at least 2: give it more rows, or leave it out" in message
+
+
+@pytest.mark.parametrize(("mark", "told"), [(-9999, True), (-1, False)])
+def test_a_number_that_may_mean_missing_is_asked_about(tmp_path: Path, mark: int, told: bool) -> None:  # case 12
+    frame = hours(100)
+    frame.loc[::9, "y"] = mark
+    write_csv(frame, tmp_path / "a.csv")
+    warnings = prepared(tmp_path)["a"].manifest.warnings
+    assert any(f"write missing_values = [{mark}] if that means missing" in text for text in warnings) == told
+    again = prepared(tmp_path, missing_values=[mark])["a"].manifest.warnings
+    assert not any("if that means missing" in text for text in again)

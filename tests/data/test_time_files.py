@@ -153,3 +153,11 @@ def test_a_counter_keeps_its_steps(tmp_path: Path, start: float, wide: bool) -> 
         assert dataset.parts[0].values.dtype == (np.float64 if wide else np.float32)
         np.testing.assert_array_equal(np.diff(values(dataset)), np.diff(frame["y"]))
         np.testing.assert_allclose(dataset.statistics.deviation[0], frame["y"][:210].std(ddof=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("step", "name"), [("MS", "1mo"), ("QS", "1q"), ("B", "1b"), ("7h", None)])
+def test_steps_of_a_calendar_are_recognized(tmp_path: Path, step: str, name: str | None) -> None:  # case 06
+    times = pd.date_range("2001-01-01", periods=80, freq=step)
+    write_csv(pd.DataFrame({"ts": times, "y": np.arange(80.0)}), tmp_path / "a.csv")
+    told = [text for text in prepared(tmp_path)["a"].manifest.warnings if "look like those of a calendar" in text]
+    assert told == ([] if name is None else [f'its steps look like those of a calendar: write frequency = "{name}"'])
