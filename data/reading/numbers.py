@@ -32,7 +32,8 @@ def read_numbers(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.N
         marks = np.isin(values, np.array(form.missing_numbers, values.dtype))
         if marks.any():
             values = np.where(marks, np.array(np.nan, values.dtype), values)
-    broken = np.flatnonzero(np.abs(values) > LARGEST)  # infinite, or beyond what 32 bits hold
+    wide = values.dtype != np.float32
+    broken = np.flatnonzero(np.abs(values) > LARGEST if wide else np.isinf(values))  # or beyond what 32 bits hold
     if len(broken):
         raise InputError(
             f"{places.at(broken[0])}, column {name!r}: {column[broken[0]].as_py()} is not a number that can be learnt "

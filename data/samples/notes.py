@@ -56,10 +56,12 @@ def time_notes(series: Sequence[Series], source: DatasetSource, whole: bool = Tr
 def _marks_for_missing(series: Sequence[Series], source: DatasetSource) -> dict[str, str]:
     """A sentence for each column that holds a number which people write for missing, far from all others, more than once."""
     found = {}
+    there = [each for each in series if len(each)]
+    # Most columns have no such number at either end: this is all that they cost.
+    ends = [end.reduce(each.numbers, axis=0) for each in there for end in (np.fmin, np.fmax)]
     for place, name in enumerate(number_columns(source)):
-        columns = [each.numbers[:, place] for each in series if place < each.numbers.shape[1] and len(each)]
-        ends = {float(end.reduce(column)) for column in columns for end in (np.fmin, np.fmax)}
-        for mark in ends & MARKS_FOR_MISSING:  # most columns have none of them: this is all that they cost
+        columns = [each.numbers[:, place] for each in there if place < each.numbers.shape[1]]
+        for mark in {float(each[place]) for each in ends if place < len(each)} & MARKS_FOR_MISSING:
             values = np.concatenate(columns)
             rest = values[~np.isnan(values) & (values != mark)]
             count = int((values == mark).sum())
