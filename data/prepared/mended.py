@@ -17,7 +17,7 @@ from data.prepared.prepared import PreparedDataset
 from data.reading.csv_file import NULLS
 from data.reading.files import FileFacts
 from data.reading.looks import date_like
-from data.reading.read import read_rows, wanted_columns
+from data.reading.read import FILE_AS_SERIES, distinct_values, read_rows, wanted_columns
 from data.reading.settings import DatasetSource
 from data.reading.table import as_text, read_table
 
@@ -45,6 +45,7 @@ def _may_be_wrong(home: Path, source: DatasetSource, facts: FileFacts) -> bool:
             any(_has_words(file, source, facts) for file in files)
             or _counted_dates(Manifest.read(home), source)
             or _mixed_zones(files, source, facts)
+            or _joined_series(source.files, source, facts)
             or _lost_steps(home)
         )
     except InputError:  # what is wrong with a file is said when it is read
@@ -89,6 +90,22 @@ def _mixed_zones(files: Sequence[str], source: DatasetSource, facts: FileFacts) 
             facts.put(file, fact, known)
         found.add(known)
     return len(found) > 1
+
+
+def _joined_series(files: Sequence[str], source: DatasetSource, facts: FileFacts) -> bool:
+    """Whether a series had rows in several files although no time puts them in order."""
+    series, form = source.settings.series, source.settings.file_format
+    if source.settings.time is not None or series in (None, FILE_AS_SERIES):
+        return False
+    names: list[str] = []
+    for file in files:
+        fact = f"values of {series}, {form}"
+        known = facts.get(file, fact)
+        if not isinstance(known, list):
+            known = distinct_values(file, str(series), form)
+            facts.put(file, fact, known)
+        names += known
+    return len(names) > len(set(names))
 
 
 def _lost_steps(home: Path) -> bool:

@@ -57,8 +57,8 @@ def _file_identity(file: str, source: DatasetSource, hashes: Mapping[str, Future
 
 
 def _untimed(files: tuple[str, ...], source: DatasetSource) -> bool:
-    """Whether rows lie in several files that no time puts in order, so that each file is told apart."""
-    return source.settings.time is None and len(files) > 1 and source.settings.series != FILE_AS_SERIES
+    """Whether rows lie in several files that neither a time puts in order nor a column tells apart."""
+    return source.settings.time is None and len(files) > 1 and source.settings.series is None
 
 
 def prepare(

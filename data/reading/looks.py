@@ -13,16 +13,19 @@ Int64 = npt.NDArray[np.int64]
 def likely_format(text: str) -> str:
     """The strptime format that a person probably means by such a text."""
     dates = (
-        "%d.%m.%Y",
-        "%d/%m/%Y",
-        "%m/%d/%Y",
-        "%Y/%m/%d",
-        "%d-%m-%Y",
-        "%Y%m%d",
-        "%Y.%m.%d",
-        "%d.%m.%y",
-        "%d %b %Y",
-        "%b %d %Y",
+        *(
+            "%d.%m.%Y",
+            "%d/%m/%Y",
+            "%m/%d/%Y",
+            "%Y/%m/%d",
+            "%d-%m-%Y",
+            "%Y%m%d",
+            "%Y.%m.%d",
+            "%d.%m.%y",
+            "%d %b %Y",
+            "%b %d %Y",
+        ),
+        *("%Y-%m", "%Y%m", "%m/%Y", "%b %Y", "%B %Y", "%b-%y", "%Y-%m-%d", "%d/%m/%y", "%m/%d/%y"),
     )
     times = ("", " %H:%M", " %H:%M:%S", " %H.%M.%S", " %I:%M %p", " %I:%M:%S %p", " %H:%M:%S.%f", " %H%M", " %H")
     for time_format in (f"{date}{time}" for date in dates for time in times):
@@ -55,10 +58,9 @@ def _months_fit(months: Int64) -> bool:
 
 def usual_calendar(value: Int64) -> str | None:
     """The step of the calendar that sorted times seem to have: "1mo", "1q", "1y" or "1b"; None where it is another."""
-    steps = np.diff(value)
-    if len(steps) < 6:
+    steps, day = np.diff(value), 86400 * 10**6
+    if len(steps) < 6 or int(steps.max()) < day:
         return None
-    day = 86400 * 10**6
     found = {"1mo": (28, 31), "1q": (90, 92), "1y": (365, 366)}
     for name, (low, high) in found.items():
         if np.mean((steps >= low * day) & (steps <= high * day)) > 0.9 and len(np.unique(steps)) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -32,16 +33,18 @@ def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
     if untimed:
         files = sorted((rows for rows in files if len(rows.numbers)), key=lambda rows: natural_order(rows.file))
     if settings.series == FILE_AS_SERIES or (untimed and settings.series is None):
-        groups = _by_file(files, together=not untimed)
-        for name in groups if untimed else sorted(groups):
+        groups = _by_file(files, together=settings.series == FILE_AS_SERIES)
+        for name in groups if settings.series is None else sorted(groups):
             yield in_order(joined(groups[name], name), source, groups[name])
     elif settings.series is None:
         yield in_order(joined(files, source.name), source, files)
     elif untimed:
         pieces = [(rows, each) for rows in files for each in _by_key([rows], source)]
-        names = [each.name for _, each in pieces]
+        count = Counter(each.name for _, each in pieces)
+        if len(count) == len(pieces):  # no series goes on in another file
+            pieces.sort(key=lambda piece: piece[1].name)
         for rows, each in pieces:
-            name = each.name if names.count(each.name) == 1 else f"{each.name} ({stem(rows.file)})"
+            name = each.name if count[each.name] == 1 else f"{each.name} ({stem(rows.file)})"
             yield in_order(replace(each, name=name), source, [rows])
     else:
         for each in _by_key(files, source):

