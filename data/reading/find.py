@@ -11,6 +11,23 @@ from data.errors import IN_RECIPE, InputError
 from data.reading.file_format import SUFFIXES, suffix_of
 from data.reading.files import is_uri, open_filesystem
 
+NO_TABLES = (
+    ".toml",
+    ".json",
+    ".yaml",
+    ".yml",
+    ".md",
+    ".rst",
+    ".py",
+    ".ipynb",
+    ".html",
+    ".xml",
+    ".ini",
+    ".cfg",
+    ".sh",
+    ".pdf",
+)
+
 
 def _glob_pattern(path: str) -> re.Pattern[str]:
     meanings = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
@@ -44,6 +61,11 @@ def find_files(path: str, any_suffix: bool = False) -> list[str]:
 def _find(filesystem: fs.FileSystem, inner: str, path: str, any_suffix: bool) -> list[str]:
     info = filesystem.get_file_info(inner)
     if info.type == fs.FileType.File:  # whatever brackets its name may have
+        if suffix_of(inner) in NO_TABLES and not any_suffix:
+            raise InputError(
+                f"{path}: files of this kind hold no table: name CSV, Parquet or Arrow files, or write format = "
+                f'"csv", "parquet" or "arrow" {IN_RECIPE} if it is one'
+            )
         return [inner]
     if info.type == fs.FileType.Directory:
         found = _below(filesystem, inner, any_suffix)

@@ -137,7 +137,7 @@ def test_a_run_that_has_not_ended_is_listed_and_logged(tmp_path: Path) -> None:
     [
         ("path = []", "at least 1 item"),
         ('path = ""', "at least 1 character"),
-        ('path = "in/small.toml"', "read by their suffix"),
+        ('path = "in/small.toml"', "files of this kind hold no table"),
         ('path = "in/anvil[z-a].csv"', "this is no glob"),
         ('path = "~nobody-here/a.csv"', "home directory"),
         ('path = "in/anvil.csv", test_path = "in/*.csv"', "path and in test_path"),
