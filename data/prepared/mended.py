@@ -5,21 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from data.errors import InputError
 from data.prepared.manifest import MANIFEST, Manifest
+from data.prepared.part_files import DamagedRowsError
 from data.prepared.prepared import PreparedDataset
-from data.reading.csv_file import NULLS
+from data.reading.csv_file import NULLS, header_of, records
+from data.reading.file_format import FileFormat
 from data.reading.files import FileFacts
 from data.reading.looks import date_like
-from data.reading.read import FILE_AS_SERIES, distinct_values, read_rows, wanted_columns
+from data.reading.read import FILE_AS_SERIES, distinct_values, wanted_columns
 from data.reading.settings import DatasetSource
 from data.reading.table import as_text, read_table
+from data.reading.time_text import has_offset
 
 FIRST_RIGHT = 2  # the version of the manifest from which on nothing of this is wrong
 CHECKED = "checked.json"  # beside the manifest: that its rows have the steps that 32 bits can hold
@@ -48,7 +53,7 @@ def _may_be_wrong(home: Path, source: DatasetSource, facts: FileFacts) -> bool:
             or _joined_series(source.files, source, facts)
             or _lost_steps(home)
         )
-    except InputError:  # what is wrong with a file is said when it is read
+    except (InputError, DamagedRowsError, OSError):  # what is wrong is said when it is read
         return False
 
 
@@ -77,19 +82,30 @@ def _counted_dates(manifest: Manifest, source: DatasetSource) -> bool:
 
 
 def _mixed_zones(files: Sequence[str], source: DatasetSource, facts: FileFacts) -> bool:
-    """Whether some files have a time zone behind their times and others do not."""
-    if len(files) < 2 or not source.settings.time:
+    """Whether some files have a time zone behind their times and others do not, by the first row of each."""
+    settings = source.settings
+    if len(files) < 2 or settings.time is None or len(settings.time) > 1 or settings.time_format is not None:
         return False
     found = set()
     for file in files:
-        fact = f"zone of {source.settings.time}, {source.settings.file_format}, {source.settings.time_form}"
+        fact = f"zone of the first {settings.time[0]}, {settings.file_format}"
         known = facts.get(file, fact)
-        if known is None:
-            times = read_rows(file, source).times
-            known = str(times.zoned) if times is not None else ""
+        if not isinstance(known, bool):
+            known = _first_is_zoned(file, settings.time[0], settings.file_format)
             facts.put(file, fact, known)
         found.add(known)
     return len(found) > 1
+
+
+def _first_is_zoned(file: str, name: str, form: FileFormat) -> bool:
+    if form.kind_of(file) == "csv":
+        header = header_of(file, form)
+        rows = [fields for _, fields in islice(records(file, form), 2)]
+        place = header.index(name) if name in header else 0
+        text = rows[-1][place] if len(rows) == 2 and place < len(rows[-1]) else ""
+        return bool(has_offset(pa.chunked_array([[text]]))[0])
+    kind = read_table(file, [], [name], form).column(name).type
+    return getattr(kind, "tz", None) is not None
 
 
 def _joined_series(files: Sequence[str], source: DatasetSource, facts: FileFacts) -> bool:

@@ -12,7 +12,9 @@ import pytest
 from data_cases import encoded, noise, prepare_all, prepare_one, source_of, write_csv
 from test_cases import hours, prepared
 
+from data.prepared.mended import right_home
 from data.prepared.prepared import PreparedDataset
+from data.reading.files import FileFacts
 from data.reading.settings import DatasetSource
 
 # Fingerprint, and the beginnings of the hashes of the train and test samples and of the encoding, as they were at 6e35f09.
@@ -55,7 +57,7 @@ def as_version_1(dataset: PreparedDataset, **changes: Any) -> None:
     facts = json.loads(path.read_text()) | changes
     del facts["version"], facts["counts"]
     for part in facts["parts"]:
-        for key in ("counts", "bits", "steps"):
+        for key in ("counts", "bits", "steps", "files"):
             del part[key]
     path.write_text(json.dumps(facts))
 
@@ -93,12 +95,22 @@ def again_version_2(first: PreparedDataset, folder: Path) -> PreparedDataset:
     return prepared(folder, frequency=1)["a"]
 
 
-def test_rows_of_files_in_different_zones(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wrong", [False, True])
+def test_rows_of_files_in_different_zones(tmp_path: Path, wrong: bool) -> None:
     write_csv(hours(60), tmp_path / "1.csv")
-    write_csv(hours(60, "2024-02-01"), tmp_path / "2.csv")
+    second = hours(60, "2024-02-01")
+    write_csv(second, tmp_path / "2.csv")
     (first,) = prepared(tmp_path).values()
     as_version_1(first)
     assert not again(first, tmp_path)
+    if wrong:  # an earlier version joined them
+        write_csv(
+            second.assign(ts=second["ts"].dt.tz_localize("Asia/Tokyo").map(lambda time: time.isoformat())),
+            tmp_path / "2.csv",
+        )
+        facts = FileFacts(tmp_path / "facts")
+        source = source_of([tmp_path / "1.csv", tmp_path / "2.csv"], time="ts", features=["y"], targets=["y"])
+        assert right_home(first.folder, source, facts) != first.folder
 
 
 @pytest.mark.parametrize(("start", "wrong"), [(100_000_008.0, True), (1000.0, False)])
