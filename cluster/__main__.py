@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +18,7 @@ AddressOption = Annotated[
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The id that `submit` has told.")]
 
 
-class Command(str, Enum):
+class Command(StrEnum):
     """What a job may do."""
 
     train = "train"

@@ -8,8 +8,8 @@ VERSIONS is ray=2.60.0,torch=2.13.0: what the machine has that submitted the job
 from __future__ import annotations
 
 import os
-import re
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -61,9 +61,8 @@ def version_problems(
 
 
 def requirements_of(pyproject: str) -> list[str]:
-    """The project's dependencies, from the text of pyproject.toml; read without a TOML parser, which 3.10 lacks."""
-    section = re.search(r"^dependencies = \[\n(.*?)^\]", pyproject, re.DOTALL | re.MULTILINE)
-    return re.findall(r'^\s*"([^"]+)"', section[1], re.MULTILINE) if section else []
+    """Return the project's dependencies from the text of pyproject.toml."""
+    return list(tomllib.loads(pyproject)["project"]["dependencies"])
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,6 @@ from test_command_line import COMMANDS
 
 from workflows.recipe.recipe import check_recipe
 from workflows.recipe.search_settings import Choices
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

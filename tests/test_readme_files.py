@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,6 @@ from helpers import find_datasets
 from data.prepared.prepared import PreparedDataset
 from data.reading.files import FileFacts
 from workflows.recipe.recipe import check_recipe
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 SECTION = README[README.index("### Files as people have them") :].split("\n## ")[0]

@@ -100,7 +100,7 @@ def _by_python(text: str, time_format: str, zone: str | None) -> int:
     except ValueError as error:
         raise pa.ArrowInvalid(str(error)) from None
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.timezone.utc)
+        moment = moment.replace(tzinfo=datetime.UTC)
     return _since_1970(moment)
 
 
@@ -113,11 +113,9 @@ def _named_zone(text: str, time_format: str, zone: str | None) -> int:
             continue
         offset = offset_of(name, local.replace(tzinfo=None), zone)
         if offset is not None:
-            return _since_1970(local.replace(tzinfo=datetime.timezone.utc)) - int(
-                offset / datetime.timedelta(microseconds=1)
-            )
+            return _since_1970(local.replace(tzinfo=datetime.UTC)) - int(offset / datetime.timedelta(microseconds=1))
     raise ValueError(f"{text!r} names no time zone that is known")
 
 
 def _since_1970(moment: datetime.datetime) -> int:
-    return (moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)) // datetime.timedelta(microseconds=1)
+    return (moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import json
 import re
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+import tomllib
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,11 +36,6 @@ from data.reading.files import open_input
 from workflows.recipe.recipe import check_recipe, load_recipe
 from workflows.recipe.ship_files import at_addresses, ship_files
 from workflows.recipe.shipping import pack_recipe
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = "http://127.0.0.1:9"

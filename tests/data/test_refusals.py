@@ -217,7 +217,7 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], message: str
 def test_dates_may_be_dates_of_toml() -> None:
     import datetime
 
-    split = {"validation": datetime.date(2020, 1, 2), "test": datetime.datetime(2020, 1, 3, tzinfo=datetime.timezone.utc)}
+    split = {"validation": datetime.date(2020, 1, 2), "test": datetime.datetime(2020, 1, 3, tzinfo=datetime.UTC)}
     dates = settings_of(time="t", split=split).split
     assert not isinstance(dates, list)
     assert (dates.validation, dates.test) == ("2020-01-02", "2020-01-03T00:00:00+00:00")

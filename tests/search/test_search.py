@@ -10,13 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
-import tomllib
 from small import small_document, write_machine, write_small
 
 from data.errors import InputError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +21,6 @@ from workflows.recipe.overrides import override
 from workflows.recipe.search_settings import SearchSettings
 from workflows.recipe.settings import GuardSettings, RetentionSettings, TrainingSettings
 from workflows.recipe.target_inputs import channel_problems
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ORDERS = ("given", "suggested")  # of training: that of the entries, or that of workflows.prepare.order
 BUILT_IN = Path(__file__).parent / "built_in"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,6 @@ from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.relay.plan import Plan, make_plan
 from workflows.results.run_result import RunResult, result_from
 from workflows.store.store import Store
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Facts = dict[str, Any]
 RECIPE, DATASETS = "recipe.toml", "datasets.json"  # of a run that has ended, beside result.json
