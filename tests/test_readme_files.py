@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from data_cases import prepare_all
-from helpers import find_datasets
 
 from data.prepared.prepared import PreparedDataset
 from data.reading.files import FileFacts
+from workflows.recipe.datasets import find_datasets
 from workflows.recipe.recipe import check_recipe
 
 README = (Path(__file__).parent.parent / "README.md").read_text()

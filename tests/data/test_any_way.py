@@ -257,6 +257,6 @@ def test_a_panel_written_in_any_way_is_the_same(seed: int, way: Way) -> None:
 
 @pytest.mark.long
 @given(st.integers(0, 10**6), WAYS)
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_panel_written_in_any_of_very_many_ways_is_the_same(seed: int, way: Way) -> None:
     check(seed, way)

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from data_cases import prepare_all, write_csv
-from helpers import find_datasets
 
 from data.errors import InputError
 from data.prepared.prepared import PreparedDataset
 from data.reading.files import FileFacts
+from workflows.recipe.datasets import find_datasets
 from workflows.recipe.recipe import check_recipe
 
 DATA = {"time": "ts", "features": ["y"], "targets": ["y"], "lookback": 4, "horizon": 1}

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 import tomli_w
 from data_cases import prepare_all, source_of
-from helpers import find_datasets
 
 from data.errors import InputError
 from data.prepared.prepared import PreparedDataset
 from data.reading.files import FileFacts
+from workflows.recipe.datasets import find_datasets
 from workflows.recipe.recipe import check_recipe, load_recipe
 
 RECIPE: dict[str, Any] = {
