@@ -25,6 +25,8 @@ def read_numbers(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.N
         column = _parsed(places, name, as_text(column))
     elif pa.types.is_temporal(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind):
         raise InputError(f"{places.file}, column {name!r}: it holds {kind}, not numbers: name another column")
+    elif pa.types.is_decimal(kind):
+        column = column.cast(pa.string()).cast(pa.float64())  # straight to float64 Arrow may be off in the last bit
     elif not (pa.types.is_float64(kind) or pa.types.is_float32(kind)):
         column = column.cast(pa.float64(), safe=False)  # whole numbers beyond 2**53 are rounded
     values = np.asarray(column.to_numpy())

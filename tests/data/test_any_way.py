@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import tempfile
 from dataclasses import dataclass
@@ -248,9 +249,10 @@ def check(seed: int, way: Way) -> None:
         assert content(found) == content(expected)
 
 
+@example(30, dataclasses.replace(EACH_SERIES_IN_ITS_FILE, kind="parquet", files="one", number="decimal"))
 @example(710662, EACH_SERIES_IN_ITS_FILE)
 @given(st.integers(0, 10**6), WAYS)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_panel_written_in_any_way_is_the_same(seed: int, way: Way) -> None:
     check(seed, way)
 

@@ -197,7 +197,7 @@ def files(folder: Path, rounds: range) -> None:
 
 
 def test_mutations_of_a_recipe(tmp_path: Path) -> None:
-    recipes(tmp_path, range(250))
+    recipes(tmp_path, range(150))
 
 
 def test_mutations_of_the_file_of_a_recipe(tmp_path: Path) -> None:
