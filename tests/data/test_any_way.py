@@ -47,7 +47,7 @@ def make_panel(seed: int) -> pd.DataFrame:
             {
                 "k": name,
                 "t": times,
-                "y": (random.normal(0, 1, rows) * 10.0 ** random.integers(0, 5)).round(2),
+                "y": (random.normal(0, 1, rows) * 10.0 ** random.integers(0, 5)).round(2) + 0.0,
                 "x": random.integers(-2000, 9000, rows).astype(float),
                 "c": random.choice(CATEGORIES, rows),
             }
