@@ -71,16 +71,19 @@ def in_groups(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tens
 
 
 def gathered(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tensor:
-    """The weights of each sample are gathered on its device: always the same kernels, as a CUDA graph needs."""
+    """One product for all: each summary stands among zeros at the place of its dataset.
+
+    Always the same kernels, as a CUDA graph needs, and none that sorts, as the backward pass of an index does.
+    """
     numbers = corrections.numbers
     if not numbers:
         return summary.new_zeros(len(summary), corrections.num_outputs)
     layers = [cast(nn.Linear, corrections[str(number)]) for number in numbers]
-    none = summary.new_zeros(corrections.num_outputs, corrections.width, dtype=layers[0].weight.dtype)
-    weights = torch.stack([none, *(layer.weight for layer in layers)])
-    biases = torch.stack([none[:, 0], *(layer.bias for layer in layers)])
-    found = corrections.places[owners.clamp(min=-1, max=numbers[-1] + 1)]
-    return torch.einsum("bow,bw->bo", weights[found].to(summary.dtype), summary) + biases[found].to(summary.dtype)
+    places = corrections.places[owners.clamp(min=-1, max=numbers[-1] + 1)]
+    own = (places[:, None] == torch.arange(1, len(numbers) + 1, device=summary.device)).to(summary.dtype)
+    weights = torch.cat([layer.weight for layer in layers], dim=1).to(summary.dtype)
+    biases = torch.stack([layer.bias for layer in layers]).to(summary.dtype)
+    return (own[:, :, None] * summary[:, None]).flatten(1) @ weights.T + own @ biases
 
 
 def numbers_in(names: Iterable[str]) -> set[int]:

@@ -153,6 +153,31 @@ def test_each_retention(kind: str, method: str, request: pytest.FixtureRequest) 
     agree(learners, datasets, found)
 
 
+@pytest.mark.parametrize("room", [PLENTY, 0])
+@pytest.mark.parametrize("whose", ["one", "each", "replayed"])
+def test_corrections_of_the_head_and_the_moments_of_those_without_a_sample(
+    varied: list[EncodedDataset], whose: str, room: int
+) -> None:
+    """In batches of two with one replayed sample, most steps have samples of two of the three datasets."""
+    learners, found = [], []
+    for lane in (HostLane(CPU), DeviceLane(CPU, room)):
+        learner = learner_of(lane, {"dropout": 0.2}, 3, 2, batch_size=2, gradient_clip=1.0)
+        learner.have_heads([0, 1, 2])
+        retention = retention_of("replay", learner, varied) if whose == "replayed" else NO_RETENTION
+        head: Any = {"one": 1, "replayed": 2, "each": lambda samples: samples % 3}[whose]
+        rates = np.full(23, 1e-2)
+        found.append(
+            [learner.fit_epoch(varied[0], rates, (0, 1, n), retention=retention, head=head).train_loss for n in range(2)]
+        )
+        learners.append(learner)
+    agree(learners, varied, found)
+    host, device = (learner.optimizer.state for learner in learners)
+    for ours, theirs in zip(learners[1].parameters, learners[0].parameters, strict=True):
+        assert bool(device[ours]) == bool(host[theirs])
+        for name, value in host[theirs].items():
+            torch.testing.assert_close(device[ours][name], value, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("steps_together", [1, 2, 64])
 def test_what_is_not_finite_is_named_exactly_however_many_steps_are_read_together(
     steps_together: int, tmp_path: Path

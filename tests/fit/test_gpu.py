@@ -165,6 +165,21 @@ def test_resident_datasets_with_replay_and_a_teacher_are_fitted_as_on_a_cpu(
         torch.testing.assert_close(device.to_tensor(), host.to_tensor(), rtol=1e-4, atol=1e-4)
 
 
+def test_corrections_of_the_head_are_trained_in_the_same_graph_whichever_datasets_a_step_has(
+    varied: list[EncodedDataset],
+) -> None:
+    learners, found = [], []
+    for graphs in (False, True):
+        learner = learner_of(lane(graphs), batch_size=2)
+        learner.have_heads([0, 1, 2])
+        replay = Retention(Replay(varied[1:], [np.arange(0, 60, 3), np.arange(1, 50, 4)], 0.5, 0.8))
+        rates = np.full(36, 1e-3)
+        losses = [learner.fit_epoch(varied[0], rates, (0, 1, n), retention=replay, head=2).train_loss for n in range(4)]
+        learners.append(learner)
+        found.append(losses)
+    agree(learners, found)
+
+
 def test_rows_that_do_not_fit_are_copied_while_the_step_before_runs(
     varied: list[EncodedDataset], equal: list[EncodedDataset]
 ) -> None:

@@ -6,12 +6,15 @@ import contextlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from data.prepared.encoding import EncodedDataset
+from models.lstm import LSTM
+from workflows.fit.gradients import only_heads, step_unless
 from workflows.fit.graphs import Graphs
-from workflows.fit.lanes import HostLane, Lane, Masks, one_or_each
+from workflows.fit.lanes import HostLane, Lane, Masks
 from workflows.fit.resident import Resident
 from workflows.fit.retention import Retention
 from workflows.fit.steps import Int64, Step
@@ -49,7 +52,10 @@ class DeviceLane:
         self.loaded = 0
         self.shape: Hashable = ()
         self.masks_there = torch.zeros(0, device=device)
-        self.owners_there: Tensor | int | None = None
+        self.heads: tuple[int, ...] = ()
+        self.owners = torch.zeros(self.steps_together, 0, dtype=torch.int64, device=device)  # of the samples of each step
+        self.absent = torch.ones(self.steps_together, 0, device=device)  # 1 for each head that a step has no sample of
+        self.step: Step | None = None
         self.sent: list[tuple[Tensor, torch.cuda.Event | None]] = []
 
     def new_optimizer(self, parameters: list[torch.nn.Parameter], rate: float, decay: float) -> torch.optim.Optimizer:
@@ -62,9 +68,9 @@ class DeviceLane:
         """See Lane."""
         self.opened = ()
 
-    def open(self, dataset: EncodedDataset, retention: Retention, masks: Masks) -> None:
+    def open(self, dataset: EncodedDataset, retention: Retention, masks: Masks, heads: Sequence[int] = ()) -> None:
         """See Lane."""
-        self.masks = masks
+        self.masks, self.heads = masks, tuple(heads)
         self.sent.clear()
         if self.graphs is not None:
             self.graphs.stream.synchronize()  # also where an epoch ended in an error
@@ -84,6 +90,7 @@ class DeviceLane:
             self.place.zero_()
             if self.resident.load(steps) if self.is_resident else self.streamed.load(steps):
                 self._moved()
+            self._send_owners(steps)
 
     def run(self, step: Step, part: str, work: Callable[[], None]) -> None:
         """See Lane."""
@@ -92,8 +99,7 @@ class DeviceLane:
             if masks is not None:
                 self._send_masks(masks[torch.from_numpy(step.mask_rows)])
             if part != "update":
-                self._send_owners(step)
-            if part != "update":
+                self.step = step
                 self.shape = self.resident.begin(step) if self.is_resident else self.streamed.begin(step)
             if self.graphs is None:
                 work()
@@ -109,11 +115,11 @@ class DeviceLane:
 
     def pieces(self) -> Iterator[Taken]:
         """See Lane."""
-        at = 0
+        at, whose = 0, self._owners()
         for piece in self.resident.pieces(self.place) if self.is_resident else self.streamed.pieces():
             count = len(piece.inputs)
             masks = self.masks_there[at : at + count] if len(self.masks_there) else None
-            owners = self.owners_there[at : at + count] if isinstance(self.owners_there, Tensor) else self.owners_there
+            owners = whose[at : at + count] if isinstance(whose, Tensor) else whose
             yield replace(piece, masks=masks, owners=owners)
             at += count
 
@@ -122,6 +128,15 @@ class DeviceLane:
         self.noted.index_copy_(0, self.place, torch.stack([loss, total])[None])
         for group in optimizer.param_groups:
             group["lr"].copy_(self.rates.index_select(0, self.place)[0])
+
+    def optimize(self, optimizer: torch.optim.Optimizer, model: LSTM, step: Step) -> None:
+        """See Lane."""
+        with only_heads(model, () if step.mixed else step.heads):
+            optimizer.step()
+        if step.mixed:  # which corrections it has samples of is known on the device alone: the kernels are always the same
+            absent = self.absent.index_select(0, self.place)[0]
+            for column, number in enumerate(self.heads):
+                step_unless(absent[column], optimizer, model.corrections.parameters_of(number))
         self.place.add_(1)
 
     def rate_of(self, optimizer: torch.optim.Optimizer) -> float:
@@ -156,17 +171,30 @@ class DeviceLane:
             self._moved()
         self.masks_there[: len(masks)].copy_(pinned(masks, self.device), non_blocking=True)
 
-    def _send_owners(self, step: Step) -> None:
-        """Put the datasets of this worker's samples of a step where its graph looks for them."""
-        owners = step.piece_owners
-        whose = None if owners is None else one_or_each(step, owners)
-        if not isinstance(whose, Tensor):
-            self.owners_there = whose
+    def _send_owners(self, steps: Sequence[Step]) -> None:
+        """Send whose corrections of the head apply to this worker's samples, and which of them each step leaves alone."""
+        owners = [np.empty(0, np.int64) if not step.mixed else step.piece_owners for step in steps]
+        width = max(len(each) for each in owners if each is not None)
+        if not width:
             return
-        if not isinstance(self.owners_there, Tensor) or len(self.owners_there) < len(whose):
-            self.owners_there = torch.zeros(len(whose), dtype=torch.int64, device=self.device)
+        table, absent = np.zeros((len(steps), width), np.int64), np.ones((len(steps), len(self.heads)), np.float32)
+        for row, (step, own) in enumerate(zip(steps, owners, strict=True)):
+            assert own is not None
+            table[row, : len(own)] = own
+            absent[row] = [number not in step.heads for number in self.heads]
+        if self.owners.shape[1] < width or self.absent.shape[1] != len(self.heads):
+            self.owners = torch.zeros(self.steps_together, width, dtype=torch.int64, device=self.device)
+            self.absent = torch.ones(self.steps_together, len(self.heads), device=self.device)
             self._moved()
-        self.owners_there[: len(whose)].copy_(pinned(whose, self.device), non_blocking=True)
+        self.owners[: len(steps), :width].copy_(pinned(torch.from_numpy(table), self.device), non_blocking=True)
+        self.absent[: len(steps)].copy_(pinned(torch.from_numpy(absent), self.device), non_blocking=True)
+
+    def _owners(self) -> Tensor | int | None:
+        """Whose corrections apply to the samples of the step under way: one dataset's, or each sample's."""
+        assert self.step is not None
+        if self.step.mixed:
+            return self.owners.index_select(0, self.place)[0]
+        return self.step.heads[0] if self.step.heads else None
 
     def _moved(self) -> None:
         """What recorded steps read or write is elsewhere now."""

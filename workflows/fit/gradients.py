@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 
 from models.lstm import LSTM
 
@@ -34,3 +35,35 @@ def gradients_in_one(parameters: Sequence[torch.nn.Parameter], device: torch.dev
         parameter.grad = sums[place : place + parameter.numel()].view_as(parameter)
         place += parameter.numel()
     return sums
+
+
+@torch.no_grad()
+def step_unless(absent: Tensor, optimizer: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter]) -> None:
+    """One step of AdamW for some parameters; where `absent` (a number on their device) is 1, they and their moments stay.
+
+    That is what torch has for gradients that overflow: the kernel looks at the number, the host need not know it.
+    """
+    group = optimizer.param_groups[0]
+    for parameter in parameters:
+        if not optimizer.state[parameter]:
+            kept = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+            optimizer.state[parameter] = {"step": torch.zeros((), device=parameter.device), **kept}
+    states = [optimizer.state[parameter] for parameter in parameters]
+    adamw(
+        list(parameters),
+        [parameter.grad for parameter in parameters if parameter.grad is not None],
+        [state["exp_avg"] for state in states],
+        [state["exp_avg_sq"] for state in states],
+        [],
+        [state["step"] for state in states],
+        fused=True,
+        capturable=group["capturable"],
+        found_inf=absent,
+        amsgrad=False,
+        beta1=group["betas"][0],
+        beta2=group["betas"][1],
+        lr=group["lr"],
+        weight_decay=group["weight_decay"],
+        eps=group["eps"],
+        maximize=False,
+    )

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from data.prepared.encoding import EncodedDataset
+from models.lstm import LSTM
+from workflows.fit.gradients import only_heads
 from workflows.fit.replay import joined
 from workflows.fit.retention import Retention
 from workflows.fit.steps import Int64, Step
@@ -36,8 +38,8 @@ class Lane(Protocol):
     def forget(self) -> None:
         """The optimizer or the weights are others now."""
 
-    def open(self, dataset: EncodedDataset, retention: Retention, masks: Masks) -> None:
-        """Begin an epoch."""
+    def open(self, dataset: EncodedDataset, retention: Retention, masks: Masks, heads: Sequence[int] = ()) -> None:
+        """Begin an epoch; `heads` are the datasets that have a correction of the head."""
 
     def load(self, steps: Sequence[Step], rates: Sequence[float]) -> None:
         """Take note of the steps that come next."""
@@ -53,6 +55,9 @@ class Lane(Protocol):
 
     def end_step(self, optimizer: torch.optim.Optimizer, loss: Tensor, total: Tensor) -> None:
         """Note the step's loss and the sum of all that must be finite, and set its rate; only inside `run`."""
+
+    def optimize(self, optimizer: torch.optim.Optimizer, model: LSTM, step: Step) -> None:
+        """Step along the gradient, but for the corrections that the step has no sample of; only inside `run`, at its end."""
 
     def rate_of(self, optimizer: torch.optim.Optimizer) -> float:
         """The rate that the optimizer has used last."""
@@ -80,7 +85,7 @@ class HostLane:
     def forget(self) -> None:
         """See Lane."""
 
-    def open(self, dataset: EncodedDataset, retention: Retention, masks: Masks) -> None:
+    def open(self, dataset: EncodedDataset, retention: Retention, masks: Masks, heads: Sequence[int] = ()) -> None:  # noqa: ARG002
         """See Lane."""
         self.dataset, self.replay, self.masks = dataset, retention.replay, masks
         self.noted.clear()
@@ -116,6 +121,11 @@ class HostLane:
         self.noted.append((float(loss), float(total)))
         for group in optimizer.param_groups:
             group["lr"] = self.rate
+
+    def optimize(self, optimizer: torch.optim.Optimizer, model: LSTM, step: Step) -> None:
+        """See Lane."""
+        with only_heads(model, step.heads):
+            optimizer.step()
 
     def rate_of(self, optimizer: torch.optim.Optimizer) -> float:
         """See Lane."""

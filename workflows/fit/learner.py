@@ -25,7 +25,7 @@ from workflows.fit.device_lane import lane_for
 from workflows.fit.dropout import dropout_masks
 from workflows.fit.errors import NonFiniteLossError, check_finite, own_errors
 from workflows.fit.forward import EVALUATED_BATCH, MICRO_BATCH, forward, sequences_together
-from workflows.fit.gradients import gradients_in_one, only_heads
+from workflows.fit.gradients import gradients_in_one
 from workflows.fit.group import Group
 from workflows.fit.lanes import Lane
 from workflows.fit.retention import NO_RETENTION, Retention, Teacher
@@ -120,7 +120,7 @@ class Learner:
             lane.between(partial(self.step_sums.begin, seed[2], len(sizes)))
             part_of = self.step_sums.part
         steps = steps_of(batches, drawn, lengths_of, self.micro_batch, self.group, part_of, head)
-        lane.open(dataset, retention, lambda step: dropout_masks(self.model, step, seed))
+        lane.open(dataset, retention, lambda step: dropout_masks(self.model, step, seed), self.model.corrections.numbers)
         losses: list[float] = []
         total, first_rate = 0, 0.0
         while together := list(islice(steps, lane.steps_together)):
@@ -183,8 +183,7 @@ class Learner:
         if clip > 0:
             norm = torch.linalg.vector_norm(self.sums[:-1])
             self.sums[:-1].mul_(torch.clamp(clip / (norm + 1e-6), max=1.0))
-        with only_heads(self.model, step.heads):
-            self.optimizer.step()
+        self.lane.optimize(self.optimizer, self.model, step)
         if self.step_sums is not None:
             self.step_sums.add(step.part)
 

@@ -48,9 +48,14 @@ class Step:
         return () if self.head is None else tuple(np.unique(np.append(self.owners, self.head)).tolist())
 
     @property
+    def mixed(self) -> bool:
+        """Whether the samples may belong to several datasets, each with a correction of the head."""
+        return self.head is not None and (not isinstance(self.head, int) or len(self.old) > 0)
+
+    @property
     def kind(self) -> tuple[object, ...]:
-        """All that decides which kernels the step launches, but the lengths of its samples."""
-        return (*self.counts, self.part, self.heads)
+        """All that decides which kernels the step launches on a GPU, but the lengths of its samples."""
+        return (*self.counts, self.part, "mixed" if self.mixed else self.heads)
 
     @property
     def piece_owners(self) -> Int64 | None:
