@@ -51,7 +51,7 @@ BATCHES, HIDDEN = (32, 256, 2048), (64, 256)
 WANTED = {64: (8.0, 6.0, 3.5), 256: (1.8, 2.0, 2.5)}  # times the tutorial's loop
 LOOKBACK, HORIZON, WIDTH = 96, 24, len(ETT_COLUMNS)
 SHARE = 0.4
-NUM_TRIALS, AT_A_TIME = 32, (1, 8, 16)
+NUM_TRIALS, AT_A_TIME = 32, (1, 8, 12)
 DEVICE = torch.device("cuda")
 Work = Callable[[], Any]
 
@@ -90,7 +90,10 @@ def ours(
     heads: bool = False,
     room: int = 1 << 34,
 ) -> Work:
-    """An epoch of the first dataset; with `kept` samples of the second replayed, a head for each of both, `room` bytes for rows on the GPU."""
+    """An epoch of the first dataset; with `kept` samples of the second replayed, `heads` one for each of both.
+
+    `room` are the bytes of the GPU that rows may take.
+    """
     torch.manual_seed(0)
     model = ModelSettings(hidden_size=hidden)
     training = TrainingSettings.model_validate({"batch_size": batch, "precision": precision})
@@ -213,16 +216,35 @@ def measure_streamed(datasets: list[EncodedDataset], rounds: int) -> tuple[list[
     return rows, {"streamed": rates}
 
 
-def walk_trials(home: str, numbers: list[int], ready: Any, go: Any) -> None:
+def walk_trials(home: str, numbers: list[int], ready: Any, go: Any, spent: Any) -> None:
     """What a process does: one trial after the other, each an own rate, from a store that all share."""
     torch.set_num_threads(1)
     datasets = open_all(Path(home))
     torch.zeros(1, device=DEVICE)
     walk_trial(datasets, Path(home) / "warm", 1000 + numbers[0])
     ready.put(numbers[0])
+    seconds = {}
+    for owner, name in ((Learner, "fit_epoch"), (Learner, "evaluate_all"), (Store, "commit")):
+        timed(owner, name, seconds)
     go.wait()
+    started = time.perf_counter()
     for number in numbers:
         walk_trial(datasets, Path(home) / "store", number)
+    spent.put({**seconds, "all": time.perf_counter() - started, "trials": len(numbers)})
+
+
+def timed(owner: Any, name: str, seconds: dict[str, float]) -> None:
+    """Have the seconds of a method added up."""
+    inner, seconds[name] = getattr(owner, name), 0.0
+
+    def outer(*args: Any, **keys: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return inner(*args, **keys)
+        finally:
+            seconds[name] += time.perf_counter() - started
+
+    setattr(owner, name, outer)
 
 
 def walk_trial(datasets: list[EncodedDataset], store: Path, number: int) -> None:
@@ -240,21 +262,29 @@ def open_all(home: Path) -> list[EncodedDataset]:
 def trials_a_second(home: Path, at_a_time: int, num_trials: int) -> float:
     """Trials a second of so many processes at a time; their start is not counted, as actors stay from trial to trial."""
     context = multiprocessing.get_context("spawn")
-    ready, go = context.Queue(), context.Event()
+    ready, go, spent = context.Queue(), context.Event(), context.Queue()
     for folder in ("store", "warm"):
         shutil.rmtree(home / folder, ignore_errors=True)
     shares = [list(range(first, num_trials, at_a_time)) for first in range(at_a_time)]
-    processes = [context.Process(target=walk_trials, args=(str(home), share, ready, go)) for share in shares]
+    processes = [context.Process(target=walk_trials, args=(str(home), share, ready, go, spent)) for share in shares]
     for process in processes:
         process.start()
     for _ in processes:
         ready.get(timeout=120)
     started = time.perf_counter()
     go.set()
+    parts = [spent.get(timeout=120) for _ in processes]
     for process in processes:
         process.join()
     assert all(process.exitcode == 0 for process in processes)
-    return num_trials / (time.perf_counter() - started)
+    took = time.perf_counter() - started
+    print(
+        at_a_time,
+        {name: round(sum(each[name] for each in parts) / num_trials, 4) for name in parts[0]},
+        "a trial",
+        flush=True,
+    )
+    return num_trials / took
 
 
 def measure_trials(home: Path) -> tuple[list[Row], dict[str, Any]]:

@@ -20,6 +20,23 @@ class Graphs:
         self.seen: Counter[Hashable] = Counter()
         self.pool = torch.cuda.graph_pool_handle()
 
+    def _recorded(self, work: Callable[[], None]) -> torch.cuda.CUDAGraph:
+        """The graph of some work, which is not done.
+
+        By hand: the context manager of torch collects garbage and gives the memory that torch keeps back to the GPU first,
+        for which all processes that share it wait.
+        """
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.stream(self.stream):
+            self.stream.synchronize()
+            # Other threads of the process may use the GPU meanwhile; only what this one does is recorded.
+            graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")
+            try:
+                work()
+            finally:
+                graph.capture_end()
+        return graph
+
     def clear(self) -> None:
         """Forget all that is recorded: the memory that it works on has changed."""
         self.recorded.clear()
@@ -37,10 +54,6 @@ class Graphs:
                 with torch.cuda.stream(self.stream):
                     work()
                 return
-            graph = torch.cuda.CUDAGraph()
-            # Other threads of the process may use the GPU meanwhile; only what this one does is recorded.
-            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
-                work()
-            self.recorded[kind] = graph
+            graph = self.recorded[kind] = self._recorded(work)
         with torch.cuda.stream(self.stream):
             graph.replay()
