@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import shutil
 import statistics
@@ -29,12 +28,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
 import torch
+from common.gpu_trials import DEVICE, HORIZON, LOOKBACK, datasets_in, trials_a_second
 from common.report import Row, report, times
-from common.streams import ETT_COLUMNS, prepared_in
+from common.streams import ETT_COLUMNS
 from common.torch_fit import Forecaster
 
 from data.prepared.encoding import EncodedDataset
-from data.reading.settings import DatasetSource, DataSettings
 from models.lstm import LSTM
 from models.settings import ModelSettings
 from workflows.fit.device_lane import DeviceLane
@@ -43,28 +42,13 @@ from workflows.fit.learner import Learner
 from workflows.fit.replay import Replay, kept_samples
 from workflows.fit.retention import NO_RETENTION, Retention
 from workflows.recipe.settings import TrainingSettings
-from workflows.relay.plan import make_plan
-from workflows.relay.walk import Walker
-from workflows.store.store import Store
 
 BATCHES, HIDDEN = (32, 256, 2048), (64, 256)
 WANTED = {64: (8.0, 6.0, 3.5), 256: (1.8, 2.0, 2.5)}  # times the tutorial's loop
-LOOKBACK, HORIZON, WIDTH = 96, 24, len(ETT_COLUMNS)
+WIDTH = len(ETT_COLUMNS)
 SHARE = 0.4
 NUM_TRIALS, AT_A_TIME = 32, (1, 8, 12)
-DEVICE = torch.device("cuda")
 Work = Callable[[], Any]
-
-
-def datasets_in(home: Path, data: Path) -> list[EncodedDataset]:
-    """ETTh1 and ETTh2, a window every hour."""
-    split = {"validation": "2017-06-26", "test": "2017-10-24", "end": "2018-02-21"}
-    settings = DataSettings(
-        time="date", features=ETT_COLUMNS, targets=ETT_COLUMNS, frequency="1h", lookback=LOOKBACK, horizon=HORIZON,
-        split=split,
-    )  # fmt: skip
-    names = ("ETTh1", "ETTh2")
-    return prepared_in([DatasetSource(name, (str(data / "ett" / f"{name}.csv"),), settings) for name in names], home)
 
 
 def seconds_of(work: Work, rounds: int) -> float:
@@ -216,80 +200,9 @@ def measure_streamed(datasets: list[EncodedDataset], rounds: int) -> tuple[list[
     return rows, {"streamed": rates}
 
 
-def walk_trials(home: str, numbers: list[int], ready: Any, go: Any, spent: Any) -> None:
-    """What a process does: one trial after the other, each an own rate, from a store that all share."""
-    torch.set_num_threads(1)
-    datasets = open_all(Path(home))
-    torch.zeros(1, device=DEVICE)
-    walk_trial(datasets, Path(home) / "warm", 1000 + numbers[0])
-    ready.put(numbers[0])
-    seconds = {}
-    for owner, name in ((Learner, "fit_epoch"), (Learner, "evaluate_all"), (Store, "commit")):
-        timed(owner, name, seconds)
-    go.wait()
-    started = time.perf_counter()
-    for number in numbers:
-        walk_trial(datasets, Path(home) / "store", number)
-    spent.put({**seconds, "all": time.perf_counter() - started, "trials": len(numbers)})
-
-
-def timed(owner: Any, name: str, seconds: dict[str, float]) -> None:
-    """Have the seconds of a method added up."""
-    inner, seconds[name] = getattr(owner, name), 0.0
-
-    def outer(*args: Any, **keys: Any) -> Any:
-        started = time.perf_counter()
-        try:
-            return inner(*args, **keys)
-        finally:
-            seconds[name] += time.perf_counter() - started
-
-    setattr(owner, name, outer)
-
-
-def walk_trial(datasets: list[EncodedDataset], store: Path, number: int) -> None:
-    """Two datasets, an epoch of each in batches of 32: 534 steps."""
-    training = TrainingSettings(batch_size=32, learning_rate=1e-3 * (1 + number / 100))
-    plan = make_plan(0, ModelSettings(), training, datasets, [1, 1])
-    store.mkdir(parents=True, exist_ok=True)
-    Walker(plan, datasets, Store(str(store)), Group(), lambda event: None, "cuda").walk()
-
-
-def open_all(home: Path) -> list[EncodedDataset]:
-    return datasets_in(home, Path(os.environ["BENCH_DATA"]))
-
-
-def trials_a_second(home: Path, at_a_time: int, num_trials: int) -> float:
-    """Trials a second of so many processes at a time; their start is not counted, as actors stay from trial to trial."""
-    context = multiprocessing.get_context("spawn")
-    ready, go, spent = context.Queue(), context.Event(), context.Queue()
-    for folder in ("store", "warm"):
-        shutil.rmtree(home / folder, ignore_errors=True)
-    shares = [list(range(first, num_trials, at_a_time)) for first in range(at_a_time)]
-    processes = [context.Process(target=walk_trials, args=(str(home), share, ready, go, spent)) for share in shares]
-    for process in processes:
-        process.start()
-    for _ in processes:
-        ready.get(timeout=120)
-    started = time.perf_counter()
-    go.set()
-    parts = [spent.get(timeout=120) for _ in processes]
-    for process in processes:
-        process.join()
-    assert all(process.exitcode == 0 for process in processes)
-    took = time.perf_counter() - started
-    print(
-        at_a_time,
-        {name: round(sum(each[name] for each in parts) / num_trials, 4) for name in parts[0]},
-        "a trial",
-        flush=True,
-    )
-    return num_trials / took
-
-
-def measure_trials(home: Path) -> tuple[list[Row], dict[str, Any]]:
+def measure_trials(home: Path, data: Path, at_a_time: list[int]) -> tuple[list[Row], dict[str, Any]]:
     """32 trials on one GPU, one and several at a time; also with NVIDIA's multi-process service where it is there."""
-    found = {str(k): trials_a_second(home, k, NUM_TRIALS if k > 1 else NUM_TRIALS // 4) for k in AT_A_TIME}
+    found = {str(k): trials_a_second(home, data, k, NUM_TRIALS if k > 1 else NUM_TRIALS // 4) for k in at_a_time}
     print(found, flush=True)
     control = shutil.which("nvidia-cuda-mps-control")
     if control:
@@ -297,7 +210,7 @@ def measure_trials(home: Path) -> tuple[list[Row], dict[str, Any]]:
         os.environ.update(CUDA_MPS_PIPE_DIRECTORY=folder, CUDA_MPS_LOG_DIRECTORY=folder)
         try:
             subprocess.run([control, "-d"], check=True, timeout=20)
-            found |= {f"{k} with MPS": trials_a_second(home, k, NUM_TRIALS) for k in AT_A_TIME[1:]}
+            found |= {f"{k} with MPS": trials_a_second(home, data, k, NUM_TRIALS) for k in at_a_time[1:]}
         except (OSError, subprocess.SubprocessError, AssertionError) as error:
             print("MPS:", repr(error), flush=True)
         finally:
@@ -328,11 +241,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[3] / "shared" / "data")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="fit,replay,streamed,trials,profile")
+    parser.add_argument("--at-a-time", default=",".join(map(str, AT_A_TIME)), help="of the trials; 1 first")
     parser.add_argument("--output", type=Path, help="also write the figures here, after each part")
     chosen = parser.parse_args()
     if not torch.cuda.is_available():
         raise SystemExit("torch sees no GPU here")
-    os.environ["BENCH_DATA"] = str(chosen.data.resolve())
     rows: list[Row] = []
     figures: dict[str, Any] = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__}
     with tempfile.TemporaryDirectory() as name:
@@ -342,7 +255,7 @@ def main() -> None:
             "fit": lambda: measure_fit(datasets, chosen.rounds),
             "replay": lambda: measure_replay(datasets, chosen.rounds),
             "streamed": lambda: measure_streamed(datasets, chosen.rounds),
-            "trials": lambda: measure_trials(home),
+            "trials": lambda: measure_trials(home, chosen.data.resolve(), [int(k) for k in chosen.at_a_time.split(",")]),
             "profile": lambda: measure_profile(datasets),
         }
         for part in chosen.only.split(","):
