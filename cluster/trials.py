@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -13,26 +14,51 @@ from cluster.placement import PlacementError
 class TrialPlacement:
     """`num_concurrent` trials at a time, each of `num_workers` workers with a core, and with use_gpu a GPU, each.
 
-    0 workers: the trial's own process is the worker.
+    0 workers: the trial's own process is the worker, and `trials_per_gpu` of them share a GPU.
     """
 
     num_concurrent: int
     num_workers: int
     use_gpu: bool
     reason: str
+    trials_per_gpu: int = 1
+
+    @property
+    def gpu_share(self) -> float:
+        """The share of a GPU that a trial's process asks Ray for, to the fourth digit that Ray counts to."""
+        return math.floor(10_000 / self.trials_per_gpu) / 10_000
+
+
+MOST_PER_GPU = 8  # on an H200 twelve trials of an LSTM of 64 units were no faster than eight
+FULL_STEP = 1 << 17  # samples of a step times hidden units that keep a large GPU busy: 2048 x 64 or 512 x 256
+
+
+def useful_trials_per_gpu(batch_size: int, hidden_size: int) -> int:
+    """How many trials one GPU is worth sharing among: those whose steps fill it together."""
+    return max(min(FULL_STEP // (batch_size * hidden_size), MOST_PER_GPU), 1)
 
 
 def place_trials(
-    num_workers: int, use_gpu: bool | Literal["auto"], resources: Mapping[str, float], num_trials: int
+    num_workers: int,
+    use_gpu: bool | Literal["auto"],
+    resources: Mapping[str, float],
+    num_trials: int,
+    trials_per_gpu: int | Literal["auto"] = 1,
+    useful: int = 1,
 ) -> TrialPlacement:
     """Decide how many trials run at a time; raises PlacementError with the arithmetic where not even one can.
 
     The actor of a data-parallel trial takes no core, its workers do; otherwise the actors could take all cores and their
-    workers would wait for ever.
+    workers would wait for ever. `useful` trials share a GPU where `trials_per_gpu` is "auto", each with a core.
     """
     cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     with_gpu = gpus > 0 if use_gpu == "auto" else use_gpu
     each = max(num_workers, 1)
+    if num_workers and trials_per_gpu not in ("auto", 1):
+        raise PlacementError(
+            f"trials_per_gpu = {trials_per_gpu} with workers_per_trial = {num_workers}: NCCL, which adds up the gradients, "
+            "refuses two workers on one GPU: write workers_per_trial = 0, or trials_per_gpu = 1"
+        )
     needs = [("core", cpus), *([("GPU", gpus)] if with_gpu else [])]
     for what, there in needs:
         if each > there:
@@ -41,6 +67,12 @@ def place_trials(
                 f"write workers_per_trial = {there} or fewer"
                 + (", or use_gpu = false in [compute]" if what == "GPU" else "")
             )
-    room = min(there // each for _, there in needs)
     arithmetic = ", ".join(f"{there} {what}s / {each} a trial" for what, there in needs)
-    return TrialPlacement(max(min(room, num_trials), 1), num_workers, with_gpu, arithmetic)
+    if not with_gpu or num_workers:
+        room = min(there // each for _, there in needs)
+        return TrialPlacement(max(min(room, num_trials), 1), num_workers, with_gpu, arithmetic)
+    shared = useful if trials_per_gpu == "auto" else trials_per_gpu
+    if trials_per_gpu == "auto":  # a trial that waits for a core keeps no GPU busy; nor do more trials than there are
+        shared = max(min(shared, cpus // gpus, -(-num_trials // gpus)), 1)
+    arithmetic += f", {shared} trials a GPU" if shared > 1 else ""
+    return TrialPlacement(max(min(cpus, gpus * shared, num_trials), 1), 0, True, arithmetic, shared)

@@ -9,7 +9,7 @@ import pytest
 from small import small_document, write_small
 
 from cluster.placement import PlacementError
-from cluster.trials import place_trials
+from cluster.trials import place_trials, useful_trials_per_gpu
 from data.errors import InputError
 from workflows.recipe.recipe import Recipe, check_recipe, load_recipe
 from workflows.recipe.search_settings import Range
@@ -152,3 +152,29 @@ def test_what_can_never_be_placed_is_refused_with_the_arithmetic() -> None:
         place_trials(9, "auto", {"CPU": 8.0}, 81)
     with pytest.raises(PlacementError, match=r"needs 2 x 1 GPU = 2, the cluster has 1"):
         place_trials(2, True, {"CPU": 8.0, "GPU": 1.0}, 81)
+    with pytest.raises(PlacementError, match=r"trials_per_gpu = 4 with workers_per_trial = 2: NCCL"):
+        place_trials(2, True, {"CPU": 8.0, "GPU": 2.0}, 81, 4)
+
+
+@pytest.mark.parametrize(
+    ("asked", "useful", "cpus", "gpus", "trials", "expected"),
+    [
+        ("auto", 8, 16, 1, 81, (8, 8, 0.125)),
+        ("auto", 8, 4, 1, 81, (4, 4, 0.25)),  # a core for each
+        ("auto", 8, 16, 2, 6, (6, 3, 0.3333)),  # no more than there are trials
+        ("auto", 1, 16, 2, 81, (2, 1, 1.0)),  # large steps fill a GPU
+        (3, 8, 16, 1, 81, (3, 3, 0.3333)),
+        (12, 1, 16, 1, 81, (12, 12, 0.0833)),
+    ],
+)
+def test_trials_share_a_gpu(
+    asked: Any, useful: int, cpus: int, gpus: int, trials: int, expected: tuple[int, int, float]
+) -> None:
+    placement = place_trials(0, "auto", {"CPU": float(cpus), "GPU": float(gpus)}, trials, asked, useful)
+    assert (placement.num_concurrent, placement.trials_per_gpu, placement.gpu_share) == expected
+    assert placement.gpu_share * placement.trials_per_gpu <= 1
+
+
+def test_a_gpu_is_shared_among_as_many_trials_as_fill_it() -> None:
+    sizes = [(32, 64), (256, 64), (2048, 64), (32, 256), (256, 256), (2048, 256)]
+    assert [useful_trials_per_gpu(*size) for size in sizes] == [8, 8, 1, 8, 2, 1]

@@ -123,6 +123,9 @@ class SearchSettings(BaseModel):
     objectives: list[Objective] = Field(
         ["mean_scaled_error"], min_length=1, description="what is to be low: mean_scaled_error, forgetting, or both"
     )
+    trials_per_gpu: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="trials that share a GPU, where a trial is one process; auto: up to 8, by the size of a step"
+    )
     workers_per_trial: int = Field(0, ge=0, description="data-parallel workers of a trial; 0: the trial's own process")
 
     @field_validator("objectives")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from pathlib import Path
 from typing import Any
 
 from cluster.connect import resources
+from cluster.mps import multi_process_service
 from cluster.placement import PlacementError
-from cluster.trials import TrialPlacement, place_trials
+from cluster.trials import TrialPlacement, place_trials, useful_trials_per_gpu
 from data.errors import InputError
 from data.prepared.encoding import EncodedDataset
 from workflows.prepare.preparation import prepare_datasets
@@ -62,7 +64,9 @@ def search(
     check_cluster(store.storage, address, watch)
     num_trials = recipe.search.num_samples if configs is None else len(configs)
     try:
-        placement = place_trials(recipe.search.workers_per_trial, recipe.compute.use_gpu, resources(), num_trials)
+        useful = useful_trials_per_gpu(recipe.training.batch_size, recipe.model.hidden_size)
+        workers, shared = recipe.search.workers_per_trial, recipe.search.trials_per_gpu
+        placement = place_trials(workers, recipe.compute.use_gpu, resources(), num_trials, shared, useful)
     except PlacementError as error:
         raise InputError(f"search: {error}") from None
     watch(Preparing(recipe.name))
@@ -76,7 +80,10 @@ def search(
         run = Run(recipe, scene, opened, store, tally, note.watching(watch))
         waiting = None if configs is None else run.look_up(configs)
         if waiting is None or waiting:
-            run.with_ray(name, address, parameters, placement, waiting)
+            together = placement.trials_per_gpu > 1 and address is None
+            with multi_process_service() if together else contextlib.nullcontext("") as service:
+                run.scene = dataclasses.replace(run.scene, gpu_service=service)
+                run.with_ray(name, address, parameters, placement, waiting)
     if not any("failed" not in trial for trial in tally.trials.values()):
         first = next(iter(tally.trials.values()), {"failed": "there was none"})
         raise RunFailedError(f"no trial came to an end; the first: {first['failed']}")

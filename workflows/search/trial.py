@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from ray.tune import Trainable
 
+from cluster.mps import find_service
 from data.prepared.encoding import EncodedDataset
 from workflows.fit.errors import NonFiniteLossError
 from workflows.fit.group import Group
@@ -85,6 +86,7 @@ class Trial(Trainable):
     def setup(self, config: Facts, scene: Scene | None = None) -> None:
         """Begin the first trial."""
         assert scene is not None
+        find_service(scene.gpu_service)
         if scene.num_workers:
             from workflows.search.trial_group import GroupWalks
 

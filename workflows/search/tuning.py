@@ -95,7 +95,7 @@ def run_trials(
     # The actor of a data-parallel trial takes no core from its workers; Tune does not let it ask for nothing at all.
     each = {"memory": 1.0} if data_parallel else {"CPU": 1.0}
     if placement.use_gpu and not data_parallel:
-        each["GPU"] = 1.0
+        each["GPU"] = placement.gpu_share
     scheduler: Any = None
     if search.scheduler == "asha":
         scheduler = ASHAScheduler(
