@@ -1,4 +1,4 @@
-"""The command line: python -m workflows COMMAND."""
+"""The command line: `lstm-relay COMMAND`, or `python -m workflows COMMAND`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,31 @@ import workflows.cli.history
 import workflows.cli.inspecting
 import workflows.cli.reporting
 import workflows.cli.running
+import workflows.cli.schema
 import workflows.cli.using  # noqa: F401 - each file of commands adds its own to the application
 from workflows.cli.application import app
 
-LISTED = ["train", "search", "prepare", "inspect", "report", "evaluate", "predict", "runs", "log", "rollback", "clean"]
+LISTED = [
+    "train",
+    "search",
+    "prepare",
+    "inspect",
+    "report",
+    "evaluate",
+    "predict",
+    "runs",
+    "log",
+    "rollback",
+    "clean",
+    "schema",
+]
 app.registered_commands.sort(key=lambda command: LISTED.index(command.callback.__name__) if command.callback else -1)
+
+
+def main() -> None:
+    """Run the console command `lstm-relay`."""
+    app(prog_name="lstm-relay")
+
 
 if __name__ == "__main__":
     app(prog_name="python -m workflows")

@@ -44,7 +44,7 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Names = Annotated[list[str], BeforeValidator(_as_list)]
+Names = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
 
 
 class DataSettings(BaseModel):
@@ -75,7 +75,7 @@ class DataSettings(BaseModel):
     )
     time: Annotated[
         list[str] | None,
-        BeforeValidator(_as_list),
+        BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
         Field(
             description="a column, a date and a time column, or the columns year, month, day, ... of a date; absent: the "
             "order of the rows, each file then is a series of its own"

@@ -26,6 +26,7 @@ COMMANDS = {
         "log",
         "rollback",
         "clean",
+        "schema",
     ),
     "cluster": ("submit", "status", "logs", "stop"),
 }
@@ -41,7 +42,8 @@ def test_the_commands_are_these(entrance: str) -> None:
 def test_every_command_has_help_with_an_example(entrance: str, command: str) -> None:
     code, out, _ = invoke(command, "--help", entrance=entrance)
     assert code == 0
-    assert f"Example: python -m {entrance} {command}" in out
+    typed = "lstm-relay" if entrance == "workflows" else f"python -m {entrance}"
+    assert f"Example: {typed} {command}" in out
 
 
 @pytest.mark.parametrize(
@@ -89,9 +91,9 @@ def test_a_place_that_is_no_storage_is_not_cleaned(tmp_path: Path) -> None:
         code, out, err = invoke("clean", "--storage", str(place))
         assert code == 2
         assert f"--storage {place}: " in err
-        assert "things" not in out
-    assert f"no folder {tmp_path / 'nowhere'} yet" in invoke("runs", "--storage", str(tmp_path / "nowhere"))[1]
-    assert f"no run in {tmp_path} yet" in invoke("runs", "--storage", str(tmp_path))[1]
+        assert "items" not in out
+    assert f"the folder {tmp_path / 'nowhere'} does not exist" in invoke("runs", "--storage", str(tmp_path / "nowhere"))[1]
+    assert f"No runs in {tmp_path}" in invoke("runs", "--storage", str(tmp_path))[1]
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -161,7 +163,7 @@ def test_an_entry_that_cannot_be_is_refused_before_ray_starts(change: str, words
 @pytest.mark.ray
 def test_a_run_is_listed_logged_rolled_back_and_cleaned(ray_session: None, tmp_path: Path) -> None:
     recipe, storage = str(write_small(tmp_path)), ["--storage", str(tmp_path / "runs")]
-    assert "no run" in invoke("runs", *storage)[1]
+    assert "No runs" in invoke("runs", *storage)[1]
     code, out, _ = invoke("prepare", recipe, *storage)
     assert code == 0
     assert "bellows" in out
@@ -184,13 +186,13 @@ def test_a_run_is_listed_logged_rolled_back_and_cleaned(ray_session: None, tmp_p
     log = invoke("log", "small", *storage)[1]
     assert len([line for line in log.splitlines() if line.strip().startswith(("anvil", "bellows", "crane"))]) == 6
     assert key[:12] in log
-    assert "0 things" in invoke("clean", *storage)[1]
+    assert "0 items" in invoke("clean", *storage)[1]
     code, out, _ = invoke("rollback", "small", "--to", "bellows", *storage)
     assert code == 0
-    assert "end of bellows" in out
+    assert "now points to the checkpoint after bellows" in out
     assert "no such stage" in invoke("rollback", "small", "--to", "crane", *storage)[2]
-    assert "2 things" in invoke("clean", "--dry-run", *storage)[1]
+    assert "2 items" in invoke("clean", "--dry-run", *storage)[1]
     assert "nothing was trained" in invoke("train", recipe, "--workers", "0", *storage)[1]
     invoke("rollback", "small", "--to", "1", *storage)
-    assert "4 things" in invoke("clean", *storage)[1]
+    assert "4 items" in invoke("clean", *storage)[1]
     assert "4 of 6 epochs trained" in invoke("train", recipe, "--workers", "0", *storage)[1]

@@ -1,4 +1,4 @@
-"""What all commands share: the application, their options, and how their errors end."""
+"""What all commands share: the application, their options, and the exit codes of errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,32 +17,64 @@ if TYPE_CHECKING:
 
     from workflows.recipe.recipe import Recipe
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
-
-RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A TOML file, or the name of a built-in recipe.")]
-NameOption = Annotated[str | None, typer.Option(help="Name of the run; the recipe's own unless given.")]
-StorageOption = Annotated[str, typer.Option(help="Folder or address (s3://...) of prepared data, checkpoints and runs.")]
-WorkersOption = Annotated[int | None, typer.Option(min=0, help="Data-parallel workers; 0: in this process.")]
-AddressOption = Annotated[str | None, typer.Option(help="A Ray cluster; one of this process's own unless given.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", help="Show what Ray says, too.")]
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 STORAGE = "runs"
 
 
+def _complete_recipe(typed: str) -> list[str]:
+    built_in = Path(__file__).parents[1] / "recipe" / "built_in"
+    found = [path.stem for path in built_in.glob("*.toml")] + [str(path) for path in Path().glob("*.toml")]
+    return sorted(name for name in found if name.startswith(typed))
+
+
+def complete_run(context: typer.Context, typed: str) -> list[str]:
+    """Return the names of runs in the storage, for shell completion."""
+    storage = Path(str(context.params.get("storage") or STORAGE))
+    runs = storage / "runs"
+    return sorted(path.name for path in runs.iterdir() if path.name.startswith(typed)) if runs.is_dir() else []
+
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE", help="A TOML file, or the name of a built-in recipe.", autocompletion=_complete_recipe),
+]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run.", autocompletion=complete_run)]
+NameOption = Annotated[str | None, typer.Option(help="Name of the run; default: the name in the recipe.")]
+StorageOption = Annotated[str, typer.Option(help="Folder or URI (s3://...) of prepared data, checkpoints and runs.")]
+WorkersOption = Annotated[int | None, typer.Option(min=0, help="Data-parallel workers; 0: the current process.")]
+AddressOption = Annotated[str | None, typer.Option(help="Address of a Ray cluster; default: a local Ray.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", help="Show the messages of Ray.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import platform
+        from importlib.metadata import version
+
+        packages = ", ".join(f"{name} {version(name)}" for name in ("ray", "torch"))
+        print(f"lstm-relay {version('lstm-relay')} (Python {platform.python_version()}, {packages})")  # noqa: T201
+        raise typer.Exit()
+
+
 @app.callback()
-def main() -> None:
+def main(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Train one LSTM over many datasets in sequence."""
 
 
 def load(recipe: str, overrides: list[str] | None) -> Recipe:
-    """The checked recipe of a file or a built-in name, with the overrides of the command line."""
+    """Return the checked recipe of a file or a built-in name, with the overrides applied."""
     from workflows.recipe.recipe import find_recipe, load_recipe
 
     return load_recipe(find_recipe(recipe), overrides or [])
 
 
 def check_name(name: str | None) -> None:
-    """Refuse a name that cannot be a folder's."""
+    """Raise InputError if the name cannot be a folder name."""
     from data.errors import InputError
     from workflows.recipe.recipe import name_problems
 
@@ -55,7 +88,7 @@ def _interrupt(*_: object) -> None:
 
 @contextlib.contextmanager
 def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
-    """Turn the errors that have an exit code into it, and leave Ray at the end; `verbose` shows what Ray says."""
+    """Turn errors into exit codes and shut Ray down at the end; `verbose` shows the messages of Ray."""
     from rich.console import Console
 
     from data.errors import InputError
@@ -69,16 +102,16 @@ def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
     set_environment()
     if verbose:
         os.environ[VERBOSE] = "1"
-    signal.signal(signal.SIGTERM, _interrupt)  # as a cluster stops a job: the same as Ctrl-C
+    signal.signal(signal.SIGTERM, _interrupt)  # sent when a cluster stops a job: treated as Ctrl-C
     try:
-        # A file or a job's log has no width of its own: tables are not folded there.
+        # A file or a job's log has no width: tables are not wrapped there.
         yield Console(width=None if sys.stdout.isatty() else 160)
     except InputError as error:
         for message in error.messages:
             complain(f"error: {message}")
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        complain("interrupted; the same command goes on from the last epoch that is in the store")
+        complain("interrupted; run the same command to resume from the last epoch in the store")
         raise typer.Exit(130) from None
     except Exception as error:
         if "workflows.training.workers" in sys.modules:

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from workflows.cli.application import STORAGE, StorageOption, app, errors_and_ray
+from workflows.cli.application import STORAGE, RunArgument, StorageOption, app, errors_and_ray
 
 
-@app.command(epilog="Example: `python -m workflows runs`")
+@app.command(epilog="Example: `lstm-relay runs`")
 def runs(storage: StorageOption = STORAGE) -> None:
-    """List the runs and the searches of a storage, the latest first."""
+    """List the runs and searches in a storage, newest first."""
     with errors_and_ray() as console:
         from workflows.results.tables import runs_table, searches_table
         from workflows.store.store import Store
@@ -25,13 +25,13 @@ def runs(storage: StorageOption = STORAGE) -> None:
             console.print(searches_table(searches))
         if not found and not searches:
             there = not store.storage.local or Path(store.address).is_dir()
-            yet = f"There is no run in {storage} yet" if there else f"There is no folder {storage} yet, and no run"
-            console.print(f"{yet}: python -m workflows train demo makes one.", soft_wrap=True)
+            yet = f"No runs in {storage}" if there else f"No runs: the folder {storage} does not exist"
+            console.print(f"{yet}. Try: lstm-relay train demo", soft_wrap=True)
 
 
-@app.command(epilog="Example: `python -m workflows log demo`")
-def log(name: Annotated[str, typer.Argument(help="Name of a run.")], storage: StorageOption = STORAGE) -> None:
-    """Show the chain of epochs of a run: dataset, epoch, rate, errors, address, when, seconds."""
+@app.command(epilog="Example: `lstm-relay log demo`")
+def log(name: RunArgument, storage: StorageOption = STORAGE) -> None:
+    """Show the epochs of a run: dataset, epoch, learning rate, errors, key, time, seconds."""
     with errors_and_ray() as console:
         from data.errors import InputError
         from workflows.results.tables import log_table
@@ -45,13 +45,13 @@ def log(name: Annotated[str, typer.Argument(help="Name of a run.")], storage: St
         console.print(log_table(store, found))
 
 
-@app.command(epilog="Example: `python -m workflows rollback demo --to plant_birch`")
+@app.command(epilog="Example: `lstm-relay rollback demo --to plant_birch`")
 def rollback(
-    name: Annotated[str, typer.Argument(help="Name of a run.")],
-    to: Annotated[str, typer.Option(help="The stage to go back to the end of: a dataset's name, or its number.")],
+    name: RunArgument,
+    to: Annotated[str, typer.Option(help="Stage to return to: name or number of its dataset.")],
     storage: StorageOption = STORAGE,
 ) -> None:
-    """Point a run at the end of an earlier stage; its later epochs stay in the store until `clean`."""
+    """Point a run to the checkpoint at the end of an earlier stage; later epochs stay in the store until `clean`."""
     with errors_and_ray() as console:
         from workflows.results.clean import roll_back
         from workflows.results.number_format import counted
@@ -60,22 +60,23 @@ def rollback(
         result = roll_back(Store(storage), name, to)
         last = result["stages"][-1]["dataset"]
         console.print(
-            f"{name} stands at the end of {last} ({counted(len(result['stages']), 'stage')}), address {result['key']}",
+            f"{name} now points to the checkpoint after {last} ({counted(len(result['stages']), 'stage')}), "
+            f"key {result['key']}",
             soft_wrap=True,
         )
         console.print(
-            f"It stood at {result['rolled_back_from']}: the same train command takes it there again, without training "
-            "anything unless clean has removed the epochs in between.",
+            f"Previous checkpoint: {result['rolled_back_from']}; run train to restore it. "
+            "Epochs are retrained only if clean has removed them.",
             soft_wrap=True,
         )
 
 
-@app.command(epilog="Example: `python -m workflows clean --dry-run`")
+@app.command(epilog="Example: `lstm-relay clean --dry-run`")
 def clean(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed, remove nothing.")] = False,
     storage: StorageOption = STORAGE,
 ) -> None:
-    """Remove checkpoints and prepared data that no run reaches, and say what that was."""
+    """Remove checkpoints and prepared data that no run needs, and list them."""
     with errors_and_ray() as console:
         from data.errors import InputError
         from workflows.results.clean import clean as clean_up
@@ -84,12 +85,10 @@ def clean(
 
         store = Store(storage)
         if not {"checkpoints", "prepared", "runs"} & set(store.storage.names("")):
-            raise InputError(
-                f"--storage {storage}: no checkpoints, prepared data or runs are there: name the storage that has them"
-            )
+            raise InputError(f"--storage {storage}: no checkpoints, prepared data or runs found; check the path")
         removed = clean_up(store, dry_run)
         for leftover in removed:
             console.print(f"{leftover.path}  {leftover.what}  {leftover.bytes:,} bytes", soft_wrap=True, highlight=False)
         total = sum(leftover.bytes for leftover in removed)
-        verb = "would be removed" if dry_run else "removed"
-        console.print(f"{counted(len(removed), 'thing')}, {total:,} bytes {verb}; what runs reach stands.")
+        verb = "Would remove" if dry_run else "Removed"
+        console.print(f"{verb} {counted(len(removed), 'item')}, {total:,} bytes; everything that a run needs is kept.")

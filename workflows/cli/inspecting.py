@@ -1,4 +1,4 @@
-"""The command that looks at the datasets of a recipe: inspect."""
+"""The command inspect."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from workflows.cli.application import (
 )
 
 
-@app.command(epilog="Example: `python -m workflows inspect beijing --json beijing.json`")
+@app.command(epilog="Example: `lstm-relay inspect beijing --json beijing.json`")
 def inspect(
     recipe: RecipeArgument = "demo",
     storage: StorageOption = STORAGE,
     address: AddressOption = None,
     set_: SetOption = None,
-    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write all of it to a file, too, as JSON.")] = None,
+    json: Annotated[str | None, typer.Option(metavar="FILE", help="Also write everything to a JSON file.")] = None,
     verbose: VerboseOption = False,
 ) -> None:
-    """Say what is in the datasets of a recipe, how far they lie apart, and in which order to train them."""
+    """Show the datasets of a recipe, the distances between them, and a suggested training order."""
     with errors_and_ray(verbose) as console:
         from workflows.cli.inspection_tables import inspection
         from workflows.loggers.terminal import Screen

@@ -1,4 +1,4 @@
-"""The command that puts a run or a search on a page."""
+"""The command report."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from typing import Annotated
 
 import typer
 
-from workflows.cli.application import STORAGE, StorageOption, app, errors_and_ray
+from workflows.cli.application import STORAGE, StorageOption, app, complete_run, errors_and_ray
 
 
-@app.command(epilog="Example: `python -m workflows report demo`")
+@app.command(epilog="Example: `lstm-relay report demo`")
 def report(
-    name: Annotated[str, typer.Argument(help="Name of a run or a search.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a run or a search.", autocompletion=complete_run)],
     against: Annotated[str | None, typer.Option(metavar="RUN", help="Another run to compare with.")] = None,
     output: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Where to write it; report.html beside the run.")
+        str | None, typer.Option(metavar="FILE", help="Where to write it; default: report.html in the run's folder.")
     ] = None,
     storage: StorageOption = STORAGE,
 ) -> None:
-    """Write one HTML page of a run or a search: its course, errors, forecasts, what was reused, the recipe.
+    """Write one HTML page about a run or a search: learning rate, errors, forecasts, reused epochs, recipe.
 
-    A run with retention is compared with the latest plain one over the same datasets in the storage, if there is one.
+    A run with retention is compared with the latest run without retention on the same datasets, if there is one.
     """
     with errors_and_ray() as console:
         import time
@@ -40,7 +40,7 @@ def report(
         where = output or f"{store.address}/runs/{name}/report.html"
         seconds = time.perf_counter() - started
         console.print(
-            f"{where}: {len(content.encode()):,} bytes, made in {seconds:.1f} s",
+            f"{where}: {len(content.encode()):,} bytes, written in {seconds:.1f} s",
             soft_wrap=True,
             highlight=False,
             markup=False,

@@ -1,4 +1,4 @@
-"""The commands that work through a recipe: train, search, prepare."""
+"""The commands that run a recipe: train, search, prepare."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from workflows.cli.application import (
 )
 
 
-@app.command(epilog="Example: `python -m workflows train demo --set training.decay_rate=0.7`")
+@app.command(epilog="Example: `lstm-relay train demo --set training.decay_rate=0.7`")
 def train(
     recipe: RecipeArgument = "demo",
     name: NameOption = None,
@@ -32,9 +32,9 @@ def train(
     set_: SetOption = None,
     verbose: VerboseOption = False,
 ) -> None:
-    """Prepare the datasets, fit them in sequence, measure all of them after each.
+    """Prepare the datasets, train on them in sequence, and evaluate all of them after each stage.
 
-    Epochs that the store holds are not trained again: the same command resumes a run that was interrupted.
+    Epochs that are in the store are reused, so the same command resumes an interrupted run.
     """
     with errors_and_ray(verbose) as console:
         from workflows.loggers.terminal import Screen
@@ -44,23 +44,25 @@ def train(
         check_name(name)
         with Screen(console) as screen:
             result = run(checked, storage, name, workers, address, screen)
-        if result.status == "stopped":  # by the guard, as the recipe asks
+        if result.status == "stopped":  # by the guard (action = "stop")
             raise typer.Exit(1)
 
 
-@app.command(epilog="Example: `python -m workflows search demo`")
+@app.command(epilog="Example: `lstm-relay search demo`")
 def search(
     recipe: RecipeArgument = "demo",
     name: NameOption = None,
     storage: StorageOption = STORAGE,
-    workers: Annotated[int | None, typer.Option(min=0, help="Data-parallel workers of each trial; 0: its process.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Data-parallel workers of each trial; 0: its own process.")
+    ] = None,
     address: AddressOption = None,
     set_: SetOption = None,
     verbose: VerboseOption = False,
 ) -> None:
-    """Try what the recipe's \\[search] describes; trials share every epoch that they agree on.
+    """Run the trials of the recipe's \\[search]; trials with a common beginning share its epochs.
 
-    Epochs that the store holds are not trained again: the same command goes on with a search that was interrupted.
+    Epochs that are in the store are reused, so the same command resumes an interrupted search.
     """
     with errors_and_ray(verbose) as console:
         from workflows.loggers.search_terminal import SearchScreen
@@ -72,7 +74,7 @@ def search(
             run(checked, storage, name, workers, address, screen)
 
 
-@app.command(epilog="Example: `python -m workflows prepare my_recipe.toml`")
+@app.command(epilog="Example: `lstm-relay prepare my_recipe.toml`")
 def prepare(
     recipe: RecipeArgument = "demo",
     storage: StorageOption = STORAGE,
@@ -80,7 +82,7 @@ def prepare(
     set_: SetOption = None,
     verbose: VerboseOption = False,
 ) -> None:
-    """Prepare the datasets of a recipe and say what is in them; nothing is trained."""
+    """Prepare the datasets of a recipe and show their contents; nothing is trained."""
     with errors_and_ray(verbose) as console:
         from workflows.loggers.terminal import Screen
         from workflows.relay.events import Preparing

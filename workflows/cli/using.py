@@ -1,4 +1,4 @@
-"""The commands that use what was trained: evaluate, predict."""
+"""The commands for a trained run: evaluate, predict."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ from typing import Annotated
 
 import typer
 
-from workflows.cli.application import STORAGE, StorageOption, app, errors_and_ray
-
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run.")]
+from workflows.cli.application import STORAGE, RunArgument, StorageOption, app, errors_and_ray
 
 
-@app.command(epilog="Example: `python -m workflows evaluate demo --split validation --json errors.json`")
+@app.command(epilog="Example: `lstm-relay evaluate demo --split validation --json errors.json`")
 def evaluate(
     name: RunArgument,
     split: Annotated[
-        str | None, typer.Option(help="validation or test; unless given test, or validation where nothing is for test.")
+        str | None, typer.Option(help="validation or test; default: test, or validation if there is no test split.")
     ] = None,
-    json: Annotated[str | None, typer.Option(metavar="FILE", help="Write the figures as JSON, too; - for stdout.")] = None,
+    json: Annotated[str | None, typer.Option(metavar="FILE", help="Also write the errors as JSON; - for stdout.")] = None,
     storage: StorageOption = STORAGE,
 ) -> None:
-    """Show the errors of a run's final state on each dataset, in scaled units and in the targets' own.
+    """Show the errors of a run's final model on each dataset, scaled and in the targets' units.
 
-    Figures that the store has are shown at once; others are measured in this process, and kept.
+    Evaluations in the store are shown at once; others are computed in the current process and stored.
     """
     with errors_and_ray() as console:
         from workflows.results.evaluation import chosen_split
@@ -49,20 +47,20 @@ def evaluate(
             write_file("--json", json, written)
 
 
-@app.command(epilog="Example: `python -m workflows predict pumps --dataset north --input new/*.csv --output forecast.csv`")
+@app.command(epilog="Example: `lstm-relay predict pumps --dataset north --input new/*.csv --output forecast.csv`")
 def predict(
     name: RunArgument,
     input_: Annotated[
-        str, typer.Option("--input", metavar="FILES", help="A file, a folder, a glob or an address: CSV, Parquet or Arrow.")
+        str, typer.Option("--input", metavar="FILES", help="File, folder, glob or URI: CSV, Parquet or Arrow.")
     ],
-    output: Annotated[str, typer.Option(metavar="FILE", help="What is written: CSV (also .csv.gz) or Parquet.")],
+    output: Annotated[str, typer.Option(metavar="FILE", help="Output file: .csv, .csv.gz or .parquet.")],
     dataset: Annotated[
-        str | None, typer.Option(help="The dataset that the rows are of, whose scaling they take; may be left out if one.")
+        str | None, typer.Option(help="Dataset whose scaling applies to the rows; optional if there is only one.")
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="A forecast from every row with enough before it.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Forecast from every row with enough history.")] = False,
     storage: StorageOption = STORAGE,
 ) -> None:
-    """Predict what follows the last row of each series in new files, in the targets' own units."""
+    """Forecast what follows the last row of each series in new files, in the targets' units."""
     with errors_and_ray() as console:
         from workflows.results.forecast_file import predict_files
         from workflows.results.number_format import counted

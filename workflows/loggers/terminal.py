@@ -177,7 +177,7 @@ class Screen:
 def report_command(folder: str) -> str:
     """The command that puts what stands in the folder of a run or a search on a page."""
     storage, _, name = folder.rpartition("/runs/")
-    return f"python -m workflows report {shlex.quote(name)} --storage {shlex.quote(storage)}"
+    return f"lstm-relay report {shlex.quote(name)} --storage {shlex.quote(storage)}"
 
 
 def _samples_after(plan: Plan, held: int) -> int:

@@ -183,7 +183,7 @@ class Result:
         if also:
             raise InputError(
                 f"predict: this model takes {', '.join(also)} too, which are no numbers in X: write the rows to a file, "
-                f"and run python -m workflows predict {self.name}"
+                f"and run lstm-relay predict {self.name}"
             )
         if rows[0].shape[1] != len(settings.features):
             names = ", ".join(settings.features[:12])

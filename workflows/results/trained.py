@@ -133,7 +133,7 @@ def _encoding(facts: Facts) -> Encoding:
 def why_not(store: Store, name: str) -> str:
     """Why there is no finished run of this name, and what to do."""
     if store.search(name) is not None:
-        return f"{name}: this is a search: train its best, python -m workflows train {store.address}/runs/{name}/best.toml"
+        return f"{name}: this is a search: train its best, lstm-relay train {store.address}/runs/{name}/best.toml"
     progress, searching = store.progress(name), store.searching(name)
     if searching is not None:
         return (
