@@ -181,7 +181,7 @@ def test_a_run_is_listed_logged_rolled_back_and_cleaned(ray_session: None, tmp_p
     assert "\r" not in out
     assert err == ""
     assert "nothing was trained" in invoke("train", recipe, "--workers", "0", *storage)[1]
-    key = json.loads((tmp_path / "runs" / "runs" / "small" / "result.json").read_text())["key"]
+    key = json.loads((tmp_path / "runs" / "runs" / "small" / "result.json").read_text())["stages"][-1]["keys"][-1]
     assert "finished" in invoke("runs", *storage)[1]
     log = invoke("log", "small", *storage)[1]
     assert len([line for line in log.splitlines() if line.strip().startswith(("anvil", "bellows", "crane"))]) == 6
