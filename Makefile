@@ -39,7 +39,7 @@ check: env
 
 bench: env
 	for file in $(filter-out %/gpu.py,$(wildcard tests/benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
-	$(BIN)/python tests/benchmarks/common/table.py README.md
+	$(BIN)/python tests/benchmarks/common/table.py BENCHMARKS.md
 
 bench-gpu: env
 	$(BIN)/python tests/benchmarks/gpu.py

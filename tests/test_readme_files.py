@@ -1,4 +1,4 @@
-"""The three files of the README's "Files as people have them" are read by the recipes that stand there."""
+"""The three files of "Files as people have them" in docs/your-data.md are read by their recipes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from data.reading.files import FileFacts
 from workflows.recipe.datasets import find_datasets
 from workflows.recipe.recipe import check_recipe
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-SECTION = README[README.index("### Files as people have them") :].split("\n## ")[0]
+GUIDE = (Path(__file__).parent.parent / "docs" / "your-data.md").read_text()
+SECTION = GUIDE[GUIDE.index("## Files as people have them") :].split("\n## ")[0]
 AIR, MONTHS, DAYS = re.findall(r"```toml\n(.*?)```", SECTION, re.DOTALL)
 RANDOM = np.random.default_rng(0)
 

@@ -1,8 +1,8 @@
 """The picture of the README: the error matrices of a plain sequence and of one that replays, side by side.
 
-python -m workflows train demo --name demo-plain --set retention.method=none
-python -m workflows train demo
-python tests/benchmarks/common/picture.py runs/runs/demo-plain runs/runs/demo workflows/report/example.svg
+lstm-relay train demo --name demo-plain --set retention.method=none
+lstm-relay train demo
+python tests/benchmarks/common/picture.py runs/runs/demo-plain runs/runs/demo docs/example.svg
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The results of all benchmarks as one Markdown table, put between the markers of the README.
+"""The results of all benchmarks as one Markdown table, put between the markers of BENCHMARKS.md.
 
-    python tests/benchmarks/common/table.py [README.md]
+    python tests/benchmarks/common/table.py [BENCHMARKS.md]
 
-Reads results/*.json. Without a README, or where it has no markers `<!-- bench -->` and `<!-- /bench -->`, prints the table.
+Reads results/*.json. Without a file, or where it has no markers `<!-- bench -->` and `<!-- /bench -->`, prints the table.
 """
 
 from __future__ import annotations
