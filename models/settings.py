@@ -29,10 +29,12 @@ class ModelSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     hidden_size: int = Field(64, ge=1, le=65536, description="units of each layer")
-    num_layers: int = Field(1, ge=1, le=100, description="layers on top of each other")
+    num_layers: int = Field(1, ge=1, le=100, description="stacked layers")
     bidirectional: bool = Field(False, description="read each window in both directions")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of each layer's outputs dropped, one mask a sequence")
-    loss: Loss = Field("mse", description="what is minimised")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of each layer's outputs that is dropped, one mask per sequence"
+    )
+    loss: Loss = Field("mse", description="loss function")
     quantiles: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.1, 0.5, 0.9],
         min_length=1,
@@ -41,20 +43,20 @@ class ModelSettings(BaseModel):
 
     window_normalization: WindowNormalization = Field(
         "none",
-        description="each window relative to itself, undone at the output: last subtracts its last values; instance its "
-        "mean, and divides by its deviation. For forecasts of series whose level wanders (half the error on ETT). Needs the "
-        "targets among the features",
+        description="per-window normalization, inverted at the output (RevIN, NLinear): last subtracts the last values; "
+        "instance subtracts the mean and divides by the standard deviation. For series whose level drifts (half the error "
+        "on ETT). Requires the targets among the features",
     )
     channel_independent: bool = Field(
         False,
-        description="each feature a series of its own through the same LSTM: less error where the features behave alike, "
-        "and as many times the work as there are features; needs features = targets",
+        description="run each feature as its own series through the same LSTM: less error if the features behave alike, at "
+        "num_features times the cost; requires features = targets",
     )
 
     head: Literal["dataset", "shared"] | None = Field(
         None,
-        description="dataset: a correction of the head for each dataset, which prediction has to know; shared: one head for "
-        "all. Default dataset for numbers; shared for classes, where the dataset is often what is asked for",
+        description="dataset: a correction of the output layer for each dataset, so prediction needs the dataset's name; "
+        "shared: one output layer. Default dataset for numbers, shared for classes",
     )
 
     @model_validator(mode="after")

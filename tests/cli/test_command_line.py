@@ -28,7 +28,7 @@ COMMANDS = {
         "clean",
         "schema",
     ),
-    "cluster": ("submit", "status", "logs", "stop"),
+    "cluster": ("submit", "status", "logs", "stop", "doctor"),
 }
 
 

@@ -129,8 +129,8 @@ def test_the_tutorials_loop_through_the_door_gives_the_losses_of_keras(program: 
         ),
         (PAIRS, {"epochs": "5", "scaling": "z"}, ["training.epochs = '5'", "data.scaling = 'z'"]),
         (PAIRS, {"retention": 3}, ["retention = 3"]),
-        (PAIRS, {"decay_rate": [0.5, 0.5]}, ["2 rates, 2 datasets have 1 changes"]),
-        (PAIRS, {"patience": 2}, ["dataset 'dataset_1' has no validation part, which patience needs: give it one"]),
+        (PAIRS, {"decay_rate": [0.5, 0.5]}, ["2 rates, but 2 datasets have 1 changes"]),
+        (PAIRS, {"patience": 2}, ["dataset 'dataset_1' has no validation split, which patience requires: add one in split"]),
         (PAIRS, {"validation": PAIRS[:1]}, ["validation has 1 pairs, data 2"]),
         ({"a": PAIRS[0]}, {"validation": {"b": PAIRS[0]}}, ["validation has 'b', data have a"]),
         ({"a/b": PAIRS[0]}, {}, ["'a/b': a name has 1 to 100 letters"]),
@@ -141,7 +141,7 @@ def test_the_tutorials_loop_through_the_door_gives_the_losses_of_keras(program: 
         ([PAIRS[0], (PAIRS[1][0], np.arange(40))], {}, ["dataset 'dataset_2': y holds whole numbers"]),
         ("nowhere.toml", {}, ["there is no such file"]),
         ("demo", {"validation": PAIRS}, ["validation goes with arrays"]),
-        ({"data": {}, "datasets": []}, {"epoch": 1}, ["'epoch' is unknown", "there is no dataset"]),
+        ({"data": {}, "datasets": []}, {"epoch": 1}, ["'epoch' is unknown", "no datasets"]),
     ],
 )
 def test_what_is_wrong_is_told_all_at_once_before_anything_is_written(

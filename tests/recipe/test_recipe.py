@@ -55,7 +55,7 @@ def test_a_key_of_another_section_in_a_dataset_is_sent_there(tmp_path: Path) -> 
     (message,) = problems(document, tmp_path)
     assert "[[datasets]] 1 (anvil)" in message
     assert "'learning_rate'" in message
-    assert "write it in [training], for all of them" in message
+    assert "is not a per-dataset key; move it to [training]" in message
 
 
 def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_datasets_that_one_model_cannot_serve_are_refused(tmp_path: Path) -> Non
 def test_best_epoch_needs_a_validation_part(tmp_path: Path) -> None:
     document = small_document(data={"split": [0.8, 0.0, 0.2]}, training={"handover": "best"})
     assert any(
-        "no validation part" in message and 'handover = "best"' in message for message in problems(document, tmp_path)
+        "no validation split" in message and 'handover = "best"' in message for message in problems(document, tmp_path)
     )
 
 
@@ -178,7 +178,7 @@ def test_a_name_that_is_no_folder_name_is_refused(name: object) -> None:
 
 def test_a_file_that_is_not_toml_or_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("name = = 3")
-    with pytest.raises(InputError, match=r"bad.toml: this is not TOML.*line 1"):
+    with pytest.raises(InputError, match=r"bad.toml: not valid TOML.*line 1"):
         load_recipe(tmp_path / "bad.toml")
     with pytest.raises(InputError, match="did you mean 'beijing'"):
         find_recipe("bejing")
@@ -206,8 +206,8 @@ def test_the_reference_has_all_sections_and_says_what_each_key_is() -> None:
     ("sections", "words"),
     [
         ({"guard": {"action": "retry", "retry": "retention"}}, ["guard.retry", "retention.method"]),
-        ({"guard": {"action": "stop"}, "data": {"split": [0.8, 0.0, 0.2]}}, ["no validation part", 'guard.action = "stop"']),
-        ({"training": {"schedule": "plateau"}, "data": {"split": [0.8, 0.0, 0.2]}}, ["no validation part", "plateau"]),
+        ({"guard": {"action": "stop"}, "data": {"split": [0.8, 0.0, 0.2]}}, ["no validation split", 'guard.action = "stop"']),
+        ({"training": {"schedule": "plateau"}, "data": {"split": [0.8, 0.0, 0.2]}}, ["no validation split", "plateau"]),
         ({"guard": {"tolerance": -1.0}}, ["guard.tolerance = -1.0"]),
         ({"guard": {"max_attempts": 1}}, ["guard.max_attempts = 1"]),
         ({"retention": {"method": "replay+ewc"}}, ["retention.method = 'replay+ewc'", "replay+distill"]),

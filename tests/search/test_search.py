@@ -250,7 +250,7 @@ def test_an_interrupted_search_goes_on_with_the_same_command(tmp_path: Path) -> 
     ("settings", "said"),
     [
         ({"epochs": [1], "workers_per_trial": 1000}, "a trial needs 1000 x 1 core = 1000, the cluster has"),
-        ({"decay_rate": [[0.5], [0.6], [0.7]]}, "has 3 rates, 3 datasets have 2 changes"),
+        ({"decay_rate": [[0.5], [0.6], [0.7]]}, "has 3 rates, but 3 datasets have 2 changes"),
         ({"epochs": [0]}, "datasets.anvil.epochs = 0"),
     ],
 )

@@ -44,7 +44,7 @@ def find_datasets(recipe: Recipe, facts: FileFacts, built_in: str | Path) -> tup
     for number, source in enumerate(sources):
         problems += [f"dataset {problem}" for problem in name_problems(source.name)]
         if source.name in [other.name for other in sources[:number]]:
-            problems.append(f"dataset {source.name!r}: there are two of this name: give each a name of its own")
+            problems.append(f"dataset {source.name!r}: this name is used twice: give each dataset its own name")
     problems = problems or decay_problems(recipe.training.decay_rate, len(sources))
     if problems:
         raise InputError(problems)
@@ -56,8 +56,8 @@ def decay_problems(decay: float | list[float], count: int) -> list[str]:
     if not isinstance(decay, list) or len(decay) == count - 1:
         return []
     return [
-        f"training.decay_rate has {len(decay)} rates, {count} datasets have {count - 1} changes: write one for each change, "
-        "or one number for all"
+        f"training.decay_rate has {len(decay)} rates, but {count} datasets have {count - 1} changes: write one rate "
+        "for each change, or one number"
     ]
 
 
@@ -72,7 +72,7 @@ def _expand(entry: Entry, recipe: Recipe, facts: FileFacts, built_in: str | Path
     test_files = list(dict.fromkeys(file for path in tested for file in path))
     both = sorted(set(files) & set(test_files))
     if both:
-        raise InputError(f"{both[0]} stands in path and in test_path: a model is not tested on what it was trained on")
+        raise InputError(f"{both[0]} is in path and in test_path: remove it from one of them")
     if settings.series == FILE_AS_SERIES:
         stems = [stem(file) for file in files]
         twice = [file for file in files if stems.count(stem(file)) > 1]
@@ -142,7 +142,7 @@ def _values_of(files: list[str], column: str, form: FileFormat, facts: FileFacts
             facts.put(file, fact, known)
         values |= dict.fromkeys(known)
     if not values:
-        raise InputError(f"the column {column!r} is empty in all of its files, so it names no dataset")
+        raise InputError(f"the column {column!r} is empty in all files, so it names no dataset")
     return list(values)
 
 

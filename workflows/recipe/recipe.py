@@ -46,11 +46,11 @@ class EntryKeys(BaseModel):
 
     name: str = Field(
         min_length=1,
-        description="{file}, {folder}, {COLUMN}: a dataset of each file, folder, or value of a column (/ becomes _)",
+        description="name; {file}, {folder}, {COLUMN} make a dataset for each file, folder or column value (/ becomes _)",
     )
-    path: Paths = Field(description="files, folders, globs or addresses; a relative path starts at the recipe's folder")
-    test_path: Paths | None = Field(None, description="files that belong to the test part as a whole")
-    epochs: int | None = Field(None, ge=1, description="instead of training.epochs")
+    path: Paths = Field(description="files, folders, globs or URIs; relative to the recipe's folder")
+    test_path: Paths | None = Field(None, description="files that are used for the test split only")
+    epochs: int | None = Field(None, ge=1, description="epochs on this dataset; default training.epochs")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def find_recipe(recipe: str) -> Path:
         if path.is_file():
             return path
     hint = meant(recipe, names, f"write a path to a TOML file, or one of {', '.join(names)}")
-    raise InputError(f"{recipe[:200]}: there is no such file, nor a built-in recipe of this name: {hint}")
+    raise InputError(f"{recipe[:200]}: there is no such file or built-in recipe: {hint}")
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -98,7 +98,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:  # what tomllib raises on broken, on over-long and on too deep input
-        raise InputError(f"{path}: this is not TOML: {error}") from None
+        raise InputError(f"{path}: not valid TOML: {error}") from None
     for each in overrides:
         override(document, each)
     return check_recipe(document, path.resolve().parent, str(path))
@@ -144,7 +144,7 @@ def _check_entries(document: Mapping[str, Any], place: str, problems: list[str])
         problems.append(f"{place}: write [data] as one table and each dataset as [[datasets]]")
         return []
     if not listed:
-        problems.append(f"{place}: there is no dataset: write a [[datasets]] entry with a name and a path")
+        problems.append(f"{place}: no datasets: add a [[datasets]] entry with name and path")
     # Keys of [data] that are wrong by themselves are told once, not again for each dataset; a required key that is
     # absent there may stand in every entry, and so may what ends a contradiction.
     found = errors_of(DataSettings, defaults, f"{place}: data")
@@ -165,9 +165,7 @@ def _check_entries(document: Mapping[str, Any], place: str, problems: list[str])
                 told = f"{place}: data{message.removeprefix(where)}"
                 owner = None if key in DataSettings.model_fields else _section_of(key)
                 if owner:
-                    problems.append(
-                        f"{where}: the key {key!r} is none of a dataset's: write it in [{owner}], for all of them"
-                    )
+                    problems.append(f"{where}: {key!r} is not a per-dataset key; move it to [{owner}]")
                 else:
                     problems.append(told if told in contradictions else message)
         settings = None if wrong or bad else DataSettings.model_validate(merged)
@@ -189,18 +187,18 @@ def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> li
             here, there = getattr(entry.settings, key), getattr(first.settings, key)
             if here != there:
                 found.append(
-                    f"dataset {entry.keys.name!r} has {key} = {here!r}, {first.keys.name!r} has {there!r}: one model needs "
-                    "the same in all datasets"
+                    f"dataset {entry.keys.name!r} has {key} = {here!r}, but {first.keys.name!r} has {there!r}: all datasets "
+                    "of a model need the same value"
                 )
     loss, training = sections["model"].loss, sections["training"]
     if loss == "cross_entropy" and (len(first.settings.targets) != 1 or first.settings.horizon != 0):
-        found.append('model.loss = "cross_entropy" needs one target, a class, and horizon = 0')
+        found.append('model.loss = "cross_entropy" requires one target (the class) and horizon = 0')
     guard, retention = sections["guard"], sections["retention"]
     if guard.action == "retry" and guard.retry == "retention" and retention.method == "none":
-        found.append('guard.retry = "retention" makes it stronger, and there is none: write a retention.method')
+        found.append('guard.retry = "retention" requires a retention.method')
     needs = 'handover = "best"' if training.handover == "best" else "patience" if training.patience else None
     needs = 'schedule = "plateau"' if training.schedule == "plateau" else needs
     needs = f'guard.action = "{guard.action}"' if guard.action != "warn" else needs
     blind = [entry.keys.name for entry in entries if "validation" not in entry.settings.expected_parts()] if needs else []
     found += channel_problems(first.settings, sections["model"])
-    return found + [f"dataset {name!r} has no validation part, which {needs} needs: give it one" for name in blind]
+    return found + [f"dataset {name!r} has no validation split, which {needs} requires: add one in split" for name in blind]

@@ -1,4 +1,4 @@
-"""Every key of a recipe in a table, from the settings themselves: python -m workflows.recipe.reference > RECIPE.md."""
+"""Write RECIPE.md, a table of every key from the settings: python -m workflows.recipe.reference > RECIPE.md."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ from workflows.recipe.recipe import SECTIONS, EntryKeys
 
 INTRODUCTION = """# The recipe, key by key
 
-A recipe is a TOML file. Beside the sections below it has `name` (of the run, `"relay"` unless given), `seed` (`0`) and
-`order`: `"given"` (that of the [[datasets]] entries, unless given) or `"suggested"` (by the distances of the datasets' train
-samples, as `inspect` shows; the first of them is then the primary, each keeps its epochs, a list of rates goes by place).
-`--set SECTION.KEY=VALUE` overrides a key on the command line, `--set datasets.NAME.KEY=VALUE` one of a dataset.
+A recipe is a TOML file. Besides the sections below it has `name` (of the run, default `"relay"`), `seed` (default `0`) and
+`order`: `"given"` (default, the order of the [[datasets]] entries) or `"suggested"` (by the distances between the datasets'
+train samples, as `inspect` shows; its first dataset is then the primary one, each dataset keeps its epochs, and a list of
+rates is applied by position). `--set SECTION.KEY=VALUE` overrides a key on the command line, `--set datasets.NAME.KEY=VALUE`
+a key of one dataset. `lstm-relay schema` prints the JSON schema for editors.
 """
 TITLES = {
-    "data": "[data]: defaults of every dataset; a [[datasets]] entry may override any of them",
-    "datasets": "[[datasets]]: in the order of training, unless `order` is another",
+    "data": "[data]: defaults for every dataset; a [[datasets]] entry may override any of them",
+    "datasets": "[[datasets]]: in training order, unless `order` says otherwise",
     "model": "[model]",
     "training": "[training]",
     "retention": "[retention]",
     "compute": "[compute]",
-    "search": "[search]: what `search` tries, which `train` leaves alone; a space is [choices] or {low, high, step}",
+    "search": "[search]: what `search` tries, ignored by `train`; a space is [choices] or {low, high, step}",
 }
 
 
 def reference() -> str:
-    """The reference as Markdown."""
+    """Return the reference as Markdown."""
     sections: dict[str, type[BaseModel]] = {"data": SECTIONS["data"], "datasets": EntryKeys, **SECTIONS}
     parts = [INTRODUCTION]
     for name, model in sections.items():
         rows = [_row(key, field) for key, field in model.model_fields.items()]
         title = TITLES.get(name, f"[{name}]")
-        parts.append("\n".join([f"## {title}\n", "| key | value | unless given | |", "|---|---|---|---|", *rows]) + "\n")
+        parts.append("\n".join([f"## {title}\n", "| key | value | default | |", "|---|---|---|---|", *rows]) + "\n")
     return "\n".join(parts)
 
 
@@ -49,7 +50,7 @@ def _row(key: str, field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
-        return "must be given"
+        return "required"
     return "" if field.default is None else f"`{_toml(field.default)}`"
 
 

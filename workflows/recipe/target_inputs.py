@@ -19,9 +19,9 @@ def channel_problems(data: DataSettings, model: ModelSettings) -> list[str]:
     asked = normalised if model.window_normalization != "none" else "model.channel_independent = true"
     other = 'write window_normalization = "none" and channel_independent = false'
     if model.loss == "cross_entropy":
-        return [f'{asked} is for numbers that are predicted, not for classes (loss = "cross_entropy"): {other}']
+        return [f'{asked} requires numeric targets, not classes (loss = "cross_entropy"): {other}']
     if data.horizon == 0:
-        return [f"{asked} is for forecasts of columns that go in, and horizon = 0 predicts labels: {other}, or a horizon"]
+        return [f"{asked} requires horizon >= 1 and targets among the features; here horizon = 0: {other}, or set a horizon"]
     found = []
     absent = [name for name in data.targets if name not in data.features]
     every = [*data.features, *absent]
