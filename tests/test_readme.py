@@ -117,6 +117,8 @@ def test_every_command_line_is_one_that_the_application_takes(guide: str, line: 
     entrance = "cluster" if words[0] == "cluster" else "workflows"
     group = typer.main.get_command(ENTRANCES[entrance])
     found = group.commands[words[1]]  # type: ignore[attr-defined]
+    if entrance == "cluster" and "--address" not in words:
+        words += ["--address", "http://127.0.0.1:8265"]  # or from the environment
     placeholders = {"JOB": "job", "RECIPE": "demo"}
     found.make_context(words[1], [placeholders.get(word, word) for word in words[2:]], resilient_parsing=False)
 

@@ -206,7 +206,10 @@ def test_the_reference_has_all_sections_and_says_what_each_key_is() -> None:
     ("sections", "words"),
     [
         ({"guard": {"action": "retry", "retry": "retention"}}, ["guard.retry", "retention.method"]),
-        ({"guard": {"action": "stop"}, "data": {"split": [0.8, 0.0, 0.2]}}, ["no validation split", 'guard.action = "stop"']),
+        (
+            {"guard": {"action": "stop"}, "data": {"split": [0.8, 0.0, 0.2]}},
+            ["no validation split", 'guard.action = "stop"'],
+        ),
         ({"training": {"schedule": "plateau"}, "data": {"split": [0.8, 0.0, 0.2]}}, ["no validation split", "plateau"]),
         ({"guard": {"tolerance": -1.0}}, ["guard.tolerance = -1.0"]),
         ({"guard": {"max_attempts": 1}}, ["guard.max_attempts = 1"]),
