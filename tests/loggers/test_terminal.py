@@ -51,8 +51,8 @@ def test_a_naive_error_of_0_is_not_told_as_no_validation_part(value: int, split:
     _, run = train_in_process(check_recipe(document, tmp_path), tmp_path / "runs")
     assert run.result is not None
     words = closing_words(run.result)
-    assert ("The naive forecast makes no error" in words) == (value == 0 and split[1] > 0)
-    assert ("There is no validation part" in words) == (split[1] == 0)
+    assert ("The naive forecast has no error" in words) == (value == 0 and split[1] > 0)
+    assert ("No validation split" in words) == (split[1] == 0)
 
 
 def test_trials_are_told_by_the_numbers_that_the_table_has() -> None:
@@ -69,6 +69,17 @@ def test_a_search_says_how_many_epochs_were_shared() -> None:
         "epochs_trained": 10,
         "ratio": 2.4,
     }
-    assert search_words(result).endswith(
-        "The trials asked for 24 epochs; 10 were trained, the others were shared or in the store."
-    )
+    assert search_words(result).endswith("24 epochs requested, 10 trained, the others were shared or in the store.")
+
+
+@pytest.mark.parametrize("name", ["north", "a dataset with a name that is much longer than a terminal is wide " * 3])
+@pytest.mark.parametrize("width", [80, 40])
+def test_the_live_display_is_one_line_at_any_width(name: str, width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True)
+    for status in (f"{name} (12/12)  epoch 100/100   99%  1,234,567 samples/s  99:59 left", name):
+        screen = Screen(console)
+        screen.status = status
+        lines = console.render_lines(screen._line(), pad=False)
+        assert len(lines) == 1
+        assert sum(segment.cell_length for segment in lines[0]) <= width
+        assert lines[0][0].text.strip().endswith("0:00")

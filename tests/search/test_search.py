@@ -278,6 +278,6 @@ def test_a_search_has_a_page_with_its_best_trials_and_the_effect_of_each_value(
     page = make_report(store, "small")
     assert page.count("<svg") == 2 + 4  # cost, Pareto front; the rate, and the epochs of each dataset
     assert f"{result['best']} ★" in page
-    assert "They asked for 567 epochs; 148 were trained" in page
+    assert "567 epochs requested, 148 trained" in page
     assert store.searching("small") is None
     assert f"{store.searches()['small']['epochs_trained']}" == "148"

@@ -93,4 +93,4 @@ def test_runs_and_report_tell_of_a_search_that_has_not_ended(store: Store) -> No
     line = next(line for line in found.stdout.splitlines() if "tried" in line)
     assert "running" in line
     assert "1 of 4" in line
-    assert "has not ended (running" in make_report(store, "tried")
+    assert "has not finished (running" in make_report(store, "tried")

@@ -17,7 +17,7 @@ NUM_SHOWN = 10
 
 
 class SearchScreen(Screen):
-    """Shows the events of a search; preparing and warnings as those of a run."""
+    """Shows the events of a search; preparation and warnings are shown as for a run."""
 
     trials = ended = 0
 
@@ -28,13 +28,13 @@ class SearchScreen(Screen):
                 self._show_search(event)
             case SearchHeld(held, trials):
                 self.ended += held
-                self.say(f"{held} of {trials} trials are in the store completely and are not run again")
+                self.say(f"{held} of {trials} trials are complete in the store and are not run again")
             case EpochDone():
                 self._show_epoch(event)
             case TrialDone(trial, trained):
                 self._show_trial(trial, trained)
             case TrialLost(number):
-                self.say(f"trial {number}: its process was lost; it is taken up again from the store", "yellow")
+                self.say(f"trial {number}: its process was lost; the trial resumes from the store", "yellow")
             case SearchFinished():
                 self._show_best(event)
             case _:
@@ -73,19 +73,19 @@ class SearchScreen(Screen):
         result = event.result
         self.console.print(best_table(result))
         self.say(search_words(result))
-        self.say(f"result: {event.folder}/search.json; its best recipe: best.toml, its picture: search.svg")
-        self.say(f"as a page: {report_command(event.folder)}")
+        self.say(f"result: {event.folder}/search.json; best recipe: best.toml, plot: search.svg")
+        self.say(f"report: {report_command(event.folder)}")
 
 
 def short_name(name: str) -> str:
-    """A searched name without what goes without saying."""
+    """Return a searched key without its section."""
     if name.startswith("datasets.") and name.endswith(".epochs"):
         return name.removeprefix("datasets.").replace(".epochs", " epochs")
     return name.removeprefix("training.")
 
 
 def config_words(config: Mapping[str, Any]) -> str:
-    """A trial's values on one line."""
+    """Return the values of a trial on one line."""
     return "  ".join(
         f"{short_name(name)} {value:.4g}" if isinstance(value, float) else f"{short_name(name)} {value}"
         for name, value in config.items()
@@ -93,7 +93,7 @@ def config_words(config: Mapping[str, Any]) -> str:
 
 
 def best_table(result: Mapping[str, Any]) -> Table:
-    """The trials with the lowest errors, those of the Pareto front marked."""
+    """Return a table of the trials with the lowest errors; those on the Pareto front are marked."""
     whole = [trial for trial in result["trials"] if trial["stopped_after"] is None and "failed" not in trial]
     known = [trial for trial in whole if trial["metrics"]["mean_scaled_error"] is not None]
     known.sort(key=lambda trial: (trial["metrics"][result["objectives"][0]], trial["number"]))
@@ -114,7 +114,7 @@ def best_table(result: Mapping[str, Any]) -> Table:
 
 
 def search_words(result: Mapping[str, Any]) -> str:
-    """What a search came to, in a few sentences."""
+    """Return a summary of a search."""
     failed = sum("failed" in trial for trial in result["trials"])
     stopped = sum(trial["stopped_after"] is not None for trial in result["trials"])
     words = [f"{counted(len(result['trials']), 'trial')} in {result['seconds']:.1f} s"]
@@ -122,7 +122,7 @@ def search_words(result: Mapping[str, Any]) -> str:
     words += [f"{failed} failed"] if failed else []
     asked, trained = result["epochs_requested"], result["epochs_trained"]
     if not trained:
-        return f"{', '.join(words)}. All {counted(asked, 'epoch')} asked for were in the store: nothing was trained."
-    return f"{', '.join(words)}. The trials asked for {counted(asked, 'epoch')}; {trained} were trained" + (
+        return f"{', '.join(words)}. All {counted(asked, 'epoch')} requested were in the store: nothing was trained."
+    return f"{', '.join(words)}. {counted(asked, 'epoch')} requested, {trained} trained" + (
         ", the others were shared or in the store." if trained < asked else "."
     )

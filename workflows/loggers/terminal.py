@@ -29,7 +29,7 @@ from workflows.relay.events import (
 from workflows.relay.guard import sentence_of
 from workflows.relay.plan import Plan
 from workflows.results.events import Event, Finished
-from workflows.results.number_format import counted, empty_table, show
+from workflows.results.number_format import counted, empty_table, shortened, show
 from workflows.results.run_result import RunResult
 
 MUCH_FORGOTTEN = 0.1  # of the naive forecast's error
@@ -64,7 +64,7 @@ class Screen:
             self.live = None
 
     def say(self, text: str, style: str = "") -> None:
-        """A line that stays."""
+        """Print a line above the live display."""
         self.console.print(Text(text, style=style), soft_wrap=True)
 
     def __call__(self, event: Event) -> None:
@@ -88,11 +88,11 @@ class Screen:
             case EpochDone():
                 self._show_epoch(event)
             case EvaluationStarted():
-                self._phase(f"measuring {counted(event.datasets, 'dataset')} ({event.split})")
+                self._phase(f"evaluating {counted(event.datasets, 'dataset')} ({event.split})")
             case Guarded(report, over):
                 self.say(f"guard: {sentence_of(report, over)}", "yellow")
             case Damaged(message):
-                self.say(f"warning: {message}; what it held is trained again", "yellow")
+                self.say(f"warning: {message}; it will be retrained", "yellow")
             case Waiting(message) | Noticed(message):
                 self.say(message, "yellow")
             case Finished():
@@ -104,7 +104,10 @@ class Screen:
         self.status, self.phase_started = status, time.monotonic()
 
     def _line(self) -> RenderableType:
-        return Text(f"  {self.status}  {_clock(time.monotonic() - self.phase_started)}", style="dim")
+        # One line at any width: a line that wraps would leave its first half behind when it is redrawn.
+        seconds = _clock(time.monotonic() - self.phase_started)
+        status = shortened(self.status, self.console.width - len(seconds) - 5)
+        return Text(f"  {status}  {seconds}", style="dim", no_wrap=True, overflow="ellipsis")
 
     def _show_plan(self, event: Planned) -> None:
         self.plan = plan = event.plan
@@ -114,13 +117,13 @@ class Screen:
         rows = ", ".join(f"{d.name} {d.samples['train']:,}" for d in plan.datasets[:4])
         more = f" and {len(plan.datasets) - 4} more" if len(plan.datasets) > 4 else ""
         what = counted(len(plan.datasets), "dataset")
-        self.say(f"{what} prepared in {event.seconds:.1f} s; samples to train on: {rows}{more}")
+        self.say(f"{what} prepared in {event.seconds:.1f} s; train samples: {rows}{more}")
         if event.order:
             self.say(event.order)
         for warning in event.warnings:
             self.say(f"warning: {warning}", "yellow")
         if event.held:
-            self.say(f"{event.held} of {requested} epochs are in the store and are not trained again")
+            self.say(f"{event.held} of {requested} epochs are in the store and are reused")
 
     def _show_placement(self, event: Placed) -> None:
         placement = event.placement
@@ -145,7 +148,9 @@ class Screen:
     def _show_progress(self, seen: int) -> None:
         assert self.plan is not None
         now, stages = self.now, self.plan.stages
-        text = f"{now.dataset} ({now.stage + 1}/{len(stages)})  epoch {now.epoch + 1}/{stages[now.stage].epochs}"
+        text = (
+            f"{shortened(now.dataset, 24)} ({now.stage + 1}/{len(stages)})  epoch {now.epoch + 1}/{stages[now.stage].epochs}"
+        )
         text += f"  {seen / max(now.samples, 1):4.0%}"
         if self.rate:
             text += f"  {self.rate:,.0f} samples/s  {_clock((self.samples_left - seen) / self.rate)} left"
@@ -171,11 +176,11 @@ class Screen:
         self.console.print(result_table(result))
         self.say(closing_words(result))
         self.say(f"result: {event.folder}/result.json")
-        self.say(f"as a page: {report_command(event.folder)}")
+        self.say(f"report: {report_command(event.folder)}")
 
 
 def report_command(folder: str) -> str:
-    """The command that puts what stands in the folder of a run or a search on a page."""
+    """Return the command that writes the report of a run or a search in a folder."""
     storage, _, name = folder.rpartition("/runs/")
     return f"lstm-relay report {shlex.quote(name)} --storage {shlex.quote(storage)}"
 
@@ -223,10 +228,10 @@ def closing_words(result: RunResult) -> str:
     if mean is not None:
         words.append(f"Mean scaled error at the end {mean:.3f} (naive = 1).")
     elif any(each is not None for each in result.error_matrix.validation[-1]):
-        words.append("The naive forecast makes no error, as its targets are constant: there is nothing to compare with.")
+        words.append("The naive forecast has no error (constant targets), so there is nothing to compare with.")
     else:
         losses = ", ".join(f"{stage.train_loss[-1]:.4f}" for stage in result.stages)
-        words.append(f"There is no validation part (see split), so errors are not known; last losses: {losses}.")
+        words.append(f"No validation split (see split), so errors are unknown; last losses: {losses}.")
     if forgotten is not None:
         words.append(f"Average forgetting {forgotten:.3f}.")
         if forgotten > MUCH_FORGOTTEN and result.retention == "none":

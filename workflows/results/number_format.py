@@ -32,3 +32,11 @@ def empty_table(columns: Sequence[str], texts: Collection[int] = (0,), title: st
     for place, column in enumerate(columns):
         table.add_column(Text(column), justify="left" if place in texts else "right")
     return table
+
+
+def shortened(text: str, length: int) -> str:
+    """Return text of at most `length` characters, with an ellipsis in the middle if it was longer."""
+    if len(text) <= length:
+        return text
+    tail = max(length - 1, 1) // 2
+    return f"{text[: max(length - 1 - tail, 0)]}…{text[-tail:]}"
