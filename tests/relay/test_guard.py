@@ -269,7 +269,7 @@ def test_a_run_that_is_rolled_back_or_stopped_says_how_far_it_is_of_what_was_ask
     code, out, _ = invoke("rollback", "relay", "--to", "a", "--storage", store.address)
     assert code == 0
     assert "(1 stage), key" in out
-    assert "the same train command takes it there again, without training anything unless clean" in out
+    assert "run train to restore it. Epochs are retrained only if clean has removed them" in out
     page = re.sub(r"<[^>]*>", " ", make_report(store, "relay"))
     assert re.search(r"datasets\s+1 of 2\s", page)
     assert "4 epochs requested, 4 trained by the last call" in page

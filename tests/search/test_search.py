@@ -235,7 +235,7 @@ def test_an_interrupted_search_goes_on_with_the_same_command(tmp_path: Path) -> 
         first.send_signal(signal.SIGINT)
         _, err = first.communicate(timeout=120)
     assert first.returncode == 130
-    assert "the same command goes on" in err
+    assert "run the same command to resume" in err
     held = len([path for path in checkpoints.iterdir() if not path.name.startswith(".")]) - 1  # the untrained one
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert (found.returncode, found.stderr) == (0, "")

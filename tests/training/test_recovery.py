@@ -211,7 +211,7 @@ def test_an_interrupt_exits_with_130_and_the_same_command_goes_on(
     process.send_signal(sent)
     rest = process.communicate(timeout=120)[0]
     assert process.returncode == 130, [*lines, rest]
-    assert "interrupted; the same command goes on" in rest
+    assert "interrupted; run the same command to resume" in rest
     for line in [*lines, *rest.splitlines()]:
         assert not any(word in line for word in ("INFO", "WARNING", "ray::", "(raylet)", "DeprecationWarning", "Traceback"))
     assert processes_that_stay(f"LSTM_RELAY_CACHE={storage}") == []
