@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import tomllib
 import typer
 from commands import ENTRANCES, invoke
 from test_command_line import COMMANDS
