@@ -34,7 +34,7 @@ import sys
 from workflows.recipe.recipe import load_recipe
 from workflows.training.run import train
 result = train(load_recipe(Path(sys.argv[1])), sys.argv[2])
-print(result["epochs_trained"], "ray" in sys.modules and sys.modules["ray"].is_initialized())
+print(result.epochs_trained, "ray" in sys.modules and sys.modules["ray"].is_initialized())
 """
 
 
