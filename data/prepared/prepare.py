@@ -124,9 +124,9 @@ def _prepare_absent(absent: dict[str, DatasetSource], made: Attempt, run: Run) -
     again = {address for address in crossing if not is_worth_cutting(absent[address], sizes)}
     results.update(_run_grouped({address: merged(shards[address]) for address in again}, run))
     parts: dict[str, list[Part]] = {}
-    problems = []
+    problems: dict[str, list[str]] = {address: [] for address in absent}
     for address, found in results.items():
-        problems += [problem for result in found for problem in result.problems]
+        problems[address] = [problem for result in found for problem in result.problems]
         parts[address] = [result.part for result in found if result.part is not None]
     cut = {address: source for address, source in absent.items() if address not in results}
     surveys = _survey(cut.values(), run)
@@ -139,12 +139,11 @@ def _prepare_absent(absent: dict[str, DatasetSource], made: Attempt, run: Run) -
                 _single(run),
             )
         except InputError as error:
-            problems += error.messages
-    if not problems:
-        for address, source in absent.items():
-            problems += finish(source, parts[address], made.scratch / address, address)
-    if problems:
-        raise InputError(dict.fromkeys(problems))
+            problems[address] = error.messages
+    for address, source in absent.items():  # what is wrong with one dataset does not hide what is wrong with the next
+        problems[address] = problems[address] or finish(source, parts[address], made.scratch / address, address)
+    if any(problems.values()):
+        raise InputError(dict.fromkeys(problem for found in problems.values() for problem in found))
     for address in absent:
         made.commit(address)
 
