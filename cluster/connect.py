@@ -22,7 +22,7 @@ ENVIRONMENT = {  # see set_environment
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # A group is started when there is room for it; where that has gone meanwhile, the run waits for it, and says so.
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
     # Threads of torch that wait must not spin: on two busy cores an epoch that takes 0.4 s took 14 s so.

@@ -50,7 +50,7 @@ class Loss:
 
     def words(self) -> str:
         """The loss as a part of a sentence."""
-        return f"{self.cause} on {self.node}" if self.node else self.cause
+        return f"{self.node}: {self.cause}" if self.node else self.cause
 
 
 def first_step(placement: Placement, capacity: Capacity) -> Wait:
@@ -121,7 +121,9 @@ def waiting_words(placement: Placement, count: int, free: Sequence[Node], capaci
     return f"waiting for room for {count} workers of {size_of(placement)} since {waited_s:.0f} s: {why}"
 
 
-NO_HELP = ("No space left on device", "Disk quota exceeded", "ModuleNotFoundError", "ImportError", "No module named")
+ON_NODE = "[on node {}]"  # ends the message of a worker's error
+DISK_FULL = ("No space left on device", "Disk quota exceeded")
+NO_HELP = ("ModuleNotFoundError", "ImportError", "No module named")
 # Said by those that are left when another worker is gone: it is not the cause.
 ECHOES = ("Connection closed by peer", "Connection reset", "gloo", "NCCL", "Broken pipe", "Timed out waiting")
 
@@ -145,9 +147,17 @@ def find_loss(failures: Mapping[int, str], nodes: Sequence[str], gone: Sequence[
     if re.search(r"out.?of.?memory|OOM|memory pressure|MemoryError", text, re.IGNORECASE):
         return Loss("out of memory", node)
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    last = lines[-1] if lines else "unknown"
+    last = next((line for line in reversed(lines) if not line.startswith("raise ")), "unknown").removeprefix(
+        "RuntimeError: "
+    )
+    told = re.search(r"\s*\[on node (.*)\]$", last)
+    if told:
+        last, node = last[: told.start()], told[1]
     if re.search(r"node.*(died|dead|terminated|lost)", text, re.IGNORECASE):
         return Loss("the node was lost", node)
     if re.search(r"actor (died|is dead)|ActorDiedError|process.*(died|exit)", text, re.IGNORECASE):
         return Loss("a worker process died", node)
+    if any(word in text for word in DISK_FULL):
+        advice = "make room there, or let LSTM_RELAY_CACHE name a folder on a larger disk"
+        return Loss(f"{last[:300]}: {advice}", node, hopeless=True)
     return Loss(last[:300], node, any(word in text for word in NO_HELP))

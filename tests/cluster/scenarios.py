@@ -2,7 +2,7 @@
 
     scenarios.py NAME ...
 
-Prints one line of JSON: what came of each scenario. The machines share the S3 server and nothing else.
+Prints a line of JSON for each: what came of it. The machines share the S3 server and nothing else.
 """
 
 from __future__ import annotations
@@ -31,10 +31,15 @@ TWO_PLANTS = ["--set", "datasets.{file}.path={built_in}/plants/plant_[ab]*.csv",
 class Job:
     """A run that was submitted, seen from the laptop."""
 
+    count = 0
+
     def __init__(self, made: World, name: str, *words: str, command: str = "train"):
         self.world, self.name, self.store = made, name, Store(STORAGE)
+        Job.count += 1
+        # Each with epochs of its own: what an earlier scenario trained is in the store.
+        seed = ["--set", f"seed={Job.count}"]
         self.process = made.start(
-            "submit", "demo", *CLUSTER, *TWO_PLANTS, "--name", name, "--command", command, *words, "--wait"
+            "submit", "demo", *CLUSTER, *TWO_PLANTS, *seed, "--name", name, "--command", command, *words, "--wait"
         )
         self.lines: list[tuple[float, str]] = []
         threading.Thread(target=self._read, daemon=True).start()
@@ -83,7 +88,19 @@ def go_on_after(job: Job, spoil: Callable[[], None]) -> Facts:
     spoil()
     lost = job.wait_for("workers were lost", 150, at)
     again = job.wait_for("epoch ", 150, lost)
-    return {"seconds": again - at, "known": lost - at, "silent": job.longest_silence(at, again), "text": job.text()}
+    placed, first = job.said("training in"), job.said("epoch 1/")
+    assert placed is not None
+    assert first is not None
+    return {
+        "seconds": again - at, "known": lost - at, "silent": job.longest_silence(at, again), "start": first - placed,
+        "text": job.text(),
+    }  # fmt: skip
+
+
+def placed(made: World) -> Facts:
+    """More workers than a node has cores, on machines that call themselves 127.0.1.1."""
+    job = Job(made, "placed", "--workers", "3", "--set", "training.epochs=1")
+    return {"code": job.process.wait(300), "text": job.text()}
 
 
 def three_workers(made: World) -> Facts:
@@ -116,8 +133,8 @@ def driver_killed(made: World) -> Facts:
     """The process of the run is killed on the head; what is left is shown as interrupted, and the same command goes on."""
     job = long_job(made, "killed", 2)
     head = made.machines["head"]
-    pids = head.shell("pgrep -f 'workflows train' || true").split()
-    head.shell("kill -9 " + " ".join(pids))
+    pids = head.shell("pgrep -f '[w]orkflows train' || true").split()
+    head.shell(f"kill -9 {' '.join(pids)} || true")
     job.process.wait(120)
     store = Store(STORAGE)
     from workflows.store.alive import as_seen
@@ -125,6 +142,7 @@ def driver_killed(made: World) -> Facts:
     raw = json.loads(store.storage.read("runs/killed/progress.json"))
     later = as_seen(raw, time.time() + 200)
     wait_until("the workers of the killed run have ended", lambda: not _workers(made), 90)
+    Job.count -= 1  # the same seed
     again = Job(made, "killed", "--workers", "2", "--set", "training.epochs=1")
     again.process.wait(240)
     return {
@@ -134,7 +152,7 @@ def driver_killed(made: World) -> Facts:
 
 
 def _workers(made: World) -> list[str]:
-    return [line for m in made.machines.values() for line in m.shell("pgrep -af RayTrainWorker || true").splitlines()]
+    return [line for m in made.machines.values() for line in m.shell("pgrep -af '[R]ayTrainWorker' || true").splitlines()]
 
 
 def store_away(made: World) -> Facts:
@@ -171,7 +189,7 @@ def prepare_killed(made: World) -> Facts:
 
 
 def tasks(machine: Machine) -> str:
-    return machine.shell("ps -eo args | grep ray:: | grep -v grep || true")
+    return machine.shell("ps -eo args | grep '[r]ay::' || true")
 
 
 def missing_bucket(made: World) -> Facts:
@@ -186,7 +204,7 @@ def searched_and_extended(made: World) -> Facts:
     code = searched.process.wait(300)
     run = Job(made, "extended", "--workers", "2", "--set", "training.epochs=1")
     first = run.process.wait(240)
-    more = ["--set", "datasets.{file}.path={built_in}/plants/plant_[abc]*.csv"]
+    more = ["--set", "datasets.{file}.path={built_in}/plants/plant_[abc]*.csv", "--set", f"seed={Job.count}"]
     process = made.start("submit", "demo", *CLUSTER, *more, "--set", "data.stride=6", "--name", "extended", "--workers", "2",
                          "--set", "training.epochs=1", "--wait")  # fmt: skip
     text = process.communicate(timeout=300)[0]
@@ -199,7 +217,8 @@ SPOILT = {
     "examined": {
         "w2": "for each in {site}/safetensors*; do mount -t tmpfs -o size=4k tmpfs $each; done; "
         "mkdir -p $HOME/.cache/lstm-relay && mount -t tmpfs -o size=100k tmpfs $HOME/.cache/lstm-relay; "
-        "export GLOO_SOCKET_IFNAME=lo"
+        "export GLOO_SOCKET_IFNAME=lo",
+        "w1": "export GLOO_SOCKET_IFNAME=lo",
     },
     "package_missing": {"w2": "for each in {site}/safetensors*; do mount -t tmpfs -o size=4k tmpfs $each; done"},
 }
@@ -232,16 +251,15 @@ def main(names: list[str]) -> None:
     import safetensors
 
     site = str(safetensors.__path__[0]).rpartition("/")[0]
-    found: dict[str, Facts] = {}
     with world() as made:
         for name in names:
             spoilt = {where: command.replace("{site}", site) for where, command in SPOILT.get(name, {}).items()}
             restart(made, spoilt)
             try:
-                found[name] = globals()[name](made)
+                found = globals()[name](made)
             except Exception as error:
-                found[name] = {"failed": f"{type(error).__name__}: {error}"}
-    print(json.dumps(found), flush=True)
+                found = {"failed": f"{type(error).__name__}: {error}"}
+            print(json.dumps({name: found}), flush=True)
 
 
 def restart(made: World, spoilt: dict[str, str]) -> None:

@@ -69,7 +69,7 @@ def test_losses_without_an_epoch_in_between_end_the_run_with_the_last_reason() -
     assert after_loss(TWO, Capacity((W1, W2)), loss, MAX_LOSSES) == Wait(2, ROOM_LIMIT_S)
     over = after_loss(TWO, Capacity((W1, W2)), loss, MAX_LOSSES + 1)
     assert isinstance(over, GiveUp)
-    assert over.why.endswith("4 times without finishing an epoch, the last time by: out of memory on w1 (10.0.0.1)")
+    assert over.why.endswith("4 times without finishing an epoch, the last time by: w1 (10.0.0.1): out of memory")
 
 
 def test_where_no_node_is_left_the_run_waits_for_one() -> None:
@@ -86,22 +86,35 @@ NAMES = [W1.name, W2.name]
     [
         (
             {0: "RuntimeError: Connection closed by peer [10.0.0.2]", 1: "OutOfMemoryError: ..."},
-            "out of memory on w2",
+            "w2 (10.0.0.2): out of memory",
             False,
         ),
-        ({1: "ActorDiedError: The actor died because its node has died."}, "the node was lost on w2", False),
+        ({1: "ActorDiedError: The actor died because its node has died."}, "w2 (10.0.0.2): the node was lost", False),
         (
             {0: "ActorDiedError: The actor is dead because its worker process has died."},
-            "a worker process died on w1",
+            "w1 (10.0.0.1): a worker process died",
             False,
         ),
-        ({1: "OSError: [Errno 28] No space left on device: '/c/x'"}, "No space left on device: '/c/x' on w2", True),
-        ({0: "ModuleNotFoundError: No module named 'safetensors'"}, "No module named 'safetensors' on w1", True),
-        ({0: "ValueError: first\nValueError: last"}, "ValueError: last on w1", False),
+        (
+            {1: "OSError: [Errno 28] No space left on device: '/c/x'"},
+            "w2 (10.0.0.2): OSError: [Errno 28] No space left on device: '/c/x': make room there",
+            True,
+        ),
+        (
+            {0: "ModuleNotFoundError: No module named 'safetensors'"},
+            "w1 (10.0.0.1): ModuleNotFoundError: No module named 'safetensors'",
+            True,
+        ),
+        ({0: "ValueError: first\nValueError: last"}, "w1 (10.0.0.1): ValueError: last", False),
         (
             {0: "RuntimeError: [gloo/tcp/pair.cc:537] Read error [10.0.0.2]:10977: Connection reset by peer."},
-            "the connection to a worker broke on w2",
+            "w2 (10.0.0.2): the connection to a worker broke",
             False,
+        ),
+        (
+            {1: "Traceback ...\nRuntimeError: OSError: [Errno 28] No space left on device [on node w2 (1)]"},
+            "w2 (1): OSError: [Errno 28] No space left on device: make room there",
+            True,
         ),
         ({}, "a worker ended without a word", False),
     ],
@@ -118,7 +131,7 @@ def test_a_node_that_has_gone_is_the_cause_whatever_the_workers_say() -> None:
 
 def test_trying_again_what_cannot_help_ends_the_run_at_once() -> None:
     over = after_loss(TWO, Capacity((W1, W2)), Loss("No space left on device", W2.name, hopeless=True), 1)
-    assert over == GiveUp("No space left on device on w2 (10.0.0.2)")
+    assert over == GiveUp("w2 (10.0.0.2): No space left on device")
 
 
 def test_a_wait_says_what_it_waits_for_and_since_when() -> None:

@@ -141,8 +141,8 @@ class Screen:
         self.workers = workers
 
     def _show_loss(self, event: WorkersLost) -> None:
-        where = f" on {event.node}" if event.node else ""
-        self.say(f"workers were lost ({event.cause}{where}); restarting from the last epoch in the store", "yellow")
+        where = f"{event.node}: " if event.node else ""
+        self.say(f"workers were lost ({where}{event.cause}); restarting from the last epoch in the store", "yellow")
         self._phase("restarting the workers")
 
     def _show_progress(self, seen: int) -> None:

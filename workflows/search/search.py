@@ -12,11 +12,11 @@ from cluster.connect import resources
 from cluster.mps import multi_process_service
 from cluster.placement import PlacementError
 from cluster.trials import TrialPlacement, place_trials, useful_trials_per_gpu
+from cluster.watching import watching
 from data.errors import InputError
 from data.prepared.encoding import EncodedDataset
-from workflows.prepare.preparation import prepare_datasets
 from workflows.recipe.recipe import Entry, Recipe
-from workflows.relay.events import Preparing, RunEvent, Waiting
+from workflows.relay.events import Noticed, Preparing, RunEvent, Waiting
 from workflows.relay.failures import RunFailedError
 from workflows.relay.metrics import naive_error
 from workflows.results.events import SearchFinished, SearchPlanned, Watch, ignore
@@ -35,7 +35,7 @@ from workflows.search.space import (
     trial_recipe,
 )
 from workflows.store.store import Store
-from workflows.training.preparing import check_cluster
+from workflows.training.preparing import check_cluster, prepare_watched, wait_for_a_core
 
 Facts = dict[str, Any]
 
@@ -70,7 +70,7 @@ def search(
     except PlacementError as error:
         raise InputError(f"search: {error}") from None
     watch(Preparing(recipe.name))
-    scene, opened, orders = set_scene(recipe, parameters, store, address, placement)
+    scene, opened, orders = set_scene(recipe, parameters, store, address, placement, watch)
     watch(SearchPlanned(num_trials, placement, tuple(orders), store.address))
     if placement.num_concurrent > 1 and not store.storage.exclusive:
         watch(Waiting(f"{store.address}: two trials at a time may train the same epoch there"))
@@ -81,7 +81,11 @@ def search(
         waiting = None if configs is None else run.look_up(configs)
         if waiting is None or waiting:
             together = placement.trials_per_gpu > 1 and address is None
-            with multi_process_service() if together else contextlib.nullcontext("") as service:
+            with contextlib.ExitStack() as stack:
+                if address is not None:
+                    wait_for_a_core(watch)
+                    stack.enter_context(watching(lambda words: watch(Noticed(words))))
+                service = stack.enter_context(multi_process_service()) if together else ""
                 run.scene = dataclasses.replace(run.scene, gpu_service=service)
                 run.with_ray(name, address, parameters, placement, waiting)
     if not any("failed" not in trial for trial in tally.trials.values()):
@@ -121,7 +125,12 @@ def _check_optuna() -> None:
 
 
 def set_scene(
-    recipe: Recipe, parameters: list[Parameter], store: Store, address: str | None, placement: TrialPlacement
+    recipe: Recipe,
+    parameters: list[Parameter],
+    store: Store,
+    address: str | None,
+    placement: TrialPlacement,
+    watch: Watch = ignore,
 ) -> tuple[Scene, dict[str, list[EncodedDataset]], list[str]]:
     """Prepare the datasets of every variant.
 
@@ -136,7 +145,7 @@ def set_scene(
             Entry(entry.keys.model_copy(update={"epochs": number}), entry.settings)
             for number, entry in enumerate(made.entries, 1)
         )
-        prepared = prepare_datasets(dataclasses.replace(made, entries=entries), store.address, address)
+        prepared = prepare_watched(dataclasses.replace(made, entries=entries), store.storage, address, watch)
         sent = tuple((each.prepared.folder.name, each.name, each.encoding) for each in prepared.datasets)
         key = variant_name(values)
         orders.append(prepared.order)

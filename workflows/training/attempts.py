@@ -74,11 +74,10 @@ def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) 
             group.losses += 1
             gone = sorted(there - {node.name for node in capacity().nodes})
             loss = find_loss(failures_of(error), group.nodes, gone)
-            if isinstance(error, ControllerError) and not gone and "timed out" in str(error).lower():
-                emit(Waiting("the room for the workers was taken meanwhile"))
-            else:
-                emit(WorkersLost(loss.cause, loss.node))
             step = after_loss(placement, capacity(), loss, group.losses)
+            if isinstance(step, Wait):
+                late = isinstance(error, ControllerError) and not gone and "timed out" in str(error).lower()
+                emit(Waiting("the room for the workers was taken") if late else WorkersLost(loss.cause, loss.node))
 
 
 def failures_of(error: Any) -> dict[int, str]:

@@ -50,12 +50,19 @@ def wait_for_a_core(emit: Emit) -> None:
 def prepare_on(
     recipe: Recipe, storage: Storage, address: str | None, emit: Emit, before: Callable[[], object] = lambda: None
 ) -> Prepared:
+    """Check the storage and the nodes of a cluster, then prepare the datasets of a recipe (see prepare_watched)."""
+    check_cluster(storage, address, emit)
+    return prepare_watched(recipe, storage, address, emit, before)
+
+
+def prepare_watched(
+    recipe: Recipe, storage: Storage, address: str | None, emit: Emit, before: Callable[[], object] = lambda: None
+) -> Prepared:
     """Prepare the datasets of a recipe, as `prepare_datasets` does, on a cluster where an address names one.
 
     On a cluster a node that comes or goes is said, and every 15 s that the preparation goes on. Where the storage goes away
     meanwhile it is waited for, and what was not prepared yet is prepared again.
     """
-    check_cluster(storage, address, emit)
 
     def begin() -> None:
         before()

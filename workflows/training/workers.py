@@ -17,6 +17,7 @@ from cluster.capacity import name_of
 from cluster.connect import connect, own_cluster, quiet
 from cluster.placement import Placement
 from cluster.ray_compat import adapt_trainer
+from cluster.recovery import ON_NODE
 from cluster.watching import watching
 from data.prepared.cache import Shelf
 from data.prepared.encoding import EncodedDataset, Encoding
@@ -32,7 +33,7 @@ from workflows.training.reporting import StageReports
 Facts = dict[str, Any]
 ELASTIC_INTERVAL_S = 30.0  # how often an elastic group looks for room for more workers
 MAX_RESTARTS = 3  # of a trial's worker group, after a worker or its node was lost
-MAX_STARTS = 15  # of one that finds no room, each as long as cluster.connect says
+MAX_STARTS = 15  # of one that finds no room, 20 s each (see cluster.connect): 5 minutes
 COLLECTIVE_TIMEOUT_S = 600  # a worker that waits longer for the others fails, and the group is started again
 
 
@@ -59,9 +60,15 @@ def _nodes_of(group: Any) -> list[str]:
     if not ray.is_initialized() or not dist.is_initialized():
         return []
     found: list[Any] = [None] * group.size
-    host, address = socket.gethostname(), ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    dist.all_gather_object(found, name_of({"NodeManagerHostname": host, "NodeManagerAddress": address}))
+    dist.all_gather_object(found, _this_node())
     return found
+
+
+def _this_node() -> str:
+    import ray
+
+    host, address = socket.gethostname(), ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return name_of({"NodeManagerHostname": host, "NodeManagerAddress": address})
 
 
 def work(job: Job) -> Facts:
@@ -155,7 +162,10 @@ def _run_group(job: Job, placement: Placement, scratch: str) -> Facts:
 
 def _work_on(config: dict[Any, Any]) -> None:
     # Ray Train hands on what its function returns, whatever its type says.
-    return work(config["job"])  # type: ignore[return-value]
+    try:
+        return work(config["job"])  # type: ignore[return-value]
+    except Exception as error:
+        raise RuntimeError(f"{type(error).__name__}: {error} {ON_NODE.format(_this_node())}") from error
 
 
 def _trainer(job: Job, placement: Placement, scratch: str) -> Any:

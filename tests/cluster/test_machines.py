@@ -1,0 +1,134 @@
+"""A head, two workers and a laptop with a file system, an address, a home and a hostname each; S3 between them.
+
+What befalls them is in scenarios.py, which runs in namespaces of its own (support/machines.py). Times are held against the
+limits that the README names, which are for a machine that is quiet: on a busy one everything that has to start takes longer,
+the first start of the same run too, and the limits grow with that.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from machines import enter, why_not
+
+Facts = dict[str, Any]
+QUIET_START_S = 15.0  # from the placement of workers to their first epoch
+SILENCE_S = 15.0
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+
+
+def scenario(name: str) -> Facts:
+    """What came of a scenario, on a cluster of its own."""
+    found = enter(Path(__file__).with_name("scenarios.py"), name, timeout=600)
+    assert found.returncode == 0, found.stdout + found.stderr
+    told: Facts = json.loads(next(line for line in found.stdout.splitlines() if line.startswith('{"')))[name]
+    print(told.get("text", ""), {key: value for key, value in told.items() if key != "text"})
+    assert "failed" not in told, told["failed"]
+    return told
+
+
+def within(limit_s: float, told: Facts) -> bool:
+    """Whether work went on within a limit, which is for a quiet machine."""
+    return bool(told["seconds"] < limit_s * max(1.0, told["start"] / QUIET_START_S))
+
+
+def test_more_workers_than_a_node_has_cores_on_machines_whose_names_are_127_0_1_1() -> None:
+    """About 50 s: three workers on two nodes of one core; without the interface of Ray's address gloo does not connect."""
+    told = scenario("placed")
+    assert told["code"] == 0
+    assert "each worker gets 0.5 of one" in told["text"]
+    assert "result: s3://relay/runs/runs/placed/result.json" in told["text"]
+
+
+@pytest.mark.long
+def test_a_node_that_loses_its_power_costs_40_s_and_fewer_workers_go_on() -> None:
+    told = scenario("three_workers")
+    assert within(40, told)
+    assert "workers were lost (" in told["text"]
+    assert "w2 (10.77.0.12)" in told["text"].partition("workers were lost (")[2].splitlines()[0]
+    assert "going on with 2 of 3 workers" in told["text"]
+    assert "2 workers from here on (3 before)" in told["text"]
+
+
+@pytest.mark.long
+def test_a_node_that_is_unplugged_costs_60_s() -> None:
+    told = scenario("unplugged")
+    assert within(60, told)
+    assert "going on with 1 of 2 workers" in told["text"]
+    assert "node w2 (10.77.0.12) was lost" in told["text"]
+
+
+@pytest.mark.long
+def test_a_node_that_is_added_brings_the_worker_back() -> None:
+    told = scenario("added")
+    assert "node w3 (10.77.0.13) was added" in told["text"]
+    assert "2 workers from here on (1 before)" in told["text"]
+
+
+@pytest.mark.long
+def test_a_run_whose_process_was_killed_is_interrupted_and_goes_on() -> None:
+    told = scenario("driver_killed")
+    assert told["code"] != 0
+    assert told["status"] == "interrupted"
+    assert told["log"]  # what Ray said reached the storage while the run went on
+    assert told["again"] == 0
+
+
+@pytest.mark.long
+def test_a_store_that_is_away_is_waited_for_in_the_preparation_and_in_the_fit() -> None:
+    told = scenario("store_away")
+    assert "waiting for the store" in told["text"]
+
+
+@pytest.mark.long
+def test_a_node_lost_in_the_preparation_is_named_and_its_tasks_run_again() -> None:
+    told = scenario("prepare_killed")
+    assert told["code"] == 0
+    assert "node w2 (10.77.0.12) was lost" in told["text"]
+    assert told["silent"] < 2 * SILENCE_S
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("missing_bucket", 2, "the bucket of s3://absent/runs does not exist: create it, or name another"),
+        ("package_missing", 2, "node w2 (10.77.0.12): safetensors>=0.5 is needed, none is installed there"),
+        ("disk_full", 1, "w2 (10.77.0.12): OSError: [Errno 28]"),
+    ],
+)
+def test_what_cannot_work_ends_at_once_with_its_reason_and_its_node(name: str, code: int, said: str) -> None:
+    told = scenario(name)
+    assert told["code"] == code
+    assert said in told["text"]
+    assert "Traceback" not in told["text"]
+
+
+@pytest.mark.long
+def test_a_search_and_a_run_that_gets_one_more_dataset() -> None:
+    told = scenario("searched_and_extended")
+    assert (told["search"], told["first"], told["second"]) == (0, 0, 0)
+
+
+@pytest.mark.long
+def test_the_doctor_finds_a_cluster_well() -> None:
+    told = scenario("well")
+    assert told["code"] == 0
+    assert " fault " not in told["text"]
+    assert "ms for 25,000 numbers" in told["text"]
+
+
+@pytest.mark.long
+def test_the_doctor_finds_three_faults_of_one_node() -> None:
+    told = scenario("examined")
+    assert told["code"] == 1
+    faults = [line for line in told["text"].splitlines() if " fault " in line]
+    assert {line.split()[0] for line in faults} == {"packages", "disk", "all-reduce"}
+    assert all("w2 (10.77.0.12)" in line for line in faults)
