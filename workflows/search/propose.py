@@ -13,6 +13,7 @@ from workflows.search.space import Config, Parameter
 
 Facts = dict[str, Any]
 Values = tuple[float, ...]
+WORST = 1e30  # of a trial that failed; not infinity, of which ASHA's percentile would make NaN
 
 
 class Study:
@@ -66,13 +67,15 @@ class Proposer(Searcher):
     """Ray Tune's side: trial n is proposed from exactly the results of the trials up to n - lag, in their order.
 
     With fewer results it waits, and more it does not look at; otherwise the proposals would depend on which of two trials
-    that run at the same time ends first, and a search that was interrupted would go on with other trials.
+    that run at the same time ends first, and a search that was interrupted would go on with other trials. Optuna is told
+    the final word on a trial only: one that was lost and is run again (`again`) has none before it has ended.
     """
 
     def __init__(self, study: Study, objectives: Sequence[str], num_samples: int, lag: int):
         super().__init__(metric="mean_scaled_error", mode="min")
         self.study, self.objectives, self.num_samples, self.lag = study, objectives, num_samples, lag
-        self.numbers: dict[str, int] = {}
+        self.proposed: list[Config] = []
+        self.again: list[tuple[int, Config]] = []
         self.results: dict[int, tuple[Values | None, bool]] = {}
         self.told = 0
 
@@ -80,27 +83,37 @@ class Proposer(Searcher):
         """The objectives are the recipe's."""
         return True
 
-    def suggest(self, trial_id: str) -> Facts | str | None:  # type: ignore[override]
+    def suggest(self, trial_id: str) -> Facts | str | None:  # type: ignore[override]  # noqa: ARG002
         """The next trial, or None where it is too early for it."""
-        number = len(self.numbers)
+        if self.again:
+            again, config = self.again.pop(0)
+            return {"proposal": {"number": again, "config": config}}
+        number = len(self.proposed)
         if number >= self.num_samples:
-            return Searcher.FINISHED
+            return Searcher.FINISHED if len(self.results) == number else None
         while self.told <= number - self.lag:
             if self.told not in self.results:
                 return None
             values, complete = self.results[self.told]
             self.study.tell(self.told, values, complete)
             self.told += 1
-        self.numbers[trial_id] = number
-        return {"proposal": {"number": number, "config": self.study.ask()}}
+        self.proposed.append(self.study.ask())
+        return {"proposal": {"number": number, "config": self.proposed[-1]}}
 
     def on_trial_complete(self, trial_id: str, result: Facts | None = None, error: bool = False) -> None:
-        """Keep what a trial came to until it is its turn to be told."""
-        if error or result is None or "failed" in result:
-            self.results[self.numbers[trial_id]] = (None, False)
+        """Nothing: Tune's word is not the final one."""
+
+    def final(self, number: int, trial: Facts) -> None:
+        """Keep what a trial came to, as search.json has it, until it is its turn to be told."""
+        if "failed" in trial:
+            self.results[number] = (None, False)
             return
-        values = tuple(float(result[objective]) for objective in self.objectives)
-        self.results[self.numbers[trial_id]] = (values, bool(result["done"]))
+        absent = {"forgetting": 0.0}  # of a single dataset; an error that is not known is worst
+        found = [trial["metrics"][name] for name in self.objectives]
+        values = tuple(
+            absent.get(name, WORST) if value is None else value for name, value in zip(self.objectives, found, strict=True)
+        )
+        self.results[number] = (values, trial["stopped_after"] is None)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the same trials are proposed again."""

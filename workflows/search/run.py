@@ -74,17 +74,25 @@ class Run:
         self.tally.trials[number] = finished_trial(number, config, plan, datasets, outcome)
         return True
 
-    def ended(self, number: int, config: Config, result: Facts) -> None:
-        """Note a trial that has ended, been stopped or failed."""
+    def ended(self, number: int, config: Config, result: Facts) -> Facts | None:
+        """Note a trial that is finished, was stopped by the scheduler or failed, and return it.
+
+        None: the store lacks part of what the trial did, or nobody knows why it ended. It has to be run again.
+        """
         if "failed" in result:
             self.tally.trials[number] = failed_trial(number, config, result["failed"])
-        elif not (result.get("done") and result["stages"] == self._num_stages(config) and self.note(number, config)):
-            plan, _ = self.plan(config)
-            self.tally.trials[number] = stopped_trial(number, config, plan, result, self.store)
+        elif result.get("complete"):  # `done` is also what Tune writes into the last result of a trial that it stops
+            if not self.note(number, config):
+                return None
+        elif self.recipe.search.scheduler == "none" or "stages" not in result:
+            return None
+        else:
+            try:
+                self.tally.trials[number] = stopped_trial(number, config, self.plan(config)[0], result, self.store)
+            except NotAnsweredError:
+                return None
         self.watch(TrialDone(self.tally.trials[number], result.get("trained", 0)))
-
-    def _num_stages(self, config: Config) -> int:
-        return len(self.scene.variants[self.scene.variant_of(config)].datasets)
+        return self.tally.trials[number]
 
     def heard(self, event: RunEvent) -> None:
         """What the trials say."""

@@ -17,13 +17,13 @@ from workflows.fit.group import Group
 from workflows.relay.events import Damaged, EpochDone, RunEvent, Waiting
 from workflows.relay.plan import Plan
 from workflows.relay.walk import StoreError, Walker
+from workflows.search.propose import WORST
 from workflows.search.scene import Scene
 from workflows.search.space import Config
 from workflows.search.stages import StageDone, metrics_after, walk_stages
 from workflows.store.store import Store
 
 Facts = dict[str, Any]
-WORST = 1e30  # of a trial that failed; not infinity, of which ASHA's percentile would make NaN
 
 
 class Walks:
@@ -68,6 +68,7 @@ class Walks:
             return {
                 "failed": str(error),
                 "done": True,
+                "complete": False,
                 "mean_scaled_error": WORST,
                 "forgetting": WORST,
                 "trained": self.trained,
@@ -77,7 +78,7 @@ class Walks:
         if metrics["forgetting"] is None:
             told["forgetting"] = 0.0  # after the first dataset
         last = done.number == len(self.plan.stages)
-        return {**told, "stages": done.number, "trained": self.trained, "done": last}
+        return {**told, "stages": done.number, "trained": self.trained, "done": last, "complete": last}
 
 
 class Trial(Trainable):

@@ -23,18 +23,19 @@ from workflows.search.trial import Trial
 Facts = dict[str, Any]
 MAX_RESTARTS = 2  # of a trial whose process was lost; its epochs are in the store
 REDUCTION = 2  # of the trials that have come to the end of a dataset, the better half goes on
-Ended = Callable[[int, Config, Facts], None]
+Ended = Callable[[int, Config, Facts], Facts | None]  # the final word on a trial; None: it has to be run again
 
 
 class _Told(Callback):
-    """Hands on the last result of each trial that ends, and keeps those that Tune gives up too early.
+    """Hands on the last result of each trial that ends, and keeps the trials that have to be run again.
 
-    Where the process of a trial that has ended is lost before another trial has begun in it, Tune 2.60 takes the one loss
-    for two, and for the end of that trial: it has not begun, and only trials that have are done again.
+    These are the ones that Tune gives up too early, and those whose epochs the store lacks after they have ended. If the
+    process of a trial that has ended is lost before another trial has begun in it, Tune 2.60 counts the one loss twice
+    and fails a trial that never started.
     """
 
-    def __init__(self, ended: Ended, lost: Callable[[int], None], losses: Counter[int]):
-        self.ended, self.lost, self.losses = ended, lost, losses
+    def __init__(self, ended: Ended, lost: Callable[[int], None], losses: Counter[int], final: Callable[[int, Facts], None]):
+        self.ended, self.lost, self.losses, self.final = ended, lost, losses, final
         self.recovered: Facts = {}  # the round of Tune's loop in which a trial was lost last
         self.again: list[tuple[int, Config]] = []
 
@@ -67,8 +68,18 @@ class _Told(Callback):
         return number
 
     def _tell(self, trial: Any, result: Facts) -> None:
-        proposal = trial.config["proposal"]
-        self.ended(int(proposal["number"]), proposal["config"], result)
+        number, config = int(trial.config["proposal"]["number"]), trial.config["proposal"]["config"]
+        word = self.ended(number, config, result)
+        if word is None:
+            self.losses[number] += 1
+            self.lost(number)
+            if self.losses[number] <= MAX_RESTARTS:
+                self.again.append((number, config))
+                return
+            why = f"it ended {self.losses[number]} times, and the store lacks epochs or evaluations of it"
+            word = self.ended(number, config, {"failed": why})
+        if word is not None:
+            self.final(number, word)
 
 
 def run_trials(
@@ -103,12 +114,15 @@ def run_trials(
         )
     losses = Counter[int]()
     while proposals is None or proposals:
-        told = _Told(ended, lost, losses)
         chosen: Facts = {"scheduler": scheduler, "max_concurrent_trials": placement.num_concurrent}
         if proposals is None:
             study = Study(parameters, len(search.objectives), seed)
-            chosen["search_alg"] = Proposer(study, search.objectives, search.num_samples, placement.num_concurrent)
-            chosen["num_samples"] = search.num_samples
+            proposer = Proposer(study, search.objectives, search.num_samples, placement.num_concurrent)
+            told = _Told(ended, lost, losses, proposer.final)
+            proposer.again = told.again  # it proposes them before any other
+            chosen.update(search_alg=proposer, num_samples=-1)  # it says itself when the last trial has its final word
+        else:
+            told = _Told(ended, lost, losses, lambda number, word: None)
         _run_once(scene, each, proposals, chosen, scratch, told)
         proposals = told.again
 

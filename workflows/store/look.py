@@ -32,7 +32,10 @@ class Look:
 def look_at(storage: Storage, folder: str, key: str, check: Check, limit: int = 0) -> Look:
     """Look at the checkpoint `key` in a folder; a cheap check hashes files of up to `limit` bytes together."""
     try:
-        content = unsealed(storage.read(f"{folder}/facts.json"))
+        written = storage.read(f"{folder}/facts.json")
+        if not written and not storage.local:  # what an object store leaves of a checkpoint that was taken away
+            return Look()
+        content = unsealed(written)
     except FileNotFoundError:
         return Look(damage="facts.json is missing" if storage.local and storage.names(folder) else "")
     except IsADirectoryError:

@@ -11,6 +11,8 @@ from pyarrow import fs
 from data.reading.files import open_filesystem
 from workflows.store.conditional import conditional_writer
 
+WITHDRAWN = b""  # in the place of the file that completed a folder. S3 replaces a file under a condition, not all delete so
+
 
 class ObjectStorage:
     """A prefix in an object store. Each object is written whole by the store itself."""
@@ -70,11 +72,14 @@ class ObjectStorage:
         *others, last = files
         for name in others:
             self.write(f"{folder}/{name}", files[name])
-        if self.create_file(f"{folder}/{last}", files[last]):
+        if self._complete(f"{folder}/{last}", files[last]):
             return True
         for name in others:
             self.remove(f"{folder}/{name}")
         return False
+
+    def _complete(self, path: str, content: bytes) -> bool:
+        return self.create_file(path, content) or self.take_over(path, WITHDRAWN, content)
 
     def _infos(self, folder: str, recursive: bool) -> list[fs.FileInfo]:
         selector = fs.FileSelector(self._inner(folder), recursive=recursive, allow_not_found=True)
@@ -103,14 +108,23 @@ class ObjectStorage:
             self.filesystem.delete_dir(self._inner(path))
 
     def withdraw(self, folder: str, to: str, names: Sequence[str]) -> None:
-        """See Storage."""
-        for name in names:
+        """See Storage. The file that completes the folder is replaced by an empty one if it still is the one that moved."""
+        first, *others = names
+        try:
+            content = self.read(f"{folder}/{first}")
+        except FileNotFoundError:
+            return
+        for name in others:
             with contextlib.suppress(FileNotFoundError):
                 self.filesystem.copy_file(self._inner(f"{folder}/{name}"), self._inner(f"{to}/{name}"))
-        for name in names:
-            self.remove(f"{folder}/{name}")
+        self.write(f"{to}/{first}", content)
+        if content != WITHDRAWN and self.take_over(f"{folder}/{first}", content, WITHDRAWN):
+            for name in others:
+                self.remove(f"{folder}/{name}")
+        else:
+            self.remove(to)
 
     def put_back(self, folder: str, to: str, last: str) -> None:
         """See Storage. The files that `last` names were not withdrawn."""
-        self.create_file(f"{to}/{last}", self.read(f"{folder}/{last}"))
+        self._complete(f"{to}/{last}", self.read(f"{folder}/{last}"))
         self.remove(folder)
