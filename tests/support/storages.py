@@ -42,6 +42,9 @@ class FakeWriter:
         Path(path).write_bytes(content)
         return True
 
+    def read(self, path: str) -> bytes | None:
+        return Path(path).read_bytes() if Path(path).is_file() else None
+
     def delete(self, path: str) -> None:
         Path(path).unlink(missing_ok=True)
 

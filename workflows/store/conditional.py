@@ -48,6 +48,10 @@ class ConditionalWriter:
             return False
         return self._put(path, content, IfMatch=tag) or self._found(path)[0] == content
 
+    def read(self, path: str) -> bytes | None:
+        """The content of an object; None where there is none."""
+        return self._found(path)[0]
+
     def _found(self, path: str) -> tuple[bytes | None, str]:
         """The content of an object and its tag; None where there is none."""
         from botocore.exceptions import BotoCoreError, ClientError

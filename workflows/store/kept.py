@@ -124,6 +124,6 @@ def unsealed(written: bytes) -> dict[str, Any] | None:
         found = json.loads(written)
         content: dict[str, Any] = found["content"]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return content if digest == found["sha256"] and isinstance(content, dict) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return content if digest == found["sha256"] and isinstance(content, dict) else None

@@ -7,11 +7,15 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from data.errors import InputError
 from data.reading.files import make_folder
+
+T = TypeVar("T")
+MOVED_AWAY = 10  # times that the folder of a file may be taken away by `clean` while the file is written
 
 
 class LocalStorage:
@@ -56,26 +60,39 @@ class LocalStorage:
 
     def write(self, path: str, content: bytes) -> None:
         """See Storage."""
-        target = self._inside(path)
-        scratch = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
-        try:
-            _write_through(scratch, content)
-            scratch.replace(target)
-        finally:
-            scratch.unlink(missing_ok=True)
+
+        def write_to(target: Path) -> None:
+            scratch = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+            try:
+                _write_through(scratch, content)
+                scratch.replace(target)
+            finally:
+                scratch.unlink(missing_ok=True)
+
+        self._try(path, write_to)
 
     def create_file(self, path: str, content: bytes) -> bool:
         """See Storage. A link is made with its content, or not at all."""
-        target = self._inside(path)
-        scratch = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
-        try:
-            scratch.write_bytes(content)
-            os.link(scratch, target)
-        except FileExistsError:
-            return False
-        finally:
-            scratch.unlink(missing_ok=True)
-        return True
+
+        def write_to(target: Path) -> bool:
+            scratch = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+            try:
+                scratch.write_bytes(content)
+                os.link(scratch, target)
+            except FileExistsError:
+                return False
+            finally:
+                scratch.unlink(missing_ok=True)
+            return True
+
+        return self._try(path, write_to)
+
+    def _try(self, path: str, write_to: Callable[[Path], T]) -> T:
+        """Write to a path, again if its folder was moved away meanwhile."""
+        for _ in range(MOVED_AWAY):
+            with contextlib.suppress(FileNotFoundError):
+                return write_to(self._inside(path))
+        return write_to(self._inside(path))
 
     def take_over(self, path: str, expected: bytes, content: bytes) -> bool:
         """See Storage. The file is renamed first, which one process alone can do, then looked at."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 from collections.abc import Mapping, Sequence
 
@@ -38,7 +39,12 @@ class ObjectStorage:
         return f"{self.prefix}/{path}" if path else self.prefix
 
     def read(self, path: str) -> bytes:
-        """See Storage."""
+        """See Storage. PyArrow asks for the length first, and fails where the file is replaced between the two requests."""
+        if self.writer is not None:
+            found = self.writer.read(self._inner(path))
+            if found is None:
+                raise FileNotFoundError(errno.ENOENT, "there is no such file", f"{self.address}/{path}")
+            return found
         with self.filesystem.open_input_stream(self._inner(path), compression=None) as stream:
             content: bytes = stream.read()
             return content
