@@ -16,7 +16,6 @@ from small import LONG, NUM_LONG_EPOCHS, Run, share_prepared, write_small
 from test_recovery import ROOT, weights
 
 import workflows.relay.walk
-import workflows.training.run
 from workflows.recipe.recipe import load_recipe
 from workflows.relay.events import EpochDone, Waiting
 from workflows.relay.failures import RunFailedError
@@ -75,12 +74,14 @@ def test_a_store_that_goes_away_for_a_while_is_waited_for(
 
 
 def train_without_ray(recipe: Path, storage: Path, name: str) -> None:
-    """A run that prepares in its own process too: two Rays would take longer to start than all that is asked here."""
-    workflows.training.run.connect = lambda address: None  # type: ignore[assignment]
+    """A run that needs no Ray: it has no worker, and its files are small."""
+    import ray
+
     train(load_recipe(recipe), storage, name, 0)
+    assert not ray.is_initialized()
 
 
-def test_two_runs_on_one_store_at_once_end_alike(undisturbed: Run, tmp_path: Path) -> None:
+def test_two_runs_on_one_store_at_once_end_alike_and_train_no_epoch_twice(undisturbed: Run, tmp_path: Path) -> None:
     """Two processes: they prepare, train and commit the same at the same time."""
     recipe, storage = write_small(tmp_path, **LONG), tmp_path / "runs"
     both = [forkserver().Process(target=train_without_ray, args=(recipe, storage, name)) for name in ("small", "other")]
@@ -91,7 +92,8 @@ def test_two_runs_on_one_store_at_once_end_alike(undisturbed: Run, tmp_path: Pat
     assert [process.exitcode for process in both] == [0, 0]
     store = Store(str(storage))
     assert {facts["key"] for facts in store.runs().values()} == {undisturbed[1]["key"]}
-    assert store.storage.names("damaged") == []
+    assert sum(facts["epochs_trained"] for facts in store.runs().values()) == NUM_LONG_EPOCHS
+    assert store.storage.names("damaged") == store.storage.names("leases") == []
     assert len(store.storage.names("checkpoints")) == NUM_LONG_EPOCHS + 1
     assert weights(storage, undisturbed[1]["key"]) == weights(undisturbed[0] / "runs", undisturbed[1]["key"])
 
