@@ -47,7 +47,13 @@ class LocalStorage:
         """A path to write to."""
         self._check_still_there()
         target = self.folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(MOVED_AWAY):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                break
+            except FileExistsError:  # mkdir found the folder, and it had gone when it looked whether it is one
+                if target.parent.exists():
+                    raise
         return target
 
     def read(self, path: str) -> bytes:
