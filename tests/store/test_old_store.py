@@ -20,9 +20,13 @@ KEY = "a94411dfabd1d2bf5dd024c4cd42cd51"
 @pytest.fixture
 def old(tmp_path: Path) -> tuple[Recipe, Path]:
     shutil.copytree(FIXTURE, tmp_path / "runs")
-    training = {"epochs": 1, "batch_size": 32, "learning_rate": 0.01}
+    training = {"epochs": 1, "batch_size": 32, "learning_rate": 0.01, "handover": "last"}  # and one head: its defaults
     path = write_small(
-        tmp_path, rows=120, model={"hidden_size": 4}, retention={"method": "ewc", "memory": 8}, training=training
+        tmp_path,
+        rows=120,
+        model={"hidden_size": 4, "head": "shared"},
+        retention={"method": "ewc", "memory": 8},
+        training=training,
     )
     return load_recipe(path), tmp_path / "runs"
 
@@ -37,9 +41,10 @@ def test_the_same_recipe_trains_nothing_and_writes_nothing_into_old_checkpoints(
     result = Store(str(storage)).result("small")
     assert result is not None
     store, run = train_in_process(recipe, storage)
-    assert (run.key, run.result["epochs_trained"]) == (KEY, 0)
-    for row, then in zip(run.result["error_matrix"]["validation"], result["error_matrix"]["validation"], strict=True):
-        assert row == pytest.approx(then, rel=1e-5)  # measured again, as the loss is measured now too
+    assert run.result is not None
+    assert (run.key, run.result.epochs_trained) == (KEY, 0)
+    for row, then in zip(run.result.error_matrix.validation, result["error_matrix"]["validation"], strict=True):
+        assert list(row) == pytest.approx(then, rel=1e-5)  # measured again, as the loss is measured now too
     assert files_below(storage / "checkpoints") == before
     assert store.set_aside_now == []
 
@@ -51,7 +56,8 @@ def test_what_is_cut_off_is_trained_again_to_the_same_weights_with_the_importanc
     weights = (storage / "checkpoints" / KEY / "model.safetensors").read_bytes()
     shutil.rmtree(storage / "checkpoints" / KEY)
     _, run = train_in_process(recipe, storage)
-    assert (run.key, run.result["epochs_trained"]) == (KEY, 1)
+    assert run.result is not None
+    assert (run.key, run.result.epochs_trained) == (KEY, 1)
     assert (storage / "checkpoints" / KEY / "model.safetensors").read_bytes() == weights
     assert not (storage / "derived").exists()
 

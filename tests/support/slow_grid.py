@@ -73,7 +73,8 @@ def main(folder: Path, rounds: int) -> None:
     shutil.copytree(folder / "runs 0" / "prepared", alone / "prepared", copy_function=shutil.copy2)
     for trial in found[0]["result"]["trials"]:
         _, run = train_in_process(check_recipe(best_document(recipe, trial["config"], "alone"), folder), alone)
-        expected.append({"config": trial["config"], **run.result})
+        assert run.result is not None
+        expected.append({"config": trial["config"], **run.result.to_json()})
     print(json.dumps({"rounds": found, "expected": expected}))
 
 

@@ -38,8 +38,9 @@ def test_epochs_that_another_run_trained_are_told_by_the_place_and_name_that_the
     write_machine(tmp_path / "anvil.csv", 0, 120)
     train_in_process(recipe_of(tmp_path, "first", first), tmp_path / "runs")
     _, run = train_in_process(recipe_of(tmp_path, "second", second), tmp_path / "runs")
-    assert run.result["epochs_trained"] == 0
-    assert [(stage["dataset"], stage["epochs"]) for stage in run.result["stages"]] == list(second.items())
+    assert run.result is not None
+    assert run.result.epochs_trained == 0
+    assert [(stage.dataset, stage.epochs) for stage in run.result.stages] == list(second.items())
     storage = ("--storage", str(tmp_path / "runs"))
     for name, datasets in (("first", first), ("second", second)):
         rows = [line.split() for line in invoke("log", name, *storage)[1].splitlines()]
