@@ -94,7 +94,9 @@ def test_two_runs_on_one_store_at_once_end_alike_and_train_no_epoch_twice(undist
     assert {facts["key"] for facts in store.runs().values()} == {undisturbed[1]["key"]}
     assert sum(facts["epochs_trained"] for facts in store.runs().values()) == NUM_LONG_EPOCHS
     assert store.storage.names("damaged") == store.storage.names("leases") == []
-    assert len(store.storage.names("checkpoints")) == NUM_LONG_EPOCHS + 1
+    assert (
+        len(store.storage.names("checkpoints")) == 1 + NUM_LONG_EPOCHS + 3
+    )  # untrained, and the averages that are handed over
     assert weights(storage, undisturbed[1]["key"]) == weights(undisturbed[0] / "runs", undisturbed[1]["key"])
 
 

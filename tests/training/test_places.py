@@ -12,7 +12,7 @@ from small import small_document, write_machine
 
 from workflows.recipe.recipe import Recipe, check_recipe
 
-SAME = {"shuffle": False, "decay_rate": 1.0, "batch_size": 32, "learning_rate": 0.01}
+SAME = {"shuffle": False, "decay_rate": 1.0, "batch_size": 32, "learning_rate": 0.01, "handover": "last"}
 
 
 def recipe_of(folder: Path, name: str, datasets: dict[str, int]) -> Recipe:
@@ -20,7 +20,7 @@ def recipe_of(folder: Path, name: str, datasets: dict[str, int]) -> Recipe:
     entries: list[dict[str, Any]] = [
         {"name": each, "path": "anvil.csv", "epochs": epochs} for each, epochs in datasets.items()
     ]
-    return check_recipe(small_document(name=name, datasets=entries, training=SAME), folder)
+    return check_recipe(small_document(name=name, datasets=entries, training=SAME, model={"head": "shared"}), folder)
 
 
 @pytest.mark.parametrize(
