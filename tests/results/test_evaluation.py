@@ -17,10 +17,10 @@ from sklearn.metrics import accuracy_score
 
 from data.errors import InputError
 from workflows.recipe.recipe import check_recipe
-from workflows.results.clean import roll_back
 from workflows.results.evaluation import chosen_split, evaluate
 from workflows.results.forecast_file import predict_files
 from workflows.results.prediction import make_forecaster
+from workflows.results.rollback import roll_back
 from workflows.results.trained import open_run
 
 ROOT = Path(__file__).parents[2]

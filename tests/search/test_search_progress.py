@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def store(tmp_path: Path) -> Store:
     for key, parent in (("a1", "root"), ("a2", "a1"), ("b1", "root"), ("nobody", "root")):
         store.commit(key, state(), EpochRecord(key, parent))
     for name in ("mine", "other"):
-        store.storage.write(f"prepared/{name}/manifest.json", b"{}")
+        store.storage.write(f"prepared/{name}/manifest.json", json.dumps({"fingerprint": name}).encode())
     return store
 
 

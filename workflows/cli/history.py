@@ -53,8 +53,8 @@ def rollback(
 ) -> None:
     """Point a run to the checkpoint at the end of an earlier stage; later epochs stay in the store until `clean`."""
     with errors_and_ray() as console:
-        from workflows.results.clean import roll_back
         from workflows.results.number_format import counted
+        from workflows.results.rollback import roll_back
         from workflows.store.store import Store
 
         result = roll_back(Store(storage), name, to)

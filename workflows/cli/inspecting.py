@@ -37,14 +37,14 @@ def inspect(
         from workflows.prepare.preparation import prepare_datasets
         from workflows.relay.events import Preparing
         from workflows.results.output_file import check_file, write_file
-        from workflows.store.storage import open_storage
+        from workflows.store.store import Store
 
-        checked, storage = load(recipe, set_), open_storage(storage).address
+        checked, store = load(recipe, set_), Store(storage)
         if json is not None:
             check_file("--json", json)
-        with Screen(console) as screen:
+        with Screen(console) as screen, store.using("inspect"):
             screen(Preparing(checked.name))
-            prepared = prepare_datasets(checked, storage, address)
+            prepared = prepare_datasets(checked, store.address, address)
             facts = inspect_datasets([dataset.prepared for dataset in prepared.datasets], checked.order)
         if json is not None:
             write_file("--json", json, dumps(facts, indent=1) + "\n")

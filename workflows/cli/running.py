@@ -88,19 +88,18 @@ def prepare(
         from workflows.relay.events import Preparing
         from workflows.results.number_format import counted
         from workflows.results.tables import prepared_tables
-        from workflows.store.storage import open_storage
+        from workflows.store.store import Store
         from workflows.training.preparing import prepare_on
 
-        checked, opened = load(recipe, set_), open_storage(storage)
-        with Screen(console) as screen:
+        checked, store = load(recipe, set_), Store(storage)
+        with Screen(console) as screen, store.using("prepare"):
             screen(Preparing(checked.name))
-            prepared = prepare_on(checked, opened, address, screen)
+            prepared = prepare_on(checked, store.storage, address, screen)
         for table in prepared_tables(prepared.datasets):
             console.print(table)
         for dataset in prepared.datasets:
             for warning in dataset.warnings:
                 screen.say(f"warning: dataset {dataset.name!r}: {warning}", "yellow")
         console.print(
-            f"{counted(len(prepared.datasets), 'dataset')} prepared in {prepared.seconds:.1f} s, "
-            f"in {opened.address}/prepared"
+            f"{counted(len(prepared.datasets), 'dataset')} prepared in {prepared.seconds:.1f} s, in {store.address}/prepared"
         )

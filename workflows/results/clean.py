@@ -1,66 +1,29 @@
-"""Moving a run's pointer back, which loses nothing, and removing what no run reaches."""
+"""Removing what no run reaches. What cannot be read is no reason to remove anything, and only what is ours is removed.
+
+A checkpoint is ours if its record names it, a prepared dataset if its manifest does, what is in damaged/ if the store wrote
+why.txt. A folder is moved to trash/ before it is deleted (in an object store its manifest is removed first), so that a
+`clean` that was killed leaves nothing that looks whole; the next one ends its work.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from data.errors import InputError
-from workflows.relay.metrics import backward_transfer, forgetting, forward_transfer, mean_of
+from data.prepared.manifest import MANIFEST
 from workflows.store.store import Store
+from workflows.store.usage import alone
 
 Facts = dict[str, Any]
 RUNNING_S = 3600.0  # a run that is under way says so after every epoch; one that has been silent for longer is not
-
-
-def stage_number(result: Facts, to: str) -> int:
-    """The number of stages that are left after rolling back to the end of stage `to`: a dataset's name, or 1, 2, ..."""
-    names = [stage["dataset"] for stage in result["stages"]]
-    if to in names:
-        return names.index(to) + 1
-    if to.isascii() and to.isdigit() and 1 <= int(to) <= len(names):
-        return int(to)
-    raise InputError(
-        f"--to {to}: run {result['name']!r} has no such stage: write one of {', '.join(names)}, or 1 to {len(names)}"
-    )
-
-
-def rolled_back(result: Facts, num_stages: int, evaluations: Mapping[str, Facts] | None = None) -> Facts:
-    """The result as it stood after its first stages; its key is the state that the last of them handed over."""
-    stages = result["stages"][:num_stages]
-    matrix = result["error_matrix"]
-    cut = {name: matrix[name][: num_stages + 1] for name in ("after", "validation", "scaled")}
-    trained = [row[:num_stages] for row in cut["scaled"]]
-    none = {"error": None, "scaled_error": None, "naive_error": None, "samples": 0}
-    return {
-        **result,
-        "status": "rolled back",
-        "key": stages[-1].get("key") or stages[-1]["keys"][stages[-1]["handed_over"] - 1],
-        "stages": stages,
-        "error_matrix": {**matrix, **cut},
-        "test": dict(evaluations) if evaluations else dict.fromkeys(result["test"], none),
-        "mean_scaled_error": mean_of(trained[-1]),
-        "forgetting": forgetting(trained),
-        "backward_transfer": backward_transfer(trained),
-        "forward_transfer": forward_transfer(trained),
-        "rolled_back_from": result["key"],
-        "ended": result.get("ended", result["when"]),  # the training, which `when` tells no more
-        "when": time.time(),
-    }
-
-
-def roll_back(store: Store, name: str, to: str) -> Facts:
-    """Point a run at the end of an earlier stage. Its later checkpoints stay until `clean`; training it again goes on."""
-    result = store.result(name)
-    if result is None:
-        raise InputError(f"{name}: there is no finished run of this name in {store.address}")
-    back = rolled_back(result, stage_number(result, to))
-    store.write_run(name, "result.json", json.dumps(back, indent=1).encode())
-    return back
+RUN_FILES = ("result.json", "progress.json", "search.json", "searching.json")
+SCRATCH = re.compile(r"\..+-[0-9a-f]{8}")  # what a write that was interrupted leaves
+SET_ASIDE = re.compile(r".+-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -73,34 +36,90 @@ class Leftover:
 
 
 def find_leftovers(store: Store) -> list[Leftover]:
-    """Checkpoints and prepared datasets that no run reaches, and what interrupted writes left behind."""
-    runs = [
-        facts
-        for name in store.storage.names("runs")
-        for facts in (store.result(name), store.progress(name), store.search(name), store.searching(name))
-        if facts
-    ]
+    """Checkpoints and prepared datasets that no run reaches, and what interrupted writes left behind; changes nothing.
+
+    Raises InputError if a run cannot be read: nobody knows then what it needs.
+    """
+    store = Store(store.storage, mend=False)
+    runs = [facts for name in store.storage.names("runs") for facts in _files_of_run(store, name)]
     keys, prepared = _reached(store, runs)
     # What a run trains is younger than it; the trials of a search that goes on take any epoch that they find.
     begun = [0.0 if "trials_asked" in run else float(run["started"]) for run in runs if _is_running(run)]
     since = min(begun, default=float("inf"))
+    found = [*_checkpoints(store, keys, since), *_derived(store, keys)] if since > 0 else []
+    if since == float("inf"):
+        found += [*_prepared(store, prepared), *_set_aside(store), *_scratch(store)]
+    return [Leftover(path, what, store.storage.size(path)) for path, what in found]
+
+
+def _checkpoints(store: Store, keys: set[str], since: float) -> list[tuple[str, str]]:
     found = []
     for key in store.storage.names("checkpoints"):
-        path = f"checkpoints/{key}"
-        if key.startswith("."):
-            if since == float("inf"):
-                found.append(Leftover(path, "interrupted commit", store.storage.size(path)))
-        elif key not in keys:
-            record = store.record(key)
-            if record is not None and record.when < since:
-                what = "epoch of no run" if record.parent else "untrained model of no run"
-                found.append(Leftover(path, what, store.storage.size(path)))
-    for folder, what in (("prepared", "prepared dataset"), ("damaged", "damaged checkpoint")):
-        names = [name for name in store.storage.names(folder) if name not in prepared and name != "sources"]
-        found += [
-            Leftover(f"{folder}/{n}", what, store.storage.size(f"{folder}/{n}")) for n in names if since == float("inf")
-        ]
+        record = None if key in keys or key.startswith(".") else store.record(key)
+        if record is not None and record.when < since:
+            found.append((f"checkpoints/{key}", "epoch of no run" if record.parent else "untrained model of no run"))
     return found
+
+
+def _derived(store: Store, keys: set[str]) -> list[tuple[str, str]]:
+    there = keys | set(store.storage.names("checkpoints"))
+    return [
+        (f"{folder}/{key}", f"{folder} of no checkpoint")
+        for folder in ("evaluations", "derived")
+        for key in store.storage.names(folder)
+        if key not in there and not key.startswith(".")
+    ]
+
+
+def _prepared(store: Store, kept: set[str]) -> list[tuple[str, str]]:
+    found = []
+    for name in store.storage.names("prepared"):
+        try:
+            manifest = json.loads(store.storage.read(f"prepared/{name}/{MANIFEST}"))
+        except (OSError, ValueError):
+            continue
+        if name not in kept and isinstance(manifest, dict) and manifest.get("fingerprint") == name:
+            found.append((f"prepared/{name}", "prepared dataset"))
+    return found
+
+
+def _set_aside(store: Store) -> list[tuple[str, str]]:
+    names = [name for name in store.storage.names("damaged") if SET_ASIDE.fullmatch(name)]
+    return [(f"damaged/{n}", "damaged checkpoint") for n in names if "why.txt" in store.storage.names(f"damaged/{n}")]
+
+
+def _scratch(store: Store) -> list[tuple[str, str]]:
+    """What interrupted writes left, directly in our folders and in those of runs and states, and what is in trash/."""
+    storage = store.storage
+    places = ["checkpoints", "prepared", "leases"]
+    places += [f"{folder}/{name}" for folder in ("runs", "evaluations", "derived") for name in storage.names(folder)]
+    found = [f"{place}/{name}" for place in places for name in storage.names(place) if SCRATCH.fullmatch(name)]
+    trash = [f"trash/{name}" for name in storage.names("trash") if SET_ASIDE.fullmatch(name)]
+    return [(path, "interrupted write") for path in found] + [(path, "interrupted clean") for path in trash]
+
+
+def _files_of_run(store: Store, name: str) -> list[Facts]:
+    """What the files of a run or a search say; raises InputError for a file that is there and cannot be read."""
+    found = []
+    for file in RUN_FILES:
+        path = f"runs/{name}/{file}"
+        try:
+            facts = json.loads(store.storage.read(path))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise InputError(_unreadable(store, path, str(error))) from None
+        if not isinstance(facts, dict) or "key" not in facts or not isinstance(facts.get("status"), str):
+            raise InputError(_unreadable(store, path, "it lacks `key` or `status`"))
+        found.append(facts)
+    return found
+
+
+def _unreadable(store: Store, path: str, why: str) -> str:
+    return (
+        f"clean: {store.address}/{path} cannot be read ({why}), so nobody knows what it needs: train the run again, or "
+        "remove its folder; nothing was removed"
+    )
 
 
 def _is_running(run: Facts) -> bool:
@@ -111,27 +130,49 @@ def _reached(store: Store, runs: list[Facts]) -> tuple[set[str], set[str]]:
     """The keys of all states that some run points at, with those before them, and the prepared datasets of all runs."""
     keys: set[str] = set()
     for run in runs:
-        tips = [run["key"], *(key for stage in run.get("stages", []) for key in stage["keys"])]
-        tips += run.get("kept", [])
+        stages = run.get("stages", [])
+        tips = [run["key"], *(key for stage in stages for key in [*stage["keys"], stage.get("key")]), *run.get("kept", [])]
         for tip in tips:
             key: str | None = tip
             while key is not None and key not in keys:
                 keys.add(key)
                 record = store.record(key)
+                if record is None and (store.set_aside_now or ("stages" not in run and run.get("epochs_reached"))):
+                    damage = store.set_aside_now[-1] if store.set_aside_now else f"checkpoint {key} is not there"
+                    raise InputError(
+                        f"clean: run {run.get('name')!r}: {damage}, so the epochs before it are not known: train it "
+                        f"again, or remove {store.address}/runs/{run.get('name')}; nothing was removed"
+                    )
                 key = None if record is None else record.parent
     return keys, {name for run in runs for name in run.get("prepared", [])}
 
 
 def clean(store: Store, dry_run: bool) -> list[Leftover]:
-    """Remove what no run reaches, and return what that was; `dry_run` only looks."""
-    found = find_leftovers(store)
-    for leftover in [] if dry_run else found:
-        folder, _, name = leftover.path.partition("/")
-        if folder == "checkpoints" and not name.startswith("."):
-            place = f"trash/{name}-{uuid.uuid4().hex[:8]}"
-            store.remove_checkpoint(name, place)
-            for path in (place, f"evaluations/{name}", f"derived/{name}"):
-                store.storage.remove(path)
-        else:
-            store.storage.remove(leftover.path)
+    """Remove what no run reaches, and return what that was; `dry_run` only looks.
+
+    Raises InputError while a command uses the store, and if anything that decides what is needed cannot be read.
+    """
+    if dry_run:
+        return find_leftovers(store)
+    with alone(store.storage, store.address):
+        found = find_leftovers(store)
+        for leftover in found:
+            _remove(store, leftover.path)
     return found
+
+
+def _remove(store: Store, path: str) -> None:
+    """Remove a file or a folder; one that a reader could take for whole disappears at once."""
+    folder, _, name = path.partition("/")
+    place = f"trash/{name.rpartition('/')[2]}-{uuid.uuid4().hex[:8]}"
+    if folder == "checkpoints" and not name.startswith("."):
+        store.remove_checkpoint(name, place)
+        for derived in ("evaluations", "derived"):
+            _remove(store, f"{derived}/{name}")
+    elif store.storage.local and folder in ("prepared", "evaluations", "derived"):
+        store.storage.withdraw(path, place, ())
+    else:
+        place = path
+        if folder == "prepared":
+            store.storage.remove(f"{path}/{MANIFEST}")
+    store.storage.remove(place)

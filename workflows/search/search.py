@@ -35,6 +35,7 @@ from workflows.search.space import (
     trial_recipe,
 )
 from workflows.store.store import Store
+from workflows.store.usage import Usage
 from workflows.training.preparing import check_cluster, prepare_watched, wait_for_a_core
 
 Facts = dict[str, Any]
@@ -53,10 +54,15 @@ def search(
     What the store in `storage` holds already is not trained again, so that the same call goes on where another one was
     interrupted. Raises InputError before anything is written, RunFailedError where no trial came to an end.
     """
-    started = time.perf_counter()
-    store, name = Store(str(storage)), name or recipe.name
+    store = Store(str(storage))
     if num_workers is not None:
         recipe = dataclasses.replace(recipe, search=recipe.search.model_copy(update={"workers_per_trial": num_workers}))
+    with store.using("search") as usage:
+        return _search(recipe, store, name or recipe.name, address, watch, usage)
+
+
+def _search(recipe: Recipe, store: Store, name: str, address: str | None, watch: Watch, usage: Usage) -> Facts:
+    started = time.perf_counter()
     parameters = parameters_of(recipe, recipe.place)
     configs = choose_trials(recipe, parameters)
     if configs is None:
@@ -71,6 +77,7 @@ def search(
         raise InputError(f"search: {error}") from None
     watch(Preparing(recipe.name))
     scene, opened, orders = set_scene(recipe, parameters, store, address, placement, watch)
+    usage.begin()  # of a store that did not exist before
     watch(SearchPlanned(num_trials, placement, tuple(orders), store.address))
     if placement.num_concurrent > 1 and not store.storage.exclusive:
         watch(Waiting(f"{store.address}: two trials at a time may train the same epoch there"))

@@ -44,6 +44,7 @@ from workflows.store.leases import Leases
 from workflows.store.look import Check, Look, content_of, look_at
 from workflows.store.runs import Runs
 from workflows.store.storage import Storage, open_storage
+from workflows.store.usage import Usage
 
 if TYPE_CHECKING:  # a look-up needs no torch
     from torch import Tensor
@@ -79,6 +80,10 @@ class Store(Runs):
         self._old: set[str] = set()  # checkpoints with evaluations and tensors in their own folder (rule 7)
         self._hashed_bytes = 0
         self.set_aside_now: list[str] = []  # what this process found damaged, in words
+
+    def using(self, what: str) -> Usage:
+        """Say in a `with` block that a command uses this store: `clean` removes nothing meanwhile."""
+        return Usage(self.leases, what)
 
     def record(self, key: str) -> EpochRecord | None:
         """The record of a checkpoint; None if the store has none, or has it damaged: then it is set aside."""

@@ -80,8 +80,9 @@ def train(
     if num_workers is not None:
         recipe = dataclasses.replace(recipe, compute=recipe.compute.model_copy(update={"num_workers": num_workers}))
     watch(Preparing(recipe.name))
-    prepared = prepare_on(recipe, store.storage, address, watch, before=lambda: _place(recipe, address))
-    return train_prepared(recipe, prepared, store, name or recipe.name, address, watch)
+    with store.using("train"):
+        prepared = prepare_on(recipe, store.storage, address, watch, before=lambda: _place(recipe, address))
+        return train_prepared(recipe, prepared, store, name or recipe.name, address, watch)
 
 
 def train_prepared(
@@ -93,6 +94,11 @@ def train_prepared(
     watch: Watch = ignore,
 ) -> RunResult:
     """Train datasets that are prepared, as `train` does."""
+    with store.using("train"):
+        return _train(recipe, prepared, store, name, address, watch)
+
+
+def _train(recipe: Recipe, prepared: Prepared, store: Store, name: str, address: str | None, watch: Watch) -> RunResult:
     started = time.perf_counter()
     plan = plan_of(recipe, prepared.datasets, prepared.epochs)
     warnings = [f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.warnings]

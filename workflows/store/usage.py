@@ -1,0 +1,99 @@
+"""Which commands use a store now: `clean` removes nothing while there is one, and no command starts while it removes.
+
+A command takes the lease `using-...` before it reads anything, then waits for the end of a `clean` that is under way.
+`clean` takes the lease `clean`, then looks for commands. Whatever the order, one of the two sees the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Iterator
+
+from data.errors import InputError
+from workflows.store.leases import SILENCE_S, Lease, Leases
+from workflows.store.storage import Storage
+
+CLEAN, USING = "clean", "using-"
+
+
+class Usage:
+    """What one command says of itself. Where the store does not exist yet there is nothing to protect before `begin`."""
+
+    def __init__(self, leases: Leases, what: str):
+        self.leases, self.what = leases, what
+        self.lease: Lease | None = None
+
+    def begin(self) -> None:
+        """Say that this command uses the store, and wait for the end of a `clean` that removes something now."""
+        storage = self.leases.storage
+        if self.lease is not None or not storage.exclusive or not storage.names(""):
+            return
+        with contextlib.suppress(OSError):  # a full or read-only store: the command itself says so, if it has to write
+            self.lease = self.leases.try_acquire(f"{USING}{self.what}-{uuid.uuid4().hex[:8]}")
+        while storage.names("leases").count(CLEAN):
+            lease = self.leases.try_acquire(CLEAN)  # of a dead process, or of one that has just ended
+            if lease is not None:
+                lease.release()
+                break
+            time.sleep(self.leases.poll_seconds)
+
+    def __enter__(self) -> Usage:
+        self.begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.lease is not None:
+            self.lease.release()
+
+
+def commands_using(leases: Leases) -> list[str]:
+    """The commands that use the store now, by what they are; leases of dead processes are ended."""
+    storage = leases.storage
+    waiting = [name for name in storage.names("leases") if name.startswith(USING)]
+    until = time.monotonic() + SILENCE_S + 1
+    first = {name: _content(storage, name) for name in waiting}
+    alive: list[str] = []
+    while waiting:
+        for name in list(waiting):
+            lease = leases.try_acquire(name)
+            if lease is not None:
+                lease.release()
+                waiting.remove(name)
+            elif _content(storage, name) not in (first[name], b"") or time.monotonic() > until:
+                alive.append(name)  # it was renewed
+                waiting.remove(name)
+        if alive:
+            break
+        time.sleep(leases.poll_seconds if waiting else 0.0)
+    return [name.removeprefix(USING).rpartition("-")[0] for name in alive]
+
+
+@contextlib.contextmanager
+def alone(storage: Storage, address: str) -> Iterator[None]:
+    """Run the body while no command uses the store; raises InputError if one does, or if another `clean` is under way."""
+    leases = Leases(storage)
+    if not storage.exclusive:
+        yield
+        return
+    lease = leases.try_acquire(CLEAN)
+    if lease is None:
+        raise InputError(f"clean: another clean of {address} is under way, or was killed a moment ago: run it again later")
+    try:
+        using = commands_using(leases)
+        if using:
+            raise InputError(
+                f"clean: {using[0]} uses {address} now and may need what no run reaches yet: "
+                "run clean again when it has ended"
+            )
+        yield
+    finally:
+        lease.release()
+
+
+def _content(storage: Storage, name: str) -> bytes:
+    try:
+        return storage.read(f"leases/{name}")
+    except FileNotFoundError:
+        return b""
