@@ -16,6 +16,7 @@ import torch
 from helpers import forkserver
 from storages import slow_storage
 
+from data.errors import InputError
 from workflows.results.clean import clean
 from workflows.store.kept import EpochRecord, Errors
 from workflows.store.look import Check, look_at
@@ -74,7 +75,8 @@ def work(address: str, seed: int, seconds: float, with_clean: bool, log: Path, e
         elif act == "evaluations":
             store.evaluations(key)
         elif with_clean and chance.random() < 0.3:
-            clean(store, dry_run=False)
+            with contextlib.suppress(InputError):  # another process cleans
+                clean(store, dry_run=False)
         if chance.random() < 0.05:
             store = Store(slow_storage(address, seed + len(seen)))
     log.write_text(json.dumps({"seen": seen, "set aside": store.set_aside_now}))
