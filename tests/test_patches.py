@@ -1,0 +1,62 @@
+"""What a test puts into the place of our code exists there: an assignment to a name that nobody reads replaces nothing."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).parent
+OURS = {"cluster", "data", "models", "workflows"}
+
+
+def imported(tree: ast.AST) -> dict[str, Any]:
+    """The objects of our packages that a file imports, by the names that it gives them."""
+    found: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in (each for each in node.names if each.name.split(".")[0] in OURS):
+                module = importlib.import_module(alias.name)
+                found[alias.asname or alias.name.split(".")[0]] = (
+                    module if alias.asname else importlib.import_module(alias.name.split(".")[0])
+                )
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in OURS and node.level == 0:
+            for alias in node.names:
+                value = getattr(importlib.import_module(node.module), alias.name, None)
+                found[alias.asname or alias.name] = value
+    return found
+
+
+def missing(tree: ast.AST) -> list[str]:
+    """Assignments to attributes of imported modules and classes that have no such attribute."""
+    known = imported(tree)
+    found = []
+    for node in ast.walk(tree):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        for target in (each for each in targets if isinstance(each, ast.Attribute)):
+            place, names = target.value, [target.attr]
+            while isinstance(place, ast.Attribute):
+                names.insert(0, place.attr)
+                place = place.value
+            if not isinstance(place, ast.Name) or known.get(place.id) is None:
+                continue
+            value = known[place.id]
+            for name in names:
+                if not hasattr(value, name):
+                    found.append(f"line {node.lineno}: {ast.unparse(target)}")
+                    break
+                value = getattr(value, name)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("test_*.py")), ids=lambda path: str(path.relative_to(TESTS)))
+def test_what_a_test_replaces_exists(path: Path) -> None:
+    assert missing(ast.parse(path.read_text())) == []
+
+
+def test_an_assignment_to_a_name_that_is_not_there_is_found() -> None:
+    code = "import workflows.training.run\nworkflows.training.run.run_with_ray = None\nworkflows.training.run.train = None"
+    assert missing(ast.parse(code)) == ["line 2: workflows.training.run.run_with_ray"]
