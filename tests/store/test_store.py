@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -151,7 +152,8 @@ def test_a_storage_folder_that_went_away_is_not_made_again(store: Store, tmp_pat
 
 def test_a_run_is_what_it_last_was(store: Store) -> None:
     store.write_run("a", "result.json", json.dumps({"name": "a", "status": "finished", "when": 1.0}).encode())
-    store.write_run("b", "progress.json", json.dumps({"name": "b", "status": "running", "when": 5.0}).encode())
+    now = {"name": "b", "status": "running", "when": time.time()}
+    store.write_run("b", "progress.json", json.dumps(now).encode())
     store.write_run("a", "progress.json", json.dumps({"name": "a", "status": "failed", "when": 9.0}).encode())
     assert {name: facts["status"] for name, facts in store.runs().items()} == {"a": "failed", "b": "running"}
     assert store.result("a") == {"name": "a", "status": "finished", "when": 1.0}
