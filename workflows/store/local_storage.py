@@ -145,7 +145,11 @@ class LocalStorage:
 
     def size(self, folder: str) -> int:
         """See Storage."""
-        return sum(file.stat().st_size for file in _files_below(self.folder / folder))
+        total = 0
+        for file in _files_below(self.folder / folder):
+            with contextlib.suppress(FileNotFoundError):  # it was taken away since it was listed
+                total += file.stat().st_size
+        return total
 
     def remove(self, path: str) -> None:
         """See Storage."""
