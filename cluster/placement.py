@@ -33,7 +33,17 @@ class ComputeSettings(BaseModel):
         description="cores, and threads, of each worker; auto: idle cores go to the workers of a large model, and in this "
         "process the number of threads is measured",
     )
+    device_memory_gb: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
+        "auto",
+        description="GB of a GPU that rows of datasets may take; rows that do not fit are copied step by step; auto: half "
+        "of what is free",
+    )
     use_gpu: bool | Literal["auto"] = Field("auto", description="a GPU for each worker; auto: where there are any")
+
+    @property
+    def device_memory(self) -> float | None:
+        """The GB that rows may take on a GPU; None: half of what is free."""
+        return None if self.device_memory_gb == "auto" else self.device_memory_gb
 
 
 class PlacementError(ValueError):

@@ -73,6 +73,18 @@ def test_what_is_retained_on_a_gpu_is_what_is_retained_on_a_cpu(method: str, tmp
     np.testing.assert_allclose(losses[DEVICE], losses["cpu"], rtol=1e-3)
 
 
+def test_a_dataset_hands_over_the_same_average_on_a_gpu_as_on_a_cpu(tmp_path: Path, exact_float32: None) -> None:
+    """Eight epochs: the first two keep the sums of their tails alone, the others both."""
+    datasets = prepare_sequences({"a": random_sequences(0, 300, 3, 12)}, tmp_path / "data", split=[0.8, 0.2, 0.0])
+    plan = plan_of(datasets, [8], {"hidden_size": 16}, batch_size=16, learning_rate=3e-3, handover="average")
+    errors = []
+    for device in ("cpu", DEVICE):
+        (tmp_path / device).mkdir(exist_ok=True)
+        Walker(plan, datasets, Store(str(tmp_path / device)), Group(), lambda event: None, device).walk()
+        errors.append([(row[0] or {})["error"] for row in outcome(plan, tmp_path / device).validation])
+    np.testing.assert_allclose(errors[1], errors[0], rtol=1e-3)
+
+
 def test_bfloat16_on_a_gpu_learns_as_float32_does(tmp_path: Path) -> None:
     datasets = prepare_sequences({"a": random_sequences(0, 300, 3, 12)}, tmp_path / "data", split=[0.8, 0.2, 0.0])
     ends = {}

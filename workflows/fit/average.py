@@ -27,13 +27,17 @@ class StepSums:
             torch._foreach_zero_(values)
 
     def part(self, step: int) -> str:
-        """The sum that a step 0, 1, ... belongs to."""
-        return TAIL if step >= self.first_of_tail else BEFORE
+        """The sum that a step 0, 1, ... belongs to; empty where the epoch does not keep it.
+
+        A step is recorded by its part, so what is done in one may not depend on the epoch.
+        """
+        part = TAIL if step >= self.first_of_tail else BEFORE
+        return part if part in self.kept else ""
 
     @torch.no_grad()
     def add(self, part: str) -> None:
         """Add the parameters as they are now."""
-        if part in self.kept:
+        if part:
             torch._foreach_add_(self.sums[part], list(self.parameters.values()))
 
     def tensors(self) -> dict[str, Tensor]:

@@ -22,13 +22,11 @@ from workflows.fit.streamed import Streamed
 from workflows.fit.taken import Taken, pinned
 
 
-def lane_for(device: torch.device, memory_bytes: int | None = None) -> Lane:
-    """The lane of a device; `memory_bytes` limits the rows that live on a GPU, by default half of what is free."""
+def lane_for(device: torch.device, memory_gb: float | None = None) -> Lane:
+    """The lane of a device; `memory_gb` limits the rows that live on a GPU, by default to half of what is free."""
     if device.type != "cuda":
         return HostLane(device)
-    if memory_bytes is None:
-        memory_bytes = torch.cuda.mem_get_info(device)[0] // 2
-    return DeviceLane(device, memory_bytes)
+    return DeviceLane(device, torch.cuda.mem_get_info(device)[0] // 2 if memory_gb is None else int(memory_gb * 1e9))
 
 
 class DeviceLane:
@@ -67,6 +65,7 @@ class DeviceLane:
     def forget(self) -> None:
         """See Lane."""
         self.opened = ()
+        self.masks_there = torch.zeros(0, device=self.device)
 
     def open(self, dataset: EncodedDataset, retention: Retention, masks: Masks, heads: Sequence[int] = ()) -> None:
         """See Lane."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Hashable
 
@@ -23,24 +24,28 @@ class Graphs:
     def _recorded(self, work: Callable[[], None]) -> torch.cuda.CUDAGraph:
         """The graph of some work, which is not done.
 
-        By hand: the context manager of torch collects garbage and gives the memory that torch keeps back to the GPU first,
-        for which all processes that share it wait.
+        By hand: the context manager of torch gives all free memory back to the GPU first, for which every process that
+        shares it waits. Python collects no garbage meanwhile: a graph among it that is destroyed spoils the recording.
         """
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.stream(self.stream):
-            self.stream.synchronize()
-            # Other threads of the process may use the GPU meanwhile; only what this one does is recorded.
-            graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")
-            try:
+        graph, collects = torch.cuda.CUDAGraph(), gc.isenabled()
+        gc.disable()
+        try:
+            with torch.cuda.stream(self.stream):
+                self.stream.synchronize()
+                # Other threads of the process may use the GPU meanwhile; only what this one does is recorded.
+                graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")
                 work()
-            finally:
                 graph.capture_end()
+        finally:
+            if collects:
+                gc.enable()
         return graph
 
     def clear(self) -> None:
         """Forget all that is recorded: the memory that it works on has changed."""
         self.recorded.clear()
         self.seen.clear()
+        self.pool = torch.cuda.graph_pool_handle()  # the memory of a handle goes with the last graph that uses it
 
     def run(self, kind: Hashable, work: Callable[[], None]) -> None:
         """Do some work on the own stream: as it comes, or from the third time on by its graph.

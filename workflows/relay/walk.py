@@ -12,6 +12,7 @@ from typing import Any
 from data.prepared.encoding import EncodedDataset
 from models.losses import ErrorSums
 from workflows.fit.group import Group
+from workflows.fit.lanes import Lane
 from workflows.fit.learner import Learner
 from workflows.relay.actions import Action, Average, Evaluate, Initialise, Tell, Train
 from workflows.relay.claims import Claims
@@ -65,12 +66,13 @@ class Walker:
         emit: Emit,
         device: str = "cpu",
         evaluated: Callable[[EvaluationDone], None] = lambda done: None,
+        lane: Lane | None = None,
     ):
         self.evaluated = evaluated  # called by every worker, in step
         self.plan, self.datasets, self.store, self.group = plan, datasets, store, group
         self.emit: Emit = emit if group.rank == 0 else lambda event: None
         self.report = Report()
-        self.learner = Learner(first_model(plan), plan.model, plan.training, group, device)
+        self.learner = Learner(first_model(plan), plan.model, plan.training, group, device, lane)
         self.state_key = ""  # the address of the state that the learner is in, where it has one
         self.claims = Claims(plan, store, self.emit)
         self.memory = Memory(plan, datasets, store, group, device, self._first_does)
@@ -148,7 +150,7 @@ class Walker:
 
     def _initialise(self, key: str) -> EpochRecord:
         plan, device = self.plan, str(self.learner.device)
-        self.learner = Learner(first_model(plan), plan.model, plan.training, self.group, device)
+        self.learner = Learner(first_model(plan), plan.model, plan.training, self.group, device, self.learner.lane)
         return self._commit(EpochRecord(key, None))
 
     def _be_at(self, key: str) -> None:

@@ -40,6 +40,7 @@ class Scene:
     emit: Emit
     num_workers: int
     use_gpu: bool
+    device_memory_gb: float | None = None
     gpu_service: str = ""  # the folder of the service by which trials share a GPU; empty: there is none
     scratch: str = ""  # for Ray's own notes, where all machines of a cluster reach them; empty: a folder of this one
 

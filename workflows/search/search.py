@@ -163,8 +163,9 @@ def set_scene(
     names = tuple(each.name for each in parameters if each.changes_data)
     document = dict(recipe.document)
     scene = Scene(
-        document, recipe.folder, names, variants, store.address, _unheard, placement.num_workers, placement.use_gpu
-    )
+        document, recipe.folder, names, variants, store.address, _unheard, placement.num_workers, placement.use_gpu,
+        recipe.compute.device_memory,
+    )  # fmt: skip
     return scene, opened, [words for words in dict.fromkeys(orders) if words]
 
 

@@ -12,8 +12,10 @@ from ray.tune import Trainable
 
 from cluster.mps import find_service
 from data.prepared.encoding import EncodedDataset
+from workflows.fit.device_lane import lane_for
 from workflows.fit.errors import NonFiniteLossError
 from workflows.fit.group import Group
+from workflows.fit.lanes import Lane
 from workflows.relay.events import Damaged, EpochDone, RunEvent, Waiting
 from workflows.relay.plan import Plan
 from workflows.relay.walk import StoreError, Walker
@@ -34,6 +36,7 @@ class Walks:
         self.store = Store(scene.storage)
         self.datasets: dict[str, list[EncodedDataset]] = {}
         self.plan: Plan | None = None
+        self.lane: Lane | None = None
         self.stages: Generator[StageDone, None, None] | None = None
         self.variant, self.trained = "", 0
 
@@ -55,7 +58,9 @@ class Walks:
 
         self.plan = self.scene.plan(config, datasets)
         device = "cuda" if self.scene.use_gpu else "cpu"
-        walker = Walker(self.plan, datasets, self.store, group, emit, device)
+        if self.lane is None:  # rows that are on the GPU stay there from trial to trial
+            self.lane = lane_for(torch.device(device), self.scene.device_memory_gb)
+        walker = Walker(self.plan, datasets, self.store, group, emit, device, lane=self.lane)
         self.stages = walk_stages(walker)
 
     def next_stage(self) -> Facts:

@@ -223,7 +223,7 @@ def _run(
 
     sent = tuple((dataset.prepared.folder.name, dataset.name, dataset.encoding) for dataset in prepared.datasets)
     threads = max(int(placement.cpus), 1)
-    job = Job(plan, sent, store.address, note, threads, placement.use_gpu, uuid.uuid4().hex)
+    job = Job(plan, sent, store.address, note, threads, placement.use_gpu, recipe.compute.device_memory, uuid.uuid4().hex)
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as here:
         log = (Path(store.address) / "runs" / name if store.storage.local else Path(here)) / "ray.log"
         write_log_to(log)

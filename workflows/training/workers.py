@@ -47,6 +47,7 @@ class Job:
     emit: Emit
     threads: int
     use_gpu: bool
+    device_memory_gb: float | None = None  # of a GPU, for rows; None: half of what is free
     run: str = ""  # an id of this run of the command, which all of its worker groups have
 
 
@@ -78,6 +79,7 @@ def work(job: Job) -> Facts:
     """
     import torch
 
+    from workflows.fit.device_lane import lane_for
     from workflows.fit.errors import NonFiniteLossError
     from workflows.fit.group import Group
     from workflows.relay.walk import StoreError, Walker
@@ -96,7 +98,8 @@ def work(job: Job) -> Facts:
     reports = StageReports(group, len(job.plan.stages))
     # Ray Train's local mode, in this process, has nobody to report to.
     evaluated = reports if nodes else lambda done: None
-    walker = Walker(job.plan, datasets, store, group, job.emit, device, evaluated)
+    lane = lane_for(torch.device(device), job.device_memory_gb)
+    walker = Walker(job.plan, datasets, store, group, job.emit, device, evaluated, lane)
     try:
         return {**dataclasses.asdict(walker.walk()), "workers": group.size}
     except (NonFiniteLossError, StoreError) as error:
