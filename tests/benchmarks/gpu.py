@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +31,7 @@ from common.report import Row, report, times
 from common.streams import ETT_COLUMNS
 from common.torch_fit import Forecaster
 
+from cluster.mps import PIPES, find_service, multi_process_service
 from data.prepared.encoding import EncodedDataset
 from models.lstm import LSTM
 from models.settings import ModelSettings
@@ -204,18 +203,11 @@ def measure_trials(home: Path, data: Path, at_a_time: list[int]) -> tuple[list[R
     """32 trials on one GPU, one and several at a time; also with NVIDIA's multi-process service where it is there."""
     found = {str(k): trials_a_second(home, data, k, NUM_TRIALS if k > 1 else NUM_TRIALS // 4) for k in at_a_time}
     print(found, flush=True)
-    control = shutil.which("nvidia-cuda-mps-control")
-    if control:
-        folder = tempfile.mkdtemp()
-        os.environ.update(CUDA_MPS_PIPE_DIRECTORY=folder, CUDA_MPS_LOG_DIRECTORY=folder)
-        try:
-            subprocess.run([control, "-d"], check=True, timeout=20)
+    with multi_process_service() as folder:
+        find_service(folder)
+        if folder:
             found |= {f"{k} with MPS": trials_a_second(home, data, k, NUM_TRIALS) for k in at_a_time[1:]}
-        except (OSError, subprocess.SubprocessError, AssertionError) as error:
-            print("MPS:", repr(error), flush=True)
-        finally:
-            subprocess.run([control], input=b"quit\n", check=False, timeout=20)
-            os.environ.pop("CUDA_MPS_PIPE_DIRECTORY")
+    os.environ.pop(PIPES, None)
     best = max((rate, k) for k, rate in found.items() if k != "1")
     what = f"{NUM_TRIALS} trials of a search on one GPU, {best[1]} at a time: trials an hour"
     print(found, flush=True)

@@ -81,7 +81,7 @@ def test_a_dataset_hands_over_the_same_average_on_a_gpu_as_on_a_cpu(tmp_path: Pa
     for device in ("cpu", DEVICE):
         (tmp_path / device).mkdir(exist_ok=True)
         Walker(plan, datasets, Store(str(tmp_path / device)), Group(), lambda event: None, device).walk()
-        errors.append([(row[0] or {})["error"] for row in outcome(plan, tmp_path / device).validation])
+        errors.append([each.error for (each,) in outcome(plan, tmp_path / device).validation if each is not None])
     np.testing.assert_allclose(errors[1], errors[0], rtol=1e-3)
 
 
