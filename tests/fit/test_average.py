@@ -147,7 +147,7 @@ def walked_on(group_folder: str) -> list[float]:
     weights = state_at(done.key, folder / "runs").model
     return [
         *(epoch.train_loss for epoch in epochs_of(plan, folder / "runs")),
-        *(float(w.sum()) for w in weights.values()),
+        *(float(weights[name].sum()) for name in sorted(weights)),
     ]
 
 
