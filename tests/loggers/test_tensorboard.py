@@ -48,7 +48,7 @@ def numbers(events: list[Any]) -> Numbers:
 
 
 def run(tmp_path: Path, name: str | None = None, workers: int = 0, **training: Any) -> dict[str, Any]:
-    settings = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01, **training}
+    settings = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01, "handover": "last", **training}
     return train(load_recipe(write_small(tmp_path, training=settings)), tmp_path / "runs", name, workers).to_json()
 
 
@@ -108,6 +108,6 @@ def test_a_storage_that_went_away_is_not_made_again_and_nothing_is_lost(ray_sess
             assert not (tmp_path / "runs" / "runs" / "small" / "events").exists()
             away.rename(tmp_path / "runs" / "runs" / "small" / "events")
 
-    settings = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01}
+    settings = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01, "handover": "last"}
     result = train(load_recipe(write_small(tmp_path, training=settings)), tmp_path / "runs", None, 0, watch=watch).to_json()
     check(result, read(tmp_path / "runs" / "runs" / "small" / "events"), 7)

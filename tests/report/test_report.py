@@ -76,6 +76,8 @@ class Page(HTMLParser):
 
 def document(**sections: Any) -> dict[str, Any]:
     datasets = [{"name": name, "path": f"{number}.csv"} for number, name in enumerate(NAMES)]
+    # One head and the last weights: the epochs are the chain, and the model can be run by hand.
+    sections = {"model": {"head": "shared"}, "training": {"handover": "last"}, **sections}
     return small_document(datasets=datasets, **sections)
 
 
