@@ -25,6 +25,8 @@ ENVIRONMENT = {  # see set_environment
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    # Of a task that is killed because memory ran out; Ray itself goes on without end.
+    "RAY_task_oom_retries": "2",
     # Threads of torch that wait must not spin: on two busy cores an epoch that takes 0.4 s took 14 s so.
     "OMP_WAIT_POLICY": "PASSIVE",
 }

@@ -1,4 +1,4 @@
-"""The one error that a person can mend: what they gave is wrong, and the message says where and what to write."""
+"""Errors that a message is enough for: what a person gave is wrong, or work failed and they can do something about it."""
 
 from __future__ import annotations
 
@@ -20,3 +20,7 @@ class InputError(Exception):
 
     def __reduce__(self) -> tuple[type[InputError], tuple[list[str]]]:
         return InputError, (self.messages,)
+
+
+class FailedError(Exception):
+    """Work failed although the input is right. The message says what to do; the command line prints it and exits with 1."""

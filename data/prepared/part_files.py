@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pyarrow import fs
 
+from data.errors import FailedError
 from data.prepared.eviction import make_room
 from data.prepared.origin import MANIFEST, read_origin
 from data.reading.files import open_filesystem
@@ -21,7 +22,7 @@ from data.samples.part import Part
 from data.samples.part_files import file_facts
 
 
-class DamagedRowsError(Exception):
+class DamagedRowsError(FailedError):
     """Prepared rows are not what was prepared."""
 
 

@@ -7,20 +7,21 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
 from data.prepared.attempt import Attempt, attempt
 from data.prepared.finish import finish
-from data.prepared.layout import is_cut_at_once, is_worth_cutting
+from data.prepared.layout import CUT_BYTES, is_cut_at_once, is_worth_cutting
 from data.prepared.manifest import FORMAT, MANIFEST
 from data.prepared.mended import right_home
 from data.prepared.prepared import PreparedDataset
 from data.prepared.running import Run
 from data.prepared.shards import Shard, ShardResult, cross, merged, shards_of
 from data.reading.file_format import FileFormat, stem
-from data.reading.files import FileFacts, file_bytes
+from data.reading.files import FileFacts, file_bytes, file_stamp
 from data.reading.find import hive_values
 from data.reading.read import FILE_AS_SERIES, header_problems, wanted_columns
 from data.reading.settings import DatasetSource
@@ -30,6 +31,8 @@ from data.sharding.first_look import crosses
 from data.sharding.pieces import Survey
 from data.sharding.shard import Places, prepare_parts
 from data.sharding.tasks import Outcome, SurveyTask
+
+Surveys = dict[tuple[str, FileFormat], Survey]
 
 
 def fingerprint(source: DatasetSource, hashes: Mapping[str, Future[str]]) -> str:
@@ -75,6 +78,8 @@ def prepare(
     the storage is an object store: there the parts are written, and the folder gets their manifest. Raises InputError with
     all that is wrong with all of them; then nothing is written.
     """
+    stamps = {file: file_stamp(file) for source in sources for file in (*source.files, *source.test_files)}
+    surveys = _survey_unknown(sources, facts, run)
     homes = []
     for source, address in zip(sources, _fingerprints(sources, facts), strict=True):
         fetch(address)
@@ -87,7 +92,7 @@ def prepare(
         if problems:
             raise InputError(problems)
         with attempt(folder, remote) as made:
-            _prepare_absent(absent, made, run)
+            _prepare_absent(absent, made, run, surveys, stamps)
     facts.save()
     # The folder knows neither the name nor the scaling: they may be others than when it was prepared.
     return [PreparedDataset(home, source.name, source.settings) for home, source in zip(homes, sources, strict=True)]
@@ -106,7 +111,9 @@ def _fingerprints(sources: Sequence[DatasetSource], facts: FileFacts) -> list[st
     return found
 
 
-def _prepare_absent(absent: dict[str, DatasetSource], made: Attempt, run: Run) -> None:
+def _prepare_absent(
+    absent: dict[str, DatasetSource], made: Attempt, run: Run, surveys: Surveys, stamps: Mapping[str, list[int]]
+) -> None:
     sizes = {file: file_bytes(file) for source in absent.values() for file in (*source.files, *source.test_files)}
     for address in absent:
         made.begin(address)
@@ -121,29 +128,29 @@ def _prepare_absent(absent: dict[str, DatasetSource], made: Attempt, run: Run) -
     for address in crossing:  # what its shards wrote is not to be kept
         made.begin(address)
         del results[address]
-    again = {address for address in crossing if not is_worth_cutting(absent[address], sizes)}
-    results.update(_run_grouped({address: merged(shards[address]) for address in again}, run))
+    joined = {address for address in crossing if not is_worth_cutting(absent[address], sizes)}
+    results.update(_run_grouped({address: merged(shards[address]) for address in joined}, run))
     parts: dict[str, list[Part]] = {}
-    problems: dict[str, list[str]] = {address: [] for address in absent}
+    wrong: dict[str, list[str]] = {}
     for address, found in results.items():
-        problems[address] = [problem for result in found for problem in result.problems]
+        wrong[address] = [problem for result in found for problem in result.problems]
         parts[address] = [result.part for result in found if result.part is not None]
     cut = {address: source for address, source in absent.items() if address not in results}
-    surveys = _survey(cut.values(), run)
+    surveys = surveys | _survey(cut.values(), run, surveys)
     for address, source in cut.items():
+        own = {file: found for (file, form), found in surveys.items() if form == source.settings.file_format}
+        places = Places(f"{made.address}/runs-{address}", made.parts(address))
         try:
-            parts[address] = prepare_parts(
-                source,
-                {file: found for (file, form), found in surveys.items() if form == source.settings.file_format},
-                Places(f"{made.address}/runs-{address}", made.parts(address)),
-                _single(run),
-            )
+            parts[address] = prepare_parts(source, own, places, _single(run))
         except InputError as error:
-            problems[address] = error.messages
-    for address, source in absent.items():  # what is wrong with one dataset does not hide what is wrong with the next
-        problems[address] = problems[address] or finish(source, parts[address], made.scratch / address, address)
-    if any(problems.values()):
-        raise InputError(dict.fromkeys(problem for found in problems.values() for problem in found))
+            wrong[address] = error.messages
+    problems = []
+    for address, source in absent.items():
+        changed = [file for file in (*source.files, *source.test_files) if file_stamp(file) != stamps[file]]
+        again = [f"{file}: it was written while it was read: run again when it is complete" for file in changed]
+        problems += again or wrong.get(address) or finish(source, parts[address], made.scratch / address, address)
+    if problems:
+        raise InputError(dict.fromkeys(problems))
     for address in absent:
         made.commit(address)
 
@@ -159,9 +166,27 @@ def _single(run: Run) -> Callable[[Sequence[object]], list[Outcome]]:
     return lambda tasks: [outcome for (outcome,) in run([[task] for task in tasks])] if tasks else []
 
 
-def _survey(sources: Iterable[DatasetSource], run: Run) -> dict[tuple[str, FileFormat], Survey]:
+def _survey_unknown(sources: Sequence[DatasetSource], facts: FileFacts, run: Run) -> Surveys:
+    """Let tasks hash the files that nothing is known of, where they are so large that this process should not read them."""
+    unknown = [
+        replace(source, files=files, test_files=())
+        for source in sources
+        if (files := tuple(f for f in (*source.files, *source.test_files) if facts.get(f, "sha256") is None))
+    ]
+    if sum(file_bytes(file) for file in {file for source in unknown for file in source.files}) < CUT_BYTES:
+        return {}
+    problems = header_problems(unknown)
+    if problems:
+        raise InputError(problems)
+    found = _survey(unknown, run, {})
+    for (file, _), each in found.items():
+        facts.put(file, "sha256", each.sha256)
+    return found
+
+
+def _survey(sources: Iterable[DatasetSource], run: Run, known: Surveys) -> Surveys:
     every = [(file, source.settings.file_format) for source in sources for file in (*source.files, *source.test_files)]
-    files = list(dict.fromkeys(every))
+    files = [file for file in dict.fromkeys(every) if file not in known]
     outcomes = _single(run)([SurveyTask(*file) for file in files])
     problems = [problem for outcome in outcomes for problem in outcome.problems]
     if problems:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+from data.errors import FailedError
 from data.prepared.allocator import keep_freed_memory
 from data.prepared.shards import Shard, run_shards
 from data.sharding.tasks import run_task as run_sharding
 
 BLOCKS_A_CORE = 3  # of tasks; Ray Data takes 0.2 s to hand out a block, more blocks even out tasks of different sizes
 FEWEST_BLOCKS = 64  # on somebody's cluster, which may begin without a core and grow with what waits
-MAX_RETRIES = 3  # of a task whose process or node was lost
+MAX_RETRIES = 2  # of a task whose process or node was lost; Ray Data itself would go on without end
+TASK_BYTES = 1 << 30  # that a task takes at most, about
 
 Run = Callable[[list[list[Any]]], list[list[Any]]]
 
@@ -30,17 +33,49 @@ def run_here(tasks: list[list[Any]]) -> list[list[Any]]:
 
 
 def run_with_ray(
-    tasks: list[list[Any]], work: Callable[[list[Any]], list[Any]] = run_task, own_cluster: bool = True
+    tasks: list[list[Any]],
+    work: Callable[[list[Any]], list[Any]] = run_task,
+    own_cluster: bool = True,
+    tell: Callable[[str], object] = lambda message: None,
 ) -> list[list[Any]]:
     """Run the tasks on the cluster that this process is connected to, by Ray Data.
 
     `from_items` hands out the tasks and `map` runs them: Ray Data places them on free cores, asks an autoscaler for more,
-    and runs again what was lost with a node. Rows do not pass through its object store: tasks read files and write files.
-    `work` is what is done with a task: a function of a module, as it is sent to other processes by its name.
+    and runs again what was lost with a process or a node. Rows do not pass through its object store: tasks read files and
+    write files. `work` is what is done with a task: a function of a module, as it is sent to other processes by its name.
+    Where tasks are lost again and again, as when they run out of memory together, all are run once more one at a time;
+    `tell` is told. Raises FailedError where that fails, too.
     """
     import ray
+
+    cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+    num_blocks = min(len(tasks), max(BLOCKS_A_CORE * max(cores, 1), 1 if own_cluster else FEWEST_BLOCKS))
+    try:
+        return _run(tasks, work, num_blocks, None)
+    except Exception as error:
+        lost = lost_by(error)
+        if lost is None:
+            raise
+        tell(f"{_what(tasks)}: tasks were lost {MAX_RETRIES + 1} times ({lost}); they are run again, one at a time")
+    try:
+        return _run(tasks, work, len(tasks), 1)
+    except Exception as error:
+        lost = lost_by(error)
+        if lost is None:
+            raise
+        raise FailedError(
+            f"{_what(tasks)}: a task that prepares it was lost {MAX_RETRIES + 1} times, also when it ran alone ({lost}); a "
+            f"task takes up to {TASK_BYTES / 1e9:.1f} GB, and four times the size of a compressed file: give the machines "
+            "more memory, or write the data as Parquet, or in more files"
+        ) from error
+
+
+def _run(
+    tasks: list[list[Any]], work: Callable[[list[Any]], list[Any]], num_blocks: int, concurrency: int | None
+) -> list[list[Any]]:
     import ray.data
     from ray.data._internal.execution.resource_manager import ResourceManager
+    from ray.util.annotations import RayDeprecationWarning
 
     def run_row(row: dict[str, Any]) -> dict[str, Any]:
         keep_freed_memory()
@@ -50,8 +85,35 @@ def run_with_ray(
     # Ray Data asks each second which cores it may use, and before the first answer it runs one task at a time.
     ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S = 0.1  # type: ignore[assignment]
     rows = [{"number": number, "task": pickle.dumps(task)} for number, task in enumerate(tasks)]
-    cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
-    num_blocks = min(len(rows), max(BLOCKS_A_CORE * max(cores, 1), 1 if own_cluster else FEWEST_BLOCKS))
-    finished = ray.data.from_items(rows, override_num_blocks=num_blocks).map(run_row).take_all()
+    dataset = ray.data.from_items(rows, override_num_blocks=num_blocks)
+    with warnings.catch_warnings():
+        # Ray 2.60 deprecates these arguments and has no other way yet to limit retries.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        retries = {"max_retries": MAX_RETRIES}
+        mapped = dataset.map(run_row, concurrency=concurrency, ray_remote_args_fn=lambda: retries)
+    finished = mapped.take_all()
     in_order = sorted(finished, key=lambda row: row["number"])
     return [pickle.loads(row["results"]) for row in in_order]
+
+
+def lost_by(error: BaseException) -> str | None:
+    """How a task was lost with its process or node, by the error that Ray raises; None for an error of the task itself."""
+    words = {
+        "OutOfMemoryError": "it ran out of memory",
+        "WorkerCrashedError": "its process died",
+        "NodeDiedError": "its node died",
+        "ObjectLostError": "its node died",
+    }
+    each: BaseException | None = error
+    while each is not None:
+        for kind in type(each).__mro__:
+            if kind.__name__ in words:
+                return words[kind.__name__]
+        each = each.__cause__ or each.__context__
+    return None
+
+
+def _what(tasks: list[list[Any]]) -> str:
+    names = sorted({each.source.name for task in tasks for each in task if hasattr(each, "source")})
+    shown = ", ".join(repr(name) for name in names[:3]) + (" ..." if len(names) > 3 else "")
+    return f"dataset {shown}" if names else "files"

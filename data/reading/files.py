@@ -93,7 +93,7 @@ def open_input(path: str) -> IO[bytes]:
 
 def file_bytes(path: str) -> int:
     """The size of a file."""
-    return _stamp(path)[0]
+    return file_stamp(path)[0]
 
 
 class FileFacts:
@@ -109,11 +109,11 @@ class FileFacts:
     def get(self, path: str, fact: str) -> object:
         """The fact that was kept for the file as it is now, or None."""
         note = self._new.get(path) or self._read(path)
-        return note["facts"].get(fact) if note and note["stamp"] == _stamp(path) else None
+        return note["facts"].get(fact) if note and note["stamp"] == file_stamp(path) else None
 
     def put(self, path: str, fact: str, value: object) -> None:
         """Keep a fact for the file as it is now."""
-        note, stamp = self._new.get(path) or self._read(path), _stamp(path)
+        note, stamp = self._new.get(path) or self._read(path), file_stamp(path)
         facts = note["facts"] if note and note["stamp"] == stamp else {}
         self._new[path] = {"path": path, "stamp": stamp, "facts": {**facts, fact: value}}
 
@@ -158,7 +158,8 @@ class FileFacts:
         return note
 
 
-def _stamp(path: str) -> list[int]:
+def file_stamp(path: str) -> list[int]:
+    """The size of a file and the time of its modification."""
     filesystem, inner = open_filesystem(path)
     info = filesystem.get_file_info(inner)
     return [info.size or 0, info.mtime_ns or 0]

@@ -22,7 +22,7 @@ from data.prepared.running import run_here
 from data.prepared.shards import Shard
 from data.reading.files import FileFacts
 from data.sharding import parts, pieces
-from data.sharding.tasks import PartTask
+from data.sharding.tasks import PartTask, SurveyTask
 
 MB = 1 << 20
 
@@ -147,3 +147,27 @@ def test_a_dataset_from_before_there_were_hashes_is_read_as_it_is(tmp_path: Path
     (folder / "manifest.json").write_text(json.dumps(facts))
     assert PreparedDataset(folder).files.problem() is None
     assert PreparedDataset(folder).parts[0].values.shape == (400, 2)
+
+
+def test_files_that_nothing_is_known_of_are_hashed_by_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_csv(noise(400, "ab"), tmp_path / "f.csv")
+    expected = prepare_one([file], tmp_path / "here").folder.name
+    run = Counted()
+    facts = FileFacts(tmp_path / "p" / "sources")
+    monkeypatch.setattr("data.prepared.prepare.CUT_BYTES", 0)
+    (found,) = prepare([source_of([file])], tmp_path / "p", facts, run)
+    assert found.folder.name == expected
+    assert [type(task) for task in run.tasks] == [SurveyTask, Shard]
+
+
+def test_a_file_that_is_written_while_it_is_read_is_an_error(tmp_path: Path) -> None:
+    file = write_csv(noise(400, "ab"), tmp_path / "f.csv")
+
+    def run(tasks: list[list[Any]]) -> list[list[Any]]:
+        found = run_here(tasks)
+        file.write_text(file.read_text() + "1,2\n")
+        return found
+
+    with pytest.raises(InputError, match=r"f\.csv: it was written while it was read"):
+        prepare([source_of([file])], tmp_path / "p", FileFacts(tmp_path / "p" / "sources"), run)
+    assert not (tmp_path / "p").exists()

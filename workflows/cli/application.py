@@ -91,7 +91,7 @@ def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
     """Turn errors into exit codes and shut Ray down at the end; `verbose` shows the messages of Ray."""
     from rich.console import Console
 
-    from data.errors import InputError
+    from data.errors import FailedError, InputError
 
     def complain(text: str) -> None:
         sys.stdout.flush()
@@ -110,6 +110,9 @@ def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
         for message in error.messages:
             complain(f"error: {message}")
         raise typer.Exit(2) from None
+    except FailedError as error:
+        complain(f"error: {error}")
+        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         complain("interrupted; run the same command to resume from the last epoch in the store")
         raise typer.Exit(130) from None
