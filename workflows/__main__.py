@@ -13,6 +13,8 @@ from workflows.cli.application import app
 LISTED = [
     "train",
     "search",
+    "extend",
+    "compare",
     "prepare",
     "inspect",
     "report",

@@ -36,13 +36,14 @@ from workflows.fit.learner import Learner
 from workflows.fit.replay import Replay
 from workflows.fit.sampling import batch_sizes
 from workflows.recipe.settings import RetentionSettings, TrainingSettings
+from workflows.relay.errors import errors_of
 from workflows.relay.events import EpochDone, EpochStarted, RunEvent
 from workflows.relay.learning_rate import step_rates
 from workflows.relay.lookup import finished
 from workflows.relay.metrics import forgetting, naive_error
 from workflows.relay.plan import Plan, make_plan
 from workflows.relay.state import first_model
-from workflows.relay.walk import Walker, errors_of
+from workflows.relay.walk import Walker
 from workflows.store.store import Store
 
 FOLDERS = {"ETT": "ett", "vowels": "japanese_vowels", "Beijing": "beijing"}

@@ -39,8 +39,8 @@ def train_stage(scene: Scene, config: dict[str, Any], stages: list[int], state: 
 
     from workflows.fit.group import Group
     from workflows.fit.learner import Learner
+    from workflows.relay.errors import errors_of
     from workflows.relay.state import first_model, load_state, state_of
-    from workflows.relay.walk import errors_of
 
     torch.set_num_threads(1)
     datasets = scene.open(scene.variant_of(config))

@@ -17,6 +17,8 @@ COMMANDS = {
     "workflows": (
         "train",
         "search",
+        "extend",
+        "compare",
         "prepare",
         "inspect",
         "report",

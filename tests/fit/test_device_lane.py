@@ -212,3 +212,22 @@ def test_lengths_are_padded_to_few_shapes(varied: list[EncodedDataset]) -> None:
     assert shapes <= {2, 3, 4, 5, 6, 7, 8, 9}
     assert lane.resident.samples is not None
     assert len(lane.resident.samples.buckets.edges) <= 8
+
+
+@pytest.mark.parametrize("replays", [False, True])
+def test_the_corrections_of_the_head_and_the_sums_of_the_weights(varied: list[EncodedDataset], replays: bool) -> None:
+    kept = [np.arange(9), np.arange(5, 20)]
+    retention = Retention(Replay(varied[:2], kept, 0.3, 0.4)) if replays else NO_RETENTION
+    learners, found = [learner_of(lane, {"dropout": 0.2}, 3, 2, handover="average") for lane in lanes()], []
+    for learner in learners:
+        learner.have_heads(range(3))
+        steps = -(-varied[2].num_samples("train") // 8)
+        seeds = [(0, 2, epoch) for epoch in range(3)]
+        rates = np.full(steps, 1e-2)
+        found.append([learner.fit_epoch(varied[2], rates, s, retention=retention, head=2).train_loss for s in seeds])
+    agree(learners, varied, found)
+    host, device = (learner.step_sums.tensors() for learner in learners if learner.step_sums is not None)
+    assert {name.partition(".")[0] for name in host} == {"tail", "before"}
+    torch.testing.assert_close(device, host, rtol=1e-5, atol=1e-5)
+    moments = [learner.optimizer.state[learner.model.corrections["0"].weight] for learner in learners]
+    assert [bool(each) for each in moments] == [replays, replays]

@@ -132,6 +132,18 @@ def test_the_optimizer_warmed_up_on_the_first_dataset_only(datasets: list[Encode
     assert used == [pytest.approx(pair) for pair in [(0.25e-2, 0.75e-2), (1e-2, 1e-2), (0.5e-2, 0.5e-2)]]
 
 
+def test_a_warm_up_that_is_longer_than_the_first_dataset_goes_on_into_the_next(
+    datasets: list[EncodedDataset], tmp_path: Path
+) -> None:
+    plan = plan_of(datasets[:2], [2, 1], MODEL, learning_rate=1e-2, decay_rate=0.5, batch_size=8, warmup_steps=8)
+    walk(plan, datasets, tmp_path)
+    used = [(epoch.first_learning_rate, epoch.learning_rate) for epoch in epochs_of(plan, tmp_path)]
+    eighth = 1e-2 / 8
+    assert used == [
+        pytest.approx(pair) for pair in [(eighth, 3 * eighth), (4 * eighth, 6 * eighth), (3.5 * eighth, 4 * eighth)]
+    ]
+
+
 def test_the_rate_that_is_recorded_is_the_optimizers_own(
     datasets: list[EncodedDataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:

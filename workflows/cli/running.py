@@ -48,6 +48,67 @@ def train(
             raise typer.Exit(1)
 
 
+@app.command(epilog="Example: `lstm-relay extend pumps --path south.csv --dataset south --learning-rate 1e-3`")
+def extend(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run that has finished.")],
+    path: Annotated[list[str], typer.Option(metavar="FILES", help="Files, globs or addresses of the new dataset.")],
+    dataset: Annotated[str, typer.Option(help="Name of the new dataset.")],
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the new dataset; default training.epochs.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Its learning rate, which may be higher than the carried one.")
+    ] = None,
+    storage: StorageOption = STORAGE,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    set_: SetOption = None,
+    verbose: VerboseOption = False,
+) -> None:
+    """Go on from a run on new data: append one dataset and train it. Files of earlier datasets are not needed.
+
+    Only the epochs of the new dataset are trained; all else stays as the run has it.
+    """
+    with errors_and_ray(verbose) as console:
+        from workflows.loggers.terminal import Screen
+        from workflows.training.extend import extend as run
+
+        with Screen(console) as screen:
+            result = run(
+                storage,
+                name,
+                dataset,
+                path,
+                epochs=epochs,
+                learning_rate=learning_rate,
+                overrides=set_ or [],
+                num_workers=workers,
+                address=address,
+                watch=screen,
+            )
+        if result.status == "stopped":
+            raise typer.Exit(1)
+
+
+@app.command(epilog="Example: `lstm-relay compare pumps`")
+def compare(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run that has finished.")],
+    storage: StorageOption = STORAGE,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    verbose: VerboseOption = False,
+) -> None:
+    """Train the same model on all datasets at once (joint) and on each alone (separate), and show them beside the run.
+
+    What the store holds of them is not trained again. The figures are written to compare.json and shown by `report`.
+    """
+    with errors_and_ray(verbose) as console:
+        from workflows.results.comparison import comparison_table
+        from workflows.training.compare import compare as run
+
+        found = run(storage, name, workers, address)
+        console.print(comparison_table(found))
+        console.print(f"{found.epochs_trained} epochs trained now; runs/{name}/compare.json", highlight=False)
+
+
 @app.command(epilog="Example: `lstm-relay search demo`")
 def search(
     recipe: RecipeArgument = "demo",

@@ -14,6 +14,7 @@ from data.prepared.encoding import EncodedDataset
 from models.lstm import LSTM
 from workflows.fit.gradients import only_heads, step_unless
 from workflows.fit.graphs import Graphs
+from workflows.fit.joint import Joint
 from workflows.fit.lanes import HostLane, Lane, Masks
 from workflows.fit.resident import Resident
 from workflows.fit.retention import Retention
@@ -74,7 +75,7 @@ class DeviceLane:
         if self.graphs is not None:
             self.graphs.stream.synchronize()  # also where an epoch ended in an error
         datasets = [dataset, *retention.replay.datasets]
-        self.is_resident = self.resident.fit(datasets)
+        self.is_resident = not isinstance(dataset, Joint) and self.resident.fit(datasets)
         changed = self.resident.open(datasets) if self.is_resident else self.streamed.open(dataset, retention.replay)
         opened = (dataset, retention, self.is_resident)
         if changed or self.opened != opened:
@@ -161,7 +162,8 @@ class DeviceLane:
 
     def batch(self, dataset: EncodedDataset, split: str, samples: Int64) -> Taken:
         """See Lane."""
-        return self.resident.batch(dataset, split, samples) or self.host.batch(dataset, split, samples)
+        here = None if isinstance(dataset, Joint) else self.resident.batch(dataset, split, samples)
+        return here or self.host.batch(dataset, split, samples)
 
     def _send_masks(self, masks: Tensor) -> None:
         """Put this worker's masks of a step where its graph looks for them."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from data.prepared.encoding import EncodedDataset
 from models.losses import ErrorSums
 from workflows.fit.forward import forward
-from workflows.fit.sampling import micro_batches, worker_share
+from workflows.fit.sampling import Int64, micro_batches, worker_share
 
 if TYPE_CHECKING:
     from workflows.fit.learner import Learner
@@ -23,7 +24,9 @@ class NonFiniteLossError(Exception):
     """The loss or its gradient was not a number; the state before the epoch stands."""
 
 
-def own_errors(learner: Learner, dataset: EncodedDataset, split: str, head: int | None) -> ErrorSums:
+def own_errors(
+    learner: Learner, dataset: EncodedDataset, split: str, head: int | Callable[[Int64], Int64] | None
+) -> ErrorSums:
     """The sums of the errors over a worker's share of a split; `head` is whose correction of the head applies."""
     sums, rank, size = ErrorSums.zero(len(dataset.prepared.targets)), learner.group.rank, learner.group.size
     share = range(dataset.num_samples(split))[worker_share(dataset.num_samples(split), rank, size)]
@@ -31,7 +34,8 @@ def own_errors(learner: Learner, dataset: EncodedDataset, split: str, head: int 
         mine = np.arange(start, min(start + MEASURED_TOGETHER, share.stop))
         for samples in micro_batches(mine, dataset.lengths(split, mine), learner.evaluated_batch):
             taken = learner.lane.batch(dataset, split, samples)
-            outputs = forward(learner.model, taken.inputs, taken.lengths, learner.training, None, head)
+            whose = torch.from_numpy(head(samples)).to(learner.device) if callable(head) else head
+            outputs = forward(learner.model, taken.inputs, taken.lengths, learner.training, None, whose)
             sums.add(outputs, taken.targets, learner.settings)
     return sums
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -221,7 +222,7 @@ class Learner:
         return self.evaluate_all([dataset], split, [head])[0]
 
     def evaluate_all(
-        self, datasets: Sequence[EncodedDataset], split: str, heads: Sequence[int | None] | None = None
+        self, datasets: Sequence[EncodedDataset], split: str, heads: Sequence[Any] | None = None
     ) -> list[ErrorSums]:
         """For each dataset the exact sums of the errors over all samples of a split, over all workers.
 

@@ -46,7 +46,7 @@ class Replay:
         replayed equally often, to within one, and so is each of its kept samples. `seed` is (seed, stage, epoch).
         """
         random = np.random.default_rng((*seed, REPLAY_STREAM))
-        counts = [self._count(size) for size in batch_sizes]
+        counts = self.counts(batch_sizes, self.share, self.replaces) if self.kept else [0] * len(batch_sizes)
         owners = _in_turns(np.arange(len(self.kept)), sum(counts), random)
         samples = np.empty(len(owners), np.int64)
         for place, kept in enumerate(self.kept):
@@ -57,11 +57,11 @@ class Replay:
         pieces = [piece[np.argsort(owners[piece], kind="stable")] for piece in pieces]
         return [(owners[piece], samples[piece]) for piece in pieces]
 
-    def _count(self, size: int) -> int:
-        if not self.kept:
-            return 0
-        count = max(round(size * self.share), 1)
-        return min(count, size - 1) if self.replaces else count
+    @staticmethod
+    def counts(batch_sizes: Sequence[int], share: float, replaces: bool) -> list[int]:
+        """The number of samples that are replayed with each batch."""
+        most = [size - 1 if replaces else size * 5 for size in batch_sizes]  # a share is at most 4
+        return [min(max(round(size * share), 1), limit) for size, limit in zip(batch_sizes, most, strict=True)]
 
     def left(self, batch: Int64, num_replayed: int) -> Int64:
         """The new samples of a batch: all of them, or without as many as are replayed instead."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,16 @@ from data.errors import InputError
 from data.prepared.cache import Shelf
 from data.prepared.distances import distances_between
 from data.prepared.encoding import EncodedDataset, make_encodings
+from data.prepared.manifest import MANIFEST
 from data.prepared.prepare import prepare
+from data.prepared.prepared import PreparedDataset
 from data.prepared.running import run_here, run_with_ray
 from data.reading.files import FileFacts, file_bytes, is_uri
 from data.reading.settings import DatasetSource
 from data.sharding.first_look import first_problems
 from workflows.prepare.order import order_words, suggest_order
-from workflows.recipe.datasets import BUILT_IN_DATA, find_datasets
+from workflows.recipe.datasets import BUILT_IN_DATA, NOTHING_KEPT, find_datasets
+from workflows.recipe.kept import KeptDataset
 from workflows.recipe.recipe import Recipe
 
 Facts = dict[str, Any]
@@ -36,13 +39,19 @@ class Prepared:
     epochs: list[int]
     seconds: float
     order: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def prepare_datasets(
-    recipe: Recipe, storage: str, address: str | None = None, before: Callable[[], object] = lambda: None
+    recipe: Recipe,
+    storage: str,
+    address: str | None = None,
+    before: Callable[[], object] = lambda: None,
+    kept: Mapping[str, KeptDataset] = NOTHING_KEPT,
 ) -> Prepared:
     """Find, check and prepare all datasets of a recipe; those that are prepared already cost a look.
 
+    A dataset whose files are gone is used as it was prepared where it is among the `kept` ones, with a warning.
     `before` is called before anything is read or written, unless all is prepared: it may refuse.
     """
     started = time.perf_counter()
@@ -53,7 +62,7 @@ def prepare_datasets(
         make_built_in(name, shelf.home / "built_in")
         built_in = shelf.share("built_in")
     facts = FileFacts(shelf.folder / "sources")
-    sources, epochs = find_datasets(recipe, facts, built_in)
+    sources, epochs = find_datasets(recipe, facts, built_in, kept)
 
     here: list[bool] = []  # decided when the first task is run
 
@@ -71,7 +80,11 @@ def prepare_datasets(
         with quiet("ray.data"):
             return run_with_ray(tasks, own_cluster=own_cluster())
 
-    prepared = prepare(sources, shelf.folder, facts, run, shelf.fetch, shelf.remote)
+    there = [source for source in sources if source.files]
+    fresh = prepare(there, shelf.folder, facts, run, shelf.fetch, shelf.remote) if there else []
+    by_name = {each.name: each for each in fresh}
+    prepared = [by_name[s.name] if s.files else _as_prepared(s, kept[s.name].folder, shelf) for s in sources]
+    gone = tuple(f"dataset {s.name!r}: its files are gone: it is used as it was prepared" for s in sources if not s.files)
     for each in prepared:
         shelf.keep(each.folder.name)
     words = ""
@@ -82,7 +95,15 @@ def prepare_datasets(
         words = order_words([each.name for each in prepared])
     encodings = make_encodings(prepared, [each.settings for each in prepared])
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
-    return Prepared(datasets, sources, epochs, time.perf_counter() - started, words)
+    return Prepared(datasets, sources, epochs, time.perf_counter() - started, words, gone)
+
+
+def _as_prepared(source: DatasetSource, folder: str, shelf: Shelf) -> PreparedDataset:
+    """The prepared rows of a dataset whose files are gone; raises InputError where the store does not have them either."""
+    home = shelf.fetch(folder)
+    if not (home / MANIFEST).exists():
+        raise InputError(f"dataset {source.name!r}: its files are gone, and {folder} is not in the store: restore them")
+    return PreparedDataset(home, source.name, source.settings)
 
 
 def prepares_here(sources: Sequence[DatasetSource], num_workers: object, address: str | None) -> bool:

@@ -21,6 +21,7 @@ from data.samples.series import Series
 from workflows.recipe.checks import meant
 from workflows.relay.guard import sentence_of
 from workflows.results.evaluation import chosen_split, evaluate
+from workflows.results.events import Watch
 from workflows.results.run_result import RunResult
 from workflows.results.trained import TrainedRun
 from workflows.store.store import Store
@@ -117,6 +118,25 @@ class Result:
     def evaluate(self, split: str | None = None) -> Facts:
         """The errors on each dataset as the command `evaluate` gives them; test unless given, or validation without one."""
         return evaluate(Store(self.storage), self.run, chosen_split(self.run, split))
+
+    def extend(
+        self,
+        data: Any,
+        dataset: str | None = None,
+        *,
+        validation: Any = None,
+        epochs: int | None = None,
+        learning_rate: float | None = None,
+        watch: Watch | None = None,
+    ) -> Result:
+        """Train one more dataset, going on from this run; only its own epochs are trained, and no earlier data are needed.
+
+        `data` is (X, y) or the path of a file, `dataset` its name. `learning_rate` may be higher than the carried one.
+        Returns the result of the run with it; this one stays as it is.
+        """
+        from workflows.python.extend import extend_result
+
+        return extend_result(self, data, dataset, validation, epochs, learning_rate, watch)
 
     @cached_property
     def _forecasters(self) -> dict[int, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,23 @@ from data.reading.read import FILE_AS_SERIES, distinct_values
 from data.reading.settings import DatasetSource
 from data.reading.table import own_column
 from workflows.recipe.defaults import named
+from workflows.recipe.kept import KeptDataset, kept_for
 from workflows.recipe.recipe import Entry, Recipe, name_problems
 
 BUILT_IN_DATA = "{built_in}"
+NOTHING_KEPT: Mapping[str, KeptDataset] = {}
 
 
-def find_datasets(recipe: Recipe, facts: FileFacts, built_in: str | Path) -> tuple[list[DatasetSource], list[int]]:
+def find_datasets(
+    recipe: Recipe, facts: FileFacts, built_in: str | Path, kept: Mapping[str, KeptDataset] = NOTHING_KEPT
+) -> tuple[list[DatasetSource], list[int]]:
     """Every dataset with its files, and its epochs; raises InputError with all that is wrong.
 
     {file} in an entry's name makes a dataset of each matching file, {folder} of the files in each folder, {COLUMN} of each
     distinct value of a column: in the order of the paths, then of the names, then of first appearance. `facts` remembers
     the values of columns of files that have not changed; a path that begins with {built_in} lies in the place of the data
-    that the project makes itself.
+    that the project makes itself. An entry whose files are gone stands for the `kept` datasets of its name and settings:
+    these have no files.
     """
     sources: list[DatasetSource] = []
     epochs: list[int] = []
@@ -35,6 +41,11 @@ def find_datasets(recipe: Recipe, facts: FileFacts, built_in: str | Path) -> tup
         try:
             found = _expand(entry, recipe, facts, built_in)
         except InputError as error:
+            found = kept_for(entry, kept, recipe.model.loss == "cross_entropy") if _is_gone(entry, recipe, built_in) else []
+            if found:
+                sources += found
+                epochs += [entry.keys.epochs or recipe.training.epochs] * len(found)
+                continue
             template = re.search(r"\{[^{}]*\}", entry.keys.name)  # no dataset's name yet
             whose = f"[[datasets]] {number} (name = {entry.keys.name!r})" if template else f"dataset {entry.keys.name!r}"
             problems += [f"{whose}: {message}" for message in error.messages]
@@ -97,6 +108,16 @@ def _expand(entry: Entry, recipe: Recipe, facts: FileFacts, built_in: str | Path
             own = [file for file in files if file in set(own)]
             found.append(DatasetSource(full_name, tuple(own), settings, tuple(test_files), where, classes))
     return found
+
+
+def _is_gone(entry: Entry, recipe: Recipe, built_in: str | Path) -> bool:
+    """Whether a file that an entry names is not there, or no file matches."""
+    try:
+        for paths in (entry.keys.path, entry.keys.test_path or []):
+            _find(paths, recipe, built_in, entry.settings.format is not None)
+    except InputError:
+        return True
+    return False
 
 
 def _groups(files: list[str], fields: list[str]) -> list[list[str]]:

@@ -17,8 +17,10 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     learning_rate: float = Field(1e-3, gt=0, description="learning rate of Adam in the first dataset")
-    decay_rate: DecayRate | list[DecayRate] = Field(
-        0.8, description="factor on the learning rate at each change of dataset; a list is applied by position"
+    decay_rate: DecayRate | list[Annotated[float, Field(gt=0)]] = Field(
+        0.8,
+        description="factor on the learning rate at each change of dataset; a list is applied by position, and may have "
+        "factors above 1",
     )
     min_learning_rate: float = Field(0.0, ge=0, description="lower bound of the decayed learning rate")
     epochs: int = Field(5, ge=1, description="epochs on each dataset that does not set its own")
@@ -37,7 +39,9 @@ class TrainingSettings(BaseModel):
     plateau_patience: int = Field(
         1, ge=0, description='schedule = "plateau": epochs without improvement before the rate is reduced'
     )
-    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up in the first dataset")
+    warmup_steps: int = Field(
+        0, ge=0, description="steps of linear warm-up at the start of the run; they may go on into the next dataset"
+    )
     handover: Literal["last", "best", "average"] | None = Field(
         None,
         description="weights that the next dataset starts from: after the last epoch, after the best epoch by the monitored "

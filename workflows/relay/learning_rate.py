@@ -30,15 +30,22 @@ def carried_rates(
 
 
 def step_rates(
-    rate: float, num_steps: int, first_step: int, warmup_steps: int = 0, schedule: str = "constant", all_steps: int = 0
+    rate: float,
+    num_steps: int,
+    first_step: int,
+    warmup_steps: int = 0,
+    schedule: str = "constant",
+    all_steps: int = 0,
+    steps_before: int = 0,
 ) -> Float64:
     """The rate of each of the steps first_step .. first_step + num_steps - 1 of a dataset, as float64 (num_steps,).
 
-    `schedule` lays the rate out over all steps of the dataset, of which there are `all_steps`; a linear ramp over its
-    first `warmup_steps` steps, (s + 1) / warmup_steps, multiplies it. "constant" and "plateau" do not depend on `all_steps`.
+    `schedule` lays the rate out over all steps of the dataset, of which there are `all_steps`; "constant" and "plateau" do
+    not depend on them. A linear ramp over the first `warmup_steps` steps of the run, (s + 1) / warmup_steps, multiplies it;
+    `steps_before` of them were before this dataset.
     """
     step = np.arange(first_step, first_step + num_steps)
-    ramp = np.minimum((step + 1) / warmup_steps, 1.0) if warmup_steps else np.ones(num_steps)
+    ramp = np.minimum((steps_before + step + 1) / warmup_steps, 1.0) if warmup_steps else np.ones(num_steps)
     return np.asarray(SCHEDULES[schedule](rate, step, all_steps) * ramp, np.float64)
 
 

@@ -85,6 +85,7 @@ class Plan:
     retention: RetentionSettings = NO_RETENTION
     guard: GuardSettings = JUST_WARN  # decides which states are kept, no address
     channels: Channels | None = None
+    joint: bool = False  # the last dataset stands for all others, and the only stage trains on it
 
     @property
     def monitor(self) -> Literal["loss", "error"]:
@@ -95,6 +96,8 @@ class Plan:
         """The number by which a dataset's correction of the head goes, that of its stage; None where it has none."""
         if not self.model.dataset_heads:
             return None
+        if self.joint:
+            return dataset if dataset < len(self.datasets) - 1 else None
         return next((number for number, stage in enumerate(self.stages) if stage.dataset == dataset), None)
 
     def steps_an_epoch(self, stage: Stage) -> int:
@@ -111,9 +114,10 @@ class Plan:
     def rates(self, epoch: Epoch) -> Any:
         """The rate of every step of an epoch, float64 (steps,)."""
         steps = self.steps_an_epoch(self.stages[epoch.stage])
-        warmup = self.training.warmup_steps if epoch.stage == 0 else 0
+        before = sum(self.steps_an_epoch(stage) * stage.epochs for stage in self.stages[: epoch.stage])
         every = steps * self.stages[epoch.stage].epochs
-        return step_rates(epoch.learning_rate, steps, epoch.number * steps, warmup, self.training.schedule, every)
+        warmup, schedule = self.training.warmup_steps, self.training.schedule
+        return step_rates(epoch.learning_rate, steps, epoch.number * steps, warmup, schedule, every, before)
 
     def epoch(self, starts: tuple[str, ...], parent: str, number: int, errors: Sequence[float | None] = ()) -> Epoch:
         """The epoch that follows the state `parent`, in the stage that began at the last of `starts`.
@@ -141,7 +145,7 @@ class Plan:
             **self._retained(starts),
             # The first dataset's stage has no correction yet: the shared head is its own until there is a second.
             **({"sums": "of weights"} if training.hands_over == "average" else {}),
-            **({"head": "dataset"} if self.model.dataset_heads and stage_number else {}),
+            **({"head": "dataset"} if self.model.dataset_heads and (stage_number or self.joint) else {}),
         }
         return replace(epoch, key=address(decided_by))
 

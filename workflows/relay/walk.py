@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import errno
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from data.prepared.encoding import EncodedDataset
-from models.losses import ErrorSums
 from workflows.fit.group import Group
+from workflows.fit.joint import Joint
 from workflows.fit.lanes import Lane
 from workflows.fit.learner import Learner
 from workflows.relay.actions import Action, Average, Evaluate, Initialise, Tell, Train
 from workflows.relay.claims import Claims
+from workflows.relay.errors import errors_of
 from workflows.relay.events import (
     Damaged,
     Emit,
@@ -178,9 +178,12 @@ class Walker:
         self.state_key = ""  # no checkpoint's state until the epoch is done
         seed = (plan.seed, epoch.stage, epoch.number)
         started = time.perf_counter()
-        head = epoch.stage if plan.model.dataset_heads and epoch.stage else None
+        head: Any = epoch.stage if plan.model.dataset_heads and epoch.stage else None
         if head is not None:
             self.learner.have_heads(range(head + 1))
+        elif isinstance(dataset, Joint) and plan.model.dataset_heads:
+            head = dataset.owners("train")
+            self.learner.have_heads(range(len(dataset.datasets)))
         retention = self.memory.retention(epoch)
         result = self.learner.fit_epoch(dataset, plan.rates(epoch), seed, on_step, retention, plan.pool(stage), head)
         committed = self._commit(
@@ -209,6 +212,13 @@ class Walker:
         committed: EpochRecord = self._first_does(average)
         return committed
 
+    def _head_of(self, number: int, split: str) -> Any:
+        """Whose corrections of the head a dataset's samples take."""
+        dataset = self.datasets[number]
+        if isinstance(dataset, Joint):
+            return dataset.owners(split) if self.plan.model.dataset_heads else None
+        return self.plan.head_of(number)
+
     def _evaluate(self, action: Evaluate) -> list[Errors | None]:
         kept = self._first_does(lambda: self.store.evaluations(action.key))
         found = {number: measured(self.plan, number, action.split, kept) for number in action.datasets}
@@ -216,7 +226,7 @@ class Walker:
         self._be_at(action.key)
         started = time.perf_counter()
         self.emit(EvaluationStarted(action.stage, action.split, len(absent)))
-        heads = [self.plan.head_of(number) for number in absent]
+        heads = [self._head_of(number, action.split) for number in absent]
         sums = self.learner.evaluate_all([self.datasets[number] for number in absent], action.split, heads)
         errors = {n: errors_of(own, self.datasets[n], self.plan.model.loss) for n, own in zip(absent, sums, strict=True)}
         hashes = {number: self.plan.datasets[number].sha256[action.split] for number in absent}
@@ -228,23 +238,3 @@ class Walker:
         self.emit(done)
         self.evaluated(done)
         return answers
-
-
-def errors_of(sums: ErrorSums, dataset: EncodedDataset, loss: str) -> Errors:
-    """The errors of a split from the sums over its samples (see Errors)."""
-    count = sums.samples
-    mean_loss = sums.loss / sums.known if sums.known else None
-    mean_loss = mean_loss if mean_loss is not None and math.isfinite(mean_loss) else None
-    if loss == "cross_entropy":
-        return Errors(float(sums.wrong / count), int(count), mean_loss)
-    mse, mae = float(sums.squared.mean()) / count, float(sums.absolute.mean()) / count
-    scale = dataset.target_scale
-    return Errors(
-        error={"mae": mae, "quantile": sums.loss / count}.get(loss, mse),
-        samples=int(count),
-        loss=mean_loss,
-        mse=mse,
-        mae=mae,
-        mae_units=tuple((sums.absolute.numpy() / count * scale).tolist()),
-        rmse_units=tuple(((sums.squared.numpy() / count) ** 0.5 * scale).tolist()),
-    )

@@ -49,13 +49,13 @@ def timeline(
     """
     found: list[StageLine] = []
     place = 0
-    for number, stage in enumerate(stages):
+    for stage in stages:
         lines = []
         for count, key in enumerate(stage["keys"]):
             record = epochs.get(key)
             lines.append(
                 EpochLine(
-                    *_rates(record, stage, count, training, first=number == 0),
+                    *_rates(record, stage, count, training, place),
                     train_loss=stage["train_loss"][count],
                     error=stage["validation_error"][count] if count < len(stage["validation_error"]) else None,
                 )
@@ -66,7 +66,7 @@ def timeline(
 
 
 def _rates(
-    record: EpochRecord | None, stage: Facts, count: int, training: TrainingSettings | None, first: bool
+    record: EpochRecord | None, stage: Facts, count: int, training: TrainingSettings | None, before: int
 ) -> tuple[int, npt.NDArray[np.float64]]:
     told = float(stage["learning_rates_used"][count])
     if record is None or training is None:
@@ -74,6 +74,6 @@ def _rates(
     steps = max(-(-record.samples // training.batch_size), 1)
     if training.schedule == "plateau":  # reductions were decided during the run: draw the rates that were used
         return steps, np.linspace(record.first_learning_rate, told, steps)
-    warmup = training.warmup_steps if first else 0
     planned = steps * int(stage.get("epochs_planned", stage["epochs"]))
-    return steps, step_rates(stage["learning_rate"], steps, count * steps, warmup, training.schedule, planned)
+    warmup, schedule = training.warmup_steps, training.schedule
+    return steps, step_rates(stage["learning_rate"], steps, count * steps, warmup, schedule, planned, before)

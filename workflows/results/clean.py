@@ -16,6 +16,7 @@ from typing import Any
 
 from data.errors import InputError
 from data.prepared.manifest import MANIFEST
+from workflows.results.comparison import read_comparison
 from workflows.store.store import Store
 from workflows.store.usage import alone
 
@@ -42,7 +43,11 @@ def find_leftovers(store: Store) -> list[Leftover]:
     """
     store = Store(store.storage, mend=False)
     runs = [facts for name in store.storage.names("runs") for facts in _files_of_run(store, name)]
-    keys, prepared = _reached(store, runs)
+    compared = [each for name in store.storage.names("runs") if (each := read_comparison(store, name)) is not None]
+    tips = [
+        {"name": c.name, "key": c.key, "kept": [k for kind in c.keys.values() for k in kind], "stages": []} for c in compared
+    ]
+    keys, prepared = _reached(store, [*runs, *tips])
     # What a run trains is younger than it; the trials of a search that goes on take any epoch that they find.
     begun = [0.0 if "trials_asked" in run else float(run["started"]) for run in runs if _is_running(run)]
     since = min(begun, default=float("inf"))

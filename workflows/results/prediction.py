@@ -20,9 +20,9 @@ from workflows.fit.forward import EVALUATED_BATCH, outputs_of, sequences_togethe
 from workflows.fit.group import Group
 from workflows.fit.learner import Learner
 from workflows.fit.sampling import micro_batches
+from workflows.relay.errors import errors_of
 from workflows.relay.failures import RunFailedError
 from workflows.relay.state import first_model, load_state
-from workflows.relay.walk import errors_of
 from workflows.results.trained import TrainedRun
 from workflows.store.kept import Errors
 from workflows.store.store import DamagedCheckpointError, State, Store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import tomllib
@@ -18,6 +19,7 @@ from data.reading.settings import DatasetSource, DataSettings
 from workflows.prepare.preparation import Prepared
 from workflows.recipe.checks import meant
 from workflows.recipe.defaults import of_their_time
+from workflows.recipe.kept import KeptDataset
 from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.relay.plan import Plan, make_plan
 from workflows.results.run_result import RunResult, result_from
@@ -51,7 +53,9 @@ class TrainedRun:
         if dataset is None:
             raise InputError(f"run {self.name!r} has {len(names)} datasets: name the one to predict for, {meant('', names)}")
         if dataset not in names:
-            raise InputError(f"run {self.name!r} has no dataset {dataset!r}: {meant(dataset, names)}")
+            other = "name the one that is most alike (`inspect` shows distances)"
+            other += ', or train with head = "shared"' if self.plan.model.dataset_heads and len(names) > 1 else ""
+            raise InputError(f"run {self.name!r} has no dataset {dataset!r}: {meant(dataset, names)}; for a new one {other}")
         return names.index(dataset)
 
 
@@ -98,6 +102,18 @@ def reopen(store: Store, name: str, result: Facts) -> TrainedRun:
     epochs = [each["epochs"] for each in described]
     ended = result_from(result) if "stages" in result else None
     return TrainedRun(name, result["key"], ended, recipe, plan_of(recipe, datasets, epochs), datasets, sources)
+
+
+def kept_datasets(store: Store, name: str) -> dict[str, KeptDataset]:
+    """The datasets that the run of this name was last trained on, by name; none where there is no such run."""
+    found: dict[str, KeptDataset] = {}
+    for file in (DATASETS, DATASETS_UNDER_WAY):
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            for each in json.loads(store.storage.read(f"runs/{name}/{file}")):
+                settings = DataSettings.model_validate(each["settings"])
+                source = DatasetSource(each["name"], (), settings, where=each["where"], classes=each["classes"])
+                found[each["name"]] = KeptDataset(source, each["prepared"])
+    return found
 
 
 def recipe_of(store: Store, name: str, result: Facts) -> Recipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from cluster.connect import capacity, connect
@@ -13,6 +13,8 @@ from cluster.recovery import GiveUp, first_step
 from cluster.watching import watching
 from data.errors import InputError
 from workflows.prepare.preparation import Prepared, prepare_datasets
+from workflows.recipe.datasets import NOTHING_KEPT
+from workflows.recipe.kept import KeptDataset
 from workflows.recipe.recipe import Recipe
 from workflows.relay.events import Noticed, Waiting
 from workflows.relay.failures import RunFailedError
@@ -48,15 +50,25 @@ def wait_for_a_core(emit: Emit) -> None:
 
 
 def prepare_on(
-    recipe: Recipe, storage: Storage, address: str | None, emit: Emit, before: Callable[[], object] = lambda: None
+    recipe: Recipe,
+    storage: Storage,
+    address: str | None,
+    emit: Emit,
+    before: Callable[[], object] = lambda: None,
+    kept: Mapping[str, KeptDataset] = NOTHING_KEPT,
 ) -> Prepared:
     """Check the storage and the nodes of a cluster, then prepare the datasets of a recipe (see prepare_watched)."""
     check_cluster(storage, address, emit)
-    return prepare_watched(recipe, storage, address, emit, before)
+    return prepare_watched(recipe, storage, address, emit, before, kept)
 
 
 def prepare_watched(
-    recipe: Recipe, storage: Storage, address: str | None, emit: Emit, before: Callable[[], object] = lambda: None
+    recipe: Recipe,
+    storage: Storage,
+    address: str | None,
+    emit: Emit,
+    before: Callable[[], object] = lambda: None,
+    kept: Mapping[str, KeptDataset] = NOTHING_KEPT,
 ) -> Prepared:
     """Prepare the datasets of a recipe, as `prepare_datasets` does, on a cluster where an address names one.
 
@@ -74,7 +86,7 @@ def prepare_watched(
             if address is not None:
                 stack.enter_context(watching(lambda words: emit(Noticed(words)), "preparing the datasets"))
             try:
-                return prepare_datasets(recipe, storage.address, address, before=begin)
+                return prepare_datasets(recipe, storage.address, address, before=begin, kept=kept)
             except (OSError, InputError) as error:
                 if storage.local or attempt == RETRIES or not (isinstance(error, OSError) or _away(storage)):
                     raise

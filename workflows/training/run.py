@@ -42,7 +42,7 @@ from workflows.relay.relay import NotAnsweredError
 from workflows.results.events import Finished, Watch, ignore
 from workflows.results.result import result_of, versions
 from workflows.results.run_result import RunResult, Seconds
-from workflows.results.trained import DATASETS, DATASETS_UNDER_WAY, RECIPE, describe_datasets, plan_of
+from workflows.results.trained import DATASETS, DATASETS_UNDER_WAY, RECIPE, describe_datasets, kept_datasets, plan_of
 from workflows.store.store import Store
 from workflows.training.cores import with_cores
 from workflows.training.preparing import prepare_on
@@ -80,9 +80,13 @@ def train(
     if num_workers is not None:
         recipe = dataclasses.replace(recipe, compute=recipe.compute.model_copy(update={"num_workers": num_workers}))
     watch(Preparing(recipe.name))
+    name = name or recipe.name
     with store.using("train"):
-        prepared = prepare_on(recipe, store.storage, address, watch, before=lambda: _place(recipe, address))
-        return train_prepared(recipe, prepared, store, name or recipe.name, address, watch)
+        kept = kept_datasets(store, name)
+        prepared = prepare_on(
+            recipe, store.storage, address, watch, before=lambda: place_workers(recipe, address), kept=kept
+        )
+        return train_prepared(recipe, prepared, store, name, address, watch)
 
 
 def train_prepared(
@@ -101,7 +105,7 @@ def train_prepared(
 def _train(recipe: Recipe, prepared: Prepared, store: Store, name: str, address: str | None, watch: Watch) -> RunResult:
     started = time.perf_counter()
     plan = plan_of(recipe, prepared.datasets, prepared.epochs)
-    warnings = [f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.warnings]
+    warnings = [*prepared.warnings, *(f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.warnings)]
     outcome = None
     answered: list[tuple[Action, Any]] = []
     try:
@@ -157,7 +161,7 @@ def _news(recipe: Recipe, plan: Plan, held: int, before: Facts | None) -> list[s
     ]
 
 
-def _place(recipe: Recipe, address: str | None) -> Placement:
+def place_workers(recipe: Recipe, address: str | None) -> Placement:
     """Decide where the workers go; what the cluster does not have is refused with the arithmetic."""
     if address is not None:
         connect(address)
@@ -190,7 +194,7 @@ def _run(
     answered: Answered,
 ) -> Done:
     """Place the workers, let them do what the store lacks, and keep note of how far they are."""
-    placement = _place(recipe, address)
+    placement = place_workers(recipe, address)
     if address is None:
         placement = with_cores(placement, recipe.compute, plan, prepared.datasets, capacity().cores)
     store.storage.create()

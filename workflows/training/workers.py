@@ -49,6 +49,7 @@ class Job:
     use_gpu: bool
     device_memory_gb: float | None = None  # of a GPU, for rows; None: half of what is free
     run: str = ""  # an id of this run of the command, which all of its worker groups have
+    beside: tuple[tuple[Plan, tuple[int, ...]], ...] = ()  # more plans to walk, each over these of the datasets
 
 
 def _nodes_of(group: Any) -> list[str]:
@@ -82,6 +83,7 @@ def work(job: Job) -> Facts:
     from workflows.fit.device_lane import lane_for
     from workflows.fit.errors import NonFiniteLossError
     from workflows.fit.group import Group
+    from workflows.fit.joint import Joint
     from workflows.relay.walk import StoreError, Walker
 
     before = torch.get_num_threads()
@@ -101,7 +103,12 @@ def work(job: Job) -> Facts:
     lane = lane_for(torch.device(device), job.device_memory_gb)
     walker = Walker(job.plan, datasets, store, group, job.emit, device, evaluated, lane)
     try:
-        return {**dataclasses.asdict(walker.walk()), "workers": group.size}
+        report = walker.walk()
+        for plan, numbers in job.beside:
+            own = [datasets[number] for number in numbers]
+            whole = [*own, Joint(own)] if plan.joint else own
+            report.epochs += Walker(plan, whole, store, group, job.emit, device).walk().epochs
+        return {**dataclasses.asdict(report), "workers": group.size}
     except (NonFiniteLossError, StoreError) as error:
         return {"failed": str(error)}
     finally:

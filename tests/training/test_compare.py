@@ -1,0 +1,125 @@
+"""A run beside joint and separate training: the same code, store and model; measured, resumed and shared like runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import invoke
+from small import MACHINES, write_small
+
+from data.errors import InputError
+from workflows import train as train_arrays
+from workflows.fit.joint import Joint
+from workflows.recipe.recipe import load_recipe
+from workflows.relay.comparison import gradient_samples, joint_plan
+from workflows.relay.lookup import finished
+from workflows.report.report import make_report
+from workflows.results.clean import clean
+from workflows.results.comparison import read_comparison
+from workflows.results.trained import open_run
+from workflows.store.store import Store
+from workflows.training.compare import compare
+from workflows.training.run import train
+
+IN_PROCESS: dict[str, Any] = {"compute": {"num_workers": 0}, "retention": {"method": "replay"}}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compare")
+    train(load_recipe(write_small(folder, **IN_PROCESS)), folder / "runs")
+    return folder
+
+
+def test_each_column_is_what_training_it_gives(home: Path) -> None:
+    found = compare(home / "runs", "small")
+    assert found.epochs == {"sequence": 6, "joint": 2, "separate": 6}
+    assert found.epochs_trained == 8 - 2  # the first dataset alone is the first stage of the sequence
+    assert compare(home / "runs", "small").epochs_trained == 0
+    store = Store(str(home / "runs"))
+    run = open_run(store, "small")
+    assert run.result is not None
+    for number, name in enumerate(MACHINES):
+        own = {"name": name, "path": f"{name}.csv"}
+        alone = train(load_recipe(write_small(home, **IN_PROCESS, datasets=[own])), home / "runs", f"only-{name}")
+        assert alone.epochs_trained == 0
+        assert found.datasets[name].separate == alone.test[name].scaled_error
+        assert found.datasets[name].sequence == run.result.test[name].scaled_error
+        assert found.keys["separate"][number] == alone.key
+    assert found.mean.joint == pytest.approx(np.mean([each.joint for each in found.datasets.values()]))
+    assert found.mean.naive == 1.0
+    assert read_comparison(store, "small") is not None
+    content = json.loads((home / "runs" / "runs" / "small" / "compare.json").read_text())
+    assert set(content["datasets"]["anvil"]) == {"sequence", "joint", "separate", "naive", "seasonal_naive"}
+    samples = sum(dataset.num_samples("train") for dataset in run.datasets)
+    assert found.samples["joint"] == found.samples["separate"] == 2 * samples
+    assert 1.15 < found.samples["sequence"] / (2 * samples) < 1.25  # 0.3 replayed for each new one in two of three stages
+
+
+def test_joint_training_is_all_samples_shuffled_together(home: Path) -> None:
+    store = Store(str(home / "runs"))
+    run = open_run(store, "small")
+    joint = Joint(run.datasets)
+    counts = [dataset.num_samples("train") for dataset in run.datasets]
+    assert joint.num_samples("train") == sum(counts)
+    samples = np.random.default_rng(0).permutation(sum(counts))[:50]
+    batch, owners = joint.batch("train", samples), joint.owners("train")(samples)
+    for row, (sample, owner) in enumerate(zip(samples, owners, strict=True)):
+        own = run.datasets[owner].batch("train", np.array([sample - sum(counts[:owner])]))
+        np.testing.assert_array_equal(batch.inputs[row], own.inputs[0])
+        np.testing.assert_array_equal(batch.targets[row], own.targets[0])
+    compare(home / "runs", "small")
+    plan = joint_plan(run.plan)
+    done = finished(plan, store)
+    assert done.stages[0].epochs[0].samples == sum(counts)
+    assert gradient_samples(plan, done) == 2 * sum(counts)
+    state = store.load(done.key).model
+    assert {name for name in state if name.startswith("corrections.")} == {
+        f"corrections.{number}.{what}" for number in range(3) for what in ("weight", "bias")
+    }
+
+
+@pytest.mark.parametrize(
+    "keys", [{"handover": "best"}, {"patience": 1}, {"schedule": "plateau"}], ids=["best", "patience", "plateau"]
+)
+def test_what_watches_the_validation_split_watches_that_of_all_datasets(keys: dict[str, Any], tmp_path: Path) -> None:
+    train(load_recipe(write_small(tmp_path, compute={"num_workers": 0}, training={**keys, "epochs": 3})), tmp_path / "runs")
+    found = compare(tmp_path / "runs", "small")
+    assert all(each.joint is not None for each in found.datasets.values())
+
+
+def test_classes_without_test_samples_are_compared_too(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    pairs = {name: (random.normal(size=(20, 4, 2)), random.integers(0, 2, 20)) for name in "ab"}
+    train_arrays(pairs, storage=tmp_path, loss="cross_entropy", epochs=1, hidden_size=4, name="classes")
+    found = compare(tmp_path, "classes")
+    assert found.datasets["a"].joint is None
+    assert found.mean.joint is None
+    assert found.epochs_trained == 2
+
+
+def test_the_report_shows_a_comparison_and_clean_keeps_it(home: Path) -> None:
+    store = Store(str(home / "runs"))
+    found = compare(home / "runs", "small")
+    page = make_report(store, "small")
+    assert "Compared with joint and separate training" in page
+    assert f"joint {found.samples['joint']:,}" in page
+    for run in store.storage.names("runs"):
+        if run != "small":
+            store.storage.remove(f"runs/{run}")
+    clean(store, dry_run=False)
+    assert compare(home / "runs", "small").epochs_trained == 0
+
+
+def test_the_command_shows_the_comparison_and_refuses_what_is_no_run(home: Path) -> None:
+    code, shown, _ = invoke("compare", "small", "--storage", str(home / "runs"))
+    assert code == 0
+    for word in (*MACHINES, "joint", "separate", "gradient samples", "mean"):
+        assert word in shown
+    assert invoke("compare", "nothing", "--storage", str(home / "runs"))[0] == 2
+    with pytest.raises(InputError, match="nothing: there is no such run"):
+        compare(home / "runs", "nothing")

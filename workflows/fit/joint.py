@@ -1,0 +1,51 @@
+"""Several datasets as one, whose samples are shuffled together: what joint training fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from data.prepared.encoding import Batch, EncodedDataset
+from workflows.fit.replay import joined
+
+Int64 = npt.NDArray[np.int64]
+
+
+class Joint(EncodedDataset):
+    """A dataset for the fit; its samples are numbered by dataset, then as in each of them.
+
+    Errors in units have no meaning over datasets: those that are measured of it are in units of the first one.
+    """
+
+    def __init__(self, datasets: Sequence[EncodedDataset]):
+        super().__init__(datasets[0].prepared, datasets[0].encoding)
+        self.name, self.datasets = "joint", list(datasets)
+
+    def _offsets(self, split: str) -> Int64:
+        counts = [dataset.num_samples(split) for dataset in self.datasets]
+        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    def owners(self, split: str) -> Callable[[Int64], Int64]:
+        """Tell the dataset of each sample of a split, whose correction of the head it takes."""
+        offsets = self._offsets(split)
+        return lambda samples: np.searchsorted(offsets, samples, side="right") - 1
+
+    def num_samples(self, split: str) -> int:
+        """How many samples all datasets have."""
+        return int(self._offsets(split)[-1])
+
+    def lengths(self, split: str, samples: Int64 | None = None) -> npt.NDArray[np.int32]:
+        """The rows that go in, of each sample, or of these."""
+        every = np.concatenate([dataset.lengths(split) for dataset in self.datasets])
+        return every if samples is None else every[samples]
+
+    def batch(self, split: str, samples: Int64) -> Batch:
+        """The samples as the model takes them, in this order."""
+        owners = self.owners(split)(samples)
+        order = np.argsort(owners, kind="stable")
+        numbers = (samples - self._offsets(split)[owners])[order]
+        together = joined([self.datasets[o].batch(split, numbers[owners[order] == o]) for o in np.unique(owners)])
+        back = np.argsort(order)
+        return Batch(together.inputs[back], together.lengths[back], together.targets[back])

@@ -1,0 +1,35 @@
+"""Datasets whose files are gone, but whose prepared rows are in the store: they are used as they were prepared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from data.reading.settings import DatasetSource
+from workflows.recipe.recipe import Entry
+
+SCALING = {"scaling", "scaling_scope"}  # these keys are applied when rows are encoded, not when they are prepared
+
+
+@dataclass(frozen=True)
+class KeptDataset:
+    """A dataset that a run was trained on: what it was made of, without its files, and the folder of its prepared rows."""
+
+    source: DatasetSource
+    folder: str
+
+
+def kept_for(entry: Entry, kept: Mapping[str, KeptDataset], classes: bool) -> list[DatasetSource]:
+    """The kept datasets that an entry whose files are gone means: of its name and settings; its scaling may be another."""
+    pattern = "".join(
+        "(.+)" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{[^{}]*\})", entry.keys.name)
+    )
+    wanted = entry.settings.model_dump(exclude=SCALING)
+    return [
+        replace(each.source, settings=entry.settings, files=(), test_files=())
+        for name, each in kept.items()
+        if re.fullmatch(pattern, name)
+        and each.source.settings.model_dump(exclude=SCALING) == wanted
+        and each.source.classes == classes
+    ]

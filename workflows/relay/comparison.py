@@ -1,0 +1,61 @@
+"""What a sequence is compared with: the same model trained on all datasets at once (joint), and on each alone (separate).
+
+Both are plans like any other: their epochs are in the same store, resumed and shared like those of a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from workflows.fit.replay import Replay
+from workflows.fit.sampling import batch_sizes
+from workflows.relay.plan import JUST_WARN, NO_RETENTION, DatasetFacts, Plan, Stage, address
+from workflows.relay.relay import Outcome
+
+SPLITS = ("train", "validation", "test")
+
+
+def joint_plan(plan: Plan) -> Plan:
+    """The plan of training on all datasets at once: the last of its datasets stands for all others.
+
+    It starts at the first rate. Its epochs are the datasets' mean, weighted by their train samples and rounded, so that it
+    takes about as many gradient samples as the plain sequence.
+    """
+    facts = [plan.datasets[stage.dataset] for stage in plan.stages]
+    counts = [each.samples["train"] for each in facts]
+    epochs = max(round(sum(n * s.epochs for n, s in zip(counts, plan.stages, strict=True)) / max(sum(counts), 1)), 1)
+    together = DatasetFacts(
+        name="joint",
+        # It has no test part of its own: each dataset's is measured.
+        samples={split: sum(each.samples[split] for each in facts) if split != "test" else 0 for split in SPLITS},
+        sha256={split: address({"joint": [each.sha256[split] for each in facts]}) for split in SPLITS},
+        train_bytes=sum(each.train_bytes for each in facts),
+    )
+    stage = Stage(len(facts), plan.stages[0].learning_rate, epochs)
+    return replace(_without_order(plan), datasets=(*facts, together), stages=(stage,), joint=True)
+
+
+def separate_plan(plan: Plan, stage: Stage) -> Plan:
+    """The plan of training on one dataset alone, at the first rate."""
+    alone = replace(stage, dataset=0, learning_rate=plan.stages[0].learning_rate)
+    return replace(_without_order(plan), datasets=(plan.datasets[stage.dataset],), stages=(alone,))
+
+
+def _without_order(plan: Plan) -> Plan:
+    training = plan.training.model_copy(update={"evaluations": "all"})
+    return replace(plan, training=training, retention=NO_RETENTION, guard=JUST_WARN)
+
+
+def gradient_samples(plan: Plan, outcome: Outcome) -> int:
+    """The samples, new and replayed, that a run took a gradient of."""
+    total = 0
+    for number, (stage, done) in enumerate(zip(plan.stages, outcome.stages, strict=False)):
+        sizes, settings = (
+            batch_sizes(plan.datasets[stage.dataset].samples["train"], plan.training.batch_size),
+            plan.retention,
+        )
+        earlier = number if settings.replays else 0
+        counts = Replay.counts(sizes, settings.share, settings.mix == "replaced") if earlier else [0] * len(sizes)
+        new = sum(sizes) - (sum(counts) if settings.mix == "replaced" else 0)
+        total += len(done.epochs) * (new + sum(counts))
+    return total

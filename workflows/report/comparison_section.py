@@ -1,0 +1,35 @@
+"""The section that shows a run beside joint and separate training, if `compare` measured them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from workflows.report.page import Paragraph, Section, Table
+from workflows.report.run_sections import number
+from workflows.results.comparison import read_comparison
+from workflows.store.store import Store
+
+HEAD = ("dataset", "sequence", "joint", "separate", "naive", "seasonal naive")
+
+
+def comparison_section(store: Store, name: str, run: Mapping[str, Any]) -> Section | None:
+    """Return the section of a run; None where nothing was compared, or where the run has gone on since."""
+    found = read_comparison(store, name)
+    if found is None or found.key != run.get("key"):
+        return None
+    rows = [
+        [dataset, *map(number, (each.sequence, each.joint, each.separate, each.naive, each.seasonal_naive))]
+        for dataset, each in [*found.datasets.items(), ("mean", found.mean)]
+    ]
+    costs = ", ".join(f"{kind} {count:,}" for kind, count in found.samples.items())
+    return Section(
+        "Compared with joint and separate training",
+        [
+            Paragraph(
+                "The same model and settings, trained on all datasets at once (joint) and on each alone (separate). "
+                f"Gradient samples: {costs}."
+            ),
+            Table(HEAD, rows, "Test error relative to the last-value naive forecast (1 = equal)"),
+        ],
+    )

@@ -1,0 +1,87 @@
+"""compare.json: a run beside joint training, separate training and the naive forecasts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from workflows.relay.metrics import mean_of
+from workflows.results.number_format import empty_table
+from workflows.store.records import from_json, to_json
+from workflows.store.store import Store
+
+COMPARISON = "compare.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Test errors relative to the last-value naive forecast's (1.00 = equal); None where a split has no samples.
+
+    `joint` is one model trained on all datasets at once, `separate` one model for each dataset alone. The seasonal naive
+    forecast is None where the prepared data do not have it.
+    """
+
+    sequence: float | None
+    joint: float | None
+    separate: float | None
+    naive: float | None
+    seasonal_naive: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run beside what it is compared with. `samples` are those that each took a gradient of; `keys` their final states."""
+
+    name: str
+    key: str
+    datasets: Mapping[str, Compared]
+    mean: Compared
+    samples: Mapping[str, int]
+    epochs: Mapping[str, int]
+    keys: Mapping[str, tuple[str, ...]]
+    epochs_trained: int = 0
+    when: float = 0.0
+    format: int = FORMAT
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what compare.json holds."""
+        return to_json(self)
+
+
+def mean_comparison(compared: Mapping[str, Compared]) -> Compared:
+    """The mean over the datasets of each column."""
+    columns = ("sequence", "joint", "separate", "naive", "seasonal_naive")
+    return Compared(*(mean_of([getattr(each, column) for each in compared.values()]) for column in columns))
+
+
+def read_comparison(store: Store, name: str) -> Comparison | None:
+    """The comparison of a run; None where it was not made."""
+    try:
+        return from_json(Comparison, json.loads(store.storage.read(f"runs/{name}/{COMPARISON}")))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def write_comparison(store: Store, comparison: Comparison) -> None:
+    """Write compare.json beside the run's result."""
+    store.write_run(comparison.name, COMPARISON, json.dumps(comparison.to_json(), indent=1).encode())
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """One row for each dataset and one for the mean, then the cost in gradient samples."""
+    table = empty_table(["test error / naive", "sequence", "joint", "separate", "naive", "seasonal naive"])
+    for name, each in [*comparison.datasets.items(), ("mean", comparison.mean)]:
+        table.add_row(Text(name), *map(_figure, (each.sequence, each.joint, each.separate, each.naive, each.seasonal_naive)))
+    samples = comparison.samples
+    table.add_row(Text("gradient samples"), *(f"{samples[kind]:,}" for kind in ("sequence", "joint", "separate")), "0", "0")
+    return table
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

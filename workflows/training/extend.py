@@ -1,0 +1,184 @@
+"""Go on from a run that has ended, on new data: one dataset is appended, all else stays as the run has it.
+
+The files of the earlier datasets are not looked at: their prepared rows and every state are in the store.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from data.errors import InputError
+from data.prepared.encoding import EncodedDataset, Encoding, make_encodings
+from data.prepared.prepared import PreparedDataset
+from data.reading.files import absolute
+from data.reading.settings import DatasetSource
+from workflows.prepare.preparation import Prepared
+from workflows.recipe.overrides import override
+from workflows.recipe.recipe import Recipe, check_recipe
+from workflows.relay.events import Preparing
+from workflows.relay.plan import Plan
+from workflows.results.events import Watch, ignore
+from workflows.results.run_result import RunResult
+from workflows.results.trained import TrainedRun, open_run, plan_of
+from workflows.store.store import Store
+from workflows.training.preparing import prepare_on
+from workflows.training.run import train_prepared
+
+Prepare = Callable[[Recipe], tuple[PreparedDataset, DatasetSource]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Addition:
+    """What is appended to a run: the name of the dataset, its keys as a [[datasets]] entry, and its first rate."""
+
+    name: str
+    keys: dict[str, Any]
+    learning_rate: float | None = None
+    overrides: tuple[str, ...] = ()
+
+
+def extend(
+    storage: str | Path,
+    name: str,
+    dataset: str,
+    path: str | Sequence[str],
+    *,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    overrides: Sequence[str] = (),
+    num_workers: int | None = None,
+    address: str | None = None,
+    watch: Watch = ignore,
+) -> RunResult:
+    """Append the dataset in the files of `path` to the run `name` and train it; returns the result of the run with it.
+
+    It has its own `epochs`, and a `learning_rate` that may be higher than the carried one; `overrides` are KEY=VALUE as
+    --set takes them. Only its own epochs are trained. Raises InputError before anything is written.
+    """
+    store, started = Store(str(storage)), time.perf_counter()
+    paths = [path] if isinstance(path, str) else list(path)
+    files = [absolute(each, Path.cwd()) for each in paths]
+    keys: dict[str, Any] = {"name": dataset, "path": files[0] if len(files) == 1 else files}
+    keys |= {} if epochs is None else {"epochs": epochs}
+
+    def prepare(recipe: Recipe) -> tuple[PreparedDataset, DatasetSource]:
+        alone = dataclasses.replace(recipe, entries=recipe.entries[-1:], order="given")
+        alone = dataclasses.replace(alone, training=recipe.training.model_copy(update={"decay_rate": 1.0}))
+        alone = dataclasses.replace(alone, document={**recipe.document, "datasets": recipe.document["datasets"][-1:]})
+        watch(Preparing(recipe.name))
+        found = prepare_on(alone, store.storage, address, watch)
+        if len(found.datasets) != 1:
+            raise InputError(f"--dataset {dataset}: {len(found.datasets)} datasets have this name's form: name one")
+        return found.datasets[0].prepared, found.sources[0]
+
+    addition = Addition(dataset, keys, learning_rate, tuple(overrides))
+    with store.using("extend"):
+        return extend_run(store, open_run(store, name), addition, prepare, started, num_workers, address, watch)
+
+
+def extend_run(
+    store: Store,
+    run: TrainedRun,
+    addition: Addition,
+    prepare: Prepare,
+    started: float,
+    num_workers: int | None = None,
+    address: str | None = None,
+    watch: Watch = ignore,
+) -> RunResult:
+    """Append a dataset to an opened run; `prepare` gives its rows for the recipe that has it."""
+    recipe = extended_recipe(run, addition)
+    if num_workers is not None:
+        recipe = dataclasses.replace(recipe, compute=recipe.compute.model_copy(update={"num_workers": num_workers}))
+    new, source = prepare(recipe)
+    before = [each.prepared for each in run.datasets]
+    settings = [*(each.prepared.settings for each in run.datasets), new.settings]
+    encoding, warnings = _encoded_as(run.datasets[-1].encoding, make_encodings([*before, new], settings)[-1], new)
+    datasets = [*run.datasets, EncodedDataset(new, encoding)]
+    epochs = [stage.epochs for stage in run.plan.stages]
+    epochs.append(recipe.entries[-1].keys.epochs or recipe.training.epochs)
+    _check_that_only_new_epochs_are_trained(run, plan_of(recipe, datasets, epochs))
+    sources = [*run.sources, source]
+    prepared = Prepared(datasets, sources, epochs, time.perf_counter() - started, "", tuple(warnings))
+    return train_prepared(recipe, prepared, store, run.name, address, watch)
+
+
+def extended_recipe(run: TrainedRun, addition: Addition) -> Recipe:
+    """The recipe of a run with one more dataset; raises InputError with what is wrong with it."""
+    names, status = [each.name for each in run.datasets], "finished" if run.result is None else run.result.status
+    if addition.name in names:
+        raise InputError(f"--dataset {addition.name}: run {run.name!r} has a dataset of this name: write another")
+    if status != "finished":
+        raise InputError(f"run {run.name!r} is {status}: train it again first, or extend a run that has finished")
+    document = copy.deepcopy(dict(run.recipe.document))
+    document["datasets"] = [*document["datasets"], addition.keys]
+    training = document.setdefault("training", {})
+    rates = _decay_rates(run, addition.learning_rate)
+    if rates is not None:
+        training["decay_rate"] = rates
+    for each in addition.overrides:
+        override(document, each)
+    return check_recipe(document, run.recipe.folder, f"run {run.name!r}, extended")
+
+
+def _decay_rates(run: TrainedRun, learning_rate: float | None) -> list[float] | None:
+    """The decay rates with one more change; None where the recipe's one number stays."""
+    training, changes = run.plan.training, len(run.datasets) - 1
+    decay = training.decay_rate
+    given = [decay] * changes if isinstance(decay, (int, float)) else list(decay)
+    if learning_rate is None:
+        return None if isinstance(decay, (int, float)) else [*given, given[-1] if given else 1.0]
+    if not (math.isfinite(learning_rate) and learning_rate > 0):
+        raise InputError(f"--learning-rate {learning_rate:g}: write a number above 0")
+    return [*given, learning_rate / (training.learning_rate * math.prod(given))]
+
+
+def _encoded_as(earlier: Encoding, own: Encoding, new: PreparedDataset) -> tuple[Encoding, list[str]]:
+    """The encoding of the new dataset: categories, classes and a shared scale are those of the run."""
+    unknown = sorted(set(own.classes) - set(earlier.classes))
+    if unknown:
+        raise InputError(
+            f"dataset {new.name!r} has the classes {', '.join(unknown)}, which the run does not have: train all datasets "
+            "with a recipe"
+        )
+    warnings = [
+        f"dataset {new.name!r}: column {column!r}: unseen category {label!r}, treated as missing"
+        for column, labels in own.categories.items()
+        for label in sorted(set(labels) - set(earlier.categories.get(column, [])))
+    ]
+    if new.settings.scaling_scope == "shared":
+        warnings.append(
+            f'dataset {new.name!r}: scaling_scope = "shared": it takes the scaling of the run; `train` with all files would '
+            "compute a new one and retrain every epoch"
+        )
+        own = dataclasses.replace(own, center=earlier.center, scale=earlier.scale)
+    return dataclasses.replace(own, categories=earlier.categories, classes=earlier.classes), warnings
+
+
+def _check_that_only_new_epochs_are_trained(run: TrainedRun, plan: Plan) -> None:
+    """Refuse settings with which earlier epochs would be others."""
+    count = len(run.plan.stages)
+    before, after = (
+        {
+            "seed": each.seed,
+            "model": (each.model, each.root),
+            "training": each.training.model_dump(exclude={"decay_rate", "evaluations"}),
+            "retention": each.retention,
+            "guard": each.guard,
+            "the earlier datasets": [dataset.sha256 for dataset in each.datasets[:count]],
+            "the earlier learning rates and epochs": each.stages[:count],
+        }
+        for each in (run.plan, plan)
+    )
+    changed = [what for what, value in before.items() if after[what] != value]
+    if changed:
+        raise InputError(
+            f"--set changes {', '.join(changed)} of run {run.name!r}, so that its earlier epochs would be trained again: "
+            "`extend` appends a dataset and changes nothing else: leave it out, or train the recipe"
+        )
