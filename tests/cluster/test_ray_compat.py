@@ -1,0 +1,52 @@
+"""What is private in Ray is used in one module, and with a Ray that is not known each use has a fallback."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import cluster.ray_compat
+from cluster.ray_compat import adapt_trainer, free_nodes, grows_to
+
+ROOT = Path(__file__).parents[2]
+PRIVATE = re.compile(
+    r"^\s*(?:from|import) ray\._|ray\._private\.(?!runtime_env\.packaging\")|ray\.train\.v2\._internal", re.MULTILINE
+)
+
+
+def test_no_other_module_of_the_cluster_or_the_training_imports_what_is_private() -> None:
+    rooms = [*(ROOT / "cluster").rglob("*.py"), *(ROOT / "workflows").rglob("*.py")]
+    found = [path.name for path in rooms if PRIVATE.search(path.read_text())]
+    assert found == ["ray_compat.py"]
+
+
+@pytest.fixture
+def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster.ray_compat, "TESTED", ("9.99",))
+
+
+def test_a_trainer_of_an_unknown_ray_is_left_as_it_is(unknown: None) -> None:
+    trainer = SimpleNamespace(_register_sigint_handler=len, _create_default_callbacks=list)
+    assert adapt_trainer(trainer, own_cluster=True) is trainer
+    assert trainer._register_sigint_handler is len
+    assert trainer._create_default_callbacks is list
+
+
+def test_a_trainer_without_the_private_methods_is_left_as_it_is() -> None:
+    trainer: Any = SimpleNamespace(fit=len)
+    assert vars(adapt_trainer(trainer, own_cluster=False)) == {"fit": len}
+
+
+@pytest.mark.ray
+def test_free_cores_are_known_node_by_node_or_else_in_sum(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_node = free_nodes()
+    assert sum(node.cores for node in by_node) <= 2
+    assert all(node.name != "the cluster" for node in by_node)
+    monkeypatch.setattr(cluster.ray_compat, "TESTED", ("9.99",))
+    (whole,) = free_nodes()
+    assert whole.name == "the cluster"
+    assert grows_to() == {}
