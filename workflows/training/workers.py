@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import os
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +32,11 @@ from workflows.training.channel import Channel
 from workflows.training.reporting import StageReports
 
 Facts = dict[str, Any]
+START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 ELASTIC_INTERVAL_S = 30.0  # how often an elastic group looks for room for more workers
 MAX_RESTARTS = 3  # of a trial's worker group, after a worker or its node was lost
 MAX_STARTS = 15  # of one that finds no room, 20 s each (see cluster.connect): 5 minutes
+ELASTIC_START_S, ELASTIC_STARTS = 5, 8  # of a group that may grow: how long a start waits for room, and how many there are
 COLLECTIVE_TIMEOUT_S = 600  # a worker that waits longer for the others fails, and the group is started again
 
 
@@ -168,6 +171,21 @@ def _run_group(job: Job, placement: Placement, scratch: str) -> Facts:
             return report
 
         return attempts.run_attempts(fit, placement, group, job.emit)
+
+
+@contextlib.contextmanager
+def start_timeout(seconds: int | None) -> Iterator[None]:
+    """Let the groups that are started in the context wait so long for their room; None: as long as cluster.connect says."""
+    before = os.environ.get(START_TIMEOUT)
+    if seconds is not None:
+        os.environ[START_TIMEOUT] = str(seconds)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[START_TIMEOUT] = before
+        else:
+            os.environ.pop(START_TIMEOUT, None)
 
 
 def _work_on(config: dict[Any, Any]) -> None:
