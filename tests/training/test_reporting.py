@@ -58,7 +58,7 @@ def test_the_result_of_ray_train_has_the_metrics_of_the_last_stage(
 
     monkeypatch.setattr(TorchTrainer, "fit", keeping)
     share_prepared(undisturbed_by_two[0] / "runs", tmp_path / "runs")
-    result = train(load_recipe(write_small(tmp_path, training={"epochs": 1})), tmp_path / "runs", None, 2)
+    result = train(load_recipe(write_small(tmp_path, training={"epochs": 1})), tmp_path / "runs", None, 2).to_json()
     (seen,) = results
     assert seen.metrics["stage"] == seen.metrics["stages"] == 3
     assert seen.metrics["key"] == result["key"]
