@@ -80,7 +80,7 @@ def test_a_recipe_is_trained_in_the_suggested_order_and_told_so(ray_session: Non
     # A search whose one trial is this run tells the order, too, and finds all of it in the store.
     _, out, _ = invoke("search", str(path), "--set", f"datasets.{order[2]}.epochs=1", "--storage", storage)
     assert planned.order in out
-    assert "1 of 1 trials are in the store" in out
+    assert "1 of 1 trials are complete in the store" in out
     # Another validation row is another dataset to prepare, with the same train rows to order by.
     file = tmp_path / f"{MACHINES[0]}.csv"
     lines = file.read_text().splitlines()
