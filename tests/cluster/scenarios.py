@@ -132,6 +132,7 @@ def added(made: World) -> Facts:
 def driver_killed(made: World) -> Facts:
     """The process of the run is killed on the head; what is left is shown as interrupted, and the same command goes on."""
     job = long_job(made, "killed", 2)
+    wait_until("ray.log is in the storage", lambda: "ray.log" in job.store.storage.names("runs/killed"), 60)
     head = made.machines["head"]
     pids = head.shell("pgrep -f '[w]orkflows train' || true").split()
     head.shell(f"kill -9 {' '.join(pids)} || true")
