@@ -27,6 +27,12 @@ LAPTOP, HEAD = f"{NETWORK}.1", f"{NETWORK}.10"
 DASHBOARD = f"http://{HEAD}:8265"
 S3_PORT = 5333
 ENTERED = "LSTM_RELAY_TEST_WORLD"
+# An empty /tmp for each machine; a checkout that lies below /tmp stays where it is, by way of /mnt.
+EMPTY_TMP = f"""
+    [ /mnt -ef {ROOT} ] || mount --bind {ROOT} /mnt
+    mount -t tmpfs -o size=4g tmpfs /tmp
+    mkdir -p {ROOT} && {{ [ {ROOT} -ef /mnt ] || mount --bind /mnt {ROOT}; }}
+"""
 # What cluster/*.yaml set on the head: a node that does not answer is known to be dead within 15 s instead of 65 s.
 HEALTH = {
     "RAY_health_check_period_ms": "2000",
@@ -161,7 +167,7 @@ class World:
             mount -t tmpfs -o size=512m tmpfs /dev/shm
             mkdir -p /root && mount -t tmpfs -o size=512m tmpfs /root.home 2>/dev/null || true
             export HOME=/tmp/home PATH={python}:$PATH
-            mount -t tmpfs -o size=2g tmpfs /tmp
+            {EMPTY_TMP}
             mkdir -p $HOME
             cd /tmp
             {before}
@@ -212,7 +218,7 @@ def world() -> Iterator[World]:
     assert os.environ.get(ENTERED) == "1", "call this in namespaces of its own"
     made = World()
     run("mount", "--make-rprivate", "/")
-    run("mount", "-t", "tmpfs", "-o", "size=4g", "tmpfs", "/tmp")
+    run("sh", "-ec", EMPTY_TMP)
     run("mkdir", "-p", "/run/netns")
     run("mount", "-t", "tmpfs", "tmpfs", "/run/netns")
     (made.scratch / "laptop").mkdir(parents=True)
