@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import cluster.ray_compat
+from cluster.connect import connect
 from cluster.ray_compat import adapt_trainer, free_nodes, grows_to
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,7 @@ def test_a_trainer_without_the_private_methods_is_left_as_it_is() -> None:
 
 @pytest.mark.ray
 def test_free_cores_are_known_node_by_node_or_else_in_sum(ray_session: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(num_cpus=2)  # a command of an earlier test may have left the session's Ray
     by_node = free_nodes()
     assert sum(node.cores for node in by_node) <= 2
     assert all(node.name != "the cluster" for node in by_node)

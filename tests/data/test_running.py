@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from data_cases import noise, source_of, write_csv
 
+from cluster.connect import connect
 from data.errors import FailedError
 from data.prepared.running import lost_by, run_with_ray
 from data.prepared.shards import Shard, shards_of
@@ -29,6 +30,7 @@ def test_a_task_whose_process_dies_is_done_again(ray_session: None, tmp_path: Pa
             os.kill(os.getpid(), signal.SIGKILL)
         return [task[0].number]
 
+    connect(num_cpus=2)  # a command of an earlier test may have left the session's Ray
     assert run_with_ray(tasks_in(tmp_path), die_once) == [[0], [1]]
 
 
@@ -41,6 +43,7 @@ def test_a_task_that_always_dies_is_tried_alone_and_then_named(ray_session: None
         os.kill(os.getpid(), signal.SIGKILL)
         return []
 
+    connect(num_cpus=2)
     told: list[str] = []
     with pytest.raises(FailedError, match="dataset 'pump': a task that prepares it was lost 3 times, also when it ran"):
         run_with_ray(tasks_in(tmp_path)[:1], always_die, tell=told.append)
