@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import invoke
 from data_cases import noise, source_of, write_csv
 from small import write_small
 
@@ -43,3 +44,18 @@ def test_a_small_recipe_without_workers_is_trained_without_a_cluster(tmp_path: P
     command = [sys.executable, "-c", TRAIN_AND_LOOK, str(recipe), str(tmp_path / "runs")]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
     assert found.stdout.split() == ["6", "False"]
+
+
+def test_commands_that_train_nothing_prepare_small_data_without_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = write_small(tmp_path, compute={"num_workers": 2})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("Ray is started")
+
+    monkeypatch.setattr("workflows.prepare.preparation.connect", refuse)
+    for command in ("prepare", "inspect"):
+        code, out, err = invoke(command, str(recipe), "--storage", str(tmp_path / command))
+        assert (code, err) == (0, "")
+        assert "bellows" in out

@@ -73,6 +73,14 @@ def load(recipe: str, overrides: list[str] | None) -> Recipe:
     return load_recipe(find_recipe(recipe), overrides or [])
 
 
+def load_untrained(recipe: str, overrides: list[str] | None) -> Recipe:
+    """Return the recipe of a command that trains nothing: without workers, small local data are prepared without Ray."""
+    import dataclasses
+
+    checked = load(recipe, overrides)
+    return dataclasses.replace(checked, compute=checked.compute.model_copy(update={"num_workers": 0}))
+
+
 def check_name(name: str | None) -> None:
     """Raise InputError if the name cannot be a folder name."""
     from data.errors import InputError

@@ -16,7 +16,7 @@ from workflows.cli.application import (
     VerboseOption,
     app,
     errors_and_ray,
-    load,
+    load_untrained,
 )
 
 
@@ -39,7 +39,7 @@ def inspect(
         from workflows.results.output_file import check_file, write_file
         from workflows.store.store import Store
 
-        checked, store = load(recipe, set_), Store(storage)
+        checked, store = load_untrained(recipe, set_), Store(storage)
         if json is not None:
             check_file("--json", json)
         with Screen(console) as screen, store.using("inspect"):

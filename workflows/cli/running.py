@@ -19,6 +19,7 @@ from workflows.cli.application import (
     check_name,
     errors_and_ray,
     load,
+    load_untrained,
 )
 
 
@@ -152,7 +153,7 @@ def prepare(
         from workflows.store.store import Store
         from workflows.training.preparing import prepare_on
 
-        checked, store = load(recipe, set_), Store(storage)
+        checked, store = load_untrained(recipe, set_), Store(storage)
         with Screen(console) as screen, store.using("prepare"):
             screen(Preparing(checked.name))
             prepared = prepare_on(checked, store.storage, address, screen)
