@@ -20,7 +20,7 @@ MEASURES = ("mean_scaled_error", "forgetting", "backward_transfer", "forward_tra
 @pytest.mark.slow
 @pytest.mark.parametrize("rounds", [pytest.param(1, marks=pytest.mark.long), pytest.param(5, marks=pytest.mark.long)])
 def test_every_trial_of_a_grid_is_finished_and_equal_to_train(rounds: int, tmp_path: Path) -> None:
-    """Takes about 7 minutes a round, then 3: 81 trials, two at a time, beside two processes that only keep the cores busy."""
+    """Takes about 7 minutes a round, then 3: 81 trials, two at a time, beside two processes that keep the cores busy."""
     write_small(tmp_path, search={"decay_rate": [0.5, 0.7, 0.9], "epochs": [1, 2, 4]})
     support = ROOT / "tests" / "support"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{support}"}
