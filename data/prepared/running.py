@@ -74,7 +74,6 @@ def _run(
     tasks: list[list[Any]], work: Callable[[list[Any]], list[Any]], num_blocks: int, concurrency: int | None
 ) -> list[list[Any]]:
     import ray.data
-    from ray.data._internal.execution.resource_manager import ResourceManager
     from ray.util.annotations import RayDeprecationWarning
 
     def run_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -82,8 +81,6 @@ def _run(
         return {"number": row["number"], "results": pickle.dumps(work(pickle.loads(row["task"])))}
 
     ray.data.DataContext.get_current().enable_progress_bars = False
-    # Ray Data asks each second which cores it may use, and before the first answer it runs one task at a time.
-    ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S = 0.1  # type: ignore[assignment]
     rows = [{"number": number, "task": pickle.dumps(task)} for number, task in enumerate(tasks)]
     dataset = ray.data.from_items(rows, override_num_blocks=num_blocks)
     with warnings.catch_warnings():

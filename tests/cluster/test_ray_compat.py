@@ -11,23 +11,43 @@ import pytest
 
 import cluster.ray_compat
 from cluster.connect import connect
-from cluster.ray_compat import adapt_trainer, free_nodes, grows_to
+from cluster.ray_compat import adapt_trainer, free_nodes, grows_to, update_data_limits_often
 
 ROOT = Path(__file__).parents[2]
 PRIVATE = re.compile(
-    r"^\s*(?:from|import) ray\._|ray\._private\.(?!runtime_env\.packaging\")|ray\.train\.v2\._internal", re.MULTILINE
+    r"^\s*(?:from|import) ray\._|ray\._private\.(?!runtime_env\.packaging\")|ray\.[\w.]+\._internal", re.MULTILINE
 )
 
 
-def test_no_other_module_of_the_cluster_or_the_training_imports_what_is_private() -> None:
-    rooms = [*(ROOT / "cluster").rglob("*.py"), *(ROOT / "workflows").rglob("*.py")]
+def test_no_other_module_imports_what_is_private() -> None:
+    rooms = [path for room in ("cluster", "data", "models", "workflows") for path in (ROOT / room).rglob("*.py")]
     found = [path.name for path in rooms if PRIVATE.search(path.read_text())]
     assert found == ["ray_compat.py"]
 
 
 @pytest.fixture
 def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster.ray_compat, "TESTED", ("9.99",))
+    monkeypatch.setattr(cluster.ray_compat, "TESTED", ((9, 99), (9, 99)))
+
+
+@pytest.mark.parametrize(("version", "known"), [("2.51.2", False), ("2.52.0", True), ("2.60.1", True), ("2.61.0rc1", False)])
+def test_what_is_private_is_used_from_the_oldest_to_the_newest_tested_version(
+    version: str, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster.ray_compat, "version", lambda package: version)
+    assert cluster.ray_compat._tested() is known
+
+
+def test_ray_data_looks_for_free_cores_often_only_where_its_version_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.data._internal.execution.resource_manager import ResourceManager
+
+    monkeypatch.setattr(ResourceManager, "GLOBAL_LIMITS_UPDATE_INTERVAL_S", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster.ray_compat, "TESTED", ((9, 99), (9, 99)))
+        update_data_limits_often()
+        assert ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S == 1
+    update_data_limits_often()
+    assert ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S == cluster.ray_compat.DATA_LIMITS_INTERVAL_S
 
 
 def test_a_trainer_of_an_unknown_ray_is_left_as_it_is(unknown: None) -> None:
@@ -48,7 +68,7 @@ def test_free_cores_are_known_node_by_node_or_else_in_sum(ray_session: None, mon
     by_node = free_nodes()
     assert sum(node.cores for node in by_node) <= 2
     assert all(node.name != "the cluster" for node in by_node)
-    monkeypatch.setattr(cluster.ray_compat, "TESTED", ("9.99",))
+    monkeypatch.setattr(cluster.ray_compat, "TESTED", ((9, 99), (9, 99)))
     (whole,) = free_nodes()
     assert whole.name == "the cluster"
     assert grows_to() == {}

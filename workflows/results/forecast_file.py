@@ -88,10 +88,12 @@ def _read(tasks: list[list[NewShard]], files: Sequence[str]) -> list[list[NewPar
     if len(tasks) == 1 or sum(file_bytes(file) for file in files) < RAY_FROM_BYTES:
         return [run_new_task(task) for task in tasks]
     from cluster.connect import connect, quiet
+    from cluster.ray_compat import update_data_limits_often
     from data.prepared.running import run_with_ray
 
     connect(None)
     with quiet("ray.data"):
+        update_data_limits_often()
         return run_with_ray(tasks, run_new_task)
 
 
