@@ -33,7 +33,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class NodeFacts:
+class NodeReport:
     """What a node says of itself: its packages, its clock when it answered, the room for its cache, and its GPUs."""
 
     versions: Mapping[str, str | None]
@@ -43,16 +43,16 @@ class NodeFacts:
     gpus: int
 
 
-def facts_of_node(packages: Sequence[str], cache: str) -> NodeFacts:
+def facts_of_node(packages: Sequence[str], cache: str) -> NodeReport:
     """Ask this machine; `cache` is the folder of its cache, ~ and all."""
     folder = Path(cache).expanduser()
     there = next(each for each in (folder, *folder.parents) if each.exists())
     gpus = len(list(Path("/proc/driver/nvidia/gpus").iterdir())) if Path("/proc/driver/nvidia/gpus").is_dir() else 0
-    return NodeFacts(installed_here(packages), time.time(), str(folder), shutil.disk_usage(there).free, gpus)
+    return NodeReport(installed_here(packages), time.time(), str(folder), shutil.disk_usage(there).free, gpus)
 
 
 def check_packages(
-    nodes: Mapping[str, NodeFacts | str], here: Mapping[str, str | None], needed: Sequence[str]
+    nodes: Mapping[str, NodeReport | str], here: Mapping[str, str | None], needed: Sequence[str]
 ) -> list[Finding]:
     """Whether each node has the versions that the run needs."""
     findings = []
@@ -69,7 +69,7 @@ def check_packages(
     return findings
 
 
-def check_clocks(nodes: Mapping[str, NodeFacts | str], asked: float, answered: float) -> list[Finding]:
+def check_clocks(nodes: Mapping[str, NodeReport | str], asked: float, answered: float) -> list[Finding]:
     """Whether the clock of each node is between the question and the answer, as the head's clock has them."""
     findings = []
     for name, facts in nodes.items():
@@ -84,7 +84,7 @@ def check_clocks(nodes: Mapping[str, NodeFacts | str], asked: float, answered: f
     return findings
 
 
-def check_caches(nodes: Mapping[str, NodeFacts | str]) -> list[Finding]:
+def check_caches(nodes: Mapping[str, NodeReport | str]) -> list[Finding]:
     """Whether each node has room for the prepared rows that it reads."""
     findings = []
     for name, facts in nodes.items():
@@ -102,7 +102,7 @@ def check_caches(nodes: Mapping[str, NodeFacts | str]) -> list[Finding]:
 
 
 def check_resources(
-    ray_nodes: Sequence[Mapping[str, Any]], nodes: Mapping[str, NodeFacts | str], names: Sequence[str]
+    ray_nodes: Sequence[Mapping[str, Any]], nodes: Mapping[str, NodeReport | str], names: Sequence[str]
 ) -> list[Finding]:
     """Whether there is a core to work on, and whether Ray and the drivers count the same GPUs."""
     findings = []

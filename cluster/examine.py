@@ -11,7 +11,7 @@ from typing import Any
 
 from cluster import checks
 from cluster.capacity import name_of
-from cluster.checks import Finding, NodeFacts
+from cluster.checks import Finding, NodeReport
 from cluster.versions import ask_nodes, installed_here, needed
 
 MARK = "FINDING "  # begins the lines of the log that are findings
@@ -27,7 +27,7 @@ def examine() -> Iterator[Finding]:
     packages = sorted({"ray", "torch", *(Requirement(text).name for text in requirements)})
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     asked = time.time()
-    nodes: dict[str, NodeFacts | str] = ask_nodes(_facts_here, packages)
+    nodes: dict[str, NodeReport | str] = ask_nodes(_facts_here, packages)
     answered = time.time()
     yield from checks.check_resources(alive, nodes, [name_of(node) for node in alive])
     yield from checks.check_packages(nodes, installed_here(packages), requirements)
@@ -38,7 +38,7 @@ def examine() -> Iterator[Finding]:
         yield from checks.check_reduce(_reduce(working[:2]))
 
 
-def _facts_here(packages: list[str]) -> NodeFacts:
+def _facts_here(packages: list[str]) -> NodeReport:
     return checks.facts_of_node(packages, os.environ.get("LSTM_RELAY_CACHE") or CACHE)
 
 

@@ -12,7 +12,7 @@ import pytest
 from data_cases import prepare_all
 
 from data.prepared.prepared import PreparedDataset
-from data.reading.files import FileFacts
+from data.reading.files import FileNotes
 from workflows.recipe.datasets import find_datasets
 from workflows.recipe.recipe import check_recipe
 
@@ -24,7 +24,7 @@ RANDOM = np.random.default_rng(0)
 
 def prepared(text: str, folder: Path) -> dict[str, PreparedDataset]:
     recipe = check_recipe(tomllib.loads(text), folder)
-    sources, _ = find_datasets(recipe, FileFacts(folder / "facts"), folder)
+    sources, _ = find_datasets(recipe, FileNotes(folder / "facts"), folder)
     return {each.name: each for each in prepare_all(sources, folder / "out")}
 
 

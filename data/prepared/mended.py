@@ -19,7 +19,7 @@ from data.prepared.part_files import DamagedRowsError
 from data.prepared.prepared import PreparedDataset
 from data.reading.csv_file import NULLS, header_of, records
 from data.reading.file_format import FileFormat
-from data.reading.files import FileFacts
+from data.reading.files import FileNotes
 from data.reading.looks import date_like
 from data.reading.read import FILE_AS_SERIES, distinct_values, wanted_columns
 from data.reading.settings import DatasetSource
@@ -31,7 +31,7 @@ CHECKED = "checked.json"  # beside the manifest: that its rows have the steps th
 FEWEST_STEPS = 10  # of a 32-bit number in the usual difference of two rows
 
 
-def right_home(home: Path, source: DatasetSource, facts: FileFacts) -> Path:
+def right_home(home: Path, source: DatasetSource, facts: FileNotes) -> Path:
     """The folder of a dataset: `home`, or another one where an earlier version left wrong rows in `home`."""
     try:
         version = json.loads((home / MANIFEST).read_text()).get("version", 1)
@@ -42,7 +42,7 @@ def right_home(home: Path, source: DatasetSource, facts: FileFacts) -> Path:
     return home.with_name(hashlib.sha256(f"{home.name} mended".encode()).hexdigest()[:32])
 
 
-def _may_be_wrong(home: Path, source: DatasetSource, facts: FileFacts) -> bool:
+def _may_be_wrong(home: Path, source: DatasetSource, facts: FileNotes) -> bool:
     """Whether the rows hold one of the mistakes of version 1: what it took for missing, for plain numbers, for one zone."""
     files = [*source.files, *source.test_files]
     try:
@@ -57,7 +57,7 @@ def _may_be_wrong(home: Path, source: DatasetSource, facts: FileFacts) -> bool:
         return False
 
 
-def _has_words(file: str, source: DatasetSource, facts: FileFacts) -> bool:
+def _has_words(file: str, source: DatasetSource, facts: FileNotes) -> bool:
     """Whether a text column of a CSV file holds a word such as NA, which was taken for missing."""
     form = source.settings.file_format
     texts = [name for name in wanted_columns(source)[1] if name not in (source.settings.time or [])]
@@ -81,7 +81,7 @@ def _counted_dates(manifest: Manifest, source: DatasetSource) -> bool:
     return looks is not None and "format" in looks
 
 
-def _mixed_zones(files: Sequence[str], source: DatasetSource, facts: FileFacts) -> bool:
+def _mixed_zones(files: Sequence[str], source: DatasetSource, facts: FileNotes) -> bool:
     """Whether some files have a time zone behind their times and others do not, by the first row of each."""
     settings = source.settings
     if len(files) < 2 or settings.time is None or len(settings.time) > 1 or settings.time_format is not None:
@@ -108,7 +108,7 @@ def _first_is_zoned(file: str, name: str, form: FileFormat) -> bool:
     return getattr(kind, "tz", None) is not None
 
 
-def _joined_series(files: Sequence[str], source: DatasetSource, facts: FileFacts) -> bool:
+def _joined_series(files: Sequence[str], source: DatasetSource, facts: FileNotes) -> bool:
     """Whether a series had rows in several files although no time puts them in order."""
     series, form = source.settings.series, source.settings.file_format
     if source.settings.time is not None or series in (None, FILE_AS_SERIES):

@@ -21,7 +21,7 @@ from data.prepared.prepared import PreparedDataset
 from data.prepared.running import Run
 from data.prepared.shards import Shard, ShardResult, cross, merged, shards_of
 from data.reading.file_format import FileFormat, stem
-from data.reading.files import FileFacts, file_bytes, file_stamp
+from data.reading.files import FileNotes, file_bytes, file_stamp
 from data.reading.find import hive_values
 from data.reading.read import FILE_AS_SERIES, header_problems, wanted_columns
 from data.reading.settings import DatasetSource
@@ -67,7 +67,7 @@ def _untimed(files: tuple[str, ...], source: DatasetSource) -> bool:
 def prepare(
     sources: Sequence[DatasetSource],
     folder: Path,
-    facts: FileFacts,
+    facts: FileNotes,
     run: Run,
     fetch: Callable[[str], object] = lambda fingerprint: None,
     remote: str | None = None,
@@ -98,7 +98,7 @@ def prepare(
     return [PreparedDataset(home, source.name, source.settings) for home, source in zip(homes, sources, strict=True)]
 
 
-def _fingerprints(sources: Sequence[DatasetSource], facts: FileFacts) -> list[str]:
+def _fingerprints(sources: Sequence[DatasetSource], facts: FileNotes) -> list[str]:
     found, problems = [], []
     hashes = facts.content_hashes({file for source in sources for file in (*source.files, *source.test_files)})
     for source in sources:
@@ -166,7 +166,7 @@ def _single(run: Run) -> Callable[[Sequence[object]], list[Outcome]]:
     return lambda tasks: [outcome for (outcome,) in run([[task] for task in tasks])] if tasks else []
 
 
-def _survey_unknown(sources: Sequence[DatasetSource], facts: FileFacts, run: Run) -> Surveys:
+def _survey_unknown(sources: Sequence[DatasetSource], facts: FileNotes, run: Run) -> Surveys:
     """Let tasks hash the files that nothing is known of, where they are so large that this process should not read them."""
     unknown = [
         replace(source, files=files, test_files=())

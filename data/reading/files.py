@@ -96,8 +96,8 @@ def file_bytes(path: str) -> int:
     return file_stamp(path)[0]
 
 
-class FileFacts:
-    """What is known of source files by their content, kept in a folder so that unchanged files are not read again.
+class FileNotes:
+    """Notes about source files by their content, kept in a folder so that unchanged files are not read again.
 
     A file counts as unchanged while its path, size and time of modification are. Nothing is written before `save`.
     """

@@ -25,7 +25,7 @@ from data.samples.precision import narrowed
 from data.samples.series import Series, kind_of_time
 from data.samples.splits import Bounds, split_by_series, split_in_time, whole_series
 from data.samples.statistics import Statistics
-from data.samples.stretch import Stretch, StretchFacts, missing_run, steps_of
+from data.samples.stretch import Stretch, StretchSummary, missing_run, steps_of
 from data.samples.windows import find_windows
 
 Float32 = npt.NDArray[np.float32]
@@ -59,7 +59,7 @@ class Part:
     counts: Counts = field(default_factory=Counts)
     files: dict[str, tuple[int, str]] = field(default_factory=dict)  # bytes and SHA-256 by name
     overlap: int = 0  # rows at its beginning that the part before it has, too
-    stretches: list[StretchFacts] = field(default_factory=list)  # what finish puts together; no part of the manifest
+    stretches: list[StretchSummary] = field(default_factory=list)  # what finish puts together; no part of the manifest
     steps: Steps = field(default_factory=dict)
     bits: int = 32  # of each number; 64 where 32 cannot hold the differences between rows
 
@@ -129,7 +129,7 @@ def write_part(
         used = slice(own.start, own.start + stretch.used)
         part.used_rows += stretch.used
         part.counts = part.counts.plus(_counts_of(each, used, absent, settings))
-        facts = StretchFacts(each.name, stretch.first, stretch.length)
+        facts = StretchSummary(each.name, stretch.first, stretch.length)
         if absent.any():
             for name, gap in dict(zip(numeric, absent[used].T, strict=True)).items():  # once of a feature and a target
                 part.missing[name] += int(gap.sum())

@@ -99,7 +99,7 @@ class Stretch:
 
 
 @dataclass
-class StretchFacts:
+class StretchSummary:
     """What is put together over the stretches of a series before it is known of the series as a whole.
 
     `blocks` are the statistics of its blocks of train rows. `missing_runs` has, for each number column, the missing used

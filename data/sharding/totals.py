@@ -12,7 +12,7 @@ from data.reading.times import show_step, show_time
 from data.samples.notes import Steps
 from data.samples.part import Part
 from data.samples.statistics import Statistics
-from data.samples.stretch import StretchFacts
+from data.samples.stretch import StretchSummary
 
 Int64 = npt.NDArray[np.int64]
 
@@ -82,7 +82,7 @@ def usual_steps_of(parts: Sequence[Part]) -> Steps:
     return found
 
 
-def _merged_steps(series: Sequence[StretchFacts]) -> tuple[Int64, Int64, Int64, int] | None:
+def _merged_steps(series: Sequence[StretchSummary]) -> tuple[Int64, Int64, Int64, int] | None:
     """The distinct steps of a series, how often each occurs, the time behind its first occurrence, and the median step."""
     found = [stretch.steps for stretch in series if stretch.steps is not None and len(stretch.steps[0])]
     if series[0].length < 3 or not found:
@@ -94,6 +94,6 @@ def _merged_steps(series: Sequence[StretchFacts]) -> tuple[Int64, Int64, Int64, 
     return steps, counts, times, int(np.mean(steps[order][np.searchsorted(ends, middle, side="right")]))
 
 
-def _by_series(parts: Sequence[Part]) -> list[list[StretchFacts]]:
+def _by_series(parts: Sequence[Part]) -> list[list[StretchSummary]]:
     stretches = (stretch for part in parts for stretch in part.stretches)
     return [list(group) for _, group in groupby(stretches, key=lambda stretch: stretch.series)]

@@ -30,7 +30,7 @@ from common.report import Row, report
 from data.prepared.encoding import EncodedDataset, make_encodings
 from data.prepared.prepare import prepare
 from data.prepared.running import run_here
-from data.reading.files import FileFacts
+from data.reading.files import FileNotes
 from models.lstm import LSTM
 from models.settings import ModelSettings
 from workflows.fit.group import Group
@@ -46,7 +46,7 @@ def station(data: Path, home: Path) -> EncodedDataset:
     text = text.replace("../../../shared/data", str(data.resolve())).replace("PRSA_Data_*", "PRSA_Data_Tiantan_*")
     text = re.sub(r"^stride = \d+$", "stride = 1", text, flags=re.MULTILINE)
     (home / "one.toml").write_text(text)
-    facts = FileFacts(home / "sources")
+    facts = FileNotes(home / "sources")
     sources, _ = find_datasets(load_recipe(home / "one.toml"), facts, home)
     found = prepare(sources, home / "prepared", facts, run_here)
     return EncodedDataset(found[0], make_encodings(found, [source.settings for source in sources])[0])

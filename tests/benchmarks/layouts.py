@@ -110,7 +110,7 @@ def ours(home: Path, layout: str) -> dict[str, Any]:
     from cluster.connect import connect
     from data.prepared.prepare import prepare
     from data.prepared.running import run_with_ray
-    from data.reading.files import FileFacts
+    from data.reading.files import FileNotes
     from data.reading.settings import DatasetSource, DataSettings
 
     settings = DataSettings(
@@ -129,7 +129,7 @@ def ours(home: Path, layout: str) -> dict[str, Any]:
     before = {pid: peak_bytes(pid) for pid in [os.getpid(), *children_of(os.getpid())]}
     watch, started = Watch(), time.perf_counter()
     (found,) = prepare(
-        [DatasetSource("rows", files, settings)], home / "prepared", FileFacts(home / "prepared" / "sources"), run_with_ray
+        [DatasetSource("rows", files, settings)], home / "prepared", FileNotes(home / "prepared" / "sources"), run_with_ray
     )
     seconds = time.perf_counter() - started
     grown = max(peak - before.get(pid, 0) for pid, peak in watch.end().items())

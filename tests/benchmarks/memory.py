@@ -33,7 +33,7 @@ def make(home: Path, gigabytes: float) -> Path:
     """A prepared dataset of so many bytes, in its folder: 15 columns in and the target, windows side by side."""
     from data.prepared.prepare import prepare
     from data.prepared.running import run_here
-    from data.reading.files import FileFacts
+    from data.reading.files import FileNotes
     from data.reading.settings import DatasetSource, DataSettings
 
     num_files, names = 8, [f"c{number}" for number in range(COLUMNS - 1)]
@@ -53,7 +53,7 @@ def make(home: Path, gigabytes: float) -> Path:
     )
     files = tuple(sorted(str(path) for path in home.glob("*.parquet")))
     source = DatasetSource("large", files, settings)
-    facts = FileFacts(home / "sources")
+    facts = FileNotes(home / "sources")
     prepare([source], home / "prepared", facts, run_here)
     return next(path.parent for path in (home / "prepared").glob("*/manifest.json"))
 

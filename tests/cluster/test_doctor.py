@@ -14,7 +14,7 @@ import pytest
 from head import Head, head
 
 from cluster import checks
-from cluster.checks import Finding, NodeFacts
+from cluster.checks import Finding, NodeReport
 from cluster.examine import as_line, from_log
 from workflows.store.probe import rights_and_speed
 
@@ -23,9 +23,9 @@ NEEDED = ["numpy>=2.0", "ray[data]>=2.60,<2.61", "torch>=2.6"]
 W1, W2 = "w1 (10.0.0.1)", "w2 (10.0.0.2)"
 
 
-def well(**changes: Any) -> NodeFacts:
+def well(**changes: Any) -> NodeReport:
     facts: dict[str, Any] = {"versions": HERE, "clock": 1000.0, "cache": "/c", "cache_bytes": 50_000_000_000, "gpus": 0}
-    return NodeFacts(**{**facts, **changes})
+    return NodeReport(**{**facts, **changes})
 
 
 def faults(findings: list[Finding]) -> list[tuple[str, str]]:
@@ -70,7 +70,7 @@ def test_2_another_version_of_ray(old_dashboard: str) -> None:
 
 
 def test_3_and_4_a_package_is_missing_or_python_is_another() -> None:
-    nodes: dict[str, NodeFacts | str] = {
+    nodes: dict[str, NodeReport | str] = {
         W1: well(versions={**HERE, "python": "3.12.1"}),
         W2: well(versions={**HERE, "numpy": None}),
         "w3": well(),
@@ -86,7 +86,7 @@ def test_a_node_that_does_not_answer_is_a_fault() -> None:
 
 
 def test_5_a_clock_is_off() -> None:
-    nodes: dict[str, NodeFacts | str] = {"head": well(clock=1001.0), W1: well(clock=1090.0), W2: well(clock=940.0)}
+    nodes: dict[str, NodeReport | str] = {"head": well(clock=1001.0), W1: well(clock=1090.0), W2: well(clock=940.0)}
     assert faults(checks.check_clocks(nodes, 1000.0, 1002.0)) == [
         (W1, "88 s ahead of the head's"),
         (W2, "60 s behind the head's"),
@@ -94,7 +94,7 @@ def test_5_a_clock_is_off() -> None:
 
 
 def test_6_there_is_no_room_for_the_cache(tmp_path: Path) -> None:
-    nodes: dict[str, NodeFacts | str] = {W1: well(), W2: well(cache_bytes=100_000_000)}
+    nodes: dict[str, NodeReport | str] = {W1: well(), W2: well(cache_bytes=100_000_000)}
     assert faults(checks.check_caches(nodes)) == [(W2, "0.1 GB free for /c")]
     assert checks.facts_of_node(["numpy"], str(tmp_path / "not" / "made" / "yet")).cache_bytes > 0
 
@@ -104,7 +104,7 @@ def ray_node(**resources: float) -> dict[str, Any]:
 
 
 def test_7_ray_counts_gpus_that_the_driver_does_not_have() -> None:
-    nodes: dict[str, NodeFacts | str] = {W1: well(gpus=0), W2: well(gpus=2)}
+    nodes: dict[str, NodeReport | str] = {W1: well(gpus=0), W2: well(gpus=2)}
     described = [ray_node(CPU=4.0, GPU=1.0), ray_node(CPU=4.0, GPU=1.0)]
     findings = checks.check_resources(described, nodes, [W1, W2])
     assert faults(findings) == [(W1, "Ray counts 1 GPUs, the driver 0")]

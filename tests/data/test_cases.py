@@ -12,7 +12,7 @@ from data_cases import prepare_all, write_csv
 
 from data.errors import InputError
 from data.prepared.prepared import PreparedDataset
-from data.reading.files import FileFacts
+from data.reading.files import FileNotes
 from workflows.recipe.datasets import find_datasets
 from workflows.recipe.recipe import check_recipe
 
@@ -24,7 +24,7 @@ def prepared(folder: Path, path: str | list[str] = "*.csv", name: str = "a", **d
     """The datasets of a recipe with one entry in a folder, by name."""
     settings = {key: value for key, value in {**DATA, **data}.items() if value is not None}
     recipe = check_recipe({"name": "x", "data": settings, "datasets": [{"name": name, "path": path}]}, folder)
-    sources, _ = find_datasets(recipe, FileFacts(folder / "facts"), folder)
+    sources, _ = find_datasets(recipe, FileNotes(folder / "facts"), folder)
     return {each.name: each for each in prepare_all(sources, folder / "out")}
 
 

@@ -20,7 +20,7 @@ from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
 from data.prepared.running import run_here
 from data.prepared.shards import Shard
-from data.reading.files import FileFacts
+from data.reading.files import FileNotes
 from data.sharding import parts, pieces
 from data.sharding.tasks import PartTask, SurveyTask
 
@@ -65,7 +65,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_dataset_is_prepared_in_parts_where_its_series_cross_files(tmp_path: Path, layout: Any) -> None:
     frame, run = panel(), Counted()
     source = source_of(layout(frame, tmp_path), **PANEL)
-    (found,) = prepare([source], tmp_path / "p", FileFacts(tmp_path / "p" / "sources"), run)
+    (found,) = prepare([source], tmp_path / "p", FileNotes(tmp_path / "p" / "sources"), run)
     with pytest.MonkeyPatch.context() as patch:
         patch.undo()
         patch.setattr("data.prepared.layout.CUT_BYTES", 1 << 40)
@@ -84,7 +84,7 @@ def test_an_error_in_a_cut_dataset_leaves_nothing_behind(tmp_path: Path) -> None
     frame.loc[50, "t"] += np.timedelta64(7, "m")
     source = source_of(row_groups(frame, tmp_path), **PANEL)
     with pytest.raises(InputError, match="not a whole number of steps"):
-        prepare([source], tmp_path / "p", FileFacts(tmp_path / "p" / "sources"), run_here)
+        prepare([source], tmp_path / "p", FileNotes(tmp_path / "p" / "sources"), run_here)
     assert not (tmp_path / "p").exists()
 
 
@@ -153,7 +153,7 @@ def test_files_that_nothing_is_known_of_are_hashed_by_tasks(tmp_path: Path, monk
     file = write_csv(noise(400, "ab"), tmp_path / "f.csv")
     expected = prepare_one([file], tmp_path / "here").folder.name
     run = Counted()
-    facts = FileFacts(tmp_path / "p" / "sources")
+    facts = FileNotes(tmp_path / "p" / "sources")
     monkeypatch.setattr("data.prepared.prepare.CUT_BYTES", 0)
     (found,) = prepare([source_of([file])], tmp_path / "p", facts, run)
     assert found.folder.name == expected
@@ -169,5 +169,5 @@ def test_a_file_that_is_written_while_it_is_read_is_an_error(tmp_path: Path) -> 
         return found
 
     with pytest.raises(InputError, match=r"f\.csv: it was written while it was read"):
-        prepare([source_of([file])], tmp_path / "p", FileFacts(tmp_path / "p" / "sources"), run)
+        prepare([source_of([file])], tmp_path / "p", FileNotes(tmp_path / "p" / "sources"), run)
     assert not (tmp_path / "p").exists()

@@ -16,7 +16,7 @@ from data.prepared.manifest import put_in_place, scratch_folder
 from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
 from data.prepared.shards import Shard
-from data.reading.files import FileFacts
+from data.reading.files import FileNotes
 from data.reading.settings import DatasetSource
 
 
@@ -33,7 +33,7 @@ class Preparing:
 
     def __call__(self, *sources: DatasetSource) -> list[PreparedDataset]:
         self.shards.clear()
-        return prepare(sources, self.folder, FileFacts(self.folder / "sources"), self.run)
+        return prepare(sources, self.folder, FileNotes(self.folder / "sources"), self.run)
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, file: Path) -> None:
 
     folder = tmp_path / "deep" / "prepared"
     with pytest.raises(KeyboardInterrupt):
-        prepare([source_of(file)], folder, FileFacts(folder / "sources"), interrupt)
+        prepare([source_of(file)], folder, FileNotes(folder / "sources"), interrupt)
     assert not (tmp_path / "deep").exists()
 
 

@@ -17,7 +17,7 @@ from data_cases import prepare_all, source_of
 
 from data.errors import InputError
 from data.prepared.prepared import PreparedDataset
-from data.reading.files import FileFacts
+from data.reading.files import FileNotes
 from workflows.recipe.datasets import find_datasets
 from workflows.recipe.recipe import check_recipe, load_recipe
 
@@ -97,7 +97,7 @@ def right_counts(dataset: PreparedDataset) -> None:
 def try_recipe(document: Any, folder: Path, number: int) -> str:
     try:
         recipe = check_recipe(document, folder)
-        sources, _ = find_datasets(recipe, FileFacts(folder / "facts"), folder)
+        sources, _ = find_datasets(recipe, FileNotes(folder / "facts"), folder)
         for dataset in prepare_all(sources, folder / f"out{number % 7}"):
             right_counts(dataset)
     except InputError as error:

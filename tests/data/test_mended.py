@@ -14,7 +14,7 @@ from test_cases import hours, prepared
 
 from data.prepared.mended import right_home
 from data.prepared.prepared import PreparedDataset
-from data.reading.files import FileFacts
+from data.reading.files import FileNotes
 from data.reading.settings import DatasetSource
 
 # Fingerprint, and the beginnings of the hashes of the train and test samples and of the encoding, as they were at 6e35f09.
@@ -108,7 +108,7 @@ def test_rows_of_files_in_different_zones(tmp_path: Path, wrong: bool) -> None:
             second.assign(ts=second["ts"].dt.tz_localize("Asia/Tokyo").map(lambda time: time.isoformat())),
             tmp_path / "2.csv",
         )
-        facts = FileFacts(tmp_path / "facts")
+        facts = FileNotes(tmp_path / "facts")
         source = source_of([tmp_path / "1.csv", tmp_path / "2.csv"], time="ts", features=["y"], targets=["y"])
         assert right_home(first.folder, source, facts) != first.folder
 

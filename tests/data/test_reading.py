@@ -19,7 +19,7 @@ from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
 from data.prepared.running import run_task
 from data.reading.file_format import FileFormat, stem
-from data.reading.files import FileFacts, absolute
+from data.reading.files import FileNotes, absolute
 from data.reading.find import find_files
 from data.reading.read import distinct_values
 from data.reading.table import read_table
@@ -144,7 +144,7 @@ def test_datasets_of_one_file_hold_the_rows_of_their_value_and_it_is_read_once(
 
     monkeypatch.setattr("data.prepared.shards.read_table", count)
     sources = [source_of(path, name=name, where={"station": name}, **SETTINGS) for name in ("x", "y", "10")]
-    facts = FileFacts(tmp_path / "p" / "sources")
+    facts = FileNotes(tmp_path / "p" / "sources")
     prepared = prepare(sources, tmp_path / "p", facts, lambda tasks: [run_task(task) for task in tasks])
     assert len(read) == 1
     for dataset, name in zip(prepared, ("x", "y", "10"), strict=True):

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 from data.built_in import make_built_in
 from data.prepared.arrays import prepare_arrays
 from data.prepared.encoding import EncodedDataset, make_encodings
-from data.reading.files import FileFacts
+from data.reading.files import FileNotes
 from data.samples.splits import split_by_series
 from workflows.recipe.datasets import find_datasets
 from workflows.recipe.recipe import Recipe, find_recipe, load_recipe
@@ -89,7 +89,7 @@ def run_recipe(name: str, folder: Path, *overrides: str) -> tuple[Plan, list[dic
     recipe: Recipe = load_recipe(find_recipe(name), ["training.shuffle=false", *overrides])
     for made in ("tutorial", "tutorial_varied"):
         make_built_in(made, folder)
-    sources, epochs = find_datasets(recipe, FileFacts(folder / "facts"), folder)
+    sources, epochs = find_datasets(recipe, FileNotes(folder / "facts"), folder)
     datasets = prepare_in_process(sources, folder / "prepared")
     plan = make_plan(recipe.seed, recipe.model, recipe.training, datasets, epochs)
     walk(plan, datasets, folder)

@@ -12,7 +12,7 @@ import torch
 from helpers import prepare_in_process
 
 from data.errors import InputError
-from data.reading.files import FileFacts
+from data.reading.files import FileNotes
 from workflows import train
 from workflows.recipe.datasets import find_datasets
 from workflows.recipe.recipe import check_recipe
@@ -131,7 +131,7 @@ def test_one_number_written_in_two_ways_is_no_second_class(tmp_path: Path) -> No
         "datasets": entries,
         "model": {"loss": "cross_entropy"},
     }
-    sources, _ = find_datasets(check_recipe(document, tmp_path), FileFacts(tmp_path / "facts"), tmp_path)
+    sources, _ = find_datasets(check_recipe(document, tmp_path), FileNotes(tmp_path / "facts"), tmp_path)
     with pytest.raises(InputError, match=r"the classes '0' and '0[.]0', one number"):
         prepare_in_process(sources, tmp_path / "prepared")
 

@@ -9,7 +9,7 @@ from test_relay import SPLITS
 
 from models.settings import ModelSettings
 from workflows.recipe.settings import RetentionSettings, TrainingSettings
-from workflows.relay.plan import DatasetFacts, Plan, Stage
+from workflows.relay.plan import Plan, PlannedDataset, Stage
 
 GOLDEN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "plain": ({}, {}, "1d09516e65a9e6919812c6a4d2e3f6f2"),
@@ -33,7 +33,7 @@ GOLDEN: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 def last_key(training: dict[str, Any], retention: dict[str, Any]) -> str:
     datasets = [
-        DatasetFacts(str(n), dict.fromkeys(SPLITS, 100), {split: f"{split} {n}" for split in SPLITS}) for n in range(3)
+        PlannedDataset(str(n), dict.fromkeys(SPLITS, 100), {split: f"{split} {n}" for split in SPLITS}) for n in range(3)
     ]
     stages = [Stage(place, 0.1 * 0.5**place, 2) for place in range(3)]
     settings = TrainingSettings.model_validate({"batch_size": 16, "handover": "last", **training})

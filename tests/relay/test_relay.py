@@ -16,7 +16,7 @@ from workflows.recipe.settings import TrainingSettings
 from workflows.relay.actions import Action, Average, Evaluate, Initialise, Tell, Train
 from workflows.relay.lookup import epochs_held, finished
 from workflows.relay.metrics import backward_transfer, forward_transfer
-from workflows.relay.plan import DatasetFacts, Plan, Stage
+from workflows.relay.plan import Plan, PlannedDataset, Stage
 from workflows.relay.relay import NotAnsweredError, best_epoch, drive, measured_after, relay, stops_early
 from workflows.store.kept import EpochRecord, Errors
 from workflows.store.store import State, Store
@@ -28,7 +28,7 @@ def make_plan(epochs: Sequence[int], samples: Sequence[dict[str, int]] | None = 
     """A plan over datasets named 0, 1, ... of which nothing but counts and hashes exists."""
     counts = samples or [dict.fromkeys(SPLITS, 10)] * len(epochs)
     facts = [
-        DatasetFacts(str(place), count, {split: f"{split} of {place}" for split in SPLITS})
+        PlannedDataset(str(place), count, {split: f"{split} of {place}" for split in SPLITS})
         for place, count in enumerate(counts)
     ]
     stages = [Stage(place, 0.1 * 0.5**place, count) for place, count in enumerate(epochs)]

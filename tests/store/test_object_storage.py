@@ -17,7 +17,7 @@ from test_store import KEY, state
 
 from data.built_in import make_built_in
 from data.prepared.cache import Shelf
-from data.reading.files import FileFacts, open_input
+from data.reading.files import FileNotes, open_input
 from data.reading.find import find_files
 from workflows.recipe.datasets import find_datasets
 from workflows.recipe.recipe import find_recipe, load_recipe
@@ -106,7 +106,7 @@ def test_built_in_data_are_read_from_the_storage_by_machines_that_did_not_make_t
     assert there == f"{bucket}/{tmp_path.name}/built_in"
     monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "second"))
     recipe = load_recipe(find_recipe("tutorial_a"))
-    sources, _ = find_datasets(recipe, FileFacts(tmp_path / "facts"), there)
+    sources, _ = find_datasets(recipe, FileNotes(tmp_path / "facts"), there)
     assert [source.name for source in sources] == ["dataset_1", "dataset_2", "dataset_3"]
     assert len(find_files(f"{there}/tutorial/dataset_[13].csv")) == 2  # the brackets of a glob are no part of an address
     made = (shelf.home / "built_in" / "tutorial" / "dataset_1.csv").read_bytes()

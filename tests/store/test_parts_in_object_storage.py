@@ -17,7 +17,7 @@ from data.prepared.part_files import DamagedRowsError
 from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
 from data.prepared.running import run_here
-from data.reading.files import FileFacts, open_filesystem
+from data.reading.files import FileNotes, open_filesystem
 from data.reading.settings import DatasetSource
 from data.sharding import parts
 
@@ -30,7 +30,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def prepared_in(address: str, source: DatasetSource) -> PreparedDataset:
     shelf = Shelf(address)
-    facts = FileFacts(shelf.folder / "sources")
+    facts = FileNotes(shelf.folder / "sources")
     return prepare([source], shelf.folder, facts, run_here, shelf.fetch, shelf.remote)[0]
 
 

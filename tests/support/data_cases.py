@@ -13,7 +13,7 @@ from data.prepared.encoding import Batch, EncodedDataset, make_encodings
 from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
 from data.prepared.running import run_here
-from data.reading.files import FileFacts
+from data.reading.files import FileNotes
 from data.reading.settings import DatasetSource, DataSettings
 
 PLAIN = {"features": ["a"], "targets": ["a"], "lookback": 3, "horizon": 1, "split": [0.6, 0.2, 0.2]}
@@ -41,7 +41,7 @@ def source_of(
 
 
 def prepare_all(sources: Sequence[DatasetSource], folder: Path) -> list[PreparedDataset]:
-    return prepare(sources, folder / "prepared", FileFacts(folder / "prepared" / "sources"), in_process)
+    return prepare(sources, folder / "prepared", FileNotes(folder / "prepared" / "sources"), in_process)
 
 
 def prepare_one(files: Sequence[Path | str] | Path, folder: Path, **changes: Any) -> PreparedDataset:

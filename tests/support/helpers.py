@@ -24,7 +24,7 @@ import torch.multiprocessing
 from data.prepared.encoding import EncodedDataset, make_encodings
 from data.prepared.prepare import prepare
 from data.prepared.running import run_here
-from data.reading.files import FileFacts
+from data.reading.files import FileNotes
 from data.reading.settings import DatasetSource, DataSettings
 from models.settings import ModelSettings
 from workflows.fit.group import Group
@@ -58,7 +58,7 @@ def random_sequences(
 
 def prepare_in_process(sources: Sequence[DatasetSource], folder: Path) -> list[EncodedDataset]:
     """The datasets as a run sees them, prepared without Ray."""
-    prepared = prepare(sources, folder, FileFacts(folder / "sources"), run_here)
+    prepared = prepare(sources, folder, FileNotes(folder / "sources"), run_here)
     encodings = make_encodings(prepared, [source.settings for source in sources])
     return [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
 
@@ -104,7 +104,7 @@ def _write(path: Path, inputs: Sequence[np.ndarray], targets: np.ndarray) -> Non
 
 def train_in_process(recipe: Recipe, storage: Path) -> tuple[Store, TrainedRun]:
     """Train a recipe with 0 workers and without a Ray, and open the run that came of it."""
-    sources, epochs = find_datasets(recipe, FileFacts(storage / "facts"), storage)
+    sources, epochs = find_datasets(recipe, FileNotes(storage / "facts"), storage)
     prepared = Prepared(prepare_in_process(sources, storage / "prepared"), sources, epochs, 0.0)
     store = Store(str(storage))
     train_prepared(recipe, prepared, store, recipe.name)

@@ -19,7 +19,7 @@ from data.prepared.manifest import MANIFEST
 from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
 from data.prepared.running import run_here, run_with_ray
-from data.reading.files import FileFacts, file_bytes, is_uri
+from data.reading.files import FileNotes, file_bytes, is_uri
 from data.reading.settings import DatasetSource
 from data.sharding.first_look import first_problems
 from workflows.prepare.order import order_words, suggest_order
@@ -62,7 +62,7 @@ def prepare_datasets(
     for name in _built_in_data(recipe):
         make_built_in(name, shelf.home / "built_in")
         built_in = shelf.share("built_in")
-    facts = FileFacts(shelf.folder / "sources")
+    facts = FileNotes(shelf.folder / "sources")
     sources, epochs = find_datasets(recipe, facts, built_in, kept)
 
     here: list[bool] = []  # decided when the first task is run

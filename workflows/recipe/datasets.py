@@ -10,7 +10,7 @@ from typing import Any
 
 from data.errors import InputError
 from data.reading.file_format import FileFormat, stem
-from data.reading.files import FileFacts, absolute, folder_name
+from data.reading.files import FileNotes, absolute, folder_name
 from data.reading.find import find_files, hive_values, natural_order
 from data.reading.read import FILE_AS_SERIES, distinct_values
 from data.reading.settings import DatasetSource
@@ -24,7 +24,7 @@ NOTHING_KEPT: Mapping[str, KeptDataset] = {}
 
 
 def find_datasets(
-    recipe: Recipe, facts: FileFacts, built_in: str | Path, kept: Mapping[str, KeptDataset] = NOTHING_KEPT
+    recipe: Recipe, facts: FileNotes, built_in: str | Path, kept: Mapping[str, KeptDataset] = NOTHING_KEPT
 ) -> tuple[list[DatasetSource], list[int]]:
     """Every dataset with its files, and its epochs; raises InputError with all that is wrong.
 
@@ -72,7 +72,7 @@ def decay_problems(decay: float | list[float], count: int) -> list[str]:
     ]
 
 
-def _expand(entry: Entry, recipe: Recipe, facts: FileFacts, built_in: str | Path) -> list[DatasetSource]:
+def _expand(entry: Entry, recipe: Recipe, facts: FileNotes, built_in: str | Path) -> list[DatasetSource]:
     settings, classes = entry.settings, recipe.model.loss == "cross_entropy"
     any_suffix = settings.format is not None
     listed = _find(entry.keys.path, recipe, built_in, any_suffix)
@@ -152,7 +152,7 @@ def _find(paths: str | list[str], recipe: Recipe, built_in: str | Path, any_suff
     return found
 
 
-def _values_of(files: list[str], column: str, form: FileFormat, facts: FileFacts) -> list[str]:
+def _values_of(files: list[str], column: str, form: FileFormat, facts: FileNotes) -> list[str]:
     """The values of a column in the order of the files, then of first appearance."""
     values: dict[str, None] = {}
     for file in files:

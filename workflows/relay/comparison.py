@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from workflows.fit.replay import Replay
 from workflows.fit.sampling import batch_sizes
-from workflows.relay.plan import JUST_WARN, NO_RETENTION, DatasetFacts, Plan, Stage, address
+from workflows.relay.plan import JUST_WARN, NO_RETENTION, Plan, PlannedDataset, Stage, address
 from workflows.relay.relay import Outcome
 
 SPLITS = ("train", "validation", "test")
@@ -24,7 +24,7 @@ def joint_plan(plan: Plan) -> Plan:
     facts = [plan.datasets[stage.dataset] for stage in plan.stages]
     counts = [each.samples["train"] for each in facts]
     epochs = max(round(sum(n * s.epochs for n, s in zip(counts, plan.stages, strict=True)) / max(sum(counts), 1)), 1)
-    together = DatasetFacts(
+    together = PlannedDataset(
         name="joint",
         # It has no test part of its own: each dataset's is measured.
         samples={split: sum(each.samples[split] for each in facts) if split != "test" else 0 for split in SPLITS},

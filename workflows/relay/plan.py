@@ -21,7 +21,7 @@ CHAIN_FORMAT = 1  # raised when the same epoch would give other numbers; then ev
 
 
 @dataclass(frozen=True)
-class DatasetFacts:
+class PlannedDataset:
     """What the plan needs to know of a dataset.
 
     `sha256` has, for each split, all that decides its samples as the model sees them; the name decides nothing.
@@ -34,10 +34,10 @@ class DatasetFacts:
     naive_error: float | None = None  # of the naive forecast on the validation split; decides no address
 
     @staticmethod
-    def of(dataset: EncodedDataset, loss: str) -> DatasetFacts:
+    def of(dataset: EncodedDataset, loss: str) -> PlannedDataset:
         """The facts of an encoded dataset."""
         own, encoding = dataset.prepared.manifest.sha256, dataset.encoding.sha256()
-        return DatasetFacts(
+        return PlannedDataset(
             name=dataset.name,
             samples=dict(dataset.prepared.manifest.samples),
             sha256={split: address({"samples": sha, "encoding": encoding}) for split, sha in own.items()},
@@ -77,7 +77,7 @@ class Plan:
     seed: int
     model: ModelSettings
     training: TrainingSettings
-    datasets: tuple[DatasetFacts, ...]
+    datasets: tuple[PlannedDataset, ...]
     stages: tuple[Stage, ...]
     num_features: int
     num_outputs: int
@@ -227,7 +227,7 @@ def make_plan(
         training=training,
         retention=retention,
         guard=guard,
-        datasets=tuple(DatasetFacts.of(dataset, model.loss) for dataset in datasets),
+        datasets=tuple(PlannedDataset.of(dataset, model.loss) for dataset in datasets),
         stages=tuple(Stage(k, rate, count) for k, (rate, count) in enumerate(zip(rates, epochs, strict=True))),
         num_features=first.num_features,
         num_outputs=outputs,

@@ -15,7 +15,7 @@ from data.built_in import make_built_in
 from data.prepared.encoding import EncodedDataset, make_encodings
 from data.prepared.prepare import prepare
 from data.prepared.running import run_here
-from data.reading.files import FileFacts
+from data.reading.files import FileNotes
 from data.reading.settings import DatasetSource, DataSettings
 
 ETT_COLUMNS = ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
@@ -36,7 +36,7 @@ def prepared_in(sources: list[DatasetSource], folder: Path) -> list[EncodedDatas
     prepared = prepare(
         sources,
         folder,
-        FileFacts(folder / "sources"),
+        FileNotes(folder / "sources"),
         run_here,
     )
     encodings = make_encodings(prepared, [source.settings for source in sources])
