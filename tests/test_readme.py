@@ -76,7 +76,7 @@ def test_the_recipe_and_the_commands_of_the_readme_do_what_it_says(tmp_path: Pat
     code, out, err = invoke(*command("predict pumps"))
     assert (code, err) == (0, "")
     forecast = pd.read_csv("forecast.csv")
-    assert list(forecast.columns) == ["series", "time", "step", "power"]
+    assert list(forecast.columns) == ["series", "cutoff", "step", "time", "power"]
     assert len(forecast) == 2 * 24
     assert invoke("report", "pumps")[0] == 0
     for path in re.findall(r"`runs/NAME/([a-z.]+)", GUIDES["commands.md"]):

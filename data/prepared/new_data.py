@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from data.reading.columns import columns_of
 from data.reading.read import wanted_columns
 from data.reading.settings import SPLITS, DatasetSource
 from data.reading.table import check_header
+from data.samples.ahead import UNKNOWN
 from data.samples.new_part import NEW, NewPart, NewShard, RunNew, source_for, unlabelled
 from data.samples.part import Part
 from data.samples.series import check_kinds_of_time
@@ -27,11 +29,26 @@ Int64 = npt.NDArray[np.int64]
 FEW = 5  # names in a sentence
 
 
-class NewData:
-    """Windows of new rows, encoded as the model saw those of its dataset; numbered by part, then series, then time."""
+@dataclass(frozen=True)
+class Places:
+    """The series (windows,) of windows, the times of their last rows (windows,) and predicted steps (windows * steps,).
 
-    def __init__(self, folder: Path, parts: Sequence[NewPart], source: DatasetSource, encoding: Encoding):
-        self.folder, self.parts = folder, parts
+    A time is a date, a number, or the row's number from 0; that of a step is null where nothing tells it.
+    """
+
+    series: npt.NDArray[np.object_]
+    cutoff: pa.Array
+    times: pa.Array
+
+
+class NewData:
+    """Windows of new rows, encoded as the model saw those of its dataset; numbered by part, then series, then time.
+
+    The times of `ahead` steps after each series are known.
+    """
+
+    def __init__(self, folder: Path, parts: Sequence[NewPart], source: DatasetSource, encoding: Encoding, ahead: int = 0):
+        self.folder, self.parts, self.ahead = folder, parts, ahead
         none = dict.fromkeys(SPLITS, 0)
         Manifest(
             name=source.name,
@@ -61,16 +78,24 @@ class NewData:
         """The windows of these numbers as the model takes them, without targets."""
         return self._encoded.inputs(NEW, samples)
 
-    def places(self, samples: Int64) -> tuple[npt.NDArray[np.object_], pa.Array]:
-        """The series of each window and the time of its last row: a date, a number, or the row's number from 0."""
-        names, times = np.empty(len(samples), object), np.empty(len(samples), np.int64)
+    def places(self, samples: Int64) -> Places:
+        """Return where these windows end, and what their steps are about: the last row itself where nothing is ahead."""
+        names, last = np.empty(len(samples), object), np.empty(len(samples), np.int64)
+        steps = np.empty((len(samples), max(self.ahead, 1)), np.int64)
+        following = np.arange(1, self.ahead + 1) if self.ahead else np.zeros(1, np.int64)
         for number, where in self.prepared.groups(NEW, samples):
             starts, lengths = self.prepared.place(NEW, number, samples[where])
-            last, part = starts + lengths - 1, self.parts[number]
-            ends = np.cumsum(part.rows)
-            names[where] = np.array(part.names, object)[np.searchsorted(ends, last, side="right")]
-            times[where] = np.load(self.folder / f"times-{number:05d}.npy", mmap_mode="r")[last]
-        return names, pa.array(times // self._divisor).cast(self.time_type)
+            rows, part = starts + lengths - 1, self.parts[number]
+            series = np.searchsorted(np.cumsum(part.rows), rows, side="right")
+            times = np.load(self.folder / f"times-{number:05d}.npy", mmap_mode="r")
+            rows = rows + self.ahead * series  # behind each series stand the times that follow it
+            names[where] = np.array(part.names, object)[series]
+            last[where] = times[rows]
+            steps[where] = times[rows[:, None] + following]
+        return Places(names, self._as_times(last), self._as_times(steps.ravel()))
+
+    def _as_times(self, values: Int64) -> pa.Array:
+        return pa.array(values // self._divisor, mask=values == UNKNOWN).cast(self.time_type)
 
     def warnings(self) -> Iterator[str]:
         """What a person should know: series that give nothing, by name, and steps of time that are not regular."""
@@ -96,12 +121,23 @@ class NewData:
                 " ..." if len(filled) > FEW else ""
             )
             yield f"forecasts of {len(filled)} series come from windows of which more than a tenth was filled: {shown}"
+        unknown = [name for part in self.parts for name in part.without_step]
+        if unknown:
+            shown = ", ".join(map(repr, unknown[:FEW])) + (" ..." if len(unknown) > FEW else "")
+            yield (
+                f"{len(unknown)} series without regular steps of time ({shown}): the `time` of steps after them is empty: "
+                "train with `frequency`, which tells them"
+            )
         for column, known in self._encoded.encoding.categories.items():
             unseen = sorted({label for part in self.parts for label in part.categories[column]} - set(known))
             if unseen:
                 shown = ", ".join(repr(label) for label in unseen[:5]) + (" ..." if len(unseen) > 5 else "")
                 yield f"column {column!r}: {shown} was in no train row and counts as missing"
         yield from (warning for part in self.parts for warning in part.warnings)
+
+
+class NoWindowError(InputError):
+    """The new rows are readable, but no forecast can come from them."""
 
 
 def read_new(
@@ -118,17 +154,18 @@ def read_new(
     Their targets are not read, unless they are features too. Written into `folder`, which must be empty. Raises
     InputError with all that is wrong with the files, or where no series has rows for a window.
     """
+    ahead = source.settings.horizon
     source = unlabelled(source)
     problems = [problem for file in files for problem in _header_problems(file, source)]
     if problems:
         raise InputError(map(_of_new_file, problems))
     groups = [tuple(files)] if source.settings.series is None else [(file,) for file in files]
-    parts = _run(groups, source, folder, every, run)
+    parts = _run(groups, source, folder, every, ahead, run)
     names = [name for part in parts for name in part.names]
     if len(set(names)) < len(names):  # a series has rows in several files
-        parts = _run([tuple(files)], source, folder, every, run)
+        parts = _run([tuple(files)], source, folder, every, ahead, run)
     _check_times(parts, trained)
-    return finish_new(parts, source, encoding, folder)
+    return finish_new(parts, source, encoding, folder, ahead)
 
 
 def _check_times(parts: Sequence[NewPart], trained: PreparedDataset) -> None:
@@ -155,8 +192,10 @@ def _header_problems(file: str, source: DatasetSource) -> list[str]:
     return []
 
 
-def _run(groups: Sequence[tuple[str, ...]], source: DatasetSource, folder: Path, every: bool, run: RunNew) -> list[NewPart]:
-    shards = [NewShard(source, group, folder, number, every) for number, group in enumerate(groups)]
+def _run(
+    groups: Sequence[tuple[str, ...]], source: DatasetSource, folder: Path, every: bool, ahead: int, run: RunNew
+) -> list[NewPart]:
+    shards = [NewShard(source, group, folder, number, every, ahead) for number, group in enumerate(groups)]
     parts = [part for task in run([[shard] for shard in shards]) for part in task]
     problems = list(dict.fromkeys(problem for part in parts for problem in part.problems))
     if problems:
@@ -174,18 +213,18 @@ def _of_new_file(problem: str) -> str:
     return f"{found}: write the file with the {what} of the training files"
 
 
-def finish_new(parts: Sequence[NewPart], source: DatasetSource, encoding: Encoding, folder: Path) -> NewData:
+def finish_new(parts: Sequence[NewPart], source: DatasetSource, encoding: Encoding, folder: Path, ahead: int = 0) -> NewData:
     """The parts in a folder together; raises InputError where none of them has a window."""
     check_kinds_of_time([part.kind_of_time for part in parts if part.kind_of_time is not None])
     if not any(part.samples for part in parts):
         found = [series for part in parts for series in zip(part.rows, part.names, strict=True)]
         if not found:
             held = " and ".join(f"{column} = {value!r}" for column, value in source.where.items())
-            raise InputError(f"dataset {source.name!r}: no row of the files has {held}: give files that hold such rows")
+            raise NoWindowError(f"dataset {source.name!r}: no row of the files has {held}: give files that hold such rows")
         rows, name = max(found)
         needed = source.settings.shortest_history
         if rows < needed:
-            raise InputError(
+            raise NoWindowError(
                 f"no series has the {needed} rows of one window (min_lookback); the longest, {name!r}, has {rows}: give "
                 "the rows before them too"
             )
@@ -194,9 +233,9 @@ def finish_new(parts: Sequence[NewPart], source: DatasetSource, encoding: Encodi
             wanted = [
                 name for name in source.settings.features if name in source.settings.targets
             ] or source.settings.features
-            raise InputError(
+            raise NoWindowError(
                 f"no row of series {names[0]!r} has a value of {', '.join(wanted)} within a window: a forecast would come "
                 "from filled values alone: give rows with observed values"
             )
-        raise InputError('every window has a missing value, and the model was trained with missing = "drop": fill them')
-    return NewData(folder, parts, source, encoding)
+        raise NoWindowError('every window has a missing value, and the model was trained with missing = "drop": fill them')
+    return NewData(folder, parts, source, encoding, ahead)

@@ -33,24 +33,27 @@ class Places:
     times: Int64
 
 
-def place_on_grid(times: Times, frequency: Frequency, limit: int) -> Places:
-    """The places of sorted times; raises OffGridError. Above `limit` steps `times` has none of the steps."""
+def place_on_grid(times: Times, frequency: Frequency, limit: int, ahead: int = 0) -> Places:
+    """Return the places of sorted times; raises OffGridError. Above `limit` steps `times` has none of the steps.
+
+    `times` goes on for `ahead` steps after the last row.
+    """
     local = times.local if frequency.unit in LOCAL_UNITS else times.value
     zone = times.zone if times.zoned and frequency.unit in LOCAL_UNITS else None
     if frequency.unit in MONTHS:
-        step, grid = _months(local, frequency.count * MONTHS[frequency.unit], limit)
+        step, grid = _months(local, frequency.count * MONTHS[frequency.unit], limit, ahead)
     elif frequency.unit == BUSINESS_DAYS:
-        step, grid = _business_days(local, frequency.count, limit)
+        step, grid = _business_days(local, frequency.count, limit, ahead)
     else:
         assert frequency.step is not None
-        return _regular(times, local, frequency.step, zone, limit)
+        return _regular(times, local, frequency.step, zone, limit, ahead)
     grid = to_utc(grid, zone)
     if len(grid):
         grid[step] = times.value  # a month begins when its row says
     return Places(step, np.zeros(len(step), bool), grid)
 
 
-def _regular(times: Times, local: Int64, size: int, zone: str | None, limit: int) -> Places:
+def _regular(times: Times, local: Int64, size: int, zone: str | None, limit: int, ahead: int) -> Places:
     rest = (local - local[0]) % size
     origin = int(local[0])
     if rest.any():
@@ -67,7 +70,7 @@ def _regular(times: Times, local: Int64, size: int, zone: str | None, limit: int
         near = np.abs((local - local[0] + size // 2) % size - size // 2)
         off_first = np.flatnonzero(near > size // TOLERANCE)
         raise OffGridError(int(off_first[0] if len(off_first) else bad[0]), "")
-    length = int(step[-1]) + 1
+    length = int(step[-1]) + 1 + ahead
     grid = to_utc(origin + size * np.arange(length, dtype=np.int64), zone) if length <= limit else np.empty(0, np.int64)
     return Places(step, off > 0, grid)
 
@@ -85,7 +88,7 @@ def _best_origin(local: Int64, size: int) -> int:
     return first + int(exact[counts.argmax()]) if counts.max() > len(near) // 2 else middle
 
 
-def _months(local: Int64, size: int, limit: int) -> tuple[Int64, Int64]:
+def _months(local: Int64, size: int, limit: int, ahead: int) -> tuple[Int64, Int64]:
     moments = local.astype("datetime64[us]")
     months = moments.astype("datetime64[M]")
     gone = (months - months[0]).astype(np.int64)
@@ -93,7 +96,7 @@ def _months(local: Int64, size: int, limit: int) -> tuple[Int64, Int64]:
     if len(bad):
         raise OffGridError(int(bad[0]), f"{gone[bad[0]]} months after the first, which is no whole number of steps")
     step = gone // size
-    length = int(step[-1]) + 1
+    length = int(step[-1]) + 1 + ahead
     if length > limit:
         return step, np.empty(0, np.int64)
     starts = months[0] + size * np.arange(length)
@@ -111,7 +114,7 @@ def _months(local: Int64, size: int, limit: int) -> tuple[Int64, Int64]:
     return step, grid.astype("datetime64[us]").astype(np.int64)
 
 
-def _business_days(local: Int64, count: int, limit: int) -> tuple[Int64, Int64]:
+def _business_days(local: Int64, count: int, limit: int, ahead: int) -> tuple[Int64, Int64]:
     days = local.astype("datetime64[us]").astype("datetime64[D]")
     weekend = np.flatnonzero(~np.is_busday(days))
     if len(weekend):
@@ -121,7 +124,7 @@ def _business_days(local: Int64, count: int, limit: int) -> tuple[Int64, Int64]:
     if len(bad):
         raise OffGridError(int(bad[0]), f"{gone[bad[0]]} business days after the first, which is no whole number of steps")
     step = gone // count
-    length = int(step[-1]) + 1
+    length = int(step[-1]) + 1 + ahead
     if length > limit:
         return step, np.empty(0, np.int64)
     clock = int(local[0] - days[0].astype("datetime64[us]").astype(np.int64))

@@ -13,9 +13,11 @@ import numpy.typing as npt
 
 from data.errors import InputError
 from data.reading.columns import columns_of
+from data.reading.frequency import Frequency
 from data.reading.read import ReadTable, Rows, read_rows
 from data.reading.settings import SPLITS, DatasetSource
 from data.reading.table import has_column, read_table
+from data.samples.ahead import UNKNOWN, times_after
 from data.samples.counts import SHARE_TO_WARN_OF
 from data.samples.fill import fill_rows
 from data.samples.notes import time_notes
@@ -32,13 +34,17 @@ NEW = "test"  # the split that all new rows are in, uncut
 
 @dataclass(frozen=True)
 class NewShard:
-    """Files that hold whole series, and the part that they become; `every` window of a series, or its last alone."""
+    """Files that hold whole series, and the part that they become; `every` window of a series, or its last alone.
+
+    The times of `ahead` steps after each series are written too.
+    """
 
     source: DatasetSource
     files: tuple[str, ...]
     folder: Path
     number: int
     every: bool
+    ahead: int = 0
 
 
 @dataclass
@@ -56,6 +62,7 @@ class NewPart:
     cut: list[str] = field(default_factory=list)  # what was left out at the end of a series, where nothing is observed
     filled: list[tuple[str, float]] = field(default_factory=list)  # series and share of the most filled of its windows
     blind: int = 0  # windows that were left out as none of their targets is observed
+    without_step: list[str] = field(default_factory=list)  # series whose next times are not known
     kind_of_time: tuple[str, str] | None = None
     whole_seconds: bool = True
     warnings: list[str] = field(default_factory=list)
@@ -70,8 +77,13 @@ def unlabelled(source: DatasetSource) -> DatasetSource:
     return replace(source, settings=source.settings.model_copy(update={"horizon": 0, "stride": 1}), classes=False)
 
 
-def write_new_part(series: Sequence[Series], source: DatasetSource, folder: Path, number: int, every: bool) -> NewPart:
-    """Prepare the series as the dataset's own were, and write them as part `number`; `source` is unlabelled."""
+def write_new_part(
+    series: Sequence[Series], source: DatasetSource, folder: Path, number: int, every: bool, ahead: int = 0
+) -> NewPart:
+    """Prepare the series as the dataset's own were, and write them as part `number`; `source` is unlabelled.
+
+    Beside the rows and windows stand the times of all rows, those of each series followed by `ahead` steps.
+    """
     settings = source.settings
     observed = _observed_columns(source)
     ended = [_until_observed(each, observed) for each in series]
@@ -82,13 +94,14 @@ def write_new_part(series: Sequence[Series], source: DatasetSource, folder: Path
         part.categories[name] = sorted({label for each in series for label in each.labels[name]} - {None})
     bits = np.result_type(np.float32, *(each.numbers for each in series))
     values = np.empty((sum(part.rows), len(columns_of(source))), bits)
-    times = np.empty(len(values), np.int64)
+    times = np.empty(len(values) + ahead * len(series), np.int64)
     windows: list[tuple[Int64, Int64]] = []
     offset = 0
-    for each, bound in zip(series, bounds, strict=True):
+    for place_of_series, (each, bound) in enumerate(zip(series, bounds, strict=True)):
         place = slice(offset, offset + len(each))
         absent = fill_rows(values[place], each, bound, source, part.categories)
-        times[place] = np.arange(len(each)) if each.times is None else each.times.value
+        first = offset + ahead * place_of_series
+        times[first : first + len(each) + ahead] = _times_and_after(each, settings.grid, ahead)
         bad_input = np.any(absent, axis=1) if settings.missing == "drop" else None
         found = find_windows(bound, SPLITS.index(NEW), settings, bad_input, np.zeros(len(each), bool))
         starts, lengths = found.starts, found.lengths
@@ -101,6 +114,8 @@ def write_new_part(series: Sequence[Series], source: DatasetSource, folder: Path
         windows.append((starts[keep] + offset, lengths[keep]))
         if keep.any() and float(shares[keep].max()) > SHARE_TO_WARN_OF:
             part.filled.append((each.name, float(shares[keep].max())))
+        if keep.any() and ahead and times[first + len(each)] == UNKNOWN:
+            part.without_step.append(each.name)
         if len(each) < settings.shortest_history:
             part.short.append(each.name)
         elif possible and not keep.any():
@@ -119,6 +134,13 @@ def write_new_part(series: Sequence[Series], source: DatasetSource, folder: Path
     write_samples({split: windows if split == NEW else [] for split in SPLITS}, folder / f"samples-{number:05d}.arrow")
     np.save(folder / f"times-{number:05d}.npy", times)
     return part
+
+
+def _times_and_after(each: Series, frequency: Frequency | None, ahead: int) -> Int64:
+    """The times of the rows of a series and of the steps after it; the rows' numbers where they have none."""
+    if each.times is None:
+        return np.arange(len(each) + ahead)
+    return np.concatenate([each.times.value, times_after(each.times, frequency, ahead)])
 
 
 def _observed_columns(source: DatasetSource) -> list[int]:
@@ -160,7 +182,7 @@ def run_new_shard(shard: NewShard, read: ReadTable = read_table) -> NewPart:
     try:
         if not problems:
             series = list(series_of(files, shard.source))
-            return write_new_part(series, shard.source, shard.folder, shard.number, shard.every)
+            return write_new_part(series, shard.source, shard.folder, shard.number, shard.every, shard.ahead)
     except InputError as error:
         problems += error.messages
     return NewPart(problems=problems)

@@ -171,8 +171,9 @@ def test_classes_and_labels_at_the_last_row_are_told_in_their_own_words(tmp_path
     frame.drop(columns="kind").to_csv(tmp_path / "new.csv", index=False)
     predict_files(store, run, None, str(tmp_path / "new.csv"), str(tmp_path / "out.csv"), False)
     found = pd.read_csv(tmp_path / "out.csv").set_index("series")
-    assert list(found.columns) == ["time", "step", "kind"]
+    assert list(found.columns) == ["cutoff", "step", "time", "kind"]
     assert set(found["step"]) == {0}
+    assert (found["time"] == found["cutoff"]).all()
     assert (found["time"] == frame.groupby("take")["step"].max()).all()
     dataset = run.datasets[0]
     truth = frame.groupby("take")["kind"].last()

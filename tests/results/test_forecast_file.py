@@ -30,8 +30,8 @@ def test_series_without_a_window_and_labels_without_a_column_are_told_by_name(si
     frame.loc[frame.index[-1], "mode"] = "turbo"
     pd.concat([frame[frame["pump"] == "a0"].head(2), frame[frame["pump"] == "a1"]]).to_csv(folder / "few.csv", index=False)
     done = forecast_file.predict_files(store, run, "a", str(folder / "few.csv"), str(folder / "few_out.csv"), False)
-    assert (done["series"], done["windows"]) == (1, 1)
-    few, unseen = done["warnings"]
+    assert (done.series, done.windows) == (1, 1)
+    few, unseen = done.warnings
     assert "'a0'" in few
     assert "fewer rows than one window (min_lookback 3)" in few
     assert "'mode'" in unseen
@@ -44,8 +44,9 @@ def test_all_kinds_of_output_hold_the_same(sites: Opened) -> None:
     for name in ("out.parquet", "out.csv.gz"):
         forecast_file.predict_files(store, run, "a", str(folder / "a.csv"), str(folder / name), False)
     found = pd.read_parquet(folder / "out.parquet")
-    assert found["time"].dtype.kind == "M"
-    pd.testing.assert_frame_equal(found.assign(time=found["time"].astype(str)), expected, check_dtype=False)
+    assert (found["cutoff"].dtype.kind, found["time"].dtype.kind) == ("M", "M")
+    texts = found.assign(cutoff=found["cutoff"].astype(str), time=found["time"].astype(str))
+    pd.testing.assert_frame_equal(texts, expected, check_dtype=False)
     pd.testing.assert_frame_equal(pd.read_csv(folder / "out.csv.gz"), expected)
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
@@ -82,7 +83,8 @@ def test_ray_data_reads_many_files_to_the_same_end(
     [
         ({"name": "sides"}, ["sides: there is no such run", "did you mean 'sites'?"]),
         ({"--dataset": "c"}, ["run 'sites' has no dataset 'c'", "write one of a, b"]),
-        ({"--dataset": None}, ["has 2 datasets: name the one"]),
+        ({"--dataset": None, "--input": "short.csv"}, ["short.csv: neither a column nor its name says which dataset"]),
+        ({"--probabilities": ""}, ["run 'sites' forecasts numbers", 'train with loss = "quantile"']),
         ({"--input": "none.csv"}, ["none.csv", "there is no such file"]),
         ({"--input": "lacking.csv"}, ["there is no column 'flow': did you mean 'Flow'?"]),
         ({"--input": "text.csv"}, ["text.csv, line 4, column 'flow': 'much' is not a number"]),
@@ -106,7 +108,9 @@ def test_wrong_input_exits_with_2_and_nothing_written(sites: Opened, changes: di
     frame.head(0).to_csv(folder / "rows.csv", index=False)
     options = {"--dataset": "a", "--input": "a.csv", "--output": "never.csv"} | changes
     name = options.pop("name", "sites")
-    words = [word for key, value in options.items() if value is not None for word in (key, _inside(folder, key, value))]
+    words = [
+        word for key, value in options.items() if value is not None for word in (key, _inside(folder, key, value)) if word
+    ]
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     code, out, err = invoke("predict", name, *words, "--storage", str(folder / "runs"))
     assert code == 2
@@ -117,7 +121,7 @@ def test_wrong_input_exits_with_2_and_nothing_written(sites: Opened, changes: di
 
 
 def _inside(folder: Path, key: str, value: str) -> str:
-    return value if key == "--dataset" else str(folder / value)
+    return value if key in ("--dataset", "--probabilities") else str(folder / value)
 
 
 def test_the_command_says_what_it_wrote(sites: Opened) -> None:
@@ -140,8 +144,8 @@ def test_without_a_time_it_is_the_rows_number_and_a_target_named_like_a_column_i
     }
     opened = *train_in_process(check_recipe(document, tmp_path), tmp_path / "runs"), tmp_path
     found = predict(opened, "n", "both.csv")
-    assert list(found.columns) == ["series", "time", "step", "step_forecast"]
-    assert [list(found[name]) for name in ("series", "time", "step")] == [["n", "n"], [59, 59], [1, 2]]
+    assert list(found.columns) == ["series", "cutoff", "step", "time", "step_forecast"]
+    assert [list(found[name]) for name in ("series", "cutoff", "step", "time")] == [["n", "n"], [59, 59], [1, 2], [60, 61]]
     # A file without the column that told the datasets apart holds the rows of one.
     frame[frame["site"] == "n"][["step"]].to_csv(tmp_path / "one.csv", index=False)
     pd.testing.assert_frame_equal(predict(opened, "n", "one.csv"), found)
@@ -155,7 +159,7 @@ def test_times_with_a_zone_are_refused_where_none_was_trained_on_and_half_second
     frame = pd.read_csv(folder / "a.csv", parse_dates=["time"])
     frame = frame[frame["pump"] == "a0"]
     frame.assign(time=frame["time"].astype(str) + ".500000").to_csv(folder / "half.csv", index=False)
-    assert set(predict(sites, "a", "half.csv")["time"]) == {"2024-03-10 23:00:00.500000"}
+    assert set(predict(sites, "a", "half.csv")["cutoff"]) == {"2024-03-10 23:00:00.500000"}
     frame.assign(time=frame["time"].astype(str) + "+02:00").to_csv(folder / "zone.csv", index=False)
     with pytest.raises(InputError, match=r"zone.csv: its times are zoned dates, those of the training files"):
         predict(sites, "a", "zone.csv")

@@ -42,17 +42,17 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     return train(tmp_path_factory.mktemp("rows"))
 
 
-def predicted(opened: Opened, frame: pd.DataFrame, every: bool = False) -> tuple[pd.DataFrame, list[str]]:
+def predicted(opened: Opened, frame: pd.DataFrame, every: bool = False) -> tuple[pd.DataFrame, tuple[str, ...]]:
     store, run, folder = opened
     frame.to_csv(folder / "new.csv", index=False)
     done = predict_files(store, run, None, str(folder / "new.csv"), str(folder / "out.csv"), every)
-    return pd.read_csv(folder / "out.csv"), done["warnings"]
+    return pd.read_csv(folder / "out.csv"), done.warnings
 
 
 def test_rows_at_the_end_without_a_target_ask_for_a_forecast(opened: Opened) -> None:  # case 05
     new = frame_of()[-30:]
     expected, warnings = predicted(opened, new[:-6])
-    assert warnings == []
+    assert warnings == ()
     new.loc[new.index[-6:], "y"] = None
     found, warnings = predicted(opened, new)
     pd.testing.assert_frame_equal(found, expected)
@@ -66,7 +66,7 @@ def test_a_window_that_was_filled_is_said_so(opened: Opened) -> None:
     new = frame_of()[-30:]
     new.loc[new.index[-3:-1], "y"] = None
     _, warnings = predicted(opened, new)
-    assert warnings == ["forecasts of 1 series come from windows of which more than a tenth was filled: 'a' 25%"]
+    assert warnings == ("forecasts of 1 series come from windows of which more than a tenth was filled: 'a' 25%",)
 
 
 @pytest.mark.parametrize("every", [False, True])
@@ -106,4 +106,4 @@ def test_new_times_are_understood_by_the_zone_of_the_recipe(tmp_path: Path) -> N
     moments = pd.date_range("2024-01-01", periods=ROWS, freq="h", tz="Europe/Berlin").tz_convert("UTC")
     zoned, _ = predicted(opened, frame_of().assign(ts=[moment.isoformat() for moment in moments]))
     pd.testing.assert_frame_equal(zoned, plain)
-    assert pd.Timestamp(plain["time"][0]) == moments[-1]
+    assert pd.Timestamp(plain["cutoff"][0]) == moments[-1]

@@ -30,13 +30,13 @@ def actual(path: Path, targets: list[str], where: str = "time") -> pd.DataFrame:
 def errors_in_units(found: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     """Absolute errors of the windows of the test part that have all of their targets, a row for each step."""
     starts = truth.groupby("series").apply(lambda rows: rows.index.get_level_values("time")[int(len(rows) * 0.8 + 1e-9)])
-    found = found.assign(time=pd.to_datetime(found["time"]))
-    found["at"] = found["time"] + pd.to_timedelta(found["step"], unit="h")
-    joined = found.merge(truth.reset_index(), left_on=["series", "at"], right_on=["series", "time"], suffixes=("", "_true"))
-    joined = joined[joined["at"] >= joined["series"].map(starts) + pd.to_timedelta(joined["step"] - 1, unit="h")]
+    found = found.assign(time=pd.to_datetime(found["time"]), cutoff=pd.to_datetime(found["cutoff"]))
+    assert (found["time"] == found["cutoff"] + pd.to_timedelta(found["step"], unit="h")).all()
+    joined = found.merge(truth.reset_index(), on=["series", "time"], suffixes=("", "_true"))
+    joined = joined[joined["time"] >= joined["series"].map(starts) + pd.to_timedelta(joined["step"] - 1, unit="h")]
     targets = list(truth.columns)
     whole = (
-        joined.groupby(["series", "time"])[[f"{name}_true" for name in targets]].transform("count").eq(HORIZON).all(axis=1)
+        joined.groupby(["series", "cutoff"])[[f"{name}_true" for name in targets]].transform("count").eq(HORIZON).all(axis=1)
     )
     gap = joined[whole][targets].to_numpy() - joined[whole][[f"{name}_true" for name in targets]].to_numpy()
     return pd.DataFrame(np.abs(gap), columns=targets)
@@ -63,12 +63,14 @@ def test_on_the_training_files_the_forecasts_are_those_of_the_test_samples(sites
 
 def test_the_last_window_of_each_series_ends_at_its_last_row_and_is_the_last_of_all(sites: Opened) -> None:
     last, every = predict(sites, "a", "a.csv"), predict(sites, "a", "a.csv", "all.csv", every=True)
-    assert list(last.columns) == ["series", "time", "step", "power", "flow"]
+    assert list(last.columns) == ["series", "cutoff", "step", "time", "power", "flow"]
     assert list(last["step"]) == [1, 2, 3] * 2
     truth = actual(sites[2] / "a.csv", ["power"])
     for name, rows in last.groupby("series"):
         ends = truth.loc[name].index
-        assert set(rows["time"]) == {str(ends[-1])}
+        assert set(rows["cutoff"]) == {str(ends[-1])}
+        hours = pd.to_timedelta(rows["step"], unit="h")
+        assert (pd.to_datetime(rows["time"]) == ends[-1] + hours).all()
         own = every[every["series"] == name]
         assert len(own) == (len(ends) - 2) * HORIZON  # from the third row on, see min_lookback
         np.testing.assert_allclose(own.tail(HORIZON)[["power", "flow"]], rows[["power", "flow"]], rtol=1e-6)
@@ -120,7 +122,7 @@ def test_windows_that_touch_a_missing_value_give_no_forecast_where_they_gave_no_
     truth = actual(tmp_path / "new.csv", ["power", "flow"]).loc["a0"]
     whole = truth.notna().all(axis=1).rolling(LOOKBACK).sum().eq(LOOKBACK)
     found = predict(opened, "a", "new.csv", every=True)
-    assert list(found["time"].unique()) == [str(time) for time in truth.index[whole]]
+    assert list(found["cutoff"].unique()) == [str(time) for time in truth.index[whole]]
     frame.loc[frame.index[-1], "flow"] = None
     frame.to_csv(tmp_path / "new.csv", index=False)
     runs = ["--storage", str(tmp_path / "runs"), "--output", str(tmp_path / "x.csv")]
@@ -133,7 +135,7 @@ def test_quantiles_stand_beside_the_forecast_and_the_middle_one_is_it(tmp_path: 
     opened = train_sites(tmp_path, model={"loss": "quantile", "quantiles": [0.1, 0.5, 0.9]})
     found = predict(opened, "b", "b.csv")
     levels = [f"{name}_q{level}" for name in ("power", "flow") for level in (0.1, 0.5, 0.9)]
-    assert list(found.columns) == ["series", "time", "step", "power", "flow", *levels]
+    assert list(found.columns) == ["series", "cutoff", "step", "time", "power", "flow", *levels]
     for name in ("power", "flow"):
         np.testing.assert_array_equal(found[f"{name}_q0.5"], found[name])
         assert (found[f"{name}_q0.1"] != found[f"{name}_q0.9"]).all()

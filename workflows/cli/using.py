@@ -55,12 +55,19 @@ def predict(
     ],
     output: Annotated[str, typer.Option(metavar="FILE", help="Output file: .csv, .csv.gz or .parquet.")],
     dataset: Annotated[
-        str | None, typer.Option(help="Dataset whose scaling applies to the rows; optional if there is only one.")
+        str | None,
+        typer.Option(help="Dataset of the rows; default: the one that a column, the file name or the folder says."),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Forecast from every row with enough history.")] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write the probability of each class.")
+    ] = False,
     storage: StorageOption = STORAGE,
 ) -> None:
-    """Forecast what follows the last row of each series in new files, in the targets' units."""
+    """Forecast what follows the last row of each series in new files, in the targets' units.
+
+    Columns: series, cutoff (time of the last input row), step, time (of the predicted step), then the targets.
+    """
     with errors_and_ray() as console:
         from workflows.results.forecast_file import predict_files
         from workflows.results.number_format import counted
@@ -68,13 +75,13 @@ def predict(
         from workflows.store.store import Store
 
         store = Store(storage)
-        done = predict_files(store, open_run(store, name), dataset, input_, output, all_)
-        for warning in done["warnings"]:
+        done = predict_files(store, open_run(store, name), dataset, input_, output, all_, probabilities)
+        for warning in done.warnings:
             console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
-        what = counted(done["windows"], "forecast" if done["horizon"] else "prediction")
-        what += f" of {counted(done['horizon'], 'step')}" if done["horizon"] else ""
+        what = counted(done.windows, "forecast" if done.horizon else "prediction")
+        what += f" of {counted(done.horizon, 'step')}" if done.horizon else ""
         console.print(
-            f"{what} for {done['series']:,} series, {counted(done['rows'], 'row')} in {done['output']}",
+            f"{what} for {done.series:,} series, {counted(done.rows, 'row')} in {done.output}",
             soft_wrap=True,
             highlight=False,
         )

@@ -1,86 +1,75 @@
-"""New files in, one file of forecasts out: a row for each series, window and step, in the targets' own units."""
+"""New files in, one file of forecasts out."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from pyarrow import fs
 
 from data.errors import InputError
-from data.prepared.new_data import NewData, read_new
-from data.reading.file_format import SUFFIXES as SUFFIXES_OF_INPUT
-from data.reading.file_format import suffix_of
 from data.reading.files import absolute, file_bytes, is_uri, open_filesystem
 from data.reading.find import find_files
-from data.reading.settings import DatasetSource
 from data.samples.new_part import NewPart, NewShard, run_new_task
 from workflows.relay.failures import RunFailedError
+from workflows.results.forecast_rows import Wanted, forecasts_of
+from workflows.results.new_rows import shares_of
 from workflows.results.output_file import appearing, check_file
 from workflows.results.trained import TrainedRun
 from workflows.store.store import Store
 
-if TYPE_CHECKING:  # what is wrong with the input is told before torch is imported
-    from workflows.results.prediction import Forecasts
-
-Facts = dict[str, Any]
-COLUMNS = ("series", "time", "step")
 SUFFIXES = (".csv", ".csv.gz", ".parquet")  # of what is written
 RAY_FROM_BYTES = 1 << 28  # of several files; one process reads as much in the seconds that Ray takes to start
 
 
-def predict_files(store: Store, run: TrainedRun, dataset: str | None, path: str, output: str, every: bool) -> Facts:
-    """Predict from the last window of each series in the files of `path`, or from `every` one, and write `output`.
+@dataclass(frozen=True)
+class Predicted:
+    """What was written: `windows` forecasts of `horizon` steps for so many series, `rows` rows in the file `output`."""
 
-    The files have the columns that the dataset was trained on, save its targets where they do not go in as features.
-    Returns `series`, `windows`, `horizon`, `rows`, `output` and `warnings`. Raises InputError before anything is written.
+    series: int
+    windows: int
+    horizon: int
+    rows: int
+    output: str
+    warnings: tuple[str, ...]
+
+
+def predict_files(
+    store: Store,
+    run: TrainedRun,
+    dataset: str | None,
+    path: str,
+    output: str,
+    every: bool = False,
+    probabilities: bool = False,
+) -> Predicted:
+    """Forecast from the last window of each series in the files of `path`, or from `every` one, and write `output`.
+
+    The files have the columns that the dataset was trained on, except its targets where they do not go in as features.
+    Without `dataset`, a column or the names of the files say whose each row is, and the output has a column for it. Raises
+    InputError before anything is written.
     """
-    place = run.place_of(dataset)
     path, output = absolute(path, Path.cwd()), absolute(output, Path.cwd())
     _check_output(output)
-    files = find_files(path, run.sources[place].settings.format is not None)
+    files = find_files(path, any(source.settings.format is not None for source in run.sources))
     if output in files:
         raise InputError(f"--output {output}: this is one of the input files: name another")
-    encoded = run.datasets[place]
-    with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
-        source, folder = _read_as(run.sources[place], files), Path(scratch)
-        new = read_new(files, encoded.prepared, source, encoded.encoding, folder, every, lambda tasks: _read(tasks, files))
-        from workflows.results.prediction import make_forecaster
-
-        forecaster = make_forecaster(store, run, place)
-        quantiles = run.plan.model.quantiles if run.plan.model.loss == "quantile" else []
-        schema = _schema(new, encoded.prepared.targets, bool(encoded.encoding.classes), quantiles)
-        texts = [name for part in new.parts for name in part.names] + encoded.encoding.classes + schema.names
-        with _writer(output, schema, texts) as write:
-            for samples, forecasts in forecaster.walk(new.lengths, new.batch):
-                write(_rows(new, samples, forecasts, encoded.prepared.horizon, schema))
-        return {
-            "series": sum(
-                len(part.names) - len(part.short) - len(part.touched) - len(part.unobserved) for part in new.parts
-            ),
-            "windows": len(new),
-            "horizon": encoded.prepared.horizon,
-            "rows": len(new) * forecaster.shape[0],
-            "output": output,
-            "warnings": list(new.warnings()),
-        }
-
-
-def _read_as(source: DatasetSource, files: Sequence[str]) -> DatasetSource:
-    """The source with the format of the training files, unless the names of the new files say another."""
-    known = {SUFFIXES_OF_INPUT.get(suffix_of(file)) for file in files}
-    if source.settings.format is None or None in known:
-        return source
-    return dataclasses.replace(source, settings=source.settings.model_copy(update={"format": None}))
+    wanted = Wanted(every, probabilities, dataset is None and len(run.datasets) > 1)
+    with forecasts_of(store, run, shares_of(run, dataset, files), wanted, _read) as found:
+        rows = 0
+        with _writer(output, found.schema, found.texts) as write:
+            for batch in found.batches():
+                write(batch)
+                rows += batch.num_rows
+        return Predicted(found.series, found.windows, found.horizon, rows, output, tuple(found.warnings))
 
 
 def _read(tasks: list[list[NewShard]], files: Sequence[str]) -> list[list[NewPart]]:
@@ -102,30 +91,6 @@ def _check_output(output: str) -> None:
         raise InputError(f"--output {output}: write a name that ends in one of {', '.join(SUFFIXES)}")
     if not is_uri(output):
         check_file("--output", output)
-
-
-def _schema(new: NewData, targets: Sequence[str], classes: bool, quantiles: Sequence[float]) -> pa.Schema:
-    """The columns of the output; a target that is named like one of the first three has `_forecast` behind its name."""
-    own = [f"{name}_forecast" if name in COLUMNS else name for name in targets]
-    own += [f"{name}_q{level:g}" for name in targets for level in quantiles]
-    kinds = [pa.string(), new.time_type, pa.int64(), *[pa.string() if classes else pa.float32()] * len(own)]
-    return pa.schema(list(zip([*COLUMNS, *own], kinds, strict=True)))
-
-
-def _rows(new: NewData, samples: Any, forecasts: Forecasts, horizon: int, schema: pa.Schema) -> pa.RecordBatch:
-    """One row for each window and step."""
-    names, times = new.places(samples)
-    steps = np.arange(1, horizon + 1) if horizon else np.zeros(1, np.int64)
-    each = np.repeat(np.arange(len(samples)), len(steps))
-    columns: list[Any] = [names[each], times.take(pa.array(each)), np.tile(steps, len(samples))]
-    if forecasts.point.ndim == 1:
-        columns.append(forecasts.point)
-    else:
-        columns += list(forecasts.point.reshape(len(each), -1).T.astype(np.float32))
-    if forecasts.levels is not None:
-        columns += list(forecasts.levels.reshape(len(each), -1).T.astype(np.float32))
-    arrays = [pa.array(values).cast(field.type) for values, field in zip(columns, schema, strict=True)]
-    return pa.record_batch(arrays, schema=schema)
 
 
 @contextlib.contextmanager

@@ -37,11 +37,13 @@ class Forecasts:
     """What a model says of some windows.
 
     `point` is (windows, steps, targets) in the targets' own units, one step where the horizon is 0; or class labels
-    (windows,). `levels` is (windows, steps, targets, quantiles) for the quantile loss, else None.
+    (windows,). `levels` is (windows, steps, targets, quantiles) for the quantile loss, `probabilities` (windows, classes)
+    for classes, in the order of the encoding's classes; else None.
     """
 
     point: npt.NDArray[Any]
     levels: npt.NDArray[np.float64] | None = None
+    probabilities: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,13 @@ class Forecaster:
             shape = self.shape
             outputs = outputs_of(self.model, batch, plan.training, plan.head_of(self.dataset))  # as it was trained
             point = forecast(outputs, shape, plan.model).cpu().numpy()
-            levels = None
+            levels = chances = None
             if plan.model.loss == "quantile":
                 levels = outputs.float().view(len(batch.inputs), *shape, -1).cpu().numpy()
+            if encoding.classes:
+                chances = outputs.float().softmax(dim=1).cpu().numpy()
         if encoding.classes:
-            return Forecasts(np.array(encoding.classes, object)[point])
+            return Forecasts(np.array(encoding.classes, object)[point], None, chances)
         own = None if levels is None else in_units(levels.swapaxes(2, 3), encoding).swapaxes(2, 3)
         return Forecasts(in_units(point, encoding), own)
 
@@ -83,10 +87,16 @@ class Forecaster:
             with one_thread():
                 found = [self.forecast(batch(piece)) for piece in pieces]
             order = np.argsort(np.concatenate(pieces))
-            levels = None
-            if found[0].levels is not None:
-                levels = np.concatenate([each.levels for each in found if each.levels is not None])[order]
-            yield samples, Forecasts(np.concatenate([each.point for each in found])[order], levels)
+            levels = [each.levels for each in found if each.levels is not None]
+            chances = [each.probabilities for each in found if each.probabilities is not None]
+            yield (
+                samples,
+                Forecasts(
+                    np.concatenate([each.point for each in found])[order],
+                    np.concatenate(levels)[order] if levels else None,
+                    np.concatenate(chances)[order] if chances else None,
+                ),
+            )
 
 
 def in_units(scaled: npt.NDArray[np.float32], encoding: Encoding) -> npt.NDArray[np.float64]:

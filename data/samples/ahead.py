@@ -1,0 +1,37 @@
+"""The times of the rows that follow a series: those that a forecast from its last rows is about."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from data.reading.frequency import LOCAL_UNITS, Frequency
+from data.reading.times import Times
+from data.samples.grid import place_on_grid
+
+Int64 = npt.NDArray[np.int64]
+UNKNOWN = np.iinfo(np.int64).min  # a time that nothing tells
+
+
+def times_after(times: Times, frequency: Frequency | None, count: int) -> Int64:
+    """Return the times of the `count` steps after the last row of a series, UNKNOWN where its step is not known.
+
+    With a frequency the series lies on its grid, which goes on: months keep the day of the first row or the end of the
+    month, business days leave out weekends, days follow the local clock. Without one the step is that of the rows, if it
+    is the same between all of them.
+    """
+    if not count or not len(times.value):
+        return np.full(count, UNKNOWN)
+    if frequency is None:
+        steps = np.diff(times.value)
+        known = len(steps) > 0 and bool((steps == steps[0]).all())
+        return _evenly(times, int(steps[0]), count) if known else np.full(count, UNKNOWN)
+    local = times.zoned and times.zone is not None and frequency.unit in LOCAL_UNITS
+    if frequency.step is not None and not local:
+        return _evenly(times, frequency.step, count)
+    limit = np.iinfo(np.int64).max
+    return place_on_grid(times, frequency, limit, count).times[-count:]
+
+
+def _evenly(times: Times, step: int, count: int) -> Int64:
+    return np.asarray(times.value[-1] + step * np.arange(1, count + 1), np.int64)

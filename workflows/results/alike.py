@@ -1,0 +1,40 @@
+"""Which trained dataset new rows are most like: the distance that `inspect` shows, between their windows."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from data.errors import InputError
+from data.prepared.distances import Sample, energy_coefficients, window_courses
+from data.prepared.prepare import prepare
+from data.prepared.running import run_here
+from data.reading.files import FileFacts, file_bytes
+from data.reading.settings import DatasetSource
+from workflows.results.trained import TrainedRun
+
+MOST_BYTES = 1 << 28  # of files that are read for a suggestion
+
+
+def most_alike(run: TrainedRun, source: DatasetSource) -> tuple[str, float] | None:
+    """Return the dataset of the run whose train windows are most like those of `source.files`, and the distance.
+
+    None where the rows do not say it: they lack the targets, have no whole window, or cannot be read.
+    """
+    if sum(file_bytes(file) for file in source.files) > MOST_BYTES:
+        return None
+    settings = source.settings.model_copy(update={"split": [1.0, 0.0, 0.0]})
+    with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
+        folder = Path(scratch)
+        try:
+            whole = dataclasses.replace(source, settings=settings)
+            new = prepare([whole], folder / "prepared", FileFacts(folder / "facts"), run_here)
+            *known, asked = map(Sample.of, window_courses([*(each.prepared for each in run.datasets), *new]))
+        except InputError:
+            return None
+    distances = energy_coefficients(asked, known)
+    nearest = int(np.argmin(distances))
+    return run.datasets[nearest].name, max(distances[nearest], 0.0)

@@ -1,0 +1,165 @@
+"""Forecasts of new rows as a table: a row for each series, window and step, in the targets' own units."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from data.errors import InputError
+from data.prepared.new_data import NewData, NoWindowError, read_new
+from data.samples.new_part import NewPart, NewShard
+from workflows.results.new_rows import Share
+from workflows.results.trained import TrainedRun
+from workflows.store.store import Store
+
+if TYPE_CHECKING:  # what is wrong with the input is told before torch is imported
+    from workflows.results.prediction import Forecaster, Forecasts
+
+DATASET = "dataset"
+COLUMNS = ("series", "cutoff", "step", "time")
+Read = Callable[[list[list[NewShard]], Sequence[str]], list[list[NewPart]]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """From `every` window or the last of each series; with `probabilities` of classes; with a column `dataset`."""
+
+    every: bool = False
+    probabilities: bool = False
+    dataset: bool = False
+
+
+@dataclass(frozen=True)
+class NewForecasts:
+    """Forecasts that are about to be made: all that is known of them before the first one."""
+
+    run: TrainedRun
+    store: Store
+    parts: list[tuple[Share, NewData]]
+    wanted: Wanted
+    schema: pa.Schema
+    warnings: list[str]
+
+    @property
+    def horizon(self) -> int:
+        """The steps of a forecast; 0 where the label of the last row is predicted."""
+        return self.run.datasets[0].prepared.horizon
+
+    @property
+    def windows(self) -> int:
+        """How many forecasts there are."""
+        return sum(len(new) for _, new in self.parts)
+
+    @property
+    def series(self) -> int:
+        """How many series have a forecast."""
+        every = [part for _, new in self.parts for part in new.parts]
+        return sum(len(part.names) - len(part.short) - len(part.touched) - len(part.unobserved) for part in every)
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts that the table will hold, its header among them."""
+        names = [name for _, new in self.parts for part in new.parts for name in part.names]
+        return [*names, *self.run.datasets[0].encoding.classes, *self.schema.names, *(s.source.name for s, _ in self.parts)]
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows, some thousand windows at a time: by dataset, then series, then time."""
+        from workflows.results.prediction import make_forecaster
+
+        forecaster = make_forecaster(self.store, self.run, self.parts[0][0].place)
+        for share, new in self.parts:
+            own: Forecaster = dataclasses.replace(forecaster, dataset=share.place)
+            for samples, forecasts in own.walk(new.lengths, new.batch):
+                yield self._rows(share, new, samples, forecasts)
+
+    def _rows(self, share: Share, new: NewData, samples: Any, forecasts: Forecasts) -> pa.RecordBatch:
+        places = new.places(samples)
+        steps = np.arange(1, self.horizon + 1) if self.horizon else np.zeros(1, np.int64)
+        each = np.repeat(np.arange(len(samples)), len(steps))
+        columns: list[Any] = [np.full(len(each), share.source.name, object)] if self.wanted.dataset else []
+        columns += [places.series[each], places.cutoff.take(pa.array(each)), np.tile(steps, len(samples)), places.times]
+        if forecasts.point.ndim == 1:
+            columns.append(forecasts.point)
+        else:
+            columns += list(forecasts.point.reshape(len(each), -1).T.astype(np.float32))
+        if forecasts.levels is not None:
+            columns += list(forecasts.levels.reshape(len(each), -1).T.astype(np.float32))
+        if self.wanted.probabilities and forecasts.probabilities is not None:
+            columns += list(forecasts.probabilities.T)
+        arrays = [pa.array(values).cast(field.type) for values, field in zip(columns, self.schema, strict=True)]
+        return pa.record_batch(arrays, schema=self.schema)
+
+
+@contextlib.contextmanager
+def forecasts_of(
+    store: Store, run: TrainedRun, shares: Sequence[Share], wanted: Wanted, read: Read
+) -> Iterator[NewForecasts]:
+    """Read the new rows of all shares and check them, before anything is forecast; `read` runs the tasks that do it.
+
+    Raises InputError with all that is wrong. Of several datasets, one without a single window is a warning.
+    """
+    if wanted.probabilities and run.plan.model.loss != "cross_entropy":
+        raise InputError(
+            f'probabilities: run {run.name!r} forecasts numbers (loss = "{run.plan.model.loss}"): only classes have them; '
+            'for intervals train with loss = "quantile"'
+        )
+    parts, problems, empty = [], [], []
+    with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
+        for number, share in enumerate(shares):
+            files, trained = share.source.files, run.datasets[share.place]
+            folder = Path(scratch) / str(number)
+            folder.mkdir()
+            try:
+                new = read_new(
+                    files,
+                    trained.prepared,
+                    share.source,
+                    trained.encoding,
+                    folder,
+                    wanted.every,
+                    lambda tasks, files=files: read(tasks, files),  # type: ignore[misc]
+                )
+                parts.append((share, new))
+            except NoWindowError as error:
+                empty += [f"dataset {share.source.name!r}: {message}" for message in error.messages]
+            except InputError as error:
+                problems += error.messages
+        if problems or not parts:
+            raise InputError(dict.fromkeys([*problems, *empty]))
+        several = len(shares) > 1
+        warnings = [
+            f"dataset {share.source.name!r}: {warning}" if several else warning
+            for share, new in parts
+            for warning in new.warnings()
+        ]
+        yield NewForecasts(run, store, parts, wanted, _schema(run, parts, wanted), [*empty, *warnings])
+
+
+def _schema(run: TrainedRun, parts: Sequence[tuple[Share, NewData]], wanted: Wanted) -> pa.Schema:
+    """The columns of the table; a target that is named like one of the first has `_forecast` behind its name."""
+    prepared, encoding, model = run.datasets[0].prepared, run.datasets[0].encoding, run.plan.model
+    kinds = [new.time_type for _, new in parts]
+    time = max(kinds, key=lambda kind: str(kind) if pa.types.is_timestamp(kind) else "")  # us is after s
+    first = next((new for _, new in parts if pa.types.is_timestamp(new.time_type) != pa.types.is_timestamp(time)), None)
+    if first is not None:
+        raise InputError(
+            f"dataset {first.prepared.name!r}: its times are numbers, those of others are dates: predict them one at a time"
+        )
+    own = [f"{name}_forecast" if name in (DATASET, *COLUMNS) else name for name in prepared.targets]
+    kind = pa.string() if encoding.classes else pa.float32()
+    fields = [(DATASET, pa.string())] if wanted.dataset else []
+    fields += list(zip(COLUMNS, (pa.string(), time, pa.int64(), time), strict=True))
+    fields += [(name, kind) for name in own]
+    if model.loss == "quantile":
+        fields += [(f"{name}_q{level:g}", pa.float32()) for name in prepared.targets for level in model.quantiles]
+    if wanted.probabilities:
+        fields += [(f"{prepared.targets[0]}_p_{label}", pa.float32()) for label in encoding.classes]
+    return pa.schema(fields)
