@@ -7,7 +7,7 @@ from collections.abc import Iterable
 IN_RECIPE = "in [data], or in the [[datasets]] entry where other datasets have another"  # where a setting can be written
 
 
-class InputError(Exception):
+class InputError(ValueError):
     """One or more things are wrong with the input; nothing was written.
 
     Each message names the place, the value seen and what to write instead. The command line prints them all and
