@@ -12,7 +12,8 @@ from data.errors import InputError
 from data.prepared.distances import Sample, energy_coefficients, window_courses
 from data.prepared.prepare import prepare
 from data.prepared.running import run_here
-from data.reading.files import FileFacts, file_bytes
+from  import FileFacts
+from data.reading.files import file_bytes
 from data.reading.settings import DatasetSource
 from workflows.results.trained import TrainedRun
 
