@@ -12,8 +12,7 @@ from data.errors import InputError
 from data.prepared.distances import Sample, energy_coefficients, window_courses
 from data.prepared.prepare import prepare
 from data.prepared.running import run_here
-from  import FileFacts
-from data.reading.files import file_bytes
+from data.reading.files import FileNotes, file_bytes
 from data.reading.settings import DatasetSource
 from workflows.results.trained import TrainedRun
 
@@ -32,7 +31,7 @@ def most_alike(run: TrainedRun, source: DatasetSource) -> tuple[str, float] | No
         folder = Path(scratch)
         try:
             whole = dataclasses.replace(source, settings=settings)
-            new = prepare([whole], folder / "prepared", FileFacts(folder / "facts"), run_here)
+            new = prepare([whole], folder / "prepared", FileNotes(folder / "facts"), run_here)
             *known, asked = map(Sample.of, window_courses([*(each.prepared for each in run.datasets), *new]))
         except InputError:
             return None
