@@ -13,7 +13,8 @@ from workflows.recipe.datasets import movable
 from workflows.recipe.defaults import BEFORE, of_their_time
 from workflows.recipe.recipe import check_recipe, load_recipe
 from workflows.results.evaluation import evaluate
-from workflows.results.trained import RECIPE, open_run
+from workflows.results.trained import open_run
+from workflows.store.run_record import RECIPE
 
 
 def test_a_stored_recipe_names_what_its_defaults_were(tmp_path: Path) -> None:
@@ -51,6 +52,7 @@ def test_a_run_that_was_stored_before_is_opened_at_its_own_state(tmp_path: Path)
     document = dict(movable(load_recipe(path)))
     for section, keys in BEFORE.items():
         document[section] = {key: value for key, value in document[section].items() if key not in keys}
+    store.storage.remove("runs/small/run.json")
     store.write_run("small", RECIPE, tomli_w.dumps(document).encode())
     opened = open_run(store, "small")
     assert opened.plan.root == run.plan.root

@@ -24,7 +24,7 @@ from workflows.relay.plan import Plan, make_plan
 from workflows.relay.relay import Outcome, drive, relay
 from workflows.report.report import make_report
 from workflows.results.evaluation import evaluate
-from workflows.results.run_result import RunResult, read_result
+from workflows.results.run_result import RunResult
 from workflows.results.tables import runs_table, stages_reached
 from workflows.results.trained import open_run
 from workflows.store.kept import EpochRecord, Errors
@@ -235,10 +235,9 @@ def prepared_opposites(folder: Path) -> tuple[Recipe, Callable[[Recipe], Any]]:
     }
 
     def trained(recipe: Recipe) -> RunResult:
-        store, _ = train_in_process(recipe, folder / "runs")
-        result = read_result(store, "relay")
-        assert result is not None
-        return result
+        _, run = train_in_process(recipe, folder / "runs")
+        assert run.result is not None
+        return run.result
 
     return check_recipe(document, folder), trained
 

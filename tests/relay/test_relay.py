@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from models.settings import ModelSettings
 from workflows.recipe.settings import TrainingSettings
 from workflows.relay.actions import Action, Average, Evaluate, Initialise, Tell, Train
-from workflows.relay.lookup import epochs_held, finished
+from workflows.relay.lookup import finished, num_epochs
 from workflows.relay.metrics import backward_transfer, forward_transfer
 from workflows.relay.plan import Plan, PlannedDataset, Stage
 from workflows.relay.relay import NotAnsweredError, best_epoch, drive, measured_after, relay, stops_early
@@ -236,7 +236,7 @@ def test_the_store_alone_answers_as_the_walk_that_filled_it(training: dict[str, 
     plan, store = make_plan([3, 2], **training), Store(str(tmp_path))
     outcome = drive(relay(plan), StoreTrainer(plan, store, [[3.0, 4.0, 2.0], [1.0, 1.5]]))
     assert finished(plan, Store(str(tmp_path))) == outcome
-    assert epochs_held(plan, store) == sum(len(stage.epochs) for stage in outcome.stages)
+    assert num_epochs(outcome) == sum(len(stage.epochs) for stage in outcome.stages)
 
 
 def test_the_store_says_what_is_still_to_be_done(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_the_store_says_what_is_still_to_be_done(tmp_path: Path) -> None:
         finished(longer, store)
     assert isinstance(lacking.value.action, Train)
     assert (lacking.value.action.epoch.stage, lacking.value.action.epoch.number) == (1, 1)
-    assert epochs_held(longer, store) == 4
+    assert lacking.value.held == 4
 
 
 def test_a_split_without_samples_counts_as_measured(tmp_path: Path) -> None:

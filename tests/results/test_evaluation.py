@@ -129,8 +129,10 @@ def test_the_command_prints_tables_or_json(sites: Opened, tmp_path: Path) -> Non
 
 def test_a_search_and_a_run_under_way_are_told_apart_from_a_run(sites: Opened, tmp_path: Path) -> None:
     store = type(sites[0])(str(tmp_path))
-    store.write_run("tried", "search.json", b"{}")
-    store.write_run("going", "progress.json", json.dumps({"status": "interrupted", "when": 1.0}).encode())
+    search = {"status": "finished", "key": None, "trials": [], "epochs_requested": 0}
+    progress = {"status": "interrupted", "when": 1.0, "key": "k", "datasets": [], "epochs_requested": 1}
+    store.write_run("tried", "search.json", json.dumps(search).encode())
+    store.write_run("going", "progress.json", json.dumps(progress).encode())
     for name, said in (("tried", "this is a search: train its best"), ("going", r"has not ended \(interrupted\)")):
         with pytest.raises(InputError, match=said):
             open_run(store, name)

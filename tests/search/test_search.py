@@ -54,6 +54,7 @@ def test_a_grid_asks_for_567_epochs_and_trains_148_each_once(
     assert max(Counter(trained).values()) == 1
     assert result["ratio"] == pytest.approx(567 / 148)
     written = json.loads((folder / "runs" / "runs" / "small" / "search.json").read_text())
+    assert len(written.pop("sha256")) == 64
     assert written == json.loads(json.dumps(result))
     assert {"config", "metrics", "key", "stopped_after"} <= set(written["trials"][0])
     errors = [trial["metrics"]["mean_scaled_error"] for trial in written["trials"]]

@@ -78,8 +78,10 @@ def test_a_trial_that_came_out_of_the_store_is_kept_too(store: Store) -> None:
 
 
 def test_log_says_of_a_search_that_it_is_one(store: Store) -> None:
-    store.write_run("tried", "search.json", b'{"name": "tried"}')
-    store.write_run("under-way", "searching.json", b'{"name": "under-way", "status": "interrupted"}')
+    ended = {"status": "finished", "key": None, "trials": [], "epochs_requested": 0}
+    under_way = {"status": "interrupted", "trials_asked": 4, "trials_ended": 1, "when": 1.0}
+    store.write_run("tried", "search.json", json.dumps(ended).encode())
+    store.write_run("under-way", "searching.json", json.dumps(under_way).encode())
     found = CliRunner().invoke(app, ["log", "under-way", "--storage", store.address])
     assert "under-way: this is a search that has not ended (interrupted)" in found.stderr
     found = CliRunner().invoke(app, ["log", "tried", "--storage", store.address])

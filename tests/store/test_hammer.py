@@ -87,6 +87,7 @@ def hammer(address: str, folder: Path, seconds: float, with_clean: bool, damage:
     store = Store(address)
     store.storage.create()
     result = {"name": "run", "status": "finished", "when": 0.0, "key": REACHED[-1], "prepared": [], "datasets": []}
+    result |= {"epochs_requested": len(REACHED) - 1}
     result |= {"stages": [{"dataset": "a", "keys": REACHED[1:], "handed_over": 1}]}
     store.write_run("run", "result.json", json.dumps(result).encode())
     for key in REACHED:

@@ -146,7 +146,7 @@ def test_a_whole_program_lives_in_an_object_store_keeps_ray_off_the_screen_and_a
     store = Store(address)
     assert len(store.storage.read("new/crane.csv").splitlines()) == 4
     assert store.storage.names("runs/small") == [
-        "datasets.json", "events", "ray.log", "recipe.toml", "report.html", "result.json",
+        "datasets.json", "events", "ray.log", "recipe.toml", "report.html", "result.json", "run.json",
     ]  # fmt: skip
     assert b"no forecasts" not in store.storage.read("runs/small/report.html")
     (events,) = store.storage.names("runs/small/events")

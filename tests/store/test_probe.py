@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -72,5 +73,6 @@ def test_a_run_without_a_sign_of_life_is_interrupted(tmp_path: Path) -> None:
     assert silent["message"].startswith("its process has given no sign of life for 10 min")
     assert as_seen({**running, "status": "failed"}, 1e9)["status"] == "failed"
     store = Store(str(tmp_path))
-    store.write_run("a", "progress.json", b'{"status": "running", "when": 1.0, "name": "a"}')
+    known = {"status": "running", "when": 1.0, "name": "a", "key": "k", "datasets": [], "epochs_requested": 1}
+    store.write_run("a", "progress.json", json.dumps(known).encode())
     assert store.runs()["a"]["status"] == "interrupted"

@@ -151,12 +151,13 @@ def test_a_storage_folder_that_went_away_is_not_made_again(store: Store, tmp_pat
 
 
 def test_a_run_is_what_it_last_was(store: Store) -> None:
-    store.write_run("a", "result.json", json.dumps({"name": "a", "status": "finished", "when": 1.0}).encode())
-    now = {"name": "b", "status": "running", "when": time.time()}
-    store.write_run("b", "progress.json", json.dumps(now).encode())
-    store.write_run("a", "progress.json", json.dumps({"name": "a", "status": "failed", "when": 9.0}).encode())
+    known = {"key": KEY, "datasets": ["x"], "epochs_requested": 2}
+    result = {**known, "name": "a", "status": "finished", "when": 1.0, "stages": []}
+    store.write_run("a", "result.json", json.dumps(result).encode())
+    store.write_run("b", "progress.json", json.dumps({**known, "status": "running", "when": time.time()}).encode())
+    store.write_run("a", "progress.json", json.dumps({**known, "status": "failed", "when": 9.0}).encode())
     assert {name: facts["status"] for name, facts in store.runs().items()} == {"a": "failed", "b": "running"}
-    assert store.result("a") == {"name": "a", "status": "finished", "when": 1.0}
+    assert store.result("a") == result
     assert store.run("nobody") is None
 
 

@@ -123,7 +123,9 @@ def test_a_dataset_that_changes_what_all_share_is_told_before_all_is_trained_ane
     recipe = load_recipe(write_small(tmp_path, data=shared, datasets=datasets))
     result = train(recipe, tmp_path / "runs", None, 0, watch=said.append).to_json()
     (planned,) = [event for event in said if isinstance(event, Planned)]
-    assert any("all is trained anew" in warning and "anvil, bellows, crane" in warning for warning in planned.warnings)
+    assert any(
+        "every epoch is trained again" in warning and "anvil, bellows, crane" in warning for warning in planned.warnings
+    )
     assert result["epochs_trained"] == 8
 
 

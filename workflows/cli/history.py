@@ -23,7 +23,10 @@ def runs(storage: StorageOption = STORAGE) -> None:
             console.print(runs_table(found))
         if searches:
             console.print(searches_table(searches))
-        if not found and not searches:
+        odd = store.unreadable()
+        for message in odd:
+            console.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
+        if not found and not searches and not odd:
             there = not store.storage.local or Path(store.address).is_dir()
             yet = f"No runs in {storage}" if there else f"No runs: the folder {storage} does not exist"
             console.print(f"{yet}. Try: lstm-relay train demo", soft_wrap=True)

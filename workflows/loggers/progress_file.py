@@ -10,7 +10,8 @@ from typing import Any
 
 from workflows.relay.events import EpochDone, RunEvent
 from workflows.relay.plan import Plan
-from workflows.results.trained import DATASETS_UNDER_WAY
+from workflows.results.trained import DATASETS_UNDER_WAY, hash_of
+from workflows.store.records import signed
 from workflows.store.store import Store
 
 Facts = dict[str, Any]
@@ -37,7 +38,9 @@ class Progress:
             "epochs_reached": 0,
             "started": time.time(),
         }
-        self._write_file(DATASETS_UNDER_WAY, described)
+        written = json.dumps(described, indent=1).encode()
+        self.facts["described"] = hash_of(written)
+        self._write_file(DATASETS_UNDER_WAY, written)
         self._write()
 
     def __call__(self, event: RunEvent) -> None:
@@ -61,8 +64,8 @@ class Progress:
     def _write(self) -> None:
         with self._lock:
             self.facts["when"] = time.time()
-            self._write_file("progress.json", self.facts)
+            self._write_file("progress.json", signed(self.facts))
 
-    def _write_file(self, file: str, content: Any) -> None:
+    def _write_file(self, file: str, content: bytes) -> None:
         with contextlib.suppress(OSError):  # a note that cannot be written must not end the run
-            self.store.write_run(self.name, file, json.dumps(content, indent=1).encode())
+            self.store.write_run(self.name, file, content)

@@ -89,14 +89,6 @@ def trained_stages(plan: Plan, store: Store, num_stages: int) -> tuple[str, list
     return key, keys
 
 
-def epochs_held(plan: Plan, store: Store) -> int:
-    """How many epochs of a plan can be taken from the store before the first one that has to be trained."""
-    try:
-        return num_epochs(finished(plan, store))
-    except NotAnsweredError as error:
-        return error.held
-
-
 def num_epochs(outcome: Outcome) -> int:
     """The epochs of a run, those behind the one that a dataset handed over counted too."""
     return sum(len(stage.epochs) for stage in outcome.stages)

@@ -17,12 +17,14 @@ from typing import Any
 from data.errors import InputError
 from data.prepared.manifest import MANIFEST
 from workflows.results.comparison import read_comparison
+from workflows.store.records import DamagedRecordError
+from workflows.store.run_record import read_record, read_run
 from workflows.store.store import Store
 from workflows.store.usage import alone
 
 Facts = dict[str, Any]
 RUNNING_S = 3600.0  # a run that is under way says so after every epoch; one that has been silent for longer is not
-RUN_FILES = ("result.json", "progress.json", "search.json", "searching.json")
+RUN_FILES = ("progress.json", "search.json", "searching.json")  # beside what it came to
 SCRATCH = re.compile(r"\..+-[0-9a-f]{8}")  # what a write that was interrupted leaves
 SET_ASIDE = re.compile(r".+-[0-9a-f]{8}")
 
@@ -105,26 +107,16 @@ def _scratch(store: Store) -> list[tuple[str, str]]:
 
 def _files_of_run(store: Store, name: str) -> list[Facts]:
     """What the files of a run or a search say; raises InputError for a file that is there and cannot be read."""
-    found = []
-    for file in RUN_FILES:
-        path = f"runs/{name}/{file}"
-        try:
-            facts = json.loads(store.storage.read(path))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as error:
-            raise InputError(_unreadable(store, path, str(error))) from None
-        if not isinstance(facts, dict) or "key" not in facts or not isinstance(facts.get("status"), str):
-            raise InputError(_unreadable(store, path, "it lacks `key` or `status`"))
-        found.append(facts)
-    return found
-
-
-def _unreadable(store: Store, path: str, why: str) -> str:
-    return (
-        f"clean: {store.address}/{path} cannot be read ({why}), so nobody knows what it needs: train the run again, or "
-        "remove its folder; nothing was removed"
-    )
+    try:
+        ended = read_run(store.storage, name)
+        found = [None if ended is None else ended.result]
+        found += [read_record(store.storage, f"runs/{name}/{file}") for file in RUN_FILES]
+    except DamagedRecordError as error:
+        raise InputError(
+            f"clean: {store.address}/{error}: it cannot be read, so nobody knows what it needs: train the run again, or "
+            "remove its folder; nothing was removed"
+        ) from None
+    return [facts for facts in found if facts is not None]
 
 
 def _is_running(run: Facts) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +9,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from data.errors import InputError
 from workflows.relay.metrics import mean_of
 from workflows.results.number_format import empty_table
-from workflows.store.records import from_json, to_json
+from workflows.store.records import DamagedRecordError, from_json, signed, to_json
+from workflows.store.run_record import read_record
 from workflows.store.store import Store
 
 COMPARISON = "compare.json"
@@ -61,16 +62,18 @@ def mean_comparison(compared: Mapping[str, Compared]) -> Compared:
 
 
 def read_comparison(store: Store, name: str) -> Comparison | None:
-    """The comparison of a run; None where it was not made."""
+    """The comparison of a run; None where it was not made. Raises InputError for a file that cannot be read."""
+    path = f"runs/{name}/{COMPARISON}"
     try:
-        return from_json(Comparison, json.loads(store.storage.read(f"runs/{name}/{COMPARISON}")))
-    except (FileNotFoundError, ValueError):
-        return None
+        content = read_record(store.storage, path)
+        return None if content is None else from_json(Comparison, content)
+    except DamagedRecordError as error:
+        raise InputError(f"run {name!r}: {store.address}/{path}: {error}: run compare again, or remove it") from None
 
 
 def write_comparison(store: Store, comparison: Comparison) -> None:
     """Write compare.json beside the run's result."""
-    store.write_run(comparison.name, COMPARISON, json.dumps(comparison.to_json(), indent=1).encode())
+    store.write_run(comparison.name, COMPARISON, signed(comparison.to_json()))
 
 
 def comparison_table(comparison: Comparison) -> Table:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from data.errors import InputError
@@ -52,9 +52,9 @@ def rolled_back(result: Facts, num_stages: int, evaluations: Mapping[str, Facts]
 
 def roll_back(store: Store, name: str, to: str) -> Facts:
     """Point a run at the end of an earlier stage. Its later checkpoints stay until `clean`; training it again goes on."""
-    result = store.result(name)
-    if result is None:
+    record = store.ended(name)
+    if record is None:
         raise InputError(f"{name}: there is no finished run of this name in {store.address}")
-    back = rolled_back(result, stage_number(result, to))
-    store.write_run(name, "result.json", json.dumps(back, indent=1).encode())
+    back = rolled_back(record.result, stage_number(record.result, to))
+    store.publish(name, replace(record, result=back))
     return back

@@ -8,9 +8,7 @@ from typing import Any
 
 from workflows.relay.guard import GuardReport
 from workflows.store.records import from_json, to_json
-from workflows.store.store import Store
 
-RESULT = "result.json"
 FORMAT = 1  # raised when a key of result.json changes its meaning
 Row = tuple[float | None, ...]
 
@@ -133,9 +131,3 @@ class RunResult:
 def result_from(content: Mapping[str, Any]) -> RunResult:
     """Return the result that result.json holds; raises DamagedRecordError where it does not hold one."""
     return from_json(RunResult, content)
-
-
-def read_result(store: Store, name: str) -> RunResult | None:
-    """Return what a run last came to, whatever it does now; None where it has not ended once."""
-    content = store.result(name)
-    return None if content is None else result_from(content)

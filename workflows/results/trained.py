@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
+import hashlib
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,11 +23,12 @@ from workflows.recipe.kept import KeptDataset
 from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.relay.plan import Plan, make_plan
 from workflows.results.run_result import RunResult, result_from
+from workflows.store.records import DamagedRecordError
+from workflows.store.run_record import DATASETS, RECIPE, RunRecord, datasets_from
 from workflows.store.store import Store
 
 Facts = dict[str, Any]
-RECIPE, DATASETS = "recipe.toml", "datasets.json"  # of a run that has ended, beside result.json
-DATASETS_UNDER_WAY = "progress-datasets.json"  # beside progress.json: what an earlier run of the name came to stands
+DATASETS_UNDER_WAY = "progress-datasets.json"  # beside progress.json, which has its hash
 
 
 @dataclass(frozen=True)
@@ -77,63 +78,118 @@ def describe_datasets(prepared: Prepared) -> list[Facts]:
 
 def open_run(store: Store, name: str) -> TrainedRun:
     """The run of this name as it last stood; raises InputError where there is none that has ended."""
-    result = store.result(name)
-    if result is None:
+    record = store.ended(name)
+    if record is None:
         raise InputError(why_not(store, name))
-    return reopen(store, name, result)
+    return _open(store, name, record.result, _ended_recipe(store, name, record), _ended_datasets(store, name, record))
 
 
 def reopen(store: Store, name: str, result: Facts) -> TrainedRun:
     """The run of this result or progress; raises InputError where something that it was made with is gone."""
-    recipe = recipe_of(store, name, result)
-    described = json.loads(_kept(store, name, DATASETS if "stages" in result else DATASETS_UNDER_WAY))
+    if "stages" not in result:
+        return _open(store, name, result, recipe_of(store, name, result), _datasets_under_way(store, name, result))
+    opened = open_run(store, name)
+    if opened.key != result["key"]:
+        raise InputError(f"run {name!r} was written by another command meanwhile: run this one again")
+    return opened
+
+
+def _open(store: Store, name: str, result: Facts, recipe: Recipe, described: list[Facts]) -> TrainedRun:
     shelf, datasets, sources = Shelf(store.address), [], []
     for each in described:
-        settings = DataSettings.model_validate(each["settings"])
-        source = DatasetSource(each["name"], (), settings, where=each["where"], classes=each["classes"])
+        source = _source(each)
         folder = shelf.fetch(each["prepared"])
         if not (folder / MANIFEST).exists():
             raise InputError(
                 f"run {name!r}, dataset {each['name']!r}: {store.address}/prepared/{each['prepared']} is missing: train it "
                 "again, its epochs are in the store"
             )
-        datasets.append(EncodedDataset(PreparedDataset(folder, source.name, settings), _encoding(each["encoding"])))
+        prepared = PreparedDataset(folder, source.name, source.settings)
+        datasets.append(EncodedDataset(prepared, _encoding(each["encoding"])))
         sources.append(source)
     epochs = [each["epochs"] for each in described]
     ended = result_from(result) if "stages" in result else None
     return TrainedRun(name, result["key"], ended, recipe, plan_of(recipe, datasets, epochs), datasets, sources)
 
 
+def _source(described: Facts) -> DatasetSource:
+    settings = DataSettings.model_validate(described["settings"])
+    return DatasetSource(described["name"], (), settings, where=described["where"], classes=described["classes"])
+
+
 def kept_datasets(store: Store, name: str) -> dict[str, KeptDataset]:
-    """The datasets that the run of this name was last trained on, by name; none where there is no such run."""
-    found: dict[str, KeptDataset] = {}
-    for file in (DATASETS, DATASETS_UNDER_WAY):
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            for each in json.loads(store.storage.read(f"runs/{name}/{file}")):
-                settings = DataSettings.model_validate(each["settings"])
-                source = DatasetSource(each["name"], (), settings, where=each["where"], classes=each["classes"])
-                found[each["name"]] = KeptDataset(source, each["prepared"])
+    """The datasets that the run of this name was last trained on, by name; none where there is no such run.
+
+    A run that is damaged is trained again; its readable copy says where the rows are of files that are gone.
+    """
+    described: list[Facts] = []
+    for read in (
+        lambda: datasets_from(store.storage.read(f"runs/{name}/{DATASETS}"), DATASETS),
+        lambda: getattr(store.ended(name), "datasets", None) or [],
+        lambda: datasets_from(store.storage.read(f"runs/{name}/{DATASETS_UNDER_WAY}"), DATASETS_UNDER_WAY),
+    ):
+        with contextlib.suppress(OSError, InputError, DamagedRecordError):
+            described += read()  # the last one of a name counts
+    found = {}
+    for each in described:
+        with contextlib.suppress(ValueError):  # settings that are not understood any more
+            found[each["name"]] = KeptDataset(_source(each), each["prepared"])
     return found
 
 
 def recipe_of(store: Store, name: str, result: Facts) -> Recipe:
     """The recipe of a run; raises InputError where it is not there, or not understood any more."""
-    place, document = f"{RECIPE} of the run {name!r}", result.get("recipe")
-    if document is None:
-        try:
-            document = tomllib.loads(_kept(store, name, RECIPE).decode())
-        except ValueError as error:
-            raise InputError(f"{place}: this is not TOML: {error}") from None
-    return check_recipe(of_their_time(document), Path("/"), place)  # its paths are absolute
+    document = result.get("recipe")
+    if document is not None:
+        return _checked_recipe(name, document)
+    record = store.ended(name)
+    if record is None:
+        raise InputError(_lacks(store, name, RECIPE))
+    return _ended_recipe(store, name, record)
 
 
-def _kept(store: Store, name: str, file: str) -> bytes:
+def _ended_recipe(store: Store, name: str, record: RunRecord) -> Recipe:
+    if record.recipe is None:
+        raise InputError(_lacks(store, name, RECIPE))
     try:
-        return store.storage.read(f"runs/{name}/{file}")
+        document = tomllib.loads(record.recipe)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{RECIPE} of the run {name!r}: this is not TOML: {error}") from None
+    return _checked_recipe(name, document)
+
+
+def _checked_recipe(name: str, document: Any) -> Recipe:
+    # Its paths are absolute.
+    return check_recipe(of_their_time(document), Path("/"), f"{RECIPE} of the run {name!r}")
+
+
+def _ended_datasets(store: Store, name: str, record: RunRecord) -> list[Facts]:
+    if record.datasets is None:
+        raise InputError(_lacks(store, name, DATASETS))
+    return record.datasets
+
+
+def _datasets_under_way(store: Store, name: str, progress: Facts) -> list[Facts]:
+    """The datasets of a run under way; raises InputError where they are those of another command."""
+    try:
+        written = store.storage.read(f"runs/{name}/{DATASETS_UNDER_WAY}")
     except FileNotFoundError:
-        raise InputError(
-            f"run {name!r}: {store.address}/runs/{name} lacks {file}: train it again, its epochs are in the store"
-        ) from None
+        raise InputError(_lacks(store, name, DATASETS_UNDER_WAY)) from None
+    if progress.get("described", hash_of(written)) != hash_of(written):
+        raise InputError(f"run {name!r}: {DATASETS_UNDER_WAY} belongs to another command that trains this name now")
+    try:
+        return datasets_from(written, DATASETS_UNDER_WAY)
+    except DamagedRecordError as error:
+        raise InputError(f"run {name!r}: {error}: train it again, its epochs are in the store") from None
+
+
+def hash_of(written: bytes) -> str:
+    """Return the SHA-256 of a file's content."""
+    return hashlib.sha256(written).hexdigest()
+
+
+def _lacks(store: Store, name: str, file: str) -> str:
+    return f"run {name!r}: {store.address}/runs/{name} lacks {file}: train it again, its epochs are in the store"
 
 
 def plan_of(recipe: Recipe, datasets: Sequence[EncodedDataset], epochs: Sequence[int]) -> Plan:

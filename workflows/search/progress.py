@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from types import TracebackType
 from typing import Any
@@ -12,6 +11,7 @@ from data.errors import InputError
 from workflows.relay.events import EpochDone
 from workflows.results.events import Event, Watch
 from workflows.search.run import Tally
+from workflows.store.records import signed
 from workflows.store.store import Store
 
 Facts = dict[str, Any]
@@ -73,4 +73,4 @@ class SearchProgress:
         }
         with contextlib.suppress(OSError, InputError):  # a note that cannot be written must not end the search
             self.store.storage.create()
-            self.store.write_run(self.name, "searching.json", json.dumps(self.facts, indent=1).encode())
+            self.store.write_run(self.name, "searching.json", signed(self.facts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from workflows.relay.relay import Outcome
 from workflows.results.result import result_of, versions
 from workflows.search.space import Config, trial_recipe
 from workflows.search.trial_order import pareto_front
+from workflows.store.records import signed
 from workflows.store.store import Store
 
 Facts = dict[str, Any]
@@ -124,4 +124,4 @@ def write_search(store: Store, name: str, recipe: Recipe, result: Mapping[str, A
         document = best_document(recipe, best["config"], f"{name[:90]}-best")
         store.write_run(name, "best.toml", tomli_w.dumps(document).encode())
     store.write_run(name, "search.svg", plot_search(result))
-    store.write_run(name, "search.json", json.dumps(result, indent=1).encode())
+    store.write_run(name, "search.json", signed(result))

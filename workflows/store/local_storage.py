@@ -62,6 +62,8 @@ class LocalStorage:
             return (self.folder / path).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             self._check_still_there()
+            if os.path.islink(self.folder / path):  # what cannot be read is not what does not exist
+                raise IsADirectoryError(errno.EISDIR, "a link to nothing is here", str(self.folder / path)) from None
             raise FileNotFoundError(errno.ENOENT, "there is no such file", str(self.folder / path)) from None
 
     def write(self, path: str, content: bytes) -> None:

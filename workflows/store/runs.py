@@ -2,66 +2,101 @@
 
 from __future__ import annotations
 
-import json
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+from data.errors import InputError
 from workflows.store.alive import as_seen
+from workflows.store.records import DamagedRecordError
+from workflows.store.run_record import RunRecord, publish_run, read_record, read_run, replace_file
 from workflows.store.storage import Storage
 
 Facts = dict[str, Any]
+T = TypeVar("T")
 
 
 class Runs:
-    """The runs and searches of a storage."""
+    """The runs and searches of a storage. A record that cannot be read raises InputError, which names its file."""
 
     storage: Storage
 
     def write_run(self, name: str, file: str, content: bytes) -> None:
-        """Write one of the files of a run."""
-        self.storage.write(f"runs/{name}/{file}", content)
+        """Write one of the files of a run; a folder in its place is set aside."""
+        replace_file(self.storage, f"runs/{name}/{file}", content)
+
+    def publish(self, name: str, record: RunRecord) -> None:
+        """Write what a run came to, with its recipe and its datasets, at once."""
+        publish_run(self.storage, name, record)
+
+    def ended(self, name: str) -> RunRecord | None:
+        """What a run last came to, with its recipe and its datasets, whatever it is doing now."""
+        return self._readable(name, lambda: read_run(self.storage, name))
+
+    def result(self, name: str) -> Facts | None:
+        """What a run last came to, whatever it is doing now."""
+        record = self.ended(name)
+        return None if record is None else record.result
 
     def run(self, name: str) -> Facts | None:
-        """What a run came to (result.json), or how far it is (progress.json) where that is newer; None: no such run."""
+        """What a run came to, or how far it is (progress.json) where that is newer; None: no such run."""
         return max(
             (each for each in (self.result(name), self.progress(name)) if each is not None),
             key=lambda each: float(each.get("when", 0)),
             default=None,
         )
 
-    def result(self, name: str) -> Facts | None:
-        """What a run last came to, whatever it is doing now."""
-        return self._json(f"runs/{name}/result.json")
-
     def progress(self, name: str) -> Facts | None:
         """How far a run is that has not ended, or where and why it stopped."""
-        found = self._json(f"runs/{name}/progress.json")
+        found = self._json(name, "progress.json")
         return found and as_seen(found, time.time())
 
     def search(self, name: str) -> Facts | None:
         """What a search came to."""
-        return self._json(f"runs/{name}/search.json")
+        return self._json(name, "search.json")
 
     def searching(self, name: str) -> Facts | None:
         """How far a search is that has not ended, and what it has reached."""
-        return self._json(f"runs/{name}/searching.json")
+        return self._json(name, "searching.json")
 
     def searches(self) -> dict[str, Facts]:
-        """All searches by name, the latest first; of one that goes on or was stopped, how far it is."""
-        both = {name: (self.searching(name), self.search(name)) for name in self.storage.names("runs")}
-        known = {name: under_way or ended for name, (under_way, ended) in both.items()}
-        found = {name: facts for name, facts in known.items() if facts is not None}
-        return dict(sorted(found.items(), key=lambda each: -float(each[1].get("when", 0))))
+        """All searches that can be read by name, the latest first; of one that goes on or was stopped, how far it is."""
+        return self._all(lambda name: self.searching(name) or self.search(name))
 
     def runs(self) -> dict[str, Facts]:
-        """All runs by name, the latest first."""
-        found = {name: self.run(name) for name in self.storage.names("runs")}
-        known = {name: facts for name, facts in found.items() if facts is not None}
-        return dict(sorted(known.items(), key=lambda each: -float(each[1].get("when", 0))))
+        """All runs that can be read by name, the latest first."""
+        return self._all(self.run)
 
-    def _json(self, path: str) -> Facts | None:
-        try:
-            found: Facts = json.loads(self.storage.read(path))
-        except (FileNotFoundError, ValueError):
-            return None
+    def unreadable(self) -> list[str]:
+        """What is wrong with the runs and searches that `runs` and `searches` leave out."""
+        found = []
+        for name in self.storage.names("runs"):
+            for read in (self.run, self.searching, self.search):
+                try:
+                    read(name)
+                except InputError as error:
+                    found += error.messages
         return found
+
+    def _all(self, read: Callable[[str], Facts | None]) -> dict[str, Facts]:
+        found = {}
+        for name in self.storage.names("runs"):
+            try:
+                facts = read(name)
+            except InputError:
+                continue  # one odd record does not hide the others
+            if facts is not None:
+                found[name] = facts
+        return dict(sorted(found.items(), key=lambda each: -float(each[1].get("when", 0))))
+
+    def _json(self, name: str, file: str) -> Facts | None:
+        return self._readable(name, lambda: read_record(self.storage, f"runs/{name}/{file}"))
+
+    def _readable(self, name: str, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except DamagedRecordError as error:
+            raise InputError(
+                f"run {name!r}: {self.storage.address}/{error}: run its train or search command again, which takes all "
+                "epochs from the store, or remove the file"
+            ) from None

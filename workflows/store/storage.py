@@ -26,7 +26,10 @@ class Storage(Protocol):
         """Make the place itself, if it is not there."""
 
     def read(self, path: str) -> bytes:
-        """The content of a file; raises FileNotFoundError where there is none."""
+        """The content of a file; raises FileNotFoundError where there is none.
+
+        Raises IsADirectoryError where a folder, or a link to nothing, is in its place.
+        """
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file so that a reader sees all of it, or what was there before."""

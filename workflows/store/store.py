@@ -5,7 +5,8 @@
     derived/KEY/*              tensors computed from the state KEY (EWC importance)
     leases/NAME                who trains, measures or removes something now (leases.py)
     damaged/KEY-*/             what was set aside, with why.txt
-    runs/NAME/                 what a person reads
+    runs/NAME/run.json         what a run came to, its recipe and its datasets: one record (run_record.py)
+    runs/NAME/                 beside it: copies of its parts for a person, how far a run is, its log and its page
 
 Any number of processes on any number of machines may use one store at once. These rules are all that they agree on:
 
@@ -21,8 +22,12 @@ Any number of processes on any number of machines may use one store at once. The
    it, so what is missing in a folder that is there was never written or was lost. What was moved is looked at a third
    time, where no other process reaches it, and is put back if it is whole (an owner that slept through its lease).
 6. An address names what every reader of it agrees on. Names, stage numbers and planned epochs belong to the run.
-7. What was written by version 6e35f09 is read: its evaluations and tensors lie in the checkpoint's folder. They are never
-   written there.
+7. A run is one record. run.json is written at once when a run ends or is rolled back, and the last writer wins whole;
+   readable copies (result.json, recipe.toml, datasets.json) follow it, and nothing reads them while there is a run.json.
+   progress.json has the hash of the datasets that belong to it. Records have their own hash (records.py): one that is not
+   as it was written is named, and written anew by the command that made it.
+8. What was written by version 6e35f09 is read: its evaluations and tensors lie in the checkpoint's folder, and its
+   runs have three files instead of run.json. Nothing is written there again.
 
 Where nothing can be created exclusively (gs://, abfs://: see conditional.py) one command at a time may use the store.
 No file of the store is ever unpickled.
@@ -77,7 +82,7 @@ class Store(Runs):
         self.leases = Leases(self.storage)
         self.mend = mend
         self._trusted: set[str] = set()  # checkpoints that this process has written or checked
-        self._old: set[str] = set()  # checkpoints with evaluations and tensors in their own folder (rule 7)
+        self._old: set[str] = set()  # checkpoints with evaluations and tensors in their own folder (rule 8)
         self._hashed_bytes = 0
         self.set_aside_now: list[str] = []  # what this process found damaged, in words
 

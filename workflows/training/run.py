@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import tempfile
 import time
 import uuid
@@ -42,9 +41,11 @@ from workflows.relay.relay import NotAnsweredError
 from workflows.results.events import Finished, Watch, ignore
 from workflows.results.result import result_of, versions
 from workflows.results.run_result import RunResult, Seconds
-from workflows.results.trained import DATASETS, DATASETS_UNDER_WAY, RECIPE, describe_datasets, kept_datasets, plan_of
+from workflows.results.trained import DATASETS_UNDER_WAY, describe_datasets, kept_datasets, plan_of
+from workflows.store.run_record import RunRecord
 from workflows.store.store import Store
 from workflows.training.cores import with_cores
+from workflows.training.last_result import changed_for_all, last_result
 from workflows.training.preparing import prepare_on
 from workflows.training.workers import Job, run_workers
 
@@ -113,7 +114,8 @@ def _train(recipe: Recipe, prepared: Prepared, store: Store, name: str, address:
         held = num_epochs(outcome)
     except NotAnsweredError as unfinished:
         held = unfinished.held
-    warnings += _news(recipe, plan, held, store.result(name))
+    before = last_result(store, name, watch)
+    warnings += changed_for_all(recipe, plan, held, before)
     watch(Planned(plan, held, tuple(warnings), prepared.seconds, prepared.order))
     for message in store.set_aside_now:
         watch(Damaged(message))
@@ -122,7 +124,7 @@ def _train(recipe: Recipe, prepared: Prepared, store: Store, name: str, address:
     if outcome is None:
         done = _run(recipe, plan, prepared, store, name, address, watch, answered)
         outcome = finished(plan, store)
-    elif not store.storage.names(f"runs/{name}/events") or (store.result(name) or {}).get("key") != outcome.key:
+    elif not store.storage.names(f"runs/{name}/events") or (before or {}).get("key") != outcome.key:
         Scalars([TensorBoard(store, name)], plan, prepared.datasets, answered).close()
     result = dataclasses.replace(
         result_of(name, plan, prepared.datasets, outcome),
@@ -146,21 +148,6 @@ def _train(recipe: Recipe, prepared: Prepared, store: Store, name: str, address:
     return result
 
 
-def _news(recipe: Recipe, plan: Plan, held: int, before: Facts | None) -> list[str]:
-    """Told where nothing of the run's last result can be used because what all datasets share has changed."""
-    names = [dataset.name for dataset in plan.datasets]
-    if held or before is None or before["datasets"] == names:
-        return []
-    settings = recipe.entries[0].settings
-    if settings.scaling_scope != "shared" and not settings.categorical:
-        return []
-    return [
-        f"the last run named {before['name']!r} had the datasets {', '.join(before['datasets'])}; with others the scaling "
-        'or categories that all share are others too, so all is trained anew: scaling_scope = "dataset" or "primary" stays '
-        "as it is when datasets are added"
-    ]
-
-
 def place_workers(recipe: Recipe, address: str | None) -> Placement:
     """Decide where the workers go; what the cluster does not have is refused with the arithmetic."""
     if address is not None:
@@ -176,9 +163,7 @@ def _write_run(store: Store, name: str, recipe: Recipe, prepared: Prepared, resu
     import tomli_w
 
     store.storage.create()
-    store.write_run(name, RECIPE, tomli_w.dumps(movable(recipe)).encode())
-    store.write_run(name, DATASETS, json.dumps(describe_datasets(prepared), indent=1).encode())
-    store.write_run(name, "result.json", json.dumps(result.to_json(), indent=1).encode())
+    store.publish(name, RunRecord(result.to_json(), tomli_w.dumps(movable(recipe)), describe_datasets(prepared)))
     for file in ("progress.json", DATASETS_UNDER_WAY):
         store.storage.remove(f"runs/{name}/{file}")
 

@@ -1,0 +1,136 @@
+"""runs/NAME/run.json: what a run came to, with the recipe and the datasets that it belongs to, in one file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from data.errors import InputError
+from workflows.store.records import DamagedRecordError, read_signed, signed
+from workflows.store.storage import Storage
+
+Facts = dict[str, Any]
+RUN = "run.json"
+RESULT, RECIPE, DATASETS = "result.json", "recipe.toml", "datasets.json"  # copies of its parts, for a person to read
+RUN_VERSION = 1  # of run.json
+# What a record must have, by the type of each key, before anything of it is used.
+NEEDED: Mapping[str, Mapping[str, Any]] = {
+    RESULT: {"name": str, "status": str, "key": str, "datasets": list, "stages": list, "epochs_requested": int},
+    "progress.json": {"status": str, "key": str, "datasets": list, "epochs_requested": int, "when": (int, float)},
+    "search.json": {"status": str, "key": (str, type(None)), "trials": list, "epochs_requested": int},
+    "searching.json": {"status": str, "trials_asked": int, "trials_ended": int, "when": (int, float)},
+}
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run came to (result.json), the recipe as TOML text, and its datasets as they are described for reopening.
+
+    A part is None only in a run of an earlier version that has lost its file.
+    """
+
+    result: Facts
+    recipe: str | None
+    datasets: list[Facts] | None
+
+
+def publish_run(storage: Storage, name: str, record: RunRecord) -> None:
+    """Write the record of a run at once, then the readable copies of its parts.
+
+    The last one wins whole: nothing reads the copies of a run that has run.json.
+    """
+    content = {"version": RUN_VERSION, "recipe": record.recipe, "datasets": record.datasets, "result": record.result}
+    replace_file(storage, f"runs/{name}/{RUN}", signed(content))
+    for file, copy in copies_of(record).items():
+        replace_file(storage, f"runs/{name}/{file}", copy)
+
+
+def copies_of(record: RunRecord) -> dict[str, bytes]:
+    """Return the readable files of a record, by name."""
+    found = {RESULT: json.dumps(record.result, indent=1).encode()}
+    if record.recipe is not None:
+        found[RECIPE] = record.recipe.encode()
+    if record.datasets is not None:
+        found[DATASETS] = json.dumps(record.datasets, indent=1).encode()
+    return found
+
+
+def replace_file(storage: Storage, path: str, content: bytes) -> None:
+    """Write a file; a folder that lies in its place is set aside first."""
+    try:
+        storage.write(path, content)
+    except IsADirectoryError:
+        import uuid
+
+        place = f"damaged/{path.replace('/', '-')}-{uuid.uuid4().hex[:8]}"
+        storage.withdraw(path, place, ())
+        storage.write(f"{place}/why.txt", f"a folder was in the place of {path}\n".encode())
+        storage.write(path, content)
+
+
+def read_run(storage: Storage, name: str) -> RunRecord | None:
+    """Return the record of a run that has ended once; None where there is none.
+
+    A run of an earlier version has three files instead of one. Raises DamagedRecordError for a file that is not as it
+    was written.
+    """
+    content = read_record(storage, f"runs/{name}/{RUN}")
+    if content is not None:
+        version = content.get("version")
+        if isinstance(version, int) and version > RUN_VERSION:
+            raise InputError(f"runs/{name}/{RUN} has version {version}, this program reads up to {RUN_VERSION}: update it")
+        result, datasets, recipe = content.get("result"), content.get("datasets"), content.get("recipe")
+        if not isinstance(result, dict) or not isinstance(datasets, list) or not isinstance(recipe, str):
+            raise DamagedRecordError(f"runs/{name}/{RUN} lacks `result`, `datasets` or `recipe`")
+        return RunRecord(_checked(result, RESULT, f"runs/{name}/{RUN}"), recipe, datasets)
+    result = read_record(storage, f"runs/{name}/{RESULT}")
+    return None if result is None else RunRecord(result, *_old_parts(storage, name))
+
+
+def _old_parts(storage: Storage, name: str) -> tuple[str | None, list[Facts] | None]:
+    recipe = datasets = None
+    with contextlib.suppress(FileNotFoundError):
+        recipe = _read(storage, f"runs/{name}/{RECIPE}").decode(errors="replace")
+    with contextlib.suppress(FileNotFoundError):
+        datasets = datasets_from(_read(storage, f"runs/{name}/{DATASETS}"), f"runs/{name}/{DATASETS}")
+    return recipe, datasets
+
+
+def datasets_from(written: bytes, path: str) -> list[Facts]:
+    """Return the descriptions of datasets in a file's content; raises DamagedRecordError where it holds none."""
+    try:
+        datasets = json.loads(written)
+    except (ValueError, RecursionError) as error:
+        raise DamagedRecordError(f"{path}: {error}") from None
+    needed = ("name", "prepared", "settings", "encoding", "epochs", "where", "classes")
+    if not isinstance(datasets, list) or not all(isinstance(each, dict) and set(needed) <= set(each) for each in datasets):
+        raise DamagedRecordError(f"{path} is no list of datasets")
+    return datasets
+
+
+def read_record(storage: Storage, path: str) -> Facts | None:
+    """Return a record of a run or a search; None where there is no file. Raises DamagedRecordError."""
+    try:
+        content = read_signed(_read(storage, path), path)
+    except FileNotFoundError:
+        return None
+    return _checked(content, path.rpartition("/")[2], path)
+
+
+def _read(storage: Storage, path: str) -> bytes:
+    try:
+        return storage.read(path)
+    except IsADirectoryError:
+        raise DamagedRecordError(f"{path}: a folder, or a link to nothing, is in the place of the file") from None
+
+
+def _checked(content: Facts, kind: str, path: str) -> Facts:
+    wrong = [key for key, types in NEEDED.get(kind, {}).items() if not isinstance(content.get(key), types)]
+    if kind == RESULT and not wrong and not all(isinstance(s, dict) and "keys" in s for s in content["stages"]):
+        wrong = ["stages"]
+    if wrong:
+        raise DamagedRecordError(f"{path}: `{wrong[0]}` is missing or of another type")
+    return content
