@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from small import write_small
 from data.prepared.prepared import PreparedDataset
 from data.samples.gaps import longest_run
 from workflows.cli.inspection_tables import inspection
-from workflows.prepare.inspection import dataset_facts, inspect_datasets, most_different
+from workflows.prepare.inspection import Gap, WindowLengths, inspect_dataset, inspect_datasets, most_different
 from workflows.results.number_format import few_digits
 
 
@@ -53,26 +54,26 @@ def test_the_longest_run_is_that_of_a_loop(marks: list[bool]) -> None:
 
 def test_the_facts_are_those_of_pandas(tmp_path: Path) -> None:
     frame = hourly(200, gap=slice(150, 157)).drop(index=[20, 21])
-    facts = dataset_facts(prepared(tmp_path, {"x": frame})[0])
-    assert facts["rows"] == 200
-    assert (facts["first"], facts["last"], facts["frequency"]) == ("2020-01-01 00:00:00", "2020-01-09 07:00:00", "1h")
-    assert facts["missing_share"] == pytest.approx((8 + 2 * 2) / 400)
-    assert facts["longest_gap"] == {"column": "a", "rows": 8}
+    about = inspect_dataset(prepared(tmp_path, {"x": frame})[0])
+    assert about.rows == 200
+    assert (about.first, about.last, about.frequency) == ("2020-01-01 00:00:00", "2020-01-09 07:00:00", "1h")
+    assert about.missing_share == pytest.approx((8 + 2 * 2) / 400)
+    assert about.longest_gap == Gap("a", 8)
     train = frame[frame.index < 120]
     for name in "ab":
         wanted = {"mean": train[name].mean(), "deviation": train[name].std(ddof=0)}
         wanted |= {"low": train[name].min(), "high": train[name].max()}
-        assert facts["columns"][name] == pytest.approx(wanted, rel=1e-5)
-    assert facts["window"] == {"shortest": 3, "median": 3, "longest": 3}
-    assert facts["samples"]["train"] == 120 - 3 - 2  # a target that is missing is never invented
+        assert asdict(about.columns[name]) == pytest.approx(wanted, rel=1e-5)
+    assert about.window == WindowLengths(3, 3, 3)
+    assert about.samples["train"] == 120 - 3 - 2  # a target that is missing is never invented
 
 
 def test_the_rows_behind_the_end_of_the_split_count_in_no_share(tmp_path: Path) -> None:
     dates = {"validation": "2020-01-04", "test": "2020-01-05", "end": "2020-01-06"}
-    facts = dataset_facts(prepared(tmp_path, {"x": hourly(200, gap=slice(110, 130))}, split=dates)[0])
-    assert facts["last"] == "2020-01-05 23:00:00"
-    assert facts["missing_share"] == pytest.approx(10 / 240)
-    assert facts["longest_gap"] == {"column": "a", "rows": 10}
+    about = inspect_dataset(prepared(tmp_path, {"x": hourly(200, gap=slice(110, 130))}, split=dates)[0])
+    assert about.last == "2020-01-05 23:00:00"
+    assert about.missing_share == pytest.approx(10 / 240)
+    assert about.longest_gap == Gap("a", 10)
 
 
 def test_sequences_of_different_lengths_tell_their_windows_and_classes(tmp_path: Path) -> None:
@@ -82,10 +83,10 @@ def test_sequences_of_different_lengths_tell_their_windows_and_classes(tmp_path:
     own = {"lookback": "all", "horizon": 0, "series": "k", "split_by": "series", "split": [1.0, 0.0, 0.0]}
     own |= {"targets": ["label"], "classes": True, "features": ["a"], "time": None, "frequency": None}
     datasets = prepared(tmp_path, {"x": frame, "y": frame[frame["k"] < "s8"]}, **own)
-    facts = dataset_facts(datasets[0])
-    assert facts["window"] == {"shortest": 3, "median": np.median(lengths), "longest": 30}
-    assert facts["classes"] == {"u": 7, "v": 3}
-    assert facts["first"] is None
+    about = inspect_dataset(datasets[0])
+    assert about.window == WindowLengths(3, float(np.median(lengths)), 30)
+    assert about.classes == {"u": 7, "v": 3}
+    assert about.first is None
     text = shown(datasets, 80)
     assert "3 v" in text
     assert "median window" in text
@@ -121,8 +122,8 @@ def test_the_columns_that_differ_the_most_come_first_and_the_others_are_named(tm
         random = np.random.default_rng(k)
         frames[dataset] = pd.DataFrame({n: random.normal(shifts[n] * k, 1 + 4 * k * (n == "m"), 200) for n in names})
     datasets = prepared(tmp_path, frames, features=names, time=None, frequency=None)
-    facts = inspect_datasets(datasets, "given")
-    assert most_different(facts, names)[:2] == ["q", "m"]
+    found = inspect_datasets(datasets, "given")
+    assert most_different(found.datasets, names)[:2] == ["q", "m"]
     assert "and" in shown(datasets, 80)
     assert "differ less between the datasets" in shown(datasets, 80).replace("\n", " ")
 
@@ -135,7 +136,7 @@ def test_figures_are_short(value: float, text: str) -> None:
     assert few_digits(value) == text
 
 
-@pytest.mark.parametrize(("target", "words"), [("", "this is a folder"), ("absent/facts.json", "there is no folder")])
+@pytest.mark.parametrize(("target", "words"), [("", "this is a folder"), ("absent/about.json", "there is no folder")])
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_read(target: str, words: str, tmp_path: Path) -> None:
     recipe = write_small(tmp_path)
     code, _, err = invoke("inspect", str(recipe), "--json", str(tmp_path / target), "--storage", str(tmp_path / "runs"))

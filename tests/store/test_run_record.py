@@ -10,7 +10,7 @@ import pytest
 from storages import Interrupted, StoppedError, local, stopped_at
 
 from data.errors import InputError
-from workflows.store.records import DamagedRecordError, read_signed, signed
+from data.records import DamagedRecordError, read_signed, signed
 from workflows.store.run_record import RunRecord
 from workflows.store.store import Store
 

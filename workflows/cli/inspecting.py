@@ -45,11 +45,11 @@ def inspect(
         with Screen(console) as screen, store.using("inspect"):
             screen(Preparing(checked.name))
             prepared = prepare_datasets(checked, store.address, address)
-            facts = inspect_datasets([dataset.prepared for dataset in prepared.datasets], checked.order)
+            found = inspect_datasets([dataset.prepared for dataset in prepared.datasets], checked.order)
         if json is not None:
-            write_file("--json", json, dumps(facts, indent=1) + "\n")
-        for part in inspection(facts, console.width):
+            write_file("--json", json, dumps(found.to_json(), indent=1) + "\n")
+        for part in inspection(found, console.width):
             console.print(part)
-        for dataset in facts["datasets"]:
-            for warning in dataset["warnings"]:
-                screen.say(f"warning: dataset {dataset['name']!r}: {warning}", "yellow")
+        for dataset in found.datasets:
+            for warning in dataset.warnings:
+                screen.say(f"warning: dataset {dataset.name!r}: {warning}", "yellow")

@@ -1,19 +1,17 @@
-"""The facts of an inspection as tables that fit the screen: what is the same in all datasets is said once."""
+"""An inspection as tables that fit the screen: what is the same in all datasets is written once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from workflows.prepare.inspection import most_different
+from workflows.prepare.inspection import InspectedDataset, Inspection, Scale, most_different
 from workflows.prepare.order import order_words
 from workflows.results.number_format import empty_table, few_digits
 
-Facts = dict[str, Any]
 Cells = dict[str, list[str]]  # a column's heading, and what it says of each dataset
 
 ALIKE = 0.0005  # what chance makes of the distance of two samples of one distribution
@@ -21,40 +19,39 @@ EDGE = 3  # between the columns of a table
 FIGURE_WIDTH = 7  # of a distance with its space
 
 
-def inspection(facts: Facts, width: int) -> list[RenderableType]:
+def inspection(found: Inspection, width: int) -> list[RenderableType]:
     """Everything to show of an inspection on a screen of `width` letters, in its order."""
-    names = [each["name"] for each in facts["datasets"]]
+    names = [each.name for each in found.datasets]
     shown = [
-        *_folded("Rows", names, _row_cells(facts)),
-        *_folded("Samples", names, _sample_cells(facts)),
-        *_scales(facts, names, width),
-        *_targets(facts, names, width),
+        *_folded("Rows", names, _row_cells(found.datasets)),
+        *_folded("Samples", names, _sample_cells(found.datasets)),
+        *_scales(found.datasets, names, width),
+        *_targets(found.datasets, names, width),
     ]
     if len(names) > 1:
-        shown += [*_distances(facts, width), *_order(facts)]
+        shown += [*_distances(found, width), *_order(found)]
     return shown
 
 
-def _row_cells(facts: Facts) -> Cells:
-    datasets = facts["datasets"]
-    gaps = [each["longest_gap"] for each in datasets]
+def _row_cells(datasets: Sequence[InspectedDataset]) -> Cells:
+    gaps = [each.longest_gap for each in datasets]
     return {
-        "rows": [f"{each['rows']:,}" for each in datasets],
-        "series": [f"{each['series']:,}" for each in datasets],
-        "from": [_moment(each["first"]) for each in datasets],
-        "to": [_moment(each["last"]) for each in datasets],
-        "step": [str(each["frequency"] or "-") for each in datasets],
-        "missing": [_share(each["missing_share"]) for each in datasets],
-        "longest gap": ["-" if gap is None else f"{gap['rows']:,} x {gap['column']}" for gap in gaps],
+        "rows": [f"{each.rows:,}" for each in datasets],
+        "series": [f"{each.series:,}" for each in datasets],
+        "from": [_moment(each.first) for each in datasets],
+        "to": [_moment(each.last) for each in datasets],
+        "step": [str(each.frequency or "-") for each in datasets],
+        "missing": [_share(each.missing_share) for each in datasets],
+        "longest gap": ["-" if gap is None else f"{gap.rows:,} x {gap.column}" for gap in gaps],
     }
 
 
-def _sample_cells(facts: Facts) -> Cells:
-    cells = {s: [f"{each['samples'][s]:,}" for each in facts["datasets"]] for s in ("train", "validation", "test")}
-    windows = [each["window"] for each in facts["datasets"]]
+def _sample_cells(datasets: Sequence[InspectedDataset]) -> Cells:
+    cells = {s: [f"{each.samples[s]:,}" for each in datasets] for s in ("train", "validation", "test")}
+    windows = [each.window for each in datasets]
     for end in ("shortest", "median", "longest"):
-        cells[f"{end} window"] = [f"{window[end]:,g}" for window in windows]
-    if all(window["shortest"] == window["longest"] for window in windows):
+        cells[f"{end} window"] = [f"{getattr(window, end):,g}" for window in windows]
+    if all(window.shortest == window.longest for window in windows):
         cells["window"] = cells.pop("longest window")
         del cells["shortest window"], cells["median window"]
     return cells
@@ -76,28 +73,27 @@ def _table(names: Sequence[str], cells: Cells) -> Table:
     return table
 
 
-def _scales(facts: Facts, names: Sequence[str], width: int) -> list[RenderableType]:
+def _scales(datasets: Sequence[InspectedDataset], names: Sequence[str], width: int) -> list[RenderableType]:
     """Mean and deviation of the columns that differ the most between the datasets, as many as there is room for."""
-    columns = most_different(facts, list(facts["datasets"][0]["columns"]))
-    cells = {name: [_mean_and_deviation(each["columns"][name]) for each in facts["datasets"]] for name in columns}
+    columns = most_different(datasets, list(datasets[0].columns))
+    cells = {name: [_mean_and_deviation(each.columns[name]) for each in datasets] for name in columns}
     return _fitting("Scales of the train rows: mean ± standard deviation", names, cells, width)
 
 
-def _targets(facts: Facts, names: Sequence[str], width: int) -> list[RenderableType]:
-    datasets = facts["datasets"]
-    if datasets[0]["classes"] is not None:
-        classes = [each["classes"] for each in datasets]
+def _targets(datasets: Sequence[InspectedDataset], names: Sequence[str], width: int) -> list[RenderableType]:
+    classes = [each.classes for each in datasets if each.classes is not None]
+    if classes:
         cells = {
             "classes": [str(len(each)) for each in classes],
-            "samples of the rarest": [f"{min(each.values()):,} {min(each, key=each.get)}" for each in classes],
-            "of the most frequent": [f"{max(each.values()):,} {max(each, key=each.get)}" for each in classes],
+            "samples of the rarest": [f"{min(each.values()):,} {min(each, key=each.__getitem__)}" for each in classes],
+            "of the most frequent": [f"{max(each.values()):,} {max(each, key=each.__getitem__)}" for each in classes],
         }
         return _folded("Classes of the train samples", names, cells)
-    targets = most_different(facts, datasets[0]["targets"])
+    targets = most_different(datasets, datasets[0].targets)
     return _fitting(
         "Ranges of the targets in the train rows",
         names,
-        {name: [_range(each["columns"][name]) for each in datasets] for name in targets},
+        {name: [_range(each.columns[name]) for each in datasets] for name in targets},
         width,
     )
 
@@ -118,11 +114,11 @@ def _fitting(title: str, names: Sequence[str], cells: Cells, width: int) -> list
     return [Text(title), _table(names, shown)]
 
 
-def _distances(facts: Facts, width: int) -> list[RenderableType]:
+def _distances(found: Inspection, width: int) -> list[RenderableType]:
     """Each dataset's distances in the suggested order: to all others where there is room, else the nearest and farthest."""
-    names, suggested = facts["order"]["names"], facts["order"]["suggested"]
+    names, suggested = found.order.names, found.order.suggested
     places = [names.index(name) for name in suggested]
-    distances = facts["distances"]
+    distances = found.distances
     longest = max(map(len, [*names, "dataset"]))
     whole = EDGE + longest + EDGE + 2 + FIGURE_WIDTH * (len(names) + 1) <= width
     numbers = [str(number) for number in range(1, len(names) + 1)]
@@ -133,7 +129,7 @@ def _distances(facts: Facts, width: int) -> list[RenderableType]:
         row = [max(0.0, 1000 * each) for each in distances[place]]  # chance may put alike ones a little below 0
         others = [other for other in places if other != place]
         ends = [min(others, key=lambda other: row[other]), max(others, key=lambda other: row[other])]
-        mean = f"{max(0.0, 1000 * facts['mean_distance'][place]):.1f}"
+        mean = f"{max(0.0, 1000 * found.mean_distance[place]):.1f}"
         cells = [
             *("-" if other == place else f"{row[other]:.1f}" for other in places if whole),
             mean,
@@ -143,14 +139,14 @@ def _distances(facts: Facts, width: int) -> list[RenderableType]:
     return [Text("Distances between the train samples, in thousandths (below 0.5: alike), in the suggested order"), table]
 
 
-def _order(facts: Facts) -> list[RenderableType]:
-    order = facts["order"]
-    words = [Text(order_words(order["suggested"]))]
-    if max(map(max, facts["distances"])) < ALIKE:
+def _order(found: Inspection) -> list[RenderableType]:
+    order = found.order
+    words = [Text(order_words(order.suggested))]
+    if max(map(max, found.distances)) < ALIKE:
         words.append(Text("All of them are alike, as far as their train samples tell: the order decides little."))
-    if order["used"] == "suggested":
+    if order.used == "suggested":
         words.append(Text('The recipe says order = "suggested": it is trained in this order.'))
-    elif order["names"] == order["suggested"]:
+    elif order.names == order.suggested:
         words.append(Text("The recipe has them in this order already."))
     else:
         words.append(Text('Trained in the order of the recipe; order = "suggested" at its top takes this one.'))
@@ -166,9 +162,9 @@ def _share(share: float) -> str:
     return "none" if share == 0 else f"{100 * share:.2f} %" if share >= 0.0001 else "< 0.01 %"
 
 
-def _mean_and_deviation(column: Facts) -> str:
-    return "-" if column["mean"] is None else f"{few_digits(column['mean'])} ± {few_digits(column['deviation'])}"
+def _mean_and_deviation(column: Scale) -> str:
+    return "-" if column.mean is None else f"{few_digits(column.mean)} ± {few_digits(column.deviation)}"
 
 
-def _range(column: Facts) -> str:
-    return "-" if column["low"] is None else f"{few_digits(column['low'])} to {few_digits(column['high'])}"
+def _range(column: Scale) -> str:
+    return "-" if column.low is None else f"{few_digits(column.low)} to {few_digits(column.high)}"

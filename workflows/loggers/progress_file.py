@@ -8,10 +8,10 @@ import threading
 import time
 from typing import Any
 
+from data.records import signed
 from workflows.relay.events import EpochDone, RunEvent
 from workflows.relay.plan import Plan
 from workflows.results.trained import DATASETS_UNDER_WAY, hash_of
-from workflows.store.records import signed
 from workflows.store.store import Store
 
 Facts = dict[str, Any]

@@ -1,9 +1,10 @@
-"""What is in the datasets of a recipe, as facts: rows, time, gaps, scales, samples, and how far they lie apart."""
+"""What is in the datasets of a recipe: rows, time, gaps, scales, samples, and the distances between the datasets."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,84 +12,151 @@ import numpy as np
 from data.prepared.distances import distances_between
 from data.prepared.prepared import PreparedDataset
 from data.reading.settings import SPLITS
+from data.records import to_json
+from data.samples.counts import Counts
 from workflows.prepare.order import REASON, mean_distances, suggest_order
 
-Facts = dict[str, Any]
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean, standard deviation and range of a column over the train rows, in its own units; None: never observed."""
+
+    mean: float | None
+    deviation: float | None
+    low: float | None
+    high: float | None
 
 
-def inspect_datasets(datasets: Sequence[PreparedDataset], order: str) -> Facts:
-    """The facts of each dataset, in the order of training, and of all together.
+@dataclass(frozen=True)
+class Gap:
+    """A run of rows in which a column is missing."""
+
+    column: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class WindowLengths:
+    """Lengths of the train windows in rows."""
+
+    shortest: int
+    median: float
+    longest: int
+
+
+@dataclass(frozen=True)
+class InspectedDataset:
+    """What is known of one dataset; `first` and `last` are its times, `classes` counts train samples by label."""
+
+    name: str
+    rows: int
+    series: int
+    first: str | None
+    last: str | None
+    frequency: str | int | None
+    missing_share: float
+    longest_gap: Gap | None
+    samples: Mapping[str, int]
+    window: WindowLengths
+    columns: Mapping[str, Scale]
+    targets: tuple[str, ...]
+    classes: Mapping[str, int] | None
+    fingerprint: str
+    counts: Counts | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrainingOrder:
+    """The order of training: the recipe's setting, the names in that order, and the suggested order."""
+
+    used: str
+    names: tuple[str, ...]
+    suggested: tuple[str, ...]
+    reason: str = REASON
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The datasets in the order of training, the distances between them, and the mean distance of each to the others."""
+
+    datasets: tuple[InspectedDataset, ...]
+    distances: tuple[tuple[float, ...], ...]
+    mean_distance: tuple[float, ...]
+    order: TrainingOrder
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `inspect --json` writes."""
+        return to_json(self)
+
+
+def inspect_datasets(datasets: Sequence[PreparedDataset], order: str) -> Inspection:
+    """Return what is known of each dataset, in the order of training, and of all together.
 
     `order` is the recipe's. Means, deviations, ranges and distances come from train rows alone; missing values and time
-    from the rows of all three parts.
+    from the rows of all three splits.
     """
     names = [each.name for each in datasets]
     distances = distances_between(datasets)
     suggested = suggest_order(distances, names)
-    return {
-        "datasets": [dataset_facts(each) for each in datasets],
-        "distances": distances.tolist(),
-        "mean_distance": mean_distances(distances).tolist(),
-        "order": {
-            "used": order,
-            "names": names,
-            "suggested": [names[place] for place in suggested],
-            "reason": REASON,
-        },
-    }
+    return Inspection(
+        datasets=tuple(inspect_dataset(each) for each in datasets),
+        distances=tuple(tuple(row) for row in distances.tolist()),
+        mean_distance=tuple(mean_distances(distances).tolist()),
+        order=TrainingOrder(order, tuple(names), tuple(names[place] for place in suggested)),
+    )
 
 
-def dataset_facts(dataset: PreparedDataset) -> Facts:
-    """What is known of one dataset, by names that a reader of the JSON needs no table for."""
+def inspect_dataset(dataset: PreparedDataset) -> InspectedDataset:
+    """Return what is known of one dataset."""
     manifest, settings = dataset.manifest, dataset.settings
     first, last = manifest.time_span or (None, None)
     lengths = dataset.lengths("train")
-    # A label that stands at the end of a sequence alone is no gap: targets count where they are a series.
+    # A label at the end of a sequence is no gap: targets count where they are a series.
     counted = [name for name in manifest.missing if name in settings.features or settings.horizon]
     gaps = {name: manifest.longest_gap[name] for name in counted}
     widest = max(gaps, key=lambda name: gaps[name])
-    return {
-        "name": dataset.name,
-        "rows": manifest.rows,
-        "series": manifest.num_series,
-        "first": first,
-        "last": last,
-        "frequency": settings.frequency,
-        "missing_share": sum(manifest.missing[name] for name in counted) / max(manifest.used_rows * len(counted), 1),
-        "longest_gap": {"column": widest, "rows": gaps[widest]} if gaps[widest] else None,
-        "samples": {split: manifest.samples[split] for split in SPLITS},
-        "window": {"shortest": int(lengths.min()), "median": float(np.median(lengths)), "longest": int(lengths.max())},
-        "columns": _columns(dataset),
-        "targets": dataset.targets,
-        "classes": dict(sorted(Counter(dataset.target_labels("train")).items())) if dataset.classes else None,
-        "fingerprint": manifest.fingerprint,
-        "counts": None if manifest.counts is None else manifest.counts.to_json(),
-        "warnings": manifest.warnings,
-    }
+    return InspectedDataset(
+        name=dataset.name,
+        rows=manifest.rows,
+        series=manifest.num_series,
+        first=first,
+        last=last,
+        frequency=settings.frequency,
+        missing_share=sum(manifest.missing[name] for name in counted) / max(manifest.used_rows * len(counted), 1),
+        longest_gap=Gap(widest, gaps[widest]) if gaps[widest] else None,
+        samples={split: manifest.samples[split] for split in SPLITS},
+        window=WindowLengths(int(lengths.min()), float(np.median(lengths)), int(lengths.max())),
+        columns=_scales(dataset),
+        targets=tuple(dataset.targets),
+        classes=dict(sorted(Counter(dataset.target_labels("train")).items())) if dataset.classes else None,
+        fingerprint=manifest.fingerprint,
+        counts=manifest.counts,
+        warnings=tuple(manifest.warnings),
+    )
 
 
-def _columns(dataset: PreparedDataset) -> dict[str, Facts]:
-    """Mean, deviation and range of each numeric column over the train rows, in its own units; None: never observed."""
+def _scales(dataset: PreparedDataset) -> dict[str, Scale]:
     numeric = [column.name for column in dataset.columns if column.kind in ("number", "target")]
     known = dataset.statistics
     found = {}
     for place, name in enumerate(numeric):
-        values = {"mean": known.mean, "deviation": known.deviation, "low": known.low, "high": known.high}
-        found[name] = {key: float(each[place]) if known.count[place] else None for key, each in values.items()}
+        values = (known.mean, known.deviation, known.low, known.high)
+        found[name] = Scale(*(float(each[place]) if known.count[place] else None for each in values))
     return found
 
 
-def most_different(facts: Facts, columns: Sequence[str]) -> list[str]:
-    """The columns by how much their scales differ between the datasets, the most first; equal ones as they come.
+def most_different(datasets: Sequence[InspectedDataset], columns: Sequence[str]) -> list[str]:
+    """Return the columns by how much their scales differ between the datasets, most different first.
 
     The deviation of the means in units of the deviation within the datasets, plus the deviation of the logarithm of the
     deviations: 1 is a column that is shifted by one deviation, or spread 2.7 times as wide, from dataset to dataset.
     """
 
     def difference(name: str) -> float:
-        known = [each["columns"][name] for each in facts["datasets"] if each["columns"][name]["mean"] is not None]
-        means = np.array([each["mean"] for each in known])
-        spreads = np.array([each["deviation"] for each in known])
+        known = [each.columns[name] for each in datasets if each.columns[name].mean is not None]
+        means = np.array([each.mean for each in known])
+        spreads = np.array([each.deviation for each in known])
         if not len(known):
             return 0.0
         within = float(np.sqrt((spreads**2).mean()))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data.errors import InputError
+from data.records import from_json
 from workflows.recipe.checks import meant
 from workflows.recipe.recipe import Recipe
 from workflows.relay.failures import RunFailedError
@@ -31,7 +32,6 @@ from workflows.results.partial import kept_tests, partial_result
 from workflows.results.picture import Pictures
 from workflows.results.tables import stages_reached
 from workflows.results.trained import TrainedRun, recipe_of, reopen
-from workflows.store.records import from_json
 from workflows.store.store import Store
 
 Facts = Mapping[str, Any]

@@ -16,8 +16,8 @@ from typing import Any
 
 from data.errors import InputError
 from data.prepared.manifest import MANIFEST
+from data.records import DamagedRecordError
 from workflows.results.comparison import read_comparison
-from workflows.store.records import DamagedRecordError
 from workflows.store.run_record import read_record, read_run
 from workflows.store.store import Store
 from workflows.store.usage import alone

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from data.records import from_json, to_json
 from workflows.relay.guard import GuardReport
-from workflows.store.records import from_json, to_json
 
 FORMAT = 1  # raised when a key of result.json changes its meaning
 Row = tuple[float | None, ...]

@@ -16,6 +16,7 @@ from data.prepared.cache import Shelf
 from data.prepared.encoding import EncodedDataset, Encoding
 from data.prepared.prepared import MANIFEST, PreparedDataset
 from data.reading.settings import DatasetSource, DataSettings
+from data.records import DamagedRecordError
 from workflows.prepare.preparation import Prepared
 from workflows.recipe.checks import meant
 from workflows.recipe.defaults import of_their_time
@@ -23,7 +24,6 @@ from workflows.recipe.kept import KeptDataset
 from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.relay.plan import Plan, make_plan
 from workflows.results.run_result import RunResult, result_from
-from workflows.store.records import DamagedRecordError
 from workflows.store.run_record import DATASETS, RECIPE, RunRecord, datasets_from
 from workflows.store.store import Store
 

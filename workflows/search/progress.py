@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any
 
 from data.errors import InputError
+from data.records import signed
 from workflows.relay.events import EpochDone
 from workflows.results.events import Event, Watch
 from workflows.search.run import Tally
-from workflows.store.records import signed
 from workflows.store.store import Store
 
 Facts = dict[str, Any]

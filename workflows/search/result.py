@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data.prepared.encoding import EncodedDataset
+from data.records import signed
 from workflows.recipe.datasets import movable
 from workflows.recipe.recipe import Recipe
 from workflows.relay.lookup import trained_stages
@@ -16,7 +17,6 @@ from workflows.relay.relay import Outcome
 from workflows.results.result import result_of, versions
 from workflows.search.space import Config, trial_recipe
 from workflows.search.trial_order import pareto_front
-from workflows.store.records import signed
 from workflows.store.store import Store
 
 Facts = dict[str, Any]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import InputError
-from workflows.store.records import DamagedRecordError, read_signed, signed
+from data.records import DamagedRecordError, read_signed, signed
 from workflows.store.storage import Storage
 
 Facts = dict[str, Any]

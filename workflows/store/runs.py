@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from data.errors import InputError
+from data.records import DamagedRecordError
 from workflows.store.alive import as_seen
-from workflows.store.records import DamagedRecordError
 from workflows.store.run_record import RunRecord, publish_run, read_record, read_run, replace_file
 from workflows.store.storage import Storage
 

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to JSON and back: the one place where a record of the store is made from what a file says."""
+"""Frozen dataclasses to JSON and back: the one place where a value is made from what a file of ours says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Record = TypeVar("Record")
 
 
 class DamagedRecordError(Exception):
-    """A file of the store does not hold the record that it should; the message names the field."""
+    """A file does not hold the record that it should; the message names the field."""
 
 
 def to_json(record: Any) -> dict[str, Any]:
