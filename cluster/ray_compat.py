@@ -7,6 +7,7 @@ its result is the same.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from importlib.metadata import version
 from typing import Any
 
@@ -83,6 +84,19 @@ def free_nodes() -> tuple[Node, ...]:
         for number, each in free.items()
         if number in alive
     )
+
+
+def scaling_of(num_workers: int, max_workers: int, interval_s: float) -> dict[str, Any]:
+    """Return ScalingConfig's arguments for a group that looks for room for more workers every `interval_s` seconds.
+
+    Fallback where Ray Train has no elastic groups, as in 2.52: a group of `num_workers` until it ends or is lost.
+    """
+    from ray.train import ScalingConfig
+
+    interval = "elastic_resize_monitor_interval_s"
+    if max_workers <= num_workers or interval not in {each.name for each in fields(ScalingConfig)}:
+        return {"num_workers": num_workers}
+    return {"num_workers": (num_workers, max_workers), interval: interval_s}
 
 
 def adapt_trainer(trainer: Any, own_cluster: bool) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 import cluster.ray_compat
 from cluster.connect import connect
-from cluster.ray_compat import adapt_trainer, free_nodes, grows_to, update_data_limits_often
+from cluster.ray_compat import adapt_trainer, free_nodes, grows_to, scaling_of, update_data_limits_often
 
 ROOT = Path(__file__).parents[2]
 PRIVATE = re.compile(
@@ -60,6 +61,24 @@ def test_a_trainer_of_an_unknown_ray_is_left_as_it_is(unknown: None) -> None:
 def test_a_trainer_without_the_private_methods_is_left_as_it_is() -> None:
     trainer: Any = SimpleNamespace(fit=len)
     assert vars(adapt_trainer(trainer, own_cluster=False)) == {"fit": len}
+
+
+def test_a_group_grows_where_ray_train_has_elastic_groups_and_stays_as_it_is_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @dataclass
+    class Fixed:
+        num_workers: int = 1
+
+    @dataclass
+    class Elastic(Fixed):
+        elastic_resize_monitor_interval_s: float = 60.0
+
+    monkeypatch.setattr("ray.train.ScalingConfig", Elastic)
+    assert scaling_of(2, 2, 30.0) == {"num_workers": 2}
+    assert scaling_of(2, 4, 30.0) == {"num_workers": (2, 4), "elastic_resize_monitor_interval_s": 30.0}
+    monkeypatch.setattr("ray.train.ScalingConfig", Fixed)
+    assert scaling_of(2, 4, 30.0) == {"num_workers": 2}
 
 
 @pytest.mark.ray

@@ -17,7 +17,7 @@ from typing import Any
 from cluster.capacity import name_of
 from cluster.connect import connect, own_cluster, quiet
 from cluster.placement import Placement
-from cluster.ray_compat import adapt_trainer
+from cluster.ray_compat import adapt_trainer, scaling_of
 from cluster.recovery import ON_NODE
 from cluster.watching import watching
 from data.prepared.cache import Shelf
@@ -215,14 +215,12 @@ def trainer_for(
 
     from workflows.training.backend import NodeAddressConfig
 
-    elastic = placement.max_workers > placement.num_workers
     trainer: Any = TorchTrainer(
         work_on,
         train_loop_config=config,
         torch_config=NodeAddressConfig(timeout_s=COLLECTIVE_TIMEOUT_S),
         scaling_config=ScalingConfig(
-            num_workers=(placement.num_workers, placement.max_workers) if elastic else placement.num_workers,
-            elastic_resize_monitor_interval_s=ELASTIC_INTERVAL_S,
+            **scaling_of(placement.num_workers, placement.max_workers, ELASTIC_INTERVAL_S),
             use_gpu=placement.use_gpu,
             resources_per_worker={"CPU": placement.cpus, **({"GPU": 1} if placement.use_gpu else {})},
         ),
