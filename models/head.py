@@ -1,7 +1,8 @@
 """A correction of the shared head for each dataset: what the datasets answer differently to the same window.
 
 With the shared head W, b and the correction V_d, c_d of dataset d the outputs are (W + V_d) h + (b + c_d). A correction
-starts at zero, so that it changes nothing until it is trained.
+starts at zero, so that it changes nothing until it is trained. It has the outputs that the head had when it was made:
+classes that later datasets add (see models.added) are none of its dataset, and it is zero for them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from models.added import AddedClasses, zero_linear
 
 PREFIX = "corrections."  # of the names of all corrections in a state
 
@@ -25,15 +29,17 @@ class Corrections(nn.ModuleDict):
         self.width, self.num_outputs = width, num_outputs
         self.register_buffer("places", torch.zeros(1, dtype=torch.int64), persistent=False)
 
-    def become(self, numbers: Iterable[int]) -> bool:
-        """Have the corrections of these datasets and no others, new ones at zero; returns whether anything changed."""
-        wanted, before = set(numbers), set(self.numbers)
-        for number in before - wanted:
+    def become(self, numbers: Iterable[int], sizes: Mapping[int, int] | None = None) -> bool:
+        """Have the corrections of these datasets and no others, new ones at zero; returns whether anything changed.
+
+        `sizes` has the outputs of each; without it a correction stays as it is, and a new one has those of the head now.
+        """
+        before = {number: self._linear(number).out_features for number in self.numbers}
+        wanted = {number: (sizes or before).get(number, self.num_outputs) for number in numbers}
+        for number in before.keys() - wanted.keys():
             del self[str(number)]
-        for number in sorted(wanted - before):
-            self[str(number)] = nn.utils.skip_init(nn.Linear, self.width, self.num_outputs)  # type: ignore[no-untyped-call]
-            for parameter in self[str(number)].parameters():
-                nn.init.zeros_(parameter)
+        for number in sorted(number for number in wanted if before.get(number) != wanted[number]):
+            self[str(number)] = zero_linear(self.width, wanted[number])
         if wanted != before:
             # The place of each dataset among the stacked weights, 0 being nothing; the last entry stands for all others.
             places = torch.zeros(max(wanted, default=-1) + 2, dtype=torch.int64)
@@ -47,6 +53,9 @@ class Corrections(nn.ModuleDict):
         """The parameters of the correction of a dataset; none where it has no correction."""
         return list(self[str(number)].parameters()) if str(number) in self else []
 
+    def _linear(self, number: int) -> nn.Linear:
+        return cast(nn.Linear, self[str(number)])
+
     @property
     def numbers(self) -> list[int]:
         """The datasets that have a correction, rising."""
@@ -55,9 +64,15 @@ class Corrections(nn.ModuleDict):
     def forward(self, summary: Tensor, owners: Tensor | int) -> Tensor:
         """V_d h + c_d for summaries h (batch, width) and the number of each one's dataset: (batch, num_outputs)."""
         if isinstance(owners, int):
-            correction = self[str(owners)] if str(owners) in self else None  # noqa: SIM401 a ModuleDict has no get
-            return summary.new_zeros(len(summary), self.num_outputs) if correction is None else correction(summary)
+            if str(owners) not in self:
+                return summary.new_zeros(len(summary), self.num_outputs)
+            return self.widened(self[str(owners)](summary))
         return gathered(self, summary, owners) if summary.is_cuda else in_groups(self, summary, owners)
+
+    def widened(self, outputs: Tensor) -> Tensor:
+        """Outputs (batch, fewer) with zeros for the classes that were added since: (batch, num_outputs)."""
+        absent = self.num_outputs - outputs.shape[1]
+        return F.pad(outputs, (0, absent)) if absent else outputs
 
 
 def in_groups(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tensor:
@@ -81,17 +96,23 @@ def gathered(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tenso
     layers = [cast(nn.Linear, corrections[str(number)]) for number in numbers]
     places = corrections.places[owners.clamp(min=-1, max=numbers[-1] + 1)]
     own = (places[:, None] == torch.arange(1, len(numbers) + 1, device=summary.device)).to(summary.dtype)
-    weights = torch.cat([layer.weight for layer in layers], dim=1).to(summary.dtype)
-    biases = torch.stack([layer.bias for layer in layers]).to(summary.dtype)
+    weights = torch.cat([corrections.widened(layer.weight.T).T for layer in layers], dim=1).to(summary.dtype)
+    biases = torch.cat([corrections.widened(layer.bias[None]) for layer in layers]).to(summary.dtype)
     return (own[:, :, None] * summary[:, None]).flatten(1) @ weights.T + own @ biases
 
 
-def numbers_in(names: Iterable[str]) -> set[int]:
-    """The datasets whose corrections are among the names of a state."""
-    return {int(name.removeprefix(PREFIX).partition(".")[0]) for name in names if name.startswith(PREFIX)}
+def sizes_in(weights: Mapping[str, Tensor], prefix: str) -> dict[int, int]:
+    """The outputs of each layer of a state whose names begin with a prefix and a number."""
+    biases = {name: value for name, value in weights.items() if name.startswith(prefix) and name.endswith(".bias")}
+    return {int(name.removeprefix(prefix).partition(".")[0]): len(value) for name, value in biases.items()}
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Load a state into a model, which has the corrections of that state afterwards and no others."""
-    cast(Corrections, model.corrections).become(numbers_in(weights))
+    """Load a state into a model, which has the corrections and the added classes of that state, and no others."""
+    added, corrections = cast(AddedClasses, model.added), cast(Corrections, model.corrections)
+    added.become(sizes_in(weights, added.PREFIX))
+    added.to(corrections.places.device)
+    corrections.num_outputs = added.num_outputs
+    sizes = sizes_in(weights, PREFIX)
+    corrections.become(sizes, sizes)
     model.load_state_dict(dict(weights))

@@ -64,11 +64,11 @@ class ErrorSums:
         return ErrorSums(0.0, 0.0, 0.0, 0.0, nothing, nothing.clone())
 
     def add(self, outputs: Tensor, targets: Tensor, settings: ModelSettings) -> None:
-        """Count a batch: outputs (batch, num_outputs), targets as in loss_sum; a class of -1 is never met."""
+        """Count a batch: outputs (batch, num_outputs), targets as in loss_sum; a class without an output is never met."""
         self.samples += len(targets)
         if settings.loss == "cross_entropy":
             self.wrong += float((forecast(outputs, (1, 1), settings) != targets).sum())
-            known = targets >= 0
+            known = (targets >= 0) & (targets < outputs.shape[1])  # a later dataset may add the output of a class
             self.known += float(known.sum())
             self.loss += float(loss_sum(outputs[known], targets[known], settings))
             return

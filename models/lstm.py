@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.added import AddedClasses
 from models.channels import put_together, take_apart, width_of_a_series
 from models.head import Corrections
 from models.normalization import normalise, restore
@@ -44,6 +45,7 @@ class LSTM(nn.Module):
         )
         self.head = nn.Linear(width, num_outputs)
         self.corrections = Corrections(width, num_outputs)  # empty at first: see models.head
+        self.added = AddedClasses(width, num_outputs)  # empty at first: see models.added
         for layer in [*self.forward_layers, *self.backward_layers]:
             _initialise(layer)
         nn.init.xavier_uniform_(self.head.weight)
@@ -54,6 +56,14 @@ class LSTM(nn.Module):
         """(layers, units) of the dropout masks of one sample, or (series, layers, units) where it has more than one."""
         own = (len(self.forward_layers), self.head.in_features)
         return (self.num_series, *own) if self.num_series > 1 else own
+
+    def have_outputs(self, num_outputs: int) -> bool:
+        """Have at least so many outputs, those of new classes at zero; returns whether any were added."""
+        grown = self.added.grow(num_outputs)
+        if grown:
+            self.added.to(self.head.weight.device)
+            self.corrections.num_outputs = self.added.num_outputs
+        return grown
 
     def forward(
         self, inputs: Tensor, lengths: Tensor | None, masks: Tensor | None = None, owners: Tensor | int | None = None
@@ -75,6 +85,8 @@ class LSTM(nn.Module):
             owners = owners.repeat_interleave(self.num_series) if isinstance(owners, Tensor) else owners
         summary = self._read(inputs, lengths, masks)
         outputs: Tensor = self.head(summary)
+        if len(self.added):
+            outputs = self.added(outputs, summary)
         if owners is not None and len(self.corrections):
             outputs = outputs + self.corrections(summary, owners)
         if settings.channel_independent:

@@ -21,10 +21,11 @@ def distillation_sum(
 
     For numbers the squared gap, averaged over a sample's outputs; for classes the Kullback-Leibler divergence from the
     teacher's probabilities to the student's (Hinton et al. 2015 at temperature 1), among the `known` classes where these
-    are given (Li and Hoiem 2016).
+    are given (Li and Hoiem 2016), and never among classes that the teacher has no outputs for.
     """
     outputs, teacher = outputs.float(), teacher.float()
     if settings.loss == "cross_entropy":
+        outputs = outputs[:, : teacher.shape[1]]
         if known is not None:
             places = torch.as_tensor(known, device=outputs.device)
             outputs, teacher = outputs.index_select(1, places), teacher.index_select(1, places)

@@ -59,6 +59,12 @@ class ModelSettings(BaseModel):
         "shared: one output layer. Default dataset for numbers, shared for classes",
     )
 
+    classes: Literal["seen", "all"] = Field(
+        "seen",
+        description="outputs for classes. seen: of the datasets trained so far; a dataset with new classes adds theirs, and "
+        "nothing before it is retrained. all: of all datasets from the start; a new class then retrains everything",
+    )
+
     @model_validator(mode="after")
     def _sorted_quantiles(self) -> ModelSettings:
         if sorted(set(self.quantiles)) != self.quantiles:

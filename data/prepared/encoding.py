@@ -2,80 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from data.errors import InputError
-from data.prepared.labels import check_spelling
+from data.prepared.encodings import Encoding as Encoding
+from data.prepared.encodings import make_encodings as make_encodings
 from data.prepared.prepared import PreparedDataset
 from data.prepared.rows import renumbering, windows_of
-from data.prepared.scaling import center_and_scale, scaling_warnings
-from data.reading.columns import MAX_CATEGORIES
-from data.reading.settings import DataSettings
-from data.samples.statistics import Statistics
+from data.prepared.scaling import scaling_warnings
 
 Float32 = npt.NDArray[np.float32]
 Numbers = npt.NDArray[Any]  # 32 bits, or 64 where a part needs them
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """How one dataset is encoded: scaled = (value - center) / scale.
-
-    `center` and `scale` belong to the numeric features, then the numeric targets; `fill` is what stands in, before
-    scaling, for a feature that is still missing. `categories` are the labels that have a one-hot column, `classes` those
-    that the model tells apart; both are shared by all datasets of a run.
-    """
-
-    center: tuple[float, ...]
-    scale: tuple[float, ...]
-    fill: tuple[float, ...]
-    categories: dict[str, list[str]] = field(default_factory=dict)
-    classes: list[str] = field(default_factory=list)
-
-    def sha256(self) -> str:
-        """The hash of all of it, which decides epochs."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-
-
-def make_encodings(datasets: Sequence[PreparedDataset], settings: Sequence[DataSettings]) -> list[Encoding]:
-    """The encoding of each dataset, by its scaling and whose train rows are to scale it."""
-    width = len(datasets[0].statistics.mean)
-    pooled = Statistics.pooled((each.statistics for each in datasets), width)
-    names = [column.name for column in datasets[0].columns if column.kind in ("code", "class")]
-    seen = {name: sorted({label for each in datasets for label in each.train_categories(name)}) for name in names}
-    targets = datasets[0].targets if datasets[0].classes else []
-    crowded = {name: len(labels) for name, labels in seen.items() if name not in targets and len(labels) > MAX_CATEGORIES}
-    if crowded:
-        raise InputError(
-            f"column {name!r}: the train rows of all {len(datasets)} datasets together have {count} categories, at most "
-            f"{MAX_CATEGORIES} can become columns: leave it out of categorical, or group its values"
-            for name, count in crowded.items()
-        )
-    for name in targets:
-        check_spelling(name, seen[name])
-    encodings = []
-    for dataset, setting in zip(datasets, settings, strict=True):
-        whose = {"dataset": [dataset], "shared": list(datasets), "primary": [datasets[0]]}[setting.scaling_scope]
-        statistics = pooled if setting.scaling_scope == "shared" else whose[0].statistics
-        center, scale = center_and_scale(setting.scaling, statistics, whose)
-        fill = np.zeros(width) if setting.missing == "zero" else dataset.statistics.mean
-        encodings.append(
-            Encoding(
-                center=tuple(center.tolist()),
-                scale=tuple(scale.tolist()),
-                fill=tuple(fill.tolist()),
-                categories={name: labels for name, labels in seen.items() if name not in targets},
-                classes=[label for name in targets for label in seen[name]],
-            )
-        )
-    return encodings
 
 
 @dataclass(frozen=True)
@@ -130,6 +71,21 @@ class EncodedDataset:
     def num_features(self) -> int:
         """Numbers that go into the model at each step."""
         return self._numbers + sum(len(labels) for labels in self.encoding.categories.values()) + len(self._plain)
+
+    @property
+    def num_classes_trained(self) -> int:
+        """How many of the classes, from the first on, the train rows may have."""
+        return self._places(self.prepared.train_categories(self.prepared.targets[0]))
+
+    @property
+    def num_classes_held(self) -> int:
+        """How many of the classes, from the first on, any of the rows may have."""
+        target = self.prepared.targets[0]
+        return self._places({label for part in self.prepared.manifest.parts for label in part.categories[target]})
+
+    def _places(self, labels: Iterable[str]) -> int:
+        place = {label: number for number, label in enumerate(self.encoding.classes, 1)}
+        return max((place.get(label, 0) for label in labels), default=0)
 
     @property
     def target_scale(self) -> npt.NDArray[np.float64]:

@@ -45,6 +45,11 @@ def test_a_recipe_that_was_stored_before_means_what_it_meant() -> None:
     }
 
 
+def test_a_recipe_that_was_stored_before_classes_could_be_added_means_all_classes() -> None:
+    found = of_their_time({"model": {"head": "dataset"}, "retention": {"method": "replay"}})
+    assert found == {"model": {"head": "dataset", "classes": "all"}, "retention": {"method": "replay"}}
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_run_that_was_stored_before_is_opened_at_its_own_state(tmp_path: Path) -> None:
     path = write_small(tmp_path, model={"head": "shared"}, training={"handover": "last", "epochs": 1})

@@ -16,6 +16,7 @@ from workflows import train as train_arrays
 from workflows.recipe.recipe import load_recipe
 from workflows.results.trained import open_run
 from workflows.store.store import Store
+from workflows.training.compare import compare
 from workflows.training.extend import extend
 from workflows.training.run import train
 
@@ -130,6 +131,34 @@ def test_a_result_is_extended_with_arrays(classes: bool, tmp_path: Path) -> None
     assert longer.document["epochs_trained"] == 3
     with pytest.raises(InputError, match="write \\(X, y\\), or the path of a file"):
         found.extend(pairs["a"][0], "d")
+
+
+@pytest.mark.filterwarnings("ignore:dataset 'c' adds the classes below")
+@pytest.mark.parametrize("head", ["shared", "dataset"])
+def test_a_run_is_extended_with_a_new_class(head: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    pairs = {}
+    for number, name in enumerate("abc"):
+        inputs = random.normal(size=(40, 5, 2))
+        means = inputs[:, :, 0].mean(axis=1)
+        pairs[name] = (inputs, np.where(means > 0, "high", "low" if number < 2 else "below"))
+    model = {"loss": "cross_entropy", "hidden_size": 8, "head": head}
+    keys: dict[str, Any] = {**model, "epochs": 12, "method": "replay", "learning_rate": 0.02}
+    whole = train_arrays(pairs, storage=tmp_path / "whole", **keys)
+    first = train_arrays({name: pairs[name] for name in "ab"}, storage=tmp_path / "runs", **keys)
+    found = first.extend(pairs["c"], "c")
+    assert (found.key, found.document["epochs_trained"]) == (whole.key, 12)
+    for name in "abc":
+        np.testing.assert_array_equal(found.predict(pairs[name][0], name), whole.predict(pairs[name][0], name))
+    assert "below" in found.predict(pairs["c"][0], "c")
+    assert any("dataset 'c' adds the classes below: the model has 3" in each for each in found.document["warnings"])
+    compared = compare(tmp_path / "runs", found.name)
+    assert compared.epochs["joint"] == 12
+    state = Store(str(tmp_path / "runs")).load(compared.keys["joint"][0]).model
+    assert len(state["head.bias"]) == 3  # joint training has all classes from the start
+    old = train_arrays({name: pairs[name] for name in "ab"}, storage=tmp_path / "runs", name="old", classes="all", **keys)
+    with pytest.raises(InputError, match="classes below, which the run does not have, and its recipe has"):
+        old.extend(pairs["c"], "c")
 
 
 def test_training_goes_on_where_a_file_is_gone_and_others_are_added(tmp_path: Path) -> None:

@@ -81,9 +81,17 @@ class Learner:
     def have_heads(self, numbers: Iterable[int]) -> None:
         """Have a correction of the head for each of these datasets, new ones at zero; the moments of the others stay."""
         if self.model.corrections.become({*self.model.corrections.numbers, *numbers}):
-            moments = self.optimizer.state
-            self.attach()
-            self.optimizer.state.update({p: moments[p] for p in self.parameters if p in moments})
+            self._attach_anew()
+
+    def have_outputs(self, num_outputs: int) -> None:
+        """Have an output for each of so many classes, new ones at zero; the moments of the others stay."""
+        if self.model.have_outputs(num_outputs):
+            self._attach_anew()
+
+    def _attach_anew(self) -> None:
+        moments = self.optimizer.state
+        self.attach()
+        self.optimizer.state.update({p: moments[p] for p in self.parameters if p in moments})
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         self.lane.forget()

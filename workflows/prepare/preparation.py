@@ -95,7 +95,7 @@ def prepare_datasets(
         prepared, sources = [prepared[place] for place in places], [sources[place] for place in places]
         epochs = [epochs[place] for place in places]
         words = order_words([each.name for each in prepared])
-    encodings = make_encodings(prepared, [each.settings for each in prepared])
+    encodings = make_encodings(prepared, [each.settings for each in prepared], recipe.model.classes == "all")
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
     return Prepared(datasets, sources, epochs, time.perf_counter() - started, words, gone)
 

@@ -85,7 +85,7 @@ def prepare_pairs(arrays: Sequence[ArrayDataset], recipe: Recipe, storage: str, 
     written = [write_arrays(each, shelf.folder) for each in own]
     for each in written:
         shelf.keep(each.folder.name)
-    encodings = make_encodings(written, settings)
+    encodings = make_encodings(written, settings, recipe.model.classes == "all")
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(written, encodings, strict=True)]
     epochs = [recipe.training.epochs] * len(datasets)
     return Prepared(datasets, [each.source for each in own], epochs, time.perf_counter() - started)

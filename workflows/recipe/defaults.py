@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 # What recipes meant, that were stored before stored recipes named these keys.
 BEFORE: dict[str, dict[str, Any]] = {
-    "model": {"head": "shared"},
+    "model": {"head": "shared", "classes": "all"},
     "training": {"handover": "last"},
     "retention": {"share": 0.4, "memory": 2000},
 }
@@ -34,8 +34,11 @@ def named(document: Mapping[str, Any], sections: Mapping[str, BaseModel]) -> dic
 
 def of_their_time(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stored document with the defaults that it was made with; one that names them stays as it is."""
-    if "head" in document.get("model", {}):
+    model = document.get("model", {})
+    if "classes" in model:
         return dict(document)
+    if "head" in model:  # stored when `classes` was the only one of these keys that there was not
+        return _filled(document, {("model", "classes"): BEFORE["model"]["classes"]})
     return _filled(document, {(section, key): value for section, keys in BEFORE.items() for key, value in keys.items()})
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from workflows.fit.replay import Replay
 from workflows.fit.sampling import batch_sizes
-from workflows.relay.plan import JUST_WARN, NO_RETENTION, Plan, PlannedDataset, Stage, address
+from workflows.relay.plan import JUST_WARN, NO_RETENTION, Plan, PlannedDataset, Stage, address, root_of
 from workflows.relay.relay import Outcome
 
 SPLITS = ("train", "validation", "test")
@@ -32,13 +32,23 @@ def joint_plan(plan: Plan) -> Plan:
         train_bytes=sum(each.train_bytes for each in facts),
     )
     stage = Stage(len(facts), plan.stages[0].learning_rate, epochs)
-    return replace(_without_order(plan), datasets=(*facts, together), stages=(stage,), joint=True)
+    made = replace(_without_order(plan), datasets=(*facts, together), stages=(stage,), joint=True)
+    return _with_outputs(made, plan.outputs_in(len(plan.stages) - 1))
 
 
 def separate_plan(plan: Plan, stage: Stage) -> Plan:
-    """The plan of training on one dataset alone, at the first rate."""
+    """The plan of training on one dataset alone, at the first rate, with outputs for the classes up to it."""
     alone = replace(stage, dataset=0, learning_rate=plan.stages[0].learning_rate)
-    return replace(_without_order(plan), datasets=(plan.datasets[stage.dataset],), stages=(alone,))
+    made = replace(_without_order(plan), datasets=(plan.datasets[stage.dataset],), stages=(alone,))
+    return _with_outputs(made, plan.outputs_in(plan.stages.index(stage)))
+
+
+def _with_outputs(plan: Plan, num_outputs: int) -> Plan:
+    """The plan with all these outputs from its first stage on."""
+    if num_outputs == plan.num_outputs and not plan.grown:
+        return plan
+    made = replace(plan, num_outputs=num_outputs, grown=())
+    return replace(made, root=root_of(made))
 
 
 def _without_order(plan: Plan) -> Plan:

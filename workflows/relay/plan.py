@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -14,36 +13,12 @@ from workflows.fit.thirds import averaged_epochs
 from workflows.recipe.settings import GuardSettings, RetentionSettings, TrainingSettings
 from workflows.recipe.target_inputs import channels_of
 from workflows.relay.learning_rate import carried_rates, plateau_rate, step_rates
-from workflows.relay.metrics import naive_error
+from workflows.relay.planned import PlannedDataset as PlannedDataset
+from workflows.relay.planned import address as address
+from workflows.relay.planned import classes_seen
 
 NO_RETENTION, JUST_WARN = RetentionSettings(), GuardSettings()
 CHAIN_FORMAT = 1  # raised when the same epoch would give other numbers; then every address is new
-
-
-@dataclass(frozen=True)
-class PlannedDataset:
-    """What the plan needs to know of a dataset.
-
-    `sha256` has, for each split, all that decides its samples as the model sees them; the name decides nothing.
-    """
-
-    name: str
-    samples: dict[str, int]
-    sha256: dict[str, str]
-    train_bytes: int = 0  # of the rows that train samples lie in
-    naive_error: float | None = None  # of the naive forecast on the validation split; decides no address
-
-    @staticmethod
-    def of(dataset: EncodedDataset, loss: str) -> PlannedDataset:
-        """The facts of an encoded dataset."""
-        own, encoding = dataset.prepared.manifest.sha256, dataset.encoding.sha256()
-        return PlannedDataset(
-            name=dataset.name,
-            samples=dict(dataset.prepared.manifest.samples),
-            sha256={split: address({"samples": sha, "encoding": encoding}) for split, sha in own.items()},
-            train_bytes=dataset.prepared.train_bytes,
-            naive_error=naive_error(dataset, "validation", loss),
-        )
 
 
 @dataclass(frozen=True)
@@ -86,6 +61,7 @@ class Plan:
     guard: GuardSettings = JUST_WARN  # decides which states are kept, no address
     channels: Channels | None = None
     joint: bool = False  # the last dataset stands for all others, and the only stage trains on it
+    grown: tuple[int, ...] = ()  # classes: outputs in each stage, where datasets add to those of the first one
 
     @property
     def monitor(self) -> Literal["loss", "error"]:
@@ -99,6 +75,10 @@ class Plan:
         if self.joint:
             return dataset if dataset < len(self.datasets) - 1 else None
         return next((number for number, stage in enumerate(self.stages) if stage.dataset == dataset), None)
+
+    def outputs_in(self, stage: int) -> int:
+        """The outputs that the model has in a stage: those of the classes up to its dataset."""
+        return self.grown[stage] if self.grown else self.num_outputs
 
     def steps_an_epoch(self, stage: Stage) -> int:
         """Optimizer steps of one epoch; one of them may have fewer samples."""
@@ -146,6 +126,7 @@ class Plan:
             # The first dataset's stage has no correction yet: the shared head is its own until there is a second.
             **({"sums": "of weights"} if training.hands_over == "average" else {}),
             **({"head": "dataset"} if self.model.dataset_heads and (stage_number or self.joint) else {}),
+            **({"outputs": outputs} if (outputs := self.outputs_in(stage_number)) > self.num_outputs else {}),
         }
         return replace(epoch, key=address(decided_by))
 
@@ -189,11 +170,6 @@ class Plan:
         return replace(self, stages=tuple(stages))
 
 
-def address(decided_by: dict[str, Any]) -> str:
-    """The hash that names what these values decide: 32 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()[:32]
-
-
 def average_key(keys: Sequence[str]) -> str:
     """The address of the averaged state at the end of a stage with these epochs."""
     return address({"average": [[keys[number], whole] for number, whole in averaged_epochs(len(keys))]})
@@ -210,35 +186,49 @@ def make_plan(
 ) -> Plan:
     """The plan of training the datasets in this order."""
     first = datasets[0]
-    outputs = model.num_outputs(len(first.prepared.targets), first.prepared.horizon, len(first.encoding.classes))
+    seen = classes_seen(datasets) if model.classes == "seen" and first.encoding.classes else None
+    count = len(first.encoding.classes) if seen is None else seen[0]
+    outputs = model.num_outputs(len(first.prepared.targets), first.prepared.horizon, count)
     rates = carried_rates(training.learning_rate, training.decay_rate, len(datasets), training.min_learning_rate)
     channels = channels_of(datasets) if model.needs_channels else None
-    root = {
-        "format": CHAIN_FORMAT,
-        "model": model.model_dump(mode="json", exclude=_undecided(model)),
-        "seed": seed,
-        "num_features": first.num_features,
-        "num_outputs": outputs,
-        **({} if channels is None else {"channels": asdict(channels)}),
-    }
-    return Plan(
+    plan = Plan(
         seed=seed,
         model=model,
         training=training,
         retention=retention,
         guard=guard,
-        datasets=tuple(PlannedDataset.of(dataset, model.loss) for dataset in datasets),
+        datasets=tuple(
+            PlannedDataset.of(dataset, model.loss, None if seen is None else seen[number])
+            for number, dataset in enumerate(datasets)
+        ),
         stages=tuple(Stage(k, rate, count) for k, (rate, count) in enumerate(zip(rates, epochs, strict=True))),
         num_features=first.num_features,
         num_outputs=outputs,
-        root=address(root),
+        root="",
         channels=channels,
+        grown=() if seen is None or seen[-1] == outputs else tuple(seen),
+    )
+    return replace(plan, root=root_of(plan))
+
+
+def root_of(plan: Plan) -> str:
+    """The address of the untrained state of a plan."""
+    return address(
+        {
+            "format": CHAIN_FORMAT,
+            "model": plan.model.model_dump(mode="json", exclude=_undecided(plan.model)),
+            "seed": plan.seed,
+            "num_features": plan.num_features,
+            "num_outputs": plan.num_outputs,
+            **({} if plan.channels is None else {"channels": asdict(plan.channels)}),
+        }
     )
 
 
 def _undecided(model: ModelSettings) -> set[str]:
     """The keys of the model that decide nothing as they stand, so that they are not in its address."""
-    idle = {"head"} if model.loss == "quantile" else {"head", "quantiles"}  # the head decides from the second stage on
+    idle = {"head", "classes"}  # the head decides from the second stage on, classes by the outputs
+    idle |= set() if model.loss == "quantile" else {"quantiles"}
     if model.window_normalization == "none":
         idle.add("window_normalization")
     return idle if model.channel_independent else {*idle, "channel_independent"}

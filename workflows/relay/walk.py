@@ -178,6 +178,7 @@ class Walker:
         self.state_key = ""  # no checkpoint's state until the epoch is done
         seed = (plan.seed, epoch.stage, epoch.number)
         started = time.perf_counter()
+        self.learner.have_outputs(plan.outputs_in(epoch.stage))
         head: Any = epoch.stage if plan.model.dataset_heads and epoch.stage else None
         if head is not None:
             self.learner.have_heads(range(head + 1))

@@ -99,8 +99,11 @@ def extend_run(
     new, source = prepare(recipe)
     before = [each.prepared for each in run.datasets]
     settings = [*(each.prepared.settings for each in run.datasets), new.settings]
-    encoding, warnings = _encoded_as(run.datasets[-1].encoding, make_encodings([*before, new], settings)[-1], new)
-    datasets = [*run.datasets, EncodedDataset(new, encoding)]
+    own = make_encodings([*before, new], settings)[-1]
+    encoding, warnings = _encoded_as(run.datasets[-1].encoding, own, new, recipe.model.classes == "seen")
+    # A class that is new may be among the validation labels of earlier datasets.
+    known = [EncodedDataset(each.prepared, _with_classes(each.encoding, encoding.classes)) for each in run.datasets]
+    datasets = [*known, EncodedDataset(new, encoding)]
     epochs = [stage.epochs for stage in run.plan.stages]
     epochs.append(recipe.entries[-1].keys.epochs or recipe.training.epochs)
     _check_that_only_new_epochs_are_trained(run, plan_of(recipe, datasets, epochs))
@@ -139,13 +142,17 @@ def _decay_rates(run: TrainedRun, learning_rate: float | None) -> list[float] | 
     return [*given, learning_rate / (training.learning_rate * math.prod(given))]
 
 
-def _encoded_as(earlier: Encoding, own: Encoding, new: PreparedDataset) -> tuple[Encoding, list[str]]:
-    """The encoding of the new dataset: categories, classes and a shared scale are those of the run."""
+def _with_classes(encoding: Encoding, classes: list[str]) -> Encoding:
+    return dataclasses.replace(encoding, classes=classes)
+
+
+def _encoded_as(earlier: Encoding, own: Encoding, new: PreparedDataset, grows: bool) -> tuple[Encoding, list[str]]:
+    """The encoding of the new dataset: categories and a shared scale are those of the run, whose classes come first."""
     unknown = sorted(set(own.classes) - set(earlier.classes))
-    if unknown:
+    if unknown and not grows:
         raise InputError(
-            f"dataset {new.name!r} has the classes {', '.join(unknown)}, which the run does not have: train all datasets "
-            "with a recipe"
+            f"dataset {new.name!r} has the classes {', '.join(unknown)}, which the run does not have, and its recipe has "
+            'classes = "all": write classes = "seen" in [model] and train all datasets again'
         )
     warnings = [
         f"dataset {new.name!r}: column {column!r}: unseen category {label!r}, treated as missing"
@@ -158,7 +165,7 @@ def _encoded_as(earlier: Encoding, own: Encoding, new: PreparedDataset) -> tuple
             "compute a new one and retrain every epoch"
         )
         own = dataclasses.replace(own, center=earlier.center, scale=earlier.scale)
-    return dataclasses.replace(own, categories=earlier.categories, classes=earlier.classes), warnings
+    return dataclasses.replace(own, categories=earlier.categories, classes=[*earlier.classes, *unknown]), warnings
 
 
 def _check_that_only_new_epochs_are_trained(run: TrainedRun, plan: Plan) -> None:

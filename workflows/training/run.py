@@ -46,6 +46,7 @@ from workflows.store.run_record import RunRecord
 from workflows.store.store import Store
 from workflows.training.cores import with_cores
 from workflows.training.last_result import changed_for_all, last_result
+from workflows.training.new_classes import new_classes
 from workflows.training.preparing import prepare_on
 from workflows.training.workers import Job, run_workers
 
@@ -107,6 +108,7 @@ def _train(recipe: Recipe, prepared: Prepared, store: Store, name: str, address:
     started = time.perf_counter()
     plan = plan_of(recipe, prepared.datasets, prepared.epochs)
     warnings = [*prepared.warnings, *(f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.warnings)]
+    warnings += new_classes(plan, prepared.datasets)
     outcome = None
     answered: list[tuple[Action, Any]] = []
     try:

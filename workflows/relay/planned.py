@@ -1,0 +1,57 @@
+"""What a plan knows of its datasets: their samples, and the hashes of all that decides them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any
+
+from data.prepared.encoding import EncodedDataset
+from workflows.relay.metrics import naive_error
+
+
+@dataclass(frozen=True)
+class PlannedDataset:
+    """What the plan needs to know of a dataset.
+
+    `sha256` has, for each split, all that decides its samples as the model sees them; the name decides nothing.
+    """
+
+    name: str
+    samples: dict[str, int]
+    sha256: dict[str, str]
+    train_bytes: int = 0  # of the rows that train samples lie in
+    naive_error: float | None = None  # of the naive forecast on the validation split; decides no address
+
+    @staticmethod
+    def of(dataset: EncodedDataset, loss: str, num_classes: int | None = None) -> PlannedDataset:
+        """The facts of an encoded dataset, whose train rows hold the first `num_classes` classes; None: all count.
+
+        The labels of later classes decide nothing, unless its validation or test rows may hold them.
+        """
+        own, encoding = dataset.prepared.manifest.sha256, dataset.encoding
+        known = dict.fromkeys(own, encoding.sha256())
+        if num_classes is not None:
+            held = max(num_classes, dataset.num_classes_held)
+            cut = {count: replace(encoding, classes=encoding.classes[:count]).sha256() for count in (num_classes, held)}
+            known = {split: cut[num_classes if split == "train" else held] for split in own}
+        return PlannedDataset(
+            name=dataset.name,
+            samples=dict(dataset.prepared.manifest.samples),
+            sha256={split: address({"samples": sha, "encoding": known[split]}) for split, sha in own.items()},
+            train_bytes=dataset.prepared.train_bytes,
+            naive_error=naive_error(dataset, "validation", loss),
+        )
+
+
+def classes_seen(datasets: Sequence[EncodedDataset]) -> list[int]:
+    """How many classes the train rows of each dataset and those before it have."""
+    return list(accumulate((dataset.num_classes_trained for dataset in datasets), max))
+
+
+def address(decided_by: dict[str, Any]) -> str:
+    """The hash that names what these values decide: 32 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,23 @@
+"""Which dataset adds classes to those of the datasets before it: a misspelt one is seen here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from data.prepared.encoding import EncodedDataset
+from workflows.relay.plan import Plan
+
+
+def new_classes(plan: Plan, datasets: Sequence[EncodedDataset]) -> list[str]:
+    """Tell which datasets add which classes to those of the datasets before them."""
+    found = []
+    for number in range(1, len(plan.grown)):
+        before, now = plan.grown[number - 1 : number + 1]
+        dataset = datasets[plan.stages[number].dataset]
+        labels = dataset.encoding.classes[before:now]
+        if labels:
+            more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
+            found.append(
+                f"dataset {dataset.name!r} adds the classes {', '.join(labels[:8])}{more}: the model has {now} from there on"
+            )
+    return found
