@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.forecast_sums import ForecastSums
 from models.settings import ModelSettings
 
 
@@ -47,7 +48,7 @@ class ErrorSums:
 
     Of the loss, and for each target of the squared and the absolute error of the forecast, in scaled units; for classes,
     `wrong` counts the samples whose class was not met. `known` counts the samples that the loss is summed over: all but
-    those whose class the model does not have.
+    those whose class the model does not have. `forecasts` has more of numbers that are predicted.
     """
 
     samples: float
@@ -56,15 +57,19 @@ class ErrorSums:
     wrong: float
     squared: Tensor
     absolute: Tensor
+    forecasts: ForecastSums | None = None
 
     @staticmethod
-    def zero(num_targets: int) -> ErrorSums:
-        """The sums of no samples."""
+    def zero(num_targets: int, forecasts: ForecastSums | None = None) -> ErrorSums:
+        """The sums of no samples; `forecasts` are those of none, where they are wanted."""
         nothing = torch.zeros(num_targets, dtype=torch.float64)
-        return ErrorSums(0.0, 0.0, 0.0, 0.0, nothing, nothing.clone())
+        return ErrorSums(0.0, 0.0, 0.0, 0.0, nothing, nothing.clone(), forecasts)
 
-    def add(self, outputs: Tensor, targets: Tensor, settings: ModelSettings) -> None:
-        """Count a batch: outputs (batch, num_outputs), targets as in loss_sum; a class without an output is never met."""
+    def add(self, outputs: Tensor, targets: Tensor, settings: ModelSettings, scales: Tensor | None = None) -> None:
+        """Count a batch: outputs (batch, num_outputs), targets as in loss_sum; a class without an output is never met.
+
+        `scales` (batch, targets) are the seasonal scales of the samples, in scaled units.
+        """
         self.samples += len(targets)
         if settings.loss == "cross_entropy":
             self.wrong += float((forecast(outputs, (1, 1), settings) != targets).sum())
@@ -74,19 +79,27 @@ class ErrorSums:
             return
         self.known += len(targets)
         self.loss += float(loss_sum(outputs, targets, settings))
-        gap = (forecast(outputs, (targets.shape[1], targets.shape[2]), settings) - targets).double()
+        point = forecast(outputs, (targets.shape[1], targets.shape[2]), settings)
+        gap = (point - targets).double()
         steps = targets.shape[1]
         self.squared += (gap**2).sum(dim=(0, 1)).cpu() / steps
         self.absolute += gap.abs().sum(dim=(0, 1)).cpu() / steps
+        if self.forecasts is not None:
+            quantiles = (*targets.shape, settings.num_levels)
+            levels = outputs.float().view(quantiles) if settings.loss == "quantile" else None
+            unknown = torch.full((len(targets), targets.shape[2]), torch.nan, device=targets.device)
+            self.forecasts.add(point, levels, targets, settings, unknown if scales is None else scales)
 
     def to_tensor(self) -> Tensor:
         """One float64 vector, for an all-reduce."""
         head = torch.tensor([self.samples, self.known, self.loss, self.wrong], dtype=torch.float64)
-        return torch.cat([head, self.squared, self.absolute])
+        more = [] if self.forecasts is None else [self.forecasts.to_tensor()]
+        return torch.cat([head, self.squared, self.absolute, *more])
 
-    @staticmethod
-    def from_tensor(sums: Tensor) -> ErrorSums:
-        """What to_tensor gave, added up."""
+    def from_tensor(self, sums: Tensor) -> ErrorSums:
+        """What to_tensor gave, added up, in the shapes of this one."""
         samples, known, loss, wrong = (float(x) for x in sums[:4])
-        squared, absolute = sums[4:].chunk(2)
-        return ErrorSums(samples, known, loss, wrong, squared, absolute)
+        width = len(self.squared)
+        squared, absolute, rest = sums[4 : 4 + width], sums[4 + width : 4 + 2 * width], sums[4 + 2 * width :]
+        forecasts = None if self.forecasts is None else self.forecasts.from_tensor(rest)
+        return ErrorSums(samples, known, loss, wrong, squared, absolute, forecasts)

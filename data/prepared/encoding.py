@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from data.prepared.baselines import Baselines
 from data.prepared.encodings import Encoding as Encoding
 from data.prepared.encodings import make_encodings as make_encodings
 from data.prepared.prepared import PreparedDataset
@@ -36,10 +38,14 @@ Gather = Callable[[str, int, npt.NDArray[np.int64]], Batch]
 
 
 class EncodedDataset:
-    """The samples of a prepared dataset, gathered and encoded when they are asked for; safe to share, never copied."""
+    """The samples of a prepared dataset, gathered and encoded when they are asked for; safe to share, never copied.
 
-    def __init__(self, prepared: PreparedDataset, encoding: Encoding):
+    `season` has the rows of a season, 0 where there is none; absent: what the settings of `prepared` say.
+    """
+
+    def __init__(self, prepared: PreparedDataset, encoding: Encoding, season: int | None = None):
         self.prepared = prepared
+        self.season = (prepared.settings.season_rows if season is None else season) or None
         self.encoding = encoding
         self.name = prepared.name
         kinds = [column.kind for column in prepared.columns]
@@ -91,6 +97,11 @@ class EncodedDataset:
     def target_scale(self) -> npt.NDArray[np.float64]:
         """Units of each target for one scaled unit: (targets,)."""
         return np.array(self.encoding.scale[self._numbers :])
+
+    @cached_property
+    def baselines(self) -> Baselines | None:
+        """Return the naive forecasts of the samples; None where nothing is forecast."""
+        return None if self.prepared.classes or self.prepared.horizon == 0 else Baselines(self.prepared, self.season)
 
     def num_samples(self, split: str) -> int:
         """How many samples a split has."""

@@ -56,6 +56,25 @@ class Frequency:
         return None if self.unit in MONTHS or self.unit == BUSINESS_DAYS else self.count * MICROSECONDS.get(self.unit, 1)
 
 
+def usual_season(frequency: Frequency | None) -> int | None:
+    """Return the rows of the usual season of a frequency; None where there is none, or it is no whole number of rows.
+
+    A day for steps below one, a week for days, a year for weeks, months and quarters, five business days, 1 for years.
+    """
+    if frequency is None or frequency.unit == "":
+        return None
+    if frequency.unit == BUSINESS_DAYS:
+        whole, part = 5, frequency.count
+    elif frequency.unit in MONTHS:
+        whole, part = 12, frequency.count * MONTHS[frequency.unit]
+        whole = max(whole, part)  # a year, or two, is one row
+    else:
+        part = frequency.count * MICROSECONDS[frequency.unit]
+        day, week = MICROSECONDS["d"], MICROSECONDS["w"]
+        whole = day if part < day else week if part < week else 52 * week
+    return whole // part if whole % part == 0 else None
+
+
 def parse_frequency(value: str | int) -> Frequency:
     """The step that a recipe means; raises ValueError with what to write instead."""
     if isinstance(value, int):

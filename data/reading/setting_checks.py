@@ -57,6 +57,8 @@ def _sample_problems(settings: DataSettings) -> list[str]:
             found.append(str(error))
     if settings.time is not None and not 1 <= len(settings.time) <= 6:
         found.append(f"time = {settings.time} must be one column, or the columns year, month, day, hour, minute, second")
+    if settings.season is not None and settings.horizon == 0:
+        found.append(f"season = {settings.season} measures forecasts and needs horizon >= 1: leave season out")
     if settings.frequency is not None and settings.time is None:
         found.append("frequency needs a time column: name it in time, or leave frequency out")
     if settings.calendar and settings.time is None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from data.reading.file_format import FileFormat
-from data.reading.frequency import Frequency, parse_frequency
+from data.reading.frequency import Frequency, parse_frequency, usual_season
 from data.reading.setting_checks import missing_marks, settings_problems
 from data.reading.split_dates import SplitDates as SplitDates
 from data.reading.times import TimeForm
@@ -122,6 +122,13 @@ class DataSettings(BaseModel):
         ge=0, le=MOST_ROWS, description="rows that are predicted; 0: the label at the last row that goes in"
     )
     stride: int = Field(1, ge=1, le=MOST_ROWS, description="rows from one sample to the next")
+    season: int | None = Field(
+        None,
+        ge=1,
+        le=MOST_ROWS,
+        description="rows of one season, for the seasonal naive forecast and MASE; default by frequency: a day for steps "
+        "below one, 7 days, 52 weeks, 12 months, 4 quarters, 5 business days",
+    )
     missing: Literal["interpolate", "forward", "mean", "zero", "drop"] = Field(
         "interpolate",
         description="what stands in for missing values of the numeric features; drop: samples that touch one are out",
@@ -171,10 +178,17 @@ class DataSettings(BaseModel):
         return None if self.frequency is None else parse_frequency(self.frequency)
 
     def decisive(self) -> dict[str, Any]:
-        """What decides the prepared rows and samples: all but the scaling; keys that came later only where they are set."""
-        values = self.model_dump(mode="json", exclude={"scaling", "scaling_scope"})
+        """What decides the prepared rows and samples: not scaling and season; later keys only where they are set."""
+        values = self.model_dump(mode="json", exclude={"scaling", "scaling_scope", "season"})
         defaults = {name: each.default for name, each in DataSettings.model_fields.items()}
         return {key: value for key, value in values.items() if key in FIRST_KEYS or value != defaults[key]}
+
+    @property
+    def season_rows(self) -> int | None:
+        """Return the rows of a season: as given, else by frequency; None without a forecast or a known season."""
+        if self.horizon == 0:
+            return None
+        return self.season or usual_season(self.grid)
 
     @property
     def shortest_history(self) -> int:

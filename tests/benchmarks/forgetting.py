@@ -101,7 +101,7 @@ def run(stream: Stream, backwards: bool, kind: str, seed: int, **changes: Any) -
         seconds, forgotten, samples = time.process_time() - started, None, float(len(together.owner) * stream.epochs)
         ends = {
             split: [
-                errors_of(learner.evaluate(d, split, place if heads else None), d, model.loss).error
+                errors_of(learner.evaluate(d, split, place if heads else None), d, model).error
                 for place, d in enumerate(datasets)
             ]
             for split in ("validation", "test")

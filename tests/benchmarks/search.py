@@ -53,7 +53,7 @@ def train_stage(scene: Scene, config: dict[str, Any], stages: list[int], state: 
         for epoch in plan.straight_on():
             if epoch.stage == number:
                 learner.fit_epoch(datasets[epoch.dataset], plan.rates(epoch), (plan.seed, number, epoch.number))
-        errors = [errors_of(learner.evaluate(each, "validation"), each, plan.model.loss).error for each in datasets]
+        errors = [errors_of(learner.evaluate(each, "validation"), each, plan.model).error for each in datasets]
     return state_of(learner), errors
 
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from models.forecast_sums import ForecastSums
 from models.losses import ErrorSums, forecast, loss_sum
 from models.settings import ModelSettings
 
@@ -92,7 +93,7 @@ def test_error_sums_equal_numpys_over_any_cut_and_any_workers(loss: str, cuts: l
     sums = [ErrorSums.zero(TARGETS) for _ in range(workers)]
     for turn, (low, high) in enumerate(itertools.pairwise(bounds)):
         sums[turn % workers].add(outputs[low:high], targets[low:high], model_settings(loss))
-    total = ErrorSums.from_tensor(torch.stack([each.to_tensor() for each in sums]).sum(dim=0))
+    total = sums[0].from_tensor(torch.stack([each.to_tensor() for each in sums]).sum(dim=0))
     middle = outputs.view(23, STEPS, TARGETS, 3)[..., 1] if loss == "quantile" else outputs.view(23, STEPS, TARGETS)
     gap = middle.numpy().astype(float) - targets.numpy()
     assert total.samples == 23
@@ -100,6 +101,33 @@ def test_error_sums_equal_numpys_over_any_cut_and_any_workers(loss: str, cuts: l
     np.testing.assert_allclose(total.absolute, np.abs(gap).mean(axis=1).sum(axis=0), rtol=1e-6)
     assert total.loss == pytest.approx(23 * float(ORACLES[loss](outputs, targets)), rel=1e-5)
     assert total.wrong == 0
+
+
+@settings(max_examples=20)
+@given(cuts=st.lists(st.integers(0, 23), max_size=4), workers=st.integers(1, 3), seed=st.integers(0, 99))
+def test_the_sums_of_forecasts_equal_numpys_over_any_cut_and_any_workers(cuts: list[int], workers: int, seed: int) -> None:
+    chosen = model_settings("quantile")
+    outputs, targets = make_batch("quantile", 23, seed)
+    scales = torch.rand(23, TARGETS, generator=torch.Generator().manual_seed(seed)) + 0.5
+    scales[::4, 1] = torch.nan  # a series whose scale is not known
+    bounds = [0, *sorted(cuts), 23]
+    sums = [ErrorSums.zero(TARGETS, ForecastSums.zero(STEPS, TARGETS, chosen)) for _ in range(workers)]
+    for turn, (low, high) in enumerate(itertools.pairwise(bounds)):
+        sums[turn % workers].add(outputs[low:high], targets[low:high], chosen, scales[low:high])
+    total = sums[0].from_tensor(torch.stack([each.to_tensor() for each in sums]).sum(dim=0)).forecasts
+    assert total is not None
+    levels, truth = outputs.view(23, STEPS, TARGETS, 3).double().numpy(), targets.double().numpy()
+    gap = abs(levels[..., 1] - truth)
+    np.testing.assert_allclose(total.absolute, gap.sum(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(total.squared, (gap**2).sum(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(total.relative, np.nansum(gap / scales.numpy()[:, None], axis=0), rtol=1e-6)
+    np.testing.assert_array_equal(total.scaled, [23, 23 - 6])
+    for place, level in enumerate(chosen.quantiles):
+        away = truth - levels[..., place]
+        np.testing.assert_allclose(
+            total.pinball[:, place], np.maximum(level * away, (level - 1) * away).sum(axis=0).mean(axis=1), rtol=1e-5
+        )
+    assert total.inside.tolist() == [((truth >= levels[..., 0]) & (truth <= levels[..., 2])).sum()]
 
 
 def test_error_sums_of_classes_count_what_was_not_met_an_unknown_class_always() -> None:

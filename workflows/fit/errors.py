@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from data.prepared.encoding import EncodedDataset
+from models.forecast_sums import ForecastSums
 from models.losses import ErrorSums
+from models.settings import ModelSettings
 from workflows.fit.forward import forward
 from workflows.fit.sampling import Int64, micro_batches, worker_share
 
@@ -28,16 +30,33 @@ def own_errors(
     learner: Learner, dataset: EncodedDataset, split: str, head: int | Callable[[Int64], Int64] | None
 ) -> ErrorSums:
     """The sums of the errors over a worker's share of a split; `head` is whose correction of the head applies."""
-    sums, rank, size = ErrorSums.zero(len(dataset.prepared.targets)), learner.group.rank, learner.group.size
+    sums, rank, size = _no_errors(dataset, learner.settings), learner.group.rank, learner.group.size
     share = range(dataset.num_samples(split))[worker_share(dataset.num_samples(split), rank, size)]
+    if sums.forecasts is not None and dataset.baselines is not None:
+        sums.forecasts.compare_with(dataset.baselines.sums(split, share.start, share.stop).arrays())
     for start in range(share.start, share.stop, MEASURED_TOGETHER):
         mine = np.arange(start, min(start + MEASURED_TOGETHER, share.stop))
         for samples in micro_batches(mine, dataset.lengths(split, mine), learner.evaluated_batch):
             taken = learner.lane.batch(dataset, split, samples)
             whose = torch.from_numpy(head(samples)).to(learner.device) if callable(head) else head
             outputs = forward(learner.model, taken.inputs, taken.lengths, learner.training, None, whose)
-            sums.add(outputs, taken.targets, learner.settings)
+            sums.add(outputs, taken.targets, learner.settings, _scales(dataset, split, samples, learner.device))
     return sums
+
+
+def _no_errors(dataset: EncodedDataset, settings: ModelSettings) -> ErrorSums:
+    """The sums of no samples of a dataset."""
+    num_targets = len(dataset.prepared.targets)
+    if settings.loss == "cross_entropy":
+        return ErrorSums.zero(num_targets)
+    return ErrorSums.zero(num_targets, ForecastSums.zero(max(dataset.prepared.horizon, 1), num_targets, settings))
+
+
+def _scales(dataset: EncodedDataset, split: str, samples: Int64, device: torch.device) -> Tensor | None:
+    """The seasonal scale of each sample, in scaled units; None where no sample has one."""
+    if dataset.baselines is None or dataset.baselines.season is None:
+        return None
+    return torch.from_numpy(dataset.baselines.scales(split, samples) / dataset.target_scale).to(device)
 
 
 def check_finite(totals: Tensor, datasets: Sequence[EncodedDataset], split: str) -> None:

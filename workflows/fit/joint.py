@@ -22,6 +22,7 @@ class Joint(EncodedDataset):
     def __init__(self, datasets: Sequence[EncodedDataset]):
         super().__init__(datasets[0].prepared, datasets[0].encoding)
         self.name, self.datasets = "joint", list(datasets)
+        self.baselines = None  # samples of several datasets have no units, and no season, in common
 
     def _offsets(self, split: str) -> Int64:
         counts = [dataset.num_samples(split) for dataset in self.datasets]

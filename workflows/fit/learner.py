@@ -242,8 +242,8 @@ class Learner:
         self.model.eval()
         with torch.inference_mode():
             pairs = zip(datasets, heads or [None] * len(datasets), strict=True)
-            own = [own_errors(self, dataset, split, head).to_tensor() for dataset, head in pairs]
+            own = [own_errors(self, dataset, split, head) for dataset, head in pairs]
         # On the model's device: NCCL adds up nothing that lies elsewhere.
-        totals = self.group.add_up(torch.cat(own).to(self.device)).cpu().view(len(own), -1)
+        totals = self.group.add_up(torch.cat([each.to_tensor() for each in own]).to(self.device)).cpu().view(len(own), -1)
         check_finite(totals, datasets, split)
-        return [ErrorSums.from_tensor(total) for total in totals]
+        return [each.from_tensor(total) for each, total in zip(own, totals, strict=True)]

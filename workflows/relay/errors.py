@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import numpy.typing as npt
+
 from data.prepared.encoding import EncodedDataset
+from data.samples.baselines import BaselineSums
+from models.forecast_sums import ForecastSums, intervals_of
 from models.losses import ErrorSums
+from models.settings import ModelSettings
 from workflows.store.kept import Errors
+from workflows.store.measures import ByStep, ForecastMeasures, Interval, Row
+
+Array = npt.NDArray[np.float64]
 
 
-def errors_of(sums: ErrorSums, dataset: EncodedDataset, loss: str) -> Errors:
-    """The errors of a split from the sums over its samples (see Errors)."""
-    count = sums.samples
+def errors_of(sums: ErrorSums, dataset: EncodedDataset, model: ModelSettings) -> Errors:
+    """Return the errors of a split from the sums over its samples (see Errors)."""
+    count, loss = sums.samples, model.loss
     mean_loss = sums.loss / sums.known if sums.known else None
     mean_loss = mean_loss if mean_loss is not None and math.isfinite(mean_loss) else None
     if loss == "cross_entropy":
@@ -26,4 +35,58 @@ def errors_of(sums: ErrorSums, dataset: EncodedDataset, loss: str) -> Errors:
         mae=mae,
         mae_units=tuple((sums.absolute.numpy() / count * scale).tolist()),
         rmse_units=tuple(((sums.squared.numpy() / count) ** 0.5 * scale).tolist()),
+        forecasts=None if sums.forecasts is None else _measures(sums.forecasts, int(count), dataset, model),
     )
+
+
+def _measures(sums: ForecastSums, count: int, dataset: EncodedDataset, model: ModelSettings) -> ForecastMeasures:
+    """Return the measures of `count` forecasts of a dataset."""
+    season = None if dataset.baselines is None else dataset.baselines.season
+    naive = BaselineSums(*sums.baselines.numpy())
+    with np.errstate(invalid="ignore", divide="ignore"):  # what was not counted is None below
+        relative = sums.relative.numpy() / sums.scaled.numpy()
+        seasonal = _error(naive.seasonal_absolute, naive.seasonal_squared, naive.count, dataset, model.loss)
+        last = _error(naive.last_absolute, naive.last_squared, naive.count, dataset, model.loss)
+        by_target = [each.sum(axis=0) for each in (naive.seasonal_absolute, naive.seasonal_squared, naive.count)]
+    measured = sums.pinball if model.loss == "quantile" else sums.absolute if model.loss == "mae" else sums.squared
+    own = measured.numpy().mean(axis=1)
+    values = count * sums.absolute.numel()
+    has_season = season is not None and bool(by_target[2].all())
+    return ForecastMeasures(
+        season=season,
+        mase=_row(relative.mean(axis=0)) if season is not None else None,
+        seasonal_naive_error=_pooled_error(by_target, dataset, model.loss) if has_season else None,
+        seasonal_naive_mae_units=tuple((by_target[0] / by_target[2]).tolist()) if has_season else None,
+        seasonal_naive_rmse_units=tuple(np.sqrt(by_target[1] / by_target[2]).tolist()) if has_season else None,
+        pinball=tuple((sums.pinball.numpy().mean(axis=0) / count).tolist()),
+        intervals=tuple(
+            Interval(model.quantiles[low], model.quantiles[high], float(inside) / values, values)
+            for (low, high), inside in zip(intervals_of(model.quantiles), sums.inside.tolist(), strict=False)
+        ),
+        by_step=None
+        if dataset.baselines is None
+        else ByStep(
+            error=_row(own / count),
+            naive_error=_row(last),
+            seasonal_naive_error=_row(seasonal if season is not None else np.full(len(seasonal), np.nan)),
+            mase=_row(relative.mean(axis=1)),
+        ),
+    )
+
+
+def _error(absolute: Array, squared: Array, count: Array, dataset: EncodedDataset, loss: str) -> Array:
+    """Return the error of a point forecast as `loss` measures it, by step and averaged over targets (last axis)."""
+    scale = dataset.target_scale
+    mae, mse = (absolute / count / scale).mean(axis=-1), (squared / count / scale**2).mean(axis=-1)
+    # The pinball loss of a point forecast, averaged over levels that lie symmetrically, is half its absolute error.
+    chosen: Array = {"mae": mae, "quantile": mae / 2}.get(loss, mse)
+    return chosen
+
+
+def _pooled_error(sums: list[Array], dataset: EncodedDataset, loss: str) -> float:
+    absolute, squared, count = sums
+    return float(_error(absolute, squared, count, dataset, loss))
+
+
+def _row(values: Array) -> Row:
+    return tuple(float(value) if np.isfinite(value) else None for value in values)

@@ -38,10 +38,15 @@ class PlannedDataset:
             held = max(num_classes, dataset.num_classes_held)
             cut = {count: replace(encoding, classes=encoding.classes[:count]).sha256() for count in (num_classes, held)}
             known = {split: cut[num_classes if split == "train" else held] for split in own}
+        # Evaluations also compare with the values a season before, and with the scale of the train rows.
+        compared = {} if dataset.season is None else {"season": dataset.season, "train": own["train"]}
         return PlannedDataset(
             name=dataset.name,
             samples=dict(dataset.prepared.manifest.samples),
-            sha256={split: address({"samples": sha, "encoding": known[split]}) for split, sha in own.items()},
+            sha256={
+                split: address({"samples": sha, "encoding": known[split], **({} if split == "train" else compared)})
+                for split, sha in own.items()
+            },
             train_bytes=dataset.prepared.train_bytes,
             naive_error=naive_error(dataset, "validation", loss),
         )

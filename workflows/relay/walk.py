@@ -229,7 +229,7 @@ class Walker:
         self.emit(EvaluationStarted(action.stage, action.split, len(absent)))
         heads = [self._head_of(number, action.split) for number in absent]
         sums = self.learner.evaluate_all([self.datasets[number] for number in absent], action.split, heads)
-        errors = {n: errors_of(own, self.datasets[n], self.plan.model.loss) for n, own in zip(absent, sums, strict=True)}
+        errors = {n: errors_of(own, self.datasets[n], self.plan.model) for n, own in zip(absent, sums, strict=True)}
         hashes = {number: self.plan.datasets[number].sha256[action.split] for number in absent}
         self._first_does(lambda: self.store.add_evaluations(action.key, {hashes[n]: errors[n] for n in absent}))
         seconds = time.perf_counter() - started

@@ -16,6 +16,7 @@ from workflows.report.against import choose_other, compared
 from workflows.report.comparison_section import comparison_section
 from workflows.report.data_section import data_section
 from workflows.report.forecast_section import choose_datasets, forecast_section
+from workflows.report.measures_section import measures_section
 from workflows.report.page import Cell, Details, Heading, KeyFigures, Listing, Paragraph, Part, Section, Table, page
 from workflows.report.run_sections import (
     clock,
@@ -88,6 +89,7 @@ def _run_parts(
     if stages:
         sections += [sequence_section(drawing, run, stages), matrix_section(drawing, run)]
         sections.append(naive_section(run, recipe.entries[0].settings.targets if recipe else []))
+        sections.append(measures_section(run["test"]))
         sections.append(comparison_section(store, name, run))
         if other is not None:
             sections.append(compared(drawing, run, other))

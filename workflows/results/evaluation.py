@@ -9,10 +9,13 @@ import numpy as np
 
 from data.errors import InputError
 from data.prepared.encoding import EncodedDataset
+from data.records import to_json
+from models.settings import ModelSettings
 from workflows.relay.lookup import measured
 from workflows.relay.metrics import mean_of, naive_error, scaled
 from workflows.results.result import error_name
 from workflows.results.trained import TrainedRun
+from workflows.store.measures import ForecastMeasures
 from workflows.store.store import Store
 
 Facts = dict[str, Any]
@@ -49,7 +52,7 @@ def evaluate(store: Store, run: TrainedRun, split: str) -> Facts:
         found |= now
     loss = run.plan.model.loss
     datasets = {
-        dataset.name: _described(errors, dataset, split, loss)
+        dataset.name: _described(errors, dataset, split, run.plan.model)
         for dataset, errors in zip(run.datasets, found.values(), strict=True)
     }
     return {
@@ -64,11 +67,12 @@ def evaluate(store: Store, run: TrainedRun, split: str) -> Facts:
     }
 
 
-def _described(errors: Any, dataset: EncodedDataset, split: str, loss: str) -> Facts:
+def _described(errors: Any, dataset: EncodedDataset, split: str, model: ModelSettings) -> Facts:
     """What is told of one dataset; figures in units are by target."""
     if errors is None:
         return {"samples": 0, "error": None, "naive_error": None, "scaled_error": None}
-    naive = naive_error(dataset, split, loss)
+    loss = model.loss
+    naive, quantiles = naive_error(dataset, split, loss), model.quantiles
     facts = {
         "samples": errors.samples,
         "error": errors.error,
@@ -81,15 +85,33 @@ def _described(errors: Any, dataset: EncodedDataset, split: str, loss: str) -> F
     sums = dataset.prepared.manifest.naive[split]
     count = np.array(sums["count"])
     known = count.all()
+    measures = errors.forecasts or ForecastMeasures()
+    seasonal = measures.seasonal_naive_error
     return {
         **facts,
+        "seasonal_naive_error": seasonal,
+        "error_to_seasonal_naive": scaled(errors.error, seasonal),
+        "season": measures.season,
+        "mase": _optional(targets, measures.mase),
+        "mean_mase": measures.mean_mase,
+        "by_step": None
+        if measures.by_step is None
+        else {**to_json(measures.by_step), "scaled_error": list(measures.by_step.scaled_error)},
+        "pinball": {f"{level:g}": loss for level, loss in zip(quantiles, measures.pinball, strict=False)},
+        "intervals": [to_json(each) for each in measures.intervals],
         "mse": errors.mse,
         "mae": errors.mae,
         "mae_units": _by_target(targets, errors.mae_units),
         "rmse_units": _by_target(targets, errors.rmse_units),
         "naive_mae_units": _by_target(targets, np.array(sums["absolute"]) / count) if known else None,
         "naive_rmse_units": _by_target(targets, np.sqrt(np.array(sums["squared"]) / count)) if known else None,
+        "seasonal_naive_mae_units": _optional(targets, measures.seasonal_naive_mae_units),
+        "seasonal_naive_rmse_units": _optional(targets, measures.seasonal_naive_rmse_units),
     }
+
+
+def _optional(targets: Sequence[str], values: Any) -> dict[str, float | None] | None:
+    return None if values is None else dict(zip(targets, values, strict=True))
 
 
 def _by_target(targets: Sequence[str], values: Any) -> dict[str, float]:

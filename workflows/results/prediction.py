@@ -124,7 +124,7 @@ def measure(store: Store, run: TrainedRun, split: str, datasets: Sequence[int]) 
                 number: errors_of(
                     learner.evaluate(run.datasets[number], split, plan.head_of(number)),
                     run.datasets[number],
-                    plan.model.loss,
+                    plan.model,
                 )
                 for number in datasets
             }

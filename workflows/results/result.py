@@ -87,6 +87,7 @@ def split_errors(measured: Errors | None, naive: float | None) -> SplitErrors:
         mae=measured.mae,
         mae_units=measured.mae_units,
         rmse_units=measured.rmse_units,
+        forecasts=measured.forecasts,
     )
 
 

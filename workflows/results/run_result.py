@@ -8,6 +8,7 @@ from typing import Any
 
 from data.records import from_json, to_json
 from workflows.relay.guard import GuardReport
+from workflows.store.measures import ForecastMeasures
 
 FORMAT = 1  # raised when a key of result.json changes its meaning
 Row = tuple[float | None, ...]
@@ -49,7 +50,7 @@ class SplitErrors:
     """The errors of one dataset on one split; `error` is the one that the model is judged by, in scaled units.
 
     `loss` is that of the training. `mae_units` and `rmse_units` have a number for each target, in its own unit; None for
-    classes.
+    classes. `forecasts` has MASE, the seasonal naive forecast, errors by step and the coverage of intervals.
     """
 
     error: float | None
@@ -61,10 +62,11 @@ class SplitErrors:
     mae: float | None = None
     mae_units: tuple[float, ...] | None = None
     rmse_units: tuple[float, ...] | None = None
+    forecasts: ForecastMeasures | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what result.json holds of it; measures that the loss does not have are left out."""
-        optional = ("loss", "mse", "mae", "mae_units", "rmse_units")
+        optional = ("loss", "mse", "mae", "mae_units", "rmse_units", "forecasts")
         return {name: value for name, value in to_json(self).items() if value is not None or name not in optional}
 
 

@@ -19,6 +19,7 @@ from workflows.relay.actions import Action, Train
 from workflows.relay.lookup import finished, measured
 from workflows.relay.plan import Plan
 from workflows.relay.relay import NotAnsweredError
+from workflows.results.forecast_tables import forecast_tables
 from workflows.results.number_format import empty_table, few_digits, show
 from workflows.results.result import error_name
 from workflows.results.trained import reopen
@@ -199,7 +200,10 @@ def evaluation_tables(facts: Facts) -> list[Table]:
     """The errors of `evaluate`: a line for each dataset, then for each of its targets in the target's own units."""
     units = "" if not facts["targets"] else ", scaled units"
     title = f"{facts['name']}: {facts['split']} error ({facts['error']}{units})"
-    columns = ["dataset", "samples", "error", "naive", "error / naive", *([] if units else ["accuracy"])]
+    seasonal = any(errors.get("seasonal_naive_error") is not None for errors in facts["datasets"].values())
+    more = [] if units else ["accuracy"]
+    more = ["seasonal naive", "error / seasonal", "MASE"] if seasonal else more
+    columns = ["dataset", "samples", "error", "naive", "error / naive", *more]
     whole = empty_table(columns, title=title)
     columns = ["dataset", "target", "MAE", "RMSE", "naive MAE", "naive RMSE"]
     own = empty_table(columns, texts=(0, 1), title="in the targets' own units")
@@ -208,10 +212,14 @@ def evaluation_tables(facts: Facts) -> list[Table]:
         color = "" if relative is None else "red" if relative > 1 else "green"
         accuracy = [] if units else [show(errors.get("accuracy"), 3)]
         cells = [f"{errors['samples']:,}", show(errors["error"]), show(errors["naive_error"])]
-        whole.add_row(Text(name), *cells, Text(show(relative, 2), style=color), *accuracy)
+        last = accuracy
+        if seasonal:
+            of_season = [errors.get(key) for key in ("seasonal_naive_error", "error_to_seasonal_naive", "mean_mase")]
+            last = [show(of_season[0]), show(of_season[1], 2), show(of_season[2], 2)]
+        whole.add_row(Text(name), *cells, Text(show(relative, 2), style=color), *last)
         for target in facts["targets"] if errors["samples"] else []:
             figures = [
                 (errors[key] or {}).get(target) for key in ("mae_units", "rmse_units", "naive_mae_units", "naive_rmse_units")
             ]
             own.add_row(Text(name), Text(target), *(few_digits(value, 4) for value in figures))
-    return [whole, own] if facts["targets"] else [whole]
+    return [whole, own, *forecast_tables(facts["datasets"])] if facts["targets"] else [whole]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from data.prepared.cache import Shelf
-from data.prepared.encoding import EncodedDataset, Encoding
-from data.prepared.prepared import PreparedDataset
+from data.prepared.encoding import EncodedDataset
+from data.prepared.reference import DatasetRef
 from workflows.recipe.recipe import check_recipe
 from workflows.relay.events import Emit
 from workflows.relay.plan import Plan
@@ -24,7 +24,7 @@ Facts = dict[str, Any]
 class Variant:
     """The prepared datasets of trials with the same data settings; `entries` has the recipe entry of each dataset."""
 
-    datasets: tuple[tuple[str, str, Encoding], ...]  # fingerprint of the prepared rows, name, encoding
+    datasets: tuple[DatasetRef, ...]
     entries: tuple[int, ...]
 
 
@@ -52,7 +52,7 @@ class Scene:
         """Map the datasets of a variant into this process."""
         shelf = Shelf(self.storage)
         found = self.variants[variant].datasets
-        return [EncodedDataset(PreparedDataset(shelf.fetch(rows), name), encoding) for rows, name, encoding in found]
+        return [reference.open(shelf) for reference in found]
 
     def plan(self, config: Config, datasets: Sequence[EncodedDataset]) -> Plan:
         """The plan of a trial: what `train` would do with its recipe."""

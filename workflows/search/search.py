@@ -15,6 +15,7 @@ from cluster.trials import TrialPlacement, place_trials, useful_trials_per_gpu
 from cluster.watching import watching
 from data.errors import InputError
 from data.prepared.encoding import EncodedDataset
+from data.prepared.reference import DatasetRef
 from workflows.recipe.recipe import Entry, Recipe
 from workflows.relay.events import Noticed, Preparing, RunEvent, Waiting
 from workflows.relay.failures import RunFailedError
@@ -153,7 +154,7 @@ def set_scene(
             for number, entry in enumerate(made.entries, 1)
         )
         prepared = prepare_watched(dataclasses.replace(made, entries=entries), store.storage, address, watch)
-        sent = tuple((each.prepared.folder.name, each.name, each.encoding) for each in prepared.datasets)
+        sent = tuple(map(DatasetRef.of, prepared.datasets))
         key = variant_name(values)
         orders.append(prepared.order)
         variants[key] = Variant(sent, tuple(number - 1 for number in prepared.epochs))

@@ -14,11 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data.errors import InputError
+from data.records import DamagedRecordError, from_json, to_json
+from workflows.store.measures import ForecastMeasures
 
 # Of facts.json. Version 0 (up to commit 6e35f09) also had the names and numbers of the run that trained the epoch.
 RECORD_VERSION = 1
 # Raised when an evaluation measures more than before: kept ones of a lower version are measured again. 2: with the loss.
-METRICS_VERSION = 2
+# 3: with the measures of forecasts, by step and relative to the season.
+METRICS_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ class Errors:
     That is the MSE (losses mse, huber), the MAE (mae), the pinball loss (quantile), all in scaled units, or the share of
     samples whose class was wrong (cross_entropy). `mae_units` and `rmse_units` have one number for each target, in the
     target's own units. `loss` is the loss of the model's settings over the samples whose class the model has; None if it is
-    not finite, or was not measured (version 1). Classes have `error`, `loss` and `samples` only.
+    not finite, or was not measured (version 1). `forecasts` has more of them (from version 3). Classes have `error`, `loss`
+    and `samples` only.
     """
 
     error: float
@@ -91,17 +95,12 @@ class Errors:
     mae: float | None = None
     mae_units: tuple[float, ...] | None = None
     rmse_units: tuple[float, ...] | None = None
+    forecasts: ForecastMeasures | None = None
     version: int = METRICS_VERSION
-
-    def measures(self) -> dict[str, Any]:
-        """The measures beside `error` and `samples`, by name, as result.json has them."""
-        values = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
-        rest = {key: value for key, value in values.items() if key not in ("error", "samples", "version")}
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in rest.items()}
 
     def to_json(self) -> dict[str, Any]:
         """What is written of it."""
-        return {"error": self.error, "samples": self.samples, **self.measures(), "version": self.version}
+        return {key: value for key, value in to_json(self).items() if value is not None}
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> Errors:
@@ -109,6 +108,11 @@ class Errors:
         known = {each.name for each in dataclasses.fields(Errors)}
         values: dict[str, Any] = {"version": 2 if "loss" in content else 1}
         values |= {key: tuple(value) if isinstance(value, list) else value for key, value in content.items() if key in known}
+        if values.get("forecasts") is not None:
+            try:
+                values["forecasts"] = from_json(ForecastMeasures, values["forecasts"])
+            except DamagedRecordError as error:
+                raise ValueError(f"forecasts: {error}") from None
         return Errors(**values)
 
 

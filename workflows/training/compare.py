@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cluster.connect import capacity
 from data.errors import InputError
+from data.prepared.reference import DatasetRef
 from workflows.relay.comparison import gradient_samples, joint_plan, separate_plan
 from workflows.relay.events import EpochDone, RunEvent
 from workflows.relay.lookup import finished
@@ -80,7 +81,7 @@ def _train(store: Store, run: TrainedRun, plans: Plans, num_workers: int | None,
         count += isinstance(event, EpochDone)
         watch(event)
 
-    sent = tuple((each.prepared.folder.name, each.name, each.encoding) for each in run.datasets)
+    sent = tuple(map(DatasetRef.of, run.datasets))
     threads = max(int(placement.cpus), 1)
     job = Job(
         run.plan,

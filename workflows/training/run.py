@@ -14,6 +14,7 @@ from typing import Any
 from cluster.connect import capacity, connect, write_log_to
 from cluster.placement import Placement, PlacementError, place
 from data.errors import InputError
+from data.prepared.reference import DatasetRef
 from workflows.loggers.gauges import Gauges
 from workflows.loggers.heartbeat import Copy, beating
 from workflows.loggers.progress_file import Progress
@@ -212,7 +213,7 @@ def _run(
             gauges(event)
         watch(event)
 
-    sent = tuple((dataset.prepared.folder.name, dataset.name, dataset.encoding) for dataset in prepared.datasets)
+    sent = tuple(map(DatasetRef.of, prepared.datasets))
     threads = max(int(placement.cpus), 1)
     job = Job(plan, sent, store.address, note, threads, placement.use_gpu, recipe.compute.device_memory, uuid.uuid4().hex)
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as here:

@@ -21,8 +21,7 @@ from cluster.ray_compat import adapt_trainer, scaling_of
 from cluster.recovery import ON_NODE
 from cluster.watching import watching
 from data.prepared.cache import Shelf
-from data.prepared.encoding import EncodedDataset, Encoding
-from data.prepared.prepared import PreparedDataset
+from data.prepared.reference import DatasetRef
 from workflows.relay.events import Emit, Noticed, RunEvent, Working
 from workflows.relay.failures import RunFailedError
 from workflows.relay.plan import Plan
@@ -45,7 +44,7 @@ class Job:
     """What a worker needs to know, small enough to be sent to each of them."""
 
     plan: Plan
-    datasets: tuple[tuple[str, str, Encoding], ...]  # fingerprint of the prepared rows, name, encoding
+    datasets: tuple[DatasetRef, ...]
     storage: str
     emit: Emit
     threads: int
@@ -93,7 +92,7 @@ def work(job: Job) -> Facts:
     torch.set_num_threads(job.threads)
     device = "cuda" if job.use_gpu else "cpu"
     shelf = Shelf(job.storage)
-    datasets = [EncodedDataset(PreparedDataset(shelf.fetch(rows), name), encoding) for rows, name, encoding in job.datasets]
+    datasets = [reference.open(shelf) for reference in job.datasets]
     group = Group.current()
     nodes = _nodes_of(group)
     if group.rank == 0:

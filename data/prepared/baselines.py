@@ -1,0 +1,104 @@
+"""What the errors of a forecast are compared with: the naive forecasts of each sample, and the scale of MASE."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from data.prepared.prepared import PreparedDataset
+from data.samples.baselines import BaselineSums, Float64, Int64, TargetColumns, seasonal_differences
+
+
+class Baselines:
+    """The forecasts without a model for the samples of one dataset, in its targets' own units.
+
+    They follow from the prepared rows alone. Sums are kept once they are asked for; the scales of a part are computed when
+    one of its samples is. `season` is in rows; None: there is none, and no scale is known.
+    """
+
+    def __init__(self, prepared: PreparedDataset, season: int | None):
+        self.prepared = prepared
+        self.season = season
+        names = [column.name for column in prepared.columns]
+        features = {column.name: place for place, column in enumerate(prepared.columns) if column.kind == "number"}
+        own = tuple(range(len(names) - len(prepared.targets), len(names)))
+        known = tuple(features.get(name, place) for name, place in zip(prepared.targets, own, strict=True))
+        self.columns = TargetColumns(known, own)
+        self._sums: dict[tuple[str, int, int], BaselineSums] = {}
+        self._scales: dict[int, Float64] = {}
+
+    def sums(self, split: str, start: int, stop: int) -> BaselineSums:
+        """Return the summed errors of both naive forecasts over the samples `start` to `stop` of a split."""
+        if (split, start, stop) not in self._sums:
+            found = BaselineSums.zero(self.prepared.horizon, len(self.prepared.targets))
+            samples = np.arange(start, stop)
+            for number, where in self.prepared.groups(split, samples) if len(samples) else []:
+                starts, lengths = self.prepared.place(split, number, samples[where])
+                firsts = self._series_starts(number, starts)
+                values = self.prepared.parts[number].values
+                found.add(values, self.columns, starts + lengths - 1, lengths.astype(np.int64), self.season, firsts)
+            self._sums[split, start, stop] = found
+        return self._sums[split, start, stop]
+
+    def scales(self, split: str, samples: Int64) -> Float64:
+        """Return the mean absolute difference of train rows a season apart in each sample's series: (samples, targets).
+
+        That is the denominator of MASE (Hyndman and Koehler 2006). NaN where it is 0 or not known. Where the series of a
+        sample has no train rows, or is cut into several parts, the scale is over all train rows of the dataset.
+        """
+        found = np.full((len(samples), len(self.prepared.targets)), np.nan)
+        if self.season is None:
+            return found
+        for number, where in self.prepared.groups(split, samples):
+            if not self._told_apart(number):
+                found[where] = self._pooled
+                continue
+            starts, _ = self.prepared.place(split, number, samples[where])
+            found[where] = self._scales_of(number)[self._series(number, starts)]
+        return found
+
+    def _told_apart(self, number: int) -> bool:
+        """Whether each span of train rows of a part belongs to one whole series, and each of its series has one."""
+        part = self.prepared.manifest.parts[number]
+        return part.overlap == 0 and len(part.train_spans) == part.num_series > 0
+
+    def _series(self, number: int, rows: Int64) -> npt.NDArray[np.intp]:
+        spans = self.prepared.manifest.parts[number].train_spans
+        return np.searchsorted([start for start, _ in spans], rows, side="right") - 1
+
+    def _series_starts(self, number: int, rows: Int64) -> Int64:
+        """The first row of each sample's series in its part; where that is not known, the first row of the sample."""
+        if self._told_apart(number):
+            starts = np.array([start for start, _ in self.prepared.manifest.parts[number].train_spans])
+            return starts[self._series(number, rows)]
+        return np.zeros_like(rows) if self.prepared.manifest.num_series == 1 else rows
+
+    def _scales_of(self, number: int) -> Float64:
+        """The scale of each series of a part: (series, targets)."""
+        if number not in self._scales:
+            differences = self._differences(number)
+            self._scales[number] = np.array([_mean(total, count) for total, count in differences])
+        return self._scales[number]
+
+    @cached_property
+    def _pooled(self) -> Float64:
+        """The scale over all train rows of the dataset: (targets,)."""
+        total, count = np.zeros(len(self.prepared.targets)), np.zeros(len(self.prepared.targets))
+        for number in range(len(self.prepared.parts)):
+            for own_total, own_count in self._differences(number):
+                total += own_total
+                count += own_count
+        return _mean(total, count)
+
+    def _differences(self, number: int) -> list[tuple[Float64, Float64]]:
+        assert self.season is not None
+        values, width = self.prepared.parts[number].values, len(self.prepared.targets)
+        spans = self.prepared.manifest.parts[number].train_spans
+        return [seasonal_differences(values[start:stop, -width:], self.season) for start, stop in spans]
+
+
+def _mean(total: Float64, count: Float64) -> Float64:
+    mean = total / np.maximum(count, 1)
+    return np.where((count > 0) & (mean > 0), mean, np.nan)

@@ -1,0 +1,29 @@
+"""A prepared dataset as it is sent to other processes, which open it there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from data.prepared.cache import Shelf
+from data.prepared.encoding import EncodedDataset, Encoding
+from data.prepared.prepared import PreparedDataset
+
+
+@dataclass(frozen=True)
+class DatasetRef:
+    """A dataset by the fingerprint of its rows, with what a recipe decides of it; a season of None: there is none."""
+
+    fingerprint: str
+    name: str
+    encoding: Encoding
+    season: int | None
+
+    @staticmethod
+    def of(dataset: EncodedDataset) -> DatasetRef:
+        """Return the reference of an open dataset."""
+        return DatasetRef(dataset.prepared.folder.name, dataset.name, dataset.encoding, dataset.season)
+
+    def open(self, shelf: Shelf) -> EncodedDataset:
+        """Map the dataset into this process."""
+        prepared = PreparedDataset(shelf.fetch(self.fingerprint), self.name)
+        return EncodedDataset(prepared, self.encoding, self.season or 0)

@@ -1,0 +1,117 @@
+"""The forecasts that need no model, sample by sample and step by step: the last value, and the value one season before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+SAMPLES_AT_A_TIME = 16_384
+VALUES_AT_A_TIME = 4_000_000  # of the windows that are searched for their last observed value
+
+
+@dataclass(frozen=True)
+class TargetColumns:
+    """Where the values of each target are among the columns of a row.
+
+    `known` has what a forecast may repeat: the feature of the same name, its gaps filled, or the target itself.
+    """
+
+    known: tuple[int, ...]
+    own: tuple[int, ...]
+
+
+@dataclass
+class BaselineSums:
+    """Sums over samples of the errors of both forecasts in the targets' own units: all (steps, targets).
+
+    Where no value is known a season before, the seasonal forecast repeats the last value, so that both are measured on the
+    same samples.
+    """
+
+    count: Float64
+    last_squared: Float64
+    last_absolute: Float64
+    seasonal_squared: Float64
+    seasonal_absolute: Float64
+
+    @staticmethod
+    def zero(horizon: int, num_targets: int) -> BaselineSums:
+        """Return the sums of no samples."""
+        return BaselineSums(*(np.zeros((horizon, num_targets)) for _ in range(5)))
+
+    def arrays(self) -> list[Float64]:
+        """Return all sums, in the order of the fields."""
+        return [getattr(self, each.name) for each in fields(self)]
+
+    def add(
+        self,
+        values: npt.NDArray[np.floating],
+        columns: TargetColumns,
+        ends: Int64,
+        lengths: Int64,
+        season: int | None,
+        firsts: Int64,
+    ) -> None:
+        """Add the samples whose last input rows are `ends`, with `lengths` input rows and series that begin at `firsts`."""
+        for start in range(0, len(ends), SAMPLES_AT_A_TIME):
+            some = slice(start, start + SAMPLES_AT_A_TIME)
+            self._add(values, columns, ends[some], lengths[some], season, firsts[some])
+
+    def _add(
+        self,
+        values: npt.NDArray[np.floating],
+        columns: TargetColumns,
+        ends: Int64,
+        lengths: Int64,
+        season: int | None,
+        firsts: Int64,
+    ) -> None:
+        last = last_values(values, columns.known, ends, lengths)
+        for step in range(len(self.count)):
+            truth = rows_at(values, ends + step + 1, columns.own)
+            seasonal = last
+            if season is not None:
+                before = ends + step + 1 - season * (step // season + 1)
+                inside = before >= firsts
+                seasonal = rows_at(values, np.where(inside, before, ends), columns.known)
+                seasonal = np.where(inside[:, None] & ~np.isnan(seasonal), seasonal, last)
+            gap, seasonal_gap = truth - last, truth - seasonal
+            known = ~np.isnan(gap)
+            gap, seasonal_gap = np.where(known, gap, 0.0), np.where(known, seasonal_gap, 0.0)
+            self.count[step] += known.sum(axis=0)
+            self.last_squared[step] += (gap**2).sum(axis=0)
+            self.last_absolute[step] += abs(gap).sum(axis=0)
+            self.seasonal_squared[step] += (seasonal_gap**2).sum(axis=0)
+            self.seasonal_absolute[step] += abs(seasonal_gap).sum(axis=0)
+
+
+def rows_at(values: npt.NDArray[np.floating], rows: Int64, columns: tuple[int, ...]) -> Float64:
+    """Return some columns of rows, (rows, columns) in float64; all columns are read, as they lie side by side."""
+    return values.take(rows, axis=0)[:, list(columns)].astype(np.float64)
+
+
+def last_values(values: npt.NDArray[np.floating], columns: tuple[int, ...], ends: Int64, lengths: Int64) -> Float64:
+    """Return the last observed value of each column in each window: (samples, columns), NaN where there is none."""
+    last = rows_at(values, ends, columns)
+    for place, column in enumerate(columns):
+        absent = np.flatnonzero(np.isnan(last[:, place]))
+        if not len(absent):
+            continue
+        at_a_time = max(VALUES_AT_A_TIME // int(lengths[absent].max()), 1)
+        for start in range(0, len(absent), at_a_time):
+            some = absent[start : start + at_a_time]
+            back = np.arange(int(lengths[some].max()))
+            window = values[:, column][ends[some, None] - np.minimum(back, lengths[some, None] - 1)]
+            last[some, place] = window[np.arange(len(some)), (~np.isnan(window)).argmax(axis=1)]
+    return last
+
+
+def seasonal_differences(rows: npt.NDArray[np.floating], season: int) -> tuple[Float64, Float64]:
+    """Return the sum of the absolute differences of rows (rows, targets) a season apart, and how many are known."""
+    gaps = abs(rows[season:].astype(np.float64) - rows[:-season]) if len(rows) > season else np.empty((0, rows.shape[1]))
+    known = ~np.isnan(gaps)
+    return np.where(known, gaps, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64)

@@ -1,0 +1,85 @@
+"""The report section on forecasts as forecasters measure them: seasonal naive, MASE, errors by step, intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workflows.report.page import Cell, Marked, Paragraph, Part, Section, Table
+from workflows.results.forecast_tables import steps_shown
+
+Facts = Mapping[str, Any]
+
+
+def measures_section(test: Mapping[str, Facts]) -> Section | None:
+    """Return the section of the test errors of a run; None where no dataset has such measures."""
+    found = {name: errors["forecasts"] for name, errors in test.items() if errors.get("forecasts")}
+    parts: list[Part] = []
+    if any(each["season"] for each in found.values()):
+        parts.append(
+            Paragraph(
+                "The seasonal naive forecast repeats the value one season before. MASE divides the absolute error by the "
+                "mean absolute difference of train rows one season apart; below 1 beats that difference."
+            )
+        )
+        parts.append(_seasonal(test, found))
+    parts += [_by_step(found, key, caption) for key, caption in STEPS.items() if _rows_by_step(found, key)]
+    if any(each["intervals"] for each in found.values()):
+        parts.append(_intervals(found))
+    return Section("Forecast measures", parts) if parts else None
+
+
+STEPS = {"scaled_error": "Test error / naive, by forecast step", "mase": "MASE on test, by forecast step"}
+
+
+def _seasonal(test: Mapping[str, Facts], found: Mapping[str, Facts]) -> Table:
+    rows: list[list[Cell]] = []
+    for name, each in found.items():
+        error, seasonal = test[name]["error"], each["seasonal_naive_error"]
+        mases = [value for value in each["mase"] or () if value is not None]
+        row: list[Cell] = [name, each["season"], _number(seasonal, 4), _marked(error / seasonal if seasonal else None)]
+        rows.append([*row, _marked(sum(mases) / len(mases) if mases else None)])
+    return Table(
+        ["dataset", "season, rows", "seasonal naive", "test / seasonal naive", "MASE"], rows, "Relative to the season"
+    )
+
+
+def _rows_by_step(found: Mapping[str, Facts], key: str) -> dict[str, Sequence[float | None]]:
+    rows = {}
+    for name, each in found.items():
+        steps = each["by_step"]
+        if steps is None or len(steps["error"]) < 2:
+            continue
+        row = steps.get(key) or [
+            None if error is None or not naive else error / naive
+            for error, naive in zip(steps["error"], steps["naive_error"], strict=True)
+        ]
+        if any(value is not None for value in row):
+            rows[name] = row
+    return rows
+
+
+def _by_step(found: Mapping[str, Facts], key: str, caption: str) -> Table:
+    rows = _rows_by_step(found, key)
+    shown = steps_shown(max(map(len, rows.values())))
+    cells: list[list[Cell]] = [[name, *(_marked(row[step]) for step in shown)] for name, row in rows.items()]
+    return Table(["dataset", *(f"step {step + 1}" for step in shown)], cells, caption)
+
+
+def _intervals(found: Mapping[str, Facts]) -> Table:
+    rows: list[list[Cell]] = [
+        [name, f"{each['lower']:g} to {each['upper']:g}", _number(each["upper"] - each["lower"], 2),
+         _number(each["coverage"], 3), f"{each['values']:,}"]
+        for name, measures in found.items()
+        for each in measures["intervals"]
+    ]  # fmt: skip
+    head = ["dataset", "interval", "expected", "coverage", "values"]
+    return Table(head, rows, "Share of test values inside each prediction interval")
+
+
+def _number(value: float | None, digits: int) -> str | None:
+    return None if value is None else f"{value:.{digits}f}"
+
+
+def _marked(value: float | None) -> Cell:
+    return None if value is None else Marked(f"{value:.2f}", value < 1)

@@ -1,0 +1,64 @@
+"""Tables of how good forecasts are by step, and of how often their intervals are right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from workflows.results.number_format import empty_table, show
+
+Facts = Mapping[str, Any]
+MOST_STEPS = 6  # columns of a table
+
+
+def steps_shown(horizon: int) -> list[int]:
+    """Return the steps that a table shows, from 0: the first, the last, and some evenly between them."""
+    count = min(horizon, MOST_STEPS)
+    return sorted({round(place * (horizon - 1) / max(count - 1, 1)) for place in range(count)})
+
+
+def forecast_tables(datasets: Mapping[str, Facts]) -> list[Table]:
+    """Return the tables of the datasets of an evaluation that have such measures."""
+    found = [
+        _steps(datasets, "scaled_error", "error / naive, by forecast step"),
+        _steps(datasets, "mase", "MASE, by forecast step"),
+    ]
+    return [table for table in (*found, _intervals(datasets), _pinball(datasets)) if table is not None]
+
+
+def _steps(datasets: Mapping[str, Facts], key: str, title: str) -> Table | None:
+    rows = {name: facts["by_step"][key] for name, facts in datasets.items() if facts.get("by_step")}
+    rows = {name: row for name, row in rows.items() if len(row) > 1 and any(value is not None for value in row)}
+    if not rows:
+        return None
+    steps = steps_shown(max(len(row) for row in rows.values()))
+    table = empty_table(["dataset", *(f"step {step + 1}" for step in steps)], title=title)
+    for name, row in rows.items():
+        table.add_row(Text(name), *(show(row[step], 2) for step in steps))
+    return table
+
+
+def _intervals(datasets: Mapping[str, Facts]) -> Table | None:
+    rows = [(name, each) for name, facts in datasets.items() for each in facts.get("intervals", ())]
+    if not rows:
+        return None
+    table = empty_table(["dataset", "interval", "expected", "coverage", "values"], (0, 1), "prediction intervals")
+    for name, each in rows:
+        expected = each["upper"] - each["lower"]
+        words = f"{each['lower']:g} to {each['upper']:g}"
+        table.add_row(Text(name), Text(words), show(expected, 2), show(each["coverage"], 3), f"{each['values']:,}")
+    return table
+
+
+def _pinball(datasets: Mapping[str, Facts]) -> Table | None:
+    rows = {name: facts["pinball"] for name, facts in datasets.items() if facts.get("pinball")}
+    if not rows:
+        return None
+    levels = list(next(iter(rows.values())))
+    table = empty_table(["dataset", *(f"q{level}" for level in levels)], title="pinball loss by level, scaled units")
+    for name, row in rows.items():
+        table.add_row(Text(name), *(show(row[level]) for level in levels))
+    return table
