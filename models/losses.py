@@ -90,6 +90,9 @@ class ErrorSums:
             unknown = torch.full((len(targets), targets.shape[2]), torch.nan, device=targets.device)
             self.forecasts.add(point, levels, targets, settings, unknown if scales is None else scales)
 
+    def __add__(self, other: ErrorSums) -> ErrorSums:
+        return self.from_tensor(self.to_tensor() + other.to_tensor())
+
     def to_tensor(self) -> Tensor:
         """One float64 vector, for an all-reduce."""
         head = torch.tensor([self.samples, self.known, self.loss, self.wrong], dtype=torch.float64)

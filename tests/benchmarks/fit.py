@@ -35,6 +35,7 @@ from data.prepared.encoding import EncodedDataset
 from models.lstm import LSTM
 from models.settings import ModelSettings
 from workflows.fit.group import Group
+from workflows.fit.lanes import HostLane
 from workflows.fit.learner import Learner
 from workflows.recipe.settings import TrainingSettings
 
@@ -48,12 +49,13 @@ FLOPS_A_SAMPLE = 3 * 2 * 4 * HIDDEN * (HIDDEN + FEATURES) * LOOKBACK
 class Ours:
     """The project's fit, as `train` calls it in one process."""
 
-    def __init__(self, dataset: EncodedDataset, batch_size: int, precision: str, count: int):
+    def __init__(self, dataset: EncodedDataset, batch_size: int, precision: str, count: int, threads: int = 1):
         torch.manual_seed(0)
         model = ModelSettings(hidden_size=HIDDEN)
         training = TrainingSettings.model_validate({"batch_size": batch_size, "precision": precision})
         network = LSTM(model, FEATURES, model.num_outputs(FEATURES, 24, 0))
-        self.learner, self.dataset = Learner(network, model, training, Group()), dataset
+        lane = HostLane(torch.device("cpu"), threads)
+        self.learner, self.dataset = Learner(network, model, training, Group(), lane=lane), dataset
         self.steps, self.number = -(-count // batch_size), 0
 
     def epoch(self) -> float:

@@ -31,6 +31,7 @@ from models.lstm import LSTM
 from models.settings import ModelSettings
 from workflows.fit.calibration import seconds_a_step
 from workflows.fit.group import Group
+from workflows.fit.lanes import HostLane
 from workflows.fit.learner import Learner
 from workflows.recipe.settings import TrainingSettings
 from workflows.relay.plan import make_plan
@@ -53,7 +54,10 @@ def second_thread(dataset: EncodedDataset, hidden: int, batch: int) -> tuple[flo
     """Seconds of a step with one thread and with two."""
     torch.manual_seed(0)
     model, training = ModelSettings(hidden_size=hidden), TrainingSettings(batch_size=batch)
-    learner = Learner(LSTM(model, 7, 168), model, training, Group())
+
+    def learner(threads: int) -> Learner:
+        return Learner(LSTM(model, 7, 168), model, training, Group(), lane=HostLane(torch.device("cpu"), threads))
+
     one, two = seconds_a_step(learner, dataset, [(1, batch), (2, batch)])
     return one, two
 
@@ -73,12 +77,12 @@ def main() -> None:
         kept = Path(home) / "windows.npz"
         np.savez(kept, inputs=windows.inputs, targets=windows.targets.reshape(count, -1))
         peer = Peer(sys.executable, "torch_fit.py", kept, cores)
-        ours = {kind: Ours(dataset, *kind, count) for kind in KINDS}
         placed = {kind: placement_of(dataset, *kind, cores) for kind in KINDS}
+        ours = {kind: Ours(dataset, *kind, count, int(placed[kind].cpus)) for kind in KINDS}
+        torch.set_num_threads(1)  # as in `train`: the fit has threads of its own
         took: dict[object, list[float]] = {}
         for number in range(chosen.rounds + 1):  # the first round warms up
             for kind in KINDS:
-                torch.set_num_threads(int(placed[kind].cpus))
                 took.setdefault(kind, []).extend([clocked(ours[kind].epoch)["seconds"]] if number else [])
             for batch in sorted({batch for batch, _ in KINDS}):
                 took.setdefault(batch, []).extend([peer.epoch(batch)["seconds"]] if number else [])

@@ -1,4 +1,4 @@
-"""The way of a GPU, done on a CPU without graphs: the losses, weights and errors of rows that stay on the host."""
+"""The way of a GPU, done on a CPU without graphs, and several threads: the losses, weights and errors of one thread."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLENTY = 1 << 30
 
 
 def lanes() -> list[Lane]:
-    return [HostLane(CPU), DeviceLane(CPU, PLENTY)]
+    return [HostLane(CPU), DeviceLane(CPU, PLENTY), HostLane(CPU, 3)]
 
 
 def learner_of(
@@ -52,12 +52,16 @@ def fit(learner: Learner, dataset: EncodedDataset, retention: Retention = NO_RET
 
 
 def agree(learners: list[Learner], datasets: list[EncodedDataset], found: list[list[float]]) -> None:
-    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
-    host, device = (dict(learner.model.named_parameters()) for learner in learners)
-    torch.testing.assert_close(device, host, rtol=0, atol=1e-6)
+    """All learners have what the first has."""
+    for losses in found[1:]:
+        np.testing.assert_allclose(losses, found[0], rtol=1e-6)
+    weights = [dict(learner.model.named_parameters()) for learner in learners]
+    for own in weights[1:]:
+        torch.testing.assert_close(own, weights[0], rtol=0, atol=1e-6)
     for split in ("train", "validation"):
-        ours, theirs = (torch.stack([e.to_tensor() for e in each.evaluate_all(datasets, split)]) for each in learners)
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+        errors = [torch.stack([e.to_tensor() for e in each.evaluate_all(datasets, split)]) for each in learners]
+        for own in errors[1:]:
+            torch.testing.assert_close(own, errors[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +124,8 @@ def test_windows_with_holes_categories_calendar_and_flags(windows: list[EncodedD
     found = [fit(learner, windows[0]) for learner in learners]
     if precision == "float32":
         agree(learners, windows, found)
-    np.testing.assert_allclose(found[1], found[0], rtol=1e-3)
+    for losses in found[1:]:
+        np.testing.assert_allclose(losses, found[0], rtol=1e-3)
 
 
 def retention_of(method: str, learner: Learner, datasets: list[EncodedDataset]) -> Retention:
@@ -160,7 +165,7 @@ def test_corrections_of_the_head_and_the_moments_of_those_without_a_sample(
 ) -> None:
     """In batches of two with one replayed sample, most steps have samples of two of the three datasets."""
     learners, found = [], []
-    for lane in (HostLane(CPU), DeviceLane(CPU, room)):
+    for lane in (HostLane(CPU), DeviceLane(CPU, room), HostLane(CPU, 2)):
         learner = learner_of(lane, {"dropout": 0.2}, 3, 2, batch_size=2, gradient_clip=1.0)
         learner.have_heads([0, 1, 2])
         retention = retention_of("replay", learner, varied) if whose == "replayed" else NO_RETENTION
@@ -171,11 +176,13 @@ def test_corrections_of_the_head_and_the_moments_of_those_without_a_sample(
         )
         learners.append(learner)
     agree(learners, varied, found)
-    host, device = (learner.optimizer.state for learner in learners)
-    for ours, theirs in zip(learners[1].parameters, learners[0].parameters, strict=True):
-        assert bool(device[ours]) == bool(host[theirs])
-        for name, value in host[theirs].items():
-            torch.testing.assert_close(device[ours][name], value, rtol=1e-4, atol=1e-6)
+    host = learners[0].optimizer.state
+    for learner in learners[1:]:
+        moments = learner.optimizer.state
+        for ours, theirs in zip(learner.parameters, learners[0].parameters, strict=True):
+            assert bool(moments[ours]) == bool(host[theirs])
+            for name, value in host[theirs].items():
+                torch.testing.assert_close(moments[ours][name], value, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("steps_together", [1, 2, 64])
@@ -226,8 +233,9 @@ def test_the_corrections_of_the_head_and_the_sums_of_the_weights(varied: list[En
         rates = np.full(steps, 1e-2)
         found.append([learner.fit_epoch(varied[2], rates, s, retention=retention, head=2).train_loss for s in seeds])
     agree(learners, varied, found)
-    host, device = (learner.step_sums.tensors() for learner in learners if learner.step_sums is not None)
-    assert {name.partition(".")[0] for name in host} == {"tail", "before"}
-    torch.testing.assert_close(device, host, rtol=1e-5, atol=1e-5)
+    sums = [learner.step_sums.tensors() for learner in learners if learner.step_sums is not None]
+    assert {name.partition(".")[0] for name in sums[0]} == {"tail", "before"}
+    for own in sums[1:]:
+        torch.testing.assert_close(own, sums[0], rtol=1e-5, atol=1e-5)
     moments = [learner.optimizer.state[learner.model.corrections["0"].weight] for learner in learners]
-    assert [bool(each) for each in moments] == [replays, replays]
+    assert [bool(each) for each in moments] == [replays] * 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from cluster.placement import ComputeSettings, Placement
 from data.prepared.encoding import EncodedDataset
 from workflows.fit.calibration import seconds_a_step
 from workflows.fit.group import Group
+from workflows.fit.lanes import HostLane
 from workflows.fit.learner import Learner
 from workflows.relay.plan import Plan
 from workflows.relay.state import first_model
@@ -60,7 +62,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch, seconds: dict[tuple[int, int], fl
     """Answers of a machine on which a step of (threads, samples) takes so long."""
     asked: list[Any] = []
 
-    def answer(learner: Learner, dataset: EncodedDataset, kinds: list[tuple[int, int]]) -> list[float]:
+    def answer(learner_of: Callable[[int], Learner], dataset: EncodedDataset, kinds: list[tuple[int, int]]) -> list[float]:
         asked.append(kinds)
         return [seconds[kind] for kind in kinds]
 
@@ -112,7 +114,10 @@ def test_what_the_recipe_names_is_what_happens(
 
 def test_measuring_leaves_the_threads_of_torch_and_counts_each_kind(planned: tuple[Plan, list[EncodedDataset]]) -> None:
     plan, (dataset,) = planned
-    learner = Learner(first_model(plan), plan.model, plan.training, Group())
+
+    def learner(threads: int) -> Learner:
+        return Learner(first_model(plan), plan.model, plan.training, Group(), lane=HostLane(torch.device("cpu"), threads))
+
     before = torch.get_num_threads()
     found = seconds_a_step(learner, dataset, [(1, 64), (2, 64), (1, 16)])
     assert len(found) == 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -17,20 +17,23 @@ ROUNDS = 5  # of which the fastest counts: what others do on the machine only ma
 LIMIT_S = 1.5  # no further round begins after this
 
 
-def seconds_a_step(learner: Learner, dataset: EncodedDataset, kinds: Sequence[tuple[int, int]]) -> list[float]:
+def seconds_a_step(
+    learner_of: Callable[[int], Learner], dataset: EncodedDataset, kinds: Sequence[tuple[int, int]]
+) -> list[float]:
     """The seconds of a step for each kind (threads, samples), each in turn; torch's threads are left as they were.
 
-    The learner steps: its state is of no use afterwards.
+    `learner_of` makes a learner with so many threads.
     """
     before, started = torch.get_num_threads(), time.perf_counter()
     found = [float("inf")] * len(kinds)
+    learners = {threads: learner_of(threads) for threads, _ in kinds}
+    torch.set_num_threads(1)
     try:
         for number in range(ROUNDS + 1):  # the first warms up
             if number > 1 and time.perf_counter() - started > LIMIT_S:
                 break
             for place, (threads, samples) in enumerate(kinds):
-                torch.set_num_threads(threads)
-                seconds = _step(learner, dataset, samples)
+                seconds = _step(learners[threads], dataset, samples)
                 found[place] = min(found[place], seconds if number else float("inf"))
     finally:
         torch.set_num_threads(before)
@@ -40,7 +43,18 @@ def seconds_a_step(learner: Learner, dataset: EncodedDataset, kinds: Sequence[tu
 def _step(learner: Learner, dataset: EncodedDataset, samples: int) -> float:
     nobody = np.empty(0, np.int64)
     _, batches, lengths_of = batches_of(dataset, learner.training.model_copy(update={"batch_size": samples}), (0, 0, 0), 0)
-    step = next(steps_of(batches, iter([(nobody, nobody)]), lengths_of, learner.micro_batch, learner.group, no_part))
+    step = next(
+        steps_of(
+            batches,
+            iter([(nobody, nobody)]),
+            lengths_of,
+            learner.micro_batch,
+            learner.group,
+            no_part,
+            None,
+            learner.lane.threads,
+        )
+    )
     learner.model.train()
     learner.lane.open(dataset, NO_RETENTION, lambda step: None)
     started = time.perf_counter()

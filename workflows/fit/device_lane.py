@@ -21,12 +21,16 @@ from workflows.fit.retention import Retention
 from workflows.fit.steps import Int64, Step
 from workflows.fit.streamed import Streamed
 from workflows.fit.taken import Taken, pinned
+from workflows.fit.threads import Replica
 
 
-def lane_for(device: torch.device, memory_gb: float | None = None) -> Lane:
-    """The lane of a device; `memory_gb` limits the rows that live on a GPU, by default to half of what is free."""
+def lane_for(device: torch.device, memory_gb: float | None = None, threads: int = 1) -> Lane:
+    """The lane of a device.
+
+    A CPU has `threads`; `memory_gb` limits the rows that live on a GPU, by default to half of what is free.
+    """
     if device.type != "cuda":
-        return HostLane(device)
+        return HostLane(device, threads)
     return DeviceLane(device, torch.cuda.mem_get_info(device)[0] // 2 if memory_gb is None else int(memory_gb * 1e9))
 
 
@@ -37,6 +41,7 @@ class DeviceLane:
     """
 
     steps_together = 64
+    threads = 1
 
     def __init__(self, device: torch.device, memory_bytes: int):
         self.device = device
@@ -113,8 +118,16 @@ class DeviceLane:
         with self._stream():
             work()
 
-    def pieces(self) -> Iterator[Taken]:
+    def each_piece(self, copies: Sequence[Replica], work: Callable[[Replica, Taken], None]) -> None:
         """See Lane."""
+        for piece in self._pieces():
+            work(copies[0], piece)
+
+    def each(self, work: Callable[[int], None]) -> None:
+        """See Lane."""
+        work(0)
+
+    def _pieces(self) -> Iterator[Taken]:
         at, whose = 0, self._owners()
         for piece in self.resident.pieces(self.place) if self.is_resident else self.streamed.pieces():
             count = len(piece.inputs)

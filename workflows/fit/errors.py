@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
+from functools import partial, reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,18 +32,36 @@ def own_errors(
     learner: Learner, dataset: EncodedDataset, split: str, head: int | Callable[[Int64], Int64] | None
 ) -> ErrorSums:
     """The sums of the errors over a worker's share of a split; `head` is whose correction of the head applies."""
-    sums, rank, size = _no_errors(dataset, learner.settings), learner.group.rank, learner.group.size
+    lane, rank, size = learner.lane, learner.group.rank, learner.group.size
+    parts = [_no_errors(dataset, learner.settings) for _ in range(lane.threads)]
     share = range(dataset.num_samples(split))[worker_share(dataset.num_samples(split), rank, size)]
-    if sums.forecasts is not None and dataset.baselines is not None:
-        sums.forecasts.compare_with(dataset.baselines.sums(split, share.start, share.stop).arrays())
+    if parts[0].forecasts is not None and dataset.baselines is not None:
+        parts[0].forecasts.compare_with(dataset.baselines.sums(split, share.start, share.stop).arrays())
     for start in range(share.start, share.stop, MEASURED_TOGETHER):
         mine = np.arange(start, min(start + MEASURED_TOGETHER, share.stop))
-        for samples in micro_batches(mine, dataset.lengths(split, mine), learner.evaluated_batch):
-            taken = learner.lane.batch(dataset, split, samples)
-            whose = torch.from_numpy(head(samples)).to(learner.device) if callable(head) else head
-            outputs = forward(learner.model, taken.inputs, taken.lengths, learner.training, None, whose)
-            sums.add(outputs, taken.targets, learner.settings, _scales(dataset, split, samples, learner.device))
-    return sums
+        pieces = micro_batches(mine, dataset.lengths(split, mine), learner.evaluated_batch, lane.threads)
+        lane.each(partial(_add_errors, learner, dataset, split, head, pieces, parts))
+    return reduce(operator.add, parts)
+
+
+@torch.inference_mode()
+def _add_errors(
+    learner: Learner,
+    dataset: EncodedDataset,
+    split: str,
+    head: int | Callable[[Int64], Int64] | None,
+    pieces: Sequence[Int64],
+    parts: Sequence[ErrorSums],
+    thread: int,
+) -> None:
+    """Add the errors of a thread's pieces to its part."""
+    model = learner.replicas[thread].model
+    for samples in pieces[thread :: len(parts)]:
+        taken = learner.lane.batch(dataset, split, samples)
+        whose = torch.from_numpy(head(samples)).to(learner.device) if callable(head) else head
+        outputs = forward(model, taken.inputs, taken.lengths, learner.training, None, whose)
+        scales = _scales(dataset, split, samples, learner.device)
+        parts[thread].add(outputs, taken.targets, learner.settings, scales)
 
 
 def _no_errors(dataset: EncodedDataset, settings: ModelSettings) -> ErrorSums:

@@ -11,9 +11,9 @@ from data.prepared.encoding import Batch
 from models.lstm import LSTM
 from workflows.recipe.settings import TrainingSettings
 
-# Sequences that go through the network together. A CPU takes 245 microseconds a sequence with 32 of them, 219 with 128, and
-# 370 with more: then the activations are too large a piece of memory to be kept (see data.prepared.allocator).
-MICRO_BATCH = {"cpu": 128, "cuda": 4096}
+# Sequences that go through the network together. A core takes 158 microseconds a sequence with 32 of them, 147 with 64, 164
+# with 128 and 299 with 256 (a layer of 64 units, 96 steps; two cores at once 90 with 64 and with 128).
+MICRO_BATCH = {"cpu": 64, "cuda": 4096}
 EVALUATED_BATCH = {"cpu": 256, "cuda": 4096}  # forward alone needs a quarter of the memory
 
 

@@ -5,7 +5,7 @@ The learner reads the same on all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -16,8 +16,9 @@ from models.lstm import LSTM
 from workflows.fit.gradients import only_heads
 from workflows.fit.replay import joined
 from workflows.fit.retention import Retention
-from workflows.fit.steps import Int64, Step
+from workflows.fit.steps import Int64, Piece, Step
 from workflows.fit.taken import Taken, taken
+from workflows.fit.threads import Replica, Threads
 
 Masks = Callable[[Step], Tensor | None]
 
@@ -31,6 +32,7 @@ class Lane(Protocol):
     """How the steps of an epoch get their samples and are done, on one device."""
 
     steps_together: int  # steps that are loaded, and whose losses are read, together
+    threads: int  # of this process, that the samples of a step are dealt to
 
     def new_optimizer(self, parameters: list[torch.nn.Parameter], rate: float, decay: float) -> torch.optim.Optimizer:
         """AdamW; with a weight decay of 0 this is Adam to the bit."""
@@ -50,8 +52,11 @@ class Lane(Protocol):
     def between(self, work: Callable[[], object]) -> None:
         """Do what is not recorded, in order with the parts of the steps."""
 
-    def pieces(self) -> Iterator[Taken]:
-        """The samples of the step under way, piece by piece; only inside `run`."""
+    def each_piece(self, copies: Sequence[Replica], work: Callable[[Replica, Taken], None]) -> None:
+        """Do `work` with each piece of the step under way, and its thread's copy of the model; only inside `run`."""
+
+    def each(self, work: Callable[[int], None]) -> None:
+        """Do `work` on each thread, with its number."""
 
     def end_step(self, optimizer: torch.optim.Optimizer, loss: Tensor, total: Tensor) -> None:
         """Note the step's loss and the sum of all that must be finite, and set its rate; only inside `run`."""
@@ -74,8 +79,9 @@ class HostLane:
 
     steps_together = 1
 
-    def __init__(self, device: torch.device):
-        self.device = device
+    def __init__(self, device: torch.device, threads: int = 1):
+        self.device, self.threads = device, threads
+        self.each = Threads(threads).run
         self.noted: list[tuple[float, float]] = []
 
     def new_optimizer(self, parameters: list[torch.nn.Parameter], rate: float, decay: float) -> torch.optim.Optimizer:
@@ -102,19 +108,25 @@ class HostLane:
         """See Lane."""
         work()
 
-    def pieces(self) -> Iterator[Taken]:
+    def each_piece(self, copies: Sequence[Replica], work: Callable[[Replica, Taken], None]) -> None:
         """See Lane."""
-        step, masks, at = self.step, self.masks(self.step), 0
-        rows, owners = step.mask_rows, step.piece_owners
-        for piece in step.pieces:
-            new = self.dataset.batch("train", step.batch[piece.new])
-            old = self.replay.batches(step.owners[piece.replayed], step.old[piece.replayed])
-            together = joined([new, *old])
-            here = slice(at, at + len(together.lengths))
-            own = None if masks is None else masks[rows[here]]
-            whose = None if owners is None else one_or_each(step, owners[here])
-            at = here.stop
-            yield taken(together, len(piece.new), own, self.device, whose)
+        masks, places = self.masks(self.step), self.step.places
+
+        def on_thread(number: int) -> None:
+            for piece, here in zip(self.step.pieces, places, strict=True):
+                if piece.thread == number:
+                    work(copies[number], self._taken(piece, here, masks))
+
+        self.each(on_thread)
+
+    def _taken(self, piece: Piece, here: slice, masks: Tensor | None) -> Taken:
+        """The samples of a piece, which are those `here` of this worker's."""
+        step, owners = self.step, self.step.piece_owners
+        new = self.dataset.batch("train", step.batch[piece.new])
+        old = self.replay.batches(step.owners[piece.replayed], step.old[piece.replayed])
+        own = None if masks is None else masks[step.mask_rows[here]]
+        whose = None if owners is None else one_or_each(step, owners[here])
+        return taken(joined([new, *old]), len(piece.new), own, self.device, whose)
 
     def end_step(self, optimizer: torch.optim.Optimizer, loss: Tensor, total: Tensor) -> None:
         """See Lane."""

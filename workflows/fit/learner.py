@@ -32,6 +32,7 @@ from workflows.fit.lanes import Lane
 from workflows.fit.retention import NO_RETENTION, Retention, Teacher
 from workflows.fit.steps import Int64, Step, batches_of, no_part, steps_of
 from workflows.fit.taken import Taken
+from workflows.fit.threads import Replica, add_up, replicas
 from workflows.recipe.settings import TrainingSettings
 
 
@@ -75,6 +76,7 @@ class Learner:
         trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.parameters = list(trained.values())
         self.sums = gradients_in_one(self.parameters, self.device)
+        self.replicas = replicas(self.model, self.sums, self.lane.threads)
         self.step_sums = StepSums(trained) if self.training.hands_over == "average" else None
         self.optimizer = self._new_optimizer()
 
@@ -128,7 +130,7 @@ class Learner:
         if self.step_sums is not None:
             lane.between(partial(self.step_sums.begin, seed[2], len(sizes)))
             part_of = self.step_sums.part
-        steps = steps_of(batches, drawn, lengths_of, self.micro_batch, self.group, part_of, head)
+        steps = steps_of(batches, drawn, lengths_of, self.micro_batch, self.group, part_of, head, lane.threads)
         lane.open(dataset, retention, lambda step: dropout_masks(self.model, step, seed), self.model.corrections.numbers)
         losses: list[float] = []
         total, first_rate = 0, 0.0
@@ -167,10 +169,10 @@ class Learner:
         """
         teacher, new, old = retention.teacher, len(step.batch), len(step.old)
         weight = retention.replay.weight(new, old)
-        self.sums.zero_()
-        for taken in self.lane.pieces():
+
+        def add(replica: Replica, taken: Taken) -> None:
             count = taken.num_new
-            outputs = forward(self.model, taken.inputs, taken.lengths, self.training, taken.masks, taken.owners)
+            outputs = forward(replica.model, taken.inputs, taken.lengths, self.training, taken.masks, taken.owners)
             own = loss_sum(outputs[:count], taken.targets[:count], self.settings)
             loss = own
             if len(outputs) > count:
@@ -179,7 +181,12 @@ class Learner:
             if teacher is not None:
                 loss = loss + self._away(teacher, taken, outputs) / max(new * teacher.of_new + old, 1)
             loss.backward()  # type: ignore[no-untyped-call]
-            self.sums[-1] += own.detach()
+            replica.sums[-1] += own.detach()
+
+        for replica in self.replicas:
+            replica.sums.zero_()
+        self.lane.each_piece(self.replicas, add)
+        add_up(self.replicas)
 
     def _update(self, step: Step, retention: Retention) -> None:
         """Step along the gradient of all workers."""

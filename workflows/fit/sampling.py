@@ -66,12 +66,14 @@ def worker_share(count: int, rank: int, num_workers: int) -> slice:
     return slice(rank * count // num_workers, (rank + 1) * count // num_workers)
 
 
-def micro_batches(places: Int64, lengths: npt.NDArray[np.int32], size: int) -> list[Int64]:
-    """Cut places into pieces of at most `size`, of nearly equal sizes, those of similar length together."""
+def micro_batches(places: Int64, lengths: npt.NDArray[np.int32], size: int, multiple: int = 1) -> list[Int64]:
+    """Cut places into pieces of at most `size`, of nearly equal sizes, those of similar length together.
+
+    There are as many pieces as are needed, rounded up to a multiple of `multiple`, where there are so many places.
+    """
     if not len(places):
         return []
     if int(lengths.min()) != int(lengths.max()):
         places = places[np.argsort(lengths, kind="stable")]
-    if len(places) <= size:
-        return [places]
-    return [np.asarray(piece) for piece in np.array_split(places, -(-len(places) // size))]
+    count = min(-(-len(places) // (size * multiple)) * multiple, len(places))
+    return [places] if count == 1 else [np.asarray(piece) for piece in np.array_split(places, count)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import cycle, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +21,11 @@ LengthsOf = Callable[[Int64], npt.NDArray[np.int32]]
 
 @dataclass(frozen=True)
 class Piece:
-    """What goes through the network together: places in the step's new samples, and in its replayed ones."""
+    """What goes through the network together, on one thread: places in the step's new samples, and in its replayed ones."""
 
     new: Int64
     replayed: Int64
+    thread: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,12 @@ class Step:
         return np.concatenate([np.empty(0, np.int64), *parts])
 
     @property
+    def places(self) -> list[slice]:
+        """The samples of each piece among this worker's."""
+        ends = np.cumsum([0, *(len(piece.new) + len(piece.replayed) for piece in self.pieces)]).tolist()
+        return [slice(start, end) for start, end in pairwise(ends)]
+
+    @property
     def mask_rows(self) -> Int64:
         """This worker's samples among the new and then the replayed ones, in the order of its pieces."""
         parts = [part for piece in self.pieces for part in (piece.new, len(self.batch) + piece.replayed)]
@@ -100,6 +108,7 @@ def steps_of(
     group: Group,
     part_of: Callable[[int], str],
     head: Head | Callable[[Int64], Int64] = None,
+    threads: int = 1,
 ) -> Iterator[Step]:
     """The steps of an epoch: its global batches of new samples, each with the (owners, samples) that are replayed.
 
@@ -112,11 +121,11 @@ def steps_of(
         whose = head(batch) if callable(head) else head
         counts = (len(batch), len(old))
         if lengths_of is not None:
-            pieces = _own_pieces(lengths_of(batch), len(old), micro_batch, group)
+            pieces = _own_pieces(lengths_of(batch), len(old), micro_batch, group, threads)
             yield Step(number, batch, owners, old, pieces, _counts(counts, pieces), part_of(number), whose)
             continue
         if counts not in cut:
-            pieces = _own_pieces(np.ones(len(batch), np.int32), len(old), micro_batch, group)
+            pieces = _own_pieces(np.ones(len(batch), np.int32), len(old), micro_batch, group, threads)
             cut[counts] = (pieces, _counts(counts, pieces))
         yield Step(number, batch, owners, old, *cut[counts], part_of(number), whose)
 
@@ -125,13 +134,15 @@ def _counts(of_all: tuple[int, int], pieces: tuple[Piece, ...]) -> tuple[int, ..
     return (*of_all, *(len(part) for piece in pieces for part in (piece.new, piece.replayed)))
 
 
-def _own_pieces(lengths: npt.NDArray[np.int32], num_replayed: int, micro_batch: int, group: Group) -> tuple[Piece, ...]:
-    """This worker's share of the new and of the replayed samples, cut into micro-batches together."""
+def _own_pieces(
+    lengths: npt.NDArray[np.int32], num_replayed: int, micro_batch: int, group: Group, threads: int
+) -> tuple[Piece, ...]:
+    """This worker's share of the new and of the replayed samples, cut into micro-batches that are dealt to threads."""
     count = len(lengths)
     places = np.arange(count)[worker_share(count, group.rank, group.size)]
     replayed = np.arange(num_replayed)[worker_share(num_replayed, group.rank, group.size)]
     cut = max(micro_batch * count // (count + num_replayed), 1)
-    pieces = micro_batches(places, lengths[places], cut) or ([places] if len(replayed) else [])
+    pieces = micro_batches(places, lengths[places], cut, threads) or ([places] if len(replayed) else [])
     if len(pieces) == 1:
         return (Piece(pieces[0], replayed),)
-    return tuple(map(Piece, pieces, np.array_split(replayed, max(len(pieces), 1))))
+    return tuple(map(Piece, pieces, np.array_split(replayed, max(len(pieces), 1)), cycle(range(threads))))

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -38,12 +39,14 @@ class Speeds:
 
     threads: Mapping[int, float]
     shares: Mapping[int, float]
+    took_seconds: float = 0.0
 
     @staticmethod
     def read(text: str) -> Speeds:
         """The speeds that `text` holds."""
         kept = json.loads(text)
-        return Speeds(*({int(n): float(s) for n, s in kept[kind].items()} for kind in ("threads", "shares")))
+        threads, shares = ({int(n): float(s) for n, s in kept[kind].items()} for kind in ("threads", "shares"))
+        return Speeds(threads, shares, float(kept["took_seconds"]))
 
 
 def powers_of_two(most: int) -> list[int]:
@@ -59,7 +62,7 @@ def choose(placement: Placement, speeds: Speeds, steps: int, may_add_workers: bo
             threads = number
     alone = steps * speeds.threads[threads]
     told = ", ".join(f"{number}: {1000 * seconds:.3g} ms" for number, seconds in sorted(speeds.threads.items()))
-    reason = f"a step by threads, measured here: {told}"
+    reason = f"a step by threads, measured here in {speeds.took_seconds:.1f} s: {told}"
     if may_add_workers and speeds.shares:
         each = {n: seconds + REDUCE_S + REDUCE_PER_WORKER_S * n for n, seconds in speeds.shares.items()}
         number = min(each, key=lambda n: each[n])
@@ -94,12 +97,19 @@ def with_cores(
 
 def _measured(plan: Plan, dataset: EncodedDataset, cores: int, steps: int) -> Speeds | None:
     """What steps take here; None where the whole run takes no longer than measuring is worth."""
+    import torch
+
     from workflows.fit.calibration import seconds_a_step
     from workflows.fit.group import Group
+    from workflows.fit.lanes import HostLane
     from workflows.fit.learner import Learner
     from workflows.relay.state import first_model
 
-    learner = Learner(first_model(plan), plan.model, plan.training, Group())
+    def learner(threads: int) -> Learner:
+        lane = HostLane(torch.device("cpu"), threads)
+        return Learner(first_model(plan), plan.model, plan.training, Group(), lane=lane)
+
+    started = time.perf_counter()
     size = min(plan.training.batch_size, dataset.num_samples("train"))
     (alone,) = seconds_a_step(learner, dataset, [(1, size)])
     if alone * steps < SHORT_RUN_S:
@@ -108,13 +118,15 @@ def _measured(plan: Plan, dataset: EncodedDataset, cores: int, steps: int) -> Sp
     workers = [n for n in counts[1:] if size // n >= SEQUENCES_PER_WORKER]
     kinds = [(n, size) for n in counts] + [(1, size // n) for n in workers]
     found = seconds_a_step(learner, dataset, kinds)
-    return Speeds(dict(zip(counts, found, strict=False)), dict(zip(workers, found[len(counts) :], strict=True)))
+    took = time.perf_counter() - started
+    return Speeds(dict(zip(counts, found, strict=False)), dict(zip(workers, found[len(counts) :], strict=True)), took)
 
 
 def _key(plan: Plan, dataset: EncodedDataset, cores: int) -> str:
     """All that a step's time depends on: the machine and its torch, the model, and the size of a step."""
     lengths = dataset.lengths("train")
     facts = {
+        "threads": "each with samples of its own",
         "machine": [platform.node(), platform.machine(), cores, version("torch")],
         "model": [plan.model.model_dump(mode="json"), plan.num_features, plan.num_outputs],
         "step": [plan.training.batch_size, plan.training.precision, int(lengths.max(initial=1))],

@@ -89,7 +89,7 @@ def work(job: Job) -> Facts:
     from workflows.relay.walk import StoreError, Walker
 
     before = torch.get_num_threads()
-    torch.set_num_threads(job.threads)
+    torch.set_num_threads(1)  # the fit has threads of its own: see workflows.fit.threads
     device = "cuda" if job.use_gpu else "cpu"
     shelf = Shelf(job.storage)
     datasets = [reference.open(shelf) for reference in job.datasets]
@@ -102,7 +102,7 @@ def work(job: Job) -> Facts:
     reports = StageReports(group, len(job.plan.stages))
     # Ray Train's local mode, in this process, has nobody to report to.
     evaluated = reports if nodes else lambda done: None
-    lane = lane_for(torch.device(device), job.device_memory_gb)
+    lane = lane_for(torch.device(device), job.device_memory_gb, job.threads)
     walker = Walker(job.plan, datasets, store, group, job.emit, device, evaluated, lane)
     try:
         report = walker.walk()
