@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
@@ -77,6 +78,21 @@ def _scales(dataset: EncodedDataset, split: str, samples: Int64, device: torch.d
     if dataset.baselines is None or dataset.baselines.season is None:
         return None
     return torch.from_numpy(dataset.baselines.scales(split, samples) / dataset.target_scale).to(device)
+
+
+def finite_losses(
+    noted: Sequence[tuple[float, float]], dataset: EncodedDataset, epoch: int, done: int, num_steps: int
+) -> list[float]:
+    """The losses of the steps after the first `done` of an epoch, from (loss, sum of all that must be finite).
+
+    Raises NonFiniteLossError at the first that is not finite.
+    """
+    for number, (loss, total) in enumerate(noted, done + 1):
+        if not math.isfinite(total):
+            where = f"dataset {dataset.name!r}, epoch {epoch + 1}, step {number} of {num_steps}"
+            what = f"the loss is {loss}" + (", its gradient not finite" if math.isfinite(loss) else "")
+            raise NonFiniteLossError(f"{where}: {what}: write a lower learning_rate or a gradient_clip")
+    return [loss for loss, _ in noted]
 
 
 def check_finite(totals: Tensor, datasets: Sequence[EncodedDataset], split: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from models.settings import ModelSettings
 from workflows.fit.average import StepSums
 from workflows.fit.device_lane import lane_for
 from workflows.fit.dropout import dropout_masks
-from workflows.fit.errors import NonFiniteLossError, check_finite, own_errors
+from workflows.fit.errors import check_finite, finite_losses, own_errors
 from workflows.fit.forward import EVALUATED_BATCH, MICRO_BATCH, forward, sequences_together
 from workflows.fit.gradients import gradients_in_one
 from workflows.fit.group import Group
@@ -144,7 +143,7 @@ class Learner:
                 total += len(step.batch)
                 on_step(step.number, total)
             noted = lane.read(everything=first + len(together) == len(sizes))
-            losses += self._finite(noted, dataset, seed, losses)
+            losses += finite_losses(noted, dataset, seed[2], len(losses), len(sizes))
         last_rate = lane.rate_of(self.optimizer)
         return EpochResult(sum(losses) / total, total, first_rate, last_rate, time.perf_counter() - started)
 
@@ -202,24 +201,6 @@ class Learner:
         self.lane.optimize(self.optimizer, self.model, step)
         if self.step_sums is not None:
             self.step_sums.add(step.part)
-
-    def _finite(
-        self,
-        noted: Sequence[tuple[float, float]],
-        dataset: EncodedDataset,
-        seed: tuple[int, int, int],
-        before: Sequence[float],
-    ) -> list[float]:
-        """The losses of steps that are done; raises NonFiniteLossError at the first that is not finite."""
-        for number, (loss, total) in enumerate(noted, len(before) + 1):
-            if not math.isfinite(total):
-                where = f"dataset {dataset.name!r}, epoch {seed[2] + 1}, step {number} of {self._num_steps(dataset)}"
-                what = f"the loss is {loss}" + (", its gradient not finite" if math.isfinite(loss) else "")
-                raise NonFiniteLossError(f"{where}: {what}: write a lower learning_rate or a gradient_clip")
-        return [loss for loss, _ in noted]
-
-    def _num_steps(self, dataset: EncodedDataset) -> int:
-        return -(-dataset.num_samples("train") // self.training.batch_size)
 
     def _away(self, teacher: Teacher, taken: Taken, outputs: Tensor) -> Tensor:
         """How far the outputs for all samples together are from the teacher's, summed and weighted."""
