@@ -199,8 +199,10 @@ class EncodedDataset:
 
     def _tiles(self, steps: int, bits: np.dtype[Any]) -> tuple[Numbers, Numbers]:
         """Center and scale of the numeric features, once for each step: kept for the next batch of as many steps."""
-        if (steps, bits) not in self._tiled:
+        tiles = self._tiled.get((steps, bits))
+        if tiles is None:  # threads of other lengths may put theirs in place meanwhile
             width = self._numbers
             center, scale = np.array(self.encoding.center[:width], bits), np.array(self.encoding.scale[:width], bits)
-            self._tiled = {(steps, bits): (np.tile(center, steps), np.tile(scale, steps))}
-        return self._tiled[steps, bits]
+            tiles = np.tile(center, steps), np.tile(scale, steps)
+            self._tiled = {(steps, bits): tiles}
+        return tiles

@@ -10,6 +10,7 @@ import pytest
 import torch
 from helpers import prepare_sequences, random_sequences
 
+from data.prepared.encoding import EncodedDataset
 from models.lstm import LSTM
 from models.settings import ModelSettings
 from workflows.fit.errors import NonFiniteLossError
@@ -93,3 +94,16 @@ def test_what_is_not_finite_is_named_on_whichever_thread_it_is(tmp_path: Path) -
     learner = Learner(LSTM(settings, 3, 2), settings, training, Group(), lane=HostLane(torch.device("cpu"), 4))
     with pytest.raises(NonFiniteLossError, match=r"dataset 'bad', epoch 3, step 4 of 5: the loss is inf"):
         learner.fit_epoch(dataset, np.full(5, 1e-3), (0, 0, 2))
+
+
+def test_samples_are_gathered_while_another_thread_gathers_longer_ones(tmp_path: Path) -> None:
+    class Interrupted(EncodedDataset):
+        """Whatever it keeps for the next batch is replaced by another thread at once."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, {} if name == "_tiled" else value)
+
+    (dataset,) = prepare_sequences({"a": random_sequences(0, 60, 2, 9)}, tmp_path)
+    interrupted = Interrupted(dataset.prepared, dataset.encoding)
+    samples = np.arange(10)
+    np.testing.assert_array_equal(interrupted.batch("train", samples).inputs, dataset.batch("train", samples).inputs)
