@@ -99,12 +99,21 @@ def test_the_search_of_the_guide_is_a_valid_one(tmp_path: Path) -> None:
     assert recipe.search.epochs == Choices((1, 2, 4))
 
 
+def hourly(name: str, random: np.random.Generator) -> pd.DataFrame:
+    hours = pd.date_range("2026-01-01", periods=200, freq="h")
+    wave = np.sin(np.arange(200) / 4)
+    return pd.DataFrame({"unique_id": name, "ds": hours, "y": wave, "temp": wave + random.normal(size=200)})
+
+
 @pytest.mark.parametrize("guide", sorted({name for name, _ in blocks("python")}))
 def test_the_lines_of_python_run(guide: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
     names: dict[str, object] = {f"X{n}": random.normal(size=(40, 6, 3)) for n in (1, 2, 3)} | {"X": np.zeros((2, 6, 3))}
     names |= {f"y{n}": random.normal(size=(40, 2)) for n in (1, 2, 3)}
+    names["kinds"] = random.choice(["calm", "rough"], 40)
+    names |= {"alder": hourly("alder", random), "birch": hourly("birch", random)}
+    names["long"] = pd.concat([hourly(site, random).assign(site=site) for site in ("alder", "birch")])
     names |= {f"V{n}": random.normal(size=(9, 6, 3)) for n in (1, 2)} | {f"w{n}": random.normal(size=(9, 2)) for n in (1, 2)}
     for name, text in blocks("python"):
         if name == guide:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workflows.python.train import train
+    from workflows.python.train import load, train
 
-__all__ = ["train"]
+__all__ = ["load", "train"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,9 +39,9 @@ if _messages := _shadowed():
 
 
 def __getattr__(name: str) -> Any:
-    """Import `train` only when it is used, so that importing a submodule stays quick."""
-    if name == "train":
-        from workflows.python.train import train
+    """Import `train` and `load` only when they are used, so that importing a submodule stays quick."""
+    if name in __all__:
+        from workflows.python import train
 
-        return train
+        return getattr(train, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -64,11 +64,12 @@ def test_a_result_stays_what_it_was_when_its_name_is_trained_again(tmp_path: Pat
 def test_a_result_shows_itself_as_text_and_as_html(tmp_path: Path) -> None:
     keys: dict[str, Any] = {"storage": tmp_path, "epochs": 1, "hidden_size": 4}
     plain = train(PAIRS, **keys)
-    assert repr(plain).splitlines()[1].startswith("last train losses: dataset_1 ")
+    assert str(plain).splitlines()[1].startswith("last train losses: dataset_1 ")
     assert "<table>" not in plain._repr_html_()
+    assert repr(plain) == f"Result('relay': 2 datasets, key {plain.key[:12]})"
     named = {"<b>": PAIRS[0], "two": PAIRS[1]}
     result = train(named, validation={"<b>": PAIRS[1], "two": PAIRS[0]}, name="shown", **keys)
-    head, *guard_and_table = repr(result).splitlines()
+    head, *guard_and_table = str(result).splitlines()
     table = "\n".join(guard_and_table[-4:])
     assert all(line.startswith("guard: ") for line in guard_and_table[:-4])
     assert len(guard_and_table) - 4 == len(result.document["guard"])

@@ -22,9 +22,9 @@ class OneLine:
         if isinstance(event, Planned):
             self.stages = len(event.plan.stages)
             for warning in event.warnings:
-                warnings.warn(warning, UserWarning, stacklevel=_level_of_caller())
+                warnings.warn(warning, UserWarning, stacklevel=level_of_caller())
         elif isinstance(event, Damaged | Waiting):
-            warnings.warn(event.message, UserWarning, stacklevel=_level_of_caller())
+            warnings.warn(event.message, UserWarning, stacklevel=level_of_caller())
         elif isinstance(event, EpochDone):
             place = f"{event.dataset} ({event.stage + 1}/{self.stages})"
             self._line(f"{place}  epoch {event.epoch + 1}/{event.epochs}  loss {event.train_loss:.4f}")
@@ -37,7 +37,7 @@ class OneLine:
             sys.stdout.flush()
 
 
-def _level_of_caller() -> int:
+def level_of_caller() -> int:
     """The stack level, as warnings count it from whoever calls this, of the line that called the project."""
     frame, level = inspect.currentframe(), 0
     while frame is not None and str(frame.f_globals.get("__name__")).split(".")[0] == __name__.split(".")[0]:

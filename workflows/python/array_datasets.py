@@ -62,6 +62,28 @@ def _pair(name: str, pair: Any) -> tuple[Any, Any]:
     return pair[0], pair[1]
 
 
+def checked_share(value: Any) -> float:
+    """Return a validation_split; raises InputError unless it leaves two parts."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < 1:
+        raise InputError(f"train: validation_split = {value!r}: write a share above 0 and below 1, as 0.2")
+    return float(value)
+
+
+def hold_out(data: Any, validation: Any, share: Any) -> tuple[Any, Any]:
+    """Return the first samples of each pair, and its last `share` of samples for validation, as Keras does."""
+    share = checked_share(share)
+    if validation is not None:
+        raise InputError("train: validation and validation_split say the same: write one of them")
+    pairs = {name: _pair(name, pair) for name, pair in _named(data, "data").items()}
+    first, last = {}, {}
+    for name, (inputs, targets) in pairs.items():
+        border = int(len(inputs) * (1 - share))
+        if not 0 < border < len(inputs):
+            raise InputError(f"dataset {name!r}: validation_split = {share} of {len(inputs)} samples leaves one part empty")
+        first[name], last[name] = (inputs[:border], targets[:border]), (inputs[border:], targets[border:])
+    return first, last
+
+
 def document_of(arrays: Sequence[ArrayDataset], of_data: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe that arrays would have as files; of arrays that are wrong, one that says nothing of them."""
     if not arrays:

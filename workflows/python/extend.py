@@ -15,6 +15,8 @@ from data.prepared.labels import labels_given
 from data.prepared.prepared import PreparedDataset
 from data.reading.settings import DatasetSource
 from workflows.loggers.notebook_line import OneLine
+from workflows.python.frame_datasets import rows_of, write_frames
+from workflows.python.frames import is_frame, table_of
 from workflows.recipe.recipe import Recipe
 from workflows.results.events import Watch
 from workflows.results.trained import open_run
@@ -45,6 +47,10 @@ def extend_result(
                 raise InputError("validation goes with arrays; a file's split says what its validation part is")
             keys: dict[str, Any] = {"epochs": epochs, "learning_rate": learning_rate}
             extend(result.storage, result.name, dataset, str(data), **keys, watch=watch)
+        elif is_frame(data):
+            if validation is not None:
+                raise InputError("validation goes with arrays; a frame's split says what its validation part is")
+            _extend_with_frame(result, store, data, dataset, epochs, learning_rate, watch)
         else:
             labels |= _extend_with_arrays(result, store, data, dataset, validation, epochs, learning_rate, watch)
         return dataclasses.replace(result, run=open_run(store, result.name), labels=labels)
@@ -65,7 +71,7 @@ def _extend_with_arrays(
 ) -> dict[str, Any]:
     started = time.perf_counter()
     if not isinstance(data, (list, tuple)) or len(data) != 2:
-        raise InputError(f"extend: data is {type(data).__name__}: write (X, y), or the path of a file")
+        raise InputError(f"extend: data is {type(data).__name__}: write a frame, (X, y), or the path of a file")
     classes = result.run.plan.model.loss == "cross_entropy"
     arrays = check_arrays(dataset, data[0], data[1], validation, classes=classes)
     first, own = result.run.sources[0].settings, arrays.source.settings
@@ -86,3 +92,24 @@ def _extend_with_arrays(
     keys |= {} if epochs is None else {"epochs": epochs}
     extend_run(store, result.run, Addition(dataset, keys, learning_rate), prepare, started, watch=watch)
     return labels_given(data[1]) if classes else {}
+
+
+def _extend_with_frame(
+    result: Result,
+    store: Store,
+    frame: Any,
+    dataset: str,
+    epochs: int | None,
+    learning_rate: float | None,
+    watch: Watch,
+) -> None:
+    started, run = time.perf_counter(), result.run
+    new = rows_of(dataset, table_of(frame, f"frame {dataset!r}"), [each.where for each in run.sources])
+    classes = run.plan.model.loss == "cross_entropy"
+
+    def prepare(recipe: Recipe) -> tuple[PreparedDataset, DatasetSource]:
+        (written,), (source,) = write_frames([new], [recipe.entries[-1].settings], classes, store.address)
+        return written, source
+
+    keys: dict[str, Any] = {"name": dataset, "path": f"memory://{dataset}"} | ({} if epochs is None else {"epochs": epochs})
+    extend_run(store, run, Addition(dataset, keys, learning_rate), prepare, started, watch=watch)

@@ -1,10 +1,9 @@
-"""What a training gave, for a notebook: it shows its errors, and predicts."""
+"""What a training gave, for a notebook: it shows its errors, predicts, and is saved."""
 
 from __future__ import annotations
 
 import html
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,54 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import InputError
-from data.prepared.arrays import checked_inputs
-from data.prepared.new_data import finish_new
-from data.samples.new_part import unlabelled, write_new_part
-from data.samples.series import Series
-from workflows.recipe.checks import meant
+from workflows.python.error_matrix import ErrorMatrix
+from workflows.python.frames import is_frame
 from workflows.relay.guard import sentence_of
 from workflows.results.evaluation import chosen_split, evaluate
 from workflows.results.events import Watch
+from workflows.results.forecast_rows import Wanted
 from workflows.results.run_result import RunResult
 from workflows.results.trained import TrainedRun
 from workflows.store.store import Store
 
 Facts = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ErrorMatrix:
-    """The validation error on each dataset before and after each stage.
-
-    `values` and `scaled` (divided by the naive forecast's error) are (1 + stages, datasets), NaN where there was nothing
-    to measure on; `after` names the rows, `error` says what the values are.
-    """
-
-    datasets: Sequence[str]
-    after: Sequence[str]
-    values: npt.NDArray[np.float64]
-    scaled: npt.NDArray[np.float64]
-    error: str
-
-    def _cells(self) -> list[list[str]]:
-        rows = [["-" if np.isnan(value) else f"{value:.4f}" for value in row] for row in self.values]
-        names = ["untrained", *(f"after {name}" for name in self.after[1:])]
-        return [[f"validation {self.error}", *self.datasets], *([name, *row] for name, row in zip(names, rows, strict=True))]
-
-    def __repr__(self) -> str:
-        cells = self._cells()
-        widths = [max(len(row[place]) for row in cells) for place in range(len(cells[0]))]
-        lines = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
-        return "\n".join(
-            "  ".join([row[0].strip().ljust(widths[0]), *line[1:]]) for row, line in zip(cells, lines, strict=True)
-        )
-
-    def _repr_html_(self) -> str:
-        head, *rows = [[html.escape(cell) for cell in row] for row in self._cells()]
-        lines = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
-        for name, *cells in rows:
-            lines.append(f"<tr><th>{name}</th>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-        return "<table>" + "".join(lines) + "</table>"
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,6 +61,19 @@ class Result:
         return {stage.dataset: list(stage.train_loss) for stage in self.result.stages}
 
     @property
+    def history(self) -> dict[str, dict[str, list[float | None]]]:
+        """The values of each epoch by dataset, as Keras names them: loss, val_loss, val_error and learning_rate."""
+        return {
+            stage.dataset: {
+                "loss": list(stage.train_loss),
+                "val_loss": list(stage.validation_loss),
+                "val_error": list(stage.validation_error),
+                "learning_rate": list(stage.learning_rates_used),
+            }
+            for stage in self.result.stages
+        }
+
+    @property
     def forgetting(self) -> float | None:
         """How much worse the earlier datasets are at the end than at their best, of the naive error; None: not measured."""
         return self.result.forgetting
@@ -131,92 +106,108 @@ class Result:
     ) -> Result:
         """Train one more dataset, going on from this run; only its own epochs are trained, and no earlier data are needed.
 
-        `data` is (X, y) or the path of a file, `dataset` its name. `learning_rate` may be higher than the carried one.
-        Returns the result of the run with it; this one stays as it is.
+        `data` is a frame, (X, y), or the path of a file, `dataset` its name. `learning_rate` may be higher than the carried
+        one. Returns the result of the run with it; this one stays as it is.
         """
         from workflows.python.extend import extend_result
 
         return extend_result(self, data, dataset, validation, epochs, learning_rate, watch)
 
-    @cached_property
-    def _forecasters(self) -> dict[int, Any]:
-        return {}
+    def predict(self, inputs: Any, dataset: str | None = None, *, every: bool = False, probabilities: bool = False) -> Any:
+        """Return forecasts in the targets' own units: arrays of arrays, a frame of a frame.
 
-    def predict(self, inputs: Any, dataset: str | None = None) -> npt.NDArray[Any]:
-        """One forecast for each sample of X, in the targets' own units.
+        Of X (samples, steps, features), or a list of (steps, features) with NaN where a value is missing: one forecast for
+        each sample, as (samples, targets), (samples, horizon, targets) where the horizon is not 0, or classes (samples,).
+        `dataset` is whose scaling the samples take; it may be left out where all datasets have the same.
 
-        `inputs` is (samples, steps, features) or a list of (steps, features), NaN where a value is missing. `dataset` is
-        whose scaling the samples take; it may be left out where all datasets have the same. Returns (samples, targets),
-        (samples, horizon, targets) where the horizon is not 0, or the classes (samples,).
+        Of a frame of pandas, polars or Arrow, or of {dataset: frame}: what follows the last row of each series, or of
+        `every` row with enough history, as a frame of the same kind with the columns series, cutoff, step, time and the
+        targets; quantiles and, with `probabilities`, those of classes have columns of their own. Without `dataset` a column
+        of the frame says it, and the forecasts have a column `dataset`.
         """
+        if _holds_frames(inputs):
+            return self._predict_frame(inputs, dataset, Wanted(every, probabilities, self._many and dataset is None))
+        if every or probabilities:
+            raise InputError("predict: every and probabilities go with frames; predict_proba takes arrays")
         place, found = self._forecasts(inputs, dataset)
-        point = np.concatenate([forecasts.point for forecasts in found])
-        if point.ndim == 1:
-            return np.array([self.labels.get(label, label) for label in point])
-        return self._without_step(point, place)
+        if found.point.ndim == 1:
+            return np.array([self.labels.get(label, label) for label in found.point])
+        return self._without_step(found.point, place)
 
-    def predict_quantiles(self, inputs: Any, dataset: str | None = None) -> npt.NDArray[np.float32]:
-        """The quantiles of each forecast, in the targets' own units: `predict` with one more axis, the levels, at the end.
+    def predict_proba(self, inputs: Any, dataset: str | None = None) -> Any:
+        """Return the probability of each class: (samples, classes) in the order of `classes`, or a frame of a frame."""
+        loss = self.run.plan.model.loss
+        if loss != "cross_entropy":
+            raise InputError(
+                f'predict_proba: this model forecasts numbers (loss = "{loss}"): predict and predict_quantiles do'
+            )
+        if _holds_frames(inputs):
+            return self.predict(inputs, dataset, probabilities=True)
+        found = self._forecasts(inputs, dataset)[1].probabilities
+        assert found is not None  # of classes there are probabilities
+        return found
 
-        The levels are those of `quantiles`, in their order. Raises InputError unless the loss is "quantile".
+    def predict_quantiles(self, inputs: Any, dataset: str | None = None) -> Any:
+        """Return the quantiles of each forecast: `predict` with one more axis, the levels in their order, at the end.
+
+        Of a frame `predict` gives them already. Raises InputError unless the loss is "quantile".
         """
         loss = self.run.plan.model.loss
         if loss != "quantile":
             raise InputError(f'predict_quantiles: this model was trained with loss = "{loss}": train with loss="quantile"')
+        if _holds_frames(inputs):
+            return self.predict(inputs, dataset)
         place, found = self._forecasts(inputs, dataset)
-        return self._without_step(np.concatenate([each.levels for each in found if each.levels is not None]), place)
+        assert found.levels is not None  # of a quantile loss there are levels
+        return self._without_step(found.levels, place)
+
+    @property
+    def classes(self) -> list[Any]:
+        """The classes as they were given, in the order of their probabilities; none where numbers are forecast."""
+        return [self.labels.get(label, label) for label in self.run.datasets[0].encoding.classes]
+
+    @property
+    def _many(self) -> bool:
+        return len(self.run.datasets) > 1
 
     def _without_step(self, forecast: npt.NDArray[Any], place: int) -> npt.NDArray[np.float32]:
         return (forecast if self.run.datasets[place].prepared.horizon else forecast[:, 0]).astype(np.float32)
 
-    def _forecasts(self, inputs: Any, dataset: str | None) -> tuple[int, list[Any]]:
-        """The number of the dataset whose scaling the samples take, and the Forecasts of them, in their order."""
-        rows = checked_inputs("predict", inputs)
-        place = self._scaling_of(dataset, any(bool(np.isnan(each).any()) for each in rows))
-        self._check(rows, place)
-        source = unlabelled(self.run.sources[place])
-        series = [Series(f"{number:09d}", each, {}, None) for number, each in enumerate(rows)]
+    @cached_property
+    def _forecasters(self) -> dict[int, Any]:
+        return {}
+
+    def _forecasts(self, inputs: Any, dataset: str | None) -> tuple[int, Any]:
+        """The number of the dataset whose scaling the samples take, and their Forecasts."""
+        from workflows.python.array_forecasts import forecast_arrays, place_of_arrays
+
+        place, rows = place_of_arrays(self.run, inputs, dataset)
         if place not in self._forecasters:
             from workflows.results.prediction import make_forecaster
 
             self._forecasters[place] = make_forecaster(Store(self.storage), self.run, place)
-        with tempfile.TemporaryDirectory(prefix="lstm-relay-") as folder:
-            part = write_new_part(series, source, Path(folder), 0, every=False)
-            new = finish_new([part], source, self.run.datasets[place].encoding, Path(folder))
-            return place, [forecasts for _, forecasts in self._forecasters[place].walk(new.lengths, new.batch)]
+        return place, forecast_arrays(self.run, place, rows, self._forecasters[place])
 
-    def _scaling_of(self, dataset: str | None, gaps: bool) -> int:
-        encodings = [each.encoding for each in self.run.datasets]
-        scalings = {(each.center, each.scale) for each in encodings}
-        if dataset is not None or len(scalings) > 1:
-            return self.run.place_of(dataset)
-        if gaps and len({each.fill for each in encodings}) > 1:
-            hint = meant("", [each.name for each in self.run.datasets])
-            raise InputError(
-                f"predict: X has missing values, and each dataset fills them its own way: name the one (dataset=...), {hint}"
-            )
-        return 0
+    def _predict_frame(self, frames: Any, dataset: str | None, wanted: Wanted) -> Any:
+        from workflows.python.frame_forecasts import predict_frame
 
-    def _check(self, rows: Sequence[npt.NDArray[np.float32]], place: int) -> None:
-        settings = self.run.sources[place].settings
-        also = [*settings.categorical, *settings.calendar]
-        if also:
-            raise InputError(
-                f"predict: this model takes {', '.join(also)} too, which are no numbers in X: write the rows to a file, "
-                f"and run lstm-relay predict {self.name}"
-            )
-        if rows[0].shape[1] != len(settings.features):
-            names = ", ".join(settings.features[:12])
-            raise InputError(f"predict: X has {rows[0].shape[1]} features, the model {len(settings.features)} ({names})")
-        shortest = settings.shortest_history
-        longest = max(len(each) for each in rows) if settings.lookback == "all" else settings.lookback
-        for number, each in enumerate(rows):
-            if not shortest <= len(each) <= longest:
-                least = f"{shortest} or more" if settings.lookback == "all" else f"{shortest} to {longest}"
-                taken = str(shortest) if shortest == settings.lookback else least
-                raise InputError(f"predict: sample {number} of X has {len(each)} steps: the model takes {taken}")
-            if settings.missing == "drop" and np.isnan(each).any():
-                raise InputError(f'predict: sample {number} of X has a missing value, and missing = "drop": fill it')
+        return predict_frame(Store(self.storage), self.run, frames, dataset, wanted, self.labels)
+
+    def plot(self) -> Any:
+        """Return a Matplotlib figure: the learning curves, and the error on each dataset after each stage."""
+        from workflows.python.plot import draw_run
+
+        return draw_run(self.result)
+
+    def save(self, path: str | Path) -> None:
+        """Copy the run to another storage: its final state, the prepared rows of its datasets, and its files.
+
+        There `load`, `evaluate`, `predict` and `extend` work as here. Raises InputError where the storage has another run
+        of this name.
+        """
+        from workflows.results.copying import copy_run
+
+        copy_run(self.run, Store(self.storage), Store(str(path)))
 
     def _lines(self) -> list[str]:
         """What the run came to, in sentences."""
@@ -233,9 +224,19 @@ class Result:
         return [words, *(f"guard: {sentence_of(report)}" for report in self.result.guard)]
 
     def __repr__(self) -> str:
+        words = self._lines()[0].removeprefix("run ")
+        return f"Result({words})"
+
+    def __str__(self) -> str:
         matrix = [] if self.mean_scaled_error is None else [repr(self.error_matrix)]
         return "\n".join([*self._lines(), *matrix])
 
     def _repr_html_(self) -> str:
         matrix = "" if self.mean_scaled_error is None else self.error_matrix._repr_html_()
         return "".join(f"<p>{html.escape(line)}</p>" for line in self._lines()) + matrix
+
+
+def _holds_frames(inputs: Any) -> bool:
+    if is_frame(inputs):
+        return True
+    return isinstance(inputs, Mapping) and any(map(is_frame, inputs.values()))

@@ -12,9 +12,11 @@ from data.errors import InputError
 from data.prepared.arrays import ArrayDataset
 from models.settings import Loss, ModelSettings
 from workflows.loggers.notebook_line import OneLine
-from workflows.python.array_datasets import check_pairs, document_of, labels_of, prepare_pairs
+from workflows.python import frame_datasets
+from workflows.python.array_datasets import check_pairs, checked_share, document_of, hold_out, labels_of, prepare_pairs
+from workflows.python.frame_datasets import check_frames, holds_frames, labels_in, prepare_frames
+from workflows.python.habits import unknown_key
 from workflows.python.result import Result
-from workflows.recipe.checks import meant
 from workflows.recipe.datasets import decay_problems
 from workflows.recipe.recipe import SECTIONS, Recipe, check_recipe, find_recipe, load_recipe
 from workflows.relay.events import Preparing
@@ -29,9 +31,11 @@ ARRAY_KEYS = ("scaling", "scaling_scope")  # of [data]; all else there is said b
 
 
 def train(
-    data: Sequence[Pair] | Mapping[str, Any] | str | Path | Recipe,
+    data: Any,
     *,
     validation: Sequence[Pair | None] | Mapping[str, Pair] | None = None,
+    validation_split: float | None = None,
+    dataset: str | None = None,
     storage: str | Path = "runs",
     workers: int | None = None,
     address: str | None = None,
@@ -42,31 +46,53 @@ def train(
 
     Args:
         data: a list of (X, y), or {name: (X, y)}: X is (samples, steps, features), or a list of (steps, features) of
-            different lengths; y is (samples, targets), or one class a sample as integers or strings. Or a recipe: the
-            path of a TOML file, the name of a built-in one, its document as a dict, or a Recipe.
+            different lengths; y is (samples, targets), or one class a sample as integers or strings. Or frames of
+            pandas, polars or Arrow in long format: {name: frame}, or one frame with a column that tells the datasets
+            apart. Or a recipe: the path of a TOML file, the name of a built-in one, its document as a dict, or a Recipe.
         validation: pairs of the same kind, in the same order or by the same names; arrays only.
+        validation_split: the share of each dataset's last samples that validate, as in Keras; of frames its last rows.
+        dataset: the column of a frame that tells the datasets apart; default: the column `dataset`, if there is one.
         storage: folder or address of prepared data, checkpoints and runs.
         workers: data-parallel workers; 0: this process, which is what arrays are trained in unless it is given.
         address: a Ray cluster.
         watch: is called with each event of the run. Unless given, one line tells how far it is.
         keys: `name`, `seed`, and any key of the recipe's sections: `epochs=5, hidden_size=64, method="replay"`, or a
-            section as a whole: `retention={"method": "replay"}`. Arrays are not scaled unless `scaling` says so.
+            section as a whole: `retention={"method": "replay"}`. Arrays are not scaled unless `scaling` says so. Columns
+            of frames are named by the keys of [data]; ds, unique_id and y are the time, the series and the target.
 
     Raises InputError with all that is wrong, before anything is written.
     """
     set_environment()
     watch, store, was_connected = watch or OneLine(), Store(str(storage)), connected()
     try:
-        if _is_recipe(data):
+        frames = holds_frames(data)
+        if dataset is not None and not frames:
+            raise InputError(f"train: dataset = {dataset!r} names a column of a frame, and there is none")
+        if not frames and _is_recipe(data):
+            if validation_split is not None:
+                raise InputError("train: validation_split goes with arrays and frames: write split=[0.7, 0.1, 0.2]")
             recipe = _find_recipe(data, keys, validation)
             train_recipe(recipe, storage, None, workers, address, watch)
             return Result(store.address, open_run(store, recipe.name), {})
         if workers is not None:
             keys = {**keys, "num_workers": workers}
+        if frames:
+            return _train_frames(data, dataset, validation, validation_split, store, address, watch, keys)
+        if validation_split is not None:
+            data, validation = hold_out(data, validation, validation_split)
         return _train_arrays(data, validation, store, address, watch, keys)
     finally:
         if not was_connected:
             disconnect()
+
+
+def load(name: str, storage: str | Path = "runs") -> Result:
+    """Return the result of a run that was trained before, here or by the command line; raises InputError without one.
+
+    Classes that were integers come back as text.
+    """
+    store = Store(str(storage))
+    return Result(store.address, open_run(store, name), {})
 
 
 def _is_recipe(data: Any) -> bool:
@@ -112,8 +138,7 @@ def sort_keys(keys: Mapping[str, Any], allowed: Sequence[str] | Mapping[str, Any
         elif key in owners:
             found.setdefault(owners[key], {})[key] = value
         else:
-            hint = meant(key, [*owners, *allowed, "name", "seed"], "RECIPE.md has those that there are")
-            problems.append(f"train: the key {key!r} is unknown: {hint}")
+            problems.append(unknown_key(key, [*owners, *allowed, "name", "seed"]))
     return found, problems
 
 
@@ -143,6 +168,43 @@ def _train_arrays(
     prepared = prepare_pairs(arrays, recipe, store.address, started)
     train_prepared(recipe, prepared, store, recipe.name, address, watch)
     return Result(store.address, open_run(store, recipe.name), labels_of(data) if arrays[0].source.classes else {})
+
+
+def _train_frames(
+    data: Any,
+    column: str | None,
+    validation: Any,
+    validation_split: float | None,
+    store: Store,
+    address: str | None,
+    watch: Watch,
+    keys: Mapping[str, Any],
+) -> Result:
+    started = time.perf_counter()
+    sections, problems = sort_keys(keys, [name for name in SECTIONS if name != "search"])
+    given = sections.pop("data", {})
+    of_data = dict(given) if isinstance(given, Mapping) else {}
+    sections["compute"] = {"num_workers": 0, **sections.get("compute", {})}
+    if validation is not None:
+        problems.append("train: validation goes with arrays; frames are split by time: write split=[0.7, 0.1, 0.2]")
+    if validation_split is not None:
+        if "split" in of_data:
+            problems.append("train: split and validation_split say the same: write one of them")
+        share = checked_share(validation_split)
+        of_data["split"] = [1.0 - share, share, 0.0]
+    if problems:
+        raise InputError(dict.fromkeys(problems))
+    frames = check_frames(data, column, of_data)
+    recipe = check_recipe({**frame_datasets.document_of(frames, of_data), **sections}, Path.cwd(), "train")
+    problems = decay_problems(recipe.training.decay_rate, len(frames.datasets))
+    if problems:
+        raise InputError(problems)
+    watch(Preparing(recipe.name))
+    prepared = prepare_frames(frames, recipe, store.address, started)
+    train_prepared(recipe, prepared, store, recipe.name, address, watch)
+    classes = recipe.model.loss == "cross_entropy"
+    labels = labels_in(frames, recipe.entries[0].settings.targets[0]) if classes else {}
+    return Result(store.address, open_run(store, recipe.name), labels)
 
 
 def _takes_classes(sections: Mapping[str, Any]) -> bool | None:

@@ -1,0 +1,99 @@
+"""Forecasts of frames: new rows in, a frame of the same kind out, with columns that join the rows to come."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from data.errors import InputError
+from data.reading.settings import DataSettings
+from data.samples.new_part import run_new_task
+from workflows.loggers.notebook_line import level_of_caller
+from workflows.python.columns import SERIES, TIME
+from workflows.python.frames import as_files, is_frame, like, schema_of, table_of
+from workflows.recipe.recipe import name_problems
+from workflows.results.forecast_rows import Wanted, forecasts_of
+from workflows.results.new_rows import shares_of
+from workflows.results.trained import TrainedRun
+from workflows.store.store import Store
+
+NEW = "new rows"
+
+
+def predict_frame(
+    store: Store, run: TrainedRun, data: Any, dataset: str | None, wanted: Wanted, labels: Mapping[str, Any]
+) -> Any:
+    """Return the forecasts of a frame, or of frames by dataset, as one frame of the same kind.
+
+    The frame is read as files are: see `predict_files`, and `forecast_rows` for its columns.
+    """
+    frames = {str(name): frame for name, frame in data.items()} if isinstance(data, Mapping) else {NEW: data}
+    odd = [name for name, frame in frames.items() if not is_frame(frame)]
+    problems = [f"dataset {problem}" for name in frames for problem in name_problems(name)]
+    if odd or problems or not frames:
+        raise InputError(problems or [f"predict: {', '.join(odd) or 'what is given'}: give a frame, or {{dataset: frame}}"])
+    columns = {name for source in run.sources for name in _read_columns(source.settings, source.where)}
+    tables = {name: table_of(frame, _called(name), sorted(columns)) for name, frame in frames.items()}
+    with (
+        tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch,
+        as_files(tables, Path(scratch), _called) as paths,
+        forecasts_of(
+            store,
+            run,
+            shares_of(run, dataset, list(paths.values())),
+            wanted,
+            lambda tasks, files: [run_new_task(task) for task in tasks],
+        ) as found,
+    ):
+        table = pa.Table.from_batches(found.batches(), found.schema)
+        for words in found.warnings:
+            warnings.warn(words, UserWarning, stacklevel=level_of_caller())
+    first = next(iter(frames))
+    given = _as_given(table, schema_of(frames[first], tables[first]), run)
+    return like(frames[first], _with_labels(given, run.datasets[0].prepared.targets[0], labels))
+
+
+def _called(name: str) -> str:
+    return "the frame" if name == NEW else f"frame {name!r}"
+
+
+def _read_columns(settings: DataSettings, where: Mapping[str, str]) -> set[str]:
+    """All columns that reading new rows may look at, by either of their names."""
+    values = settings.model_dump()
+    named = [values.get(key) for key in ("time", "series", "features", "targets", "categorical", "static", "known_future")]
+    found = {name for value in named if value for name in ([value] if isinstance(value, str) else value)}
+    return found | {*settings.rename, *where, TIME, SERIES}
+
+
+def _as_given(table: pa.Table, given: pa.Schema, run: TrainedRun) -> pa.Table:
+    """The forecasts with dataset, series and times in the types that the rows have, so that the two join."""
+    settings, kinds = run.sources[0].settings, dict[str, pa.DataType]()
+    columns = {"dataset": next(iter(run.sources[0].where), None), "series": settings.series}
+    kinds |= {
+        name: given.field(own).type for name, own in columns.items() if own in given.names and name in table.column_names
+    }
+    if settings.time is not None and len(settings.time) == 1 and settings.time[0] in given.names:
+        time, made = given.field(settings.time[0]).type, table.schema.field("time").type
+        if pa.types.is_timestamp(time) and pa.types.is_timestamp(made) and (time.tz or not made.tz):
+            kinds |= {"cutoff": time, "time": time}
+    for name, kind in kinds.items():
+        with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):  # a kind that texts do not become
+            table = _with_column(table, name, table.column(name).cast(kind, safe=False))
+    return table
+
+
+def _with_labels(table: pa.Table, target: str, labels: Mapping[str, Any]) -> pa.Table:
+    """The forecasts with classes as they were given."""
+    if not labels or target not in table.column_names:
+        return table
+    return _with_column(table, target, pa.array([labels.get(label, label) for label in table.column(target).to_pylist()]))
+
+
+def _with_column(table: pa.Table, name: str, column: Any) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, column)
