@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Three airports, and a new one arrives
 #
-# The passengers of each airport by month are a dataset. Later another airport opens: `extend` trains its epochs alone, and needs
-# none of the earlier data.
+# The passengers of each airport by month are a dataset. Later another airport opens: `extend` trains its epochs alone, and
+# needs none of the earlier data.
 
 # %%
 import numpy as np
