@@ -129,7 +129,7 @@ def test_a_result_is_extended_with_arrays(classes: bool, tmp_path: Path) -> None
     longer = found.extend(pairs["a"], epochs=3, learning_rate=0.01)
     assert longer.document["stages"][-1]["dataset"] == "dataset_4"
     assert longer.document["epochs_trained"] == 3
-    with pytest.raises(InputError, match="write \\(X, y\\), or the path of a file"):
+    with pytest.raises(InputError, match="write a frame, \\(X, y\\), or the path of a file"):
         found.extend(pairs["a"][0], "d")
 
 
