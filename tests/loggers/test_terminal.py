@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from helpers import train_in_process
 from rich.console import Console
+from searches import search_result
 
 from cluster.placement import Placement
 from cluster.trials import TrialPlacement
@@ -16,6 +17,7 @@ from workflows.loggers.terminal import Screen, closing_words
 from workflows.recipe.recipe import check_recipe
 from workflows.relay.events import Placed
 from workflows.results.events import Event, SearchPlanned, TrialDone
+from workflows.results.search_result import TrialMetrics, TrialResult
 
 
 def said(screen: type[Screen], event: Event) -> str:
@@ -56,19 +58,12 @@ def test_a_naive_error_of_0_is_not_told_as_no_validation_part(value: int, split:
 
 
 def test_trials_are_told_by_the_numbers_that_the_table_has() -> None:
-    metrics = {"mean_scaled_error": 0.5, "forgetting": 0.1}
-    trial = {"number": 7, "config": {"training.decay_rate": 0.5}, "metrics": metrics, "epochs": [1, 2]}
-    assert "trial 7: decay_rate 0.5" in said(SearchScreen, TrialDone({**trial, "stopped_after": None}, 3))
+    trial = TrialResult(7, {"training.decay_rate": 0.5}, TrialMetrics(0.5, 0.1), epochs=(1, 2))
+    assert "trial 7: decay_rate 0.5" in said(SearchScreen, TrialDone(trial, 3))
 
 
 def test_a_search_says_how_many_epochs_were_shared() -> None:
-    result = {
-        "trials": [{"stopped_after": None}] * 2,
-        "seconds": 1.0,
-        "epochs_requested": 24,
-        "epochs_trained": 10,
-        "ratio": 2.4,
-    }
+    result = search_result([TrialResult(number, {}, TrialMetrics(0.5)) for number in range(2)], epochs_requested=24)
     assert search_words(result).endswith("24 epochs requested, 10 trained, the others were shared or in the store.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import xml.etree.ElementTree as ElementTree
 from typing import Any
@@ -9,23 +10,25 @@ from typing import Any
 import matplotlib
 import pytest
 from matplotlib.figure import Figure
+from searches import search_result
 
+from workflows.results.search_result import SearchResult, TrialMetrics, TrialResult
 from workflows.search.plot import effect_panels, plot_search, search_panels
 
 
-def search(configs: list[dict[str, Any]]) -> dict[str, Any]:
+def search(configs: list[dict[str, Any]]) -> SearchResult:
     trials = [
-        {
-            "number": number,
-            "config": config,
-            "metrics": {"mean_scaled_error": 1.0 - 0.1 * number, "forgetting": 0.123456 + 0.0000001 * number},
-            "stopped_after": None,
-            "samples": 1000 * (number + 1),
-        }
+        TrialResult(
+            number,
+            config,
+            TrialMetrics(1.0 - 0.1 * number, 0.123456 + 0.0000001 * number),
+            epochs=(1,),
+            samples=1000 * (number + 1),
+        )
         for number, config in enumerate(configs)
     ]
-    trials.append({"number": 99, "config": configs[0], "metrics": {}, "stopped_after": None, "samples": 0, "failed": "why"})
-    return {"name": "s", "trials": trials, "best": len(configs) - 1, "pareto": [0, 1], "epochs_requested": 9}
+    trials.append(TrialResult(99, configs[0], failed="why"))
+    return search_result(trials, best=len(configs) - 1, pareto=(0, 1), epochs_requested=9)
 
 
 def painted(panel: Any) -> Any:
@@ -67,4 +70,4 @@ def test_the_file_is_svg_with_every_panel_and_failed_trials_are_left_out() -> No
     words = " ".join(text for element in root.iter() for text in [element.text or ""])
     for name in ("Error by cost", "Effect of rate", "Effect of name", "$x", "s: 3 trials, 9 epochs requested"):
         assert name in words, name
-    assert plot_search({**found, "trials": [], "best": None}).startswith(b"<?xml")
+    assert plot_search(dataclasses.replace(found, trials=(), best=None)).startswith(b"<?xml")

@@ -13,6 +13,7 @@ from workflows.__main__ import app
 from workflows.relay.events import EpochDone
 from workflows.report.report import make_report
 from workflows.results.clean import find_leftovers
+from workflows.results.search_result import TrialResult
 from workflows.search.progress import SearchProgress
 from workflows.search.run import Tally
 from workflows.store.kept import EpochRecord
@@ -70,7 +71,7 @@ def test_a_search_keeps_what_it_has_reached_until_it_is_ended(store: Store, monk
 
 
 def test_a_trial_that_came_out_of_the_store_is_kept_too(store: Store) -> None:
-    tally = Tally({0: {"number": 0, "key": "b1"}, 1: {"number": 1, "key": None, "failed": "no number"}}, [])
+    tally = Tally({0: TrialResult(0, {}, key="b1"), 1: TrialResult(1, {}, failed="no number")})
     with pytest.raises(KeyboardInterrupt), SearchProgress(store, "tried", [], 2, tally):
         raise KeyboardInterrupt
     assert "checkpoints/b1" not in left(store)
@@ -90,7 +91,7 @@ def test_log_says_of_a_search_that_it_is_one(store: Store) -> None:
 
 
 def test_runs_and_report_tell_of_a_search_that_has_not_ended(store: Store) -> None:
-    with SearchProgress(store, "tried", [], 4, Tally({0: {"number": 0, "key": "b1"}}, ["b1"])):
+    with SearchProgress(store, "tried", [], 4, Tally({0: TrialResult(0, {}, key="b1")}, {"b1"}, ["b1"])):
         found = CliRunner().invoke(app, ["runs", "--storage", store.address])
     assert found.exit_code == 0
     line = next(line for line in found.stdout.splitlines() if "tried" in line)

@@ -13,18 +13,17 @@ from cluster.trials import place_trials, useful_trials_per_gpu
 from data.errors import InputError
 from workflows.recipe.recipe import Recipe, check_recipe, load_recipe
 from workflows.recipe.search_settings import Range
-from workflows.search.search import choose_trials, search
-from workflows.search.space import data_variants, draw, grid, parameters_of, trial_recipe
-from workflows.search.trial_order import order_trials, pareto_front
+from workflows.search.search import check_trials, search
+from workflows.search.space import data_variants, draw, grid, level_choices, parameters_of, trial_recipe
 
 
 def recipe_with(search: dict[str, Any], **sections: Any) -> Recipe:
     return check_recipe({**small_document(**sections), "search": search}, Path("/somewhere"))
 
 
-def trials_of(search: dict[str, Any]) -> list[dict[str, Any]] | None:
+def trials_of(search: dict[str, Any]) -> int:
     recipe = recipe_with(search)
-    return choose_trials(recipe, parameters_of(recipe))
+    return check_trials(recipe, parameters_of(recipe))
 
 
 def test_a_grid_has_every_combination_under_the_names_that_set_takes() -> None:
@@ -83,7 +82,7 @@ def test_random_trials_are_the_same_for_the_same_seed_and_none_is_drawn_twice() 
         ({"epochs": []}, ["epochs = []", "the space is empty"]),
         ({"decay_rate": {"low": 0.9, "high": 0.3}}, ["the space is empty", "low = 0.9 is above high = 0.3"]),
         ({"decay_rate": {"low": 0.3, "hihg": 0.9}}, ["'hihg'", "did you mean 'high'?"]),
-        ({"decay_rate": {"low": 0.3, "high": 0.9}}, ["a grid needs a step for training.decay_rate"]),
+        ({"decay_rate": {"low": 0.3, "high": 0.9}}, ["a grid or a beam needs a step for training.decay_rate"]),
         ({"decay_rate": 0.7}, ["decay_rate = 0.7 is one value", "write a list"]),
         ({"decay_rate": [0.5, 1.5]}, ["search, training.decay_rate = 1.5"]),
         ({"decayrate": [0.5]}, ["'decayrate'", "did you mean 'decay_rate'?"]),
@@ -98,6 +97,9 @@ def test_random_trials_are_the_same_for_the_same_seed_and_none_is_drawn_twice() 
         ({"values": {"training.decay_rate": [0.5]}, "decay_rate": [0.6]}, ["'training.decay_rate' is searched already"]),
         ({"epochs": [1], "objectives": ["speed"]}, ["objectives = ['speed']", "mean_scaled_error"]),
         ({"epochs": [1], "algorithm": "magic"}, ["algorithm = 'magic'", "'optuna'"]),
+        ({"epochs": [1], "algorithm": "beam", "scheduler": "asha"}, ['scheduler = "asha"', 'write scheduler = "none"']),
+        ({"epochs": [1], "algorithm": "beam", "beam_width": 0}, ["beam_width = 0"]),
+        ({"decay_rate": {"low": 0.3, "high": 0.9}, "algorithm": "beam"}, ["a beam needs a step for training.decay_rate"]),
         ({"epochs": [1], "num_samples": 0}, ["num_samples = 0"]),
         ({"epochs": list(range(1, 40))}, ["39 x 39 x 39 = 59,319", "at most 10,000", "random"]),
     ],
@@ -121,20 +123,33 @@ def test_all_that_is_wrong_with_a_space_is_said_at_once() -> None:
     assert len(refused.value.messages) == 4  # the rate, and the epochs of each of three datasets
 
 
-def test_trials_that_start_together_share_no_epoch_where_that_can_be() -> None:
-    chains = [f"{a}{b}{c}" for a in "xy" for b in "12" for c in "34"]
-    prefixes = [[chain[: length + 1] for length in range(3)] for chain in chains]
-    order = order_trials(prefixes, 2)
-    assert sorted(order) == list(range(8))
-    first, second = prefixes[order[0]], prefixes[order[1]]
-    assert not set(first) & set(second)
-    assert order_trials(prefixes, 1) == list(range(8))
+def test_each_dataset_of_a_beam_adds_its_epochs_and_the_rate_of_its_change() -> None:
+    search = {"decay_rate": [0.5, 0.9], "epochs": [1, 2], "datasets": {"crane": {"epochs": [3]}}, "algorithm": "beam"}
+    recipe = recipe_with({**search, "values": {"training.batch_size": [16, 32]}})
+    first, second, third = level_choices(recipe, parameters_of(recipe), [0, 1, 2])
+    assert first == [{"datasets.anvil.epochs": e, "training.batch_size": b} for e in (1, 2) for b in (16, 32)]
+    assert second == [{"training.decay_rate.1": r, "datasets.bellows.epochs": e} for r in (0.5, 0.9) for e in (1, 2)]
+    assert third == [{"training.decay_rate.2": r, "datasets.crane.epochs": 3} for r in (0.5, 0.9)]
+    turned = level_choices(recipe, parameters_of(recipe), [2, 0, 1])  # in a suggested order
+    assert turned[1][0] == {"training.decay_rate.1": 0.5, "datasets.anvil.epochs": 1}
+    shared = level_choices(recipe, parameters_of(recipe), [0, 0, 1])  # two datasets of one entry
+    assert [len(choices) for choices in shared] == [4, 2, 4]
 
 
-def test_the_pareto_front_is_what_no_other_point_beats() -> None:
-    points = [(1.0, 5.0), (2.0, 2.0), (2.0, 3.0), (3.0, 1.0), (4.0, 4.0), (2.0, 2.0), (0.0, None)]
-    assert pareto_front(points) == [0, 1, 3, 5]
-    assert pareto_front([]) == []
+def test_the_decay_rate_of_a_change_may_be_a_datasets_own_choice() -> None:
+    search = {"datasets": {"crane": {"decay_rate": [0.5, 0.9]}}, "epochs": [1]}
+    recipe = recipe_with(search, training={"decay_rate": 0.8})
+    assert [trial_recipe(recipe, config).training.decay_rate for config in grid(parameters_of(recipe))] == [
+        [0.8, 0.5],
+        [0.8, 0.9],
+    ]
+    recipe = recipe_with({**search, "decay_rate": [0.6, 0.7]})
+    assert len(grid(parameters_of(recipe))) == 2 * 2
+    with pytest.raises(InputError, match=r"anvil\.decay_rate: the first dataset keeps the learning rate: remove it"):
+        parameters_of(recipe_with({"datasets": {"anvil": {"decay_rate": [0.5]}}}))
+    suggested = check_recipe({**small_document(), "order": "suggested", "search": search}, Path("/somewhere"))
+    with pytest.raises(InputError, match=r"crane\.decay_rate: the place of a dataset has to be known"):
+        parameters_of(suggested)
 
 
 def test_as_many_trials_run_at_a_time_as_there_is_room_for() -> None:

@@ -111,7 +111,7 @@ def lose_a_node_of_a_search(nodes: Nodes, recipe: Recipe, storage: Path) -> Fact
     def epochs_done() -> list[tuple[EpochDone, float]]:
         return [(event, at) for event, at in events if isinstance(event, EpochDone)]
 
-    work = in_thread(lambda: result.update(search(recipe, storage, None, None, nodes.address, watch)))
+    work = in_thread(lambda: result.update(search(recipe, storage, None, None, nodes.address, watch).to_json()))
     started = time.monotonic()
     while work.is_alive():
         pids = [event.pid for event, _ in epochs_done()]

@@ -60,7 +60,7 @@ def main(folder: Path, rounds: int) -> None:
         for number in range(rounds):
             events: list[Any] = []
             storage = folder / f"runs {number}"
-            result = search(recipe, storage, watch=events.append)
+            result = search(recipe, storage, watch=events.append).to_json()
             store = Store(str(storage))
             left = {name: store.storage.names(name) for name in ("damaged", "leases")}
             trained = [event.key for event in events if isinstance(event, EpochDone)]

@@ -133,7 +133,7 @@ def test_a_search_of_a_hundred_trials_leaves_nothing(ray_session: None, tmp_path
         recipe = write_small(
             folder, rows=60, search={"decay_rate": [rates, rates]}, training={"epochs": 1}, model={"hidden_size": 4}
         )
-        result = search(load_recipe(recipe), folder / "runs")
+        result = search(load_recipe(recipe), folder / "runs").to_json()
         assert len(result["trials"]) == len(rates) ** 2
         assert result["epochs_trained"] == 1 + len(rates) + len(rates) ** 2
         hidden = [path for path in (folder / "runs").rglob(".*") if path.name not in (".", "..")]

@@ -12,6 +12,7 @@ from workflows.loggers.terminal import Screen, report_command
 from workflows.relay.events import EpochDone
 from workflows.results.events import Event, SearchFinished, SearchHeld, SearchPlanned, TrialDone, TrialLost
 from workflows.results.number_format import counted, empty_table, show
+from workflows.results.search_result import SearchResult, TrialResult
 
 NUM_SHOWN = 10
 
@@ -57,16 +58,18 @@ class SearchScreen(Screen):
             f"{event.dataset} epoch {event.epoch + 1}/{event.epochs}"
         )
 
-    def _show_trial(self, trial: Mapping[str, Any], trained: int) -> None:
+    def _show_trial(self, trial: TrialResult, trained: int) -> None:
         self.ended += 1
-        metrics = trial["metrics"]
-        words = f"[{self.ended}/{self.trials}] trial {trial['number']}: {config_words(trial['config'])}"
-        if "failed" in trial:
-            self.say(f"{words}  failed: {trial['failed']}", "red")
+        words = f"[{self.ended}/{self.trials}] trial {trial.number}: {config_words(trial.config)}"
+        if trial.failed is not None:
+            self.say(f"{words}  failed: {trial.failed}", "red")
             return
-        words += f"  error {show(metrics['mean_scaled_error'])}  forgetting {show(metrics['forgetting'])}"
-        words += f"  {trained} of {sum(trial['epochs'])} epochs trained"
-        self.say(words + (f"  stopped after {trial['stopped_after']}" if trial["stopped_after"] else ""))
+        words += f"  error {show(trial.metrics.mean_scaled_error)}  forgetting {show(trial.metrics.forgetting)}"
+        words += f"  {trained} of {counted(sum(trial.epochs), 'epoch')} trained"
+        ends = (
+            "" if trial.stopped_after is None else f"  {'up to' if trial.level else 'stopped after'} {trial.stopped_after}"
+        )
+        self.say(words + ends)
 
     def _show_best(self, event: SearchFinished) -> None:
         self._end_line()
@@ -92,35 +95,35 @@ def config_words(config: Mapping[str, Any]) -> str:
     )
 
 
-def best_table(result: Mapping[str, Any]) -> Table:
+def best_table(result: SearchResult) -> Table:
     """Return a table of the trials with the lowest errors; those on the Pareto front are marked."""
-    whole = [trial for trial in result["trials"] if trial["stopped_after"] is None and "failed" not in trial]
-    known = [trial for trial in whole if trial["metrics"]["mean_scaled_error"] is not None]
-    known.sort(key=lambda trial: (trial["metrics"][result["objectives"][0]], trial["number"]))
+    known = sorted(result.complete, key=lambda trial: (trial.metrics.objective(result.objectives[0]), trial.number))
     columns = ("trial", "values", "mean scaled error", "forgetting", "test / naive", "Pareto")
-    title = f"{result['name']}: the best of {counted(len(result['trials']), 'trial')}"
+    title = f"{result.name}: the best of {counted(len(result.trials), 'trial')}"
     table = empty_table(columns, texts=(1,), title=title)
     for trial in known[:NUM_SHOWN]:
-        metrics = trial["metrics"]
+        metrics = trial.metrics
         table.add_row(
-            str(trial["number"]),
-            Text(config_words(trial["config"])),
-            show(metrics["mean_scaled_error"]),
-            show(metrics["forgetting"]),
-            show(metrics["test_mean_scaled_error"]),
-            "*" if trial["number"] in result["pareto"] else "",
+            str(trial.number),
+            Text(config_words(trial.config)),
+            show(metrics.mean_scaled_error),
+            show(metrics.forgetting),
+            show(metrics.test_mean_scaled_error),
+            "*" if trial.number in result.pareto else "",
         )
     return table
 
 
-def search_words(result: Mapping[str, Any]) -> str:
+def search_words(result: SearchResult) -> str:
     """Return a summary of a search."""
-    failed = sum("failed" in trial for trial in result["trials"])
-    stopped = sum(trial["stopped_after"] is not None for trial in result["trials"])
-    words = [f"{counted(len(result['trials']), 'trial')} in {result['seconds']:.1f} s"]
-    words += [f"{stopped} stopped early"] if stopped else []
+    failed, stopped = len(result.failed), len(result.stopped)
+    words = [f"{counted(len(result.trials), 'trial')} in {result.seconds:.1f} s"]
+    if result.beam_width is not None:
+        words += [f"{len(result.complete)} over all datasets"]
+    else:
+        words += [f"{stopped} stopped early"] if stopped else []
     words += [f"{failed} failed"] if failed else []
-    asked, trained = result["epochs_requested"], result["epochs_trained"]
+    asked, trained = result.epochs_requested, result.epochs_trained
     if not trained:
         return f"{', '.join(words)}. All {counted(asked, 'epoch')} requested were in the store: nothing was trained."
     return f"{', '.join(words)}. {counted(asked, 'epoch')} requested, {trained} trained" + (

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo, field_validator, model_validator
 
 from workflows.recipe.checks import meant
 
@@ -97,11 +97,14 @@ def _by_dotted_name(value: Any, info: ValidationInfo) -> dict[str, Space]:
 
 
 class DatasetSpace(BaseModel):
-    """What is tried for one dataset."""
+    """What is tried for one dataset; where it is not given, what is tried for all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: Annotated[Any, PlainValidator(_space)] = Field(None, description="a list of choices or a range")
+    decay_rate: Annotated[Any, PlainValidator(_space)] = Field(
+        None, description="of the change to this dataset: a list of choices or a range"
+    )
 
 
 class SearchSettings(BaseModel):
@@ -110,16 +113,27 @@ class SearchSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     decay_rate: Annotated[Any, PlainValidator(_one_or_each)] = Field(
-        None, description="a list of choices, a range, or a list of them: one for each change of dataset"
+        None,
+        description="a list of choices, a range, or a list of them: one for each change of dataset (beam: one for all is "
+        "chosen anew at each change)",
     )
     epochs: Annotated[Any, PlainValidator(_space)] = Field(None, description="of each dataset: a list of choices or a range")
-    datasets: dict[str, DatasetSpace] = Field({}, description="epochs of single datasets: [search.datasets.NAME]")
+    datasets: dict[str, DatasetSpace] = Field(
+        {}, description="epochs and decay rate of single datasets: [search.datasets.NAME]"
+    )
     values: Annotated[Any, PlainValidator(_by_dotted_name)] = Field(
         {}, description="any other value by its dotted name: [search.values]"
     )
     num_samples: int = Field(20, ge=1, description="trials of random and optuna")
-    algorithm: Literal["grid", "random", "optuna"] = Field("grid", description="which trials are tried")
-    scheduler: Literal["none", "asha"] = Field("none", description="asha stops a trial that is behind after a dataset")
+    algorithm: Literal["grid", "random", "optuna", "beam"] = Field(
+        "grid",
+        description="which trials are tried; beam: after each dataset the best beginnings are extended by every choice for "
+        "the next one",
+    )
+    beam_width: int = Field(4, ge=1, description="beginnings that a beam keeps after each dataset")
+    scheduler: Literal["none", "asha"] = Field(
+        "none", description="asha stops a trial that is behind after a dataset; not with beam"
+    )
     objectives: list[Objective] = Field(
         ["mean_scaled_error"], min_length=1, description="what is to be low: mean_scaled_error, forgetting, or both"
     )
@@ -127,6 +141,12 @@ class SearchSettings(BaseModel):
         "auto", description="trials that share a GPU, where a trial is one process; auto: up to 8, by the size of a step"
     )
     workers_per_trial: int = Field(0, ge=0, description="data-parallel workers of a trial; 0: the trial's own process")
+
+    @model_validator(mode="after")
+    def _beam_stops_by_itself(self) -> SearchSettings:
+        if self.algorithm == "beam" and self.scheduler != "none":
+            raise ValueError(f'scheduler = "{self.scheduler}": a beam decides itself what goes on: write scheduler = "none"')
+        return self
 
     @field_validator("objectives")
     @classmethod

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from workflows.relay.actions import Action, Average, Evaluate, Initialise, Tell, Train
+from workflows.relay.actions import Action, Average, Initialise, Tell, Train
 from workflows.relay.plan import Plan
-from workflows.relay.relay import NotAnsweredError, Outcome, drive, relay
+from workflows.relay.relay import NotAnsweredError, Outcome, drive, drive_stages, relay
 from workflows.store.kept import METRICS_VERSION, Errors
 from workflows.store.store import Store
 
@@ -37,11 +37,30 @@ def measured(plan: Plan, number: int, split: str, kept: Mapping[str, Errors]) ->
     return False if found is None or found.version < METRICS_VERSION else found
 
 
-def finished(plan: Plan, store: Store, note: Callable[[Action, Any], None] = lambda action, answer: None) -> Outcome:
+Note = Callable[[Action, Any], None]
+
+
+def finished(plan: Plan, store: Store, note: Note = lambda action, answer: None) -> Outcome:
     """The outcome of a run that the store holds completely; raises NotAnsweredError at the first action it lacks.
 
     `note` is told every action that the store holds the answer to.
     """
+    return drive(relay(plan), _answers(plan, store, note))
+
+
+def after_stages(plan: Plan, store: Store, num_stages: int) -> Outcome:
+    """The outcome of the first stages of a plan, not tested; raises NotAnsweredError if the store lacks any of it.
+
+    Of a run that the guard stopped before, the whole.
+    """
+    for outcome in drive_stages(relay(plan), _answers(plan, store, lambda action, answer: None)):
+        reached = outcome
+        if len(outcome.stages) == num_stages:
+            break
+    return reached
+
+
+def _answers(plan: Plan, store: Store, note: Note) -> Callable[[Action], Any]:
     held = 0
 
     def answer(action: Action) -> Any:
@@ -53,40 +72,7 @@ def finished(plan: Plan, store: Store, note: Callable[[Action, Any], None] = lam
         note(action, found)
         return found
 
-    return drive(relay(plan), answer)
-
-
-class _ReachedError(Exception):
-    """The end of the stages that were asked for, at the state with this key."""
-
-    def __init__(self, key: str):
-        self.key = key
-
-
-def trained_stages(plan: Plan, store: Store, num_stages: int) -> tuple[str, list[list[str]]]:
-    """The state at the end of the first stages, and the epochs that each of them trained.
-
-    Raises NotAnsweredError if the store lacks anything of them.
-    """
-    keys: list[list[str]] = [[] for _ in range(num_stages)]
-
-    def answer(action: Action) -> Any:
-        if isinstance(action, Train) and action.epoch.stage == num_stages:
-            raise _ReachedError(action.epoch.parent)
-        if isinstance(action, Evaluate) and action.split == "test":
-            raise _ReachedError(action.key)
-        found = look_up(action, plan, store)
-        if found is None:
-            raise NotAnsweredError(action)
-        if isinstance(action, Train):
-            keys[action.epoch.stage].append(action.epoch.key)
-        return found
-
-    try:
-        key = drive(relay(plan), answer).key
-    except _ReachedError as reached:
-        key = reached.key
-    return key, keys
+    return answer
 
 
 def num_epochs(outcome: Outcome) -> int:

@@ -8,7 +8,7 @@ that makes the answers up.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +37,7 @@ class StageOutcome:
 class Outcome:
     """What came of a run: its final state, its stages, and the errors of all datasets before and after each stage.
 
-    A run that the guard has stopped ends before the stage that it was stopped for.
+    A run that the guard has stopped ends before the stage that it was stopped for. `test` is empty until all is done.
     """
 
     key: str
@@ -52,7 +52,17 @@ class Outcome:
         return bool(self.verdicts) and self.verdicts[-1].action == "stop"
 
 
-def relay(plan: Plan) -> Generator[Action, Any, Outcome]:
+@dataclass(frozen=True)
+class StageOver:
+    """A stage is over for good: the guard does not try it again. It goes to whoever drives; nobody answers it."""
+
+    outcome: Outcome
+
+
+Walk = Generator[Action | StageOver, Any, Outcome]
+
+
+def relay(plan: Plan) -> Walk:
     """Walk all stages of a plan."""
     everything = tuple(range(len(plan.datasets)))
     yield Initialise(plan.root)
@@ -68,6 +78,7 @@ def relay(plan: Plan) -> Generator[Action, Any, Outcome]:
         outcome.stages.append(stage)
         outcome.validation.append(errors)
         outcome.key = stage.key
+        yield StageOver(outcome)
     outcome.test = yield Evaluate(outcome.key, everything, "test", len(outcome.stages))
     return outcome
 
@@ -196,13 +207,27 @@ class NotAnsweredError(Exception):
         super().__init__(str(action))
 
 
-def drive(walk: Generator[Action, Any, Outcome], answer: Callable[[Action], Any]) -> Outcome:
+def drive(walk: Walk, answer: Callable[[Action], Any]) -> Outcome:
     """Answer every action of a relay until it is done."""
+    for outcome in drive_stages(walk, answer):
+        whole = outcome
+    return whole
+
+
+def drive_stages(walk: Walk, answer: Callable[[Action], Any]) -> Iterator[Outcome]:
+    """Answer the actions of a relay and pause after each stage with the outcome so far; the last one is the whole.
+
+    It is one outcome that grows: read it before going on.
+    """
     reply = None
     while True:
         try:
             action = walk.send(reply)
         except StopIteration as done:
-            outcome: Outcome = done.value
-            return outcome
-        reply = answer(action)
+            yield done.value
+            return
+        if isinstance(action, StageOver):
+            reply = None
+            yield action.outcome
+        else:
+            reply = answer(action)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,13 +30,12 @@ from workflows.relay.events import (
 from workflows.relay.guard import report_of
 from workflows.relay.lookup import measured
 from workflows.relay.plan import Epoch, Plan
-from workflows.relay.relay import drive, relay
+from workflows.relay.relay import Outcome, drive_stages, relay
 from workflows.relay.retention import Memory
 from workflows.relay.state import averaged_state, first_model, load_state, state_of
 from workflows.store.kept import EpochRecord, Errors
 from workflows.store.store import DamagedCheckpointError, Store
 
-Facts = dict[str, Any]
 STORE_PATIENCE_S = 60.0  # how long a store that cannot be reached is waited for
 STORE_RETRY_S = 2.0
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}  # waiting does not help
@@ -79,12 +78,22 @@ class Walker:
 
     def walk(self) -> Report:
         """Do all that the plan asks for and the store lacks."""
+        for _ in self.stages():
+            pass
+        return self.report
+
+    def stages(self) -> Iterator[Outcome]:
+        """Do the same, pausing once after each stage with the outcome so far; the last outcome is the whole, tested."""
+        told = 0
         for _ in range(MAX_DAMAGED):
             try:
-                drive(relay(self.plan), self.answer)
-            except DamagedCheckpointError:
+                for outcome in drive_stages(relay(self.plan), self.answer):
+                    if outcome.test or len(outcome.stages) > told:
+                        told = len(outcome.stages)
+                        yield outcome
+            except DamagedCheckpointError:  # it has been set aside: what it held is trained again
                 continue
-            return self.report
+            return
         raise StoreError(f"{self.store.address}: {MAX_DAMAGED} checkpoints were damaged: check the disk")
 
     def answer(self, action: Action) -> Any:

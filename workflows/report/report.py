@@ -31,6 +31,7 @@ from workflows.report.search_sections import search_figures, search_sections
 from workflows.report.timeline import timeline
 from workflows.results.partial import kept_tests, partial_result
 from workflows.results.picture import Pictures
+from workflows.results.search_result import search_from
 from workflows.results.tables import stages_reached
 from workflows.results.trained import TrainedRun, recipe_of, reopen
 from workflows.store.store import Store
@@ -58,12 +59,13 @@ def make_report(store: Store, name: str, against: str | None = None) -> str:
         status = f"{under_way['status']}, last update {clock(under_way['when'])}"
         intro.append(Paragraph(f"The search of this name has not finished ({status}): {words}.", "warning"))
     if search is not None:
+        searched = search_from(search)
         best = _text(store, name, "best.toml")
         intro += [
-            Paragraph(f"Search {search['name']}, finished {clock(search['when'])}."),
-            KeyFigures(search_figures(search)),
+            Paragraph(f"Search {searched.name}, finished {clock(searched.when)}."),
+            KeyFigures(search_figures(searched)),
         ]
-        sections += search_sections(drawing, search, best, name, store.address)
+        sections += search_sections(drawing, searched, best, name, store.address)
     sections.append(_origin(store, name, run or {}, search))
     return page(name, intro, sections, f"{store.address}/runs/{name}, written by lstm-relay report.")
 

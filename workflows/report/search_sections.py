@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from workflows.loggers.search_terminal import config_words
 from workflows.report.page import Cell, Details, Figure, Gallery, Listing, Paragraph, Part, Section, Table
 from workflows.report.run_sections import number
+from workflows.results.number_format import counted
 from workflows.results.picture import Panel, Pictures
-from workflows.search.plot import MAX_EFFECTS, best_trial, complete_trials, effect_panels, search_panels
+from workflows.results.search_result import SearchResult, TrialResult
+from workflows.search.plot import MAX_EFFECTS, effect_panels, search_panels
 
-Facts = Mapping[str, Any]
 MOST_TRIALS = 30
+MOST_COLUMNS = 6  # of searched keys; more become one column
 
 
-def search_figures(search: Facts) -> list[tuple[str, Cell]]:
+def search_figures(search: SearchResult) -> list[tuple[str, Cell]]:
     """Return the key figures of a search."""
-    best = best_trial(search)
+    best = search.best_trial
     return [
-        ("trials", len(search["trials"])),
-        ("lowest mean error / naive", None if best is None else number(best["metrics"]["mean_scaled_error"])),
-        ("epochs requested", f"{search['epochs_requested']:,}"),
-        ("epochs trained", f"{search['epochs_trained']:,}"),
-        ("seconds", f"{search['seconds']:.1f}"),
+        ("trials", len(search.trials)),
+        ("lowest mean error / naive", None if best is None else number(best.metrics.mean_scaled_error)),
+        ("epochs requested", f"{search.epochs_requested:,}"),
+        ("epochs trained", f"{search.epochs_trained:,}"),
+        ("seconds", f"{search.seconds:.1f}"),
     ]
 
 
-def search_sections(drawing: Pictures, search: Facts, best_recipe: str | None, name: str, storage: str) -> list[Section]:
+def search_sections(
+    drawing: Pictures, search: SearchResult, best_recipe: str | None, name: str, storage: str
+) -> list[Section]:
     """Return all sections of a search."""
-    complete = complete_trials(search)
-    failed = [trial for trial in search["trials"] if "failed" in trial]
-    stopped = sum(trial["stopped_after"] is not None for trial in search["trials"])
-    parts: list[Part] = [Paragraph(_summary(search, len(complete), stopped, len(failed)))]
-    parts += [Paragraph(f"trial {trial['number']} failed: {trial['failed']}", "warning") for trial in failed[:5]]
-    if complete:
+    parts: list[Part] = [Paragraph(_summary(search))]
+    parts += [Paragraph(f"trial {trial.number} failed: {trial.failed}", "warning") for trial in search.failed[:5]]
+    if search.complete:
         parts.append(_gallery(drawing, search_panels(search)))
-    parts.append(_trials(search, complete))
-    if best_trial(search) is not None and best_recipe is not None:
+    parts.append(_trials(search))
+    if search.best_trial is not None and best_recipe is not None:
         command = f"lstm-relay train {storage}/runs/{name}/best.toml --storage {storage}"
         parts.append(Paragraph(f"{command} loads every epoch of the best trial from the store.", "soft"))
         parts.append(Details("Recipe of the best trial", Listing(best_recipe)))
     sections = [Section("Search", parts)]
+    if search.beam_width is not None:
+        sections.append(_levels(search))
     panels = effect_panels(search)
     if panels:
         words = "Each dot is a trial. The lines connect the mean and the lowest error of the trials with the same value."
@@ -54,26 +57,71 @@ def _gallery(drawing: Pictures, panels: Sequence[Panel]) -> Gallery:
     return Gallery([Figure(drawing.draw(panel.paint, panel.alt), f"{panel.caption}.") for panel in panels])
 
 
-def _summary(search: Facts, complete: int, stopped: int, failed: int) -> str:
-    words = f"{len(search['trials'])} trials ({search['algorithm']}, scheduler {search['scheduler']}): {complete} complete"
-    words += f", {stopped} stopped early" if stopped else ""
+def _summary(search: SearchResult) -> str:
+    complete, stopped, failed = len(search.complete), len(search.stopped), len(search.failed)
+    how = f"scheduler {search.scheduler}" if search.beam_width is None else f"width {search.beam_width}"
+    words = f"{len(search.trials)} trials ({search.algorithm}, {how}): {complete} complete"
+    words += f", {stopped} {'stopped early' if search.beam_width is None else 'beginnings'}" if stopped else ""
     words += f", {failed} failed" if failed else ""
-    trained, requested = search["epochs_trained"], search["epochs_requested"]
+    trained, requested = search.epochs_trained, search.epochs_requested
     return f"{words}. {requested:,} epochs requested, {trained:,} trained; the others were shared or in the store."
 
 
-def _trials(search: Facts, complete: Sequence[Facts]) -> Table:
-    ranked = sorted(complete, key=lambda trial: (trial["metrics"]["mean_scaled_error"], trial["number"]))
+def _trials(search: SearchResult) -> Table:
+    complete = search.complete
+    ranked = sorted(complete, key=lambda trial: (trial.metrics.objective("mean_scaled_error"), trial.number))
     shown = ranked[:MOST_TRIALS]
-    keys = list(dict.fromkeys(key for trial in shown for key in trial["config"]))
+    keys = list(dict.fromkeys(key for trial in shown for key in trial.config))
+    wide = len(keys) > MOST_COLUMNS
     rows: list[list[Cell]] = [
         [
-            f"{trial['number']}{' ★' if trial['number'] == search['best'] else ''}",
-            *(str(trial["config"].get(key, "–")) for key in keys),
-            *(number(trial["metrics"].get(each)) for each in ("mean_scaled_error", "forgetting", "test_mean_scaled_error")),
-            "+".join(str(count) for count in trial["epochs"]) if len(trial["epochs"]) <= 8 else sum(trial["epochs"]),
+            f"{trial.number}{' ★' if trial.number == search.best else ''}",
+            *([] if wide else [str(trial.config.get(key, "–")) for key in keys]),
+            *(number(each) for each in _measures(trial)),
+            "+".join(str(count) for count in trial.epochs) if len(trial.epochs) <= 8 else sum(trial.epochs),
+            *([config_words(trial.config)] if wide else []),
         ]
         for trial in shown
     ]
-    caption = f"Best {len(shown)} of {len(complete)} complete trials (★: best by {search['objectives'][0]})"
-    return Table(["trial", *keys, "mean error / naive", "forgetting", "test / naive", "epochs"], rows, caption)
+    caption = f"Best {len(shown)} of {len(complete)} complete trials (★: best by {search.objectives[0]})"
+    head = ["trial", *([] if wide else keys), "mean error / naive", "forgetting", "test / naive", "epochs"]
+    return Table([*head, *(["values"] if wide else [])], rows, caption)
+
+
+def _measures(trial: TrialResult) -> tuple[float | None, ...]:
+    metrics = trial.metrics
+    return metrics.mean_scaled_error, metrics.forgetting, metrics.test_mean_scaled_error
+
+
+def _levels(search: SearchResult) -> Section:
+    """The beginnings that a beam search kept after each dataset, and what they added to the one that they extend."""
+    by_number = {trial.number: trial for trial in search.trials}
+    extended = {trial.parent for trial in search.trials if trial.parent is not None} | set(search.pareto)
+    rows: list[list[Cell]] = []
+    for level in sorted({trial.level for trial in search.trials if trial.level is not None}):
+        trials = [trial for trial in search.trials if trial.level == level]
+        kept = sorted((trial for trial in trials if trial.number in extended or trial.number == search.best), key=_rank)
+        for place, trial in enumerate(kept):
+            before = by_number[trial.parent].config if trial.parent in by_number else {}
+            added = {key: value for key, value in trial.config.items() if key not in before}
+            first = [level, counted(len(trials), "trial")] if place == 0 else ["", ""]
+            star = " ★" if trial.number in _way(search) else ""
+            rows.append([*first, f"{trial.number}{star}", number(trial.metrics.mean_scaled_error), config_words(added)])
+    words = "After each dataset the best beginnings are extended by every choice for the next one (★: the way to the best)."
+    head = ["datasets", "tried", "kept", "mean error / naive", "added"]
+    return Section("Beam", [Paragraph(words), Table(head, rows, "Beginnings that were kept after each dataset", words=True)])
+
+
+def _rank(trial: TrialResult) -> tuple[float, int]:
+    return trial.metrics.objective("mean_scaled_error"), trial.number
+
+
+def _way(search: SearchResult) -> set[int]:
+    """The best trial and those that it extends."""
+    by_number = {trial.number: trial for trial in search.trials}
+    found: set[int] = set()
+    number = search.best
+    while number is not None:
+        found.add(number)
+        number = by_number[number].parent
+    return found

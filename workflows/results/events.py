@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from cluster.trials import TrialPlacement
 from workflows.relay.events import RunEvent
 from workflows.results.run_result import RunResult
+from workflows.results.search_result import SearchResult, TrialResult
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class SearchHeld:
 class TrialDone:
     """A trial has ended, was stopped or failed; `trained` epochs were trained for it."""
 
-    trial: Mapping[str, Any]
+    trial: TrialResult
     trained: int
 
 
@@ -56,7 +56,7 @@ class TrialLost:
 class SearchFinished:
     """A search is finished; `result` is what search.json in `folder` holds."""
 
-    result: Mapping[str, Any]
+    result: SearchResult
     folder: str
 
 

@@ -13,6 +13,7 @@ from workflows.relay.metrics import backward_transfer, forgetting, forward_trans
 from workflows.relay.plan import Plan
 from workflows.relay.relay import Outcome
 from workflows.results.run_result import NOT_MEASURED, ErrorMatrix, RunResult, SplitErrors, StageResult
+from workflows.results.search_result import TrialMetrics
 from workflows.store.kept import Errors
 
 
@@ -62,6 +63,14 @@ def result_of(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome
         epochs_requested=sum(stage.epochs for stage in plan.stages),
         samples_per_second=sum(record.samples for record in epochs) / seconds if seconds else None,
     )
+
+
+def metrics_after(plan: Plan, outcome: Outcome) -> TrialMetrics:
+    """Return mean scaled error and forgetting over the datasets trained so far; after the last, those of the run."""
+    names, naive = [each.name for each in plan.datasets], [each.naive_error for each in plan.datasets]
+    matrix = matrix_of(names, [names[stage.dataset] for stage in outcome.stages], outcome.validation, naive)
+    trained = [row[: len(outcome.stages)] for row in matrix.scaled]
+    return TrialMetrics(mean_of(trained[-1]), forgetting(trained))
 
 
 def matrix_of(

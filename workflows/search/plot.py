@@ -10,70 +10,56 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workflows.results.picture import BLUE, GRAY, GREEN, ORANGE, Axes, Panel, draw_sheet, short
+from workflows.results.search_result import SearchResult, TrialResult
 
-Facts = Mapping[str, Any]
 MAX_EFFECTS = 10  # panels; a search over 500 datasets has as many epoch choices
 ERROR_LABEL = "mean error / naive"
 
 
-def complete_trials(search: Facts) -> list[Facts]:
-    """Return the trials that trained all stages and have an error: not stopped, not failed."""
-    return [
-        trial
-        for trial in search["trials"]
-        if trial["stopped_after"] is None and trial["metrics"].get("mean_scaled_error") is not None
-    ]
-
-
-def best_trial(search: Facts) -> Facts | None:
-    """Return the best trial, or None if no trial was completed."""
-    return next((trial for trial in search["trials"] if trial["number"] == search["best"]), None)
-
-
-def effects(trials: Sequence[Facts]) -> dict[str, dict[Any, list[float]]]:
+def effects(trials: Sequence[TrialResult]) -> dict[str, dict[Any, list[float]]]:
     """Return, for each searched key and each of its values in rising order, the mean scaled errors of the trials."""
     found: dict[str, dict[Any, list[float]]] = {}
     for trial in trials:
-        for name, value in trial["config"].items():
+        for name, value in trial.config.items():
             shown = value if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
-            found.setdefault(name, {}).setdefault(shown, []).append(trial["metrics"]["mean_scaled_error"])
+            found.setdefault(name, {}).setdefault(shown, []).append(_error(trial))
     return {
         name: dict(sorted(values.items(), key=lambda each: (str(type(each[0])), each[0]))) for name, values in found.items()
     }
 
 
-def search_panels(search: Facts) -> list[Panel]:
+def search_panels(search: SearchResult) -> list[Panel]:
     """Return the panels that compare the trials: error by cost, and the Pareto front if forgetting was measured."""
-    trials = complete_trials(search)
+    trials = search.complete
     if not trials:
         return []
     panels = [_cost_panel(search, trials)]
-    measured = [trial for trial in trials if trial["metrics"].get("forgetting") is not None]
+    measured = [trial for trial in trials if trial.metrics.forgetting is not None]
     if measured:
         panels.append(_front_panel(search, measured))
     return panels
 
 
-def effect_panels(search: Facts) -> list[Panel]:
+def effect_panels(search: SearchResult) -> list[Panel]:
     """Return one panel for each searched key with more than one value."""
-    return [_effect_panel(name, values) for name, values in effects(complete_trials(search)).items() if len(values) > 1]
+    return [_effect_panel(name, values) for name, values in effects(search.complete).items() if len(values) > 1]
 
 
-def plot_search(search: Facts) -> bytes:
+def plot_search(search: SearchResult) -> bytes:
     """Return search.svg; stopped and failed trials are left out."""
     panels = [*search_panels(search), *effect_panels(search)[:MAX_EFFECTS]]
-    title = f"{search['name']}: {len(search['trials'])} trials, {search['epochs_requested']} epochs requested"
+    title = f"{search.name}: {len(search.trials)} trials, {search.epochs_requested} epochs requested"
     return draw_sheet(panels, title)
 
 
-def _cost_panel(search: Facts, trials: Sequence[Facts]) -> Panel:
+def _cost_panel(search: SearchResult, trials: Sequence[TrialResult]) -> Panel:
     errors = [_error(trial) for trial in trials]
 
     def paint(axes: Axes) -> None:
-        axes.plot([trial["samples"] for trial in trials], errors, "o", color=BLUE, alpha=0.55, markersize=3.5)
-        best = best_trial(search)
+        axes.plot([trial.samples for trial in trials], errors, "o", color=BLUE, alpha=0.55, markersize=3.5)
+        best = search.best_trial
         if best is not None:
-            _star(axes, best, best["samples"])
+            _star(axes, best, best.samples)
             axes.legend(loc="best")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.locator_params(axis="x", nbins=4)
@@ -84,19 +70,19 @@ def _cost_panel(search: Facts, trials: Sequence[Facts]) -> Panel:
     return Panel(paint, "Error by cost", alt)
 
 
-def _front_panel(search: Facts, trials: Sequence[Facts]) -> Panel:
-    points = {trial["number"]: (trial["metrics"]["forgetting"], _error(trial)) for trial in trials}
-    front = sorted(point for number, point in points.items() if number in search["pareto"])
+def _front_panel(search: SearchResult, trials: Sequence[TrialResult]) -> Panel:
+    points = {trial.number: (trial.metrics.forgetting or 0.0, _error(trial)) for trial in trials}
+    front = sorted(point for number, point in points.items() if number in search.pareto)
 
     def paint(axes: Axes) -> None:
         axes.plot(*zip(*points.values(), strict=True), "o", color=BLUE, alpha=0.55, markersize=3.5)
         if front:
             axes.plot(*zip(*front, strict=True), color=GREEN, marker="D", markersize=4, label="Pareto front")
-        best = best_trial(search)
-        if best is not None and best["number"] in points:
-            _star(axes, best, points[best["number"]][0])
+        best = search.best_trial
+        if best is not None and best.number in points:
+            _star(axes, best, points[best.number][0])
         axes.locator_params(axis="x", nbins=4)  # more labels overlap where they have many digits
-        axes.set_xlabel("forgetting")
+        axes.set_xlabel("forgetting (counts from 0)")
         axes.set_ylabel(ERROR_LABEL)
         if front or best is not None:
             axes.legend(loc="best")
@@ -141,9 +127,9 @@ def _spread(values: Sequence[float]) -> bool:
     return min(gaps) > 0.12 * (values[-1] - values[0])
 
 
-def _star(axes: Axes, best: Facts, place: float) -> None:
-    axes.plot([place], [_error(best)], "*", color=ORANGE, markersize=11, label=f"best: trial {best['number']}")
+def _star(axes: Axes, best: TrialResult, place: float) -> None:
+    axes.plot([place], [_error(best)], "*", color=ORANGE, markersize=11, label=f"best: trial {best.number}")
 
 
-def _error(trial: Facts) -> float:
-    return float(trial["metrics"]["mean_scaled_error"])
+def _error(trial: TrialResult) -> float:
+    return trial.metrics.objective("mean_scaled_error")

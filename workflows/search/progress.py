@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
 
 from data.errors import InputError
-from data.records import signed
+from data.records import signed, to_json
 from workflows.relay.events import EpochDone
 from workflows.results.events import Event, Watch
 from workflows.search.run import Tally
 from workflows.store.store import Store
 
-Facts = dict[str, Any]
 WRITE_S = 5.0  # between two notes; what a killed search trained since the last one is young, and `clean` may take it
+
+
+@dataclass(frozen=True)
+class SearchUnderWay:
+    """searching.json: how far a search is. `kept` are the states that `clean` leaves; times are Unix times."""
+
+    name: str
+    prepared: tuple[str, ...]
+    trials_asked: int
+    started: float
+    status: str = "running"
+    key: None = None
+    when: float = 0.0
+    trials_ended: int = 0
+    epochs_trained: int = 0
+    kept: tuple[str, ...] = ()
+    message: str | None = None
 
 
 class SearchProgress:
@@ -25,14 +41,7 @@ class SearchProgress:
         self.store, self.name, self.tally = store, name, tally
         self.tips: set[str] = set()  # the epochs trained that no other one follows: all before them are reached by them
         self.written = 0.0
-        self.facts: Facts = {
-            "name": name,
-            "status": "running",
-            "key": None,
-            "prepared": prepared,
-            "trials_asked": num_trials,
-            "started": time.time(),
-        }
+        self.state = SearchUnderWay(name, tuple(prepared), num_trials, time.time())
 
     def watching(self, watch: Watch) -> Watch:
         """A watch that notes what it hears before it is passed on."""
@@ -53,8 +62,8 @@ class SearchProgress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if error is not None:
-            self.facts["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            self.facts["message"] = str(error)
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            self.state = replace(self.state, status=status, message=str(error))
         self._write()
 
     def remove(self) -> None:
@@ -64,13 +73,14 @@ class SearchProgress:
     def _write(self) -> None:
         self.written = time.monotonic()
         trials = list(self.tally.trials.values())
-        ended = {trial["key"] for trial in trials if trial["key"] is not None}
-        self.facts |= {
-            "when": time.time(),
-            "trials_ended": len(trials),
-            "epochs_trained": len(self.tally.trained),
-            "kept": sorted(self.tips | ended),
-        }
+        ended = {trial.key for trial in trials if trial.key is not None}
+        self.state = replace(
+            self.state,
+            when=time.time(),
+            trials_ended=len(trials),
+            epochs_trained=len(self.tally.trained),
+            kept=tuple(sorted(self.tips | ended)),
+        )
         with contextlib.suppress(OSError, InputError):  # a note that cannot be written must not end the search
             self.store.storage.create()
-            self.store.write_run(self.name, "searching.json", signed(self.facts))
+            self.store.write_run(self.name, "searching.json", signed(to_json(self.state)))

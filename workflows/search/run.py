@@ -5,113 +5,130 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cluster.connect import connect, quiet, write_log_to
 from cluster.trials import TrialPlacement
 from data.prepared.encoding import EncodedDataset
 from workflows.recipe.recipe import Recipe
 from workflows.relay.events import EpochDone, RunEvent
-from workflows.relay.lookup import finished
+from workflows.relay.lookup import after_stages, finished
 from workflows.relay.plan import Plan
-from workflows.relay.relay import NotAnsweredError
+from workflows.relay.relay import NotAnsweredError, Outcome
 from workflows.results.events import SearchHeld, TrialDone, TrialLost, Watch
-from workflows.search.result import failed_trial, finished_trial, stopped_trial
+from workflows.results.search_result import TrialResult
+from workflows.search.proposal import Proposal
+from workflows.search.result import failed_trial, trial_result
 from workflows.search.scene import Scene
-from workflows.search.space import (
-    Config,
-    Parameter,
-)
-from workflows.search.trial_order import order_trials
+from workflows.search.stage_report import StageReport
+from workflows.search.supply import Algorithm, Supply
+from workflows.search.tree import Chain
 from workflows.store.store import Store
-
-Facts = dict[str, Any]
 
 
 @dataclass
 class Tally:
-    """What a search has come to so far: the trials by number, and the epochs that were trained for it."""
+    """What a search has come to so far: the trials by number, their epochs, and those that were trained for it."""
 
-    trials: dict[int, Facts] = field(default_factory=dict)
+    trials: dict[int, TrialResult] = field(default_factory=dict)
+    epochs: set[str] = field(default_factory=set)
     trained: list[str] = field(default_factory=list)
 
 
-@dataclass
 class Run:
     """A search that is under way."""
 
-    recipe: Recipe
-    scene: Scene
-    opened: dict[str, list[EncodedDataset]]
-    store: Store
-    tally: Tally
-    watch: Watch
+    def __init__(
+        self,
+        recipe: Recipe,
+        scene: Scene,
+        opened: Mapping[str, Sequence[EncodedDataset]],
+        store: Store,
+        algorithm: Algorithm,
+        watch: Watch,
+        tally: Tally,
+    ):
+        self.recipe, self.scene, self.opened, self.store = recipe, scene, opened, store
+        self.tally, self.watch = tally, watch
+        self.supply = Supply(algorithm, self.chain)
 
-    def plan(self, config: Config) -> tuple[Plan, list[EncodedDataset]]:
+    def plan(self, proposal: Proposal) -> tuple[Plan, Sequence[EncodedDataset]]:
         """The plan of a trial, and the datasets that it is for."""
-        datasets = self.opened[self.scene.variant_of(config)]
-        return self.scene.plan(config, datasets), datasets
+        datasets = self.opened[self.scene.variant_of(proposal.config)]
+        return self.scene.plan(proposal, datasets), datasets[: proposal.level]
 
-    def look_up(self, configs: list[Config]) -> list[tuple[int, Config]]:
-        """Note the trials that the store holds completely; the others are returned."""
+    def chain(self, proposal: Proposal) -> Chain:
+        """The epochs of a trial as they are planned."""
+        return chain_of(self.plan(proposal)[0], self.scene.variant_of(proposal.config))
+
+    def look_up(self) -> bool:
+        """Note the trials that the store holds completely; returns whether these are all."""
         if self.recipe.search.scheduler != "none":  # which of them are stopped is decided anew
-            return list(enumerate(configs))
-        left = [(number, config) for number, config in enumerate(configs) if not self.note(number, config)]
-        if len(left) < len(configs):
-            self.watch(SearchHeld(len(configs) - len(left), len(configs)))
-        return left
-
-    def note(self, number: int, config: Config) -> bool:
-        """Note a trial if the store holds all of it."""
-        plan, datasets = self.plan(config)
-        try:
-            outcome = finished(plan, self.store)
-        except NotAnsweredError:
             return False
-        self.tally.trials[number] = finished_trial(number, config, plan, datasets, outcome)
-        return True
+        whole = self.supply.settle(self.known)
+        if self.supply.ended:
+            self.watch(SearchHeld(len(self.supply.ended), self.supply.algorithm.num_trials))
+        return whole
 
-    def ended(self, number: int, config: Config, result: Facts) -> Facts | None:
-        """Note a trial that is finished, was stopped by the scheduler or failed, and return it.
-
-        None: the store lacks part of what the trial did, or nobody knows why it ended. It has to be run again.
-        """
-        if "failed" in result:
-            self.tally.trials[number] = failed_trial(number, config, result["failed"])
-        elif result.get("complete"):  # `done` is also what Tune writes into the last result of a trial that it stops
-            if not self.note(number, config):
-                return None
-        elif self.recipe.search.scheduler == "none" or "stages" not in result:
+    def known(self, proposal: Proposal) -> TrialResult | None:
+        """What a trial came to if the store holds all of it."""
+        plan, datasets = self.plan(proposal)
+        try:
+            return self._note(proposal, plan, datasets, self._outcome(proposal, plan))
+        except NotAnsweredError as error:
+            chain = self.supply.chains[proposal.number] = chain_of(plan, self.scene.variant_of(proposal.config))
+            self.supply.trained.update(chain.keys[: error.held])
             return None
+
+    def _outcome(self, proposal: Proposal, plan: Plan) -> Outcome:
+        level = proposal.level
+        if level is None or level == len(self.opened[self.scene.variant_of(proposal.config)]):
+            return finished(plan, self.store)
+        return after_stages(plan, self.store, level)
+
+    def _note(self, proposal: Proposal, plan: Plan, datasets: Sequence[EncodedDataset], outcome: Outcome) -> TrialResult:
+        self.tally.epochs.update(record.key for stage in outcome.stages for record in stage.epochs)
+        self.tally.trials[proposal.number] = trial_result(proposal, plan, datasets, outcome)
+        return self.tally.trials[proposal.number]
+
+    def ended(self, proposal: Proposal, report: StageReport) -> bool:
+        """Note a trial that is finished, was stopped by the scheduler or failed.
+
+        False: the store lacks part of what the trial did, or nobody knows why it ended. It has to be run again.
+        """
+        trial: TrialResult | None
+        if report.failed:
+            trial = self.tally.trials[proposal.number] = failed_trial(proposal, report.failed)
+        elif report.complete:
+            trial = self.known(proposal)
+        elif self.recipe.search.scheduler == "none" or not report.stages:
+            trial = None
         else:
+            plan, datasets = self.plan(proposal)
             try:
-                self.tally.trials[number] = stopped_trial(number, config, self.plan(config)[0], result, self.store)
+                trial = self._note(proposal, plan, datasets, after_stages(plan, self.store, report.stages))
             except NotAnsweredError:
-                return None
-        self.watch(TrialDone(self.tally.trials[number], result.get("trained", 0)))
-        return self.tally.trials[number]
+                trial = None
+        if trial is not None:
+            self.supply.final(trial)
+            self.watch(TrialDone(trial, report.trained))
+        return trial is not None
+
+    def lost(self, number: int) -> None:
+        """The process of a trial was lost."""
+        self.watch(TrialLost(number))
 
     def heard(self, event: RunEvent) -> None:
         """What the trials say."""
         if isinstance(event, EpochDone):
             self.tally.trained.append(event.key)
+            self.supply.trained.add(event.key)
         self.watch(event)
 
-    def with_ray(
-        self,
-        name: str,
-        address: str | None,
-        parameters: list[Parameter],
-        placement: TrialPlacement,
-        waiting: list[tuple[int, Config]] | None,
-    ) -> None:
+    def with_ray(self, name: str, address: str | None, placement: TrialPlacement) -> None:
         """Let Ray Tune run the trials that are not done."""
-        if waiting is not None:
-            keys = [[epoch.key for epoch in self.plan(config)[0].straight_on()] for _, config in waiting]
-            waiting = [waiting[place] for place in order_trials(keys, placement.num_concurrent)]
         self.store.storage.create()
         connect(address)
         num_stages = max(len(variant.datasets) for variant in self.scene.variants.values())
@@ -122,10 +139,7 @@ class Run:
             with Channel(self.heard) as emit:
                 shared = "" if address is None else f"{self.store.address}/runs/{name}/.ray_tune"
                 scene = dataclasses.replace(self.scene, emit=emit, scratch=shared)
-                run_trials(
-                    scene, self.recipe.search, placement, waiting, parameters, num_stages, self.recipe.seed,
-                    shared or str(scratch), self.ended, lambda number: self.watch(TrialLost(number)),
-                )  # fmt: skip
+                run_trials(scene, self.recipe.search, placement, self, num_stages, shared or str(scratch))
 
     @contextlib.contextmanager
     def _log(self, name: str) -> Iterator[Path]:
@@ -136,3 +150,10 @@ class Run:
                 yield Path(scratch)
             finally:
                 self.store.storage.remove(f"runs/{name}/.ray_tune")
+
+
+def chain_of(plan: Plan, data: str = "") -> Chain:
+    """The epochs of a plan, if none ends early."""
+    epochs = list(plan.straight_on())
+    costs = tuple(float(plan.datasets[epoch.dataset].samples["train"]) for epoch in epochs)
+    return Chain(tuple(epoch.key for epoch in epochs), costs, data)

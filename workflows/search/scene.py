@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.trials import TrialPlacement
+from data.errors import InputError
 from data.prepared.cache import Shelf
 from data.prepared.encoding import EncodedDataset
 from data.prepared.reference import DatasetRef
-from workflows.recipe.recipe import check_recipe
-from workflows.relay.events import Emit
+from workflows.recipe.recipe import Entry, Recipe, check_recipe
+from workflows.relay.events import Emit, RunEvent
+from workflows.relay.metrics import naive_error
 from workflows.relay.plan import Plan
+from workflows.results.events import Watch, ignore
 from workflows.results.trained import plan_of
-from workflows.search.space import Config, trial_document
-
-Facts = dict[str, Any]
+from workflows.search.proposal import Proposal
+from workflows.search.space import Config, Parameter, data_variants, trial_document, trial_recipe
+from workflows.store.store import Store
+from workflows.training.preparing import prepare_watched
 
 
 @dataclass(frozen=True)
@@ -54,14 +60,65 @@ class Scene:
         found = self.variants[variant].datasets
         return [reference.open(shelf) for reference in found]
 
-    def plan(self, config: Config, datasets: Sequence[EncodedDataset]) -> Plan:
-        """The plan of a trial: what `train` would do with its recipe."""
-        recipe = check_recipe(trial_document(self.document, config), self.folder)
-        entries = self.variants[self.variant_of(config)].entries
+    def plan(self, proposal: Proposal, datasets: Sequence[EncodedDataset]) -> Plan:
+        """The plan of a trial: what `train` would do with its recipe, up to the last dataset that the trial is for.
+
+        The addresses of epochs do not depend on the datasets after them, so the plan of a beginning is the beginning of
+        the plan.
+        """
+        recipe = check_recipe(trial_document(self.document, proposal.config), self.folder)
+        entries = self.variants[self.variant_of(proposal.config)].entries[: proposal.level]
         epochs = [recipe.entries[number].keys.epochs or recipe.training.epochs for number in entries]
-        return plan_of(recipe, datasets, epochs)
+        decay = recipe.training.decay_rate
+        if isinstance(decay, list):
+            own = recipe.training.model_copy(update={"decay_rate": decay[: len(entries) - 1]})
+            recipe = dataclasses.replace(recipe, training=own)
+        return plan_of(recipe, datasets[: proposal.level], epochs)
 
 
 def variant_name(config: Config) -> str:
     """The name of the datasets that these values of the data settings give."""
     return json.dumps(config, sort_keys=True, default=str)
+
+
+def set_scene(
+    recipe: Recipe,
+    parameters: Sequence[Parameter],
+    store: Store,
+    address: str | None,
+    placement: TrialPlacement,
+    watch: Watch = ignore,
+    before: Callable[[], object] = lambda: None,
+) -> tuple[Scene, dict[str, list[EncodedDataset]], list[str]]:
+    """Prepare the datasets of every variant; `before` is called before anything is written, and may refuse.
+
+    Beside what is sent to the trials, the datasets of this process are returned, and the lines on the orders of training.
+    """
+    first = {each.name: (each.values() or (each.space.low,))[0] for each in parameters}  # type: ignore[union-attr]
+    variants, opened, orders = {}, {}, []
+    for values in data_variants(parameters):
+        made = trial_recipe(recipe, {**first, **values})
+        # Each dataset's epochs are the trial's; what has to be known here is the entry that each dataset comes from.
+        entries = tuple(
+            Entry(entry.keys.model_copy(update={"epochs": number}), entry.settings)
+            for number, entry in enumerate(made.entries, 1)
+        )
+        numbered = dataclasses.replace(made, entries=entries)
+        prepared = prepare_watched(numbered, store.storage, address, watch, before)
+        sent = tuple(map(DatasetRef.of, prepared.datasets))
+        key = variant_name(values)
+        orders.append(prepared.order)
+        variants[key] = Variant(sent, tuple(number - 1 for number in prepared.epochs))
+        opened[key] = prepared.datasets
+        if not any(naive_error(each, "validation", made.model.loss) for each in prepared.datasets):
+            raise InputError("search: no dataset has validation samples to judge a trial by: give split a validation part")
+    names = tuple(each.name for each in parameters if each.changes_data)
+    scene = Scene(
+        dict(recipe.document), recipe.folder, names, variants, store.address, _unheard, placement.num_workers,
+        placement.use_gpu, recipe.compute.device_memory,
+    )  # fmt: skip
+    return scene, opened, [words for words in dict.fromkeys(orders) if words]
+
+
+def _unheard(event: RunEvent) -> None:
+    """Emit nothing, until the trials have a channel."""

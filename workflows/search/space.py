@@ -17,7 +17,7 @@ from workflows.recipe.overrides import put
 from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.recipe.search_settings import Choices, Range, Space
 
-Config = dict[str, Any]  # a value for each parameter, by its dotted name
+Config = Mapping[str, Any]  # a value for each parameter, by its dotted name
 MAX_TRIALS = 10_000  # of a grid; a trial costs a tenth of a second even where all of it is in the store
 DECAY = "training.decay_rate"
 
@@ -59,11 +59,7 @@ def parameters_of(recipe: Recipe, place: str = "recipe") -> list[Parameter]:
         if name not in names:
             what = "there is no such [[datasets]] entry"
             problems.append(f"{place}: search.datasets.{name}: {what}: {meant(name, names)}")
-    found: list[Parameter] = []
-    if isinstance(search.decay_rate, tuple):
-        found += [Parameter(f"{DECAY}.{number}", space) for number, space in enumerate(search.decay_rate, 1)]
-    elif search.decay_rate is not None:
-        found.append(Parameter(DECAY, search.decay_rate))
+    found = _decay_parameters(recipe, place, problems)
     for name in names:
         own = search.datasets[name].epochs if name in search.datasets else None
         space = search.epochs if own is None else own
@@ -80,6 +76,56 @@ def parameters_of(recipe: Recipe, place: str = "recipe") -> list[Parameter]:
     if problems:
         raise InputError(problems)
     return found
+
+
+def _decay_parameters(recipe: Recipe, place: str, problems: list[str]) -> list[Parameter]:
+    """The decay rates that are searched: one for all changes of dataset, or one for each."""
+    search, names = recipe.search, [entry.keys.name for entry in recipe.entries]
+    own = {name: each.decay_rate for name, each in search.datasets.items() if each.decay_rate is not None and name in names}
+    if not own:
+        if isinstance(search.decay_rate, tuple):
+            return [Parameter(f"{DECAY}.{number}", space) for number, space in enumerate(search.decay_rate, 1)]
+        return [] if search.decay_rate is None else [Parameter(DECAY, search.decay_rate)]
+    where = f"{place}: search.datasets.{next(iter(own))}.decay_rate"
+    several = next((name for name in names if "{" in name), None)
+    if several is not None or recipe.order != "given":
+        why = 'order = "suggested" decides it' if several is None else f"the entry {several!r} makes several datasets"
+        problems.append(f"{where}: the place of a dataset has to be known, but {why}: write an entry for each dataset")
+        return []
+    if names[0] in own:
+        problems.append(
+            f"{place}: search.datasets.{names[0]}.decay_rate: the first dataset keeps the learning rate: remove it"
+        )
+    given: Any = recipe.training.decay_rate if search.decay_rate is None else search.decay_rate
+    rates = list(given) if isinstance(given, (tuple, list)) else [given] * (len(names) - 1)
+    if len(rates) != len(names) - 1:
+        problems.append(f"{where}: there are {len(rates)} rates beside it, but {len(names) - 1} changes: write one for each")
+    spaces = [rate if isinstance(rate, (Choices, Range)) else Choices((rate,)) for rate in rates]
+    return [
+        Parameter(f"{DECAY}.{number}", own.get(name, space))
+        for number, (name, space) in enumerate(zip(names[1:], spaces, strict=False), 1)
+    ]
+
+
+def level_choices(recipe: Recipe, parameters: Sequence[Parameter], order: Sequence[int]) -> list[list[Config]]:
+    """What each dataset in turn adds to a trial of a beam search: every combination of the choices that belong to it.
+
+    They are the dataset's epochs and the decay rate of the change to it; where the recipe gives one space for all decay
+    rates, each change chooses its own. All other values are chosen with the first dataset, and datasets of one entry share
+    the choice of the first of them. `order` has the recipe entry of each dataset.
+    """
+    names = [entry.keys.name for entry in recipe.entries]
+    first = {f"datasets.{names[entry]}.epochs": order.index(entry) for entry in order}
+    levels: list[list[Parameter]] = [[] for _ in order]
+    for each in parameters:
+        if each.name == DECAY:
+            for number in range(1, len(order)):
+                levels[number].append(Parameter(f"{DECAY}.{number}", each.space))
+        elif each.name.startswith(f"{DECAY}."):
+            levels[int(each.name.rsplit(".", 1)[1])].append(each)
+        else:
+            levels[first.get(each.name, 0)].append(each)
+    return [grid(level, recipe.place) for level in levels]
 
 
 def trial_document(document: Mapping[str, Any], config: Config) -> dict[str, Any]:
@@ -125,11 +171,13 @@ def check_parameters(recipe: Recipe, parameters: Sequence[Parameter], place: str
 
 def grid(parameters: Sequence[Parameter], place: str = "recipe") -> list[Config]:
     """Every combination, the last parameter changing fastest."""
-    values = []
+    values: list[tuple[Any, ...]] = []
     for each in parameters:
         known = each.values()
         if known is None:
-            raise InputError(f'{place}: search: a grid needs a step for {each.name}, or write algorithm = "random"')
+            raise InputError(
+                f'{place}: search: a grid or a beam needs a step for {each.name}, or write algorithm = "random"'
+            )
         values.append(known)
     count = math.prod(len(each) for each in values)
     if count > MAX_TRIALS:

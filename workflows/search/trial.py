@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from ray.tune import Trainable
@@ -18,14 +19,15 @@ from workflows.fit.group import Group
 from workflows.fit.lanes import Lane
 from workflows.relay.events import Damaged, EpochDone, RunEvent, Waiting
 from workflows.relay.plan import Plan
+from workflows.relay.relay import Outcome
 from workflows.relay.walk import StoreError, Walker
-from workflows.search.propose import WORST
+from workflows.results.result import metrics_after
+from workflows.search.proposal import Proposal
 from workflows.search.scene import Scene
-from workflows.search.space import Config
-from workflows.search.stages import StageDone, metrics_after, walk_stages
+from workflows.search.stage_report import StageReport
 from workflows.store.store import Store
 
-Facts = dict[str, Any]
+PARKED_S = 0.3  # between two reports of a process that waits for its next trial
 
 
 class Walks:
@@ -37,83 +39,94 @@ class Walks:
         self.datasets: dict[str, list[EncodedDataset]] = {}
         self.plan: Plan | None = None
         self.lane: Lane | None = None
-        self.stages: Generator[StageDone, None, None] | None = None
-        self.variant, self.trained = "", 0
+        self.stages: Iterator[Outcome] | None = None
+        self.level: int | None = None  # the number of stages after which the trial ends, untested; None: it does them all
+        self.trained = 0
 
-    def begin(self, number: int, config: Config) -> None:
+    def begin(self, proposal: Proposal) -> None:
         """Leave the walk that is under way, if any, and begin that of another trial."""
-        if self.stages is not None:
-            self.stages.close()
-        self.variant, self.trained = self.scene.variant_of(config), 0
-        if self.variant not in self.datasets:
-            self.datasets[self.variant] = self.scene.open(self.variant)
-        datasets, group = self.datasets[self.variant], Group.current()
+        self.stages, self.trained = None, 0
+        variant = self.scene.variant_of(proposal.config)
+        if variant not in self.datasets:
+            self.datasets[variant] = self.scene.open(variant)
 
         def emit(event: RunEvent) -> None:
             if isinstance(event, EpochDone):
                 self.trained += 1
-                self.scene.emit(replace(event, trial=number, pid=os.getpid()))
+                self.scene.emit(replace(event, trial=proposal.number, pid=os.getpid()))
             elif isinstance(event, Damaged | Waiting):
-                self.scene.emit(replace(event, trial=number))
+                self.scene.emit(replace(event, trial=proposal.number))
 
-        self.plan = self.scene.plan(config, datasets)
+        whole = self.datasets[variant]
+        self.plan = self.scene.plan(proposal, whole)
+        self.level = None if proposal.level == len(whole) else proposal.level
         device = "cuda" if self.scene.use_gpu else "cpu"
         if self.lane is None:  # rows that are on the GPU stay there from trial to trial
             self.lane = lane_for(torch.device(device), self.scene.device_memory_gb)
-        walker = Walker(self.plan, datasets, self.store, group, emit, device, lane=self.lane)
-        self.stages = walk_stages(walker)
+        datasets = whole[: len(self.plan.datasets)]
+        walker = Walker(self.plan, datasets, self.store, Group.current(), emit, device, lane=self.lane)
+        self.stages = walker.stages()
 
-    def next_stage(self) -> Facts:
-        """Do the next stage; returns what Ray Tune is told of it, on all workers alike."""
+    def next_stage(self) -> StageReport:
+        """Do the next stage; of a trial of a beam search all of them, as nobody decides anything between two."""
         assert self.stages is not None
         assert self.plan is not None
         try:
-            done = next(self.stages)
+            for outcome in self.stages:
+                done = len(outcome.stages)
+                complete = bool(outcome.test) or done == self.level
+                if complete or (self.level is None and done < len(self.plan.stages)):
+                    break
         except (NonFiniteLossError, StoreError) as error:
-            return {
-                "failed": str(error),
-                "done": True,
-                "complete": False,
-                "mean_scaled_error": WORST,
-                "forgetting": WORST,
-                "trained": self.trained,
-            }
-        metrics = metrics_after(done.errors, self.datasets[self.variant], self.plan.model.loss)
-        told = {name: WORST if value is None else value for name, value in metrics.items()}
-        if metrics["forgetting"] is None:
-            told["forgetting"] = 0.0  # after the first dataset
-        last = done.number == len(self.plan.stages)
-        return {**told, "stages": done.number, "trained": self.trained, "done": last, "complete": last}
+            return StageReport(trained=self.trained, failed=str(error))
+        metrics = metrics_after(self.plan, outcome)
+        mean, forgotten = (metrics.objective(name) for name in ("mean_scaled_error", "forgetting"))
+        return StageReport(mean, forgotten, done, self.trained, complete)
+
+
+class Worker(Protocol):
+    """What does the stages of trials: this process, or a group of workers that it asks."""
+
+    def begin(self, proposal: Proposal) -> None:
+        """Begin another trial."""
+
+    def next_stage(self) -> StageReport:
+        """Do the next stage."""
 
 
 class Trial(Trainable):
     """One trial after the other in the same process (reuse_actors=True): no start of a process for each."""
 
-    def setup(self, config: Facts, scene: Scene | None = None) -> None:
+    def setup(self, config: dict[str, Any], scene: Scene | None = None) -> None:
         """Begin the first trial."""
         assert scene is not None
         find_service(scene.gpu_service)
         if scene.num_workers:
             from workflows.search.trial_group import GroupWalks
 
-            self.walks: Any = GroupWalks(scene)
+            self.walks: Worker = GroupWalks(scene)
         else:
             torch.set_num_threads(1)  # there is a trial for each core
             self.walks = Walks(scene)
         self.reset_config(config)
 
-    def reset_config(self, new_config: Facts) -> bool:
+    def reset_config(self, new_config: Mapping[str, Any]) -> bool:
         """Begin another trial, with all that is open staying so."""
         proposal = new_config["proposal"]
-        self.walks.begin(proposal["number"], proposal["config"])
+        self.parked = proposal is None
+        if not self.parked:
+            self.walks.begin(Proposal.from_json(proposal))
         return True
 
-    def step(self) -> Facts:
+    def step(self) -> dict[str, Any]:
         """One stage."""
-        result: Facts = self.walks.next_stage()
-        return result
+        if self.parked:
+            time.sleep(PARKED_S)
+            return StageReport(parked=True).to_json()
+        return self.walks.next_stage().to_json()
 
     def cleanup(self) -> None:
         """Free the workers, where there are any."""
-        if hasattr(self.walks, "close"):
-            self.walks.close()
+        close = getattr(self.walks, "close", None)
+        if close is not None:
+            close()

@@ -11,17 +11,17 @@ import queue
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cluster.connect import set_environment
 from cluster.placement import Placement
+from workflows.search.proposal import Proposal
 from workflows.search.scene import Scene
-from workflows.search.space import Config
+from workflows.search.stage_report import StageReport
 from workflows.training.channel import Channel, Sender
 from workflows.training.workers import trainer_for
 
-Facts = dict[str, Any]
 LISTEN_S = 1.0  # a worker that hears nothing says so to the others, which would else give up on it
 START_LIMIT_S = 300.0  # for the first answer of a group, its start included
 
@@ -36,11 +36,31 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Begin:
+    """Begin a trial; its first `skip` reports were given by a group that was lost: they are taken from the store."""
+
+    proposal: Proposal
+    skip: int = 0
+
+
+@dataclass(frozen=True)
+class NextStage:
+    """Do the next stage; `number` counts these requests."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class End:
+    """End the group."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """What the stage that request number `request` asked for came to."""
 
     request: int
-    result: Facts
+    report: StageReport
 
 
 @dataclass(frozen=True)
@@ -59,7 +79,7 @@ class Task:
     answer: Sender
 
 
-def serve(task: Task) -> Facts:
+def serve(task: Task) -> None:
     """What each worker does until it is told to end: begin trials and do their stages, in step with the others."""
     import torch
     from ray.util.queue import Empty
@@ -72,23 +92,21 @@ def serve(task: Task) -> Facts:
     if group.rank == 0:
         task.answer(Ready())
     while True:
-        request = None
+        request: Begin | NextStage | End | None = None
         if group.rank == 0:
             with contextlib.suppress(Empty):
                 request = task.requests.get(timeout=LISTEN_S)
         request = group.from_first(request)
-        if request is None:
-            continue
-        if request["what"] == "end":
-            return {}
-        if request["what"] == "begin":
-            walks.begin(request["number"], request["config"])
-        for _ in range(request.get("skip", 0)):  # what a lost group had done: taken from the store
-            walks.next_stage()
-        if request["what"] == "stage":
+        if isinstance(request, End):
+            return
+        if isinstance(request, Begin):
+            walks.begin(request.proposal)
+            for _ in range(request.skip):
+                walks.next_stage()
+        if isinstance(request, NextStage):
             answer = walks.next_stage()
             if group.rank == 0:
-                task.answer(Answer(request["id"], answer))
+                task.answer(Answer(request.number, answer))
 
 
 class GroupWalks:
@@ -102,7 +120,7 @@ class GroupWalks:
         self.heard: queue.Queue[Ready | Answer | Ended] = queue.Queue()
         self.channel = Channel(self.heard.put)
         self.scratch = tempfile.TemporaryDirectory(prefix="lstm-relay-")
-        self.trial: Facts = {}
+        self.trial: Begin | None = None
         self.done = self.asked = 0
         self.ready = False
         task = Task(scene, self.requests, self.channel.__enter__())
@@ -118,13 +136,13 @@ class GroupWalks:
         except BaseException as error:  # told to whoever waits
             self.heard.put(Ended(str(error).strip().splitlines()[-1]))
 
-    def begin(self, number: int, config: Config) -> None:
+    def begin(self, proposal: Proposal) -> None:
         """Begin a trial."""
-        self.trial, self.done = {"what": "begin", "number": number, "config": config}, 0
+        self.trial, self.done = Begin(proposal), 0
         if self.ready:
             self.requests.put(self.trial)
 
-    def next_stage(self) -> Facts:
+    def next_stage(self) -> StageReport:
         """Do the next stage; raises TrialGroupError where the group is lost for good or does not start in time."""
         started = time.monotonic()
         if self.ready:
@@ -142,19 +160,20 @@ class GroupWalks:
                 self.ready = True
                 while not self.requests.empty():
                     self.requests.get_nowait()
-                self.requests.put({**self.trial, "skip": self.done})
+                assert self.trial is not None
+                self.requests.put(replace(self.trial, skip=self.done))
                 self._ask()
             elif event.request == self.asked:
                 self.done += 1
-                return event.result
+                return event.report
 
     def _ask(self) -> None:
         self.asked += 1
-        self.requests.put({"what": "stage", "id": self.asked})
+        self.requests.put(NextStage(self.asked))
 
     def close(self) -> None:
         """End the workers and free their cores; where they do not end by themselves they end with this process."""
-        self.requests.put({"what": "end"})
+        self.requests.put(End())
         self.thread.join(timeout=20)
         self.channel.__exit__()
         self.scratch.cleanup()

@@ -5,96 +5,141 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 from ray.tune import Callback
 from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import Searcher
 
 from cluster.trials import TrialPlacement
 from workflows.recipe.search_settings import SearchSettings
-from workflows.search.propose import Proposer, Study
+from workflows.search.proposal import Proposal
+from workflows.search.run import Run
 from workflows.search.scene import Scene
-from workflows.search.space import Config, Parameter
+from workflows.search.stage_report import StageReport
+from workflows.search.supply import Supply
 from workflows.search.trial import Trial
 
-Facts = dict[str, Any]
 MAX_RESTARTS = 2  # of a trial whose process was lost; its epochs are in the store
 REDUCTION = 2  # of the trials that have come to the end of a dataset, the better half goes on
-Ended = Callable[[int, Config, Facts], Facts | None]  # the final word on a trial; None: it has to be run again
+TuneResult = dict[str, Any]  # what Tune passes around
+
+
+def proposal_of(trial: Any) -> Proposal | None:
+    """The proposal that a trial of Tune is for; None: it is parked."""
+    content = trial.config["proposal"]
+    return None if content is None else Proposal.from_json(content)
+
+
+class Suggestions(Searcher):
+    """Tune's side of a supply.
+
+    Where a process has no trial Tune ends it, and a new one takes seconds. So while the last trials of a level go on, the
+    other processes are parked in a trial that does nothing, until there is work again.
+    """
+
+    def __init__(self, supply: Supply):
+        super().__init__(metric="mean_scaled_error", mode="min")
+        self.supply = supply
+        self.parks = False
+
+    def set_search_properties(self, *_args: Any, **_spec: Any) -> bool:
+        """The objectives are the recipe's."""
+        return True
+
+    def suggest(self, trial_id: str) -> TuneResult | str | None:  # type: ignore[override]  # noqa: ARG002
+        """The next trial; FINISHED where all have ended."""
+        proposal = self.supply.next()
+        if proposal is not None:
+            return {"proposal": proposal.to_json()}
+        if self.supply.done:
+            return Searcher.FINISHED
+        return {"proposal": None} if self.parks else None
+
+    def leaves(self, _trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Whether a trial is to be stopped: a parked one where there is work, or there never will be."""
+        return bool(result.get("parked")) and (not self.supply.idle or self.supply.done)
+
+    def on_trial_complete(self, trial_id: str, result: TuneResult | None = None, error: bool = False) -> None:
+        """Nothing: Tune's word is not the final one."""
+
+    def __getstate__(self) -> TuneResult:
+        return {}  # as for _Told
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the same trials are proposed again."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """See save."""
 
 
 class _Told(Callback):
-    """Hands on the last result of each trial that ends, and keeps the trials that have to be run again.
+    """Hands on the last report of each trial that ends, and lets those be run again that have to.
 
     These are the ones that Tune gives up too early, and those whose epochs the store lacks after they have ended. If the
     process of a trial that has ended is lost before another trial has begun in it, Tune 2.60 counts the one loss twice
     and fails a trial that never started.
     """
 
-    def __init__(self, ended: Ended, lost: Callable[[int], None], losses: Counter[int], final: Callable[[int, Facts], None]):
-        self.ended, self.lost, self.losses, self.final = ended, lost, losses, final
-        self.recovered: Facts = {}  # the round of Tune's loop in which a trial was lost last
-        self.again: list[tuple[int, Config]] = []
+    def __init__(self, run: Run):
+        self.run = run
+        self.losses = Counter[int]()
+        self.recovered: dict[str, int] = {}  # the round of Tune's loop in which a trial was lost last
 
-    def __getstate__(self) -> Facts:
+    def __getstate__(self) -> TuneResult:
         return {}  # Tune keeps a copy for its own way of going on, which is not ours
 
     def on_trial_complete(self, **info: Any) -> None:  # type: ignore[override]
         """A trial is done, or was stopped."""
-        self._tell(info["trial"], dict(info["trial"].last_result))
+        proposal = proposal_of(info["trial"])
+        if proposal is not None:
+            self._tell(proposal, StageReport.from_json(info["trial"].last_result))
 
     def on_trial_error(self, iteration: int, trial: Any, **_: Any) -> None:  # type: ignore[override]
         """Tune does not start a trial again."""
-        number = self._count(iteration, trial)
-        if self.losses[number] <= MAX_RESTARTS:
-            self.again.append((number, trial.config["proposal"]["config"]))
+        proposal = proposal_of(trial)
+        if proposal is None:
+            return
+        if self._count(iteration, trial, proposal) <= MAX_RESTARTS:
+            self.run.supply.again(proposal.number)
             return
         lines = str(trial.error_file and Path(trial.error_file).read_text()).strip().splitlines() or ["unknown"]
-        self._tell(trial, {"failed": f"its process was lost {self.losses[number]} times, the last time by: {lines[-1]}"})
+        lost = self.losses[proposal.number]
+        self._tell(proposal, StageReport(failed=f"its process was lost {lost} times, the last time by: {lines[-1]}"))
 
     def on_trial_recover(self, iteration: int, trial: Any, **_: Any) -> None:  # type: ignore[override]
         """The process of a trial was lost; it is done again from the store, by another."""
-        self._count(iteration, trial)
+        proposal = proposal_of(trial)
+        if proposal is not None:
+            self._count(iteration, trial, proposal)
 
-    def _count(self, iteration: int, trial: Any) -> int:
-        number = int(trial.config["proposal"]["number"])
+    def _count(self, iteration: int, trial: Any, proposal: Proposal) -> int:
         if self.recovered.get(trial.trial_id) != iteration:
             self.recovered[trial.trial_id] = iteration
-            self.losses[number] += 1
-            self.lost(number)
-        return number
+            self.losses[proposal.number] += 1
+            self.run.lost(proposal.number)
+        return self.losses[proposal.number]
 
-    def _tell(self, trial: Any, result: Facts) -> None:
-        number, config = int(trial.config["proposal"]["number"]), trial.config["proposal"]["config"]
-        word = self.ended(number, config, result)
-        if word is None:
-            self.losses[number] += 1
-            self.lost(number)
-            if self.losses[number] <= MAX_RESTARTS:
-                self.again.append((number, config))
-                return
-            why = f"it ended {self.losses[number]} times, and the store lacks epochs or evaluations of it"
-            word = self.ended(number, config, {"failed": why})
-        if word is not None:
-            self.final(number, word)
+    def _tell(self, proposal: Proposal, report: StageReport) -> None:
+        number = proposal.number
+        if self.run.ended(proposal, report):
+            return
+        self.losses[number] += 1
+        self.run.lost(number)
+        if self.losses[number] <= MAX_RESTARTS:
+            self.run.supply.again(number)
+            return
+        why = f"it ended {self.losses[number]} times, and the store lacks epochs or evaluations of it"
+        self.run.ended(proposal, StageReport(failed=why))
 
 
 def run_trials(
-    scene: Scene,
-    search: SearchSettings,
-    placement: TrialPlacement,
-    proposals: Sequence[tuple[int, Config]] | None,
-    parameters: Sequence[Parameter],
-    num_stages: int,
-    seed: int,
-    scratch: str,
-    ended: Ended,
-    lost: Callable[[int], None],
+    scene: Scene, search: SearchSettings, placement: TrialPlacement, run: Run, num_stages: int, scratch: str
 ) -> None:
-    """Run the trials `proposals`, in this order, or those that Optuna proposes where they are None.
+    """Run the trials that the run's supply gives out, until all have ended.
 
     A trial whose process was lost is run again from the store; after more than MAX_RESTARTS losses it has failed.
     """
@@ -112,44 +157,25 @@ def run_trials(
         scheduler = ASHAScheduler(
             metric=search.objectives[0], mode="min", max_t=num_stages, grace_period=1, reduction_factor=REDUCTION
         )
-    losses = Counter[int]()
-    while proposals is None or proposals:
-        chosen: Facts = {"scheduler": scheduler, "max_concurrent_trials": placement.num_concurrent}
-        if proposals is None:
-            study = Study(parameters, len(search.objectives), seed)
-            proposer = Proposer(study, search.objectives, search.num_samples, placement.num_concurrent)
-            told = _Told(ended, lost, losses, proposer.final)
-            proposer.again = told.again  # it proposes them before any other
-            chosen.update(search_alg=proposer, num_samples=-1)  # it says itself when the last trial has its final word
-        else:
-            told = _Told(ended, lost, losses, lambda number, word: None)
-        _run_once(scene, each, proposals, chosen, scratch, told)
-        proposals = told.again
-
-
-def _run_once(
-    scene: Scene,
-    each: Facts,
-    proposals: Sequence[tuple[int, Config]] | None,
-    chosen: Facts,
-    scratch: str,
-    told: _Told,
-) -> None:
-    space = {} if proposals is None else {"proposal": tune.grid_search([{"number": n, "config": c} for n, c in proposals])}
+    suggestions = Suggestions(run.supply)
+    suggestions.parks = search.algorithm == "beam" and scheduler is None
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(Trial, scene=scene), each),
-        param_space=space,
         tune_config=tune.TuneConfig(
+            scheduler=scheduler,
+            search_alg=suggestions,
+            num_samples=-1,  # the search says itself when the last trial has ended
+            max_concurrent_trials=placement.num_concurrent,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),  # a config can be longer than a name may be
-            **chosen,
         ),
         run_config=tune.RunConfig(
             name=f"search-{time.time_ns()}",
             storage_path=scratch,
+            stop=suggestions.leaves,
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # what a trial has done is in the store
-            callbacks=[told],
+            callbacks=[_Told(run)],
             verbose=0,
         ),
     )

@@ -1,0 +1,67 @@
+"""Optuna's proposals do not depend on which of the trials that run at the same time ends first."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from workflows.recipe.search_settings import Choices, Range
+from workflows.results.search_result import TrialMetrics, TrialResult
+from workflows.search.optuna_study import OptunaTrials, Study
+from workflows.search.space import Parameter
+from workflows.search.supply import Supply
+from workflows.search.tree import Chain
+
+SPACE = [Parameter("a", Range(0.0, 1.0)), Parameter("b", Choices((1, 2, 4))), Parameter("c", Choices(("x", "y")))]
+
+
+def proposals(lag: int, order: random.Random, share_lost: float = 0.0, held: int = 0) -> list[Mapping[str, Any]]:
+    """What is proposed if of `lag` running trials any one may end next, or be lost and run again.
+
+    The store holds the first `held` trials.
+    """
+    supply = Supply(OptunaTrials(Study(SPACE, 1, seed=1), ["mean_scaled_error"], 30, lag), lambda _: Chain((), ()))
+    found: dict[int, Mapping[str, Any]] = {}
+
+    def result(number: int, config: Mapping[str, Any]) -> TrialResult:
+        if config["b"] == 1 and config["c"] == "y":
+            return TrialResult(number, config, failed="no number")
+        metrics = TrialMetrics((config["a"] - 0.3) ** 2 + config["b"])
+        return TrialResult(number, config, metrics, stopped_after=None if config["c"] == "x" else "anvil")
+
+    if held:
+        whole = supply.settle(lambda each: result(each.number, each.config) if each.number < held else None)
+        assert whole == (held == 30)
+        found = {trial.number: trial.config for trial in supply.ended.values()}
+    while True:
+        while len(supply.running) < lag:
+            proposal = supply.next()
+            if proposal is None:
+                break
+            assert found.setdefault(proposal.number, proposal.config) == proposal.config
+        if not supply.running:
+            assert supply.done
+            return [found[number] for number in range(30)]
+        number = order.choice(sorted(supply.running))
+        if order.random() < share_lost:
+            supply.again(number)
+            continue
+        supply.final(result(number, supply.running[number].config))
+
+
+@pytest.mark.parametrize("lag", [1, 3])
+def test_the_same_trials_are_proposed_in_whatever_order_they_end(lag: int) -> None:
+    found = proposals(lag, random.Random(0))
+    assert found == proposals(lag, random.Random(1))
+    assert found == proposals(lag, random.Random(2), share_lost=0.3)
+    assert found == proposals(lag, random.Random(3), held=7)
+    assert found == proposals(lag, random.Random(4), held=30)
+    assert {config["b"] for config in found} == {1, 2, 4}
+
+
+def test_what_is_learnt_draws_the_proposals_to_the_optimum() -> None:
+    late = proposals(2, random.Random(0))[20:]
+    assert sum(abs(config["a"] - 0.3) for config in late) / len(late) < 0.25

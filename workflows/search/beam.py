@@ -1,0 +1,81 @@
+"""Beam search: after each dataset the best beginnings are extended by every choice for the next one. No Ray here.
+
+With d datasets, c choices for each and a beam of w it trains about w * c * d stages, where a grid trains c ** d. The trials
+of a level depend on the results of the last one alone, so they are the same however many run at a time, and a search that
+was interrupted goes on with the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from workflows.results.search_result import TrialResult
+from workflows.search.pareto import crowding, fronts
+from workflows.search.proposal import Proposal
+from workflows.search.space import Config
+
+
+def best_beginnings(trials: Sequence[TrialResult], width: int, objectives: Sequence[str]) -> list[TrialResult]:
+    """Return the at most `width` trials of a level that are worth extending, the best first.
+
+    With one objective the lowest ones. With two the Pareto front, then the front of the rest; of a front that does not
+    fit, those with the most room around them. Ties go to the trial that trained on fewer samples, then to the first.
+    What failed, or was stopped by the guard before the end of its level, cannot be extended.
+    """
+    usable = [t for t in trials if t.metrics.mean_scaled_error is not None and len(t.epochs) == t.level]
+    usable.sort(key=lambda trial: (trial.samples, trial.number))
+    points = [tuple(trial.metrics.objective(name) for name in objectives) for trial in usable]
+    if len(objectives) == 1:
+        order = sorted(range(len(points)), key=lambda place: points[place])  # stable: ties keep the order by cost
+        return [usable[place] for place in order[:width]]
+    kept: list[int] = []
+    for front in fronts(points):
+        room = width - len(kept)
+        if not room:
+            break
+        if len(front) > room:
+            apart = crowding([points[place] for place in front])
+            front = [front[number] for number in sorted(range(len(front)), key=lambda number: -apart[number])[:room]]
+        kept += sorted(front, key=lambda place: points[place])
+    return [usable[place] for place in kept]
+
+
+def extend(parents: Sequence[TrialResult], level: int, choices: Sequence[Config], first_number: int) -> list[Proposal]:
+    """Return the trials of a level: each parent with each choice for its dataset, numbered from `first_number` on."""
+    made = [(parent, {**parent.config, **choice}) for parent in parents for choice in choices]
+    return [Proposal(first_number + n, config, level, parent.number) for n, (parent, config) in enumerate(made)]
+
+
+@dataclass
+class Beam:
+    """The trials of a beam search, level by level. `choices` are those that each dataset in turn adds to a trial."""
+
+    choices: Sequence[Sequence[Config]]
+    width: int
+    objectives: Sequence[str]
+    levels: list[list[Proposal]] = field(default_factory=list)
+
+    @property
+    def num_trials(self) -> int:
+        """How many trials there are, if as many of each level as the beam holds can be extended."""
+        count, total = 1, 0
+        for choices in self.choices:
+            count = min(count, self.width) * len(choices)
+            total += count
+        return total
+
+    def more(self, ended: Mapping[int, TrialResult]) -> list[Proposal]:
+        """Return the trials of the next level; none while the last one goes on, or after the last dataset."""
+        if not self.levels:
+            self.levels.append([Proposal(number, config, 1) for number, config in enumerate(self.choices[0])])
+            return self.levels[-1]
+        last = self.levels[-1]
+        if len(self.levels) == len(self.choices) or any(proposal.number not in ended for proposal in last):
+            return []
+        parents = best_beginnings([ended[proposal.number] for proposal in last], self.width, self.objectives)
+        level = len(self.levels) + 1
+        found = extend(parents, level, self.choices[level - 1], last[-1].number + 1)
+        if found:
+            self.levels.append(found)
+        return found

@@ -1,0 +1,45 @@
+"""Which of several trials are the best in more than one measure at once. Every measure is to be low."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+Point = tuple[float, ...]
+
+
+def pareto_front(points: Sequence[Point]) -> list[int]:
+    """Return the numbers of the points that no other point beats: as low everywhere and lower somewhere.
+
+    Of points that are equal all are in it.
+    """
+    return [
+        number
+        for number, point in enumerate(points)
+        if not any(other != point and all(a <= b for a, b in zip(other, point, strict=True)) for other in points)
+    ]
+
+
+def fronts(points: Sequence[Point]) -> list[list[int]]:
+    """Return the numbers of all points: the front, the front of those that remain without it, and so on."""
+    left, found = list(range(len(points))), list[list[int]]()
+    while left:
+        front = [left[place] for place in pareto_front([points[number] for number in left])]
+        found.append(front)
+        left = [number for number in left if number not in front]
+    return found
+
+
+def crowding(points: Sequence[Point]) -> list[float]:
+    """Return how far apart the neighbours of each point lie; the ends are infinitely far (Deb 2002, NSGA-II)."""
+    distances = [0.0] * len(points)
+    for measure in range(len(points[0]) if points else 0):
+        order = sorted(range(len(points)), key=lambda number: (points[number][measure], number))
+        low, high = points[order[0]][measure], points[order[-1]][measure]
+        for place, number in enumerate(order):
+            if place in (0, len(order) - 1):
+                distances[number] = math.inf
+            elif high > low:
+                before, after = points[order[place - 1]][measure], points[order[place + 1]][measure]
+                distances[number] += (after - before) / (high - low)
+    return distances

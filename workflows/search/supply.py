@@ -1,0 +1,106 @@
+"""The trials of a search that are left: what the store holds is taken from there, the rest is given out one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Protocol
+
+from workflows.results.search_result import TrialResult
+from workflows.search.proposal import Proposal
+from workflows.search.tree import MAX_COMPARED, Chain, next_trial
+
+
+class Algorithm(Protocol):
+    """What trials a search has, from what those before came to. It decides; it runs nothing."""
+
+    @property
+    def num_trials(self) -> int:
+        """How many trials there are at most."""
+
+    def more(self, ended: Mapping[int, TrialResult]) -> list[Proposal]:
+        """Return trials that were not proposed before; none where results have to be waited for, or there are no more."""
+
+
+class Listed:
+    """Trials that are known from the start: a grid, or random draws."""
+
+    def __init__(self, proposals: Sequence[Proposal]):
+        self.left = list(proposals)
+        self.num_trials = len(proposals)
+
+    def more(self, ended: Mapping[int, TrialResult]) -> list[Proposal]:  # noqa: ARG002
+        """Return all of them, once."""
+        left, self.left = self.left, []
+        return left
+
+
+class Supply:
+    """The trials of one search on their way: waiting, running, or ended."""
+
+    def __init__(self, algorithm: Algorithm, chain_of: Callable[[Proposal], Chain]):
+        self.algorithm, self.chain_of = algorithm, chain_of
+        self.waiting: dict[int, Proposal] = {}
+        self.running: dict[int, Proposal] = {}
+        self.ended: dict[int, TrialResult] = {}
+        self.chains: dict[int, Chain] = {}
+        self.trained: set[str] = set()  # epochs that are known to be in the store
+        self.open_data = ""  # of the trial that ended last: its process takes the next one
+
+    def next(self) -> Proposal | None:
+        """Return the trial to start now; None where there is none before another one has ended."""
+        if not self.waiting and not self._propose():
+            return None
+        if len(self.waiting) == 1:
+            number = next(iter(self.waiting))
+        else:
+            running = [self._chain(each) for each in self.running.values()]
+            first = islice(self.waiting.items(), MAX_COMPARED)
+            chains = {number: self._chain(each) for number, each in first}
+            number = next_trial(chains, self.trained, running, self.open_data)
+        self.running[number] = self.waiting.pop(number)
+        return self.running[number]
+
+    @property
+    def idle(self) -> bool:
+        """Whether no trial can be started before another one has ended, or none at all."""
+        return not self.waiting and not self._propose()
+
+    @property
+    def done(self) -> bool:
+        """Whether all trials have ended."""
+        return not self.running and self.idle
+
+    def final(self, trial: TrialResult) -> None:
+        """Note what a trial came to; nothing that is said later changes it."""
+        proposal = self.running.pop(trial.number)
+        self.ended[trial.number] = trial
+        if trial.number in self.chains:
+            self.open_data = self._chain(proposal).data
+            del self.chains[trial.number]
+
+    def again(self, number: int) -> None:
+        """Let a trial that was lost be run again, before any other is proposed."""
+        self.waiting[number] = self.running.pop(number)
+
+    def settle(self, known: Callable[[Proposal], TrialResult | None]) -> bool:
+        """Take what is known already of all trials, and of those that follow from it; return whether that was all."""
+        lacking: dict[int, Proposal] = {}
+        while self.waiting or self._propose():
+            number, proposal = self.waiting.popitem()
+            trial = known(proposal)
+            if trial is None:
+                lacking[number] = proposal
+            else:
+                self.ended[number] = trial
+        self.waiting = dict(sorted(lacking.items()))
+        return not lacking
+
+    def _propose(self) -> bool:
+        self.waiting = {proposal.number: proposal for proposal in self.algorithm.more(self.ended)}
+        return bool(self.waiting)
+
+    def _chain(self, proposal: Proposal) -> Chain:
+        if proposal.number not in self.chains:
+            self.chains[proposal.number] = self.chain_of(proposal)
+        return self.chains[proposal.number]
