@@ -1,10 +1,21 @@
-"""Results of searches, as tests need them."""
+"""Results of searches as tests need them, and searches without Ray: all trials in this process, one after the other.
+
+As a program: the folder of small.toml, and its storage. It prints the address of each epoch that it trains, then the result.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from workflows.recipe.recipe import Recipe, load_recipe
+from workflows.relay.events import EpochDone
+from workflows.results.events import Event, ignore
 from workflows.results.search_result import SearchResult, TrialResult
 
 
@@ -29,3 +40,46 @@ def search_result(trials: Sequence[TrialResult], **fields: Any) -> SearchResult:
         "seconds": 1.0,
     }
     return SearchResult(**{**whole, **fields})
+
+
+def search_here(recipe: Recipe, storage: Path, watch: Callable[[Event], None] = ignore) -> SearchResult:
+    """What `search` comes to, and what it trains, with the trials in this process."""
+    from cluster.trials import TrialPlacement
+    from workflows.search.algorithms import ALGORITHMS, SearchPlan
+    from workflows.search.result import summarise
+    from workflows.search.run import Run, Tally
+    from workflows.search.scene import set_scene
+    from workflows.search.space import parameters_of
+    from workflows.search.trial import Walks
+    from workflows.store.store import Store
+
+    started, store = time.perf_counter(), Store(str(storage))
+    parameters = parameters_of(recipe)
+    scene, opened, _ = set_scene(recipe, parameters, store, None, TrialPlacement(1, 0, False, "a test"))
+    orders = [each.entries for each in scene.variants.values()]
+    algorithm = ALGORITHMS[recipe.search.algorithm](SearchPlan(recipe, parameters, 1, orders))
+    tally = Tally()
+    run = Run(recipe, scene, opened, store, algorithm, watch, tally)
+    run.look_up()
+    walks = Walks(dataclasses.replace(scene, emit=run.heard))
+    while (proposal := run.supply.next()) is not None:
+        walks.begin(proposal)
+        report = walks.next_stage()
+        while not (report.complete or report.failed):
+            report = walks.next_stage()
+        assert run.ended(proposal, report)
+    assert run.supply.done
+    trials = [trial for _, trial in sorted(tally.trials.items())]
+    seconds = time.perf_counter() - started
+    return summarise("s", recipe, trials, len(tally.epochs), len(tally.trained), seconds, [])
+
+
+def tell(event: Event) -> None:
+    """Print the address of an epoch that was trained."""
+    if isinstance(event, EpochDone):
+        print(event.key, flush=True)
+
+
+if __name__ == "__main__":
+    folder, storage = map(Path, sys.argv[1:])
+    print(json.dumps(search_here(load_recipe(folder / "small.toml"), storage, tell).to_json()), flush=True)

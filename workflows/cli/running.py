@@ -120,6 +120,9 @@ def search(
     ] = None,
     address: AddressOption = None,
     set_: SetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show trials, epochs, what the store holds and the time; start nothing.")
+    ] = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Run the trials of the recipe's \\[search]; trials with a common beginning share its epochs.
@@ -132,6 +135,11 @@ def search(
 
         checked = load(recipe, set_)
         check_name(name)
+        if dry_run:
+            from workflows.search.estimate import estimate, estimate_words
+
+            console.print(estimate_words(estimate(checked, storage)), highlight=False)
+            return
         with SearchScreen(console) as screen:
             run(checked, storage, name, workers, address, screen)
 

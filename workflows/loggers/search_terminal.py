@@ -10,7 +10,7 @@ from rich.text import Text
 
 from workflows.loggers.terminal import Screen, report_command
 from workflows.relay.events import EpochDone
-from workflows.results.events import Event, SearchFinished, SearchHeld, SearchPlanned, TrialDone, TrialLost
+from workflows.results.events import Event, LevelDone, SearchFinished, SearchHeld, SearchPlanned, TrialDone, TrialLost
 from workflows.results.number_format import counted, empty_table, show
 from workflows.results.search_result import SearchResult, TrialResult
 
@@ -34,6 +34,8 @@ class SearchScreen(Screen):
                 self._show_epoch(event)
             case TrialDone(trial, trained):
                 self._show_trial(trial, trained)
+            case LevelDone():
+                self._show_level(event)
             case TrialLost(number):
                 self.say(f"trial {number}: its process was lost; the trial resumes from the store", "yellow")
             case SearchFinished():
@@ -64,12 +66,19 @@ class SearchScreen(Screen):
         if trial.failed is not None:
             self.say(f"{words}  failed: {trial.failed}", "red")
             return
+        if trial.stopped_after is not None and trial.level is not None:
+            return  # there are hundreds of them: their level has one line
         words += f"  error {show(trial.metrics.mean_scaled_error)}  forgetting {show(trial.metrics.forgetting)}"
         words += f"  {trained} of {counted(sum(trial.epochs), 'epoch')} trained"
-        ends = (
-            "" if trial.stopped_after is None else f"  {'up to' if trial.level else 'stopped after'} {trial.stopped_after}"
+        self.say(words + ("" if trial.stopped_after is None else f"  stopped after {trial.stopped_after}"))
+
+    def _show_level(self, event: LevelDone) -> None:
+        best = event.kept[0]
+        numbers = ", ".join(str(trial.number) for trial in event.kept)
+        self.say(
+            f"dataset {event.level}, {best.stopped_after}: best error {show(best.metrics.mean_scaled_error)} "
+            f"({config_words(best.config)}); trials {numbers} go on"
         )
-        self.say(words + ends)
 
     def _show_best(self, event: SearchFinished) -> None:
         self._end_line()

@@ -97,6 +97,7 @@ def _levels(search: SearchResult) -> Section:
     """The beginnings that a beam search kept after each dataset, and what they added to the one that they extend."""
     by_number = {trial.number: trial for trial in search.trials}
     extended = {trial.parent for trial in search.trials if trial.parent is not None} | set(search.pareto)
+    way = {trial.number for trial in search.way_to_best}
     rows: list[list[Cell]] = []
     for level in sorted({trial.level for trial in search.trials if trial.level is not None}):
         trials = [trial for trial in search.trials if trial.level == level]
@@ -105,7 +106,7 @@ def _levels(search: SearchResult) -> Section:
             before = by_number[trial.parent].config if trial.parent in by_number else {}
             added = {key: value for key, value in trial.config.items() if key not in before}
             first = [level, counted(len(trials), "trial")] if place == 0 else ["", ""]
-            star = " ★" if trial.number in _way(search) else ""
+            star = " ★" if trial.number in way else ""
             rows.append([*first, f"{trial.number}{star}", number(trial.metrics.mean_scaled_error), config_words(added)])
     words = "After each dataset the best beginnings are extended by every choice for the next one (★: the way to the best)."
     head = ["datasets", "tried", "kept", "mean error / naive", "added"]
@@ -114,14 +115,3 @@ def _levels(search: SearchResult) -> Section:
 
 def _rank(trial: TrialResult) -> tuple[float, int]:
     return trial.metrics.objective("mean_scaled_error"), trial.number
-
-
-def _way(search: SearchResult) -> set[int]:
-    """The best trial and those that it extends."""
-    by_number = {trial.number: trial for trial in search.trials}
-    found: set[int] = set()
-    number = search.best
-    while number is not None:
-        found.add(number)
-        number = by_number[number].parent
-    return found

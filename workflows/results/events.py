@@ -46,6 +46,14 @@ class TrialDone:
 
 
 @dataclass(frozen=True)
+class LevelDone:
+    """A beam search has tried all choices for a dataset, its `level`th; the `kept` trials are extended, the best first."""
+
+    level: int
+    kept: tuple[TrialResult, ...]
+
+
+@dataclass(frozen=True)
 class TrialLost:
     """The process of a trial was lost; it is run again."""
 
@@ -60,7 +68,7 @@ class SearchFinished:
     folder: str
 
 
-Event = RunEvent | Finished | SearchPlanned | SearchHeld | TrialDone | TrialLost | SearchFinished
+Event = RunEvent | Finished | SearchPlanned | SearchHeld | TrialDone | LevelDone | TrialLost | SearchFinished
 Watch = Callable[[Event], None]
 
 

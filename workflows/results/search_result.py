@@ -118,6 +118,17 @@ class SearchResult:
         """The best trial; None if none trained on all datasets."""
         return next((trial for trial in self.trials if trial.number == self.best), None)
 
+    @property
+    def way_to_best(self) -> list[TrialResult]:
+        """The best trial of a beam search after those that it extends, the first of them first."""
+        by_number = {trial.number: trial for trial in self.trials}
+        found: list[TrialResult] = []
+        number = self.best
+        while number is not None:
+            found.append(by_number[number])
+            number = by_number[number].parent
+        return found[::-1]
+
     def to_json(self) -> dict[str, Any]:
         """Return what search.json holds."""
         content = to_json(self)

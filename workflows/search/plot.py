@@ -6,6 +6,7 @@ search.svg and the report show the same panels.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ def search_panels(search: SearchResult) -> list[Panel]:
     if not trials:
         return []
     panels = [_cost_panel(search, trials)]
+    if search.beam_width is not None:
+        panels.insert(0, _tree_panel(search))
     measured = [trial for trial in trials if trial.metrics.forgetting is not None]
     if measured:
         panels.append(_front_panel(search, measured))
@@ -89,6 +92,37 @@ def _front_panel(search: SearchResult, trials: Sequence[TrialResult]) -> Panel:
 
     alt = f"Error against forgetting of each trial; {len(front)} trials are on the Pareto front."
     return Panel(paint, "Error and forgetting, with the Pareto front", alt)
+
+
+def _tree_panel(search: SearchResult) -> Panel:
+    """Every trial of a beam search by its number of datasets, joined to the one that it extends."""
+    way = {trial.number for trial in search.way_to_best}
+    tried = [each for each in search.trials if each.level is not None and each.metrics.mean_scaled_error is not None]
+    by_number = {each.number: each for each in tried}
+    kept = {each.parent for each in tried} | way
+
+    def paint(axes: Axes) -> None:
+        lines: list[tuple[set[int | None], str, float, float, str]] = [
+            ({*by_number}, GRAY, 0.35, 0.7, "tried"),
+            (kept, BLUE, 0.9, 1.2, "kept"),
+            ({*way}, ORANGE, 1.0, 2.0, "best"),
+        ]
+        for chosen, color, alpha, width, label in lines:
+            xs: list[float] = []
+            ys: list[float] = []
+            for each in tried:
+                if each.number in chosen:
+                    before = [] if each.parent is None else [by_number[each.parent]]
+                    xs += [*(float(each.level or 0) for each in (*before, each)), math.nan]
+                    ys += [*(_error(each) for each in (*before, each)), math.nan]
+            axes.plot(xs, ys, color=color, alpha=alpha, linewidth=width, marker=".", markersize=3, label=label)
+        axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+        axes.set_xlabel("datasets trained")
+        axes.set_ylabel(ERROR_LABEL)
+        axes.legend(loc="best")
+
+    alt = f"Tree of the beam search: {len(tried)} trials, of which {len(kept - {None})} were extended or are the best."
+    return Panel(paint, f"Beginnings that were kept (width {search.beam_width})", alt)
 
 
 def _effect_panel(name: str, values: Mapping[Any, Sequence[float]]) -> Panel:

@@ -17,7 +17,7 @@ from workflows.relay.events import EpochDone, RunEvent
 from workflows.relay.lookup import after_stages, finished
 from workflows.relay.plan import Plan
 from workflows.relay.relay import NotAnsweredError, Outcome
-from workflows.results.events import SearchHeld, TrialDone, TrialLost, Watch
+from workflows.results.events import LevelDone, SearchHeld, TrialDone, TrialLost, Watch
 from workflows.results.search_result import TrialResult
 from workflows.search.proposal import Proposal
 from workflows.search.result import failed_trial, trial_result
@@ -52,7 +52,7 @@ class Run:
     ):
         self.recipe, self.scene, self.opened, self.store = recipe, scene, opened, store
         self.tally, self.watch = tally, watch
-        self.supply = Supply(algorithm, self.chain)
+        self.supply = Supply(algorithm, self.chain, self.proposed)
 
     def plan(self, proposal: Proposal) -> tuple[Plan, Sequence[EncodedDataset]]:
         """The plan of a trial, and the datasets that it is for."""
@@ -62,6 +62,12 @@ class Run:
     def chain(self, proposal: Proposal) -> Chain:
         """The epochs of a trial as they are planned."""
         return chain_of(self.plan(proposal)[0], self.scene.variant_of(proposal.config))
+
+    def proposed(self, proposals: Sequence[Proposal]) -> None:
+        """Tell which trials a beam extends."""
+        parents = dict.fromkeys(each.parent for each in proposals if each.parent is not None)
+        if parents and proposals[0].level is not None:
+            self.watch(LevelDone(proposals[0].level - 1, tuple(self.supply.ended[number] for number in parents)))
 
     def look_up(self) -> bool:
         """Note the trials that the store holds completely; returns whether these are all."""

@@ -38,8 +38,13 @@ class Listed:
 class Supply:
     """The trials of one search on their way: waiting, running, or ended."""
 
-    def __init__(self, algorithm: Algorithm, chain_of: Callable[[Proposal], Chain]):
-        self.algorithm, self.chain_of = algorithm, chain_of
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        chain_of: Callable[[Proposal], Chain],
+        proposed: Callable[[Sequence[Proposal]], None] = lambda proposals: None,
+    ):
+        self.algorithm, self.chain_of, self.proposed = algorithm, chain_of, proposed
         self.waiting: dict[int, Proposal] = {}
         self.running: dict[int, Proposal] = {}
         self.ended: dict[int, TrialResult] = {}
@@ -97,7 +102,10 @@ class Supply:
         return not lacking
 
     def _propose(self) -> bool:
-        self.waiting = {proposal.number: proposal for proposal in self.algorithm.more(self.ended)}
+        proposals = self.algorithm.more(self.ended)
+        self.waiting = {proposal.number: proposal for proposal in proposals}
+        if proposals:
+            self.proposed(proposals)
         return bool(self.waiting)
 
     def _chain(self, proposal: Proposal) -> Chain:

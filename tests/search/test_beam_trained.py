@@ -1,0 +1,182 @@
+"""Beam searches that train, without Ray: killed, beside each other, and what a dry run says of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from searches import search_here
+from small import share_prepared, write_small
+from typer.testing import CliRunner
+
+from data.errors import InputError
+from workflows.__main__ import app
+from workflows.recipe.recipe import Recipe, check_recipe, load_recipe
+from workflows.relay.events import EpochDone
+from workflows.report.report import make_report
+from workflows.results.events import Event, LevelDone
+from workflows.results.search_result import SearchResult, search_from
+from workflows.search.estimate import estimate, estimate_words
+from workflows.search.result import best_document, write_search
+from workflows.store.store import Store
+from workflows.training.run import train
+
+ROOT = Path(__file__).parents[2]
+BEAM = {"decay_rate": [0.5, 0.9], "epochs": [1, 2], "algorithm": "beam", "beam_width": 2}
+HERE = {"compute": {"num_workers": 0}, "training": {"epochs": 1}}
+
+
+def program(folder: Path, storage: Path) -> subprocess.Popen[str]:
+    support = ROOT / "tests" / "support"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{support}"}
+    command = [sys.executable, str(support / "searches.py"), str(folder), str(storage)]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recipe, SearchResult, list[Event]]:
+    folder = tmp_path_factory.mktemp("beam")
+    recipe, events = load_recipe(write_small(folder, search=BEAM, **HERE)), list[Event]()
+    return folder, recipe, search_here(recipe, folder / "runs", events.append), events
+
+
+Searched = tuple[Path, Recipe, SearchResult, list[Event]]
+
+
+def test_each_level_extends_the_best_beginnings_and_trains_only_what_is_new(searched: Searched) -> None:
+    _, _, result, events = searched
+    assert [len([t for t in result.trials if t.level == level]) for level in (1, 2, 3)] == [2, 8, 8]
+    for level in (1, 2):
+        ranked = sorted(
+            (t for t in result.trials if t.level == level), key=lambda t: t.metrics.objective("mean_scaled_error")
+        )
+        parents = {t.parent for t in result.trials if t.level == level + 1}
+        assert parents == {t.number for t in ranked[:2]}
+    told = [event for event in events if isinstance(event, LevelDone)]
+    assert [(event.level, event.kept[0].stopped_after) for event in told] == [(1, "anvil"), (2, "bellows")]
+    trained = [event.key for event in events if isinstance(event, EpochDone)]
+    # Two epochs of the first dataset; of each later one two epochs for each rate and beginning.
+    assert len(trained) == len(set(trained)) == result.epochs_trained == result.epochs_distinct == 2 + 2 * 2 * 2 + 2 * 2 * 2
+    assert {t.stopped_after for t in result.trials if t.level == 3} == {None}
+    assert search_from(json.loads(json.dumps(result.to_json()))) == result
+
+
+def test_the_best_of_a_beam_is_what_train_gives_with_its_recipe(searched: Searched, tmp_path: Path) -> None:
+    folder, recipe, result, _ = searched
+    assert result.best_trial is not None
+    best = check_recipe(best_document(recipe, result.best_trial.config, "best"), folder)
+    again = train(best, folder / "runs", None, 0)
+    assert (again.epochs_trained, again.key) == (0, result.key)
+    share_prepared(folder / "runs", tmp_path)
+    alone = train(best, tmp_path, None, 0)
+    assert alone.key == result.key
+    metrics = result.best_trial.metrics
+    assert alone.mean_scaled_error == pytest.approx(metrics.mean_scaled_error, abs=1e-6)
+    assert alone.forgetting == pytest.approx(metrics.forgetting, abs=1e-6)
+
+
+def test_a_killed_beam_search_goes_on_with_the_same_levels_and_ends_with_the_same_result(
+    searched: Searched, tmp_path: Path
+) -> None:
+    folder, recipe, result, _ = searched
+    share_prepared(folder / "runs", tmp_path)
+    with program(folder, tmp_path) as killed:
+        assert killed.stdout is not None
+        seen = [killed.stdout.readline().strip() for _ in range(5)]  # in the second level
+        killed.send_signal(signal.SIGKILL)
+    events: list[Event] = []
+    again = search_here(recipe, tmp_path, events.append)
+    trained = {event.key for event in events if isinstance(event, EpochDone)}
+    assert not trained & set(seen)
+    assert again.trials == result.trials
+    assert (again.best, again.key, again.pareto) == (result.best, result.key, result.pareto)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("epochs_seen", range(1, 18, 2))
+def test_killed_after_any_number_of_epochs_the_result_is_the_same(
+    searched: Searched, tmp_path: Path, epochs_seen: int
+) -> None:
+    """About 6 s each; killed again while it goes on."""
+    folder, recipe, result, _ = searched
+    share_prepared(folder / "runs", tmp_path)
+    for more in (epochs_seen, 1):
+        with program(folder, tmp_path) as killed:
+            assert killed.stdout is not None
+            for _ in range(more):
+                killed.stdout.readline()
+            killed.send_signal(signal.SIGKILL)
+    assert search_here(recipe, tmp_path).trials == result.trials
+
+
+def test_two_searches_that_overlap_train_the_union_of_their_epochs_each_once(searched: Searched, tmp_path: Path) -> None:
+    folder, recipe, result, _ = searched
+    share_prepared(folder / "runs", tmp_path)
+    more: dict[str, Any] = {"decay_rate": [0.9], "epochs": [1, 2]}
+    other = check_recipe({**recipe.document, "search": more}, folder)
+    events: list[Event] = []
+    with program(folder, tmp_path) as beside:
+        grid = search_here(other, tmp_path, events.append)
+        assert beside.stdout is not None
+        *theirs, last = beside.stdout.read().splitlines()
+    ours = [event.key for event in events if isinstance(event, EpochDone)]
+    assert max(Counter([*ours, *theirs]).values()) == 1
+    assert search_from(json.loads(last)).trials == result.trials
+    store = Store(str(tmp_path))
+    records = [store.record(key) for key in store.storage.names("checkpoints")]
+    fitted = {record.key for record in records if record is not None and record.samples}
+    assert fitted == {*ours, *theirs}
+    assert grid.epochs_distinct == 2 + 2 * 2 + 2 * 2 * 2
+    assert len(fitted) < grid.epochs_distinct + result.epochs_distinct  # they do overlap
+
+
+def test_a_dry_run_tells_what_a_search_then_does_and_writes_nothing(searched: Searched, tmp_path: Path) -> None:
+    folder, recipe, result, _ = searched
+    with pytest.raises(InputError, match=r"the datasets are not prepared in .*: run lstm-relay prepare .*small\.toml"):
+        estimate(recipe, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    share_prepared(folder / "runs", tmp_path)
+    before = sorted(path for path in tmp_path.rglob("*"))
+    found = estimate(recipe, tmp_path)
+    assert (found.exact, found.trials, found.epochs_distinct, found.epochs_held) == (False, 18, result.epochs_distinct, 0)
+    assert "at most 18 trials (beam)" in estimate_words(found)
+    assert "No epoch of this search is measured yet" in estimate_words(found)
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+    # All of it is held; then of a search with one more choice of epochs the beginnings.
+    held = estimate(recipe, folder / "runs")
+    assert (held.exact, held.trials_held, held.epochs_distinct, held.epochs_held) == (True, 18, 18, 18)
+    assert estimate_words(held).endswith("and 18 epochs; 0 would be trained.")
+    larger = estimate(check_recipe({**recipe.document, "search": {**BEAM, "epochs": [1, 2, 3]}}, folder), folder / "runs")
+    assert larger.trials == 3 + 2 * 6 + 2 * 6
+    assert 0 < larger.epochs_held < larger.epochs_distinct
+    assert larger.seconds is not None
+    grid = estimate(check_recipe({**recipe.document, "search": {"epochs": [1, 2]}}, folder), folder / "runs")
+    assert (grid.exact, grid.trials, grid.epochs_requested) == (True, 8, 36)
+
+
+def test_the_command_shows_a_dry_run_without_ray(searched: Searched) -> None:
+    folder, *_ = searched
+    arguments = ["search", str(folder / "small.toml"), "--storage", str(folder / "runs"), "--dry-run"]
+    found = CliRunner().invoke(app, arguments)
+    assert found.exit_code == 0
+    assert "18 trials (beam)" in found.stdout
+    assert "18 whole trials and 18 epochs; 0 would be trained" in " ".join(found.stdout.split())
+
+
+def test_the_page_shows_the_tree_and_what_each_level_kept(searched: Searched) -> None:
+    folder, recipe, result, _ = searched
+    store = Store(str(folder / "runs"))
+    write_search(store, "tree", recipe, result)
+    page = make_report(store, "tree")
+    assert "Tree of the beam search: 18 trials" in page
+    assert "Beginnings that were kept after each dataset" in page
+    for trial in result.way_to_best:
+        assert f">{trial.number} ★<" in page
+    assert b"Beginnings that were kept (width 2)" in store.storage.read("runs/tree/search.svg")

@@ -1,0 +1,123 @@
+"""What a search would do: its trials and epochs, what the store holds of them, and how long the rest takes. No Ray."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.errors import InputError
+from workflows.recipe.recipe import Recipe
+from workflows.results.events import ignore
+from workflows.results.number_format import counted
+from workflows.results.search_result import TrialMetrics, TrialResult
+from workflows.search.algorithms import ALGORITHMS, SearchPlan
+from workflows.search.proposal import Proposal
+from workflows.search.run import Run, Tally
+from workflows.search.scene import set_scene
+from workflows.search.search import check_trials, place
+from workflows.search.space import parameters_of
+from workflows.search.tree import MAX_COMPARED, Chain, simulate
+from workflows.store.store import Store
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a search would do.
+
+    `exact` unless its trials depend on results that are not there yet; then the numbers are those of the longest beginnings
+    that could be kept. `seconds` is the time of the fit alone, from the `epochs_measured` epochs that the store holds; None
+    where it holds none of this search.
+    """
+
+    algorithm: str
+    exact: bool
+    trials: int
+    trials_held: int
+    epochs_requested: int
+    epochs_distinct: int
+    epochs_held: int
+    epochs_measured: int
+    num_concurrent: int
+    seconds: float | None
+
+
+def estimate(recipe: Recipe, storage: str | Path) -> Estimate:
+    """Return what a search would do on this machine; nothing is started, trained or written.
+
+    Raises InputError for a search that cannot be, and where the datasets are not prepared.
+    """
+    store = Store(str(storage), mend=False)
+    parameters = parameters_of(recipe, recipe.place)
+    placement = place(recipe, check_trials(recipe, parameters), {"CPU": float(os.cpu_count() or 1)})
+
+    def refuse() -> None:
+        raise InputError(
+            f"search --dry-run: the datasets are not prepared in {store.address}: run lstm-relay prepare {recipe.place} "
+            f"--storage {store.address}"
+        )
+
+    scene, opened, _ = set_scene(recipe, parameters, store, None, placement, before=refuse)
+    orders = [each.entries for each in scene.variants.values()]
+    algorithm = ALGORITHMS[recipe.search.algorithm](SearchPlan(recipe, parameters, placement.num_concurrent, orders))
+    run = Run(recipe, scene, opened, store, algorithm, ignore, Tally())
+    chains: dict[int, Chain] = {}
+    held = 0
+
+    def known(proposal: Proposal) -> TrialResult:
+        nonlocal held
+        chains[proposal.number] = run.chain(proposal)
+        trial = run.known(proposal)
+        held += trial is not None
+        return _longest(proposal, chains[proposal.number]) if trial is None else trial
+
+    run.supply.settle(known)
+    costs = {key: cost for each in chains.values() for key, cost in zip(each.keys, each.costs, strict=True)}
+    records = {key: record for key in costs if (record := store.record(key)) is not None}
+    measured = sum(record.seconds for record in records.values())
+    work = _work(chains, placement.num_concurrent, set(records))
+    return Estimate(
+        algorithm=recipe.search.algorithm,
+        exact=recipe.search.algorithm in ("grid", "random") or held == len(chains),
+        trials=len(chains),
+        trials_held=held,
+        epochs_requested=sum(len(each.keys) for each in chains.values()),
+        epochs_distinct=len(costs),
+        epochs_held=len(records),
+        epochs_measured=len(records),
+        num_concurrent=placement.num_concurrent,
+        seconds=work * measured / sum(costs[key] for key in records) if measured else None,
+    )
+
+
+def _longest(proposal: Proposal, chain: Chain) -> TrialResult:
+    """A trial that is not known: a beam prefers the costly ones of these, so that what is said is no less than it is."""
+    stages = proposal.level or 1
+    metrics = TrialMetrics(mean_scaled_error=1.0, forgetting=0.0)
+    cost = -int(sum(chain.costs))
+    return TrialResult(proposal.number, proposal.config, metrics, epochs=(1,) * stages, samples=cost, level=proposal.level)
+
+
+def _work(chains: dict[int, Chain], num_concurrent: int, held: set[str]) -> float:
+    """The cost of what one core trains from the start of the search to its end."""
+    left = {number: each for number, each in chains.items() if set(each.keys) - held}
+    if len(left) <= MAX_COMPARED:
+        return simulate(left, num_concurrent, held).ends_at
+    costs = {key: cost for each in left.values() for key, cost in zip(each.keys, each.costs, strict=True)}
+    return sum(cost for key, cost in costs.items() if key not in held) / num_concurrent
+
+
+def estimate_words(found: Estimate) -> str:
+    """Return an estimate in words."""
+    most = "" if found.exact else "at most "
+    trials = f"{most}{counted(found.trials, 'trial')} ({found.algorithm}), {found.num_concurrent} at a time"
+    epochs = f"{most}{counted(found.epochs_requested, 'epoch')} requested, {found.epochs_distinct} of them different"
+    left = found.epochs_distinct - found.epochs_held
+    words = f"{trials}: {epochs}.\nThe store holds {counted(found.trials_held, 'whole trial')} and "
+    words += f"{counted(found.epochs_held, 'epoch')}; {most}{left} would be trained"
+    if not left:
+        return f"{words}."
+    if found.seconds is None:
+        return f"{words}. No epoch of this search is measured yet: train the recipe once to get an estimate of the time."
+    minutes, seconds = divmod(round(found.seconds), 60)
+    return f"{words} in {most}{minutes}:{seconds:02d} min by the measured ones; evaluation and the start of Ray come on top."
