@@ -40,7 +40,8 @@ class _Squeezed(io.RawIOBase):
         return count
 
 
-def _text(stream: IO[bytes], form: FileFormat, errors: str = "replace") -> io.TextIOWrapper:
+def open_text(stream: IO[bytes], form: FileFormat, errors: str = "replace") -> io.TextIOWrapper:
+    """Decode a stream by the encoding of its format."""
     encoding = "utf-8-sig" if form.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else form.encoding
     return io.TextIOWrapper(io.BufferedReader(stream), encoding, errors, newline="")  # type: ignore[type-var]
 
@@ -48,7 +49,7 @@ def _text(stream: IO[bytes], form: FileFormat, errors: str = "replace") -> io.Te
 def records(file: str, form: FileFormat) -> Iterator[tuple[int, list[str]]]:
     """The records of a file that are not blank, the header the first of them, each with the line where it begins."""
     with open_input(file) as stream:
-        text = _text(stream, form)
+        text = open_text(stream, form)
         for _ in range(form.skip_rows):
             text.readline()
         if form.delimiter == WHITESPACE:
@@ -134,7 +135,7 @@ def _read(file: str, types: dict[str, pa.DataType], form: FileFormat) -> pa.Tabl
     )
     try:
         with open_input(file) as stream:
-            source = io.BufferedReader(_Squeezed(_text(stream, form, "strict")), 1 << 20) if squeezed else stream
+            source = io.BufferedReader(_Squeezed(open_text(stream, form, "strict")), 1 << 20) if squeezed else stream
             return pacsv.read_csv(source, read_options=read, parse_options=parse, convert_options=convert)
     except pa.ArrowInvalid:
         if not uneven:

@@ -18,7 +18,7 @@ from pyarrow import fs
 
 from data.errors import InputError
 
-GZIP, BZIP2, ZSTD = b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd"  # how packed files begin, whatever their name
+PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}  # how packed files begin, whatever their name
 
 
 def is_uri(path: str) -> bool:
@@ -86,9 +86,13 @@ def open_input(path: str) -> IO[bytes]:
     """The file's bytes, unpacked where its content is packed, whatever its name says."""
     filesystem, inner = open_filesystem(path)
     start = first_bytes(path, 4)
-    packed = {GZIP: "gzip", BZIP2: "bz2", ZSTD: "zstd"}
-    codec = next((name for mark, name in packed.items() if start.startswith(mark)), None)
+    codec = next((name for mark, name in PACKED.items() if start.startswith(mark)), None)
     return filesystem.open_input_stream(inner, compression=codec)  # type: ignore[no-any-return]
+
+
+def is_packed(path: str) -> bool:
+    """Whether the content of a file is compressed as a whole."""
+    return first_bytes(path, 4).startswith(tuple(PACKED))
 
 
 def file_bytes(path: str) -> int:

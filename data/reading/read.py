@@ -17,6 +17,7 @@ from data.reading.numbers import read_numbers
 from data.reading.settings import DatasetSource
 from data.reading.table import NO_ROWS, RowPlaces, as_text, check_header, read_table
 from data.reading.times import Times, read_times
+from data.reading.zones import Clock
 
 FILE_AS_SERIES = "{file}"
 ReadTable = Callable[[str, tuple[str, ...], tuple[str, ...], FileFormat], pa.Table]
@@ -50,10 +51,12 @@ def label_columns(source: DatasetSource) -> list[str]:
     return source.settings.categorical + (source.settings.targets if source.classes else [])
 
 
-def read_rows(file: str, source: DatasetSource, with_targets: bool = True, read: ReadTable = read_table) -> Rows:
+def read_rows(
+    file: str, source: DatasetSource, with_targets: bool = True, read: ReadTable = read_table, clock: Clock | None = None
+) -> Rows:
     """Read and check the columns of a file that the dataset needs; raises InputError with all that is wrong.
 
-    `read` may remember the tables that it has read, for datasets that share a file.
+    `read` may remember the tables that it has read, for datasets that share a file. `clock`: see to_utc_in_order.
     """
     settings = source.settings
     numbers, texts = wanted_columns(source, with_targets)
@@ -84,7 +87,7 @@ def read_rows(file: str, source: DatasetSource, with_targets: bool = True, read:
         try:
             parts = [table.column(name) for name in settings.time]
             names = None if keys is None or not settings.time_zone else np.array(keys.to_pylist(), object)
-            times = read_times(places, settings.time, parts, settings.time_form, names)
+            times = read_times(places, settings.time, parts, settings.time_form, names, clock)
         except InputError as error:
             problems += error.messages
     if problems:

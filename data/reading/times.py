@@ -18,7 +18,7 @@ from data.reading.frequency import MICROSECONDS
 from data.reading.looks import likely_format
 from data.reading.table import RowPlaces, as_text, first_failure
 from data.reading.time_text import PLAIN, ZONED, format_is_zoned, has_offset, microseconds, parse_format, parse_iso
-from data.reading.zones import skipped, to_local, to_utc, to_utc_in_order
+from data.reading.zones import Clock, skipped, to_local, to_utc, to_utc_in_order
 
 Int64 = npt.NDArray[np.int64]
 UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}  # microseconds of each; ns are divided
@@ -96,10 +96,12 @@ def read_times(
     columns: list[pa.ChunkedArray],
     form: TimeForm,
     keys: npt.NDArray[np.object_] | None = None,
+    clock: Clock | None = None,
 ) -> Times:
     """The times of the rows from one column, a date and a time of day, or the parts of a date (year, month, day, ...).
 
-    `keys` are the series of the rows: where a local hour is there twice, each series has it twice.
+    `keys` are the series of the rows: where a local hour is there twice, each series has it twice. `clock`: see
+    to_utc_in_order.
     """
     for name, column in zip(names, columns, strict=True):
         if column.null_count:
@@ -117,7 +119,7 @@ def read_times(
             "forward then: correct it, or where the file keeps one time all year write that as time_zone, such as "
             '"UTC" or "Etc/GMT-1" (an hour ahead of UTC)'
         )
-    return Times(to_utc_in_order(times.value, form.zone, keys), "date", True, form.zone)
+    return Times(to_utc_in_order(times.value, form.zone, keys, clock), "date", True, form.zone)
 
 
 def _read(places: RowPlaces, names: Sequence[str], columns: list[pa.ChunkedArray], form: TimeForm) -> Times:

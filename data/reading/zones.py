@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import zoneinfo
-from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -45,23 +47,77 @@ def skipped(value: Int64, zone: str) -> npt.NDArray[np.intp]:
     return np.flatnonzero(to_local(to_utc(value, zone), zone) != value)
 
 
-def to_utc_in_order(value: Int64, zone: str, keys: npt.NDArray[np.object_] | None) -> Int64:
+@dataclass(frozen=True)
+class Clock:
+    """What the other tables of a file say about the repeated hours of one of them.
+
+    `falling`: the rows of the file are newest first. `seen` are the repeated local times, by series, that stand in tables
+    which are earlier in time order.
+    """
+
+    falling: bool
+    seen: Mapping[str | None, Int64]
+
+
+@dataclass(frozen=True)
+class ClockFacts:
+    """What one table of a file says about the order of its rows, and its repeated local times by series, each once."""
+
+    rises: int
+    falls: int
+    first: int
+    last: int
+    repeated: Mapping[str | None, Int64]
+
+
+def clock_facts(value: Int64, zone: str, keys: npt.NDArray[np.object_] | None) -> ClockFacts | None:
+    """The facts of the local times of a table; None where it has no row."""
+    if not len(value):
+        return None
+    steps = np.diff(value)
+    twice = np.flatnonzero(to_utc(value, zone, "earliest") != to_utc(value, zone, "latest"))
+    names = dict.fromkeys([None] if keys is None else keys[twice])
+    repeated = {name: np.unique(value[twice if keys is None else twice[keys[twice] == name]]) for name in names}
+    rises, falls = int(np.count_nonzero(steps > 0)), int(np.count_nonzero(steps < 0))
+    return ClockFacts(rises, falls, int(value[0]), int(value[-1]), repeated)
+
+
+def clocks_of(tables: Sequence[ClockFacts | None]) -> list[Clock]:
+    """The clock of each table of a file, in the order of its rows."""
+    there = [each for each in tables if each is not None]
+    borders = [later.first - earlier.last for earlier, later in pairwise(there)]
+    rises = sum(each.rises for each in there) + sum(step > 0 for step in borders)
+    falls = sum(each.falls for each in there) + sum(step < 0 for step in borders)
+    falling, seen = falls > rises, dict[str | None, Int64]()
+    found = []
+    for each in tables[::-1] if falling else tables:
+        repeated = {} if each is None else each.repeated
+        found.append(Clock(falling, {name: seen[name] for name in repeated if name in seen}))
+        seen |= {name: np.union1d(seen.get(name, times[:0]), times) for name, times in repeated.items()}
+    return found[::-1] if falling else found
+
+
+def to_utc_in_order(value: Int64, zone: str, keys: npt.NDArray[np.object_] | None, clock: Clock | None = None) -> Int64:
     """UTC of local times, the repeated hour in autumn told apart by the order of the rows.
 
     Where a series (`keys` names that of each row) has a repeated local time twice, the row that comes first in time order
     is the earlier one. `value` may fall (newest first). A repeated time that is there once is taken as the earlier one.
+    `clock` is what the other tables of the file say, where these times are only some of its times.
     """
     first, second = to_utc(value, zone, "earliest"), to_utc(value, zone, "latest")
     twice = np.flatnonzero(first != second)
     if not len(twice):
         return first
     falling = np.count_nonzero(np.diff(value) < 0) > np.count_nonzero(np.diff(value) > 0)
-    seen: Counter[tuple[object, int]] = Counter()
+    seen: set[tuple[object, int]] = set()
+    if clock is not None:
+        falling = clock.falling
+        seen = {(name, int(time)) for name, times in clock.seen.items() for time in times}
     for row in twice[::-1] if falling else twice:
         key = (None if keys is None else keys[row], int(value[row]))
-        if seen[key]:
+        if key in seen:
             first[row] = second[row]
-        seen[key] += 1
+        seen.add(key)
     return first
 
 

@@ -13,15 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import InputError
-from data.reading.files import is_uri, open_filesystem
-
-PARQUET = b"PAR1"
-PACKED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, Zstandard
-ARROW = b"ARROW1"
+from data.reading.file_format import FileFormat
+from data.reading.files import is_uri
 
 
 @contextlib.contextmanager
-def extract(file: str, content: bytes | pa.Table, lines_before: int = 0) -> Iterator[str]:
+def extract(file: str, content: bytes | pa.Table, form: FileFormat, lines_before: int = 0) -> Iterator[str]:
     """The path of a local file with this content, gone afterwards; an InputError raised meanwhile names the file itself.
 
     Folders and name are those of the file, as they may name a series or a column. `lines_before` is added to the numbers
@@ -33,6 +30,10 @@ def extract(file: str, content: bytes | pa.Table, lines_before: int = 0) -> Iter
         path.parent.mkdir(parents=True)
         if isinstance(content, bytes):
             path.write_bytes(content)
+        elif form.kind_of(file) == "arrow":
+            table = content.unify_dictionaries()  # an Arrow file has one dictionary for each column
+            with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+                writer.write_table(table)
         else:
             pq.write_table(content, path, compression="none", use_dictionary=False, write_statistics=False)
         try:
@@ -49,15 +50,3 @@ def renamed(message: str, extracted: str, file: str, lines_before: int) -> str:
 
     message = re.sub(re.escape(extracted) + r", (line|row) (\d+)", moved, message)
     return message.replace(extracted, file)
-
-
-def kind_of(file: str) -> str:
-    """What the first bytes say: parquet, arrow, packed or text. Raises InputError where the file cannot be read."""
-    filesystem, inner = open_filesystem(file)
-    try:
-        with filesystem.open_input_stream(inner, compression=None) as stream:
-            start = bytes(stream.read(8))
-    except OSError as error:
-        raise InputError(f"{file}: it cannot be read ({error})") from None
-    kinds = {"parquet": (PARQUET,), "arrow": (ARROW,), "packed": PACKED}
-    return next((kind for kind, marks in kinds.items() if start.startswith(marks)), "text")

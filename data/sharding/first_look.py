@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import InputError
-from data.reading.files import file_bytes, open_filesystem
+from data.reading.file_format import FileFormat
+from data.reading.files import open_filesystem, open_input
 from data.reading.read import FILE_AS_SERIES, read_rows
 from data.reading.settings import DatasetSource
-from data.sharding.extracts import extract, kind_of
+from data.sharding.extracts import extract
+from data.sharding.streams import is_cuttable
 
 FIRST_BYTES = 1 << 16
 FIRST_ROWS = 256
@@ -29,9 +31,9 @@ def first_problems(sources: Sequence[DatasetSource]) -> list[str]:
 
 def _problems_of(file: str, source: DatasetSource) -> list[str]:
     try:
-        head = first_rows(file)
+        head = first_rows(file, source.settings.file_format)
         if head is not None:
-            with extract(file, head) as extracted:
+            with extract(file, head, source.settings.file_format) as extracted:
                 read_rows(extracted, source)
     except InputError as error:
         return error.messages
@@ -46,9 +48,9 @@ def crosses(source: DatasetSource) -> bool:
     for file in source.files:
         names: set[str] = set()
         with contextlib.suppress(InputError):  # what is wrong with the file is said when it is read
-            head = first_rows(file)
+            head = first_rows(file, source.settings.file_format)
             if head is not None:
-                with extract(file, head) as extracted:
+                with extract(file, head, source.settings.file_format) as extracted:
                     series = read_rows(extracted, source).series
                 names = set() if series is None else set(series.to_pylist())
         if names & seen:
@@ -57,24 +59,37 @@ def crosses(source: DatasetSource) -> bool:
     return False
 
 
-def first_rows(file: str) -> bytes | pa.Table | None:
+def first_rows(file: str, form: FileFormat) -> bytes | pa.Table | None:
     """The first rows of a file as a file; None where they cannot be told apart without reading more, or are all of it."""
-    kind = kind_of(file)
-    filesystem, inner = open_filesystem(file)
-    if kind == "parquet":
-        try:
+    kind = form.kind_of(file)
+    try:
+        if kind == "csv":
+            return _first_lines(file, form)
+        if kind == "parquet":
+            filesystem, inner = open_filesystem(file)
             with pq.ParquetFile(inner, filesystem=filesystem) as parquet:
                 batch = next(parquet.iter_batches(FIRST_ROWS, row_groups=[0]), None) if parquet.num_row_groups else None
-        except (pa.ArrowException, OSError):
-            return None  # what reads all of it says what is wrong
-        return None if batch is None else pa.Table.from_batches([batch])
-    if kind != "text":
-        return None
-    with filesystem.open_input_stream(inner, compression=None) as stream:
-        start = bytes(stream.read(FIRST_BYTES))
-    if len(start) < FIRST_BYTES and len(start) == file_bytes(file):
+            return None if batch is None else pa.Table.from_batches([batch])
+        return _first_batch(file)
+    except (pa.ArrowException, OSError, EOFError):
+        return None  # what reads all of it says what is wrong
+
+
+def _first_batch(file: str) -> pa.Table | None:
+    filesystem, inner = open_filesystem(file)
+    with filesystem.open_input_file(inner) as source:
+        reader = pa.ipc.open_file(source)
+        return pa.Table.from_batches([reader.get_batch(0).slice(0, FIRST_ROWS)]) if reader.num_record_batches else None
+
+
+def _first_lines(file: str, form: FileFormat) -> bytes | None:
+    with open_input(file) as stream:
+        start = b""
+        while len(start) < FIRST_BYTES and (more := stream.read(FIRST_BYTES - len(start))):
+            start += more
+    if len(start) < FIRST_BYTES:
         return start
-    if b"\0" in start:
+    if not is_cuttable(form.encoding) or b"\0" in start:
         return None  # UTF-16, where a line break is two bytes
     whole = start[: start.rfind(b"\n") + 1]
     while whole.count(b'"') % 2:  # the line break is inside a quoted cell

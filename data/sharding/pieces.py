@@ -11,15 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import InputError
-from data.reading.file_format import WHITESPACE, FileFormat
-from data.reading.files import open_filesystem
+from data.reading.file_format import FileFormat
+from data.reading.files import is_packed, open_filesystem
 from data.reading.read import Rows, read_rows, wanted_columns
 from data.reading.settings import DatasetSource
-from data.sharding.extracts import extract, kind_of, renamed
+from data.reading.zones import Clock
+from data.sharding.cuts import CHUNK_BYTES, Cuts
+from data.sharding.extracts import extract, renamed
+from data.sharding.streams import arrow_tables, batch_rows, is_cuttable, rows_of_table, text_tables
 
 PIECE_BYTES = 64 << 20  # of CSV as it is stored, of Parquet unpacked; a task takes about eight times as much memory
-CHUNK_BYTES = 1 << 22
-MOST_ROWS = 1 << 20  # of a table that is read at once from a large row group
+BUFFER_BYTES = 1 << 20  # of a column of a row group that is read at once
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Survey:
     """What a file is made of: its hash, and where it can be cut.
 
     `groups` are the rows and the unpacked bytes of each row group. `cuts` are the offsets in a CSV file where a line begins,
-    about PIECE_BYTES apart, each with the number of lines before it; the first one is the end of the header.
+    about PIECE_BYTES apart, each with the number of lines before it; the first one is the end of the header. `kind` says how
+    it is read: see `_kind_of`.
     """
 
     file: str
@@ -35,11 +38,15 @@ class Survey:
     num_bytes: int
     groups: list[tuple[int, int]] = field(default_factory=list)
     cuts: list[tuple[int, int]] = field(default_factory=list)
+    kind: str = "text"
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A whole file, or row groups `start` to `stop` of it, or those bytes; `before` are the rows or lines in front of it."""
+    """A file, or the row groups, record batches or bytes `start` to `stop` of it; `before` are the rows or lines in front.
+
+    A file of kind "stream" is read in several tables, from its beginning; one of kind "file" in one.
+    """
 
     file: str
     kind: str = "file"
@@ -51,87 +58,50 @@ class Piece:
 
 def survey(file: str, form: FileFormat, piece_bytes: int | None = None) -> Survey:
     """Read a file once from end to end: hash it and find where it can be cut."""
-    piece_bytes = piece_bytes or PIECE_BYTES
     filesystem, inner = open_filesystem(file)
-    kind, digest, cuts = kind_of(file), hashlib.sha256(), _Cuts(piece_bytes, form)
+    kind, digest, cuts = _kind_of(file, form), hashlib.sha256(), Cuts(piece_bytes or PIECE_BYTES, form)
     size = 0
-    cuttable = kind == "text" and '\n"'.encode(form.encoding) == b'\n"'  # not UTF-16
     try:
         with filesystem.open_input_stream(inner, compression=None) as stream:
             while chunk := stream.read(CHUNK_BYTES):
                 digest.update(chunk)
                 size += len(chunk)
-                if cuttable:
+                if kind == "text":
                     cuts.add(chunk)
         groups = []
         if kind == "parquet":
             with pq.ParquetFile(inner, filesystem=filesystem) as parquet:
                 described = [parquet.metadata.row_group(place) for place in range(parquet.num_row_groups)]
                 groups = [(group.num_rows, group.total_byte_size) for group in described]
+        elif kind == "arrow":
+            rows, width = batch_rows(file)
+            groups = [] if rows is None else [(count, count * width) for count in rows]
+            kind = "stream" if rows is None else kind
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{file}: it cannot be read ({str(error).splitlines()[0]})") from None
-    return Survey(file, digest.hexdigest(), size, groups, cuts.found)
+    return Survey(file, digest.hexdigest(), size, groups, cuts.found, kind)
 
 
-class _Cuts:
-    """Finds the line breaks, outside of quoted cells, next behind each multiple of some bytes; and that of the header."""
-
-    def __init__(self, every: int, form: FileFormat):
-        self.every, self.offset, self.lines, self.next = every, 0, 0, 0
-        self.quoted = self.content = False
-        self.found: list[tuple[int, int]] = []
-        self.left_out, self.has_header = form.skip_rows, form.column_names is None
-        self.quotes = form.delimiter != WHITESPACE  # there a quote is a letter like others
-        if not self.left_out:
-            self._begin(0)
-
-    def add(self, chunk: bytes) -> None:
-        """Go on with the bytes behind those that were added before."""
-        place = 0
-        while self.left_out and (end := chunk.find(b"\n", place)) >= 0:
-            place, self.lines, self.left_out = end + 1, self.lines + 1, self.left_out - 1
-            if not self.left_out:
-                self._begin(self.offset + place)
-        while not self.left_out and self.next < self.offset + len(chunk):
-            target = max(self.next - self.offset, place)
-            self._skip(chunk, place, target)
-            place = target
-            end = chunk.find(b"\n", place)
-            if end < 0:
-                break
-            self._skip(chunk, place, end + 1)
-            place = end + 1
-            if not self.quoted and self.content:  # blank lines before the header are no header
-                self.found.append((self.offset + place, self.lines))
-                self.next = max(self.next + self.every, self.offset + place)
-        if not self.left_out:
-            self._skip(chunk, place, len(chunk))
-        self.offset += len(chunk)
-
-    def _begin(self, offset: int) -> None:
-        """The rows, or their header, begin here."""
-        self.next = offset
-        if not self.has_header:
-            self.found.append((offset, self.lines))
-            self.next += self.every
-
-    def _skip(self, chunk: bytes, start: int, stop: int) -> None:
-        self.quoted ^= self.quotes and chunk.count(b'"', start, stop) % 2 == 1
-        self.lines += chunk.count(b"\n", start, stop)
-        self.content = self.content or bool(chunk[start:stop].strip())
+def _kind_of(file: str, form: FileFormat) -> str:
+    """How a file can be cut: parquet and arrow by groups of rows, text by bytes; a stream is read from its beginning."""
+    kind = form.kind_of(file)
+    if kind != "csv":
+        return kind
+    return "stream" if is_packed(file) or not is_cuttable(form.encoding) else "text"
 
 
 def cut_file(found: Survey, piece_bytes: int | None = None) -> list[Piece]:
-    """The pieces of a file: consecutive row groups or lines of about PIECE_BYTES, or all of it where it cannot be cut."""
+    """The pieces of a file: consecutive groups of rows or lines of about PIECE_BYTES, or all of it where it is a stream."""
     piece_bytes = piece_bytes or PIECE_BYTES
     if found.groups:
+        kind = "batches" if found.kind == "arrow" else "groups"
         pieces, start, rows, rows_before, size = [], 0, 0, 0, 0
         for place, (count, num_bytes) in enumerate(found.groups):
             if size and size + num_bytes > piece_bytes:
-                pieces.append(Piece(found.file, "groups", start, place, rows_before))
+                pieces.append(Piece(found.file, kind, start, place, rows_before))
                 start, rows_before, size = place, rows, 0
             rows, size = rows + count, size + num_bytes
-        return [*pieces, Piece(found.file, "groups", start, len(found.groups), rows_before)]
+        return [*pieces, Piece(found.file, kind, start, len(found.groups), rows_before)]
     if len(found.cuts) > 1:
         header = found.cuts[0][0]
         ends = [offset for offset, _ in found.cuts[1:]] + [found.num_bytes]
@@ -140,17 +110,21 @@ def cut_file(found: Survey, piece_bytes: int | None = None) -> list[Piece]:
             for (start, lines), end in zip(found.cuts, ends, strict=True)
             if start < end
         ]
-    return [Piece(found.file)]
+    return [Piece(found.file, "stream" if found.kind == "stream" else "file")]
 
 
-def read_piece(piece: Piece, source: DatasetSource) -> Iterator[Rows]:
-    """The checked rows of a piece, in tables of bounded size; messages name the file and the line or row in it."""
-    for content, before in _contents(piece, source):
+def read_piece(piece: Piece, source: DatasetSource, clocks: Sequence[Clock] = ()) -> Iterator[Rows]:
+    """The checked rows of a piece, in tables of bounded size; messages name the file and the line or row in it.
+
+    `clocks` has one for each table, where repeated local hours are told apart by the rows of other tables.
+    """
+    for number, (content, before) in enumerate(_contents(piece, source)):
+        clock = clocks[number] if clocks else None
         if content is None:
-            yield read_rows(piece.file, source)
+            yield read_rows(piece.file, source, clock=clock)
             return
-        with extract(piece.file, content, before) as path:
-            rows = read_rows(path, source)
+        with extract(piece.file, content, source.settings.file_format, before) as path:
+            rows = read_rows(path, source, clock=clock)
         yield replace(rows, file=piece.file)
 
 
@@ -159,7 +133,7 @@ def place_of(piece: Piece, table: int, row: int, source: DatasetSource) -> str:
     content, before = next(islice(_contents(piece, source), table, None))
     if content is None:
         return read_rows(piece.file, source).places.at(row)
-    with extract(piece.file, content, before) as path:
+    with extract(piece.file, content, source.settings.file_format, before) as path:
         return renamed(read_rows(path, source).places.at(row), path, piece.file, before)
 
 
@@ -168,6 +142,7 @@ def _contents(piece: Piece, source: DatasetSource) -> Iterator[tuple[bytes | pa.
     if piece.kind == "file":
         yield None, 0
         return
+    form = source.settings.file_format
     filesystem, inner = open_filesystem(piece.file)
     if piece.kind == "bytes":
         with filesystem.open_input_file(inner) as stream:
@@ -176,24 +151,31 @@ def _contents(piece: Piece, source: DatasetSource) -> Iterator[tuple[bytes | pa.
         if rows.strip():
             yield header + rows, piece.before
         return
-    with pq.ParquetFile(inner, filesystem=filesystem) as parquet:
-        before = piece.before
-        for table in _tables(parquet, range(piece.start, piece.stop), _columns_of(parquet.schema_arrow.names, source)):
-            yield table, before
-            before += len(table)
-
-
-def _tables(parquet: pq.ParquetFile, groups: Sequence[int], columns: list[str]) -> Iterator[pa.Table]:
-    rows = sum(parquet.metadata.row_group(place).num_rows for place in groups)
-    if rows <= MOST_ROWS or len(groups) > 1:
-        yield parquet.read_row_groups(list(groups), columns=columns, use_threads=False)
+    if piece.kind == "stream" and form.kind_of(piece.file) == "csv":
+        yield from text_tables(piece.file, form, PIECE_BYTES)
         return
-    for batch in parquet.iter_batches(MOST_ROWS, row_groups=list(groups), columns=columns, use_threads=False):
-        yield pa.Table.from_batches([batch])
+    before = piece.before
+    for table in _tables(piece, source):
+        yield table, before
+        before += len(table)
 
 
-def _columns_of(names: Sequence[str], source: DatasetSource) -> list[str]:
-    """The columns of a file that may be asked for, by the recipe's name or by the file's own."""
+def _tables(piece: Piece, source: DatasetSource) -> Iterator[pa.Table]:
+    """The rows of a piece of a Parquet or Arrow file: the columns that may be wanted, by the recipe's name or the file's."""
     numbers, texts = wanted_columns(source)
     wanted = {*numbers, *texts, *source.settings.rename}
-    return [name for name in names if name in wanted]
+    if piece.kind != "groups":
+        stop = piece.stop if piece.kind == "batches" else None
+        yield from arrow_tables(piece.file, piece.start, stop, wanted, PIECE_BYTES)
+        return
+    filesystem, inner = open_filesystem(piece.file)
+    groups = list(range(piece.start, piece.stop))
+    with pq.ParquetFile(inner, filesystem=filesystem, buffer_size=BUFFER_BYTES) as parquet:
+        columns = [name for name in parquet.schema_arrow.names if name in wanted]
+        rows = sum(parquet.metadata.row_group(place).num_rows for place in groups)
+        most_rows = rows_of_table(len(columns), PIECE_BYTES)
+        if rows <= most_rows:
+            yield parquet.read_row_groups(groups, columns=columns, use_threads=False)
+            return
+        for batch in parquet.iter_batches(most_rows, row_groups=groups, columns=columns, use_threads=False):
+            yield pa.Table.from_batches([batch])

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 from typing import Any
 
 from data.errors import InputError
 from data.reading.read import label_columns
 from data.reading.settings import DatasetSource
+from data.reading.time_text import format_is_zoned
+from data.reading.zones import Clock, ClockFacts, clocks_of
 from data.samples.part import Part
 from data.samples.precision import bits_of
 from data.sharding.index import SeriesIndex, index_series
@@ -19,7 +22,7 @@ from data.sharding.loading import check_heads
 from data.sharding.parts import Segment, plan_parts, rows_of_part
 from data.sharding.pieces import Piece, Survey, cut_file
 from data.sharding.runs import Run
-from data.sharding.tasks import Labels, Outcome, PartTask, SortTask, merged_labels
+from data.sharding.tasks import ClockTask, Labels, Outcome, PartTask, SortTask, merged_labels
 
 RunTasks = Callable[[Sequence[Any]], list[Outcome]]
 
@@ -52,13 +55,33 @@ def prepare_parts(
 
 
 def _sort(source: DatasetSource, surveys: list[Survey], folder: str, run: RunTasks, piece_bytes: int | None) -> list[Run]:
-    # By the order of its rows an hour that is there twice in autumn is told apart: a file is then read in one piece.
-    whole_files = source.settings.time_zone is not None
-    pieces = [piece for each in surveys for piece in ([Piece(each.file)] if whole_files else cut_file(each, piece_bytes))]
-    tasks = [SortTask(source, piece, number, folder) for number, piece in enumerate(pieces)]
+    pieces = [piece for each in surveys for piece in cut_file(each, piece_bytes)]
+    clocks = _clocks(source, pieces, run)
+    tasks = [
+        SortTask(source, piece, number, folder, clock)
+        for number, (piece, clock) in enumerate(zip(pieces, clocks, strict=True))
+    ]
     runs: list[Run] = [each for found in _results(run(tasks)) for each in found]
     check_heads([each.head for each in runs], source)
     return runs
+
+
+def _clocks(source: DatasetSource, pieces: list[Piece], run: RunTasks) -> list[tuple[Clock, ...]]:
+    """The clocks of the tables of each piece: by the order of its rows a file tells apart an hour that is there twice.
+
+    No clock is needed where each file is read in one table, or where all times have an offset.
+    """
+    settings = source.settings
+    zoned = settings.time_format is not None and format_is_zoned(settings.time_format)
+    if settings.time_zone is None or zoned or all(piece.kind == "file" for piece in pieces):
+        return [()] * len(pieces)
+    facts: list[list[ClockFacts | None]] = _results(run([ClockTask(source, piece) for piece in pieces]))
+    found = []
+    for _, group in groupby(zip(pieces, facts, strict=True), key=lambda each: each[0].file):
+        tables = [own for _, own in group]
+        clocks = iter(clocks_of([each for own in tables for each in own]))
+        found += [tuple(islice(clocks, len(own))) for own in tables]
+    return found
 
 
 def _write(

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from data.errors import InputError
 from data.reading.file_format import FileFormat
 from data.reading.read import label_columns
 from data.reading.settings import DatasetSource
+from data.reading.zones import Clock, ClockFacts, clock_facts
 from data.samples.part import Cut, Part, write_part
 from data.samples.series import Series
 from data.samples.splits import split_in_time, whole_series
@@ -37,13 +40,22 @@ class SurveyTask:
 
 
 @dataclass(frozen=True)
+class ClockTask:
+    """A piece whose local times are looked at: of which a clock shows some twice."""
+
+    source: DatasetSource
+    piece: Piece
+
+
+@dataclass(frozen=True)
 class SortTask:
-    """A piece that becomes runs in `folder`, a path or URI."""
+    """A piece that becomes runs in `folder`, a path or URI; `clocks` has one for each of its tables, or none."""
 
     source: DatasetSource
     piece: Piece
     number: int
     folder: str
+    clocks: tuple[Clock, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,19 +77,24 @@ class PartTask:
     bits: int = 32
 
 
+Task = SurveyTask | ClockTask | SortTask | PartTask
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of a task, or what is wrong with the data."""
 
-    found: Survey | list[Run] | Labels | Part | None
+    found: Survey | list[ClockFacts | None] | list[Run] | Labels | Part | None
     problems: list[str]
 
 
-def run_task(task: SurveyTask | SortTask | PartTask) -> Outcome:
+def run_task(task: Task) -> Outcome:
     """Do the task; messages of what is wrong with the data are returned, all else is raised."""
     try:
         if isinstance(task, SurveyTask):
             return Outcome(survey(task.file, task.form), [])
+        if isinstance(task, ClockTask):
+            return Outcome(list(_clocks(task)), [])
         if isinstance(task, SortTask):
             return Outcome(list(_sorted(task)), [])
         with _readers(task) as read:
@@ -86,8 +103,20 @@ def run_task(task: SurveyTask | SortTask | PartTask) -> Outcome:
         return Outcome(None, error.messages)
 
 
+def _clocks(task: ClockTask) -> Iterator[ClockFacts | None]:
+    """The facts of the local times of each table; of times with an offset there is nothing to tell apart."""
+    settings = task.source.settings
+    changes: dict[str, object] = {"features": [], "targets": [], "categorical": [], "time_zone": None}
+    times_only = replace(task.source, settings=settings.model_copy(update=changes))
+    for rows in read_piece(task.piece, times_only):
+        assert rows.times is not None
+        keys = None if rows.series is None else np.array(rows.series.to_pylist(), object)
+        local = rows.times.value[:0] if rows.times.zoned or rows.times.kind == "number" else rows.times.value
+        yield clock_facts(local, str(settings.time_zone), keys)
+
+
 def _sorted(task: SortTask) -> Iterator[Run]:
-    for table, rows in enumerate(read_piece(task.piece, task.source)):
+    for table, rows in enumerate(read_piece(task.piece, task.source, task.clocks)):
         path = f"{task.folder}/run-{task.number:05d}-{table:05d}.arrow"
         yield write_run(rows, task.source, task.piece, table, path)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +13,13 @@ import pytest
 from data_cases import prepare_one, source_of, write_csv
 from hypothesis import given
 from hypothesis import strategies as st
-from panels import LAYOUTS, PANEL, by_time, one_csv, panel, row_groups, same, whole_of, windows_of
+from panels import LAYOUTS, PANEL, by_time, one_csv, panel, prepare_cut, row_groups, same, whole_of, windows_of
 
 from data.errors import InputError
-from data.prepared.finish import finish
-from data.prepared.prepared import PreparedDataset
 from data.reading.file_format import FileFormat
 from data.reading.settings import SPLITS, DatasetSource
-from data.sharding import pieces, runs
+from data.sharding import pieces, runs, streams
 from data.sharding.pieces import cut_file, read_piece, survey
-from data.sharding.shard import Places, prepare_parts
-from data.sharding.tasks import Outcome, run_task
-
-
-def here(tasks: Sequence[Any]) -> list[Outcome]:
-    return [run_task(task) for task in tasks]
-
-
-def prepare_cut(source: DatasetSource, folder: Path, most_rows: int, piece_bytes: int = 4000) -> PreparedDataset:
-    (folder / "parts").mkdir(parents=True)
-    surveys = {file: survey(file, source.settings.file_format, piece_bytes) for file in (*source.files, *source.test_files)}
-    places = Places(str(folder / "runs"), str(folder / "parts"))
-    parts = prepare_parts(source, surveys, places, here, most_rows, piece_bytes)
-    problems = finish(source, parts, folder / "parts", "cut")
-    if problems:
-        raise InputError(problems)
-    return PreparedDataset(folder / "parts")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -212,9 +192,13 @@ def test_a_csv_file_of_any_form_is_cut_between_its_rows(tmp_path: Path, form: st
     source = source_of(file, features=["a", "b"], **changes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pieces, "CHUNK_BYTES", chunk_bytes)
+        patch.setattr(streams, "CHUNK_BYTES", chunk_bytes)
+        patch.setattr(pieces, "PIECE_BYTES", 100)
         cut = cut_file(survey(str(file), source.settings.file_format, 100), 100)
+        tables = [rows.numbers for piece in cut for rows in read_piece(piece, source)]
     assert (len(cut) > 20) == (form != "utf-16")
-    found = np.concatenate([rows.numbers for piece in cut for rows in read_piece(piece, source)])
+    assert len(tables) > 20
+    found = np.concatenate(tables)
     assert found[:, 0].tolist() == list(range(300))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from data_cases import prepare_one, write_csv
 
+from data.errors import InputError
+from data.prepared.finish import finish
 from data.prepared.prepared import PreparedDataset
-from data.reading.settings import SPLITS
+from data.reading.settings import SPLITS, DatasetSource
+from data.sharding.pieces import survey
+from data.sharding.shard import Places, prepare_parts
+from data.sharding.tasks import Outcome, run_task
 
 SERIES, ROWS = 5, 400
 PANEL: dict[str, Any] = {
@@ -100,3 +106,18 @@ def one_csv(frame: pd.DataFrame, folder: Path) -> list[Path]:
 
 
 LAYOUTS = {"by series": by_series, "by time": by_time, "row groups": row_groups, "one CSV": one_csv}
+
+
+def here(tasks: Sequence[Any]) -> list[Outcome]:
+    return [run_task(task) for task in tasks]
+
+
+def prepare_cut(source: DatasetSource, folder: Path, most_rows: int, piece_bytes: int = 4000) -> PreparedDataset:
+    (folder / "parts").mkdir(parents=True)
+    surveys = {file: survey(file, source.settings.file_format, piece_bytes) for file in (*source.files, *source.test_files)}
+    places = Places(str(folder / "runs"), str(folder / "parts"))
+    parts = prepare_parts(source, surveys, places, here, most_rows, piece_bytes)
+    problems = finish(source, parts, folder / "parts", "cut")
+    if problems:
+        raise InputError(problems)
+    return PreparedDataset(folder / "parts")

@@ -1,0 +1,55 @@
+"""Where a CSV file can be cut: at line breaks outside of quoted cells, found while its bytes go by."""
+
+from __future__ import annotations
+
+from data.reading.file_format import WHITESPACE, FileFormat
+
+CHUNK_BYTES = 1 << 22
+
+
+class Cuts:
+    """Finds the line breaks, outside of quoted cells, next behind each multiple of some bytes; and that of the header."""
+
+    def __init__(self, every: int, form: FileFormat):
+        self.every, self.offset, self.lines, self.next = every, 0, 0, 0
+        self.quoted = self.content = False
+        self.found: list[tuple[int, int]] = []
+        self.left_out, self.has_header = form.skip_rows, form.column_names is None
+        self.quotes = form.delimiter != WHITESPACE  # there a quote is a letter like others
+        if not self.left_out:
+            self._begin(0)
+
+    def add(self, chunk: bytes) -> None:
+        """Go on with the bytes behind those that were added before."""
+        place = 0
+        while self.left_out and (end := chunk.find(b"\n", place)) >= 0:
+            place, self.lines, self.left_out = end + 1, self.lines + 1, self.left_out - 1
+            if not self.left_out:
+                self._begin(self.offset + place)
+        while not self.left_out and self.next < self.offset + len(chunk):
+            target = max(self.next - self.offset, place)
+            self._skip(chunk, place, target)
+            place = target
+            end = chunk.find(b"\n", place)
+            if end < 0:
+                break
+            self._skip(chunk, place, end + 1)
+            place = end + 1
+            if not self.quoted and self.content:  # blank lines before the header are no header
+                self.found.append((self.offset + place, self.lines))
+                self.next = max(self.next + self.every, self.offset + place)
+        if not self.left_out:
+            self._skip(chunk, place, len(chunk))
+        self.offset += len(chunk)
+
+    def _begin(self, offset: int) -> None:
+        """The rows, or their header, begin here."""
+        self.next = offset
+        if not self.has_header:
+            self.found.append((offset, self.lines))
+            self.next += self.every
+
+    def _skip(self, chunk: bytes, start: int, stop: int) -> None:
+        self.quoted ^= self.quotes and chunk.count(b'"', start, stop) % 2 == 1
+        self.lines += chunk.count(b"\n", start, stop)
+        self.content = self.content or bool(chunk[start:stop].strip())

@@ -1,0 +1,118 @@
+"""Files that can only be read from their beginning, in tables of bounded size: packed CSV, wide encodings, Arrow streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+from data.errors import InputError
+from data.reading.csv_file import open_text
+from data.reading.file_format import FileFormat
+from data.reading.files import open_filesystem, open_input
+from data.sharding.cuts import CHUNK_BYTES, Cuts
+
+MOST_ROWS = 1 << 20  # of a table that is read at once from a large row group or record batch
+CELL_BYTES = 8  # about what a cell takes
+
+
+def is_cuttable(encoding: str) -> bool:
+    """Whether a byte that looks like a line break or a quote is one, as in UTF-8 and unlike UTF-16."""
+    return '\n"'.encode(encoding) == b'\n"'
+
+
+def text_tables(file: str, form: FileFormat, most_bytes: int) -> Iterator[tuple[bytes, int]]:
+    """Pieces of about `most_bytes` of a CSV file, unpacked, each with the header; and the lines between header and piece.
+
+    They are cut where `Cuts` would cut the unpacked file, and encoded as the file is.
+    """
+    cuts, header, buffer = Cuts(most_bytes, form), b"", bytearray()
+    done, offset, first, before = 0, 0, 0, 0
+
+    def encoded(content: bytes) -> bytes:
+        return content if is_cuttable(form.encoding) else content.decode().encode(form.encoding)
+
+    for chunk in _chunks(file, form):
+        cuts.add(chunk)
+        buffer += chunk
+        while done < len(cuts.found):
+            end, lines = cuts.found[done]
+            content = bytes(buffer[: end - offset])
+            del buffer[: end - offset]
+            if done:
+                yield encoded(header + content), before
+            else:
+                header, first = content, lines
+            done, offset, before = done + 1, end, lines - first
+    if buffer.strip() or done < 2:  # a file without rows is told by what reads it
+        yield encoded(header + bytes(buffer)), before
+
+
+def _chunks(file: str, form: FileFormat) -> Iterator[bytes]:
+    """The content of a file; in UTF-8 where line breaks could not be found in its own encoding."""
+    try:
+        with open_input(file) as stream:
+            if is_cuttable(form.encoding):
+                while chunk := stream.read(CHUNK_BYTES):
+                    yield chunk
+                return
+            text = open_text(stream, form, "strict")
+            while characters := text.read(CHUNK_BYTES):
+                yield characters.encode()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{file}: a cell is not {form.encoding} ({error.reason}): encoding = {form.encoding!r} is not that of the file: "
+            "write the one that it was saved in"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{file}: it cannot be read ({error})") from None
+
+
+def batch_rows(file: str) -> tuple[list[int] | None, int]:
+    """The rows of each record batch of an Arrow file, and about the bytes of a row; None for an Arrow stream."""
+    filesystem, inner = open_filesystem(file)
+    with filesystem.open_input_file(inner) as source:
+        try:
+            reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=[0]))
+        except pa.ArrowInvalid:
+            return None, 0
+        rows = [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)]
+        source.seek(0)
+        return rows, CELL_BYTES * len(pa.ipc.open_file(source).schema.names)
+
+
+def rows_of_table(columns: int, most_bytes: int) -> int:
+    """The rows that are read at once of a large row group or record batch."""
+    return max(min(MOST_ROWS, most_bytes // (CELL_BYTES * max(columns, 1))), 1)
+
+
+def arrow_tables(file: str, start: int, stop: int | None, wanted: set[str], most_bytes: int) -> Iterator[pa.Table]:
+    """Tables of about `most_bytes` of the record batches `start` to `stop` of an Arrow file, or of all of a stream."""
+    filesystem, inner = open_filesystem(file)
+    with pa.memory_map(inner) if inner == file else filesystem.open_input_file(inner) as source:
+        if stop is None:
+            stream = pa.ipc.open_stream(source)
+            columns = [name for name in stream.schema.names if name in wanted]
+            yield from _gathered((batch.select(columns) for batch in stream), most_bytes)
+            return
+        places = [place for place, name in enumerate(pa.ipc.open_file(source).schema.names) if name in wanted]
+        source.seek(0)
+        reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=places))
+        yield from _gathered((reader.get_batch(number) for number in range(start, stop)), most_bytes)
+
+
+def _gathered(batches: Iterable[pa.RecordBatch], most_bytes: int) -> Iterator[pa.Table]:
+    """The rows of some batches in tables of bounded size."""
+    found: list[pa.RecordBatch] = []
+    rows = 0
+    for whole in batches:
+        most_rows = rows_of_table(whole.num_columns, most_bytes)
+        for offset in range(0, whole.num_rows, most_rows):
+            batch = whole.slice(offset, most_rows)
+            if rows and rows + batch.num_rows > most_rows:
+                yield pa.Table.from_batches(found)
+                found, rows = [], 0
+            found.append(batch)
+            rows += batch.num_rows
+    if found:
+        yield pa.Table.from_batches(found)
