@@ -108,7 +108,7 @@ def to_utc_in_order(value: Int64, zone: str, keys: npt.NDArray[np.object_] | Non
     twice = np.flatnonzero(first != second)
     if not len(twice):
         return first
-    falling = np.count_nonzero(np.diff(value) < 0) > np.count_nonzero(np.diff(value) > 0)
+    falling = bool(np.count_nonzero(np.diff(value) < 0) > np.count_nonzero(np.diff(value) > 0))
     seen: set[tuple[object, int]] = set()
     if clock is not None:
         falling = clock.falling

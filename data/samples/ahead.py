@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from data.reading.frequency import LOCAL_UNITS, Frequency
 from data.reading.times import Times
-from data.samples.grid import place_on_grid
+from data.samples.grid import grid_of
 
 Int64 = npt.NDArray[np.int64]
 UNKNOWN = np.iinfo(np.int64).min  # a time that nothing tells
@@ -29,8 +29,8 @@ def times_after(times: Times, frequency: Frequency | None, count: int) -> Int64:
     local = times.zoned and times.zone is not None and frequency.unit in LOCAL_UNITS
     if frequency.step is not None and not local:
         return _evenly(times, frequency.step, count)
-    limit = np.iinfo(np.int64).max
-    return place_on_grid(times, frequency, limit, count).times[-count:]
+    grid = grid_of(lambda: [times.value], times, frequency)
+    return grid.times(grid.steps(times.value[-1:]) + np.arange(1, count + 1))
 
 
 def _evenly(times: Times, step: int, count: int) -> Int64:

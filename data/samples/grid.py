@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,124 +10,223 @@ import numpy.typing as npt
 
 from data.reading.frequency import BUSINESS_DAYS, LOCAL_UNITS, MONTHS, Frequency
 from data.reading.times import Times
-from data.reading.zones import to_utc
+from data.reading.zones import to_local, to_utc
 
 Int64 = npt.NDArray[np.int64]
+Scan = Callable[[], Iterable[Int64]]  # all times of a series, as often as it is called; in any order, in arrays of any size
 TOLERANCE = 10  # a time may be off its grid by one of so many parts of a step
 DAY = 86400 * 10**6
+BINS = 1 << 16  # of the distances of times from a grid; times of one bin are looked at one by one
 
 
 class OffGridError(Exception):
-    """The row whose time is on no grid of the frequency, and why."""
+    """The first time that is on no grid of the frequency, and why."""
 
-    def __init__(self, row: int, reason: str):
+    def __init__(self, time: int, reason: str):
         super().__init__(reason)
-        self.row, self.reason = row, reason
+        self.time, self.reason = time, reason
 
 
 @dataclass(frozen=True)
-class Places:
-    """The step of each row, counted from the first, which rise or stay; and the time of each step from 0 on."""
+class Grid:
+    """The steps of a frequency through the times of one series.
 
-    step: Int64
-    moved: npt.NDArray[np.bool_]  # rows whose time is not that of their step
-    times: Int64
-
-
-def place_on_grid(times: Times, frequency: Frequency, limit: int, ahead: int = 0) -> Places:
-    """Return the places of sorted times; raises OffGridError. Above `limit` steps `times` has none of the steps.
-
-    `times` goes on for `ahead` steps after the last row.
+    `zone`: the steps follow its clock. `first` is the local time of the first row, and `origin` that of step 0: another one
+    where the rows are only near a grid. `last_day`: all rows are of the last day of a month.
     """
-    local = times.local if frequency.unit in LOCAL_UNITS else times.value
-    zone = times.zone if times.zoned and frequency.unit in LOCAL_UNITS else None
+
+    frequency: Frequency
+    zone: str | None
+    first: int
+    origin: int
+    last_day: bool = False
+
+    @property
+    def regular(self) -> bool:
+        """Whether all steps are equally long, by the local clock."""
+        return self.frequency.step is not None
+
+    def steps(self, value: Int64) -> Int64:
+        """The step of each time, counted from that of the first row."""
+        local = to_local(value, self.zone)
+        if self.frequency.unit in MONTHS:
+            return np.asarray((_months_of(local) - _months_of(_array(self.first))[0]) // self._count)
+        if self.frequency.unit == BUSINESS_DAYS:
+            return np.asarray(np.busday_count(_days_of(_array(self.first))[0], _days_of(local)), np.int64) // self._count
+        return np.asarray((local - self.origin + self._count // 2) // self._count)
+
+    def times(self, steps: Int64) -> Int64:
+        """The times of some steps."""
+        if self.frequency.unit in MONTHS:
+            return to_utc(self._month_times(steps), self.zone)
+        if self.frequency.unit == BUSINESS_DAYS:
+            day = _days_of(_array(self.first))[0]
+            clock = self.first - int(day.astype("datetime64[us]").astype(np.int64))
+            days = np.busday_offset(day, self._count * steps).astype("datetime64[us]").astype(np.int64)
+            return to_utc(days + clock, self.zone)
+        return to_utc(self.origin + self._count * steps, self.zone)
+
+    def moved(self, value: Int64, steps: Int64) -> npt.NDArray[np.bool_]:
+        """Which times are not those of their steps; a month, or a business day, begins when its row says."""
+        if not self.regular:
+            return np.zeros(len(value), bool)
+        return np.asarray(to_local(value, self.zone) != self.origin + self._count * steps)
+
+    @property
+    def _count(self) -> int:
+        """The length of a step: in microseconds or counts, in months, or in business days."""
+        return self.frequency.step or self.frequency.count * MONTHS.get(self.frequency.unit, 1)
+
+    @property
+    def longest_step(self) -> int:
+        """At least the time from one step to the next, in microseconds or counts."""
+        if self.frequency.unit in MONTHS:
+            return (31 * self._count + 1) * DAY
+        if self.frequency.unit == BUSINESS_DAYS:
+            return (2 * self._count + 7) * DAY
+        return self._count + (0 if self.zone is None else DAY)
+
+    def _month_times(self, steps: Int64) -> Int64:
+        moment = _array(self.first).astype("datetime64[us]")
+        starts = moment.astype("datetime64[M]")[0] + self._count * steps
+        days = (starts + 1).astype("datetime64[D]") - starts.astype("datetime64[D]")  # of each month
+        offset = (moment - moment.astype("datetime64[M]").astype("datetime64[us]"))[0]
+        last = days - np.timedelta64(1, "D")
+        day = last if self.last_day else np.minimum(offset.astype("timedelta64[D]"), last)
+        clock = offset - offset.astype("timedelta64[D]")
+        found = starts.astype("datetime64[D]") + day + clock
+        return np.asarray(found.astype("datetime64[us]").astype(np.int64))
+
+
+def grid_times(grid: Grid, value: Int64, step: Int64, length: int) -> Int64:
+    """The times of all steps of a series, of which sorted times are those of some steps."""
+    found = grid.times(np.arange(length, dtype=np.int64))
+    if not grid.regular:
+        found[step] = value  # a month begins when its row says
+    return found
+
+
+def grid_of(scan: Scan, like: Times, frequency: Frequency) -> Grid:
+    """The grid of a series, by all of its times, of which a bounded number is held; raises OffGridError.
+
+    `like` says what the times are.
+    """
+    zone = like.zone if like.zoned and frequency.unit in LOCAL_UNITS else None
+    start = min(int(value.min()) for value in scan() if len(value))
+    first = int(to_local(_array(start), zone)[0])
     if frequency.unit in MONTHS:
-        step, grid = _months(local, frequency.count * MONTHS[frequency.unit], limit, ahead)
-    elif frequency.unit == BUSINESS_DAYS:
-        step, grid = _business_days(local, frequency.count, limit, ahead)
-    else:
-        assert frequency.step is not None
-        return _regular(times, local, frequency.step, zone, limit, ahead)
-    grid = to_utc(grid, zone)
-    if len(grid):
-        grid[step] = times.value  # a month begins when its row says
-    return Places(step, np.zeros(len(step), bool), grid)
+        return _month_grid(scan, Grid(frequency, zone, first, first))
+    if frequency.unit == BUSINESS_DAYS:
+        return _business_grid(scan, Grid(frequency, zone, first, first))
+    assert frequency.step is not None
+    size, tolerance = frequency.step, frequency.step // TOLERANCE
+    off = _first_time(scan, lambda value: (to_local(value, zone) - first) % size != 0)
+    if off is None:
+        return Grid(frequency, zone, first, first)
+    if like.kind == "number":
+        raise OffGridError(off, "")
+    origin = first + _origin_after(lambda: (_wrapped(to_local(value, zone) - first, size) for value in scan()), first, size)
+    origin += (first - origin + size // 2) // size * size
+    bad = _first_time(scan, lambda value: np.abs(_wrapped(to_local(value, zone) - origin, size)) > tolerance)
+    if bad is not None:
+        far = _first_time(scan, lambda value: np.abs(_wrapped(to_local(value, zone) - first, size)) > tolerance)
+        raise OffGridError(bad if far is None else far, "")
+    return Grid(frequency, zone, first, origin)
 
 
-def _regular(times: Times, local: Int64, size: int, zone: str | None, limit: int, ahead: int) -> Places:
-    rest = (local - local[0]) % size
-    origin = int(local[0])
-    if rest.any():
-        if times.kind == "number":
-            row = int(np.flatnonzero(rest)[0])
-            raise OffGridError(row, "")
-        origin = _best_origin(local, size)
-    step = (local - origin + size // 2) // size
-    origin += int(step[0]) * size
-    step -= step[0]
-    off = np.abs(local - (origin + step * size))
-    bad = np.flatnonzero(off > size // TOLERANCE) if rest.any() else np.empty(0, np.int64)
-    if len(bad):
-        near = np.abs((local - local[0] + size // 2) % size - size // 2)
-        off_first = np.flatnonzero(near > size // TOLERANCE)
-        raise OffGridError(int(off_first[0] if len(off_first) else bad[0]), "")
-    length = int(step[-1]) + 1 + ahead
-    grid = to_utc(origin + size * np.arange(length, dtype=np.int64), zone) if length <= limit else np.empty(0, np.int64)
-    return Places(step, off > 0, grid)
+def _origin_after(distances: Scan, first: int, size: int) -> int:
+    """Where the grid begins, counted from the first time, if times are off it.
+
+    `distances` are those of all times from a grid through the first one. The grid goes through full hours, days and so on
+    where all times are near, else through their middle, by the median.
+    """
+    middle = _median(distances, size)
+    whole = (first + middle + size // 2) // size * size - first
+    furthest = max(int(np.abs(_wrapped(each - whole, size)).max()) for each in distances() if len(each))
+    return whole if size <= DAY and furthest <= size // TOLERANCE else middle
 
 
-def _best_origin(local: Int64, size: int) -> int:
-    """Where the grid begins if times are off it: full hours, days and so on where all are near, else their middle."""
-    first = int(local[0])
-    near = (local - first + size // 2) % size - size // 2  # each time's distance from a grid through the first one
-    middle = first + int(np.median(near))
-    whole = (middle + size // 2) // size * size
-    off = np.abs((local - whole + size // 2) % size - size // 2)
-    if size <= DAY and int(off.max()) <= size // TOLERANCE:
-        return whole
-    exact, counts = np.unique(near, return_counts=True)
-    return first + int(exact[counts.argmax()]) if counts.max() > len(near) // 2 else middle
+def _median(distances: Scan, size: int) -> int:
+    """The median of numbers from -size // 2 on, below size - size // 2."""
+    width = size // BINS + 1
+
+    def bins_of(each: Int64) -> Int64:
+        return (each + size // 2) // width
+
+    counts = sum((np.bincount(bins_of(each), minlength=BINS + 1) for each in distances()), np.zeros(BINS + 1, np.int64))
+    ends = np.cumsum(counts)
+    ranks = [(int(ends[-1]) - 1) // 2, int(ends[-1]) // 2]
+    found = []
+    for rank in ranks:
+        place = int(np.searchsorted(ends, rank, side="right"))
+        kept = [np.unique(each[bins_of(each) == place], return_counts=True) for each in distances()]
+        values = np.concatenate([each for each, _ in kept])
+        order = np.argsort(values, kind="stable")
+        below = np.cumsum(np.concatenate([each for _, each in kept])[order])
+        rank -= int(ends[place - 1]) if place else 0
+        found.append(int(values[order][np.searchsorted(below, rank, side="right")]))
+    return int(np.mean(found))
 
 
-def _months(local: Int64, size: int, limit: int, ahead: int) -> tuple[Int64, Int64]:
-    moments = local.astype("datetime64[us]")
-    months = moments.astype("datetime64[M]")
-    gone = (months - months[0]).astype(np.int64)
-    bad = np.flatnonzero(gone % size)
-    if len(bad):
-        raise OffGridError(int(bad[0]), f"{gone[bad[0]]} months after the first, which is no whole number of steps")
-    step = gone // size
-    length = int(step[-1]) + 1 + ahead
-    if length > limit:
-        return step, np.empty(0, np.int64)
-    starts = months[0] + size * np.arange(length)
-    days = (starts + 1).astype("datetime64[D]") - starts.astype("datetime64[D]")  # of each month
-    offset = moments - months.astype("datetime64[us]")
-    last_day = (months + 1).astype("datetime64[D]") - np.timedelta64(1, "D")
-    at_end = bool((moments.astype("datetime64[D]") == last_day).all())
-    day = (
-        days - np.timedelta64(1, "D")
-        if at_end
-        else np.minimum(offset[0].astype("timedelta64[D]"), days - np.timedelta64(1, "D"))
-    )
-    clock = offset[0] - offset[0].astype("timedelta64[D]")
-    grid = starts.astype("datetime64[D]") + day + clock
-    return step, grid.astype("datetime64[us]").astype(np.int64)
+def _month_grid(scan: Scan, grid: Grid) -> Grid:
+    count, month = grid._count, _months_of(_array(grid.first))[0]
+
+    def gone(value: Int64) -> Int64:
+        return np.asarray(_months_of(to_local(value, grid.zone)) - month)
+
+    bad = _first_time(scan, lambda value: gone(value) % count != 0)
+    if bad is not None:
+        months = gone(_array(bad))[0]
+        raise OffGridError(bad, f"{months} months after the first, which is no whole number of steps")
+    other = _first_time(scan, lambda value: ~_is_last_day(to_local(value, grid.zone)))
+    return Grid(grid.frequency, grid.zone, grid.first, grid.first, other is None)
 
 
-def _business_days(local: Int64, count: int, limit: int, ahead: int) -> tuple[Int64, Int64]:
-    days = local.astype("datetime64[us]").astype("datetime64[D]")
-    weekend = np.flatnonzero(~np.is_busday(days))
-    if len(weekend):
-        raise OffGridError(int(weekend[0]), "a Saturday or Sunday")
-    gone = np.busday_count(days[0], days).astype(np.int64)
-    bad = np.flatnonzero(gone % count)
-    if len(bad):
-        raise OffGridError(int(bad[0]), f"{gone[bad[0]]} business days after the first, which is no whole number of steps")
-    step = gone // count
-    length = int(step[-1]) + 1 + ahead
-    if length > limit:
-        return step, np.empty(0, np.int64)
-    clock = int(local[0] - days[0].astype("datetime64[us]").astype(np.int64))
-    grid = np.busday_offset(days[0], count * np.arange(length)).astype("datetime64[us]").astype(np.int64) + clock
-    return step, grid
+def _is_last_day(local: Int64) -> npt.NDArray[np.bool_]:
+    days = _days_of(local)
+    return np.asarray((days + np.timedelta64(1, "D")).astype("datetime64[M]") != days.astype("datetime64[M]"))
+
+
+def _business_grid(scan: Scan, grid: Grid) -> Grid:
+    weekend = _first_time(scan, lambda value: ~np.is_busday(_days_of(to_local(value, grid.zone))))
+    if weekend is not None:
+        raise OffGridError(weekend, "a Saturday or Sunday")
+    day = _days_of(_array(grid.first))[0]
+
+    def gone(value: Int64) -> Int64:
+        return np.asarray(np.busday_count(day, _days_of(to_local(value, grid.zone))), np.int64)
+
+    bad = _first_time(scan, lambda value: gone(value) % grid._count != 0)
+    if bad is not None:
+        days = gone(_array(bad))[0]
+        raise OffGridError(bad, f"{days} business days after the first, which is no whole number of steps")
+    return grid
+
+
+def _first_time(scan: Scan, marks: Callable[[Int64], npt.NDArray[np.bool_]]) -> int | None:
+    """The first time that is marked, or None."""
+
+    def marked() -> Iterator[int]:
+        for value in scan():
+            found = value[marks(value)]
+            if len(found):
+                yield int(found.min())
+
+    return min(marked(), default=None)
+
+
+def _wrapped(distance: Int64, size: int) -> Int64:
+    """The distance from the nearest step."""
+    return np.asarray((distance + size // 2) % size - size // 2)
+
+
+def _array(value: int) -> Int64:
+    return np.array([value], np.int64)
+
+
+def _months_of(local: Int64) -> Int64:
+    return np.asarray(local.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64))
+
+
+def _days_of(local: Int64) -> npt.NDArray[np.datetime64]:
+    return np.asarray(local.astype("datetime64[us]").astype("datetime64[D]"))

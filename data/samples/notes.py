@@ -19,14 +19,19 @@ FAR = 2.0  # ranges of all other values
 Steps = dict[str, tuple[int, str]]  # how many series have a usual step, and the name of one of them, by the step as text
 
 
-def time_notes(series: Sequence[Series], source: DatasetSource, whole: bool = True) -> list[str]:
-    """A sentence for each kind of thing, told of the first series that has it; of steps only where series are whole."""
-    settings = source.settings
+def time_notes(series: Sequence[Series], source: DatasetSource, begins: Sequence[bool] | None = None) -> list[str]:
+    """A sentence for each kind of thing, told of the first series that has it; of steps only where series are whole.
+
+    Where series are cut, `begins` says which stretches are the beginning of theirs.
+    """
+    settings, whole = source.settings, begins is None
     found: dict[str, str] = {}
-    for each in series:
+    for number, each in enumerate(series):
         if each.times is None or not len(each):
             continue
-        looks = date_like(each.times.value) if each.times.kind == "number" and settings.time_unit != AS_NUMBERS else None
+        looks = None
+        if each.times.kind == "number" and settings.time_unit != AS_NUMBERS and (begins is None or begins[number]):
+            looks = date_like(each.times.value)
         if looks is not None:
             found.setdefault(
                 "looks",

@@ -14,9 +14,9 @@ from data.reading.frequency import LOCAL_UNITS, Frequency
 from data.reading.looks import date_like, usual_calendar
 from data.reading.read import FILE_AS_SERIES, Rows
 from data.reading.settings import DatasetSource
-from data.reading.times import AS_NUMBERS
+from data.reading.times import AS_NUMBERS, Times
 from data.samples.counts import Counts
-from data.samples.grid import OffGridError, place_on_grid
+from data.samples.grid import Grid, OffGridError, Scan, grid_of, grid_times
 from data.samples.series import Series, taken
 
 MOST_INSERTED = 1000  # times as many rows as there are: beyond it the frequency was mistyped
@@ -37,8 +37,7 @@ def in_order(series: Series, source: DatasetSource, files: Sequence[Rows]) -> Se
         raise InputError(_twice(series, source, files, int(same[0])))
     if len(same):
         series = _merged(series, np.concatenate([[0], np.cumsum(np.diff(series.times.value) > 0)]), source)
-    frequency = source.settings.grid
-    return series if frequency is None else _on_grid(series, source, frequency)
+    return series if source.settings.grid is None else _on_grid(series, source)
 
 
 def _merged(series: Series, group: Int64, source: DatasetSource) -> Series:
@@ -95,74 +94,97 @@ def _places_of(files: Sequence[Rows], series: str | None, time: int) -> tuple[st
     return second.places.at(after), before_file
 
 
-def _on_grid(series: Series, source: DatasetSource, frequency: Frequency) -> Series:
+def _on_grid(series: Series, source: DatasetSource) -> Series:
     """Insert the absent steps as missing rows."""
-    times, place = series.times, f"{series.where}, dataset {source.name!r}"
-    assert times is not None
-    told = source.settings.frequency
-    looks = date_like(times.value) if times.kind == "number" and source.settings.time_unit != AS_NUMBERS else None
-    if (frequency.unit != "") != (times.kind == "date"):
-        wanted = 'write one like "1h"' if times.kind == "date" else "write one like 1"
+    assert series.times is not None
+    grid = grid_for(lambda: [series.times.value], series.times, source, series.name, series.where)  # type: ignore[union-attr]
+    series, step = one_a_step(series, grid, source)
+    return with_all_steps(series, step, grid, source)
+
+
+def grid_for(scan: Scan, like: Times, source: DatasetSource, name: str, where: str) -> Grid:
+    """The grid of a series whose times `scan` gives and `like` shows some of; raises InputError where they have none."""
+    frequency, told, place = source.settings.grid, source.settings.frequency, f"{where}, dataset {source.name!r}"
+    assert frequency is not None
+    looks = date_like(like.value) if like.kind == "number" and source.settings.time_unit != AS_NUMBERS else None
+    if (frequency.unit != "") != (like.kind == "date"):
+        wanted = 'write one like "1h"' if like.kind == "date" else "write one like 1"
         wanted = f'they look like dates: write {looks}, or for plain numbers time_unit = "step" and' if looks else wanted
         example = "" if looks is None else " a number as frequency"
         raise InputError(
-            f"{place}: frequency = {told!r} does not fit its times, which are {times.kind}s such as {times.show(0)}: "
+            f"{place}: frequency = {told!r} does not fit its times, which are {like.kind}s such as {like.show(0)}: "
             f"{wanted}{example}"
         )
     if looks and "format" in looks:
         raise InputError(
-            f"{place}: its times, such as {times.show(0)}, look like dates, which whole numbers do not count evenly: write "
+            f"{place}: its times, such as {like.show(0)}, look like dates, which whole numbers do not count evenly: write "
             f'{looks} and a frequency such as "1d", or time_unit = "step" if they are plain numbers'
         )
-    limit = MOST_INSERTED * len(series)
     try:
-        found = place_on_grid(times, frequency, limit)
+        return grid_of(scan, like, frequency)
     except OffGridError as error:
         zone = (
             '; or write time_zone, such as "Europe/Berlin", if days begin at a local midnight'
-            if _local(frequency, series)
+            if frequency.unit in LOCAL_UNITS and like.zoned and like.zone is None
             else ""
         )
         reason = f" ({error.reason})" if error.reason else ""
+        shown = replace(like, value=np.array([error.time])).show(0)
         raise InputError(
-            f"{place}, series {series.name!r}: the time {times.show(error.row)} is not a whole number of steps of {told} "
-            f"after {times.show(0)}{reason}: correct it, or leave frequency out, or write the step that the data "
-            f"have{_calendar_hint(times.value, frequency)}{zone}"
+            f"{place}, series {name!r}: the time {shown} is not a whole number of steps of {told} "
+            f"after {like.show(0)}{reason}: correct it, or leave frequency out, or write the step that the data "
+            f"have{_calendar_hint(like.value, frequency)}{zone}"
         ) from None
-    repeated = np.flatnonzero(np.diff(found.step) == 0)
+
+
+def one_a_step(series: Series, grid: Grid, source: DatasetSource) -> tuple[Series, Int64]:
+    """The series with one row for each step that has any, and these steps; raises InputError where duplicates are errors."""
+    times = series.times
+    assert times is not None
+    step = grid.steps(times.value)
+    moved = grid.moved(times.value, step)
+    repeated = np.flatnonzero(np.diff(step) == 0)
     if len(repeated):
         if source.settings.duplicates == "error":
             row = int(repeated[0])
             raise InputError(
-                f"{place}, series {series.name!r}: the times {times.show(row)} and {times.show(row + 1)} fall into the same "
-                f'step of {told}: write a shorter frequency, or duplicates = "first", "last" or "mean"'
+                f"{series.where}, dataset {source.name!r}, series {series.name!r}: the times {times.show(row)} and "
+                f"{times.show(row + 1)} fall into the same step of {source.settings.frequency!r}: write a shorter "
+                'frequency, or duplicates = "first", "last" or "mean"'
             )
-        series = _merged(series, found.step, source)
-        keep = np.flatnonzero(np.diff(found.step, prepend=-1))
-        found = replace(found, step=found.step[keep], moved=found.moved[keep])
-    length = int(found.step[-1]) + 1
-    if length > limit:
-        raise InputError(
-            f"{place}, series {series.name!r}: on a grid of {told} its {len(series)} rows would become {length}: check "
-            "frequency and the times"
-        )
-    counts = series.counts.plus(Counts(rows_moved=int(found.moved.sum()), rows_inserted=length - len(series)))
-    grid = replace(times, value=found.times)
+        series = _merged(series, step, source)
+        keep = np.flatnonzero(np.diff(step, prepend=step[0] - 1))
+        step, moved = step[keep], moved[keep]
+    return replace(series, counts=series.counts.plus(Counts(rows_moved=int(moved.sum())))), step
+
+
+def with_all_steps(series: Series, step: Int64, grid: Grid, source: DatasetSource) -> Series:
+    """The series with a row for each step of its grid; those of the absent steps are missing."""
+    times, length = series.times, int(step[-1]) + 1
+    assert times is not None
+    check_length(series.name, len(series), length, series.where, source)
+    counts = series.counts.plus(Counts(rows_inserted=length - len(series)))
+    every = replace(times, value=grid_times(grid, times.value, step, length))
     if length == len(series):
-        return replace(series, times=grid, counts=counts)
+        return replace(series, times=every, counts=counts)
     numbers = np.full((length, series.numbers.shape[1]), np.nan, series.numbers.dtype)
-    numbers[found.step] = series.numbers
+    numbers[step] = series.numbers
     labels = {}
     for name, values in series.labels.items():
         labels[name] = np.full(length, None, dtype=object)
-        labels[name][found.step] = values
+        labels[name][step] = values
     inserted = np.ones(length, bool)
-    inserted[found.step] = False
-    return replace(series, numbers=numbers, labels=labels, times=grid, inserted=inserted, counts=counts)
+    inserted[step] = False
+    return replace(series, numbers=numbers, labels=labels, times=every, inserted=inserted, counts=counts)
 
 
-def _local(frequency: Frequency, series: Series) -> bool:
-    return frequency.unit in LOCAL_UNITS and series.times is not None and series.times.zoned and series.times.zone is None
+def check_length(name: str, rows: int, length: int, where: str, source: DatasetSource) -> None:
+    """Raise InputError where most rows of a series would be inserted."""
+    if length > MOST_INSERTED * rows:
+        raise InputError(
+            f"{where}, dataset {source.name!r}, series {name!r}: on a grid of {source.settings.frequency} its {rows} rows "
+            f"would become {length}: check frequency and the times"
+        )
 
 
 def _calendar_hint(value: Int64, frequency: Frequency) -> str:

@@ -179,7 +179,7 @@ def write_part(
             part.stretches.append(facts)
         part.overlap += stretch.first - stretch.kept
         part.rows += len(place)
-    part.warnings = time_notes(series, source, whole=cut is None)
+    part.warnings = time_notes(series, source, None if cut is None else [stretch.first == 0 for stretch in stretches])
     part.steps = usual_steps(series) if cut is None else {}
     part.counts = part.counts.plus(Counts(windows_left_out=dict(left_out)))
     part.statistics = statistics.to_json()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,19 @@ from data.reading.frequency import LOCAL_UNITS
 from data.reading.looks import date_like
 from data.reading.settings import DatasetSource, DataSettings, SplitDates
 from data.reading.times import AS_NUMBERS, parse_time
+from data.samples.counts import Counts
+from data.samples.grid import Grid
+from data.samples.ordering import MOST_INSERTED
 from data.samples.splits import Bounds, fraction_bounds, split_by_series, whole_series
 from data.sharding.runs import Run, SeriesRun, split_dates
 
-MOST_INSERTED = 1000  # times as many rows as there are; beyond that the frequency was mistyped, as `series_of` says
+
+@dataclass(frozen=True)
+class Tidying:
+    """The grid on which the rows of a series were put, and what became of them; their runs have one row a step."""
+
+    grid: Grid | None
+    counts: Counts
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,9 @@ class SeriesIndex:
     """One series: its rows in each run (by the number of the run), and what they come to.
 
     `count` rows were read. `origin` and `step` are the time of its first row and its grid, where it has one. `length` and
-    `bounds` are known of a series that may be cut; any other is put in order as a whole, by the rules of `series_of`.
+    `bounds` are known of a series that may be cut; any other is put in order as a whole, by the rules of `series_of`. Where
+    rows may be off the grid or of the same time it is `untidy`: if it is long, its runs are made anew (see
+    data.sharding.tidy), and `tidied` says what that took.
     """
 
     name: str
@@ -33,6 +44,8 @@ class SeriesIndex:
     origin: int | None = None
     step: int | None = None
     split: str | None = None  # where whole series are dealt out
+    untidy: bool = False
+    tidied: Tidying | None = None
 
 
 def index_series(runs: Sequence[Run], source: DatasetSource, whole: str | None = None) -> list[SeriesIndex]:
@@ -50,43 +63,63 @@ def index_series(runs: Sequence[Run], source: DatasetSource, whole: str | None =
     return [_index(name, found[name], runs, source, deal.get(name)) for name in sorted(found)]
 
 
+def index_tidied(index: SeriesIndex, runs: dict[int, Run], tidied: Tidying, source: DatasetSource) -> SeriesIndex:
+    """The index of an untidy series by the runs that were made anew of it."""
+    rows = [(number, run.series[index.name]) for number, run in runs.items()]
+    return _index(index.name, rows, runs, source, index.split, tidied)
+
+
 def _index(
-    name: str, rows: list[tuple[int, SeriesRun]], runs: Sequence[Run], source: DatasetSource, split: str | None
+    name: str,
+    rows: list[tuple[int, SeriesRun]],
+    runs: Sequence[Run] | Mapping[int, Run],
+    source: DatasetSource,
+    split: str | None,
+    tidied: Tidying | None = None,
 ) -> SeriesIndex:
     settings = source.settings
     count = sum(each.stop - each.start for _, each in rows)
     length, origin, step = count, None, None
     timed = [each for _, each in rows if len(each.marks)]
-    uncut = settings.lookback == "all"
+    uncut, untidy = settings.lookback == "all", False
     if timed:
         origin = min(int(each.marks[0]) for each in timed)
         last = max(int(each.marks[-1]) for each in timed)
         heads = [runs[number].head for number, _ in rows]
         kinds = {head.times.kind for head in heads if head.times is not None}
-        uncut = uncut or len(kinds) > 1
-        uncut = uncut or settings.duplicates != "error" or (kinds == {"number"} and _may_be_dates(timed, settings))
+        wrong = len(kinds) > 1 or (kinds == {"number"} and _looks_like_dates(timed, settings))
+        untidy = settings.duplicates != "error"
         if settings.grid is not None:
+            wrong = wrong or (settings.grid.unit != "") != (kinds == {"date"})
             step = settings.grid.step
             exact = step is not None and all(each.residue == timed[0].residue is not None for each in timed)
             local = settings.time_zone is not None and settings.grid.unit in LOCAL_UNITS
-            uncut = uncut or not exact or local or (settings.grid.unit != "") != (kinds == {"date"})
+            untidy = untidy or not exact or local
+            uncut = uncut or not exact or local
             length = (last - origin) // step + 1 if step and exact else count
-            uncut = uncut or length > MOST_INSERTED * count
+            wrong = wrong or length > MOST_INSERTED * count
         if isinstance(settings.split, SplitDates):
-            uncut = uncut or kinds != {"date"}
+            wrong = wrong or kinds != {"date"}
+        untidy = untidy and not wrong and tidied is None and settings.lookback != "all"
+        uncut = uncut or wrong or untidy
     if split is not None:
         bounds: Bounds = whole_series(split, length)
     elif isinstance(settings.split, SplitDates):
         bounds = _date_bounds(rows, source, length, origin, step)
     else:
         bounds = fraction_bounds(settings.split, length)
-    return SeriesIndex(name, tuple(rows), count, length, None if uncut else bounds, origin, step, split)
+    known = None if uncut else bounds
+    return SeriesIndex(name, tuple(rows), count, length, known, origin, step, split, untidy, tidied)
 
 
-def _may_be_dates(timed: Sequence[SeriesRun], settings: DataSettings) -> bool:
-    """Whether whole numbers look like dates by some of them: then the series as a whole is looked at."""
+def _looks_like_dates(timed: Sequence[SeriesRun], settings: DataSettings) -> bool:
+    """Whether whole numbers look like 20240131 by some of them: then the series as a whole is looked at.
+
+    Whether they look like Unix time is known by the first and the last of them.
+    """
     marks = np.concatenate([each.marks for each in timed])
-    return settings.time_unit != AS_NUMBERS and date_like(np.resize(marks, max(len(marks), 3))) is not None
+    looks = date_like(np.resize(marks, max(len(marks), 3)))
+    return settings.time_unit != AS_NUMBERS and looks is not None and "format" in looks
 
 
 def _date_bounds(

@@ -12,11 +12,13 @@ import pyarrow as pa
 from data.reading.read import Rows, number_columns
 from data.reading.settings import DatasetSource
 from data.samples.counts import Counts
+from data.samples.ordering import with_all_steps
 from data.samples.series import Series, check_kinds_of_time, kind_of_time
 from data.samples.stretch import Edge, Stretch
 from data.samples.tell_apart import series_of
 from data.sharding.index import SeriesIndex
-from data.sharding.runs import RunReader, SeriesRun, part_of
+from data.sharding.marks import last_mark, rows_before
+from data.sharding.runs import RunReader, part_of
 
 Int64 = npt.NDArray[np.int64]
 Open = Callable[[int], RunReader]  # the reader of a run by its number
@@ -26,6 +28,12 @@ ROWS_TO_LOOK_AT = 65536  # at a time, for the nearest observed value
 def whole_series_of(index: SeriesIndex, source: DatasetSource, read: Open) -> Series:
     """A series in one piece, put in order by the rules of all series."""
     rows = [read(number).read(index.name, run.start, run.stop) for number, run in index.runs]
+    if index.tidied is not None and index.tidied.grid is not None:  # what is left is to insert the absent steps
+        source_as_is = replace(source, settings=source.settings.model_copy(update={"frequency": None}))
+        (ordered,) = series_of(rows, source_as_is)
+        series, grid = replace(ordered, counts=index.tidied.counts), index.tidied.grid
+        assert series.times is not None
+        return with_all_steps(series, grid.steps(series.times.value), grid, source)
     (series,) = series_of(rows if index.origin is not None else [_one_after_the_other(rows)], source)
     return series
 
@@ -55,7 +63,11 @@ def load_stretch(
     series = load_rows(index, start, end, source, read)
     own = slice(first - start, stop - start)
     inserted = 0 if series.inserted is None else int(series.inserted[own].sum())
-    series = replace(series, counts=Counts(rows_read=stop - first - inserted, rows_inserted=inserted))
+    counts = Counts(rows_read=stop - first - inserted, rows_inserted=inserted)
+    if index.tidied is not None and first == 0:  # the rows that were merged are told once
+        merged = index.tidied.counts.rows_duplicate
+        counts = counts.plus(replace(index.tidied.counts, rows_read=merged))
+    series = replace(series, counts=counts)
     if settings.missing in ("interpolate", "forward") or settings.horizon:
         missing = np.isnan(series.numbers)
         before = _nearest(index, start, missing[0], -1, 0, source, read)
@@ -72,7 +84,7 @@ def load_rows(index: SeriesIndex, start: int, stop: int, source: DatasetSource, 
         rows, offset = _by_number(index, start, stop, read), start
     elif index.step is not None:
         low = index.origin + index.step * start
-        rows, offset = _between(index, low, index.origin + index.step * stop, read), 0
+        rows, offset = between(index, low, index.origin + index.step * stop, read), 0
     else:
         rows, offset = _by_rank(index, start, stop, read)
     series = _joined(index, rows, source, read)
@@ -130,23 +142,16 @@ def _by_number(index: SeriesIndex, start: int, stop: int, read: Open) -> list[Ro
     return found
 
 
-def _between(index: SeriesIndex, low: int, high: int, read: Open) -> list[Rows]:
+def between(index: SeriesIndex, low: int, high: int, read: Open) -> list[Rows]:
     """The rows with a time from `low` to before `high`."""
     found = []
     for number, run in index.runs:
-        start, stop = _rows_before(run, low)[0], _rows_before(run, high)[1]
+        start, stop = rows_before(run, low)[0], rows_before(run, high)[1]
         if start < stop:
             rows = read(number).read(index.name, run.start + start, run.start + stop)
             assert rows.times is not None
             found.append(part_of(rows, *np.searchsorted(rows.times.value, [low, high]).tolist()))
     return found
-
-
-def _rows_before(run: SeriesRun, time: int) -> tuple[int, int]:
-    """At least and at most how many rows of a run have an earlier time, by its marks."""
-    place, rows = int(np.searchsorted(run.marks, time)), run.mark_rows()
-    at_least = int(rows[place - 1]) + 1 if place else 0
-    return at_least, int(rows[place]) if place < len(rows) else run.stop - run.start
 
 
 def _by_rank(index: SeriesIndex, start: int, stop: int, read: Open) -> tuple[list[Rows], int]:
@@ -155,14 +160,14 @@ def _by_rank(index: SeriesIndex, start: int, stop: int, read: Open) -> tuple[lis
     The times that enclose them are found by the marks of the runs; only the rows between these are read.
     """
     marks = np.unique(np.concatenate([run.marks for _, run in index.runs]))
-    low = _last(marks, lambda time: sum(_rows_before(run, time)[1] for _, run in index.runs) <= start)
-    high = _last(marks, lambda time: sum(_rows_before(run, time)[0] for _, run in index.runs) < stop) + 1
+    low = last_mark(marks, lambda time: sum(rows_before(run, time)[1] for _, run in index.runs) <= start)
+    high = last_mark(marks, lambda time: sum(rows_before(run, time)[0] for _, run in index.runs) < stop) + 1
     least = int(marks[low]) if low >= 0 else None
     most = int(marks[high]) if high < len(marks) else None
     found, earlier = [], 0
     for number, run in index.runs:
-        first = 0 if least is None else _rows_before(run, least)[0]
-        last = run.stop - run.start if most is None else _rows_before(run, most)[1]
+        first = 0 if least is None else rows_before(run, least)[0]
+        last = run.stop - run.start if most is None else rows_before(run, most)[1]
         if first >= last:
             earlier += first
             continue
@@ -173,18 +178,6 @@ def _by_rank(index: SeriesIndex, start: int, stop: int, read: Open) -> tuple[lis
         earlier += first + begin
         found.append(part_of(rows, begin, end))
     return found, earlier
-
-
-def _last(marks: Int64, holds: Callable[[int], bool]) -> int:
-    """The place of the last mark for which this holds, which holds for all before it; -1 where it holds for none."""
-    low, high = -1, len(marks) - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        if holds(int(marks[middle])):
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def _nearest(

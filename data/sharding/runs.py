@@ -6,6 +6,7 @@ the ranges of the runs that hold its rows: an external merge sort. Both passes h
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -193,9 +194,34 @@ class RunReader:
             places=places,  # type: ignore[arg-type]
         )
 
+    def times(self, start: int, stop: int) -> Iterator[Int64]:
+        """The times of some rows, batch by batch; nothing else is read."""
+        place = self._batches.schema.get_field_index("time")
+        self._file.seek(0)
+        reader = pa.ipc.open_file(self._file, options=pa.ipc.IpcReadOptions(included_fields=[place]))
+        for number in range(start // BATCH_ROWS, -(-stop // BATCH_ROWS)):
+            offset = number * BATCH_ROWS
+            yield np.asarray(reader.get_batch(number).column(0))[max(start - offset, 0) : stop - offset]
+
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+
+def rows_at(rows: Rows, places: Int64) -> Rows:
+    """Some of the rows of a run, by their places among those that were read."""
+    if len(places) == len(rows.numbers):
+        return rows
+    there = rows.places
+    assert isinstance(there, RunPlaces)
+    return replace(
+        rows,
+        numbers=rows.numbers[places],
+        labels={name: [values[place] for place in places] for name, values in rows.labels.items()},
+        times=None if rows.times is None else replace(rows.times, value=rows.times.value[places]),
+        places=replace(there, rows=there.rows[places]),
+        series=None if rows.series is None else rows.series.slice(0, len(places)),
+    )
 
 
 def repeated(name: str, count: int) -> pa.ChunkedArray:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby, islice, pairwise
 from typing import Any
 
 from data.errors import InputError
@@ -15,14 +15,18 @@ from data.reading.read import label_columns
 from data.reading.settings import DatasetSource
 from data.reading.time_text import format_is_zoned
 from data.reading.zones import Clock, ClockFacts, clocks_of
+from data.samples.counts import Counts
+from data.samples.grid import Grid
+from data.samples.ordering import check_length
 from data.samples.part import Part
 from data.samples.precision import bits_of
-from data.sharding.index import SeriesIndex, index_series
+from data.sharding.index import SeriesIndex, Tidying, index_series, index_tidied
 from data.sharding.loading import check_heads
 from data.sharding.parts import Segment, plan_parts, rows_of_part
 from data.sharding.pieces import Piece, Survey, cut_file
 from data.sharding.runs import Run
-from data.sharding.tasks import ClockTask, Labels, Outcome, PartTask, SortTask, merged_labels
+from data.sharding.tasks import ClockTask, GridTask, Labels, Outcome, PartTask, SortTask, TidyTask, merged_labels
+from data.sharding.tidy import Tidied, cut_times
 
 RunTasks = Callable[[Sequence[Any]], list[Outcome]]
 
@@ -48,8 +52,9 @@ def prepare_parts(
     parts: list[Part] = []
     for files, whole in ((source.files, None), (source.test_files, "test")):
         if files:
-            runs = _sort(source, [surveys[file] for file in files], f"{places.runs}/{whole or 'own'}", run, piece_bytes)
-            series = index_series(runs, source, whole)
+            folder = f"{places.runs}/{whole or 'own'}"
+            runs = _sort(source, [surveys[file] for file in files], folder, run, piece_bytes)
+            series = _tidy(index_series(runs, source, whole), runs, source, folder, run, most_rows)
             parts += _write(source, series, runs, places, run, most_rows, len(parts))
     return parts
 
@@ -81,6 +86,38 @@ def _clocks(source: DatasetSource, pieces: list[Piece], run: RunTasks) -> list[t
         tables = [own for _, own in group]
         clocks = iter(clocks_of([each for own in tables for each in own]))
         found += [tuple(islice(clocks, len(own))) for own in tables]
+    return found
+
+
+def _tidy(
+    series: list[SeriesIndex], runs: list[Run], source: DatasetSource, folder: str, run: RunTasks, most_rows: int
+) -> list[SeriesIndex]:
+    """The series, those that are long and untidy with runs of their own, which are added to `runs`."""
+    untidy = [each for each in series if each.untidy and each.count > most_rows]
+    used = {each.name: {number: runs[number].without_series() for number, _ in each.runs} for each in untidy}
+    grids: dict[str, Grid | None] = dict.fromkeys(used)
+    if source.settings.grid is not None:
+        found = _results(run([GridTask(source, each, used[each.name]) for each in untidy]))
+        grids = dict(zip(used, found, strict=True))
+    tasks = []
+    for place, each in enumerate(untidy):
+        cuts = cut_times(each, most_rows)
+        for number, times in enumerate(pairwise([None, *cuts, None])):
+            path = f"{folder}/tidy-{place:05d}-{number:05d}.arrow"
+            tasks.append(TidyTask(source, each, used[each.name], grids[each.name], times, path, most_rows))
+    tidied: dict[str, list[Tidied]] = {name: [] for name in used}
+    for task, made in zip(tasks, _results(run(tasks)), strict=True):
+        tidied[task.series.name] += [made] if made is not None else []
+    found = []
+    for each in series:
+        own = tidied.get(each.name)
+        if own is not None:
+            numbers = {len(runs) + place: made.run for place, made in enumerate(own)}
+            runs += [made.run for made in own]
+            counts = Tidying(grids[each.name], Counts.total(made.counts for made in own))
+            each = index_tidied(each, numbers, counts, source)
+            check_length(each.name, each.count, each.length, runs[-1].head.file, source)
+        found.append(each)
     return found
 
 

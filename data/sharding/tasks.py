@@ -17,6 +17,7 @@ from data.reading.file_format import FileFormat
 from data.reading.read import label_columns
 from data.reading.settings import DatasetSource
 from data.reading.zones import Clock, ClockFacts, clock_facts
+from data.samples.grid import Grid
 from data.samples.part import Cut, Part, write_part
 from data.samples.series import Series
 from data.samples.splits import split_in_time, whole_series
@@ -26,6 +27,7 @@ from data.sharding.loading import Open, load_stretch, whole_series_of
 from data.sharding.parts import Segment
 from data.sharding.pieces import Piece, Survey, read_piece, survey
 from data.sharding.runs import Run, RunReader, write_run
+from data.sharding.tidy import Tidied, find_grid, tidy
 from data.sharding.writing import writing_to
 
 Labels = dict[str, tuple[set[str], set[str]]]  # of each label column: those of train rows, and all
@@ -77,14 +79,36 @@ class PartTask:
     bits: int = 32
 
 
-Task = SurveyTask | ClockTask | SortTask | PartTask
+@dataclass(frozen=True)
+class GridTask:
+    """A series whose rows are off their grid, whose grid is found; `runs` hold it."""
+
+    source: DatasetSource
+    series: SeriesIndex
+    runs: dict[int, Run]
+
+
+@dataclass(frozen=True)
+class TidyTask:
+    """The rows of a series between two times, that become a run in order at `path`: see data.sharding.tidy."""
+
+    source: DatasetSource
+    series: SeriesIndex
+    runs: dict[int, Run]
+    grid: Grid | None
+    times: tuple[int | None, int | None]
+    path: str
+    most_rows: int
+
+
+Task = SurveyTask | ClockTask | SortTask | GridTask | TidyTask | PartTask
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What came of a task, or what is wrong with the data."""
 
-    found: Survey | list[ClockFacts | None] | list[Run] | Labels | Part | None
+    found: Survey | list[ClockFacts | None] | list[Run] | Grid | Tidied | Labels | Part | None
     problems: list[str]
 
 
@@ -98,6 +122,10 @@ def run_task(task: Task) -> Outcome:
         if isinstance(task, SortTask):
             return Outcome(list(_sorted(task)), [])
         with _readers(task) as read:
+            if isinstance(task, GridTask):
+                return Outcome(find_grid(task.series, task.source, read), [])
+            if isinstance(task, TidyTask):
+                return Outcome(_tidied(task, read), [])
             return Outcome(_labels(task, read) if task.labels is None else _part(task, read), [])
     except InputError as error:
         return Outcome(None, error.messages)
@@ -122,7 +150,7 @@ def _sorted(task: SortTask) -> Iterator[Run]:
 
 
 @contextmanager
-def _readers(task: PartTask) -> Iterator[Open]:
+def _readers(task: GridTask | TidyTask | PartTask) -> Iterator[Open]:
     opened: dict[int, RunReader] = {}
 
     def read(number: int) -> RunReader:
@@ -135,6 +163,10 @@ def _readers(task: PartTask) -> Iterator[Open]:
     finally:
         for reader in opened.values():
             reader.close()
+
+
+def _tidied(task: TidyTask, read: Open) -> Tidied | None:
+    return tidy(task.series, task.grid, task.times, task.source, read, task.path, task.most_rows)
 
 
 def _loaded(task: PartTask, read: Open) -> Iterator[tuple[Series, Stretch]]:

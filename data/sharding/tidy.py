@@ -1,0 +1,125 @@
+"""A long series with rows off its grid or several rows of one time becomes runs with one row for each step that has any.
+
+Such a series cannot be cut by the times of its rows alone. Its grid is found by its times, a bounded number at a time; then
+it is cut between steps, and each stretch of it is put in order by itself and written as a run. These runs follow each other
+in time and have one row a step at most, so that they are cut like those of any series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from data.errors import InputError
+from data.reading.read import Rows
+from data.reading.settings import DatasetSource
+from data.samples.counts import Counts
+from data.samples.grid import Grid
+from data.samples.ordering import grid_for, one_a_step
+from data.samples.tell_apart import series_of
+from data.sharding.index import SeriesIndex
+from data.sharding.loading import Open, between
+from data.sharding.marks import rows_before_each
+from data.sharding.runs import MARK_ROWS, Run, RunPlaces, repeated, rows_at, write_run
+
+Int64 = npt.NDArray[np.int64]
+EVER = 2**62  # later than any time, and as a negative number earlier
+MOST_STRETCHES = 4  # as many rows as a stretch should have may be of one step
+
+
+@dataclass(frozen=True)
+class Tidied:
+    """A run of a series in order, and what became of the rows that it was made of."""
+
+    run: Run
+    counts: Counts
+
+
+def find_grid(index: SeriesIndex, source: DatasetSource, read: Open) -> Grid:
+    """The grid of a series; raises InputError where its times are on none."""
+
+    def scan() -> Iterator[Int64]:
+        for number, run in index.runs:
+            yield from read(number).times(run.start, run.stop)
+
+    earliest = min((run.marks[0], number) for number, run in index.runs)
+    head = read(earliest[1]).run.head
+    assert head.times is not None
+    marks = np.unique(np.concatenate([run.marks for _, run in index.runs]))
+    return grid_for(scan, replace(head.times, value=marks), source, index.name, head.file)
+
+
+def cut_times(index: SeriesIndex, most_rows: int) -> list[int]:
+    """Times that cut a series into stretches of at most so many rows, as far as the marks of its runs say."""
+    marks = np.unique(np.concatenate([run.marks for _, run in index.runs]))
+    least, most = (
+        np.sum(found, axis=0) for found in zip(*(rows_before_each(run, marks) for _, run in index.runs), strict=True)
+    )
+    cuts, begin, place = list[int](), 0, 0
+    while index.count - begin > most_rows:
+        after = int(np.searchsorted(most, begin + most_rows, side="right")) - 1
+        place = max(after, place + 1)
+        if place >= len(marks):
+            break
+        cuts.append(int(marks[place]))
+        begin = int(least[place])
+    return cuts
+
+
+def tidy(
+    index: SeriesIndex,
+    grid: Grid | None,
+    between_times: tuple[int | None, int | None],
+    source: DatasetSource,
+    read: Open,
+    path: str,
+    most_rows: int,
+) -> Tidied | None:
+    """Put the rows between two times in order and write them as a run, whole steps of the grid; None where there is none.
+
+    Raises InputError where the rows of one step are more than a task can hold.
+    """
+    low, high = between_times
+    margin = 0 if grid is None else grid.longest_step
+    rows = between(index, -EVER if low is None else low - margin, EVER if high is None else high + margin, read)
+    count = sum(len(each.numbers) for each in rows)
+    if count > MOST_STRETCHES * (most_rows + MARK_ROWS * len(index.runs)):
+        raise InputError(
+            f"{rows[0].file}, dataset {source.name!r}, series {index.name!r}: {count} rows have the same or neighbouring "
+            f"steps of time, too many to be merged at once: write a shorter frequency, or merge them before"
+        )
+    if grid is not None:
+        first = None if low is None else int(grid.steps(np.array([low]))[0])
+        stop = None if high is None else int(grid.steps(np.array([high]))[0])
+        rows = [_of_steps(each, grid, first, stop) for each in rows]
+    rows = [each for each in rows if len(each.numbers)]
+    if not rows:
+        return None
+    (series,) = series_of(rows, replace(source, settings=source.settings.model_copy(update={"frequency": None})))
+    if grid is not None:
+        series, step = one_a_step(series, grid, source)
+        if grid.regular:
+            assert series.times is not None
+            series = replace(series, times=replace(series.times, value=grid.times(step)))
+    head = read(index.runs[0][0]).run
+    places = RunPlaces(head.piece, head.table, np.arange(len(series)), source)
+    tidied = replace(
+        rows[0],
+        numbers=series.numbers,
+        labels={name: values.tolist() for name, values in series.labels.items()},
+        series=None if rows[0].series is None else repeated(index.name, len(series)),
+        times=series.times,
+        places=places,  # type: ignore[arg-type]
+    )
+    return Tidied(write_run(tidied, source, head.piece, head.table, path), series.counts)
+
+
+def _of_steps(rows: Rows, grid: Grid, first: int | None, stop: int | None) -> Rows:
+    """The rows whose step is at least `first` and below `stop`."""
+    assert rows.times is not None
+    steps = grid.steps(rows.times.value)
+    wanted = np.ones(len(steps), bool) if first is None else steps >= first
+    return rows_at(rows, np.flatnonzero(wanted if stop is None else wanted & (steps < stop)))
