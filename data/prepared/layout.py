@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from data.reading.file_format import PACKED
+from data.reading.files import bare_name, file_bytes
 from data.reading.settings import DatasetSource
 
 CUT_BYTES = 64 << 20  # of the files of a dataset; smaller ones are prepared in one piece in about a second
 LARGE_FILE_BYTES = 1 << 30  # of a file with series of its own; to prepare it in one piece takes four times as much memory
+PACKED_TIMES = 4  # as large as it is stored is a packed CSV file of numbers, about
+
+
+def unpacked_bytes(file: str) -> int:
+    """About the bytes of a file, unpacked where its name says that it is packed."""
+    return file_bytes(file) * (PACKED_TIMES if bare_name(file).lower().endswith(PACKED) else 1)
 
 
 def is_cut_at_once(source: DatasetSource, sizes: Mapping[str, int]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from data.errors import InputError
 from data.prepared.attempt import Attempt, attempt
 from data.prepared.finish import finish
-from data.prepared.layout import CUT_BYTES, is_cut_at_once, is_worth_cutting
+from data.prepared.layout import CUT_BYTES, is_cut_at_once, is_worth_cutting, unpacked_bytes
 from data.prepared.manifest import FORMAT, MANIFEST
 from data.prepared.mended import right_home
 from data.prepared.prepared import PreparedDataset
@@ -114,7 +114,7 @@ def _fingerprints(sources: Sequence[DatasetSource], facts: FileNotes) -> list[st
 def _prepare_absent(
     absent: dict[str, DatasetSource], made: Attempt, run: Run, surveys: Surveys, stamps: Mapping[str, list[int]]
 ) -> None:
-    sizes = {file: file_bytes(file) for source in absent.values() for file in (*source.files, *source.test_files)}
+    sizes = {file: unpacked_bytes(file) for source in absent.values() for file in (*source.files, *source.test_files)}
     for address in absent:
         made.begin(address)
     by_file = {

@@ -53,20 +53,15 @@ def find_grid(index: SeriesIndex, source: DatasetSource, read: Open) -> Grid:
 
 
 def cut_times(index: SeriesIndex, most_rows: int) -> list[int]:
-    """Times that cut a series into stretches of at most so many rows, as far as the marks of its runs say."""
+    """Times that cut a series into stretches of about so many rows, as far as the marks of its runs say."""
     marks = np.unique(np.concatenate([run.marks for _, run in index.runs]))
-    least, most = (
-        np.sum(found, axis=0) for found in zip(*(rows_before_each(run, marks) for _, run in index.runs), strict=True)
-    )
-    cuts, begin, place = list[int](), 0, 0
-    while index.count - begin > most_rows:
-        after = int(np.searchsorted(most, begin + most_rows, side="right")) - 1
-        place = max(after, place + 1)
-        if place >= len(marks):
-            break
-        cuts.append(int(marks[place]))
-        begin = int(least[place])
-    return cuts
+    earlier = sum(np.sum(rows_before_each(run, marks), axis=0) for _, run in index.runs)
+    rows = np.asarray(earlier) // 2  # in the middle of what is possible
+    return [
+        int(marks[place])
+        for place in np.unique(np.searchsorted(rows, np.arange(most_rows, index.count, most_rows)))
+        if place < len(marks)
+    ]
 
 
 def tidy(
