@@ -37,6 +37,17 @@ def update_data_limits_often() -> None:
         ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S = DATA_LIMITS_INTERVAL_S  # type: ignore[assignment]
 
 
+def times_lost() -> int:
+    """Return how often the task that calls this was lost before, with its process or node; fallback: 0."""
+    try:
+        import ray._private.worker
+
+        worker = ray._private.worker.global_worker.core_worker  # type: ignore[attr-defined]
+        return int(worker.get_current_task_attempt_number()) if _tested() else 0
+    except Exception:  # what is private may raise anything
+        return 0
+
+
 def show_worker_ends(shown: bool) -> None:
     """Let Ray print the end of a worker on the screen or not; fallback: it prints.
 

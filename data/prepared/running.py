@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from data.errors import FailedError
@@ -18,6 +19,15 @@ MAX_RETRIES = 2  # of a task whose process or node was lost; Ray Data itself wou
 TASK_BYTES = 1 << 30  # that a task takes at most, about
 
 Run = Callable[[list[list[Any]]], list[list[Any]]]
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """A task that is done: the ID of the node where it ran, and how often it was lost before."""
+
+    task: list[Any]
+    node: str
+    times_lost: int
 
 
 def run_task(task: list[Any]) -> list[Any]:
@@ -37,48 +47,64 @@ def run_with_ray(
     work: Callable[[list[Any]], list[Any]] = run_task,
     own_cluster: bool = True,
     tell: Callable[[str], object] = lambda message: None,
+    note: Callable[[TaskRun], object] = lambda run: None,
 ) -> list[list[Any]]:
     """Run the tasks on the cluster that this process is connected to, by Ray Data.
 
     `from_items` hands out the tasks and `map` runs them: Ray Data places them on free cores, asks an autoscaler for more,
     and runs again what was lost with a process or a node. Rows do not pass through its object store: tasks read files and
     write files. `work` is what is done with a task: a function of a module, as it is sent to other processes by its name.
-    Where tasks are lost again and again, as when they run out of memory together, all are run once more one at a time;
-    `tell` is told. Raises FailedError where that fails, too.
+    Where tasks are lost again and again, as when they run out of memory together, all are run once more one at a time.
+    `tell` gets a sentence for each loss, and `note` where each task ran. Raises FailedError where a task is lost alone, too.
     """
     import ray
 
     cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
     num_blocks = min(len(tasks), max(BLOCKS_A_CORE * max(cores, 1), 1 if own_cluster else FEWEST_BLOCKS))
     try:
-        return _run(tasks, work, num_blocks, None)
+        return _run(tasks, work, num_blocks, None, tell, note)
     except Exception as error:
         lost = lost_by(error)
         if lost is None:
             raise
-        tell(f"{_what(tasks)}: tasks were lost {MAX_RETRIES + 1} times ({lost}); they are run again, one at a time")
+        tell(f"{_what(tasks)}: tasks were lost again and again ({lost}); all are run once more, one at a time")
     try:
-        return _run(tasks, work, len(tasks), 1)
+        return _run(tasks, work, len(tasks), 1, tell, note)
     except Exception as error:
         lost = lost_by(error)
         if lost is None:
             raise
         raise FailedError(
             f"{_what(tasks)}: a task that prepares it was lost {MAX_RETRIES + 1} times, also when it ran alone ({lost}); a "
-            f"task takes up to {TASK_BYTES / 1e9:.1f} GB, and four times the size of a compressed file: give the machines "
-            "more memory, or write the data as Parquet, or in more files"
+            f"task takes about {TASK_BYTES / 1e9:.1f} GB, and up to four times the size of a file that holds whole series: "
+            "give the machines more memory, or divide the files above 250 MB"
         ) from error
 
 
 def _run(
-    tasks: list[list[Any]], work: Callable[[list[Any]], list[Any]], num_blocks: int, concurrency: int | None
+    tasks: list[list[Any]],
+    work: Callable[[list[Any]], list[Any]],
+    num_blocks: int,
+    concurrency: int | None,
+    tell: Callable[[str], object],
+    note: Callable[[TaskRun], object],
 ) -> list[list[Any]]:
     import ray.data
     from ray.util.annotations import RayDeprecationWarning
 
     def run_row(row: dict[str, Any]) -> dict[str, Any]:
+        from cluster.ray_compat import times_lost
+
         keep_freed_memory()
-        return {"number": row["number"], "results": pickle.dumps(work(pickle.loads(row["task"])))}
+        results = pickle.dumps(work(pickle.loads(row["task"])))
+        where = ray.get_runtime_context()
+        return {
+            "number": row["number"],
+            "results": results,
+            "node": where.get_node_id(),
+            "block": where.get_task_id(),
+            "lost": times_lost(),
+        }
 
     ray.data.DataContext.get_current().enable_progress_bars = False
     rows = [{"number": number, "task": pickle.dumps(task)} for number, task in enumerate(tasks)]
@@ -88,15 +114,24 @@ def _run(
         warnings.simplefilter("ignore", RayDeprecationWarning)
         retries = {"max_retries": MAX_RETRIES}
         mapped = dataset.map(run_row, concurrency=concurrency, ray_remote_args_fn=lambda: retries)
-    finished = mapped.take_all()
-    in_order = sorted(finished, key=lambda row: row["number"])
-    return [pickle.loads(row["results"]) for row in in_order]
+    found: dict[int, list[Any]] = {}
+    told: set[str] = set()
+    for row in mapped.iter_rows():  # as they come
+        task = tasks[row["number"]]
+        found[row["number"]] = pickle.loads(row["results"])
+        note(TaskRun(task, row["node"], row["lost"]))
+        if row["lost"] and row["block"] not in told:
+            told.add(row["block"])
+            times = "once" if row["lost"] == 1 else f"{row['lost']} times"
+            tell(f"{_what([task])}: a task was lost {times} with its process or node; it ran again and is done")
+    return [found[number] for number in range(len(tasks))]
 
 
 def lost_by(error: BaseException) -> str | None:
     """How a task was lost with its process or node, by the error that Ray raises; None for an error of the task itself."""
     words = {
         "OutOfMemoryError": "it ran out of memory",
+        "MemoryError": "it ran out of memory",
         "WorkerCrashedError": "its process died",
         "NodeDiedError": "its node died",
         "ObjectLostError": "its node died",

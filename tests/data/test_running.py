@@ -1,18 +1,23 @@
-"""A task whose process dies is run again, not without end, and what cannot be done is named."""
+"""A task whose process dies or that runs out of memory is run again, not without end, and what cannot be done is named."""
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from data_cases import noise, source_of, write_csv
 
-from cluster.connect import connect
+from cluster.connect import connect, set_environment
 from data.errors import FailedError
-from data.prepared.running import lost_by, run_with_ray
+from data.prepared.running import TaskRun, lost_by, run_with_ray
 from data.prepared.shards import Shard, shards_of
 
 
@@ -22,7 +27,7 @@ def tasks_in(folder: Path) -> list[list[Shard]]:
 
 
 @pytest.mark.ray
-def test_a_task_whose_process_dies_is_done_again(ray_session: None, tmp_path: Path) -> None:
+def test_a_task_whose_process_dies_is_done_again_and_told(ray_session: None, tmp_path: Path) -> None:
     def die_once(task: list[Any]) -> list[Any]:
         marker = Path(task[0].folder) / f"died-{task[0].number}"
         if not marker.exists():
@@ -31,7 +36,79 @@ def test_a_task_whose_process_dies_is_done_again(ray_session: None, tmp_path: Pa
         return [task[0].number]
 
     connect(num_cpus=2)  # a command of an earlier test may have left the session's Ray
-    assert run_with_ray(tasks_in(tmp_path), die_once) == [[0], [1]]
+    told, runs = list[str](), list[TaskRun]()
+    assert run_with_ray(tasks_in(tmp_path), die_once, tell=told.append, note=runs.append) == [[0], [1]]
+    assert [run.times_lost > 0 for run in runs] == [True, True]
+    assert set(told) == {"dataset 'pump': a task was lost once with its process or node; it ran again and is done"}
+
+
+@pytest.mark.ray
+def test_a_task_without_memory_is_run_alone(ray_session: None, tmp_path: Path) -> None:
+    def hungry_once(task: list[Any]) -> list[Any]:
+        marker = Path(task[0].folder) / f"hungry-{task[0].number}"
+        if not marker.exists():
+            marker.touch()
+            soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+            resource.setrlimit(resource.RLIMIT_DATA, (1 << 28, hard))
+            try:
+                np.ones(1 << 28)
+            finally:
+                resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+        return [task[0].number]
+
+    connect(num_cpus=2)
+    told = list[str]()
+    tasks = tasks_in(tmp_path)
+    (tmp_path / "hungry-1").touch()
+    assert run_with_ray(tasks, hungry_once, tell=told.append) == [[0], [1]]
+    assert told == [
+        "dataset 'pump': tasks were lost again and again (it ran out of memory); all are run once more, one at a time"
+    ]
+
+
+def killed_by_the_monitor(folder: Path) -> None:
+    """Run as a program: tasks grow until Ray's memory monitor kills them; the first one once, then all of them always."""
+
+    def grow(task: list[Any]) -> list[Any]:
+        tries = Path(task[0].folder) / f"tries-{task[0].number}"
+        with tries.open("a") as stream:
+            stream.write("x")
+        if task[0].test or tries.stat().st_size == 1:
+            held = []
+            while True:
+                held.append(np.ones(1 << 22))  # 32 MB, until the end
+        return [task[0].number]
+
+    set_environment()
+    connect(num_cpus=1)
+    (first, second), told = tasks_in(folder), list[str]()
+    found: dict[str, Any] = {"results": run_with_ray([first], grow, tell=told.append), "told": told}
+    always = [[Shard(second[0].source, second[0].files, second[0].folder, 1, test=True)]]
+    try:
+        run_with_ray(always, grow, tell=told.append)
+    except FailedError as error:
+        found["error"] = str(error)
+    found["tries"] = [(folder / f"tries-{number}").stat().st_size for number in range(2)]
+    print(json.dumps(found), flush=True)
+
+
+@pytest.mark.ray
+@pytest.mark.long
+def test_a_task_that_the_memory_monitor_kills_is_run_again_and_then_named(tmp_path: Path) -> None:
+    """Ray itself tries again without end (task_oom_retries is -1)."""
+    memory = {line.split(":")[0]: int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()}
+    used = 1 - memory["MemAvailable"] / memory["MemTotal"]
+    threshold = used + 3e6 / memory["MemTotal"]  # 3 GB of room, half of which Ray itself takes
+    monitor = {"RAY_memory_usage_threshold": f"{threshold:.4f}", "RAY_memory_monitor_refresh_ms": "50"}
+    environment = {**os.environ, **monitor, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, __file__, str(tmp_path)]
+    found = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=900, check=True)
+    result = json.loads(found.stdout.splitlines()[-1])
+    assert result["results"] == [[0]]
+    assert "a task was lost once with its process or node" in result["told"][0]
+    assert "(it ran out of memory); all are run once more, one at a time" in result["told"][-1]
+    assert "also when it ran alone (it ran out of memory)" in result["error"]
+    assert result["tries"] == [2, 6]
 
 
 @pytest.mark.ray
@@ -47,7 +124,7 @@ def test_a_task_that_always_dies_is_tried_alone_and_then_named(ray_session: None
     told: list[str] = []
     with pytest.raises(FailedError, match="dataset 'pump': a task that prepares it was lost 3 times, also when it ran"):
         run_with_ray(tasks_in(tmp_path)[:1], always_die, tell=told.append)
-    assert "they are run again, one at a time" in told[0]
+    assert "all are run once more, one at a time" in told[0]
     assert (tmp_path / "tries").read_text() == "x" * 6
 
 
@@ -59,3 +136,7 @@ def test_a_loss_is_told_apart_from_an_error_of_the_task() -> None:
     assert lost_by(wrapped) == "it ran out of memory"
     assert lost_by(WorkerCrashedError()) == "its process died"
     assert lost_by(ValueError("a bug")) is None
+
+
+if __name__ == "__main__":
+    killed_by_the_monitor(Path(sys.argv[1]))

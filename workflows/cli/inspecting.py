@@ -35,7 +35,7 @@ def inspect(
         from workflows.loggers.terminal import Screen
         from workflows.prepare.inspection import inspect_datasets
         from workflows.prepare.preparation import prepare_datasets
-        from workflows.relay.events import Preparing
+        from workflows.relay.events import Noticed, Preparing
         from workflows.results.output_file import check_file, write_file
         from workflows.store.store import Store
 
@@ -44,7 +44,7 @@ def inspect(
             check_file("--json", json)
         with Screen(console) as screen, store.using("inspect"):
             screen(Preparing(checked.name))
-            prepared = prepare_datasets(checked, store.address, address)
+            prepared = prepare_datasets(checked, store.address, address, tell=lambda words: screen(Noticed(words)))
             found = inspect_datasets([dataset.prepared for dataset in prepared.datasets], checked.order)
         if json is not None:
             write_file("--json", json, dumps(found.to_json(), indent=1) + "\n")

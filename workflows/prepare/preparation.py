@@ -49,11 +49,13 @@ def prepare_datasets(
     address: str | None = None,
     before: Callable[[], object] = lambda: None,
     kept: Mapping[str, KeptDataset] = NOTHING_KEPT,
+    tell: Callable[[str], object] = lambda words: None,
 ) -> Prepared:
     """Find, check and prepare all datasets of a recipe; those that are prepared already cost a look.
 
     A dataset whose files are gone is used as it was prepared where it is among the `kept` ones, with a warning.
     `before` is called before anything is read or written, unless all is prepared: it may refuse.
+    `tell` gets a sentence for each task that was lost and run again.
     """
     started = time.perf_counter()
     hold_log()  # what Ray says from here on is about this run
@@ -80,7 +82,7 @@ def prepare_datasets(
         connect(address)
         with quiet("ray.data"):
             update_data_limits_often()
-            return run_with_ray(tasks, own_cluster=own_cluster())
+            return run_with_ray(tasks, own_cluster=own_cluster(), tell=tell)
 
     there = [source for source in sources if source.files]
     fresh = prepare(there, shelf.folder, facts, run, shelf.fetch, shelf.remote) if there else []

@@ -86,7 +86,9 @@ def prepare_watched(
             if address is not None:
                 stack.enter_context(watching(lambda words: emit(Noticed(words)), "preparing the datasets"))
             try:
-                return prepare_datasets(recipe, storage.address, address, before=begin, kept=kept)
+                return prepare_datasets(
+                    recipe, storage.address, address, begin, kept, tell=lambda words: emit(Noticed(words))
+                )
             except (OSError, InputError) as error:
                 if storage.local or attempt == RETRIES or not (isinstance(error, OSError) or _away(storage)):
                     raise
