@@ -26,15 +26,20 @@ from data.sharding.tasks import PartTask, TidyTask, run_task
 PLAIN: dict[str, Any] = {**PANEL, "calendar": [], "lookback": 4, "min_lookback": 2, "horizon": 1, "stride": 1}
 
 
-def check(frame: pd.DataFrame, folder: Path, most_rows: int = 40, **changes: Any) -> None:
-    """The frame, in files that each hold a share of its rows, is prepared in parts as in one piece."""
+def check(frame: pd.DataFrame, folder: Path, most_rows: int = 40, words: bool = True, **changes: Any) -> None:
+    """The frame, in files that each hold a share of its rows, is prepared in parts as in one piece.
+
+    Where two things are wrong, one piece may report the other one: then `words` are not compared.
+    """
     chosen = {**PLAIN, **changes}
     third = len(frame) // 3 + 1
     shares = [frame[start : start + third] for start in range(0, len(frame), third)]
     files = [write_csv(own, folder / "in" / f"{number}.csv") for number, own in enumerate(shares)]
     whole = refused_or(lambda: prepare_one(write_csv(frame, folder / "all.csv"), folder / "whole", **chosen))
     if isinstance(whole, str):
-        assert refused_or(lambda: prepare_cut(source_of(files, **chosen), folder / "cut", most_rows, 2500)) == whole
+        found = refused_or(lambda: prepare_cut(source_of(files, **chosen), folder / "cut", most_rows, 2500))
+        assert isinstance(found, str)
+        assert not words or found == whole
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "MARK_ROWS", 8)
@@ -179,7 +184,7 @@ def any_series(seed: int) -> None:
     frequency = random.choice([None, step, "1d", "1w", "1mo", "1q"])
     rule = str(random.choice(["error", "first", "last", "mean"]))
     with tempfile.TemporaryDirectory() as folder:
-        check(frame, Path(folder), int(random.integers(5, 90)), frequency=frequency, duplicates=rule)
+        check(frame, Path(folder), int(random.integers(5, 90)), words=False, frequency=frequency, duplicates=rule)
 
 
 @pytest.mark.parametrize("seed", range(6))
