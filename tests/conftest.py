@@ -33,12 +33,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an empty bucket; credentials and endpoint are in the environment, as a user has them."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-W", "ignore", str(Path(__file__).parent / "support" / "s3_server.py"), str(port)]
+    log = tmp_path_factory.mktemp("s3") / "requests.jsonl"
+    log.touch()
+    program = Path(__file__).parent / "support" / "s3_server.py"
+    command = [sys.executable, "-W", "ignore", str(program), str(port), str(log)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     settings = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
@@ -47,6 +50,7 @@ def bucket() -> Iterator[str]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "S3_TEST_LOG": str(log),  # see support/s3_log.py
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():

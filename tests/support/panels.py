@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,25 @@ def windows_of(dataset: PreparedDataset, split: str) -> list[bytes]:
         for start, length in zip(part.starts[split].tolist(), part.lengths[split].tolist(), strict=True):
             found.append(part.values[start : start + length + dataset.horizon].tobytes())
     return found
+
+
+def digest_of(dataset: PreparedDataset) -> str:
+    """A hash of rows, samples by their rows in the dataset, statistics and counts: the same however it was cut."""
+    digest, begin = hashlib.sha256(), 0
+    samples: dict[str, list[Any]] = {split: [] for split in SPLITS}
+    for part, facts in zip(dataset.parts, dataset.manifest.parts, strict=True):
+        digest.update(part.values[facts.overlap :].tobytes())
+        for split in SPLITS:
+            samples[split].append(np.stack([part.starts[split] - facts.overlap + begin, part.lengths[split]]))
+        begin += len(part.values) - facts.overlap
+    for split in SPLITS:
+        digest.update(np.concatenate(samples[split], axis=1).tobytes())
+    manifest = dataset.manifest
+    for name in ("rows", "num_series", "samples", "used_rows", "missing", "longest_gap", "time_span", "warnings"):
+        digest.update(json.dumps(getattr(manifest, name), sort_keys=True).encode())
+    digest.update(json.dumps([manifest.statistics.to_json(), repr(manifest.counts)]).encode())
+    digest.update(json.dumps({name: dataset.train_categories(name) for name in dataset.settings.categorical}).encode())
+    return digest.hexdigest()
 
 
 def same(one: PreparedDataset, other: PreparedDataset) -> None:

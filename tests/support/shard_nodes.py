@@ -1,0 +1,236 @@
+"""Run as a program: datasets in all layouts are prepared on 1, 2 and 3 Ray nodes, and on a cluster that has none at first.
+
+Prints as JSON, for each preparation, the digest of what was prepared, and on which nodes its tasks ran.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from data_cases import source_of
+from panels import PANEL, digest_of
+
+import data.sharding.parts
+import data.sharding.pieces
+from cluster.connect import connect, disconnect, set_environment
+from data.prepared import layout
+from data.prepared.cache import Shelf
+from data.prepared.prepare import prepare
+from data.prepared.prepared import PreparedDataset
+from data.prepared.running import TaskRun, run_here, run_task, run_with_ray
+from data.reading.files import FileNotes
+from data.reading.settings import DatasetSource
+
+Facts = dict[str, Any]
+ZONE = "Europe/Berlin"
+SETTINGS: dict[str, Any] = {**PANEL, "time_zone": ZONE, "lookback": 48, "stride": 3}
+ALONE: dict[str, Any] = {**SETTINGS, "series": None}
+PIECE_BYTES = 1 << 21
+
+
+def make_panel(num_series: int, rows: int) -> pd.DataFrame:
+    """Hourly series in local time, with absent steps, missing values, missing targets and categories; autumn hours twice."""
+    random, frames = np.random.default_rng(0), []
+    for number in range(num_series):
+        moments = pd.date_range("2022-01-01", periods=rows, freq="h", tz="UTC") + pd.Timedelta(days=number)
+        values = random.normal(number, 1 + number, (rows, 2)).round(3)
+        values[random.random(values.shape) < 0.05] = np.nan
+        values[rows // 3 : rows // 3 + rows // 50, number % 2] = np.nan
+        frame = pd.DataFrame(values, columns=["a", "b"])
+        frame["t"] = moments.tz_convert(ZONE).strftime("%Y-%m-%d %H:%M")
+        frame["utc"], frame["site"] = moments, f"s{number:02d}"
+        frame["kind"] = random.choice(["x", "y", "z"], rows)
+        frame.loc[rows - 50 :, "kind"] = "late"
+        local = moments.tz_convert(ZONE).tz_localize(None)
+        keep = (random.random(rows) > 0.05) | local.duplicated(keep=False)  # of an hour twice, both are there
+        keep[0] = True
+        frames.append(frame[keep])
+    return pd.concat(frames, ignore_index=True)
+
+
+def write_layouts(frame: pd.DataFrame, folder: Path) -> dict[str, list[Path]]:
+    """The files of each layout, L3 apart."""
+    columns, found = ["t", "site", "kind", "a", "b"], dict[str, list[Path]]()
+
+    def put(name: str, own: pd.DataFrame) -> None:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".csv":
+            own[columns].to_csv(path, index=False)
+        else:
+            pq.write_table(pa.Table.from_pandas(own[columns], preserve_index=False), path, row_group_size=20_000)
+        found.setdefault(name.partition("/")[0], []).append(path)
+
+    for name, own in frame.groupby("site"):
+        put(f"l1/{name}.csv", own)
+    for month, own in frame.groupby(frame["utc"].dt.strftime("%Y-%m")):
+        put(f"l2/{month}.parquet", own)
+    put("l4/all.parquet", frame.sort_values("utc", kind="stable"))
+    put("l5/all.csv", frame)
+    return found
+
+
+def small_parts(most_rows: int) -> None:
+    """Cut all datasets in this process, whatever their size."""
+    layout.CUT_BYTES = 0
+    data.sharding.parts.PART_BYTES = 1
+    data.sharding.parts.FEWEST_ROWS = most_rows
+    data.sharding.pieces.PIECE_BYTES = PIECE_BYTES
+
+
+def work(task: list[Any]) -> list[Any]:
+    """What a task does, with the same size of pieces in the processes of the nodes."""
+    import data.sharding.pieces
+
+    data.sharding.pieces.PIECE_BYTES = 1 << 21
+    return run_task(task)
+
+
+class Nodes:
+    """A head without a core, and nodes of one core each that keep what they fetch in folders of their own."""
+
+    def __init__(self, folder: Path, count: int):
+        from ray.cluster_utils import Cluster
+
+        self.folder, self.count = folder, 0
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        for _ in range(count):
+            self.add()
+        connect(str(self.cluster.address))
+
+    def add(self) -> None:
+        cache = {"LSTM_RELAY_CACHE": str(self.folder / f"cache_{self.count}")}
+        self.cluster.add_node(num_cpus=1, env_vars=cache)
+        self.count += 1
+
+    def end(self) -> None:
+        disconnect()
+        for node in self.cluster.list_all_nodes():
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+
+def prepared_in(address: str, source: DatasetSource, run: Callable[[Any], Any]) -> PreparedDataset:
+    shelf = Shelf(address)
+    return prepare([source], shelf.folder, FileNotes(shelf.folder / "sources"), run, shelf.fetch, shelf.remote)[0]
+
+
+def noted(runs: list[TaskRun]) -> Callable[[Any], Any]:
+    return lambda tasks: run_with_ray(tasks, work, own_cluster=False, note=runs.append)
+
+
+def nodes_of(runs: list[TaskRun]) -> dict[str, int]:
+    """How many nodes ran tasks of each kind."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        found.setdefault(type(run.task[0]).__name__, set()).add(run.node)
+    return {kind: len(nodes) for kind, nodes in found.items()}
+
+
+def sources_of(files: dict[str, list[Path]], alone: list[Path]) -> dict[str, DatasetSource]:
+    return {name: source_of(own, **SETTINGS) for name, own in files.items()} | {"l3": source_of(alone, **ALONE)}
+
+
+def main(folder: Path, remote: str, num_series: int, rows: int) -> None:
+    set_environment()
+    frame = make_panel(num_series, rows)
+    files = write_layouts(frame, folder / "panel")
+    long = make_panel(1, rows)
+    alone = write_layouts(long, folder / "alone")["l2"]
+    sources = sources_of(files, alone)
+    layout.CUT_BYTES = 1 << 50
+    reference = {
+        "l3": digest_of(prepared_in(str(folder / "whole_alone"), source_of(alone, **ALONE), run_here)),
+        "panel": digest_of(prepared_in(str(folder / "whole"), sources["l5"], run_here)),
+    }
+    print(json.dumps({"reference": reference}), flush=True)
+
+    def tell(what: str, name: str, found: PreparedDataset, runs: list[TaskRun], started: float) -> None:
+        expected = reference["l3" if name == "l3" else "panel"]
+        facts = {
+            "equal": digest_of(found) == expected,
+            "parts": len(found.manifest.parts),
+            "nodes": nodes_of(runs),
+            "sha256": found.manifest.sha256,
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        print(json.dumps({"what": what, "layout": name, **facts}), flush=True)
+
+    for most_rows in (1000, 7919, 1 << 15):
+        small_parts(most_rows)
+        for name, source in sources.items():
+            started = time.monotonic()
+            found = prepared_in(str(folder / f"here_{most_rows}_{name}"), source, run_here)
+            tell(f"here {most_rows}", name, found, [], started)
+    for count in (1, 2, 3):
+        small_parts(1000)
+        nodes = Nodes(folder, count)
+        for name, source in sources.items():
+            runs, started = list[TaskRun](), time.monotonic()
+            found = prepared_in(str(folder / f"nodes_{count}_{name}"), source, noted(runs))
+            tell(f"{count} nodes", name, found, runs, started)
+        nodes.end()
+    if remote:
+        small_parts(1 << 13)
+        for row in from_no_node(folder, remote, files, num_series * rows):
+            print(json.dumps(row), flush=True)
+    os._exit(0)  # threads of Ray may be left
+
+
+def from_no_node(folder: Path, remote: str, files: dict[str, list[Path]], rows: int) -> Iterator[Facts]:
+    """L2 and L4 from an object store into it, on a cluster that gets its two nodes when the preparation has begun."""
+    from pyarrow import fs
+
+    from data.reading.files import open_filesystem
+
+    for name in ("l2", "l4"):
+        filesystem, inner = open_filesystem(f"{remote}/source/{name}")
+        fs.copy_files(str(files[name][0].parent), inner, destination_filesystem=filesystem)
+    driver = folder / "driver"
+    os.environ["LSTM_RELAY_CACHE"] = str(driver)
+    nodes = Nodes(folder, 0)
+    for place, name in enumerate(("l4", "l2")):
+        source = source_of([f"{remote}/source/{name}/{file.name}" for file in files[name]], **SETTINGS)
+        runs, found, started = list[TaskRun](), list[PreparedDataset](), time.monotonic()
+        thread = threading.Thread(target=lambda: found.append(prepared_in(remote, source, noted(runs))))  # noqa: B023
+        thread.start()
+        if place == 0:
+            time.sleep(3)  # the tasks wait
+            nodes.add()
+            nodes.add()
+        thread.join()
+        size = sum(file.stat().st_size for file in driver.rglob("*") if file.is_file())
+        arrow = [str(file) for file in driver.rglob("*.arrow")]
+        seconds = round(time.monotonic() - started, 1)
+        manifest = found[0].manifest
+        yield {
+            "what": "from no node",
+            "layout": name,
+            "nodes": nodes_of(runs),
+            "driver_bytes": size,
+            "driver_arrow": arrow,
+            "fingerprint": manifest.fingerprint,
+            "source_bytes": sum(file.stat().st_size for file in files[name]),
+            "prepared_bytes": sum(size for part in manifest.parts for size, _ in part.files.values()),
+            "rows": manifest.rows,
+            "seconds": seconds,
+        }
+        os.environ["LSTM_RELAY_CACHE"] = str(folder / f"reader_{name}")
+        again = PreparedDataset(Shelf(remote).fetch(manifest.fingerprint), found[0].name, found[0].settings)
+        yield {"what": "from no node, read", "layout": name, "digest": digest_of(again), "least_rows": rows // 2}
+        os.environ["LSTM_RELAY_CACHE"] = str(driver)
+    nodes.end()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
