@@ -19,6 +19,8 @@ from data.prepared.manifest import MANIFEST as MANIFEST
 from data.prepared.manifest import Manifest
 from data.prepared.part_files import PartFiles, part_names
 from data.reading.settings import SPLITS, DataSettings
+from data.samples.part_files import samples_in
+from data.samples.spans import Listed, Spans
 from data.samples.statistics import Statistics
 
 TRIES = 2  # more, to open a file that another process removes from the cache meanwhile
@@ -26,11 +28,14 @@ TRIES = 2  # more, to open a file that another process removes from the cache me
 
 @dataclass(frozen=True)
 class MappedPart:
-    """Rows (rows, columns) and, for each split, first row and length of its samples: views into mapped files."""
+    """Rows (rows, columns) and the samples of each split: views into mapped files."""
 
     values: npt.NDArray[Any]
-    starts: dict[str, npt.NDArray[np.int64]]
-    lengths: dict[str, npt.NDArray[np.int32]]
+    samples: dict[str, Listed | Spans]
+
+    def ends(self, split: str) -> npt.NDArray[np.int64]:
+        """The row behind the last one that goes in, of each sample."""
+        return self.samples[split].starts + self.samples[split].lengths
 
 
 class PreparedDataset:
@@ -108,7 +113,7 @@ class PreparedDataset:
     def lengths(self, split: str, samples: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int32]:
         """The rows that go in, of each sample, or of these."""
         if samples is None:
-            return np.concatenate([part.lengths[split] for part in self.parts])
+            return np.concatenate([part.samples[split].lengths for part in self.parts])
         found = np.empty(len(samples), np.int32)
         for number, where in self.groups(split, samples):
             found[where] = self.place(split, number, samples[where])[1]
@@ -135,12 +140,11 @@ class PreparedDataset:
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
         """First row in part `number` and length of samples that all lie in it."""
         local = samples - self._offsets[split][number]
-        part = self.parts[number]
-        return part.starts[split][local], part.lengths[split][local]
+        return self.parts[number].samples[split].at(local)
 
     def target_rows(self, split: str) -> npt.NDArray[Any]:
         """The label of every sample of a split with horizon 0, as it was read: (samples, targets)."""
-        rows = [part.values[part.starts[split] + part.lengths[split] - 1, -len(self.targets) :] for part in self.parts]
+        rows = [part.values[part.ends(split) - 1, -len(self.targets) :] for part in self.parts]
         return np.concatenate(rows)
 
     def target_labels(self, split: str) -> list[str]:
@@ -148,7 +152,7 @@ class PreparedDataset:
         labels = []
         for part, facts in zip(self.parts, self.manifest.parts, strict=True):
             names = facts.categories[self.targets[0]]
-            codes = part.values[part.starts[split] + part.lengths[split] - 1, -1].astype(np.int64)
+            codes = part.values[part.ends(split) - 1, -1].astype(np.int64)
             labels += [names[code] for code in codes]
         return labels
 
@@ -197,9 +201,4 @@ def _open_part(files: PartFiles, number: int) -> MappedPart:
     width = column.type.list_size
     values = column.values.to_numpy(zero_copy_only=True).reshape(-1, width)
     places = _mapped(files, samples_file)
-    batches = {split: places.get_batch(index) for index, split in enumerate(SPLITS)}
-    return MappedPart(
-        values,
-        {split: batch.column(0).to_numpy(zero_copy_only=True) for split, batch in batches.items()},
-        {split: batch.column(1).to_numpy(zero_copy_only=True) for split, batch in batches.items()},
-    )
+    return MappedPart(values, {split: samples_in(places.get_batch(index)) for index, split in enumerate(SPLITS)})

@@ -11,8 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data.reading.settings import SPLITS
+from data.samples.spans import Listed, Spans, smaller
 
 Float32 = npt.NDArray[np.float32]
+SPAN = ("first", "count", "stride", "length")
 
 
 def write_values(values: Float32, path: Path) -> None:
@@ -23,13 +25,29 @@ def write_values(values: Float32, path: Path) -> None:
 
 
 def write_samples(samples: Mapping[str, Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]], path: Path) -> None:
-    """Write, for each split, the first rows and the lengths of its samples."""
-    batches = []
+    """Write the first rows and the lengths of the samples of each split, regular ones as spans."""
+    splits = []
     for split in SPLITS:
         starts = np.concatenate([np.empty(0, np.int64), *(starts for starts, _ in samples[split])])
         lengths = np.concatenate([np.empty(0, np.int64), *(lengths for _, lengths in samples[split])])
-        batches.append(pa.record_batch([pa.array(starts), pa.array(lengths.astype(np.int32))], names=["start", "length"]))
-    _write(batches, path)
+        splits.append(Listed(starts, lengths.astype(np.int32)))
+    _write([_batch_of(each) for each in smaller(splits)], path)
+
+
+def _batch_of(samples: Listed | Spans) -> pa.RecordBatch:
+    if isinstance(samples, Listed):
+        return pa.record_batch([pa.array(samples.starts), pa.array(samples.lengths)], names=["start", "length"])
+    # One column of structs: a version that knows of no spans fails on it, and takes it for nothing else.
+    columns = {name: pa.array(getattr(samples, name)) for name in SPAN}
+    return pa.record_batch([pa.StructArray.from_arrays(list(columns.values()), list(columns))], names=["span"])
+
+
+def samples_in(batch: pa.RecordBatch) -> Listed | Spans:
+    """The samples of a split, as they were written: views into the batch."""
+    spans = batch.schema.names == ["span"]
+    columns = [batch.column(0).field(name) for name in SPAN] if spans else [batch.column(0), batch.column(1)]
+    arrays = [column.to_numpy(zero_copy_only=True) for column in columns]
+    return Spans(*arrays) if spans else Listed(*arrays)
 
 
 def _write(batches: list[pa.RecordBatch], path: Path) -> None:

@@ -215,7 +215,7 @@ def content(dataset: PreparedDataset) -> tuple[bytes, dict[str, Any]]:
     offsets = np.cumsum([0, *(len(part.values) for part in dataset.parts)])
     samples = {
         split: np.concatenate(
-            [part.starts[split] + offset for part, offset in zip(dataset.parts, offsets, strict=False)]
+            [part.samples[split].starts + offset for part, offset in zip(dataset.parts, offsets, strict=False)]
         ).tolist()
         for split in ("train", "validation", "test")
     }

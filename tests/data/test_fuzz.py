@@ -91,7 +91,7 @@ def right_counts(dataset: PreparedDataset) -> None:
         == sum(len(p.values) for p in dataset.parts)
     )
     assert counts.rows_used <= counts.rows_read
-    assert sum(facts.samples.values()) == sum(len(part.starts[split]) for part in dataset.parts for split in part.starts)
+    assert sum(facts.samples.values()) == sum(len(samples) for part in dataset.parts for samples in part.samples.values())
 
 
 def try_recipe(document: Any, folder: Path, number: int) -> str:

@@ -18,6 +18,7 @@ from data.reading.settings import SPLITS, DatasetSource
 from data.reading.times import Times
 from data.samples import statistics, stretch
 from data.samples.part import Cut, Part, write_part
+from data.samples.part_files import samples_in
 from data.samples.series import Series, irregular_steps
 from data.samples.splits import split_in_time
 from data.samples.stretch import Edge, Stretch
@@ -60,8 +61,8 @@ def read_part(folder: Path, number: int) -> tuple[np.ndarray, dict[str, list[tup
     values = np.asarray(column.values).reshape(-1, column.type.list_size)
     places = pa.ipc.open_file(folder / f"samples-{number:05d}.arrow")
     samples = {
-        split: list(zip(*(places.get_batch(index).column(c).to_pylist() for c in (0, 1)), strict=True))
-        for index, split in enumerate(SPLITS)
+        split: list(zip(found.starts.tolist(), found.lengths.tolist(), strict=True))
+        for split, found in ((split, samples_in(places.get_batch(index))) for index, split in enumerate(SPLITS))
     }
     return values, samples
 

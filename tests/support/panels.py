@@ -66,7 +66,7 @@ def rows_of(dataset: PreparedDataset) -> bytes:
 def windows_of(dataset: PreparedDataset, split: str) -> list[bytes]:
     found = []
     for part in dataset.parts:
-        for start, length in zip(part.starts[split].tolist(), part.lengths[split].tolist(), strict=True):
+        for start, length in zip(part.samples[split].starts.tolist(), part.samples[split].lengths.tolist(), strict=True):
             found.append(part.values[start : start + length + dataset.horizon].tobytes())
     return found
 
@@ -77,8 +77,8 @@ def digest_of(dataset: PreparedDataset) -> str:
     samples: dict[str, list[Any]] = {split: [] for split in SPLITS}
     for part, facts in zip(dataset.parts, dataset.manifest.parts, strict=True):
         digest.update(part.values[facts.overlap :].tobytes())
-        for split in SPLITS:
-            samples[split].append(np.stack([part.starts[split] - facts.overlap + begin, part.lengths[split]]))
+        for split, each in part.samples.items():
+            samples[split].append(np.stack([each.starts - facts.overlap + begin, each.lengths]))
         begin += len(part.values) - facts.overlap
     for split in SPLITS:
         digest.update(np.concatenate(samples[split], axis=1).tobytes())

@@ -92,7 +92,7 @@ class Samples:
         counts = [dataset.num_samples(split) for dataset in datasets]
         self.offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         starts = [
-            part.starts[split] + first
+            part.samples[split].starts + first
             for dataset in datasets
             for part, first in zip(dataset.prepared.parts, rows.first[dataset], strict=True)
         ]

@@ -1,0 +1,88 @@
+"""Samples are kept as spans where that is smaller, and are the same either way."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from data_cases import noise, prepare_frame
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.prepared.prepared import PreparedDataset
+from data.reading.settings import SPLITS
+from data.samples.part_files import file_facts, samples_in, write_samples
+from data.samples.spans import Listed, Spans, smaller, spans_of
+
+Group = tuple[int, int, int, int]  # first row, stride, samples, length
+WINDOWS = st.lists(st.tuples(st.integers(0, 50), st.integers(1, 4), st.integers(0, 12), st.integers(1, 9)), max_size=6)
+
+
+def listed(groups: list[Group]) -> Listed:
+    """The samples of some groups, one after the other."""
+    starts = [first + stride * np.arange(count) for first, stride, count, _ in groups]
+    lengths = [np.full(count, length, np.int32) for _, _, count, length in groups]
+    return Listed(np.concatenate([np.empty(0, np.int64), *starts]), np.concatenate([np.empty(0, np.int32), *lengths]))
+
+
+@given(WINDOWS, st.randoms(use_true_random=False))
+def test_spans_give_the_samples_that_they_were_made_of(groups: list[Group], random: object) -> None:
+    expected = listed(groups)
+    spans = spans_of(expected)
+    assert len(spans) == len(expected)
+    assert spans.starts.tolist() == expected.starts.tolist()
+    assert spans.lengths.tolist() == expected.lengths.tolist()
+    asked = np.random.default_rng(0).integers(0, max(len(expected), 1), 2 * len(expected))
+    for found, wanted in zip(spans.at(asked), expected.at(asked), strict=True):
+        assert found.tolist() == wanted.tolist()
+        assert found.dtype == wanted.dtype
+
+
+@given(WINDOWS, WINDOWS)
+def test_samples_are_read_as_they_were_written(train: list[Group], test: list[Group]) -> None:
+    splits = {"train": listed(train), "validation": listed([]), "test": listed(test)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "samples.arrow"
+        write_samples({split: [(each.starts, each.lengths.astype(np.int64))] for split, each in splits.items()}, path)
+        with pa.memory_map(str(path)) as mapped:
+            file = pa.ipc.open_file(mapped)
+            for place, split in enumerate(SPLITS):
+                found = samples_in(file.get_batch(place))
+                assert found.starts.tolist() == splits[split].starts.tolist()
+                assert found.lengths.tolist() == splits[split].lengths.tolist()
+
+
+def test_the_smaller_form_is_chosen() -> None:
+    regular, each_other = listed([(0, 2, 1000, 96)]), listed([(0, 1, 1, length) for length in range(1, 9)])
+    assert all(isinstance(each, Spans) for each in smaller([regular, each_other]))
+    assert all(isinstance(each, Listed) for each in smaller([each_other, each_other]))
+
+
+def test_regular_windows_take_no_room_on_disk(tmp_path: Path) -> None:
+    """12 bytes a sample before."""
+    found = prepare_frame(noise(50_000), tmp_path)
+    assert found.num_samples("train") > 29_000
+    assert (found.folder / "samples-00000.arrow").stat().st_size < 3000
+    assert isinstance(found.parts[0].samples["train"], Spans)
+
+
+def test_a_dataset_whose_samples_are_listed_is_read_as_before(tmp_path: Path) -> None:
+    """As all were before there were spans; hashes and addresses are of the samples, not of their form."""
+    dataset = prepare_frame(noise(500), tmp_path)
+    places = [dataset.parts[0].samples[split] for split in SPLITS]
+    batches = [pa.record_batch([each.starts, each.lengths], names=["start", "length"]) for each in places]
+    with pa.OSFile(str(tmp_path / "old"), "wb") as sink, pa.ipc.new_file(sink, batches[0].schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+    manifest = dataset.folder / "manifest.json"
+    size, digest = dataset.manifest.parts[0].files["samples-00000.arrow"]
+    (tmp_path / "old").replace(dataset.folder / "samples-00000.arrow")
+    old_size, old_digest = file_facts(dataset.folder / "samples-00000.arrow")
+    manifest.write_text(manifest.read_text().replace(digest, old_digest).replace(f" {size},", f" {old_size},"))
+    again = PreparedDataset(dataset.folder)
+    chosen = np.arange(again.num_samples("train"))
+    assert isinstance(again.parts[0].samples["train"], Listed)
+    for found, expected in zip(again.place("train", 0, chosen), dataset.place("train", 0, chosen), strict=True):
+        assert found.tolist() == expected.tolist()
