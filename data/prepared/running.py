@@ -48,6 +48,7 @@ def run_with_ray(
     own_cluster: bool = True,
     tell: Callable[[str], object] = lambda message: None,
     note: Callable[[TaskRun], object] = lambda run: None,
+    times_lost: Callable[[], int] = lambda: 0,
 ) -> list[list[Any]]:
     """Run the tasks on the cluster that this process is connected to, by Ray Data.
 
@@ -55,21 +56,22 @@ def run_with_ray(
     and runs again what was lost with a process or a node. Rows do not pass through its object store: tasks read files and
     write files. `work` is what is done with a task: a function of a module, as it is sent to other processes by its name.
     Where tasks are lost again and again, as when they run out of memory together, all are run once more one at a time.
-    `tell` gets a sentence for each loss, and `note` where each task ran. Raises FailedError where a task is lost alone, too.
+    `tell` gets a sentence for each loss, by what `times_lost` says in the task, and `note` where each task ran. Raises
+    FailedError where a task is lost alone, too.
     """
     import ray
 
     cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
     num_blocks = min(len(tasks), max(BLOCKS_A_CORE * max(cores, 1), 1 if own_cluster else FEWEST_BLOCKS))
     try:
-        return _run(tasks, work, num_blocks, None, tell, note)
+        return _run(tasks, work, num_blocks, None, tell, note, times_lost)
     except Exception as error:
         lost = lost_by(error)
         if lost is None:
             raise
         tell(f"{_what(tasks)}: tasks were lost again and again ({lost}); all are run once more, one at a time")
     try:
-        return _run(tasks, work, len(tasks), 1, tell, note)
+        return _run(tasks, work, len(tasks), 1, tell, note, times_lost)
     except Exception as error:
         lost = lost_by(error)
         if lost is None:
@@ -88,13 +90,12 @@ def _run(
     concurrency: int | None,
     tell: Callable[[str], object],
     note: Callable[[TaskRun], object],
+    times_lost: Callable[[], int],
 ) -> list[list[Any]]:
     import ray.data
     from ray.util.annotations import RayDeprecationWarning
 
     def run_row(row: dict[str, Any]) -> dict[str, Any]:
-        from cluster.ray_compat import times_lost
-
         keep_freed_memory()
         results = pickle.dumps(work(pickle.loads(row["task"])))
         where = ray.get_runtime_context()

@@ -16,6 +16,7 @@ import pytest
 from data_cases import noise, source_of, write_csv
 
 from cluster.connect import connect, set_environment
+from cluster.ray_compat import times_lost
 from data.errors import FailedError
 from data.prepared.running import TaskRun, lost_by, run_with_ray
 from data.prepared.shards import Shard, shards_of
@@ -37,7 +38,10 @@ def test_a_task_whose_process_dies_is_done_again_and_told(ray_session: None, tmp
 
     connect(num_cpus=2)  # a command of an earlier test may have left the session's Ray
     told, runs = list[str](), list[TaskRun]()
-    assert run_with_ray(tasks_in(tmp_path), die_once, tell=told.append, note=runs.append) == [[0], [1]]
+    assert run_with_ray(tasks_in(tmp_path), die_once, tell=told.append, note=runs.append, times_lost=times_lost) == [
+        [0],
+        [1],
+    ]
     assert [run.times_lost > 0 for run in runs] == [True, True]
     assert set(told) == {"dataset 'pump': a task was lost once with its process or node; it ran again and is done"}
 
@@ -82,10 +86,10 @@ def killed_by_the_monitor(folder: Path) -> None:
     set_environment()
     connect(num_cpus=1)
     (first, second), told = tasks_in(folder), list[str]()
-    found: dict[str, Any] = {"results": run_with_ray([first], grow, tell=told.append), "told": told}
+    found: dict[str, Any] = {"results": run_with_ray([first], grow, tell=told.append, times_lost=times_lost), "told": told}
     always = [[Shard(second[0].source, second[0].files, second[0].folder, 1, test=True)]]
     try:
-        run_with_ray(always, grow, tell=told.append)
+        run_with_ray(always, grow, tell=told.append, times_lost=times_lost)
     except FailedError as error:
         found["error"] = str(error)
     found["tries"] = [(folder / f"tries-{number}").stat().st_size for number in range(2)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster.connect import connect, connected, hold_log, own_cluster, quiet
-from cluster.ray_compat import update_data_limits_often
+from cluster.ray_compat import times_lost, update_data_limits_often
 from data.built_in import MAKERS, make_built_in
 from data.errors import InputError
 from data.prepared.cache import Shelf
@@ -82,7 +82,7 @@ def prepare_datasets(
         connect(address)
         with quiet("ray.data"):
             update_data_limits_often()
-            return run_with_ray(tasks, own_cluster=own_cluster(), tell=tell)
+            return run_with_ray(tasks, own_cluster=own_cluster(), tell=tell, times_lost=times_lost)
 
     there = [source for source in sources if source.files]
     fresh = prepare(there, shelf.folder, facts, run, shelf.fetch, shelf.remote) if there else []
