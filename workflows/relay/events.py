@@ -147,6 +147,14 @@ class Guarded:
     over: bool
 
 
+@dataclass(frozen=True)
+class Walked:
+    """The workers are done; `failed` is the reason if the run cannot go on."""
+
+    workers: int
+    failed: str | None = None
+
+
 RunEvent = (
     Preparing
     | Planned
@@ -162,6 +170,7 @@ RunEvent = (
     | EvaluationStarted
     | EvaluationDone
     | Guarded
+    | Walked
 )
 Emit = Callable[[RunEvent], None]
 

@@ -27,9 +27,8 @@ from cluster.recovery import (
 from workflows.relay.events import Emit, EpochDone, RunEvent, Waiting, WorkersLost, Working
 from workflows.relay.failures import RunFailedError
 
-Facts = dict[str, Any]
 LOOK_S = 2  # whole seconds, as a placement group waits
-FitGroup = Callable[[int, int], Facts]  # the workers, and how many they may become -> the report
+FitGroup = Callable[[int, int], None]  # the workers, and how many they may become
 
 
 @dataclass
@@ -47,8 +46,8 @@ class Group:
             self.losses = 0
 
 
-def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) -> Facts:
-    """Start groups by `fit` until one has done all, and return its report.
+def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) -> None:
+    """Start groups by `fit` until one has done all.
 
     Raises RunFailedError with the reason and the node where the run cannot go on.
     """
@@ -69,7 +68,8 @@ def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) 
             emit(Waiting(start.words))
         there = {node.name for node in capacity().nodes}
         try:
-            return fit(start.num_workers, start.max_workers)
+            fit(start.num_workers, start.max_workers)
+            return
         except TrainingFailedError as error:
             group.losses += 1
             gone = sorted(there - {node.name for node in capacity().nodes})

@@ -13,10 +13,18 @@ class Sender:
 
     def __init__(self, mailbox: Any):
         self.mailbox = mailbox
+        self._last: Any = None
 
     def __call__(self, event: object) -> None:
         """Send an event."""
-        self.mailbox.put.remote(event)
+        self._last = self.mailbox.put.remote(event)
+
+    def wait(self) -> None:
+        """Wait until all that was sent has arrived."""
+        import ray
+
+        if self._last is not None:
+            ray.get(self._last)
 
 
 class _Mailbox:

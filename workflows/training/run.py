@@ -51,8 +51,6 @@ from workflows.training.new_classes import new_classes
 from workflows.training.preparing import prepare_on
 from workflows.training.workers import Job, run_workers
 
-Facts = dict[str, Any]
-
 
 @dataclass
 class Done:
@@ -224,7 +222,7 @@ def _run(
         scratch = here if address is None else f"{store.address}/runs/{name}/.ray_train"
         try:
             with beating(progress.beat, tensorboard.copy, copy):
-                report = run_workers(job, placement, address, scratch)
+                done.workers = run_workers(job, placement, address, scratch)
         except (RunFailedError, KeyboardInterrupt) as error:
             progress.stopped("failed" if isinstance(error, RunFailedError) else "interrupted", str(error))
             raise
@@ -233,5 +231,5 @@ def _run(
             with contextlib.suppress(OSError):
                 copy()
             store.storage.remove(f"runs/{name}/.ray_train")
-    done.workers, done.start_seconds = report["workers"], begun - started
+    done.start_seconds = begun - started
     return done

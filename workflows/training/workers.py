@@ -22,15 +22,14 @@ from cluster.recovery import ON_NODE
 from cluster.watching import watching
 from data.prepared.cache import Shelf
 from data.prepared.reference import DatasetRef
-from workflows.relay.events import Emit, Noticed, RunEvent, Working
+from workflows.relay.events import Emit, Noticed, RunEvent, Walked, Working
 from workflows.relay.failures import RunFailedError
 from workflows.relay.plan import Plan
 from workflows.store.store import Store
 from workflows.training import attempts
-from workflows.training.channel import Channel
+from workflows.training.channel import Channel, Sender
 from workflows.training.reporting import StageReports
 
-Facts = dict[str, Any]
 START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 ELASTIC_INTERVAL_S = 30.0  # how often an elastic group looks for room for more workers
 MAX_RESTARTS = 3  # of a trial's worker group, after a worker or its node was lost
@@ -75,10 +74,10 @@ def _this_node() -> str:
     return name_of({"NodeManagerHostname": host, "NodeManagerAddress": address})
 
 
-def work(job: Job) -> Facts:
-    """What each worker does: walk the relay. Returns what was done, or why the run cannot go on, on all workers alike.
+def work(job: Job) -> None:
+    """Walk the relay, as each worker does; the first one reports the end, also one that the run cannot go on from.
 
-    Anything else that goes wrong is raised: then the worker group is started again and goes on from the store.
+    Any other error is raised: then the worker group is started again and resumes from the store.
     """
     import torch
 
@@ -105,34 +104,49 @@ def work(job: Job) -> Facts:
     lane = lane_for(torch.device(device), job.device_memory_gb, job.threads)
     walker = Walker(job.plan, datasets, store, group, job.emit, device, evaluated, lane)
     try:
-        report = walker.walk()
+        walker.walk()
         for plan, numbers in job.beside:
             own = [datasets[number] for number in numbers]
             whole = [*own, Joint(own)] if plan.joint else own
-            report.epochs += Walker(plan, whole, store, group, job.emit, device).walk().epochs
-        return {**dataclasses.asdict(report), "workers": group.size}
+            Walker(plan, whole, store, group, job.emit, device).walk()
+        walked = Walked(group.size)
     except (NonFiniteLossError, StoreError) as error:
-        return {"failed": str(error)}
+        walked = Walked(group.size, str(error))
     finally:
         torch.set_num_threads(before)  # this process may be somebody's notebook
+    if group.rank == 0:
+        job.emit(walked)
+        if isinstance(job.emit, Sender):
+            job.emit.wait()
 
 
-def run_workers(job: Job, placement: Placement, address: str | None, scratch: str) -> Facts:
-    """Let the workers do all that the store lacks; returns what they did.
+def run_workers(job: Job, placement: Placement, address: str | None, scratch: str) -> int:
+    """Let the workers do all that the store lacks; returns how many they were at the end.
 
     Raises RunFailedError where the run cannot go on, or where workers were lost too often. With 0 workers Ray Train's local
-    mode runs the same function in this process.
+    mode runs the same function in this process. What a group did is an event: Ray Train returns no values before 2.60.
     """
+    ended: list[Walked] = []
+
+    def hear(event: RunEvent) -> None:
+        if isinstance(event, Walked):
+            ended.append(event)
+        else:
+            job.emit(event)
+
+    heard = dataclasses.replace(job, emit=hear)
     if placement.num_workers == 0:
         with quiet("ray.train.torch"):
-            report: Facts = _trainer(job, placement, scratch).fit().return_value
+            _trainer(heard, placement, scratch).fit()
     else:
         _connect_and_import(address)
         with quiet("ray.train.torch"):
-            report = _run_group(job, placement, scratch)
-    if "failed" in report:
-        raise RunFailedError(report["failed"])
-    return report
+            _run_group(heard, placement, scratch)
+    if not ended:
+        raise RunFailedError("the workers ended without a word: run the same command again; it resumes from the store")
+    if ended[-1].failed is not None:
+        raise RunFailedError(ended[-1].failed)
+    return ended[-1].workers
 
 
 def _connect_and_import(address: str | None) -> None:
@@ -149,7 +163,7 @@ def _connect_and_import(address: str | None) -> None:
         importing.join()
 
 
-def _run_group(job: Job, placement: Placement, scratch: str) -> Facts:
+def _run_group(job: Job, placement: Placement, scratch: str) -> None:
     group = attempts.Group()
 
     def hear(event: RunEvent) -> None:
@@ -161,15 +175,12 @@ def _run_group(job: Job, placement: Placement, scratch: str) -> Facts:
     with nodes, Channel(hear) as emit:
         sent = dataclasses.replace(job, emit=emit)
 
-        def fit(num_workers: int, max_workers: int) -> Facts:
+        def fit(num_workers: int, max_workers: int) -> None:
             now = dataclasses.replace(placement, num_workers=num_workers, max_workers=max_workers)
             # What to do after a loss is decided here, with what is known of the nodes: see attempts.py.
-            report: Facts = (
-                trainer_for(_work_on, {"job": sent}, now, scratch, max_restarts=0, max_starts=0).fit().return_value
-            )
-            return report
+            trainer_for(_work_on, {"job": sent}, now, scratch, max_restarts=0, max_starts=0).fit()
 
-        return attempts.run_attempts(fit, placement, group, job.emit)
+        attempts.run_attempts(fit, placement, group, job.emit)
 
 
 @contextlib.contextmanager
@@ -188,9 +199,8 @@ def start_timeout(seconds: int | None) -> Iterator[None]:
 
 
 def _work_on(config: dict[Any, Any]) -> None:
-    # Ray Train hands on what its function returns, whatever its type says.
     try:
-        return work(config["job"])  # type: ignore[return-value]
+        work(config["job"])
     except Exception as error:
         raise RuntimeError(f"{type(error).__name__}: {error} {ON_NODE.format(_this_node())}") from error
 
@@ -202,7 +212,7 @@ def _trainer(job: Job, placement: Placement, scratch: str) -> Any:
 
 def trainer_for(
     work_on: Callable[[dict[Any, Any]], None],
-    config: Facts,
+    config: dict[str, Any],
     placement: Placement,
     scratch: str,
     max_restarts: int = MAX_RESTARTS,
