@@ -124,7 +124,7 @@ def run_workers(job: Job, placement: Placement, address: str | None, scratch: st
     """Let the workers do all that the store lacks; returns how many they were at the end.
 
     Raises RunFailedError where the run cannot go on, or where workers were lost too often. With 0 workers Ray Train's local
-    mode runs the same function in this process. What a group did is an event: Ray Train returns no values before 2.60.
+    mode runs the same function in this process. What a group did is an event: Ray Train 2.52 returns no values.
     """
     ended: list[Walked] = []
 
