@@ -25,6 +25,7 @@ from workflows.relay.relay import Outcome, drive, relay
 from workflows.report.report import make_report
 from workflows.results.evaluation import evaluate
 from workflows.results.run_result import RunResult
+from workflows.results.stored_runs import stored_runs
 from workflows.results.tables import runs_table, stages_reached
 from workflows.results.trained import open_run
 from workflows.store.kept import EpochRecord, Errors
@@ -264,7 +265,7 @@ def test_a_run_that_is_rolled_back_or_stopped_says_how_far_it_is_of_what_was_ask
     recipe, trained = prepared_opposites(tmp_path)
     trained(recipe)
     store = Store(str(tmp_path / "runs"))
-    assert stages_reached(store.runs()["relay"]) == "2"
+    assert stages_reached(stored_runs(store)[0]["relay"]) == "2"
     code, out, _ = invoke("rollback", "relay", "--to", "a", "--storage", store.address)
     assert code == 0
     assert "(1 stage), key" in out
@@ -273,14 +274,14 @@ def test_a_run_that_is_rolled_back_or_stopped_says_how_far_it_is_of_what_was_ask
     assert re.search(r"datasets\s+1 of 2\s", page)
     assert "4 epochs requested, 4 trained by the last call" in page
     assert re.search(r"1\. a\s+2\s+2\s+0\s", page)  # two epochs, both of them trained by that run
-    cells = [list(column.cells) for column in runs_table(store.runs()).columns]
+    cells = [list(column.cells) for column in runs_table(stored_runs(store)[0]).columns]
     assert [cells[2], cells[3]] == [["1 of 2"], ["2 of 4"]]
     assert "–" in errors_of_a(page)
     told = evaluate(store, open_run(store, "relay"), "test")["datasets"]["a"]
     assert f" {told['error']:.4f} " in errors_of_a(re.sub(r"<[^>]*>", " ", make_report(store, "relay")))
     stopped = trained(replace(recipe, guard=GuardSettings(action="stop", tolerance=0.0)))
     assert stopped.status == "stopped"
-    cells = [list(column.cells) for column in runs_table(store.runs()).columns]
+    cells = [list(column.cells) for column in runs_table(stored_runs(store)[0]).columns]
     assert [cells[2], cells[3]] == [["1 of 2"], ["2 of 4"]]
 
 

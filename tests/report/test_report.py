@@ -35,6 +35,8 @@ from workflows.report.matrix import relative_errors
 from workflows.report.report import make_report
 from workflows.report.timeline import timeline
 from workflows.results.picture import Pictures
+from workflows.results.run_result import StageResult
+from workflows.results.stored_runs import stored_runs
 from workflows.results.tables import log_table
 from workflows.results.trained import TrainedRun, open_run
 from workflows.store.kept import EpochRecord
@@ -247,7 +249,7 @@ def test_a_stopped_run_is_shown_as_far_as_it_is(reported: tuple[Path, str], tmp_
     store.storage.remove(f"checkpoints/{keys[5]}")
     page = Page(make_report(Store(str(tmp_path / "runs")), "half"))
     assert "This run has not finished (interrupted" in page.text
-    logged = [list(column.cells) for column in log_table(store, store.runs()["half"]).columns][4]
+    logged = [list(column.cells) for column in log_table(store, stored_runs(store)[0]["half"]).columns][4]
     assert logged == [f"{error:.4f}" for stage in run["stages"] for error in stage["validation_error"]][:5]
     assert "somebody pressed <Ctrl-C>" in page.text
     assert "5 of 6" in page.text
@@ -340,9 +342,8 @@ def test_colours_tell_the_quotient_to_naive_or_where_there_is_none_to_the_lowest
 
 
 def test_the_course_has_the_rate_of_every_step() -> None:
-    keys = ["k0", "k1"]
-    stage = {"dataset": "a", "learning_rate": 0.1, "learning_rates_used": [0.05, 0.0], "keys": keys, "epochs": 2}
-    stage |= {"train_loss": [2.0, 1.0], "validation_error": [None, 3.0]}
+    keys = ("k0", "k1")
+    stage = StageResult("a", 0.1, (0.05, 0.0), 2, 2, keys, train_loss=(2.0, 1.0), validation_error=(None, 3.0))
     record = EpochRecord("k", None, samples=35, first_learning_rate=0.1, learning_rate=0.05)
     (line,) = timeline([stage], dict.fromkeys(keys, record), TrainingSettings(batch_size=10, schedule="cosine"))
     assert line.last_step == 8

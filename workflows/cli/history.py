@@ -14,16 +14,17 @@ from workflows.cli.application import STORAGE, RunArgument, StorageOption, app, 
 def runs(storage: StorageOption = STORAGE) -> None:
     """List the runs and searches in a storage, newest first."""
     with errors_and_ray() as console:
+        from workflows.results.stored_runs import stored_runs
         from workflows.results.tables import runs_table, searches_table
         from workflows.store.store import Store
 
         store = Store(storage)
-        found, searches = store.runs(), store.searches()
+        (found, odd), searches = stored_runs(store), store.searches()
         if found:
             console.print(runs_table(found))
         if searches:
             console.print(searches_table(searches))
-        odd = store.unreadable()
+        odd += store.unreadable()
         for message in odd:
             console.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
         if not found and not searches and not odd:
@@ -37,12 +38,13 @@ def log(name: RunArgument, storage: StorageOption = STORAGE) -> None:
     """Show the epochs of a run: dataset, epoch, learning rate, errors, key, time, seconds."""
     with errors_and_ray() as console:
         from data.errors import InputError
+        from workflows.results.stored_runs import stored_run
         from workflows.results.tables import log_table
         from workflows.results.trained import why_not
         from workflows.store.store import Store
 
         store = Store(storage)
-        found = store.run(name)
+        found = stored_run(store, name)
         if found is None:
             raise InputError(why_not(store, name))
         console.print(log_table(store, found))

@@ -6,15 +6,16 @@ import contextlib
 import json
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from data.records import signed
 from workflows.relay.events import EpochDone, RunEvent
 from workflows.relay.plan import Plan
+from workflows.results.run_progress import RunProgress
 from workflows.results.trained import DATASETS_UNDER_WAY, hash_of
 from workflows.store.store import Store
-
-Facts = dict[str, Any]
 
 
 class Progress:
@@ -23,23 +24,25 @@ class Progress:
     `described` is what is kept of its datasets, beside it; `recipe` is the document of the recipe.
     """
 
-    def __init__(self, store: Store, name: str, plan: Plan, described: list[Facts], recipe: Facts):
-        self.store, self.name = store, name
+    def __init__(self, store: Store, name: str, plan: Plan, described: list[dict[str, Any]], recipe: Mapping[str, Any]):
+        self.store = store
         self._lock = threading.Lock()
         self.planned = [stage.epochs for stage in plan.stages]
-        self.facts: Facts = {
-            "name": name,
-            "status": "running",
-            "key": plan.root,
-            "datasets": [dataset.name for dataset in plan.datasets],
-            "prepared": [each["prepared"] for each in described],
-            "recipe": recipe,
-            "epochs_requested": sum(self.planned),
-            "epochs_reached": 0,
-            "started": time.time(),
-        }
         written = json.dumps(described, indent=1).encode()
-        self.facts["described"] = hash_of(written)
+        now = time.time()
+        self.progress = RunProgress(
+            name=name,
+            status="running",
+            key=plan.root,
+            datasets=tuple(dataset.name for dataset in plan.datasets),
+            prepared=tuple(each["prepared"] for each in described),
+            recipe=recipe,
+            epochs_requested=sum(self.planned),
+            epochs_reached=0,
+            started=now,
+            described=hash_of(written),
+            when=now,
+        )
         self._write_file(DATASETS_UNDER_WAY, written)
         self._write()
 
@@ -47,25 +50,21 @@ class Progress:
         """Note an epoch that was committed."""
         if isinstance(event, EpochDone):
             reached = sum(self.planned[: event.stage]) + event.epoch + 1
-            with self._lock:
-                self.facts.update(key=event.key, stage=event.stage, epoch=event.epoch, epochs_reached=reached)
-            self._write()
+            self._write(key=event.key, stage=event.stage, epoch=event.epoch, epochs_reached=reached)
 
     def stopped(self, status: str, message: str) -> None:
         """Note why the run does not go on."""
-        with self._lock:
-            self.facts.update(status=status, message=message)
-        self._write()
+        self._write(status=status, message=message)
 
     def beat(self) -> None:
         """Say that the run is alive: one that is silent for long is shown as interrupted."""
         self._write()
 
-    def _write(self) -> None:
+    def _write(self, **changes: Any) -> None:
         with self._lock:
-            self.facts["when"] = time.time()
-            self._write_file("progress.json", signed(self.facts))
+            self.progress = replace(self.progress, **changes, when=time.time())
+            self._write_file("progress.json", signed(self.progress.to_json()))
 
     def _write_file(self, file: str, content: bytes) -> None:
         with contextlib.suppress(OSError):  # a note that cannot be written must not end the run
-            self.store.write_run(self.name, file, content)
+            self.store.write_run(self.progress.name, file, content)

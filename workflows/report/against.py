@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from markupsafe import Markup
@@ -12,59 +11,60 @@ from data.errors import InputError
 from workflows.relay.metrics import mean_of
 from workflows.report.page import Cell, Figure, Marked, Paragraph, Part, Section, Table
 from workflows.results.picture import BLUE, GRAY, ORANGE, Axes, Pictures, plain_ticks, short
+from workflows.results.run_result import RunResult
+from workflows.results.stored_runs import stored_result, stored_runs
 from workflows.store.store import Store
 
-Facts = Mapping[str, Any]
 MOST_ROWS = 40
 
 
-def choose_other(store: Store, name: str, run: Facts, against: str | None) -> Facts | None:
+def choose_other(store: Store, run: RunResult, against: str | None) -> RunResult | None:
     """Return the result to compare with: the named run, or the latest finished run without retention on the same data.
 
     A run without retention is compared only with a named run. Raises InputError if the named run does not exist or has
     no dataset in common.
     """
     if against is not None:
-        other = store.result(against)
+        other = stored_result(store, against)
         if other is None:
             raise InputError(f"--against {against}: no finished run of this name in {store.address}")
-        if not set(other["datasets"]) & set(run["datasets"]):
+        if not set(other.datasets) & set(run.datasets):
             raise InputError(
-                f"--against {against}: its datasets are {', '.join(other['datasets'][:6])}; run {name!r} has "
-                f"{', '.join(run['datasets'][:6])}; name a run that shares at least one dataset"
+                f"--against {against}: its datasets are {', '.join(other.datasets[:6])}; run {run.name!r} has "
+                f"{', '.join(run.datasets[:6])}; name a run that shares at least one dataset"
             )
         return other
-    if run.get("retention", "none") == "none":
+    if run.retention == "none":
         return None
-    results = [store.result(each) for each in store.storage.names("runs") if each != name]
     plain = [
         each
-        for each in results
-        if each is not None
-        and each.get("status") == "finished"
-        and each.get("retention") == "none"
-        and each["datasets"] == run["datasets"]
-        and each.get("prepared") == run.get("prepared")
+        for other, each in stored_runs(store)[0].items()
+        if other != run.name
+        and isinstance(each, RunResult)
+        and each.status == "finished"
+        and each.retention == "none"
+        and each.datasets == run.datasets
+        and each.prepared == run.prepared
     ]
-    return max(plain, key=lambda each: float(each["when"]), default=None)
+    return max(plain, key=lambda each: each.when, default=None)
 
 
-def end_errors(result: Facts) -> dict[str, float | None]:
+def end_errors(result: RunResult) -> dict[str, float | None]:
     """Return each dataset's validation error at the end, relative to the naive forecast."""
-    matrix = result["error_matrix"]
-    return dict(zip(matrix["datasets"], matrix["scaled"][-1], strict=True)) if matrix["scaled"] else {}
+    matrix = result.error_matrix
+    return dict(zip(matrix.datasets, matrix.scaled[-1], strict=True)) if matrix.scaled else {}
 
 
-def compared(pictures: Pictures, run: Facts, other: Facts) -> Section:
+def compared(pictures: Pictures, run: RunResult, other: RunResult) -> Section:
     """Return the section with the final errors and the forgetting of both runs."""
     mine, theirs = end_errors(run), end_errors(other)
     names = [name for name in mine if name in theirs]
     rows: list[list[Cell]] = [[name, *_row(mine[name], theirs[name])] for name in names]
-    rows.append(["mean", *_row(run.get("mean_scaled_error"), other.get("mean_scaled_error"))])
-    rows.append(["forgetting", *_row(run.get("forgetting"), other.get("forgetting"))])
+    rows.append(["mean", *_row(run.mean_scaled_error, other.mean_scaled_error)])
+    rows.append(["forgetting", *_row(run.forgetting, other.forgetting)])
     tested = [_mean_test(each, names) for each in (run, other)]
     rows.append(["mean test error", *_row(*tested)])
-    titles = [f"{each['name']} ({_retention(each)})" for each in (run, other)]
+    titles = [f"{each.name} ({_retention(each)})" for each in (run, other)]
     parts: list[Part] = [
         Paragraph(_in_words(run, other, titles)),
         Table(
@@ -79,13 +79,13 @@ def compared(pictures: Pictures, run: Facts, other: Facts) -> Section:
         parts.append(
             Figure(_draw(pictures, known, titles), "Final error of each dataset; left of the dashed line beats naive.")
         )
-    if other["datasets"] != run["datasets"]:
+    if other.datasets != run.datasets:
         parts.append(Paragraph(f"The runs have different datasets; the {len(names)} that both have are shown.", "soft"))
-    return Section(f"Compared with {other['name']}", parts)
+    return Section(f"Compared with {other.name}", parts)
 
 
-def _retention(run: Facts) -> str:
-    method = run.get("retention", "none")
+def _retention(run: RunResult) -> str:
+    method = run.retention
     return "no retention" if method == "none" else method
 
 
@@ -97,16 +97,16 @@ def _row(mine: float | None, theirs: float | None) -> list[Cell]:
     return [*shown, Marked(f"{gap:+.3f}", gap < 0)]
 
 
-def _mean_test(run: Facts, names: Sequence[str]) -> float | None:
-    return mean_of([run["test"][name]["scaled_error"] for name in names if name in run["test"]])
+def _mean_test(run: RunResult, names: Sequence[str]) -> float | None:
+    return mean_of([run.test[name].scaled_error for name in names if name in run.test])
 
 
-def _in_words(run: Facts, other: Facts, titles: Sequence[str]) -> str:
-    mine, theirs = run.get("mean_scaled_error"), other.get("mean_scaled_error")
+def _in_words(run: RunResult, other: RunResult, titles: Sequence[str]) -> str:
+    mine, theirs = run.mean_scaled_error, other.mean_scaled_error
     if mine is None or theirs is None:
         return f"{titles[0]} and {titles[1]}."
     words = f"Mean scaled error (naive = 1): {mine:.3f} for {titles[0]}, {theirs:.3f} for {titles[1]}."
-    kept, lost = run.get("forgetting"), other.get("forgetting")
+    kept, lost = run.forgetting, other.forgetting
     if kept is not None and lost is not None:
         words += f" Forgetting: {kept:+.3f} and {lost:+.3f}."
     return words

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from workflows.report.page import Paragraph, Section, Table
 from workflows.report.run_sections import number
 from workflows.results.comparison import read_comparison
+from workflows.results.run_result import RunResult
 from workflows.store.store import Store
 
 HEAD = ("dataset", "sequence", "joint", "separate", "naive", "seasonal naive")
 
 
-def comparison_section(store: Store, name: str, run: Mapping[str, Any]) -> Section | None:
+def comparison_section(store: Store, run: RunResult) -> Section | None:
     """Return the section of a run; None where nothing was compared, or where the run has gone on since."""
-    found = read_comparison(store, name)
-    if found is None or found.key != run.get("key"):
+    found = read_comparison(store, run.name)
+    if found is None or found.key != run.key:
         return None
     rows = [
         [dataset, *map(number, (each.sequence, each.joint, each.separate, each.naive, each.seasonal_naive))]

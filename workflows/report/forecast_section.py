@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from workflows.report.forecast_pictures import chosen_targets, draw_shown
 from workflows.report.forecasts import Confusion, Labels, Shown, Windows
 from workflows.report.page import Figure, Gallery, Heading, Paragraph, Part, Section
 from workflows.results.picture import Pictures
+from workflows.results.run_result import NOT_MEASURED, SplitErrors
 
 MOST_DATASETS = 12
 
 
-def choose_datasets(names: Sequence[str], test: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def choose_datasets(names: Sequence[str], test: Mapping[str, SplitErrors]) -> list[str]:
     """Return the datasets whose forecasts are shown, in training order: all, or those with the largest test errors."""
     if len(names) <= MOST_DATASETS:
         return list(names)
 
     def badness(name: str) -> float:
-        facts = test.get(name, {})
-        error = facts.get("scaled_error") if facts.get("scaled_error") is not None else facts.get("error")
-        return -1.0 if error is None else float(error)
+        errors = test.get(name, NOT_MEASURED)
+        error = errors.error if errors.scaled_error is None else errors.scaled_error
+        return -1.0 if error is None else error
 
     worst = sorted(names, key=badness, reverse=True)[:MOST_DATASETS]
     return [name for name in names if name in worst]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from data.errors import InputError
-from data.records import from_json
 from workflows.recipe.checks import meant
 from workflows.recipe.recipe import Recipe
 from workflows.relay.failures import RunFailedError
-from workflows.relay.guard import GuardReport, sentence_of
+from workflows.relay.guard import sentence_of
 from workflows.relay.metrics import mean_of, naive_error
 from workflows.report.against import choose_other, compared
 from workflows.report.comparison_section import comparison_section
@@ -29,9 +29,12 @@ from workflows.report.run_sections import (
 )
 from workflows.report.search_sections import search_figures, search_sections
 from workflows.report.timeline import timeline
-from workflows.results.partial import kept_tests, partial_result
+from workflows.results.partial import kept_tests, partial_result, unopened_result
 from workflows.results.picture import Pictures
-from workflows.results.search_result import search_from
+from workflows.results.run_progress import RunProgress
+from workflows.results.run_result import RunResult
+from workflows.results.search_result import SearchResult, search_from
+from workflows.results.stored_runs import Run, stored_run
 from workflows.results.tables import stages_reached
 from workflows.results.trained import TrainedRun, recipe_of, reopen
 from workflows.store.store import Store
@@ -41,7 +44,7 @@ Facts = Mapping[str, Any]
 
 def make_report(store: Store, name: str, against: str | None = None) -> str:
     """Return the page of a run, a search, or both if they share the name; raises InputError if there is neither."""
-    run, search, under_way = store.run(name), store.search(name), store.searching(name)
+    run, search, under_way = stored_run(store, name), store.search(name), store.searching(name)
     if run is None and search is None and under_way is None:
         hint = meant(name, store.storage.names("runs"))
         raise InputError(f"{name}: no such run or search in {store.address}: {hint}")
@@ -51,73 +54,73 @@ def make_report(store: Store, name: str, against: str | None = None) -> str:
     sections: list[Section] = []
     intro: list[Part] = []
     if run is not None:
-        introduced, found = _run_parts(drawing, store, name, run, against)
+        introduced, found = _run_parts(drawing, store, run, against)
         intro += introduced
         sections += found
     if under_way is not None:
         words = f"{under_way['trials_ended']} of {under_way['trials_asked']} trials have ended"
         status = f"{under_way['status']}, last update {clock(under_way['when'])}"
         intro.append(Paragraph(f"The search of this name has not finished ({status}): {words}.", "warning"))
-    if search is not None:
-        searched = search_from(search)
+    searched = None if search is None else search_from(search)
+    if searched is not None:
         best = _text(store, name, "best.toml")
         intro += [
             Paragraph(f"Search {searched.name}, finished {clock(searched.when)}."),
             KeyFigures(search_figures(searched)),
         ]
         sections += search_sections(drawing, searched, best, name, store.address)
-    sections.append(_origin(store, name, run or {}, search))
+    sections.append(_origin(store, name, run, searched))
     return page(name, intro, sections, f"{store.address}/runs/{name}, written by lstm-relay report.")
 
 
-def _run_parts(
-    drawing: Pictures, store: Store, name: str, run: dict[str, Any], against: str | None
-) -> tuple[list[Part], list[Section]]:
-    ended = "stages" in run
-    recipe, opened, gone = _open(store, name, run)
-    if not ended:
+def _run_parts(drawing: Pictures, store: Store, stored: Run, against: str | None) -> tuple[list[Part], list[Section]]:
+    recipe, opened, gone = _open(store, stored)
+    if isinstance(stored, RunProgress):
         if opened is None:
-            return [*_status(run), Paragraph(f"Its progress cannot be shown: {gone}.", "warning")], []
+            status = _status(unopened_result(stored), stages_reached(stored))
+            return [*status, Paragraph(f"Its progress cannot be shown: {gone}.", "warning")], []
         model = opened.plan.model
         naive = [naive_error(dataset, "validation", model.loss) for dataset in opened.datasets]
-        run = {**run, **partial_result(run, opened.plan, store, naive).to_json()}
-    elif run["status"] == "rolled back" and opened is not None:
-        run = {**run, "test": {name: errors.to_json() for name, errors in kept_tests(opened, store).items()}}
-    measured = ended and (against is not None or run["error_matrix"]["validation"])
-    other = choose_other(store, name, run, against) if measured else None
-    epochs = {key: store.record(key) for stage in run["stages"] for key in stage["keys"]}
-    stages = timeline(run["stages"], epochs, recipe.training if recipe else None)
+        run, other = partial_result(stored, opened.plan, store, naive), None
+    else:
+        run = stored
+        if run.status == "rolled back" and opened is not None:
+            run = replace(run, test=kept_tests(opened, store))
+        measured = against is not None or run.error_matrix.validation
+        other = choose_other(store, run, against) if measured else None
+    epochs = {key: store.record(key) for stage in run.stages for key in stage.keys}
+    stages = timeline(run.stages, epochs, recipe.training if recipe else None)
     sections: list[Section | None] = []
     if stages:
         sections += [sequence_section(drawing, run, stages), matrix_section(drawing, run)]
         sections.append(naive_section(run, recipe.entries[0].settings.targets if recipe else []))
-        sections.append(measures_section(run["test"]))
-        sections.append(comparison_section(store, name, run))
+        sections.append(measures_section({dataset: errors.to_json() for dataset, errors in run.test.items()}))
+        sections.append(comparison_section(store, run))
         if other is not None:
             sections.append(compared(drawing, run, other))
         sections.append(transfer_section(run))
         sections.append(_forecasts(drawing, store, run, opened, gone))
         sections.append(None if opened is None else data_section(opened.datasets))
         sections.append(work_section(run, epochs))
-    hint = [] if not ended else _hint(store, name, run, other)
-    return [*_status(run), *hint], [each for each in sections if each is not None]
+    hint = _hint(store, run, other) if isinstance(stored, RunResult) else []
+    return [*_status(run, stages_reached(run)), *hint], [each for each in sections if each is not None]
 
 
-def _open(store: Store, name: str, run: dict[str, Any]) -> tuple[Recipe | None, TrainedRun | None, str]:
+def _open(store: Store, run: Run) -> tuple[Recipe | None, TrainedRun | None, str]:
     """Return the recipe and the opened run, or None for what is no longer in the store, with the reason."""
     recipe = None
     try:
-        recipe = recipe_of(store, name, run)
-        return recipe, reopen(store, name, run), ""
+        recipe = recipe_of(store, run)
+        return recipe, reopen(store, run), ""
     except (InputError, OSError, ValueError, KeyError) as error:
         return recipe, None, str(error)
 
 
-def _forecasts(drawing: Pictures, store: Store, run: Facts, opened: TrainedRun | None, gone: str) -> Section:
+def _forecasts(drawing: Pictures, store: Store, run: RunResult, opened: TrainedRun | None, gone: str) -> Section:
     from workflows.report.forecasts import look_at
 
     if opened is not None:
-        chosen = choose_datasets([dataset.name for dataset in opened.datasets], run["test"])
+        chosen = choose_datasets([dataset.name for dataset in opened.datasets], run.test)
         try:
             shown = look_at(store, opened, chosen)
         except (RunFailedError, OSError) as error:
@@ -127,50 +130,51 @@ def _forecasts(drawing: Pictures, store: Store, run: Facts, opened: TrainedRun |
     return Section("Forecasts", [Paragraph(f"Forecasts are not available: {gone}.", "warning")])
 
 
-def _status(run: Facts) -> list[Part]:
+def _status(run: RunResult, reached: str) -> list[Part]:
     """Return the status of a run, its key figures and its warnings."""
     words = {"finished": "Finished", "rolled back": "Rolled back to an earlier stage"}.get(
-        run["status"], run["status"].capitalize()
+        run.status, run.status.capitalize()
     )
-    parts: list[Part] = [Paragraph(f"{words} {clock(run['when'])}. Retention: {run.get('retention', 'unknown')}.")]
-    if run["status"] in ("failed", "interrupted", "running"):
-        why = f": {run['message']}" if run.get("message") else ""
+    parts: list[Part] = [Paragraph(f"{words} {clock(run.when)}. Retention: {run.retention}.")]
+    if run.status in ("failed", "interrupted", "running"):
+        why = f": {run.message}" if run.message else ""
         parts = [
-            Paragraph(f"This run has not finished ({run['status']}, last update {clock(run['when'])}){why}.", "warning"),
+            Paragraph(f"This run has not finished ({run.status}, last update {clock(run.when)}){why}.", "warning"),
             Paragraph("The page shows what the store holds so far; the same train command resumes the run.", "soft"),
         ]
-    tests = mean_of([each["scaled_error"] for each in run.get("test", {}).values()])
     parts.append(
         KeyFigures(
             [
-                ("datasets", stages_reached(run)),
-                ("mean error / naive", number(run.get("mean_scaled_error"))),
-                ("mean test error / naive", number(tests)),
-                ("forgetting", number(run.get("forgetting"))),
-                ("epochs", _epochs(run, sum(len(stage["keys"]) for stage in run.get("stages", [])))),
-                ("seconds", number(run["seconds"]["total"], 1) if "seconds" in run else None),
+                ("datasets", reached),
+                ("mean error / naive", number(run.mean_scaled_error)),
+                ("mean test error / naive", number(mean_of([each.scaled_error for each in run.test.values()]))),
+                ("forgetting", number(run.forgetting)),
+                ("epochs", _epochs(run, sum(len(stage.keys) for stage in run.stages))),
+                ("seconds", None if run.seconds is None else number(run.seconds.total, 1)),
             ]
         )
     )
-    parts += [Paragraph(f"guard: {sentence_of(from_json(GuardReport, each))}", "warning") for each in run.get("guard", [])]
-    parts += [Paragraph(f"warning: {each}", "warning") for each in run.get("warnings", [])]
+    parts += [Paragraph(f"guard: {sentence_of(each)}", "warning") for each in run.guard]
+    parts += [Paragraph(f"warning: {each}", "warning") for each in run.warnings]
     return parts
 
 
-def _epochs(run: Facts, done: int) -> str:
-    trained = run.get("epochs_trained")
+def _epochs(run: RunResult, done: int) -> str:
+    trained = run.epochs_trained
     if trained is None:
-        return f"{done} of {run['epochs_requested']}"
-    if run.get("epochs_tried_again"):
-        return f"{trained} trained, {run['epochs_tried_again']} in further attempts"
+        return f"{done} of {run.epochs_requested}"
+    if run.epochs_tried_again:
+        return f"{trained} trained, {run.epochs_tried_again} in further attempts"
     # Attempts that the guard rejected count as trained.
     return f"{done} kept of {trained} trained" if trained > done else f"{trained} trained, {done - trained} reused"
 
 
-def _hint(store: Store, name: str, run: Facts, other: Facts | None) -> list[Part]:
-    if other is not None or run.get("retention", "none") == "none":
+def _hint(store: Store, run: RunResult, other: RunResult | None) -> list[Part]:
+    if other is not None or run.retention == "none":
         return []
-    command = f"lstm-relay train {store.address}/runs/{name}/recipe.toml --name {name}-plain --set retention.method=none"
+    command = (
+        f"lstm-relay train {store.address}/runs/{run.name}/recipe.toml --name {run.name}-plain --set retention.method=none"
+    )
     return [
         Paragraph(
             f"To see the effect of retention, train the plain sequence: {command} --storage {store.address}",
@@ -179,21 +183,20 @@ def _hint(store: Store, name: str, run: Facts, other: Facts | None) -> list[Part
     ]
 
 
-def _origin(store: Store, name: str, run: Facts, search: Facts | None) -> Section:
+def _origin(store: Store, name: str, run: Run | None, search: SearchResult | None) -> Section:
     parts: list[Part] = []
-    addresses: list[list[Cell]] = [["final state", run["key"]]] if "key" in run else []
-    if search is not None and search["key"]:
-        addresses.append(["best trial", search["key"]])
-    addresses += [
-        [f"prepared {dataset}", folder]
-        for dataset, folder in zip(run.get("datasets", []), run.get("prepared", []), strict=False)
-    ][:60]
+    addresses: list[list[Cell]] = [] if run is None else [["final state", run.key]]
+    if search is not None and search.key:
+        addresses.append(["best trial", search.key])
+    if run is not None:
+        for dataset, folder in list(zip(run.datasets, run.prepared, strict=False))[:60]:
+            addresses += [[f"prepared {dataset}", folder]]
     if addresses:
         parts += [
             Heading("Addresses"),
             Details("In the store", Table(["", "address"], addresses, store.address, words=True)),
         ]
-    versions = run.get("versions") or (search or {}).get("versions", {})
+    versions = run.versions if isinstance(run, RunResult) else search.versions if search is not None else {}
     if versions:
         parts += [Heading("Versions"), Paragraph(", ".join(f"{package} {version}" for package, version in versions.items()))]
     recipe = _text(store, name, "recipe.toml")

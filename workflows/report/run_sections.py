@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from workflows.report.matrix import PHONE_FITS, draw_matrix, relative_errors
 from workflows.report.page import (
@@ -24,9 +24,9 @@ from workflows.report.sequence import draw_errors, draw_losses, draw_rates
 from workflows.report.timeline import StageLine
 from workflows.results.number_format import few_digits
 from workflows.results.picture import Pictures
+from workflows.results.run_result import NOT_MEASURED, RunResult
 from workflows.store.kept import EpochRecord
 
-Facts = Mapping[str, Any]
 MANY = 60  # datasets; with more, the error matrix has no table
 
 
@@ -35,20 +35,20 @@ def number(value: float | None, digits: int = 3) -> str | None:
     return None if value is None else f"{value:.{digits}f}"
 
 
-def sequence_section(drawing: Pictures, run: Facts, stages: Sequence[StageLine]) -> Section:
+def sequence_section(drawing: Pictures, run: RunResult, stages: Sequence[StageLine]) -> Section:
     """Return the section with learning rate, loss and errors over the steps."""
     drawn = [
         Figure(draw_rates(drawing, stages), "Learning rate, carried from each dataset to the next and decayed."),
         Figure(
-            draw_losses(drawing, stages, run.get("error", "error")),
+            draw_losses(drawing, stages, run.error),
             "Train loss and validation error of each dataset during its own stage.",
         ),
     ]
-    matrix = run["error_matrix"]
-    if any(value is not None for row in matrix["scaled"] for value in row):
+    matrix = run.error_matrix
+    if any(value is not None for row in matrix.scaled for value in row):
         drawn.append(
             Figure(
-                draw_errors(drawing, stages, matrix["datasets"], matrix["scaled"]),
+                draw_errors(drawing, stages, matrix.datasets, matrix.scaled),
                 "Error on every dataset after each stage. A line that rises after its own stage shows forgetting.",
             )
         )
@@ -57,15 +57,15 @@ def sequence_section(drawing: Pictures, run: Facts, stages: Sequence[StageLine])
     return Section("Sequence", [order if len(stages) <= MANY else Details("Training order", order), Gallery(drawn)])
 
 
-def matrix_section(drawing: Pictures, run: Facts) -> Section | None:
+def matrix_section(drawing: Pictures, run: RunResult) -> Section | None:
     """Return the section with the error matrix as heat map and table; None if nothing was measured."""
-    matrix = run["error_matrix"]
-    if not matrix["validation"]:
+    matrix = run.error_matrix
+    if not matrix.validation:
         return None
-    relative = relative_errors(matrix["scaled"], matrix["validation"])
+    relative = relative_errors(matrix.scaled, matrix.validation)
     if relative is None:
         return None
-    names, after = matrix["datasets"], matrix["after"]
+    names, after = matrix.datasets, matrix.after
     own = [names.index(each) if each in names and row else None for row, each in enumerate(after)]
     picture = draw_matrix(drawing, relative, after, names, own)
     caption = (
@@ -76,31 +76,31 @@ def matrix_section(drawing: Pictures, run: Facts) -> Section | None:
     parts: list[Part] = [Figure(picture, caption, wide=len(names) > PHONE_FITS)]
     if len(names) <= MANY:
         rows: list[list[Cell]] = [
-            [each, *(number(v, 4) for v in row)] for each, row in zip(after, matrix["validation"], strict=True)
+            [each, *(number(v, 4) for v in row)] for each, row in zip(after, matrix.validation, strict=True)
         ]
-        parts.append(Details("Table", Table(["after", *names], rows, f"Validation error ({run.get('error', 'error')})")))
+        parts.append(Details("Table", Table(["after", *names], rows, f"Validation error ({run.error})")))
     return Section("Error matrix", parts)
 
 
-def naive_section(run: Facts, targets: Sequence[str]) -> Section | None:
+def naive_section(run: RunResult, targets: Sequence[str]) -> Section | None:
     """Return the section that compares every dataset with the naive forecast; None if nothing was measured."""
-    matrix = run["error_matrix"]
-    if not matrix["validation"]:
+    matrix = run.error_matrix
+    if not matrix.validation:
         return None
-    classes = "classes" in run.get("error", "")
+    classes = "classes" in run.error
     head = ["dataset", "after own stage", "at the end", "end / naive", "test", "test / naive", "test samples"]
-    head += [f"{name}, {target}" for target in targets for name in ("MAE", "RMSE")] if not classes and run["test"] else []
+    head += [f"{name}, {target}" for target in targets for name in ("MAE", "RMSE")] if not classes and run.test else []
     rows: list[list[Cell]] = []
-    for place, name in enumerate(matrix["datasets"]):
-        stage = matrix["after"].index(name) if name in matrix["after"][1:] else None
-        own = None if stage is None else matrix["validation"][stage][place]
-        end, relative = matrix["validation"][-1][place], matrix["scaled"][-1][place]
-        test = run["test"].get(name, {})
-        row: list[Cell] = [name, number(own, 4), number(end, 4), _against_naive(relative), number(test.get("error"), 4)]
-        row += [_against_naive(test.get("scaled_error")), f"{test['samples']:,}" if test.get("samples") else None]
-        if not classes and run["test"]:
+    for place, name in enumerate(matrix.datasets):
+        stage = matrix.after.index(name) if name in matrix.after[1:] else None
+        own = None if stage is None else matrix.validation[stage][place]
+        end, relative = matrix.validation[-1][place], matrix.scaled[-1][place]
+        test = run.test.get(name, NOT_MEASURED)
+        row: list[Cell] = [name, number(own, 4), number(end, 4), _against_naive(relative), number(test.error, 4)]
+        row += [_against_naive(test.scaled_error), f"{test.samples:,}" if test.samples else None]
+        if not classes and run.test:
             for target in range(len(targets)):
-                row += [few_digits(test[kind][target], 4) if kind in test else None for kind in ("mae_units", "rmse_units")]
+                row += [None if each is None else few_digits(each[target], 4) for each in (test.mae_units, test.rmse_units)]
         rows.append(row)
     words = (
         "The naive forecast is the most frequent class of the train samples."
@@ -110,7 +110,7 @@ def naive_section(run: Facts, targets: Sequence[str]) -> Section | None:
     units = "" if classes else ", scaled; MAE and RMSE in the target's units"
     parts: list[Part] = [
         Paragraph(f"{words} A ratio below 1 beats it."),
-        Table(head, rows, f"Errors ({run.get('error', 'error')}{units})"),
+        Table(head, rows, f"Errors ({run.error}{units})"),
     ]
     return Section("Comparison with the naive forecast", parts)
 
@@ -141,9 +141,11 @@ MEASURES = {
 }
 
 
-def transfer_section(run: Facts) -> Section:
+def transfer_section(run: RunResult) -> Section:
     """Return the section with forgetting and transfer."""
-    rows = [(name, number(run[key]), words) for key, (name, words) in MEASURES.items() if run.get(key) is not None]
+    rows = [
+        (name, number(value), words) for key, (name, words) in MEASURES.items() if (value := getattr(run, key)) is not None
+    ]
     if not rows:
         return Section(
             "Forgetting and transfer", [Paragraph("Not known yet: validation errors after two stages are needed.")]
@@ -154,21 +156,21 @@ def transfer_section(run: Facts) -> Section:
     )
 
 
-def work_section(run: Facts, epochs: Mapping[str, EpochRecord | None]) -> Section:
+def work_section(run: RunResult, epochs: Mapping[str, EpochRecord | None]) -> Section:
     """Return the section with trained and reused epochs and the time of each phase."""
-    ended = float(run.get("ended", run["when"]))
-    begun = ended - float(run["seconds"]["total"]) if "seconds" in run else float(run.get("started", 0))
+    ended = run.when if run.ended is None else run.ended
+    begun = run.started or 0.0 if run.seconds is None else ended - run.seconds.total
     rows: list[list[Cell]] = []
-    for place, stage in enumerate(run["stages"], 1):
-        known = [record for key in stage["keys"] if (record := epochs.get(key)) is not None]
+    for place, stage in enumerate(run.stages, 1):
+        known = [record for key in stage.keys if (record := epochs.get(key)) is not None]
         fresh = sum(record.when >= begun for record in known)
         seconds = sum(record.seconds for record in known)
         samples = sum(record.samples for record in known)
-        handed = stage["handed_over"] if stage["handed_over"] < len(stage["keys"]) else "last"
+        handed = stage.handed_over if stage.handed_over < len(stage.keys) else "last"
         rows.append(
             [
-                f"{place}. {stage['dataset']}", len(stage["keys"]), fresh, len(known) - fresh, handed, stage["attempts"],
-                f"{stage['learning_rate']:.3g}", f"{seconds:.1f}", f"{samples / seconds:,.0f}" if seconds else None,
+                f"{place}. {stage.dataset}", len(stage.keys), fresh, len(known) - fresh, handed, stage.attempts,
+                f"{stage.learning_rate:.3g}", f"{seconds:.1f}", f"{samples / seconds:,.0f}" if seconds else None,
             ]
         )  # fmt: skip
     head = [
@@ -182,16 +184,15 @@ def work_section(run: Facts, epochs: Mapping[str, EpochRecord | None]) -> Sectio
         "fit seconds",
         "samples / s",
     ]
-    requested, trained = run.get("epochs_requested"), run.get("epochs_trained")
+    requested, trained, again = run.epochs_requested, run.epochs_trained, run.epochs_tried_again
     words = f"{requested} epochs requested"
     if trained is not None:
-        again = run.get("epochs_tried_again", 0)
         words += f", {trained} trained by the last call"
         words += f", {again} of them in further attempts of the guard" if again else ""
-    words += "." if run["status"] != "rolled back" else ". The table ends at the stage that the run was rolled back to."
+    words += "." if run.status != "rolled back" else ". The table ends at the stage that the run was rolled back to."
     parts: list[Part] = [Paragraph(words), Table(head, rows, "Epochs by stage")]
-    if "seconds" in run:
-        phases: list[list[Cell]] = [[phase, f"{value:.1f}"] for phase, value in run["seconds"].items()]
+    if run.seconds is not None:
+        phases: list[list[Cell]] = [[phase, f"{value:.1f}"] for phase, value in dataclasses.asdict(run.seconds).items()]
         parts += [Heading("Seconds by phase"), Table(["phase", "seconds"], phases, "Last call")]
     return Section("Trained and reused epochs", parts)
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from workflows.recipe.settings import TrainingSettings
 from workflows.relay.learning_rate import step_rates
+from workflows.results.run_result import StageResult
 from workflows.store.kept import EpochRecord
-
-Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class StageLine:
 
 
 def timeline(
-    stages: Sequence[Facts], epochs: Mapping[str, EpochRecord | None], training: TrainingSettings | None
+    stages: Sequence[StageResult], epochs: Mapping[str, EpochRecord | None], training: TrainingSettings | None
 ) -> list[StageLine]:
     """Return the stages of a result; `epochs` has the record of each epoch by key.
 
@@ -51,29 +49,29 @@ def timeline(
     place = 0
     for stage in stages:
         lines = []
-        for count, key in enumerate(stage["keys"]):
+        for count, key in enumerate(stage.keys):
             record = epochs.get(key)
             lines.append(
                 EpochLine(
                     *_rates(record, stage, count, training, place),
-                    train_loss=stage["train_loss"][count],
-                    error=stage["validation_error"][count] if count < len(stage["validation_error"]) else None,
+                    train_loss=stage.train_loss[count],
+                    error=stage.validation_error[count] if count < len(stage.validation_error) else None,
                 )
             )
-        found.append(StageLine(stage["dataset"], place, tuple(lines)))
+        found.append(StageLine(stage.dataset, place, tuple(lines)))
         place = found[-1].last_step
     return found
 
 
 def _rates(
-    record: EpochRecord | None, stage: Facts, count: int, training: TrainingSettings | None, before: int
+    record: EpochRecord | None, stage: StageResult, count: int, training: TrainingSettings | None, before: int
 ) -> tuple[int, npt.NDArray[np.float64]]:
-    told = float(stage["learning_rates_used"][count])
+    told = stage.learning_rates_used[count]
     if record is None or training is None:
         return 1, np.array([told])
     steps = max(-(-record.samples // training.batch_size), 1)
     if training.schedule == "plateau":  # reductions were decided during the run: draw the rates that were used
         return steps, np.linspace(record.first_learning_rate, told, steps)
-    planned = steps * int(stage.get("epochs_planned", stage["epochs"]))
+    planned = steps * stage.epochs_planned or stage.epochs
     warmup, schedule = training.warmup_steps, training.schedule
-    return steps, step_rates(stage["learning_rate"], steps, count * steps, warmup, schedule, planned, before)
+    return steps, step_rates(stage.learning_rate, steps, count * steps, warmup, schedule, planned, before)

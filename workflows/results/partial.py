@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,14 +12,15 @@ from workflows.relay.metrics import backward_transfer, forgetting, forward_trans
 from workflows.relay.plan import Plan, Stage
 from workflows.relay.relay import NotAnsweredError, figure, row_of
 from workflows.results.result import error_name, matrix_of, split_errors
-from workflows.results.run_result import RunResult, SplitErrors, StageResult
+from workflows.results.run_progress import RunProgress
+from workflows.results.run_result import ErrorMatrix, RunResult, SplitErrors, StageResult
 from workflows.results.trained import TrainedRun
 from workflows.store.kept import EpochRecord, Errors
 from workflows.store.store import Store
 
 
-def partial_result(progress: Mapping[str, Any], plan: Plan, store: Store, naive: list[float | None]) -> RunResult:
-    """Return what is known of a run that has not ended; `progress` is what progress.json holds."""
+def partial_result(progress: RunProgress, plan: Plan, store: Store, naive: list[float | None]) -> RunResult:
+    """Return what is known of a run that has not ended."""
     names = tuple(dataset.name for dataset in plan.datasets)
     stages: list[StageResult] = []
     rows: list[list[Errors | None]] = []
@@ -49,9 +49,9 @@ def partial_result(progress: Mapping[str, Any], plan: Plan, store: Store, naive:
     matrix = matrix_of(names, [stage.dataset for stage in stages], rows, naive)
     seen = [row[: len(rows) - 1] for row in matrix.scaled] if len(rows) > 1 else []
     return RunResult(
-        name=progress["name"],
-        status=progress["status"],
-        key=progress["key"],
+        name=progress.name,
+        status=progress.status,
+        key=progress.key,
         datasets=names,
         stages=tuple(stages),
         error=error_name(plan.model),
@@ -63,10 +63,36 @@ def partial_result(progress: Mapping[str, Any], plan: Plan, store: Store, naive:
         forgetting=forgetting(seen) if seen else None,
         backward_transfer=backward_transfer(seen) if seen else None,
         forward_transfer=forward_transfer(seen) if seen else None,
-        epochs_requested=progress["epochs_requested"],
-        prepared=tuple(progress["prepared"]),
-        when=progress["when"],
-        message=progress.get("message"),
+        epochs_requested=progress.epochs_requested,
+        prepared=progress.prepared,
+        when=progress.when,
+        started=progress.started,
+        message=progress.message,
+    )
+
+
+def unopened_result(progress: RunProgress) -> RunResult:
+    """Return what is known of a run that has not ended and whose plan cannot be made again."""
+    return RunResult(
+        name=progress.name,
+        status=progress.status,
+        key=progress.key,
+        datasets=progress.datasets,
+        stages=(),
+        error="error",
+        retention="unknown",
+        guard=(),
+        error_matrix=ErrorMatrix((), progress.datasets, (), ()),
+        test={},
+        mean_scaled_error=None,
+        forgetting=None,
+        backward_transfer=None,
+        forward_transfer=None,
+        epochs_requested=progress.epochs_requested,
+        prepared=progress.prepared,
+        when=progress.when,
+        started=progress.started,
+        message=progress.message,
     )
 
 

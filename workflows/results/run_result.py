@@ -117,6 +117,7 @@ class RunResult:
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     ended: float | None = None
+    started: float | None = None  # of a run that has not ended
     rolled_back_from: str | None = None
     message: str | None = None  # why a run that has not ended stopped
     format: int = FORMAT
@@ -124,7 +125,7 @@ class RunResult:
     def to_json(self) -> dict[str, Any]:
         """Return what result.json holds; what is not known is left out where it is optional."""
         content = to_json(self)
-        for name in ("epochs_trained", "seconds", "ended", "rolled_back_from", "message"):
+        for name in ("epochs_trained", "seconds", "ended", "started", "rolled_back_from", "message"):
             if content[name] is None:
                 del content[name]
         return {**content, "test": {name: errors.to_json() for name, errors in self.test.items()}}

@@ -22,6 +22,9 @@ from workflows.relay.relay import NotAnsweredError
 from workflows.results.forecast_tables import forecast_tables
 from workflows.results.number_format import empty_table, few_digits, show
 from workflows.results.result import error_name
+from workflows.results.run_progress import RunProgress
+from workflows.results.run_result import RunResult
+from workflows.results.stored_runs import Run
 from workflows.results.trained import reopen
 from workflows.store.kept import Errors
 from workflows.store.store import Store
@@ -45,33 +48,32 @@ def prepared_tables(datasets: Sequence[EncodedDataset]) -> list[Table]:
     return [rows, windows]
 
 
-def runs_table(runs: Mapping[str, Facts]) -> Table:
-    """One line for each run."""
+def runs_table(runs: Mapping[str, Run]) -> Table:
+    """Return a table with one row for each run."""
     columns = ("run", "status", "datasets", "epochs", "mean scaled error", "forgetting", "key")
     table = empty_table(columns, texts=(0, 1, 6))
-    for name, result in runs.items():
+    for name, run in runs.items():
+        errors = (run.mean_scaled_error, run.forgetting) if isinstance(run, RunResult) else (None, None)
         table.add_row(
             Text(name),
-            result["status"],
-            stages_reached(result),
-            _epochs_reached(result),
-            show(result.get("mean_scaled_error"), 3),
-            show(result.get("forgetting"), 3),
-            result["key"][:12],
+            run.status,
+            stages_reached(run),
+            _epochs_reached(run),
+            *(show(error, 3) for error in errors),
+            run.key[:12],
         )
     return table
 
 
-def stages_reached(run: Mapping[str, Any]) -> str:
-    """How many datasets have had their turn, or are at it, of all where that is fewer."""
-    begun, whole = len(run["stages"]) if "stages" in run else run.get("stage", -1) + 1, len(run["datasets"])
-    return str(whole) if begun == whole else f"{begun} of {whole}"
+def stages_reached(run: Run) -> str:
+    """Return how many datasets were begun, of all where that is fewer."""
+    begun = len(run.stages) if isinstance(run, RunResult) else 0 if run.stage is None else run.stage + 1
+    return str(len(run.datasets)) if begun == len(run.datasets) else f"{begun} of {len(run.datasets)}"
 
 
-def _epochs_reached(run: Facts) -> str:
-    requested = run["epochs_requested"]
-    ended = "stages" in run
-    reached = sum(len(stage["keys"]) for stage in run["stages"]) if ended else run.get("epochs_reached")
+def _epochs_reached(run: Run) -> str:
+    reached = sum(len(stage.keys) for stage in run.stages) if isinstance(run, RunResult) else run.epochs_reached
+    requested = run.epochs_requested
     return str(requested) if reached == requested else f"{'-' if reached is None else reached} of {requested}"
 
 
@@ -106,10 +108,14 @@ def searches_table(searches: Mapping[str, Facts]) -> Table:
     return table
 
 
-def log_table(store: Store, run: Facts) -> Table:
-    """The chain of a run, an epoch a line; of a run that has not ended, as far as it is."""
-    plan = None if "stages" in run else _plan_of(store, run)
-    error_is = run.get("error", "error") if plan is None else error_name(plan.model)
+def log_table(store: Store, run: Run) -> Table:
+    """Return a table with one row for each epoch of a run, also of one that has not ended."""
+    if isinstance(run, RunResult):
+        error_is, lines = run.error, _finished_epochs(run)
+    else:
+        plan = _plan_of(store, run)
+        error_is = "error" if plan is None else error_name(plan.model)
+        lines = _chain(store, run.key, plan)
     columns = (
         "dataset",
         "epoch",
@@ -120,8 +126,8 @@ def log_table(store: Store, run: Facts) -> Table:
         "when",
         "seconds",
     )
-    table = empty_table(columns, texts=(0, 5, 6), title=f"{run['name']} ({run['status']})")
-    for line in _finished_epochs(run) if "stages" in run else _chain(store, run["key"], plan):
+    table = empty_table(columns, texts=(0, 5, 6), title=f"{run.name} ({run.status})")
+    for line in lines:
         record = store.record(line.key)
         if record is None:
             table.add_row(
@@ -151,19 +157,18 @@ class _Line:
     error: float | None = None
 
 
-def _finished_epochs(run: Facts) -> list[_Line]:
-    """The epochs of a run that has ended."""
+def _finished_epochs(run: RunResult) -> list[_Line]:
     return [
-        _Line(key, stage["dataset"], f"{'→ ' if number == stage['handed_over'] < len(stage['keys']) else ''}{number}", error)
-        for stage in run["stages"]
-        for number, (key, error) in enumerate(zip(stage["keys"], stage["validation_error"], strict=True), 1)
+        _Line(key, stage.dataset, f"{'→ ' if number == stage.handed_over < len(stage.keys) else ''}{number}", error)
+        for stage in run.stages
+        for number, (key, error) in enumerate(zip(stage.keys, stage.validation_error, strict=True), 1)
     ]
 
 
-def _plan_of(store: Store, run: Facts) -> Plan | None:
-    """The plan of a run that has not ended, None where what it was made with is gone."""
+def _plan_of(store: Store, run: RunProgress) -> Plan | None:
+    """Return the plan of a run that has not ended, None where what it was made with is gone."""
     try:
-        return reopen(store, run["name"], run).plan
+        return reopen(store, run).plan
     except (InputError, OSError, ValueError, KeyError):
         return None
 

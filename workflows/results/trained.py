@@ -23,6 +23,7 @@ from workflows.recipe.defaults import of_their_time
 from workflows.recipe.kept import KeptDataset
 from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.relay.plan import Plan, make_plan
+from workflows.results.run_progress import RunProgress
 from workflows.results.run_result import RunResult, result_from
 from workflows.store.run_record import DATASETS, RECIPE, RunRecord, datasets_from
 from workflows.store.store import Store
@@ -81,35 +82,35 @@ def open_run(store: Store, name: str) -> TrainedRun:
     record = store.ended(name)
     if record is None:
         raise InputError(why_not(store, name))
-    return _open(store, name, record.result, _ended_recipe(store, name, record), _ended_datasets(store, name, record))
+    return _open(store, result_from(record.result), _ended_recipe(store, name, record), _ended_datasets(store, name, record))
 
 
-def reopen(store: Store, name: str, result: Facts) -> TrainedRun:
-    """The run of this result or progress; raises InputError where something that it was made with is gone."""
-    if "stages" not in result:
-        return _open(store, name, result, recipe_of(store, name, result), _datasets_under_way(store, name, result))
-    opened = open_run(store, name)
-    if opened.key != result["key"]:
-        raise InputError(f"run {name!r} was written by another command meanwhile: run this one again")
+def reopen(store: Store, run: RunResult | RunProgress) -> TrainedRun:
+    """Open the run of this result or progress; raises InputError where something that it was made with is gone."""
+    if isinstance(run, RunProgress):
+        return _open(store, run, recipe_of(store, run), _datasets_under_way(store, run))
+    opened = open_run(store, run.name)
+    if opened.key != run.key:
+        raise InputError(f"run {run.name!r} was written by another command meanwhile: run this one again")
     return opened
 
 
-def _open(store: Store, name: str, result: Facts, recipe: Recipe, described: list[Facts]) -> TrainedRun:
+def _open(store: Store, run: RunResult | RunProgress, recipe: Recipe, described: list[Facts]) -> TrainedRun:
     shelf, datasets, sources = Shelf(store.address), [], []
     for each in described:
         source = _source(each)
         folder = shelf.fetch(each["prepared"])
         if not (folder / MANIFEST).exists():
             raise InputError(
-                f"run {name!r}, dataset {each['name']!r}: {store.address}/prepared/{each['prepared']} is missing: train it "
-                "again, its epochs are in the store"
+                f"run {run.name!r}, dataset {each['name']!r}: {store.address}/prepared/{each['prepared']} is missing: "
+                "train it again, its epochs are in the store"
             )
         prepared = PreparedDataset(folder, source.name, source.settings)
         datasets.append(EncodedDataset(prepared, _encoding(each["encoding"])))
         sources.append(source)
     epochs = [each["epochs"] for each in described]
-    ended = result_from(result) if "stages" in result else None
-    return TrainedRun(name, result["key"], ended, recipe, plan_of(recipe, datasets, epochs), datasets, sources)
+    ended = run if isinstance(run, RunResult) else None
+    return TrainedRun(run.name, run.key, ended, recipe, plan_of(recipe, datasets, epochs), datasets, sources)
 
 
 def _source(described: Facts) -> DatasetSource:
@@ -137,15 +138,14 @@ def kept_datasets(store: Store, name: str) -> dict[str, KeptDataset]:
     return found
 
 
-def recipe_of(store: Store, name: str, result: Facts) -> Recipe:
-    """The recipe of a run; raises InputError where it is not there, or not understood any more."""
-    document = result.get("recipe")
-    if document is not None:
-        return _checked_recipe(name, document)
-    record = store.ended(name)
+def recipe_of(store: Store, run: RunResult | RunProgress) -> Recipe:
+    """Return the recipe of a run; raises InputError where it is missing or is not understood any more."""
+    if isinstance(run, RunProgress) and run.recipe:
+        return _checked_recipe(run.name, run.recipe)
+    record = store.ended(run.name)
     if record is None:
-        raise InputError(_lacks(store, name, RECIPE))
-    return _ended_recipe(store, name, record)
+        raise InputError(_lacks(store, run.name, RECIPE))
+    return _ended_recipe(store, run.name, record)
 
 
 def _ended_recipe(store: Store, name: str, record: RunRecord) -> Recipe:
@@ -169,13 +169,14 @@ def _ended_datasets(store: Store, name: str, record: RunRecord) -> list[Facts]:
     return record.datasets
 
 
-def _datasets_under_way(store: Store, name: str, progress: Facts) -> list[Facts]:
-    """The datasets of a run under way; raises InputError where they are those of another command."""
+def _datasets_under_way(store: Store, progress: RunProgress) -> list[Facts]:
+    """Return the datasets of a run under way; raises InputError where they are those of another command."""
+    name = progress.name
     try:
         written = store.storage.read(f"runs/{name}/{DATASETS_UNDER_WAY}")
     except FileNotFoundError:
         raise InputError(_lacks(store, name, DATASETS_UNDER_WAY)) from None
-    if progress.get("described", hash_of(written)) != hash_of(written):
+    if progress.described not in (None, hash_of(written)):
         raise InputError(f"run {name!r}: {DATASETS_UNDER_WAY} belongs to another command that trains this name now")
     try:
         return datasets_from(written, DATASETS_UNDER_WAY)

@@ -1,0 +1,42 @@
+"""A run under way or stopped as a value: what progress.json holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from data.records import from_json, to_json
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is; `key` is the last address that it reached.
+
+    `recipe` is the document of the recipe, `described` the hash of the file that describes the datasets. `stage` and
+    `epoch` count from 0 and are None before the first epoch. `started` and `when` (the last sign of life) are Unix times.
+    """
+
+    name: str
+    status: str
+    key: str
+    datasets: tuple[str, ...]
+    epochs_requested: int
+    when: float
+    prepared: tuple[str, ...] = ()
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    epochs_reached: int | None = None
+    started: float = 0.0
+    described: str | None = None
+    stage: int | None = None
+    epoch: int | None = None
+    message: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what progress.json holds; what is not known yet is left out."""
+        return {name: value for name, value in to_json(self).items() if value is not None}
+
+
+def progress_from(content: Mapping[str, Any]) -> RunProgress:
+    """Return the progress that progress.json holds; raises DamagedRecordError where it does not hold one."""
+    return from_json(RunProgress, content)
