@@ -72,6 +72,6 @@ def _rates(
     steps = max(-(-record.samples // training.batch_size), 1)
     if training.schedule == "plateau":  # reductions were decided during the run: draw the rates that were used
         return steps, np.linspace(record.first_learning_rate, told, steps)
-    planned = steps * stage.epochs_planned or stage.epochs
+    planned = steps * (stage.epochs_planned or stage.epochs)
     warmup, schedule = training.warmup_steps, training.schedule
     return steps, step_rates(stage.learning_rate, steps, count * steps, warmup, schedule, planned, before)
