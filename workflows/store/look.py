@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from data.errors import InputError
 from workflows.store.kept import EpochRecord, FileRecord, unsealed
 from workflows.store.storage import Storage
 
@@ -71,5 +72,7 @@ def _record(content: dict[str, Any] | None) -> EpochRecord | None:
         return None
     try:
         return EpochRecord.from_json(content)
+    except InputError:  # of a later version: it is no damage
+        raise
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
