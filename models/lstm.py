@@ -59,7 +59,7 @@ class LSTM(nn.Module):
 
     def have_outputs(self, num_outputs: int) -> bool:
         """Have at least so many outputs, those of new classes at zero; returns whether any were added."""
-        grown = self.added.grow(num_outputs)
+        grown = self.added.grow(num_outputs // self.num_series)
         if grown:
             self.added.to(self.head.weight.device)
             self.corrections.num_outputs = self.added.num_outputs
