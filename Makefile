@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: env demo test test-slow test-gpu check format bench bench-gpu clean
+OLDEST := .venv-oldest
+
+.PHONY: env demo test test-slow test-oldest test-gpu check format bench bench-gpu clean
 
 env: .venv/installed
 
@@ -30,6 +32,17 @@ test: env
 test-slow: env
 	$(BIN)/python -m pytest -q -m long
 
+# The tests that carry Ray, on the oldest supported version, in an environment of its own.
+RAY_OLDEST := 2.52.0
+test-oldest: $(OLDEST)/installed
+	$(OLDEST)/bin/python -m pytest -q -m "ray and not long" -p no:cacheprovider
+
+$(OLDEST)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(OLDEST)
+	sed 's/^ray==.*/ray==$(RAY_OLDEST)/' constraints.txt > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLDEST)/constraints.txt -e '.[dev]'
+	@touch $@
+
 test-gpu: env
 	$(BIN)/python -m pytest -q -m gpu
 
@@ -50,4 +63,4 @@ format: env
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv $(OLDEST) .mypy_cache .ruff_cache .pytest_cache .hypothesis
