@@ -62,4 +62,4 @@ def test_a_run_that_was_stored_before_is_opened_at_its_own_state(tmp_path: Path)
     opened = open_run(store, "small")
     assert opened.plan.root == run.plan.root
     assert [epoch.key for epoch in opened.plan.straight_on()][-1] == opened.key
-    assert evaluate(store, opened, "test")["measured_now"] == 0
+    assert evaluate(store, opened, "test").to_json()["measured_now"] == 0

@@ -277,7 +277,7 @@ def test_a_run_that_is_rolled_back_or_stopped_says_how_far_it_is_of_what_was_ask
     cells = [list(column.cells) for column in runs_table(stored_runs(store)[0]).columns]
     assert [cells[2], cells[3]] == [["1 of 2"], ["2 of 4"]]
     assert "–" in errors_of_a(page)
-    told = evaluate(store, open_run(store, "relay"), "test")["datasets"]["a"]
+    told = evaluate(store, open_run(store, "relay"), "test").to_json()["datasets"]["a"]
     assert f" {told['error']:.4f} " in errors_of_a(re.sub(r"<[^>]*>", " ", make_report(store, "relay")))
     stopped = trained(replace(recipe, guard=GuardSettings(action="stop", tolerance=0.0)))
     assert stopped.status == "stopped"

@@ -35,7 +35,7 @@ def test_the_figures_are_those_of_the_run_and_nothing_is_measured_again(sites: O
     store, run, _ = sites
     result = store.result("sites")
     assert result is not None
-    test, validation = evaluate(store, run, "test"), evaluate(store, run, "validation")
+    test, validation = evaluate(store, run, "test").to_json(), evaluate(store, run, "validation").to_json()
     assert test["measured_now"] == validation["measured_now"] == 0
     for place, name in enumerate(result["datasets"]):
         of_run, told = result["test"][name], test["datasets"][name]
@@ -67,7 +67,7 @@ def test_the_naive_forecasts_figures_are_those_of_repeating_the_last_value(tmp_p
         for end in range(first - 1, len(power) - 3):
             ahead = power.iloc[end + 1 : end + 4]
             gaps += [ahead.to_numpy() - known.iloc[end]] if ahead.notna().all() else []
-    told = evaluate(store, run, "test")["datasets"]["b"]
+    told = evaluate(store, run, "test").to_json()["datasets"]["b"]
     assert told["samples"] == len(gaps)
     np.testing.assert_allclose(told["naive_mae_units"]["power"], np.abs(gaps).mean(), rtol=1e-6)
     np.testing.assert_allclose(told["naive_rmse_units"]["power"], (np.array(gaps) ** 2).mean() ** 0.5, rtol=1e-6)
@@ -77,7 +77,7 @@ def test_a_state_that_was_not_measured_is_measured_once_and_kept(tmp_path: Path)
     store, _, _ = train_sites(tmp_path)
     roll_back(store, "sites", "a")
     run = open_run(store, "sites")
-    first = evaluate(store, run, "test")
+    first = evaluate(store, run, "test").to_json()
     assert first["measured_now"] == 2
     for place, dataset in enumerate(run.datasets):
         batch = dataset.batch("test", np.arange(dataset.num_samples("test")))
@@ -86,7 +86,7 @@ def test_a_state_that_was_not_measured_is_measured_once_and_kept(tmp_path: Path)
         told = first["datasets"][dataset.name]
         np.testing.assert_allclose(list(told["mae_units"].values()), np.abs(gap).mean(axis=(0, 1)), rtol=1e-5)
         np.testing.assert_allclose(told["error"], ((gap / scale) ** 2).mean(), rtol=1e-5)
-    assert evaluate(store, run, "test") == {**first, "measured_now": 0}
+    assert evaluate(store, run, "test").to_json() == {**first, "measured_now": 0}
 
 
 def test_the_split_is_test_where_there_is_one_else_validation(tmp_path: Path, sites: Opened) -> None:
@@ -115,7 +115,7 @@ def test_the_command_prints_tables_or_json(sites: Opened, tmp_path: Path) -> Non
         "RMSE",
     ):
         assert word in out
-    assert json.loads((tmp_path / "errors.json").read_text()) == evaluate(sites[0], sites[1], "validation")
+    assert json.loads((tmp_path / "errors.json").read_text()) == evaluate(sites[0], sites[1], "validation").to_json()
     assert json.loads(invoke("evaluate", "sites", "--json", "-", *storage)[1])["split"] == "test"
     for words, said in [
         (["sites", "--split", "train"], "--split train: write one of validation, test"),
@@ -169,7 +169,7 @@ def test_classes_and_labels_at_the_last_row_are_told_in_their_own_words(tmp_path
         "compute": {"num_workers": 0},
     }
     store, run = train_in_process(check_recipe(document, tmp_path), tmp_path / "runs")
-    told = evaluate(store, run, "test")["datasets"]["takes"]
+    told = evaluate(store, run, "test").to_json()["datasets"]["takes"]
     frame.drop(columns="kind").to_csv(tmp_path / "new.csv", index=False)
     predict_files(store, run, None, str(tmp_path / "new.csv"), str(tmp_path / "out.csv"), False)
     found = pd.read_csv(tmp_path / "out.csv").set_index("series")
@@ -205,6 +205,6 @@ def test_short_histories_with_horizon_0_are_measured_as_they_are_predicted(tmp_p
         assert len(found.loc[name]) == len(power)
         late = power.iloc[int(len(power) * 0.8 + 1e-9) :].dropna()
         gaps += list((found.loc[name]["power"].loc[late.index] - late).abs())
-    told = evaluate(store, run, "test")["datasets"]["a"]
+    told = evaluate(store, run, "test").to_json()["datasets"]["a"]
     assert told["samples"] == len(gaps)
     np.testing.assert_allclose(told["mae_units"]["power"], np.mean(gaps), rtol=1e-6)

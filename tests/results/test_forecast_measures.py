@@ -84,7 +84,7 @@ def long_frame(opened: Opened, site: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 def test_mase_pinball_and_coverage_are_those_of_utilsforecast(quantiles: Opened, site: str) -> None:
     frame, train = long_frame(quantiles, site)
     store, run, _ = quantiles
-    told = evaluate(store, run, "test")["datasets"][site]
+    told = evaluate(store, run, "test").to_json()["datasets"][site]
     assert told["samples"] == frame["unique_id"].nunique()
     wanted = mase(frame, ["model"], SEASON, train)["model"].mean()  # what utilsforecast.evaluate gives with agg_fn="mean"
     assert told["mase"]["power"] == pytest.approx(wanted, rel=1e-5)
@@ -102,7 +102,7 @@ def test_mase_pinball_and_coverage_are_those_of_utilsforecast(quantiles: Opened,
 def test_errors_by_step_are_those_of_the_rows_of_that_step(quantiles: Opened) -> None:
     frame, train = long_frame(quantiles, "a")
     store, run, folder = quantiles
-    steps = evaluate(store, run, "test")["datasets"]["a"]["by_step"]
+    steps = evaluate(store, run, "test").to_json()["datasets"]["a"]["by_step"]
     scale = run.datasets[0].target_scale[0]
     for step in (0, 3, HORIZON - 1):
         own = frame[frame["ds"] == step]
@@ -124,7 +124,7 @@ def test_the_seasonal_naive_forecast_repeats_the_season_before_the_window_ends(t
             for step in range(1, HORIZON + 1):
                 before = end + step - SEASON * -(-step // SEASON)
                 gaps.append(power.iloc[end + step] - known.iloc[before if before >= 0 else end])
-        told = evaluate(store, run, "test")["datasets"][site]
+        told = evaluate(store, run, "test").to_json()["datasets"][site]
         assert told["season"] == SEASON
         assert told["seasonal_naive_mae_units"]["power"] == pytest.approx(np.abs(gaps).mean(), rel=1e-6)
         assert told["seasonal_naive_rmse_units"]["power"] == pytest.approx((np.array(gaps) ** 2).mean() ** 0.5, rel=1e-6)
@@ -138,7 +138,7 @@ def test_they_are_in_result_json_on_the_page_and_in_the_tables_of_evaluate(quant
     store, run, folder = quantiles
     result = store.result("sites")
     assert result is not None
-    of_run, told = result["test"]["a"]["forecasts"], evaluate(store, run, "test")["datasets"]["a"]
+    of_run, told = result["test"]["a"]["forecasts"], evaluate(store, run, "test").to_json()["datasets"]["a"]
     assert of_run["seasonal_naive_error"] == told["seasonal_naive_error"]
     assert of_run["mase"] == list(told["mase"].values())
     assert of_run["intervals"] == told["intervals"]

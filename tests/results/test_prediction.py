@@ -47,7 +47,7 @@ def test_on_the_training_files_the_forecasts_are_those_of_the_test_samples(sites
     store, run, folder = sites
     found = predict(sites, dataset, f"{dataset}.csv", every=True)
     errors = errors_in_units(found, actual(folder / f"{dataset}.csv", ["power", "flow"]))
-    measured = evaluate(store, run, "test")["datasets"][dataset]
+    measured = evaluate(store, run, "test").to_json()["datasets"][dataset]
     assert len(errors) == measured["samples"] * HORIZON
     np.testing.assert_allclose(errors.mean(), list(measured["mae_units"].values()), rtol=1e-6)
     np.testing.assert_allclose((errors**2).mean() ** 0.5, list(measured["rmse_units"].values()), rtol=1e-6)

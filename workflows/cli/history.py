@@ -14,17 +14,17 @@ from workflows.cli.application import STORAGE, RunArgument, StorageOption, app, 
 def runs(storage: StorageOption = STORAGE) -> None:
     """List the runs and searches in a storage, newest first."""
     with errors_and_ray() as console:
-        from workflows.results.stored_runs import stored_runs
+        from workflows.results.stored_runs import stored_runs, stored_searches
         from workflows.results.tables import runs_table, searches_table
         from workflows.store.store import Store
 
         store = Store(storage)
-        (found, odd), searches = stored_runs(store), store.searches()
+        (found, odd), (searches, odd_searches) = stored_runs(store), stored_searches(store)
         if found:
             console.print(runs_table(found))
         if searches:
             console.print(searches_table(searches))
-        odd += store.unreadable()
+        odd += [*odd_searches, *store.unreadable()]
         for message in odd:
             console.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
         if not found and not searches and not odd:

@@ -36,12 +36,12 @@ def evaluate(
             check_file("--json", json)
         store = Store(storage)
         opened = open_run(store, name)
-        facts = run(store, opened, chosen_split(opened, split))
-        written = dumps(facts, indent=1) + "\n"
+        evaluation = run(store, opened, chosen_split(opened, split))
+        written = dumps(evaluation.to_json(), indent=1) + "\n"
         if json == "-":
             sys.stdout.write(written)
             return
-        for table in evaluation_tables(facts):
+        for table in evaluation_tables(evaluation):
             console.print(table)
         if json is not None:
             write_file("--json", json, written)

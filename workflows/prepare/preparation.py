@@ -27,7 +27,6 @@ from workflows.recipe.datasets import BUILT_IN_DATA, NOTHING_KEPT, find_datasets
 from workflows.recipe.kept import KeptDataset
 from workflows.recipe.recipe import Recipe
 
-Facts = dict[str, Any]
 SMALL_BYTES = 64 << 20  # read and prepared in less time than Ray takes to start
 
 

@@ -23,8 +23,6 @@ from workflows.results.run_result import RunResult
 from workflows.results.trained import TrainedRun
 from workflows.store.store import Store
 
-Facts = dict[str, Any]
-
 
 @dataclass(frozen=True, repr=False)
 class Result:
@@ -41,7 +39,7 @@ class Result:
         return self.run.result
 
     @property
-    def document(self) -> Facts:
+    def document(self) -> dict[str, Any]:
         """Return all of result.json."""
         return self.result.to_json()
 
@@ -90,9 +88,9 @@ class Result:
         values, scaled = (np.array(rows, np.float64) for rows in (matrix.validation, matrix.scaled))
         return ErrorMatrix(matrix.datasets, matrix.after, values, scaled, self.result.error)
 
-    def evaluate(self, split: str | None = None) -> Facts:
+    def evaluate(self, split: str | None = None) -> dict[str, Any]:
         """The errors on each dataset as the command `evaluate` gives them; test unless given, or validation without one."""
-        return evaluate(Store(self.storage), self.run, chosen_split(self.run, split))
+        return evaluate(Store(self.storage), self.run, chosen_split(self.run, split)).to_json()
 
     def extend(
         self,

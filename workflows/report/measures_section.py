@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from workflows.report.page import Cell, Marked, Paragraph, Part, Section, Table
 from workflows.results.forecast_tables import steps_shown
+from workflows.results.run_result import SplitErrors
+from workflows.store.measures import ForecastMeasures, Row
 
-Facts = Mapping[str, Any]
 
-
-def measures_section(test: Mapping[str, Facts]) -> Section | None:
+def measures_section(test: Mapping[str, SplitErrors]) -> Section | None:
     """Return the section of the test errors of a run; None where no dataset has such measures."""
-    found = {name: errors["forecasts"] for name, errors in test.items() if errors.get("forecasts")}
+    found = {name: errors.forecasts for name, errors in test.items() if errors.forecasts is not None}
     parts: list[Part] = []
-    if any(each["season"] for each in found.values()):
+    if any(each.season for each in found.values()):
         parts.append(
             Paragraph(
                 "The seasonal naive forecast repeats the value one season before. MASE divides the absolute error by the "
@@ -24,7 +23,7 @@ def measures_section(test: Mapping[str, Facts]) -> Section | None:
         )
         parts.append(_seasonal(test, found))
     parts += [_by_step(found, key, caption) for key, caption in STEPS.items() if _rows_by_step(found, key)]
-    if any(each["intervals"] for each in found.values()):
+    if any(each.intervals for each in found.values()):
         parts.append(_intervals(found))
     return Section("Forecast measures", parts) if parts else None
 
@@ -32,46 +31,48 @@ def measures_section(test: Mapping[str, Facts]) -> Section | None:
 STEPS = {"scaled_error": "Test error / naive, by forecast step", "mase": "MASE on test, by forecast step"}
 
 
-def _seasonal(test: Mapping[str, Facts], found: Mapping[str, Facts]) -> Table:
+def _seasonal(test: Mapping[str, SplitErrors], found: Mapping[str, ForecastMeasures]) -> Table:
     rows: list[list[Cell]] = []
     for name, each in found.items():
-        error, seasonal = test[name]["error"], each["seasonal_naive_error"]
-        mases = [value for value in each["mase"] or () if value is not None]
-        row: list[Cell] = [name, each["season"], _number(seasonal, 4), _marked(error / seasonal if seasonal else None)]
+        error, seasonal = test[name].error, each.seasonal_naive_error
+        mases = [value for value in each.mase or () if value is not None]
+        row: list[Cell] = [
+            name,
+            each.season,
+            _number(seasonal, 4),
+            _marked(error / seasonal if error is not None and seasonal else None),
+        ]
         rows.append([*row, _marked(sum(mases) / len(mases) if mases else None)])
     return Table(
         ["dataset", "season, rows", "seasonal naive", "test / seasonal naive", "MASE"], rows, "Relative to the season"
     )
 
 
-def _rows_by_step(found: Mapping[str, Facts], key: str) -> dict[str, Sequence[float | None]]:
+def _rows_by_step(found: Mapping[str, ForecastMeasures], key: str) -> dict[str, Row]:
     rows = {}
     for name, each in found.items():
-        steps = each["by_step"]
-        if steps is None or len(steps["error"]) < 2:
+        steps = each.by_step
+        if steps is None or len(steps.error) < 2:
             continue
-        row = steps.get(key) or [
-            None if error is None or not naive else error / naive
-            for error, naive in zip(steps["error"], steps["naive_error"], strict=True)
-        ]
+        row: Row = getattr(steps, key)
         if any(value is not None for value in row):
             rows[name] = row
     return rows
 
 
-def _by_step(found: Mapping[str, Facts], key: str, caption: str) -> Table:
+def _by_step(found: Mapping[str, ForecastMeasures], key: str, caption: str) -> Table:
     rows = _rows_by_step(found, key)
     shown = steps_shown(max(map(len, rows.values())))
     cells: list[list[Cell]] = [[name, *(_marked(row[step]) for step in shown)] for name, row in rows.items()]
     return Table(["dataset", *(f"step {step + 1}" for step in shown)], cells, caption)
 
 
-def _intervals(found: Mapping[str, Facts]) -> Table:
+def _intervals(found: Mapping[str, ForecastMeasures]) -> Table:
     rows: list[list[Cell]] = [
-        [name, f"{each['lower']:g} to {each['upper']:g}", _number(each["upper"] - each["lower"], 2),
-         _number(each["coverage"], 3), f"{each['values']:,}"]
+        [name, f"{each.lower:g} to {each.upper:g}", _number(each.upper - each.lower, 2),
+         _number(each.coverage, 3), f"{each.values:,}"]
         for name, measures in found.items()
-        for each in measures["intervals"]
+        for each in measures.intervals
     ]  # fmt: skip
     head = ["dataset", "interval", "expected", "coverage", "values"]
     return Table(head, rows, "Share of test values inside each prediction interval")

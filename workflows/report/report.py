@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from data.errors import InputError
 from workflows.recipe.checks import meant
@@ -33,18 +31,16 @@ from workflows.results.partial import kept_tests, partial_result, unopened_resul
 from workflows.results.picture import Pictures
 from workflows.results.run_progress import RunProgress
 from workflows.results.run_result import RunResult
-from workflows.results.search_result import SearchResult, search_from
-from workflows.results.stored_runs import Run, stored_run
+from workflows.results.search_result import SearchResult
+from workflows.results.stored_runs import Run, search_under_way, stored_run, stored_search
 from workflows.results.tables import stages_reached
 from workflows.results.trained import TrainedRun, recipe_of, reopen
 from workflows.store.store import Store
 
-Facts = Mapping[str, Any]
-
 
 def make_report(store: Store, name: str, against: str | None = None) -> str:
     """Return the page of a run, a search, or both if they share the name; raises InputError if there is neither."""
-    run, search, under_way = stored_run(store, name), store.search(name), store.searching(name)
+    run, search, under_way = stored_run(store, name), stored_search(store, name), search_under_way(store, name)
     if run is None and search is None and under_way is None:
         hint = meant(name, store.storage.names("runs"))
         raise InputError(f"{name}: no such run or search in {store.address}: {hint}")
@@ -58,18 +54,17 @@ def make_report(store: Store, name: str, against: str | None = None) -> str:
         intro += introduced
         sections += found
     if under_way is not None:
-        words = f"{under_way['trials_ended']} of {under_way['trials_asked']} trials have ended"
-        status = f"{under_way['status']}, last update {clock(under_way['when'])}"
+        words = f"{under_way.trials_ended} of {under_way.trials_asked} trials have ended"
+        status = f"{under_way.status}, last update {clock(under_way.when)}"
         intro.append(Paragraph(f"The search of this name has not finished ({status}): {words}.", "warning"))
-    searched = None if search is None else search_from(search)
-    if searched is not None:
+    if search is not None:
         best = _text(store, name, "best.toml")
         intro += [
-            Paragraph(f"Search {searched.name}, finished {clock(searched.when)}."),
-            KeyFigures(search_figures(searched)),
+            Paragraph(f"Search {search.name}, finished {clock(search.when)}."),
+            KeyFigures(search_figures(search)),
         ]
-        sections += search_sections(drawing, searched, best, name, store.address)
-    sections.append(_origin(store, name, run, searched))
+        sections += search_sections(drawing, search, best, name, store.address)
+    sections.append(_origin(store, name, run, search))
     return page(name, intro, sections, f"{store.address}/runs/{name}, written by lstm-relay report.")
 
 
@@ -94,7 +89,7 @@ def _run_parts(drawing: Pictures, store: Store, stored: Run, against: str | None
     if stages:
         sections += [sequence_section(drawing, run, stages), matrix_section(drawing, run)]
         sections.append(naive_section(run, recipe.entries[0].settings.targets if recipe else []))
-        sections.append(measures_section({dataset: errors.to_json() for dataset, errors in run.test.items()}))
+        sections.append(measures_section(run.test))
         sections.append(comparison_section(store, run))
         if other is not None:
             sections.append(compared(drawing, run, other))

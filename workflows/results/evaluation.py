@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,123 @@ from workflows.relay.lookup import measured
 from workflows.relay.metrics import mean_of, naive_error, scaled
 from workflows.results.result import error_name
 from workflows.results.trained import TrainedRun
+from workflows.store.kept import Errors
 from workflows.store.measures import ForecastMeasures
 from workflows.store.store import Store
 
-Facts = dict[str, Any]
 SPLITS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class DatasetErrors:
+    """The errors of one dataset on one split beside those of the naive forecast.
+
+    `measured` is None if the split has no samples. `targets` and `quantiles` name the numbers of `measured`; both are empty
+    for classes.
+    """
+
+    measured: Errors | None
+    naive_error: float | None
+    targets: tuple[str, ...] = ()
+    quantiles: tuple[float, ...] = ()
+    naive_mae_units: tuple[float, ...] | None = None
+    naive_rmse_units: tuple[float, ...] | None = None
+
+    @property
+    def samples(self) -> int:
+        """Return the number of samples."""
+        return 0 if self.measured is None else self.measured.samples
+
+    @property
+    def error(self) -> float | None:
+        """Return the error that the model is judged by."""
+        return None if self.measured is None else self.measured.error
+
+    @property
+    def scaled_error(self) -> float | None:
+        """Return the error relative to the naive forecast (naive = 1)."""
+        return None if self.measured is None else scaled(self.measured.error, self.naive_error)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Return the share of right classes; None for numbers."""
+        return None if self.measured is None or self.targets else 1 - self.measured.error
+
+    @property
+    def forecasts(self) -> ForecastMeasures:
+        """Return the measures of the forecasts; empty where there are none."""
+        return (self.measured.forecasts if self.measured is not None else None) or ForecastMeasures()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `evaluate --json` writes of the dataset; numbers of targets are by name."""
+        errors, measures = self.measured, self.forecasts
+        found = {name: getattr(self, name) for name in ("samples", "error", "naive_error", "scaled_error")}
+        if errors is None:
+            return found
+        if not self.targets:
+            naive = None if self.naive_error is None else 1 - self.naive_error
+            return {**found, "accuracy": self.accuracy, "naive_accuracy": naive}
+        steps = measures.by_step
+        return {
+            **found,
+            "seasonal_naive_error": measures.seasonal_naive_error,
+            "error_to_seasonal_naive": scaled(errors.error, measures.seasonal_naive_error),
+            "season": measures.season,
+            "mase": self._by_target(measures.mase),
+            "mean_mase": measures.mean_mase,
+            "by_step": None if steps is None else {**to_json(steps), "scaled_error": list(steps.scaled_error)},
+            "pinball": self.pinball(),
+            "intervals": [to_json(each) for each in measures.intervals],
+            "mse": errors.mse,
+            "mae": errors.mae,
+            "mae_units": self._by_target(errors.mae_units),
+            "rmse_units": self._by_target(errors.rmse_units),
+            "naive_mae_units": self._by_target(self.naive_mae_units),
+            "naive_rmse_units": self._by_target(self.naive_rmse_units),
+            "seasonal_naive_mae_units": self._by_target(measures.seasonal_naive_mae_units),
+            "seasonal_naive_rmse_units": self._by_target(measures.seasonal_naive_rmse_units),
+        }
+
+    def pinball(self) -> dict[str, float]:
+        """Return the pinball loss by quantile level."""
+        return {f"{level:g}": loss for level, loss in zip(self.quantiles, self.forecasts.pinball, strict=False)}
+
+    def _by_target(self, values: Sequence[float | None] | None) -> dict[str, float | None] | None:
+        return None if values is None else dict(zip(self.targets, values, strict=True))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The errors of a run's final state on one split of each dataset; `error` says in words what is measured.
+
+    `measured_now` counts the datasets whose errors were not in the store.
+    """
+
+    name: str
+    key: str
+    split: str
+    error: str
+    targets: tuple[str, ...]
+    datasets: Mapping[str, DatasetErrors]
+    measured_now: int
+
+    @property
+    def mean_scaled_error(self) -> float | None:
+        """Return the mean error over the datasets, relative to the naive forecast (naive = 1)."""
+        return mean_of([each.scaled_error for each in self.datasets.values()])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `evaluate --json` writes."""
+        return {
+            "name": self.name,
+            "key": self.key,
+            "split": self.split,
+            "error": self.error,
+            "targets": list(self.targets),
+            "datasets": {name: errors.to_json() for name, errors in self.datasets.items()},
+            "mean_scaled_error": self.mean_scaled_error,
+            "measured_now": self.measured_now,
+        }
 
 
 def chosen_split(run: TrainedRun, split: str | None) -> str:
@@ -36,10 +149,10 @@ def chosen_split(run: TrainedRun, split: str | None) -> str:
     return split or held[-1]
 
 
-def evaluate(store: Store, run: TrainedRun, split: str) -> Facts:
-    """The errors on each dataset, with the naive forecast's beside them, in scaled units and in those of each target.
+def evaluate(store: Store, run: TrainedRun, split: str) -> Evaluation:
+    """Return the errors on each dataset, in scaled units and in those of each target.
 
-    What is measured now is kept in the store with the state. Where the store has all of it, no torch is needed.
+    What the store lacks is measured in this process and kept there. Where the store has all of it, no torch is needed.
     """
     kept = store.evaluations(run.key)
     found = {number: measured(run.plan, number, split, kept) for number in range(len(run.datasets))}
@@ -50,69 +163,22 @@ def evaluate(store: Store, run: TrainedRun, split: str) -> Facts:
         now = measure(store, run, split, absent)
         store.add_evaluations(run.key, {run.plan.datasets[number].sha256[split]: now[number] for number in absent})
         found |= now
-    loss = run.plan.model.loss
     datasets = {
-        dataset.name: _described(errors, dataset, split, run.plan.model)
+        dataset.name: _beside_naive(errors if isinstance(errors, Errors) else None, dataset, split, run.plan.model)
         for dataset, errors in zip(run.datasets, found.values(), strict=True)
     }
-    return {
-        "name": run.name,
-        "key": run.key,
-        "split": split,
-        "error": error_name(run.plan.model),
-        "targets": [] if loss == "cross_entropy" else run.datasets[0].prepared.targets,
-        "datasets": datasets,
-        "mean_scaled_error": mean_of([errors["scaled_error"] for errors in datasets.values()]),
-        "measured_now": len(absent),
-    }
+    targets = () if run.plan.model.loss == "cross_entropy" else tuple(run.datasets[0].prepared.targets)
+    return Evaluation(run.name, run.key, split, error_name(run.plan.model), targets, datasets, len(absent))
 
 
-def _described(errors: Any, dataset: EncodedDataset, split: str, model: ModelSettings) -> Facts:
-    """What is told of one dataset; figures in units are by target."""
+def _beside_naive(errors: Errors | None, dataset: EncodedDataset, split: str, model: ModelSettings) -> DatasetErrors:
     if errors is None:
-        return {"samples": 0, "error": None, "naive_error": None, "scaled_error": None}
-    loss = model.loss
-    naive, quantiles = naive_error(dataset, split, loss), model.quantiles
-    facts = {
-        "samples": errors.samples,
-        "error": errors.error,
-        "naive_error": naive,
-        "scaled_error": scaled(errors.error, naive),
-    }
-    if loss == "cross_entropy":
-        return {**facts, "accuracy": 1 - errors.error, "naive_accuracy": None if naive is None else 1 - naive}
-    targets = dataset.prepared.targets
+        return DatasetErrors(None, None)
+    naive = naive_error(dataset, split, model.loss)
+    if model.loss == "cross_entropy":
+        return DatasetErrors(errors, naive)
     sums = dataset.prepared.manifest.naive[split]
     count = np.array(sums["count"])
-    known = count.all()
-    measures = errors.forecasts or ForecastMeasures()
-    seasonal = measures.seasonal_naive_error
-    return {
-        **facts,
-        "seasonal_naive_error": seasonal,
-        "error_to_seasonal_naive": scaled(errors.error, seasonal),
-        "season": measures.season,
-        "mase": _optional(targets, measures.mase),
-        "mean_mase": measures.mean_mase,
-        "by_step": None
-        if measures.by_step is None
-        else {**to_json(measures.by_step), "scaled_error": list(measures.by_step.scaled_error)},
-        "pinball": {f"{level:g}": loss for level, loss in zip(quantiles, measures.pinball, strict=False)},
-        "intervals": [to_json(each) for each in measures.intervals],
-        "mse": errors.mse,
-        "mae": errors.mae,
-        "mae_units": _by_target(targets, errors.mae_units),
-        "rmse_units": _by_target(targets, errors.rmse_units),
-        "naive_mae_units": _by_target(targets, np.array(sums["absolute"]) / count) if known else None,
-        "naive_rmse_units": _by_target(targets, np.sqrt(np.array(sums["squared"]) / count)) if known else None,
-        "seasonal_naive_mae_units": _optional(targets, measures.seasonal_naive_mae_units),
-        "seasonal_naive_rmse_units": _optional(targets, measures.seasonal_naive_rmse_units),
-    }
-
-
-def _optional(targets: Sequence[str], values: Any) -> dict[str, float | None] | None:
-    return None if values is None else dict(zip(targets, values, strict=True))
-
-
-def _by_target(targets: Sequence[str], values: Any) -> dict[str, float]:
-    return {name: float(value) for name, value in zip(targets, values, strict=True)}
+    absolute, rmse = np.array(sums["absolute"]) / count, np.sqrt(np.array(sums["squared"]) / count)
+    units = (tuple(absolute.tolist()), tuple(rmse.tolist())) if count.all() else (None, None)
+    return DatasetErrors(errors, naive, tuple(dataset.prepared.targets), tuple(model.quantiles), *units)

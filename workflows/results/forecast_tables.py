@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from workflows.results.evaluation import DatasetErrors
 from workflows.results.number_format import empty_table, show
+from workflows.store.measures import Row
 
-Facts = Mapping[str, Any]
 MOST_STEPS = 6  # columns of a table
 
 
@@ -20,7 +20,7 @@ def steps_shown(horizon: int) -> list[int]:
     return sorted({round(place * (horizon - 1) / max(count - 1, 1)) for place in range(count)})
 
 
-def forecast_tables(datasets: Mapping[str, Facts]) -> list[Table]:
+def forecast_tables(datasets: Mapping[str, DatasetErrors]) -> list[Table]:
     """Return the tables of the datasets of an evaluation that have such measures."""
     found = [
         _steps(datasets, "scaled_error", "error / naive, by forecast step"),
@@ -29,8 +29,9 @@ def forecast_tables(datasets: Mapping[str, Facts]) -> list[Table]:
     return [table for table in (*found, _intervals(datasets), _pinball(datasets)) if table is not None]
 
 
-def _steps(datasets: Mapping[str, Facts], key: str, title: str) -> Table | None:
-    rows = {name: facts["by_step"][key] for name, facts in datasets.items() if facts.get("by_step")}
+def _steps(datasets: Mapping[str, DatasetErrors], key: str, title: str) -> Table | None:
+    steps_of = {name: errors.forecasts.by_step for name, errors in datasets.items()}
+    rows: dict[str, Row] = {name: getattr(steps, key) for name, steps in steps_of.items() if steps is not None}
     rows = {name: row for name, row in rows.items() if len(row) > 1 and any(value is not None for value in row)}
     if not rows:
         return None
@@ -41,20 +42,20 @@ def _steps(datasets: Mapping[str, Facts], key: str, title: str) -> Table | None:
     return table
 
 
-def _intervals(datasets: Mapping[str, Facts]) -> Table | None:
-    rows = [(name, each) for name, facts in datasets.items() for each in facts.get("intervals", ())]
+def _intervals(datasets: Mapping[str, DatasetErrors]) -> Table | None:
+    rows = [(name, each) for name, errors in datasets.items() for each in errors.forecasts.intervals]
     if not rows:
         return None
     table = empty_table(["dataset", "interval", "expected", "coverage", "values"], (0, 1), "prediction intervals")
     for name, each in rows:
-        expected = each["upper"] - each["lower"]
-        words = f"{each['lower']:g} to {each['upper']:g}"
-        table.add_row(Text(name), Text(words), show(expected, 2), show(each["coverage"], 3), f"{each['values']:,}")
+        expected = each.upper - each.lower
+        words = f"{each.lower:g} to {each.upper:g}"
+        table.add_row(Text(name), Text(words), show(expected, 2), show(each.coverage, 3), f"{each.values:,}")
     return table
 
 
-def _pinball(datasets: Mapping[str, Facts]) -> Table | None:
-    rows = {name: facts["pinball"] for name, facts in datasets.items() if facts.get("pinball")}
+def _pinball(datasets: Mapping[str, DatasetErrors]) -> Table | None:
+    rows = {name: pinball for name, errors in datasets.items() if (pinball := errors.pinball())}
     if not rows:
         return None
     levels = list(next(iter(rows.values())))

@@ -27,7 +27,6 @@ from workflows.results.trained import TrainedRun
 from workflows.store.kept import Errors
 from workflows.store.store import DamagedCheckpointError, State, Store
 
-Facts = dict[str, Any]
 Int64 = npt.NDArray[np.int64]
 CHUNK = 4096  # windows whose forecasts are held at once
 

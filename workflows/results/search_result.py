@@ -137,6 +137,31 @@ class SearchResult:
         return {**content, "trials": [trial.to_json() for trial in self.trials]}
 
 
+@dataclass(frozen=True)
+class SearchUnderWay:
+    """How far a search is that has not ended: what searching.json holds.
+
+    `kept` are the states that `clean` leaves; times are Unix times.
+    """
+
+    name: str
+    prepared: tuple[str, ...]
+    trials_asked: int
+    started: float
+    status: str = "running"
+    key: None = None
+    when: float = 0.0
+    trials_ended: int = 0
+    epochs_trained: int = 0
+    kept: tuple[str, ...] = ()
+    message: str | None = None
+
+
 def search_from(content: Mapping[str, Any]) -> SearchResult:
     """Return the result that search.json holds; raises DamagedRecordError where it does not hold one."""
     return from_json(SearchResult, content)
+
+
+def under_way_from(content: Mapping[str, Any]) -> SearchUnderWay:
+    """Return what searching.json holds; raises DamagedRecordError where it does not hold it."""
+    return from_json(SearchUnderWay, content)

@@ -1,17 +1,20 @@
-"""The runs of a store as values, whether they have ended or not."""
+"""The runs and searches of a store as values, whether they have ended or not."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from data.errors import InputError
 from data.records import DamagedRecordError
 from workflows.results.run_progress import RunProgress, progress_from
 from workflows.results.run_result import RunResult, result_from
+from workflows.results.search_result import SearchResult, SearchUnderWay, search_from, under_way_from
 from workflows.store.store import Store
 
 Run = RunResult | RunProgress
+Search = SearchResult | SearchUnderWay
+T = TypeVar("T")
 
 
 def run_from(content: Mapping[str, Any]) -> Run:
@@ -22,33 +25,57 @@ def run_from(content: Mapping[str, Any]) -> Run:
 def stored_run(store: Store, name: str) -> Run | None:
     """Return what a run came to, or how far it is where that is newer; None where there is none; raises InputError."""
     content = store.run(name)
-    return None if content is None else _checked(store, name, content)
+    return None if content is None else _checked(store, name, content, run_from)
 
 
 def stored_result(store: Store, name: str) -> RunResult | None:
     """Return what a run last came to, whatever it does now; None where it has not ended once; raises InputError."""
     content = store.result(name)
-    found = None if content is None else _checked(store, name, content)
-    return found if isinstance(found, RunResult) else None
+    return None if content is None else _checked(store, name, content, result_from)
 
 
 def stored_runs(store: Store) -> tuple[dict[str, Run], list[str]]:
     """Return all runs that can be read by name, the latest first, and what is wrong with the others."""
-    found: dict[str, Run] = {}
+    return _all(store, store.runs(), run_from)
+
+
+def stored_search(store: Store, name: str) -> SearchResult | None:
+    """Return what a search last came to; None where it has not ended once; raises InputError."""
+    content = store.search(name)
+    return None if content is None else _checked(store, name, content, search_from)
+
+
+def search_under_way(store: Store, name: str) -> SearchUnderWay | None:
+    """Return how far a search is that has not ended; None where there is none; raises InputError."""
+    content = store.searching(name)
+    return None if content is None else _checked(store, name, content, under_way_from)
+
+
+def stored_searches(store: Store) -> tuple[dict[str, Search], list[str]]:
+    """Return all searches that can be read by name, the latest first, and what is wrong with the others."""
+    return _all(
+        store, store.searches(), lambda content: search_from(content) if "trials" in content else under_way_from(content)
+    )
+
+
+def _all(
+    store: Store, contents: Mapping[str, Mapping[str, Any]], read: Callable[[Mapping[str, Any]], T]
+) -> tuple[dict[str, T], list[str]]:
+    found: dict[str, T] = {}
     odd: list[str] = []
-    for name, content in store.runs().items():
+    for name, content in contents.items():
         try:
-            found[name] = _checked(store, name, content)
+            found[name] = _checked(store, name, content, read)
         except InputError as error:
             odd += error.messages
     return found, odd
 
 
-def _checked(store: Store, name: str, content: Mapping[str, Any]) -> Run:
+def _checked(store: Store, name: str, content: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> T:
     try:
-        return run_from(content)
+        return read(content)
     except DamagedRecordError as error:
         raise InputError(
-            f"run {name!r}: its record in {store.address}/runs/{name} cannot be read: {error}: run its train command "
-            "again, which takes all epochs from the store"
+            f"run {name!r}: its record in {store.address}/runs/{name} cannot be read: {error}: run its train or search "
+            "command again, which takes all epochs from the store"
         ) from None

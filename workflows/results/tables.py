@@ -17,19 +17,20 @@ from data.reading.settings import SPLITS
 from data.samples.counts import show_reasons
 from workflows.relay.actions import Action, Train
 from workflows.relay.lookup import finished, measured
+from workflows.relay.metrics import scaled
 from workflows.relay.plan import Plan
 from workflows.relay.relay import NotAnsweredError
+from workflows.results.evaluation import DatasetErrors, Evaluation
 from workflows.results.forecast_tables import forecast_tables
 from workflows.results.number_format import empty_table, few_digits, show
 from workflows.results.result import error_name
 from workflows.results.run_progress import RunProgress
 from workflows.results.run_result import RunResult
-from workflows.results.stored_runs import Run
+from workflows.results.search_result import SearchResult, TrialMetrics
+from workflows.results.stored_runs import Run, Search
 from workflows.results.trained import reopen
 from workflows.store.kept import Errors
 from workflows.store.store import Store
-
-Facts = dict[str, Any]
 
 
 def prepared_tables(datasets: Sequence[EncodedDataset]) -> list[Table]:
@@ -77,8 +78,8 @@ def _epochs_reached(run: Run) -> str:
     return str(requested) if reached == requested else f"{'-' if reached is None else reached} of {requested}"
 
 
-def searches_table(searches: Mapping[str, Facts]) -> Table:
-    """One line for each search; of one that has not ended, as far as it is."""
+def searches_table(searches: Mapping[str, Search]) -> Table:
+    """Return a table with one row for each search, also of one that has not ended."""
     columns = (
         "search",
         "status",
@@ -91,19 +92,21 @@ def searches_table(searches: Mapping[str, Facts]) -> Table:
     )
     table = empty_table(columns, texts=(0, 1, 7))
     for name, search in searches.items():
-        best: Facts = next(
-            (trial for trial in search.get("trials", []) if trial["number"] == search["best"]), {"metrics": {}}
-        )
-        ended = "trials" in search
+        best = search.best_trial if isinstance(search, SearchResult) else None
+        metrics = TrialMetrics() if best is None else best.metrics
+        if isinstance(search, SearchResult):
+            trials, requested = str(len(search.trials)), str(search.epochs_requested)
+        else:
+            trials, requested = f"{search.trials_ended} of {search.trials_asked}", "-"
         table.add_row(
             Text(name),
-            search["status"],
-            str(len(search["trials"])) if ended else f"{search['trials_ended']} of {search['trials_asked']}",
-            str(search["epochs_requested"]) if ended else "-",
-            str(search["epochs_trained"]),
-            show(best["metrics"].get("mean_scaled_error"), 3),
-            show(best["metrics"].get("forgetting"), 3),
-            (search["key"] or "-")[:12],
+            search.status,
+            trials,
+            requested,
+            str(search.epochs_trained),
+            show(metrics.mean_scaled_error, 3),
+            show(metrics.forgetting, 3),
+            (search.key or "-")[:12],
         )
     return table
 
@@ -201,30 +204,36 @@ def _planned_lines(store: Store, plan: Plan) -> dict[str, _Line]:
     return found
 
 
-def evaluation_tables(facts: Facts) -> list[Table]:
-    """The errors of `evaluate`: a line for each dataset, then for each of its targets in the target's own units."""
-    units = "" if not facts["targets"] else ", scaled units"
-    title = f"{facts['name']}: {facts['split']} error ({facts['error']}{units})"
-    seasonal = any(errors.get("seasonal_naive_error") is not None for errors in facts["datasets"].values())
-    more = [] if units else ["accuracy"]
-    more = ["seasonal naive", "error / seasonal", "MASE"] if seasonal else more
-    columns = ["dataset", "samples", "error", "naive", "error / naive", *more]
-    whole = empty_table(columns, title=title)
+def evaluation_tables(evaluation: Evaluation) -> list[Table]:
+    """Return the errors of `evaluate`: a row for each dataset, then for each of its targets in the target's own units."""
+    targets, datasets = evaluation.targets, evaluation.datasets
+    title = f"{evaluation.name}: {evaluation.split} error ({evaluation.error}{', scaled units' if targets else ''})"
+    seasonal = any(errors.forecasts.seasonal_naive_error is not None for errors in datasets.values())
+    more = ["seasonal naive", "error / seasonal", "MASE"] if seasonal else [] if targets else ["accuracy"]
+    whole = empty_table(["dataset", "samples", "error", "naive", "error / naive", *more], title=title)
     columns = ["dataset", "target", "MAE", "RMSE", "naive MAE", "naive RMSE"]
     own = empty_table(columns, texts=(0, 1), title="in the targets' own units")
-    for name, errors in facts["datasets"].items():
-        relative = errors["scaled_error"]
+    for name, errors in datasets.items():
+        relative = errors.scaled_error
         color = "" if relative is None else "red" if relative > 1 else "green"
-        accuracy = [] if units else [show(errors.get("accuracy"), 3)]
-        cells = [f"{errors['samples']:,}", show(errors["error"]), show(errors["naive_error"])]
-        last = accuracy
+        last = [] if targets else [show(errors.accuracy, 3)]
         if seasonal:
-            of_season = [errors.get(key) for key in ("seasonal_naive_error", "error_to_seasonal_naive", "mean_mase")]
-            last = [show(of_season[0]), show(of_season[1], 2), show(of_season[2], 2)]
+            season = errors.forecasts
+            to_season = None if errors.error is None else scaled(errors.error, season.seasonal_naive_error)
+            last = [show(season.seasonal_naive_error), show(to_season, 2), show(season.mean_mase, 2)]
+        cells = [f"{errors.samples:,}", show(errors.error), show(errors.naive_error)]
         whole.add_row(Text(name), *cells, Text(show(relative, 2), style=color), *last)
-        for target in facts["targets"] if errors["samples"] else []:
-            figures = [
-                (errors[key] or {}).get(target) for key in ("mae_units", "rmse_units", "naive_mae_units", "naive_rmse_units")
-            ]
-            own.add_row(Text(name), Text(target), *(few_digits(value, 4) for value in figures))
-    return [whole, own, *forecast_tables(facts["datasets"])] if facts["targets"] else [whole]
+        for row in _units_rows(errors):
+            own.add_row(Text(name), *row)
+    return [whole, own, *forecast_tables(datasets)] if targets else [whole]
+
+
+def _units_rows(errors: DatasetErrors) -> list[list[Text | str]]:
+    """Return MAE and RMSE of each target, the model's and the naive forecast's."""
+    if errors.measured is None:
+        return []
+    measured = (errors.measured.mae_units, errors.measured.rmse_units, errors.naive_mae_units, errors.naive_rmse_units)
+    return [
+        [Text(target), *(few_digits(None if row is None else row[place], 4) for row in measured)]
+        for place, target in enumerate(errors.targets)
+    ]

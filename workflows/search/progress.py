@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 
 from data.errors import InputError
 from data.records import signed, to_json
 from workflows.relay.events import EpochDone
 from workflows.results.events import Event, Watch
+from workflows.results.search_result import SearchUnderWay
 from workflows.search.run import Tally
 from workflows.store.store import Store
 
 WRITE_S = 5.0  # between two notes; what a killed search trained since the last one is young, and `clean` may take it
-
-
-@dataclass(frozen=True)
-class SearchUnderWay:
-    """searching.json: how far a search is. `kept` are the states that `clean` leaves; times are Unix times."""
-
-    name: str
-    prepared: tuple[str, ...]
-    trials_asked: int
-    started: float
-    status: str = "running"
-    key: None = None
-    when: float = 0.0
-    trials_ended: int = 0
-    epochs_trained: int = 0
-    kept: tuple[str, ...] = ()
-    message: str | None = None
 
 
 class SearchProgress:

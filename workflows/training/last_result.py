@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from data.errors import InputError
 from workflows.recipe.recipe import Recipe
 from workflows.relay.events import Noticed
 from workflows.relay.plan import Plan
 from workflows.results.events import Watch
+from workflows.results.run_result import RunResult
+from workflows.results.stored_runs import stored_result
 from workflows.store.store import Store
 
-Facts = dict[str, Any]
 
-
-def last_result(store: Store, name: str, watch: Watch) -> Facts | None:
+def last_result(store: Store, name: str, watch: Watch) -> RunResult | None:
     """Return what the run of this name last came to. A damaged record is named, and written anew when the run ends."""
     try:
-        return store.result(name)
+        return stored_result(store, name)
     except InputError as error:
         for message in error.messages:
             watch(Noticed(f"warning: {message.partition(': run its')[0]}; it is written anew"))
         return None
 
 
-def changed_for_all(recipe: Recipe, plan: Plan, held: int, before: Facts | None) -> list[str]:
+def changed_for_all(recipe: Recipe, plan: Plan, held: int, before: RunResult | None) -> list[str]:
     """Return a warning where nothing of the run's last result can be used because what all datasets share has changed."""
     names = [dataset.name for dataset in plan.datasets]
-    if held or before is None or before["datasets"] == names:
+    if held or before is None or list(before.datasets) == names:
         return []
     settings = recipe.entries[0].settings
     if settings.scaling_scope != "shared" and not settings.categorical:
         return []
     return [
-        f"the last run named {before['name']!r} had the datasets {', '.join(before['datasets'])}; the list changed, so the "
+        f"the last run named {before.name!r} had the datasets {', '.join(before.datasets)}; the list changed, so the "
         'scaling or the categories that all share changed and every epoch is trained again: scaling_scope = "dataset" or '
         '"primary" does not change when datasets are added'
     ]

@@ -125,7 +125,7 @@ def _train(recipe: Recipe, prepared: Prepared, store: Store, name: str, address:
     if outcome is None:
         done = _run(recipe, plan, prepared, store, name, address, watch, answered)
         outcome = finished(plan, store)
-    elif not store.storage.names(f"runs/{name}/events") or (before or {}).get("key") != outcome.key:
+    elif not store.storage.names(f"runs/{name}/events") or before is None or before.key != outcome.key:
         Scalars([TensorBoard(store, name)], plan, prepared.datasets, answered).close()
     result = dataclasses.replace(
         result_of(name, plan, prepared.datasets, outcome),
