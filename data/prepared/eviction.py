@@ -30,6 +30,11 @@ def limit_bytes() -> float:
     return gigabytes * 1e9
 
 
+def has_room(cache: Path, num_bytes: int) -> bool:
+    """Whether so many bytes fit on the disk without removing anything."""
+    return shutil.disk_usage(cache).free >= num_bytes + FREE_BYTES
+
+
 def make_room(cache: Path, num_bytes: int) -> None:
     """Remove parts that were not used for longest, until so many more bytes are within the limit and fit on the disk."""
     limit, found = limit_bytes(), []
@@ -42,7 +47,7 @@ def make_room(cache: Path, num_bytes: int) -> None:
                 found.append((facts.st_atime_ns, facts.st_size, path))
     kept = sum(size for _, size, _ in found)
     for _, size, path in sorted(found):
-        if kept + num_bytes <= limit and shutil.disk_usage(cache).free >= num_bytes + FREE_BYTES:
+        if kept + num_bytes <= limit and has_room(cache, num_bytes):
             return
         path.unlink(missing_ok=True)
         kept -= size

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pyarrow import fs
@@ -73,6 +74,20 @@ class PartFiles:
     def _fetch(self, name: str) -> None:
         if self.origin is None:
             raise FileNotFoundError(f"{self.folder / name} is missing")
+        with self._alone():
+            if not (self.folder / name).exists():  # another process may have fetched it meanwhile
+                self._copy(name)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes of this machine from fetching files of the dataset: each file is fetched once."""
+        lock = self.folder.parent / "sources" / f"fetching-{self.folder.name}.lock"
+        lock.parent.mkdir(exist_ok=True)
+        with lock.open("w") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)  # the system lets go of it when the process ends
+            yield
+
+    def _copy(self, name: str) -> None:
         filesystem, inner = open_filesystem(f"{self.origin}/{name}")
         num_bytes = self.known[name][0] if name in self.known else filesystem.get_file_info(inner).size
         make_room(self.folder.parents[2], num_bytes)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
@@ -26,12 +25,27 @@ from data.samples.statistics import Statistics
 TRIES = 2  # more, to open a file that another process removes from the cache meanwhile
 
 
-@dataclass(frozen=True)
 class MappedPart:
-    """Rows (rows, columns) and the samples of each split: views into mapped files."""
+    """The rows (rows, columns) and the samples of each split of a part: views into mapped files.
 
-    values: npt.NDArray[Any]
-    samples: dict[str, Listed | Spans]
+    Each file is fetched, checked and mapped when it is first asked for, and stays mapped.
+    """
+
+    def __init__(self, files: PartFiles, number: int):
+        self._files, self._names = files, part_names(number)
+
+    @cached_property
+    def values(self) -> npt.NDArray[Any]:
+        """The rows."""
+        column = _mapped(self._files, self._names[0]).get_batch(0).column(0)
+        values = column.values.to_numpy(zero_copy_only=True)
+        return np.asarray(values.reshape(-1, column.type.list_size))
+
+    @cached_property
+    def samples(self) -> dict[str, Listed | Spans]:
+        """The places of the samples of each split."""
+        places = _mapped(self._files, self._names[1])
+        return {split: samples_in(places.get_batch(index)) for index, split in enumerate(SPLITS)}
 
     def ends(self, split: str) -> npt.NDArray[np.int64]:
         """The row behind the last one that goes in, of each sample."""
@@ -63,7 +77,7 @@ class PreparedDataset:
 
     @cached_property
     def parts(self) -> Sequence[MappedPart]:
-        """The parts; each is fetched, checked and mapped when it is asked for, and stays mapped."""
+        """The parts; the files of each are fetched, checked and mapped when they are asked for, and stay mapped."""
         return Parts(self.files, len(self.manifest.parts))
 
     @cached_property
@@ -113,11 +127,17 @@ class PreparedDataset:
     def lengths(self, split: str, samples: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int32]:
         """The rows that go in, of each sample, or of these."""
         if samples is None:
-            return np.concatenate([part.samples[split].lengths for part in self.parts])
-        found = np.empty(len(samples), np.int32)
+            found = [part.samples[split].lengths for part in self._parts_with(split)]
+            return np.concatenate([np.empty(0, np.int32), *found])
+        lengths = np.empty(len(samples), np.int32)
         for number, where in self.groups(split, samples):
-            found[where] = self.place(split, number, samples[where])[1]
-        return found
+            lengths[where] = self.place(split, number, samples[where])[1]
+        return lengths
+
+    def _parts_with(self, split: str) -> list[MappedPart]:
+        """The parts that have samples of a split; no other one is fetched for it."""
+        pairs = zip(self.parts, self.manifest.parts, strict=True)
+        return [part for part, facts in pairs if facts.samples[split]]
 
     @property
     def train_bytes(self) -> int:
@@ -144,8 +164,8 @@ class PreparedDataset:
 
     def target_rows(self, split: str) -> npt.NDArray[Any]:
         """The label of every sample of a split with horizon 0, as it was read: (samples, targets)."""
-        rows = [part.values[part.ends(split) - 1, -len(self.targets) :] for part in self.parts]
-        return np.concatenate(rows)
+        rows = [part.values[part.ends(split) - 1, -len(self.targets) :] for part in self._parts_with(split)]
+        return np.concatenate(rows) if rows else np.empty((0, len(self.targets)), np.float32)
 
     def target_labels(self, split: str) -> list[str]:
         """The class of every sample of a split."""
@@ -184,7 +204,7 @@ class Parts(Sequence[MappedPart]):
             return [self[each] for each in range(*number.indices(self._count))]
         number = range(self._count)[number]
         if number not in self._mapped:
-            self._mapped[number] = _open_part(self._files, number)
+            self._mapped[number] = MappedPart(self._files, number)
         return self._mapped[number]
 
 
@@ -193,12 +213,3 @@ def _mapped(files: PartFiles, name: str) -> pa.ipc.RecordBatchFileReader:
         with contextlib.suppress(FileNotFoundError):
             return pa.ipc.open_file(pa.memory_map(str(files.open(name))))
     return pa.ipc.open_file(pa.memory_map(str(files.open(name))))
-
-
-def _open_part(files: PartFiles, number: int) -> MappedPart:
-    values_file, samples_file = part_names(number)
-    column = _mapped(files, values_file).get_batch(0).column(0)
-    width = column.type.list_size
-    values = column.values.to_numpy(zero_copy_only=True).reshape(-1, width)
-    places = _mapped(files, samples_file)
-    return MappedPart(values, {split: samples_in(places.get_batch(index)) for index, split in enumerate(SPLITS)})

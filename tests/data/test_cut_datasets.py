@@ -104,7 +104,7 @@ def test_damaged_rows_are_not_read(tmp_path: Path, name: str) -> None:
     folder = prepared(tmp_path).folder
     zero(folder / name)
     with pytest.raises(DamagedRowsError, match=rf"{name} is damaged"):
-        _ = PreparedDataset(folder).parts[0]
+        _ = PreparedDataset(folder).parts[0].values, PreparedDataset(folder).parts[0].samples
 
 
 @pytest.mark.parametrize("harm", [zero, Path.unlink])
@@ -129,7 +129,8 @@ def test_a_file_is_hashed_once_on_a_machine_and_again_when_it_changed(
     facts = part_files.file_facts
     monkeypatch.setattr(part_files, "file_facts", count)
     for _ in range(3):
-        _ = PreparedDataset(folder).parts[0].values
+        part = PreparedDataset(folder).parts[0]
+        _ = part.values, part.samples
     assert hashed == ["values-00000.arrow", "samples-00000.arrow"]
     shutil.copy2(folder / "values-00000.arrow", tmp_path / "copy")
     (tmp_path / "copy").replace(folder / "values-00000.arrow")  # another file of the same size and time

@@ -60,7 +60,7 @@ def test_rows_are_written_into_the_store_and_fetched_part_by_part(
     there = PreparedDataset(Shelf(address).fetch(found.folder.name), found.name, found.settings)
     assert not list(there.folder.glob("*.arrow"))
     assert len(there.parts[0].values)
-    assert sorted(file.name for file in there.folder.glob("*.arrow")) == ["samples-00000.arrow", "values-00000.arrow"]
+    assert sorted(file.name for file in there.folder.glob("*.arrow")) == ["values-00000.arrow"]
     monkeypatch.undo()
     monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "second"))
     same(there, prepare_one(write_csv(frame, tmp_path / "all.csv"), tmp_path / "whole", **PANEL))
@@ -89,7 +89,7 @@ def test_damaged_objects_are_not_read_and_a_damaged_copy_is_fetched_again(bucket
         stream.write(content[:-400] + bytes(400))
     machine("second")
     with pytest.raises(DamagedRowsError, match="is damaged"):
-        _ = PreparedDataset(Shelf(address).fetch(found.folder.name)).parts[0]
+        _ = PreparedDataset(Shelf(address).fetch(found.folder.name)).parts[0].values
     again = prepared_in(address, source)  # the store lacks the dataset now
     assert again.parts[0].values.tobytes() == expected
 

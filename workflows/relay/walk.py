@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from data.prepared.encoding import EncodedDataset
@@ -14,6 +14,7 @@ from workflows.fit.joint import Joint
 from workflows.fit.lanes import Lane
 from workflows.fit.learner import Learner
 from workflows.relay.actions import Action, Average, Evaluate, Initialise, Tell, Train
+from workflows.relay.ahead import Ahead
 from workflows.relay.claims import Claims
 from workflows.relay.errors import errors_of
 from workflows.relay.events import (
@@ -75,6 +76,7 @@ class Walker:
         self.state_key = ""  # the address of the state that the learner is in, where it has one
         self.claims = Claims(plan, store, self.emit)
         self.memory = Memory(plan, datasets, store, group, device, self._first_does)
+        self.ahead = Ahead(plan, datasets)
 
     def walk(self) -> Report:
         """Do all that the plan asks for and the store lacks."""
@@ -85,15 +87,16 @@ class Walker:
     def stages(self) -> Iterator[Outcome]:
         """Do the same, pausing once after each stage with the outcome so far; the last outcome is the whole, tested."""
         told = 0
-        for _ in range(MAX_DAMAGED):
-            try:
-                for outcome in drive_stages(relay(self.plan), self.answer):
-                    if outcome.test or len(outcome.stages) > told:
-                        told = len(outcome.stages)
-                        yield outcome
-            except DamagedCheckpointError:  # it has been set aside: what it held is trained again
-                continue
-            return
+        with self.ahead:
+            for _ in range(MAX_DAMAGED):
+                try:
+                    for outcome in drive_stages(relay(self.plan), self.answer):
+                        if outcome.test or len(outcome.stages) > told:
+                            told = len(outcome.stages)
+                            yield outcome
+                except DamagedCheckpointError:  # it has been set aside: what it held is trained again
+                    continue
+                return
         raise StoreError(f"{self.store.address}: {MAX_DAMAGED} checkpoints were damaged: check the disk")
 
     def answer(self, action: Action) -> Any:
@@ -175,6 +178,7 @@ class Walker:
         if epoch.reset_optimizer:
             self.learner.reset_optimizer()
         total = dataset.num_samples("train")
+        self.ahead.fetch(epoch.stage)
         self.emit(EpochStarted(epoch.stage, epoch.number, dataset.name, total))
         reported = time.monotonic()
 
@@ -196,18 +200,9 @@ class Walker:
             self.learner.have_heads(range(len(dataset.datasets)))
         retention = self.memory.retention(epoch)
         result = self.learner.fit_epoch(dataset, plan.rates(epoch), seed, on_step, retention, plan.pool(stage), head)
-        committed = self._commit(
-            EpochRecord(
-                key=epoch.key,
-                parent=epoch.parent,
-                learning_rate=result.last_rate,
-                first_learning_rate=result.first_rate,
-                train_loss=result.train_loss,
-                samples=result.samples,
-                seconds=result.seconds,
-                workers=self.group.size,
-            )
-        )
+        rates = EpochRecord(epoch.key, epoch.parent, learning_rate=result.last_rate, first_learning_rate=result.first_rate)
+        record = replace(rates, train_loss=result.train_loss, samples=result.samples, seconds=result.seconds)
+        committed = self._commit(replace(record, workers=self.group.size))
         self.report.epochs.append(epoch.key)
         self.emit(epoch_done(epoch, plan, committed, time.perf_counter() - started, self.group.size))
         return committed

@@ -1,0 +1,122 @@
+"""The rows of the next dataset come from the object store while this one is fitted, where there is room for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from data_cases import encoded, source_of, write_csv
+from helpers import plan_of
+from panels import panel
+from s3_log import Request, requests
+
+from data.prepared import layout
+from data.prepared.cache import Shelf
+from data.prepared.encoding import EncodedDataset
+from data.prepared.prepare import prepare
+from data.prepared.prepared import PreparedDataset
+from data.prepared.running import run_here
+from data.reading.files import FileNotes
+from data.reading.settings import DatasetSource
+from data.sharding import parts
+from workflows.fit.group import Group
+from workflows.relay.events import EpochStarted
+from workflows.relay.walk import Walker
+from workflows.store.store import Store
+
+
+def source(number: int, folder: Path) -> DatasetSource:
+    frame = panel(1, 1200, number)[["t", "a"]].fillna(0.0)
+    settings: dict[str, Any] = {"time": "t", "frequency": "1h", "lookback": 12, "horizon": 1}
+    return source_of(write_csv(frame, folder / f"d{number}.csv"), name=f"d{number}", **settings)
+
+
+@pytest.fixture
+def datasets(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[EncodedDataset]]:
+    """Two datasets of several parts in a store of their own, as a machine has them that has read none of their rows."""
+    monkeypatch.setattr(layout, "CUT_BYTES", 0)
+    monkeypatch.setattr(parts, "PART_BYTES", 1)
+    monkeypatch.setattr(parts, "FEWEST_ROWS", 256)
+    monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "first"))
+    address = f"{bucket}/{tmp_path.name}"
+    shelf = Shelf(address)
+    notes = FileNotes(shelf.folder / "sources")
+    made = prepare([source(n, tmp_path) for n in (0, 1)], shelf.folder, notes, run_here, shelf.fetch, shelf.remote)
+    monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "second"))
+    there = [PreparedDataset(Shelf(address).fetch(each.folder.name), each.name, each.settings) for each in made]
+    assert all(len(each.manifest.parts) == 5 for each in there)
+    return address, encoded(there)
+
+
+def walk(address: str, datasets: list[EncodedDataset]) -> list[Request]:
+    """What the server was asked for; each epoch waits for what is fetched ahead, so that the order is known."""
+
+    def emit(event: object) -> None:
+        if isinstance(event, EpochStarted):
+            walker.ahead.prefetch.wait()
+
+    begin = len(requests())
+    plan = plan_of(datasets, [1, 1], {"hidden_size": 4}, batch_size=64)
+    walker = Walker(plan, datasets, Store(address), Group(), emit)
+    walker.walk()
+    return requests()[begin:]
+
+
+def first_and_last(seen: list[Request], method: str, part: str) -> tuple[int, int]:
+    places = [place for place, each in enumerate(seen) if each.method == method and part in each.path]
+    return places[0], places[-1]
+
+
+def test_train_rows_of_the_next_dataset_are_fetched_before_this_one_is_done(datasets: Any) -> None:
+    address, (first, second) = datasets
+    seen = walk(address, [first, second])
+    names = [each.prepared.folder.name for each in (first, second)]
+    puts = [(place, each.path.split("/")) for place, each in enumerate(seen) if each.method == "PUT"]
+    commits: dict[str, int] = {}
+    for place, path in puts:
+        if "checkpoints" in path:
+            commits.setdefault(path[path.index("checkpoints") + 1], place)
+    untrained, epoch_of_first, *later = sorted(commits.values())  # and averages of weights
+    own = first_and_last(seen, "GET", f"prepared/{names[0]}/values-00000")
+    ahead = first_and_last(seen, "GET", f"prepared/{names[1]}/values-00000")
+    assert len(later) >= 1
+    assert untrained < own[0] < epoch_of_first
+    assert ahead[1] < epoch_of_first
+    for name in names:  # each file once
+        for kind in ("values", "samples"):
+            for number in range(5):
+                asked = [each for each in seen if each.method == "GET" and f"{name}/{kind}-{number:05d}" in each.path]
+                assert len(asked) <= 1
+
+
+def test_nothing_is_fetched_ahead_where_the_cache_has_no_room_for_both(
+    datasets: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, (first, second) = datasets
+    size = sum(num_bytes for num_bytes, _ in first.prepared.files.known.values())
+    monkeypatch.setenv("LSTM_RELAY_CACHE_GB", str(1.5 * size / 1e9))
+    prefetch = Walker(
+        plan_of([first, second], [1, 1], {"hidden_size": 4}), [first, second], Store(address), Group(), lambda event: None
+    ).ahead
+    prefetch.fetch(0)
+    prefetch.prefetch.wait()
+    assert list(second.prepared.folder.glob("*.arrow")) == []
+    monkeypatch.setenv("LSTM_RELAY_CACHE_GB", str(3 * size / 1e9))
+    again = type(prefetch)(prefetch.plan, [first, second])
+    again.fetch(0)
+    again.prefetch.wait()
+    assert len(list(second.prepared.folder.glob("*.arrow"))) == 10
+    again.fetch(1)  # there is no stage after it
+    assert not list(first.prepared.folder.glob("*.arrow"))
+
+
+def test_an_evaluation_fetches_the_parts_of_its_split_alone(datasets: Any) -> None:
+    _, (first, _) = datasets
+    samples = np.arange(first.num_samples("test"))
+    first.batch("test", samples)
+    first.lengths("test")
+    there = {file.name for file in first.prepared.folder.glob("*.arrow")}
+    assert "values-00004.arrow" in there
+    assert "values-00000.arrow" not in there
