@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ def run_with_ray(
     `from_items` hands out the tasks and `map` runs them: Ray Data places them on free cores, asks an autoscaler for more,
     and runs again what was lost with a process or a node. Rows do not pass through its object store: tasks read files and
     write files. `work` is what is done with a task: a function of a module, as it is sent to other processes by its name.
-    Where tasks are lost again and again, as when they run out of memory together, all are run once more one at a time.
+    Tasks that are lost again and again, as when they run out of memory together, are run once more one at a time.
     `tell` gets a sentence for each loss, by what `times_lost` says in the task, and `note` where each task ran. Raises
     FailedError where a task is lost alone, too.
     """
@@ -63,41 +63,48 @@ def run_with_ray(
 
     cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
     num_blocks = min(len(tasks), max(BLOCKS_A_CORE * max(cores, 1), 1 if own_cluster else FEWEST_BLOCKS))
-    try:
-        return _run(tasks, work, num_blocks, None, tell, note, times_lost)
-    except Exception as error:
-        lost = lost_by(error)
-        if lost is None:
-            raise
-        tell(f"{_what(tasks)}: tasks were lost again and again ({lost}); all are run once more, one at a time")
-    try:
-        return _run(tasks, work, len(tasks), 1, tell, note, times_lost)
-    except Exception as error:
-        lost = lost_by(error)
-        if lost is None:
-            raise
-        raise FailedError(
-            f"{_what(tasks)}: a task that prepares it was lost {MAX_RETRIES + 1} times, also when it ran alone ({lost}); a "
-            f"task takes about {TASK_BYTES / 1e9:.1f} GB, and up to four times the size of a file that holds whole series: "
-            "give the machines more memory, or divide the files above 250 MB"
-        ) from error
+    left, found = dict(enumerate(tasks)), dict[int, list[Any]]()
+    lost = "it ran out of memory"
+    for alone in (False, True):
+        blocks, concurrency = (len(left), 1) if alone else (num_blocks, None)
+        try:
+            _run(left, found, work, blocks, concurrency, tell, note, times_lost)
+        except Exception as error:
+            lost = lost_by(error) or ""
+            if not lost:
+                raise
+        left = {number: task for number, task in left.items() if number not in found}
+        if not left:
+            return [found[number] for number in range(len(tasks))]
+        if not alone:
+            tell(f"{_what(left.values())}: tasks were lost ({lost}); {len(left)} are run again, one at a time")
+    raise FailedError(
+        f"{_what(left.values())}: a task that prepares it was lost again and again, also when it ran alone ({lost}); a task "
+        f"takes about {TASK_BYTES / 1e9:.1f} GB, and up to four times the size of a file that holds whole series: give the "
+        "machines more memory, or divide the files above 250 MB"
+    )
 
 
 def _run(
-    tasks: list[list[Any]],
+    tasks: Mapping[int, list[Any]],
+    found: dict[int, list[Any]],
     work: Callable[[list[Any]], list[Any]],
     num_blocks: int,
     concurrency: int | None,
     tell: Callable[[str], object],
     note: Callable[[TaskRun], object],
     times_lost: Callable[[], int],
-) -> list[list[Any]]:
+) -> None:
+    """Put the results of the tasks into `found` as they come, but for those that ran out of memory inside their process."""
     import ray.data
     from ray.util.annotations import RayDeprecationWarning
 
     def run_row(row: dict[str, Any]) -> dict[str, Any]:
         keep_freed_memory()
-        results = pickle.dumps(work(pickle.loads(row["task"])))
+        try:
+            results = pickle.dumps(work(pickle.loads(row["task"])))
+        except MemoryError:  # Ray tells a task's errors by their text alone
+            results = b""
         where = ray.get_runtime_context()
         return {
             "number": row["number"],
@@ -108,31 +115,30 @@ def _run(
         }
 
     ray.data.DataContext.get_current().enable_progress_bars = False
-    rows = [{"number": number, "task": pickle.dumps(task)} for number, task in enumerate(tasks)]
+    rows = [{"number": number, "task": pickle.dumps(task)} for number, task in tasks.items()]
     dataset = ray.data.from_items(rows, override_num_blocks=num_blocks)
     with warnings.catch_warnings():
         # Ray 2.60 deprecates these arguments and has no other way yet to limit retries.
         warnings.simplefilter("ignore", RayDeprecationWarning)
         retries = {"max_retries": MAX_RETRIES}
         mapped = dataset.map(run_row, concurrency=concurrency, ray_remote_args_fn=lambda: retries)
-    found: dict[int, list[Any]] = {}
     told: set[str] = set()
     for row in mapped.iter_rows():  # as they come
         task = tasks[row["number"]]
+        if not row["results"]:
+            continue
         found[row["number"]] = pickle.loads(row["results"])
         note(TaskRun(task, row["node"], row["lost"]))
         if row["lost"] and row["block"] not in told:
             told.add(row["block"])
             times = "once" if row["lost"] == 1 else f"{row['lost']} times"
             tell(f"{_what([task])}: a task was lost {times} with its process or node; it ran again and is done")
-    return [found[number] for number in range(len(tasks))]
 
 
 def lost_by(error: BaseException) -> str | None:
     """How a task was lost with its process or node, by the error that Ray raises; None for an error of the task itself."""
     words = {
         "OutOfMemoryError": "it ran out of memory",
-        "MemoryError": "it ran out of memory",
         "WorkerCrashedError": "its process died",
         "NodeDiedError": "its node died",
         "ObjectLostError": "its node died",
@@ -146,7 +152,7 @@ def lost_by(error: BaseException) -> str | None:
     return None
 
 
-def _what(tasks: list[list[Any]]) -> str:
+def _what(tasks: Iterable[list[Any]]) -> str:
     names = sorted({each.source.name for task in tasks for each in task if hasattr(each, "source")})
     shown = ", ".join(repr(name) for name in names[:3]) + (" ..." if len(names) > 3 else "")
     return f"dataset {shown}" if names else "files"
