@@ -65,7 +65,7 @@ class Corrections(nn.ModuleDict):
         """V_d h + c_d for summaries h (batch, width) and the number of each one's dataset: (batch, num_outputs)."""
         if isinstance(owners, int):
             if str(owners) not in self:
-                return summary.new_zeros(len(summary), self.num_outputs)
+                return summary.new_zeros(summary.shape[0], self.num_outputs)
             return self.widened(self[str(owners)](summary))
         return gathered(self, summary, owners) if summary.is_cuda else in_groups(self, summary, owners)
 

@@ -38,8 +38,8 @@ def forecast(outputs: Tensor, shape: tuple[int, int], settings: ModelSettings) -
         return outputs.argmax(dim=1)
     if settings.loss == "quantile":
         middle = min(range(len(settings.quantiles)), key=lambda level: abs(settings.quantiles[level] - 0.5))
-        return outputs.view(len(outputs), *shape, len(settings.quantiles))[..., middle]
-    return outputs.view(len(outputs), *shape)
+        return outputs.view(outputs.shape[0], *shape, len(settings.quantiles))[..., middle]
+    return outputs.view(outputs.shape[0], *shape)
 
 
 @dataclass

@@ -42,7 +42,7 @@ def normalise(
     valid = (torch.arange(inputs.shape[1], device=inputs.device) < lengths[:, None])[..., None]
     numbers = torch.where(valid, inputs[..., :num_numbers], 0.0)
     if method == "last":
-        rows = torch.arange(len(inputs), device=inputs.device)
+        rows = torch.arange(inputs.shape[0], device=inputs.device)
         shift = numbers[rows, (lengths - 1).clamp(min=0)]
         scale = torch.ones_like(shift)
     else:
@@ -59,7 +59,7 @@ def restore(outputs: Tensor, level: Level, targets: Sequence[int], num_levels: i
 
     `targets` are the places of the targets among the numbers of the level.
     """
-    apart = outputs.float().view(len(outputs), -1, len(targets), num_levels)
+    apart = outputs.float().view(outputs.shape[0], -1, len(targets), num_levels)
     shift, scale = (
         torch.stack([each[:, place] for place in targets], dim=1)[:, None, :, None] for each in (level.shift, level.scale)
     )

@@ -20,6 +20,7 @@ LISTED = [
     "report",
     "evaluate",
     "predict",
+    "export",
     "runs",
     "log",
     "rollback",

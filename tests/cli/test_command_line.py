@@ -24,6 +24,7 @@ COMMANDS = {
         "report",
         "evaluate",
         "predict",
+        "export",
         "runs",
         "log",
         "rollback",

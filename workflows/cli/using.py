@@ -1,4 +1,4 @@
-"""The commands for a trained run: evaluate, predict."""
+"""The commands for a trained run: evaluate, predict, export."""
 
 from __future__ import annotations
 
@@ -84,4 +84,27 @@ def predict(
             f"{what} for {done.series:,} series, {counted(done.rows, 'row')} in {done.output}",
             soft_wrap=True,
             highlight=False,
+        )
+
+
+@app.command(epilog="Example: `lstm-relay export pumps --dataset north --output north.onnx`")
+def export(
+    name: RunArgument,
+    output: Annotated[str, typer.Option(metavar="FILE", help="Output file: .pt2 (torch.export) or .onnx.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="Dataset whose scaling and head are inside; optional if all have the same.")
+    ] = None,
+    storage: StorageOption = STORAGE,
+) -> None:
+    """Write the final model as one file from raw units to raw units, with a JSON of its inputs and outputs beside it."""
+    with errors_and_ray() as console:
+        from workflows.results.export import export_model
+        from workflows.results.trained import open_run
+        from workflows.store.store import Store
+
+        store = Store(storage)
+        done = export_model(store, open_run(store, name), output, dataset)
+        inputs, outputs = (", ".join(each["name"] for each in done[kind]) for kind in ("inputs", "outputs"))
+        console.print(
+            f"{done['output']}: {inputs} -> {outputs}; {done['description']} describes them", soft_wrap=True, highlight=False
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,16 @@ import numpy.typing as npt
 from data.errors import InputError
 from workflows.python.error_matrix import ErrorMatrix
 from workflows.python.frames import is_frame
-from workflows.relay.guard import sentence_of
+from workflows.python.summary import sentences_of
 from workflows.results.evaluation import chosen_split, evaluate
 from workflows.results.events import Watch
 from workflows.results.forecast_rows import Wanted
 from workflows.results.run_result import RunResult
 from workflows.results.trained import TrainedRun
 from workflows.store.store import Store
+
+if TYPE_CHECKING:  # results are shown without torch
+    from torch import nn
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,6 +113,23 @@ class Result:
         from workflows.python.extend import extend_result
 
         return extend_result(self, data, dataset, validation, epochs, learning_rate, watch)
+
+    @property
+    def model(self) -> nn.Module:
+        """Return the final model as a torch module from raw units to raw units; see `model_of` where datasets differ."""
+        return self.model_of(None)
+
+    def model_of(self, dataset: str | None) -> nn.Module:
+        """Return the final model with scaling and head of a dataset inside; it may be left out where all have the same."""
+        from workflows.results.export import raw_model
+
+        return raw_model(Store(self.storage), self.run, dataset)
+
+    def export(self, output: str | Path, dataset: str | None = None) -> dict[str, Any]:
+        """Write the final model to a .pt2 or .onnx file with a JSON of its inputs beside it, and return that JSON."""
+        from workflows.results.export import export_model
+
+        return export_model(Store(self.storage), self.run, str(output), dataset)
 
     def predict(self, inputs: Any, dataset: str | None = None, *, every: bool = False, probabilities: bool = False) -> Any:
         """Return forecasts in the targets' own units: arrays of arrays, a frame of a frame.
@@ -207,31 +227,17 @@ class Result:
 
         copy_run(self.run, Store(self.storage), Store(str(path)))
 
-    def _lines(self) -> list[str]:
-        """What the run came to, in sentences."""
-        status, mean = self.result.status, self.mean_scaled_error
-        words = f"run {self.name!r}: {len(self.result.stages)} datasets, key {self.key[:12]}"
-        words += "" if status == "finished" else f", {status}"
-        if mean is not None:
-            words += f", mean scaled error {mean:.3f} (naive = 1)"
-        if self.forgetting is not None:
-            words += f", forgetting {self.forgetting:.3f}"
-        if mean is None:
-            last = ", ".join(f"{name} {losses[-1]:.4f}" for name, losses in self.train_loss.items())
-            return [words, f"last train losses: {last}"]
-        return [words, *(f"guard: {sentence_of(report)}" for report in self.result.guard)]
-
     def __repr__(self) -> str:
-        words = self._lines()[0].removeprefix("run ")
+        words = sentences_of(self.result)[0].removeprefix("run ")
         return f"Result({words})"
 
     def __str__(self) -> str:
         matrix = [] if self.mean_scaled_error is None else [repr(self.error_matrix)]
-        return "\n".join([*self._lines(), *matrix])
+        return "\n".join([*sentences_of(self.result), *matrix])
 
     def _repr_html_(self) -> str:
         matrix = "" if self.mean_scaled_error is None else self.error_matrix._repr_html_()
-        return "".join(f"<p>{html.escape(line)}</p>" for line in self._lines()) + matrix
+        return "".join(f"<p>{html.escape(line)}</p>" for line in sentences_of(self.result)) + matrix
 
 
 def _holds_frames(inputs: Any) -> bool:

@@ -1,0 +1,125 @@
+"""A trained model as a file that other programs load: torch.export or ONNX, with a JSON of its inputs beside it."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import Dim, ExportedProgram
+
+from data.errors import InputError
+from models.scans import scanned, scanned_carry
+from workflows.results.output_file import appearing, check_file
+from workflows.results.prediction import make_forecaster
+from workflows.results.raw_model import RawModel
+from workflows.results.trained import TrainedRun
+from workflows.store.store import Store
+
+Facts = dict[str, Any]
+SUFFIXES = (".pt2", ".onnx")
+FORMAT = 1  # of the JSON
+
+
+def raw_model(store: Store, run: TrainedRun, dataset: str | None = None) -> RawModel:
+    """Return the final model of a run for rows of one dataset, on the CPU; raises InputError where it has to be named."""
+    place = place_of(run, dataset)
+    forecaster = make_forecaster(store, run, place)
+    return RawModel(forecaster.model.cpu(), run.datasets[place], run.plan.head_of(place))
+
+
+def place_of(run: TrainedRun, dataset: str | None) -> int:
+    """Return the number of a dataset; it may be left out where all datasets have one scaling and one head."""
+    first, *others = [(each.encoding.center, each.encoding.scale, each.encoding.fill) for each in run.datasets]
+    alike = all(each == first for each in others) and not run.plan.model.dataset_heads
+    return 0 if dataset is None and alike else run.place_of(dataset)
+
+
+def export_model(store: Store, run: TrainedRun, output: str, dataset: str | None = None) -> Facts:
+    """Write the model of a run to a .pt2 or .onnx file and a JSON of its inputs and outputs beside it.
+
+    Returns the content of the JSON, with `output` and `description` as the paths of both. Raises InputError before anything
+    is written.
+    """
+    target = Path(output)
+    if target.suffix not in SUFFIXES:
+        raise InputError(f"--output {output}: write a name that ends in {' or '.join(SUFFIXES)}")
+    description = target.with_suffix(".json")
+    for path in (target, description):
+        check_file("--output", str(path))
+    if target.suffix == ".onnx":
+        _check_onnx()
+    place = place_of(run, dataset)
+    model = raw_model(store, run, run.datasets[place].name)
+    facts = {"format": FORMAT, "run": run.name, "key": run.key, "dataset": run.datasets[place].name, **_settings(run, place)}
+    facts |= model.describe()
+    program = exported(model)
+    with appearing(str(target)) as local:
+        if target.suffix == ".onnx":
+            _write_onnx(program, model, Path(local))
+        else:
+            held = io.BytesIO()  # torch takes no name that does not end in .pt2
+            torch.export.save(program, held)
+            Path(local).write_bytes(held.getbuffer())
+    with appearing(str(description)) as local:
+        Path(local).write_text(json.dumps(facts, indent=1) + "\n")
+    return {**facts, "output": str(target), "description": str(description)}
+
+
+def exported(model: RawModel) -> ExportedProgram:
+    """Return the program of a model, for any number of windows and any number of steps."""
+    portable = copy.deepcopy(model)
+    portable.model, portable.carry = scanned(model.model), scanned_carry
+    batch, length = Dim("batch", min=1), Dim("length", min=1)
+    example = portable.example(3, 5)
+    shapes = {name: {0: batch, 1: length} for name in example}
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's own tracing
+        return torch.export.export(portable, (), kwargs=example, dynamic_shapes=shapes, strict=False)
+
+
+def _settings(run: TrainedRun, place: int) -> Facts:
+    """What the rows of a window are, beside their columns."""
+    settings = run.datasets[place].prepared.settings
+    longest = None if settings.lookback == "all" else settings.lookback
+    return {
+        "length": {"shortest": settings.shortest_history, "longest": longest},
+        "frequency": settings.frequency,
+        "time_zone": settings.time_zone,
+    }
+
+
+def _check_onnx() -> None:
+    try:
+        import onnx  # noqa: F401 torch's exporter imports both
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"--output: .onnx files need {error.name}: pip install 'lstm-relay[export]', or write .pt2"
+        ) from None
+
+
+def _write_onnx(program: ExportedProgram, model: RawModel, path: Path) -> None:
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)  # it warns of packages that no model of ours needs
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = torch.onnx.export(
+                program,
+                dynamo=True,
+                verbose=False,
+                optimize=False,
+                input_names=model.input_names,
+                output_names=model.output_names,
+            )
+        assert made is not None
+        made.save(str(path))
+    finally:
+        logger.setLevel(before)
