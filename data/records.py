@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
@@ -19,33 +17,6 @@ class DamagedRecordError(Exception):
 def to_json(record: Any) -> dict[str, Any]:
     """Return a dataclass as JSON has it: dictionaries and lists of plain values."""
     return {field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)}
-
-
-def signed(content: Mapping[str, Any]) -> bytes:
-    """Return JSON with the hash of its other keys under `sha256`, so that a changed digit is noticed."""
-    content = {key: value for key, value in content.items() if key != "sha256"}
-    return json.dumps({**content, "sha256": _digest(content)}, indent=1).encode()
-
-
-def read_signed(written: bytes, path: str) -> dict[str, Any]:
-    """Return what `signed` wrote, without the hash; what an earlier version wrote has none.
-
-    Raises DamagedRecordError where the content is not as it was written, or no JSON object.
-    """
-    try:
-        content = json.loads(written)
-    except (ValueError, RecursionError) as error:
-        raise DamagedRecordError(f"{path}: {error}") from None
-    if not isinstance(content, dict):
-        raise DamagedRecordError(f"{path}: it holds a {type(content).__name__}, not an object")
-    digest = content.pop("sha256", None)
-    if digest is not None and digest != _digest(content):
-        raise DamagedRecordError(f"{path} is not as it was written (its sha256 differs)")
-    return content
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -25,6 +25,7 @@ LISTED = [
     "log",
     "rollback",
     "clean",
+    "verify",
     "schema",
 ]
 app.registered_commands.sort(key=lambda command: LISTED.index(command.callback.__name__) if command.callback else -1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from data.prepared.encoding import EncodedDataset, make_encodings
 from data.prepared.prepared import PreparedDataset
+from data.signed import read_signed, signed
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -158,13 +158,13 @@ def frames(values: npt.NDArray[Any], lengths: npt.NDArray[np.integer]) -> Float6
 
 def _read(dataset: PreparedDataset) -> dict[str, float]:
     """What is kept of a dataset's distances, by the fingerprint of the other."""
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        return dict(json.loads((dataset.folder / KEPT).read_text()))
+    with contextlib.suppress(OSError, ValueError):
+        return read_signed((dataset.folder / KEPT).read_bytes(), required=True)
     return {}
 
 
 def _write(dataset: PreparedDataset, distances: dict[str, float]) -> None:
     scratch = dataset.folder / f".distances-{uuid.uuid4().hex[:8]}"
     with contextlib.suppress(OSError):  # a folder that cannot be written to is asked anew each time
-        scratch.write_text(json.dumps(distances))
+        scratch.write_bytes(signed(distances))
         scratch.rename(dataset.folder / KEPT)

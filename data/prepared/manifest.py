@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from data.errors import FailedError
 from data.prepared.origin import MANIFEST as MANIFEST
 from data.reading.columns import Column
 from data.reading.files import make_folder
@@ -18,9 +18,15 @@ from data.reading.settings import SPLITS
 from data.samples.counts import Counts
 from data.samples.part import Part
 from data.samples.statistics import Statistics
+from data.signed import read_signed, signed
 
 FORMAT = 2  # of the prepared folder; a new one prepares everything anew
+HASH = "manifest_sha256"  # of all other keys of the manifest; those of earlier versions have none
 VERSION = 2  # of the manifest; 1 (or absent) has no counts
+
+
+class DamagedManifestError(FailedError):
+    """A manifest is not what was written."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +87,17 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write the manifest into a folder."""
-        (folder / MANIFEST).write_text(json.dumps(self.to_json(), indent=1))
+        (folder / MANIFEST).write_bytes(signed(self.to_json(), HASH))
 
     @staticmethod
     def read(folder: Path) -> Manifest:
-        """The manifest of a folder."""
-        return Manifest.from_json(json.loads((folder / MANIFEST).read_text()))
+        """The manifest of a folder; raises DamagedManifestError where it is not as it was written."""
+        try:
+            return Manifest.from_json(read_signed((folder / MANIFEST).read_bytes(), HASH))
+        except (ValueError, KeyError, TypeError, AttributeError, IsADirectoryError) as error:
+            raise DamagedManifestError(
+                f"{folder / MANIFEST} is damaged ({error!r}): run train or prepare again, which prepares the dataset anew"
+            ) from None
 
 
 @contextlib.contextmanager
@@ -109,7 +120,10 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 def put_in_place(prepared: Path, home: Path) -> None:
     """Move a finished folder to its address, unless another run was faster."""
     if not (home / MANIFEST).exists():
-        shutil.rmtree(home, ignore_errors=True)
+        if home.is_dir() and not home.is_symlink():
+            shutil.rmtree(home, ignore_errors=True)
+        else:
+            home.unlink(missing_ok=True)  # a file, or a link to nothing
         try:
             prepared.rename(home)
         except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data.errors import InputError
-from data.prepared.manifest import MANIFEST, Manifest
+from data.prepared.manifest import DamagedManifestError, Manifest
 from data.prepared.part_files import DamagedRowsError
 from data.prepared.prepared import PreparedDataset
 from data.reading.csv_file import NULLS, header_of, records
@@ -34,8 +35,8 @@ FEWEST_STEPS = 10  # of a 32-bit number in the usual difference of two rows
 def right_home(home: Path, source: DatasetSource, facts: FileNotes) -> Path:
     """The folder of a dataset: `home`, or another one where an earlier version left wrong rows in `home`."""
     try:
-        version = json.loads((home / MANIFEST).read_text()).get("version", 1)
-    except (OSError, ValueError):
+        version = Manifest.read(home).version
+    except (OSError, DamagedManifestError):
         return home
     if version >= FIRST_RIGHT or not _may_be_wrong(home, source, facts):
         return home
@@ -127,8 +128,8 @@ def _joined_series(files: Sequence[str], source: DatasetSource, facts: FileNotes
 def _lost_steps(home: Path) -> bool:
     """Whether the differences of neighbouring rows are so few steps of a 32-bit number that rounding shows in them."""
     kept = home / CHECKED
-    if kept.exists():
-        return bool(json.loads(kept.read_text()))
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(kept.read_text()) is not False
     lost = _loses_steps(PreparedDataset(home).train_rows())
     try:
         kept.write_text(json.dumps(lost))

@@ -21,5 +21,8 @@ def write_origin(folder: Path, address: str) -> None:
 def read_origin(folder: Path) -> str | None:
     """The URI of the folder's files; None where all of them are here."""
     with contextlib.suppress(FileNotFoundError):
-        return str(json.loads((folder / ORIGIN).read_text())["address"])
+        try:
+            return str(json.loads((folder / ORIGIN).read_text())["address"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{folder / ORIGIN} is damaged ({error!r})") from None
     return None

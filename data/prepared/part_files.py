@@ -43,6 +43,8 @@ class PartFiles:
     def open(self, name: str) -> Path:
         """The path of a file that is here and as it was written; raises DamagedRowsError."""
         path = self.folder / name
+        if path.is_dir():
+            raise DamagedRowsError(f"{path} is damaged: a folder is in the place of the file")
         if path.exists() and self.origin is not None and not self._is_checked(path) and self._is_damaged(path):
             path.unlink()  # a copy, which is fetched again
         if not path.exists():
@@ -117,8 +119,8 @@ class PartFiles:
     def _is_checked(self, path: Path) -> bool:
         if self._checked is None:
             self._checked = {}
-            with contextlib.suppress(OSError, ValueError):
-                self._checked = json.loads(self._notes().read_text())
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                self._checked = dict(json.loads(self._notes().read_text()))
         return self._checked.get(path.name) == _stamp(path)
 
     def _note(self, path: Path) -> None:

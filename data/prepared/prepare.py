@@ -15,7 +15,7 @@ from data.errors import InputError
 from data.prepared.attempt import Attempt, attempt
 from data.prepared.finish import finish
 from data.prepared.layout import CUT_BYTES, is_cut_at_once, is_worth_cutting, unpacked_bytes
-from data.prepared.manifest import FORMAT, MANIFEST
+from data.prepared.manifest import FORMAT, MANIFEST, DamagedManifestError
 from data.prepared.mended import right_home
 from data.prepared.prepared import PreparedDataset
 from data.prepared.running import Run
@@ -157,7 +157,13 @@ def _prepare_absent(
 
 def _set_aside_if_damaged(home: Path) -> None:
     """Remove a prepared dataset that lacks a part or has other bytes than were written, so that it is prepared anew."""
-    if (home / MANIFEST).exists() and PreparedDataset(home).files.problem() is not None:
+    if not (home / MANIFEST).exists():
+        return
+    try:
+        whole = PreparedDataset(home).files.problem() is None
+    except (DamagedManifestError, ValueError):  # of settings that the manifest holds, or of origin.json
+        whole = False
+    if not whole:
         shutil.rmtree(home)
 
 

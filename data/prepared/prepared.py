@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import uuid
 from collections.abc import Sequence
 from functools import cached_property
@@ -21,6 +20,7 @@ from data.reading.settings import SPLITS, DataSettings
 from data.samples.part_files import samples_in
 from data.samples.spans import Listed, Spans
 from data.samples.statistics import Statistics
+from data.signed import read_signed, signed
 
 TRIES = 2  # more, to open a file that another process removes from the cache meanwhile
 
@@ -111,12 +111,13 @@ class PreparedDataset:
         Found when they are first asked for and kept beside the manifest, so that changing the scaling prepares nothing.
         """
         kept = self.folder / "quartiles.json"
-        if kept.exists():
-            return np.array(json.loads(kept.read_text()))
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            quartiles = np.array(read_signed(kept.read_bytes(), required=True)["quartiles"], np.float64)
+            return quartiles.reshape(3, -1)
         found = quartiles_of([self])
         scratch = self.folder / f".quartiles-{uuid.uuid4().hex[:8]}"
         with contextlib.suppress(OSError):  # a folder that cannot be written to is asked anew each time
-            scratch.write_text(json.dumps(found.tolist()))
+            scratch.write_bytes(signed({"quartiles": found.tolist()}))
             scratch.rename(kept)
         return found
 

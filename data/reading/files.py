@@ -157,9 +157,9 @@ class FileNotes:
     def _read(self, path: str) -> dict[str, Any] | None:
         try:
             note: dict[str, Any] = json.loads(self._note(path).read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
-        return note
+        return note if isinstance(note, dict) and isinstance(note.get("facts"), dict) and "stamp" in note else None
 
 
 def file_stamp(path: str) -> list[int]:

@@ -29,6 +29,7 @@ COMMANDS = {
         "log",
         "rollback",
         "clean",
+        "verify",
         "schema",
     ),
     "cluster": ("submit", "status", "logs", "stop", "doctor"),

@@ -55,7 +55,7 @@ def as_version_1(dataset: PreparedDataset, **changes: Any) -> None:
     """Make the manifest one that an earlier version wrote, with these facts."""
     path = dataset.folder / "manifest.json"
     facts = json.loads(path.read_text()) | changes
-    del facts["version"], facts["counts"]
+    del facts["version"], facts["counts"], facts["manifest_sha256"]
     for part in facts["parts"]:
         for key in ("counts", "bits", "steps", "files"):
             del part[key]

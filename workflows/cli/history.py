@@ -1,4 +1,4 @@
-"""The commands for what the store holds: runs, log, rollback, clean."""
+"""The commands for what the store holds: runs, log, rollback, clean, verify."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def log(name: RunArgument, storage: StorageOption = STORAGE) -> None:
         from workflows.results.trained import why_not
         from workflows.store.store import Store
 
-        store = Store(storage)
+        store = Store(storage, mend=False)
         found = stored_run(store, name)
         if found is None:
             raise InputError(why_not(store, name))
@@ -97,3 +97,29 @@ def clean(
         total = sum(leftover.bytes for leftover in removed)
         verb = "Would remove" if dry_run else "Removed"
         console.print(f"{verb} {counted(len(removed), 'item')}, {total:,} bytes; everything that a run needs is kept.")
+
+
+@app.command(epilog="Example: `lstm-relay verify --storage s3://bucket/runs`")
+def verify(storage: StorageOption = STORAGE) -> None:
+    """Check every file of a storage by its hash and list what is damaged, unreachable or foreign; nothing is changed.
+
+    Exit code 1 if anything is damaged.
+    """
+    with errors_and_ray() as console:
+        from data.errors import InputError
+        from workflows.results.number_format import counted
+        from workflows.results.verify import verify as check
+        from workflows.store.store import Store
+
+        store = Store(storage)
+        if not {"checkpoints", "prepared", "runs"} & set(store.storage.names("")):
+            raise InputError(f"--storage {storage}: no checkpoints, prepared data or runs found; check the path")
+        found = check(store)
+        for each in found.findings:
+            console.print(f"{each.kind}  {each.path}  {each.what}", soft_wrap=True, highlight=False, markup=False)
+        checked = ", ".join(f"{count:,} {what}{'' if count == 1 else 's'}" for what, count in found.checked.items())
+        console.print(
+            f"Checked {checked or 'nothing'}: {counted(len(found.damaged), 'fault')}; nothing was changed.", soft_wrap=True
+        )
+        if found.damaged:
+            raise typer.Exit(1)

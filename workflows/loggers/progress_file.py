@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from data.records import signed
+from data.signed import signed
 from workflows.relay.events import EpochDone, RunEvent
 from workflows.relay.plan import Plan
 from workflows.results.run_progress import RunProgress

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from data.errors import InputError
-from data.records import DamagedRecordError, from_json, signed, to_json
+from data.records import DamagedRecordError, from_json, to_json
+from data.signed import signed
 from workflows.relay.metrics import mean_of
 from workflows.results.number_format import empty_table
 from workflows.store.run_record import read_record

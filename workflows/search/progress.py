@@ -8,7 +8,8 @@ from dataclasses import replace
 from types import TracebackType
 
 from data.errors import InputError
-from data.records import signed, to_json
+from data.records import to_json
+from data.signed import signed
 from workflows.relay.events import EpochDone
 from workflows.results.events import Event, Watch
 from workflows.results.search_result import SearchUnderWay

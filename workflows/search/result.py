@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data.prepared.encoding import EncodedDataset
-from data.records import signed
+from data.signed import signed
 from workflows.recipe.datasets import movable
 from workflows.recipe.recipe import Recipe
 from workflows.relay.metrics import mean_of

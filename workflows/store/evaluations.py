@@ -48,6 +48,11 @@ def kept_evaluations(storage: Storage, key: str, old: bool) -> tuple[dict[str, E
     return found, [path.rpartition("/")[2] for path, each in read.items() if each is None]
 
 
+def is_evaluation(storage: Storage, path: str) -> bool:
+    """Whether a file is an evaluation as it was written, or has just gone."""
+    return _read(storage, path) is not None
+
+
 def path_is_folder(storage: Storage, path: str) -> bool:
     """Whether a folder lies where a file belongs."""
     try:

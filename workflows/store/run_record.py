@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import InputError
-from data.records import DamagedRecordError, read_signed, signed
+from data.records import DamagedRecordError
+from data.signed import read_signed, signed
 from workflows.store.storage import Storage
 
 Facts = dict[str, Any]
@@ -114,9 +115,11 @@ def datasets_from(written: bytes, path: str) -> list[Facts]:
 def read_record(storage: Storage, path: str) -> Facts | None:
     """Return a record of a run or a search; None where there is no file. Raises DamagedRecordError."""
     try:
-        content = read_signed(_read(storage, path), path)
+        content = read_signed(_read(storage, path))
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise DamagedRecordError(f"{path}: {error}") from None
     return _checked(content, path.rpartition("/")[2], path)
 
 

@@ -47,6 +47,7 @@ from workflows.store.evaluations import keep_evaluations, kept_evaluations
 from workflows.store.kept import EpochRecord, Errors, FileRecord, sealed
 from workflows.store.leases import Leases
 from workflows.store.look import Check, Look, content_of, look_at
+from workflows.store.run_record import replace_file
 from workflows.store.runs import Runs
 from workflows.store.storage import Storage, open_storage
 from workflows.store.usage import Usage
@@ -199,7 +200,7 @@ class Store(Runs):
 
         content = save(tensors)
         digest = hashlib.sha256(content).hexdigest().encode()
-        self.storage.write(f"derived/{key}/{name}.safetensors.sealed", digest + content)
+        replace_file(self.storage, f"derived/{key}/{name}.safetensors.sealed", digest + content)
 
     def kept_tensors(self, key: str, name: str) -> dict[str, Tensor] | None:
         """What `keep_tensors` kept; None if it is not there, or not as it was written."""

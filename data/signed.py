@@ -1,0 +1,35 @@
+"""JSON objects with a hash of themselves, so that a changed digit is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def signed(content: Mapping[str, Any], key: str = "sha256") -> bytes:
+    """Return JSON with the hash of all other keys under `key`."""
+    content = {name: value for name, value in content.items() if name != key}
+    return json.dumps({**content, key: _digest(content)}, indent=1).encode()
+
+
+def read_signed(written: bytes, key: str = "sha256", required: bool = False) -> dict[str, Any]:
+    """Return what `signed` wrote, without the hash; files of earlier versions have none, unless it is `required`.
+
+    Raises ValueError where the content is not as it was written, or no JSON object.
+    """
+    try:
+        content = json.loads(written)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}, not an object")
+    digest = content.pop(key, None)
+    if (digest is not None or required) and digest != _digest(content):
+        raise ValueError(f"it is not as it was written (its {key} differs)")
+    return content
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

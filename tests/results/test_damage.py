@@ -1,0 +1,162 @@
+"""Every file of a store damaged in every way: one message, never a wrong number, and the same command mends it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import invoke
+from small import write_small
+
+from workflows.results.verify import Finding, verify
+from workflows.store.store import Store
+
+QUICK: dict[str, Any] = {
+    "rows": 120,
+    "data": {"scaling": "robust"},  # so that quartiles are kept
+    "model": {"hidden_size": 4},
+    "training": {"epochs": 1, "batch_size": 32},
+    "retention": {"method": "ewc", "memory": 8},  # so that tensors are kept
+    "compute": {"num_workers": 0},
+}
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def as_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def as_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+WAYS: dict[str, Callable[[Path], Any]] = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "flipped": flip,
+    "emptied": lambda path: path.write_bytes(b""),
+    "folder": as_folder,
+    "link": as_link,
+    "other": lambda path: path.write_text('["another type"]'),
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A finished run that has all kinds of files, and what the commands say of it."""
+    folder = tmp_path_factory.mktemp("whole")
+    recipe = write_small(folder, **QUICK)
+    assert invoke("inspect", str(recipe), "--storage", str(folder / "runs"))[0] == 0  # so that distances are kept
+    assert invoke("train", str(recipe), "--storage", str(folder / "runs"))[0] == 0
+    return folder, {words[0]: said(folder, words) for words in LOOKS}
+
+
+LOOKS = (("evaluate", "small", "--json", "-"), ("log", "small"), ("runs",))
+
+
+def said(folder: Path, words: tuple[str, ...]) -> str:
+    code, out, _ = invoke(*words, "--storage", str(folder / "runs"))
+    assert code == 0
+    return out
+
+
+def copy_of(folder: Path, to: Path) -> Path:
+    shutil.copytree(folder, to, copy_function=shutil.copy2)
+    return to
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+
+
+def check(whole: tuple[Path, dict[str, str]], to: Path, file: str, way: str) -> None:
+    """Damage one file of a copy: no command shows another number or a traceback, train mends it, verify finds no fault."""
+    folder = copy_of(whole[0], to)
+    storage = folder / "runs"
+    WAYS[way](storage / file)
+    before = {name: (storage / name).read_bytes() for name in files_below(storage)}
+    code, out, _ = invoke("verify", "--storage", str(storage))
+    assert {name: (storage / name).read_bytes() for name in files_below(storage)} == before
+    unguarded = file.startswith("prepared/sources/") or file.endswith((".html", "ray.log")) or "/events/" in file
+    assert code == (0 if unguarded else 1), out
+    for words in LOOKS:
+        code, out, err = invoke(*words, "--storage", str(storage))
+        assert code in (0, 1, 2)
+        assert "Traceback" not in out + err
+        if code == 0 and "warning" not in out and "not in the store" not in out:
+            assert out == whole[1][words[0]], (file, way, words)
+        if code != 0:
+            assert len(err.strip().splitlines()) == 1, err
+    code, out, err = invoke("train", str(folder / "small.toml"), "--storage", str(storage))
+    assert (code, err) == (0, ""), (file, way)
+    left = [each.path for each in verify(Store(str(storage))).damaged]
+    # What the run did not need again is redone when something does.
+    assert left == [] or file.startswith(("derived/", "evaluations/")) or "/distances" in file or "/quartiles" in file
+    again = said(folder, LOOKS[0])
+    for text in (again, whole[1]["evaluate"]):
+        assert json.loads(text)["mean_scaled_error"] > 0
+    assert json.loads(again)["datasets"] == json.loads(whole[1]["evaluate"])["datasets"]
+    assert json.loads(again)["key"] == json.loads(whole[1]["evaluate"])["key"]
+
+
+def one_of_each_kind(storage: Path) -> list[str]:
+    """A file of each kind: runs by name, all others by their folder and the beginning of their name."""
+    kinds: dict[tuple[str, str], str] = {}
+    for file in files_below(storage):
+        parts = file.split("/")
+        name = parts[-1] if parts[0] == "runs" else parts[-1].partition("-")[0]
+        name = "evaluation" if parts[0] == "evaluations" else "note" if parts[1:2] == ["sources"] else name
+        kinds.setdefault((parts[0], name), file)
+    return [file for (_, name), file in sorted(kinds.items()) if not name.startswith("events.")]
+
+
+def test_a_file_of_each_kind_damaged_in_one_way(whole: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    files = one_of_each_kind(whole[0] / "runs")
+    assert len(files) >= 14
+    for number, file in enumerate(files):
+        check(whole, tmp_path / str(number), file, list(WAYS)[number % len(WAYS)])
+
+
+@pytest.mark.long
+def test_every_file_damaged_in_every_way(whole: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    """About 300 damages, 1 to 2 s each."""
+    for file in files_below(whole[0] / "runs"):
+        for way in WAYS:
+            check(whole, tmp_path / "copy", file, way)
+            shutil.rmtree(tmp_path / "copy")
+
+
+def test_verify_tells_what_is_damaged_unreachable_and_foreign_apart_and_changes_nothing(
+    whole: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    storage = copy_of(whole[0], tmp_path / "copy") / "runs"
+    assert verify(Store(str(storage))).findings == []
+    assert invoke("verify", "--storage", str(storage))[0] == 0
+    (storage / "thesis").mkdir()
+    (storage / "prepared" / "photos").mkdir()
+    last = json.loads((storage / "runs" / "small" / "result.json").read_text())["key"]
+    shutil.copytree(storage / "checkpoints" / last, storage / "checkpoints" / "mine")
+    shutil.rmtree(storage / "checkpoints" / last)
+    code, out, _ = invoke("verify", "--storage", str(storage))
+    assert code == 1
+    assert f"damaged  runs/small  it needs checkpoint {last}, which is not there" in out
+    assert "foreign  thesis" in out
+    assert "foreign  prepared/photos" in out
+    assert "facts.json is not as it was written" in out  # it is that of another key
+    shutil.copytree(whole[0] / "runs" / "checkpoints" / last, storage / "checkpoints" / last)
+    shutil.rmtree(storage / "checkpoints" / "mine")
+    shutil.rmtree(storage / "runs" / "small")
+    found = verify(Store(str(storage)))
+    assert found.damaged == []
+    assert {each.kind for each in found.findings} == {"unreachable", "foreign"}
+    assert Finding("thesis", "foreign", "not ours") in found.findings

@@ -1,0 +1,217 @@
+"""Checking every file of a store by its hash, and whether each run finds what it needs. Nothing is changed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from data.errors import InputError
+from data.records import DamagedRecordError
+from workflows.results.clean import SCRATCH, find_leftovers
+from workflows.results.comparison import read_comparison
+from workflows.results.run_result import result_from
+from workflows.results.verify_prepared import prepared_problems
+from workflows.store.evaluations import is_evaluation
+from workflows.store.kept import EpochRecord
+from workflows.store.look import Check, look_at
+from workflows.store.run_record import RUN, copies_of, read_record, read_run
+from workflows.store.store import Store
+
+Facts = dict[str, Any]
+DAMAGED, UNREACHABLE, FOREIGN, UNCHECKED = "damaged", "unreachable", "foreign", "unchecked"
+KEY = re.compile(r"[0-9a-f]{16,64}")
+FOLDERS = ("built_in", "checkpoints", "damaged", "derived", "evaluations", "leases", "prepared", "runs", "trash")
+RECORDS = ("progress.json", "search.json", "searching.json")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be, or not ours. Only `damaged` is a fault.
+
+    `unreachable`: no run needs it, `clean` removes it. `foreign`: lstm-relay did not write it. `unchecked`: an earlier
+    version wrote it without a hash.
+    """
+
+    path: str
+    kind: str
+    what: str
+
+
+@dataclass
+class Verified:
+    """What a scan found, and how many files and folders of each kind it checked."""
+
+    findings: list[Finding] = field(default_factory=list)
+    checked: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def damaged(self) -> list[Finding]:
+        """The findings that are faults."""
+        return [each for each in self.findings if each.kind == DAMAGED]
+
+
+def verify(store: Store) -> Verified:
+    """Check every checkpoint, evaluation, prepared part, run and search of a store; writes nothing.
+
+    A command that works meanwhile may move what is being looked at, so what seems damaged is looked at twice.
+    """
+    store = Store(store.storage, mend=False)
+    found = Verified()
+    records = _checkpoints(store, found)
+    _derived(store, found)
+    for name in store.storage.names("prepared"):
+        _twice(found, "prepared dataset", partial(prepared_problems, store, name))
+    for name in store.storage.names("runs"):
+        _twice(found, "run", partial(_run_problems, store, name, records))
+    found.findings += [Finding(name, FOREIGN, "not ours") for name in store.storage.names("") if name not in FOLDERS]
+    found.findings += [
+        Finding(f"damaged/{name}", UNREACHABLE, "set aside as damaged") for name in store.storage.names("damaged")
+    ]
+    found.findings += _leftovers(store, {each.path for each in found.findings})
+    return found
+
+
+def _twice(found: Verified, what: str, look: Callable[[], Iterator[tuple[str, str, str]]]) -> None:
+    """Note the findings that a second look confirms."""
+    first = _looked(look)
+    if any(kind == DAMAGED for _, kind, _ in first):
+        first &= _looked(look)
+    found.checked[what] += 1
+    found.findings += [Finding(*each) for each in sorted(first)]
+
+
+def _looked(look: Callable[[], Iterator[tuple[str, str, str]]]) -> set[tuple[str, str, str]]:
+    found = set()
+    try:
+        for each in look():
+            found.add(each)
+    except FileNotFoundError:
+        pass  # another command has moved it since it was listed
+    except OSError as error:
+        found.add((str(error.filename or ""), DAMAGED, f"it cannot be read ({error.strerror or error})"))
+    return found
+
+
+def _checkpoints(store: Store, found: Verified) -> dict[str, EpochRecord]:
+    records: dict[str, EpochRecord] = {}
+    for key in store.storage.names("checkpoints"):
+        folder = f"checkpoints/{key}"
+        if SCRATCH.fullmatch(key):
+            continue  # an interrupted write, which `clean` removes
+
+        _twice(found, "checkpoint", partial(_checkpoint_problems, store, key, records))
+        if any(each.path == folder and each.kind == DAMAGED for each in found.findings):
+            records.pop(key, None)
+    return records
+
+
+def _checkpoint_problems(store: Store, key: str, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
+    folder = f"checkpoints/{key}"
+    ours = KEY.fullmatch(key) or "facts.json" in store.storage.names(folder)
+    try:
+        seen = look_at(store.storage, folder, key, Check.FULL)
+    except InputError as error:  # of a later version
+        yield folder, UNCHECKED, str(error)
+        return
+    if seen.record is not None:
+        records[key] = seen.record
+    if seen.damage and ours:
+        yield folder, DAMAGED, f"{seen.damage}; train sets it aside and trains the epoch again"
+    elif not ours or (seen.record is None and store.storage.local):
+        yield folder, DAMAGED if ours else FOREIGN, "no checkpoint"
+
+
+def _derived(store: Store, found: Verified) -> None:
+    storage = store.storage
+    folders = [(f"evaluations/{key}", "") for key in storage.names("evaluations")]
+    folders += [(f"checkpoints/{key}", "evaluations-") for key in storage.names("checkpoints")]  # of an earlier version
+    for folder, begins in folders:
+        for name in storage.names(folder):
+            if name.startswith(begins) and not name.startswith("."):
+                path = f"{folder}/{name}"
+                _twice(found, "evaluation", partial(_evaluation_problems, store, path))
+    for key in storage.names("derived"):
+        for name in storage.names(f"derived/{key}"):
+            if not name.startswith("."):
+                path = f"derived/{key}/{name}"
+                _twice(found, "derived tensor", partial(_tensor_problems, store, path))
+
+
+def _evaluation_problems(store: Store, path: str) -> Iterator[tuple[str, str, str]]:
+    if not is_evaluation(store.storage, path):
+        yield path, DAMAGED, "it is not as it was written; it is measured again where it is needed"
+
+
+def _tensor_problems(store: Store, path: str) -> Iterator[tuple[str, str, str]]:
+    content = store.storage.read(path)
+    if hashlib.sha256(content[64:]).hexdigest().encode() != content[:64]:
+        yield path, DAMAGED, "it is not as it was written; it is computed again where it is needed"
+
+
+def _run_problems(store: Store, name: str, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
+    storage, found = store.storage, list[Facts]()
+    names = set(storage.names(f"runs/{name}"))
+    mend = "run its train or search command again"
+    try:
+        ended = read_run(storage, name)
+        if ended is not None:
+            found.append(ended.result)
+            result_from(ended.result)
+            kept = f"runs/{name}/{RUN}"
+            for file, copy in copies_of(ended).items() if RUN in names else ():
+                if file in names and storage.read(f"runs/{name}/{file}") != copy:
+                    yield f"runs/{name}/{file}", DAMAGED, f"this copy differs from {kept}, which counts; {mend}"
+    except (DamagedRecordError, InputError) as error:
+        yield f"runs/{name}/{RUN}", DAMAGED, f"{error}; {mend}"
+    for file in RECORDS:
+        try:
+            record = read_record(storage, f"runs/{name}/{file}")
+            found += [] if record is None else [record]
+        except DamagedRecordError as error:
+            yield f"runs/{name}/{file}", DAMAGED, f"{error}; {mend}"
+    try:
+        comparison = read_comparison(store, name)
+    except InputError as error:
+        yield f"runs/{name}/compare.json", DAMAGED, str(error)
+    else:
+        if comparison is not None:
+            found.append({"key": None, "kept": [key for keys in comparison.keys.values() for key in keys]})
+    if not found and not names & {RUN, "result.json", "compare.json", *RECORDS}:
+        yield f"runs/{name}", FOREIGN, "no run and no search"
+    for facts in found:
+        yield from _missing(store, name, facts, records)
+
+
+def _missing(store: Store, name: str, facts: Facts, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
+    """What a run needs and the store does not have."""
+    stages = facts.get("stages", [])
+    tips = [*(key for stage in stages for key in [*stage["keys"], stage.get("key")]), *facts.get("kept", [])]
+    if "stages" in facts or facts.get("epochs_reached"):
+        tips.append(facts["key"])  # at its start a run points at a state that is still to be written
+    seen: set[str] = set()
+    for tip in tips:
+        key: str | None = tip
+        while key is not None and key not in seen:
+            seen.add(key)
+            if key not in records and not store.storage.names(f"checkpoints/{key}"):
+                yield f"runs/{name}", DAMAGED, f"it needs checkpoint {key}, which is not there; train it again"
+            key = records[key].parent if key in records else None
+    for folder in facts.get("prepared", []):
+        if "manifest.json" not in store.storage.names(f"prepared/{folder}"):
+            yield f"runs/{name}", DAMAGED, f"it needs prepared/{folder}, which is not there; train it again"
+
+
+def _leftovers(store: Store, known: set[str]) -> list[Finding]:
+    try:
+        return [
+            Finding(each.path, UNREACHABLE, f"{each.what}, {each.bytes:,} bytes; clean removes it")
+            for each in find_leftovers(store)
+            if each.path not in known
+        ]
+    except (InputError, OSError):  # what cannot be read was found already
+        return []
