@@ -57,7 +57,8 @@ def open_filesystem(path: str) -> tuple[fs.FileSystem, str]:
     try:  # the brackets of a glob have no place in an address
         filesystem, inner = fs.FileSystem.from_uri(scheme + host + rest.replace("[", "%5B").replace("]", "%5D"))
     except (pa.ArrowInvalid, OSError, ValueError) as error:
-        raise InputError(f"{path}: this address cannot be opened ({error})") from None
+        shown, reason = (re.sub(r"(?<=://)[^/@]*@", "***@", text) for text in (path, str(error)))  # no keys
+        raise InputError(f"{shown}: this address cannot be opened ({reason})") from None
     return filesystem, inner
 
 

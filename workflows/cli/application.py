@@ -81,13 +81,13 @@ def load_untrained(recipe: str, overrides: list[str] | None) -> Recipe:
     return dataclasses.replace(checked, compute=checked.compute.model_copy(update={"num_workers": 0}))
 
 
-def check_name(name: str | None) -> None:
+def check_name(name: str | None, option: str = "--name") -> None:
     """Raise InputError if the name cannot be a folder name."""
     from data.errors import InputError
     from workflows.recipe.recipe import name_problems
 
     if name is not None and name_problems(name):
-        raise InputError([f"--name {problem}" for problem in name_problems(name)])
+        raise InputError([f"{option} {problem}" for problem in name_problems(name)])
 
 
 def _interrupt(*_: object) -> None:
@@ -99,21 +99,21 @@ def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
     """Turn errors into exit codes and shut Ray down at the end; `verbose` shows the messages of Ray."""
     from rich.console import Console
 
-    from data.errors import FailedError, InputError
-
-    def complain(text: str) -> None:
-        sys.stdout.flush()
-        print(text, file=sys.stderr)  # noqa: T201
-
     from cluster.connect import VERBOSE, disconnect, set_environment
+    from data.errors import FailedError, InputError
+    from workflows.cli.failures import abandon_stdout, complain, open_missing_streams, words_of
 
     set_environment()
     if verbose:
         os.environ[VERBOSE] = "1"
     signal.signal(signal.SIGTERM, _interrupt)  # sent when a cluster stops a job: treated as Ctrl-C
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # by nohup
+        signal.signal(signal.SIGHUP, _interrupt)
+    open_missing_streams()
     try:
-        # A file or a job's log has no width: tables are not wrapped there.
-        yield Console(width=None if sys.stdout.isatty() else 160)
+        # A file or a job's log has no width: tables are not wrapped there. Names are no markup.
+        yield Console(width=None if sys.stdout.isatty() else 160, markup=False)
+        sys.stdout.flush()  # a full disk or a closed pipe is noticed here, not at the exit
     except InputError as error:
         for message in error.messages:
             complain(f"error: {message}")
@@ -124,13 +124,18 @@ def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
     except KeyboardInterrupt:
         complain("interrupted; run the same command to resume from the last epoch in the store")
         raise typer.Exit(130) from None
+    except BrokenPipeError:
+        complain("error: stdout was closed before everything was written")
+        abandon_stdout()
+        raise typer.Exit(1) from None
     except Exception as error:
-        if "workflows.training.workers" in sys.modules:
-            from workflows.relay.failures import RunFailedError
-
-            if isinstance(error, RunFailedError):
-                complain(f"error: {error}")
-                raise typer.Exit(1) from None
-        raise
+        words = words_of(error)
+        if words is None:
+            raise
+        complain(f"error: {words}")
+        abandon_stdout()
+        raise typer.Exit(1) from None
     finally:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not cut off the end of Ray
         disconnect()
+        signal.signal(signal.SIGINT, before)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workflows.cli.application import STORAGE, RunArgument, StorageOption, app, errors_and_ray
+from workflows.cli.application import STORAGE, RunArgument, StorageOption, app, check_name, errors_and_ray
 
 
 @app.command(epilog="Example: `lstm-relay runs`")
@@ -37,6 +37,7 @@ def runs(storage: StorageOption = STORAGE) -> None:
 def log(name: RunArgument, storage: StorageOption = STORAGE) -> None:
     """Show the epochs of a run: dataset, epoch, learning rate, errors, key, time, seconds."""
     with errors_and_ray() as console:
+        check_name(name, "RUN")
         from data.errors import InputError
         from workflows.results.stored_runs import stored_run
         from workflows.results.tables import log_table
@@ -58,6 +59,7 @@ def rollback(
 ) -> None:
     """Point a run to the checkpoint at the end of an earlier stage; later epochs stay in the store until `clean`."""
     with errors_and_ray() as console:
+        check_name(name, "RUN")
         from workflows.results.number_format import counted
         from workflows.results.rollback import roll_back
         from workflows.store.store import Store

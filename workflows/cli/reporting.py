@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from workflows.cli.application import STORAGE, StorageOption, app, complete_run, errors_and_ray
+from workflows.cli.application import STORAGE, StorageOption, app, check_name, complete_run, errors_and_ray
 
 
 @app.command(epilog="Example: `lstm-relay report demo`")
@@ -29,6 +29,8 @@ def report(
         from workflows.results.output_file import check_file, write_file
         from workflows.store.store import Store
 
+        check_name(name, "RUN")
+        check_name(against, "--against")
         started, store = time.perf_counter(), Store(storage)
         if output is not None:
             check_file("--output", output)

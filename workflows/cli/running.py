@@ -69,6 +69,7 @@ def extend(
     Only the epochs of the new dataset are trained; all else stays as the run has it.
     """
     with errors_and_ray(verbose) as console:
+        check_name(name, "RUN")
         from workflows.loggers.terminal import Screen
         from workflows.training.extend import extend as run
 
@@ -102,6 +103,7 @@ def compare(
     What the store holds of them is not trained again. The figures are written to compare.json and shown by `report`.
     """
     with errors_and_ray(verbose) as console:
+        check_name(name, "RUN")
         from workflows.results.comparison import comparison_table
         from workflows.training.compare import compare as run
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from workflows.cli.application import STORAGE, RunArgument, StorageOption, app, errors_and_ray
+from workflows.cli.application import STORAGE, RunArgument, StorageOption, app, check_name, errors_and_ray
 
 
 @app.command(epilog="Example: `lstm-relay evaluate demo --split validation --json errors.json`")
@@ -25,6 +25,7 @@ def evaluate(
     Evaluations in the store are shown at once; others are computed in the current process and stored.
     """
     with errors_and_ray() as console:
+        check_name(name, "RUN")
         from workflows.results.evaluation import chosen_split
         from workflows.results.evaluation import evaluate as run
         from workflows.results.output_file import check_file, write_file
@@ -69,6 +70,7 @@ def predict(
     Columns: series, cutoff (time of the last input row), step, time (of the predicted step), then the targets.
     """
     with errors_and_ray() as console:
+        check_name(name, "RUN")
         from workflows.results.forecast_file import predict_files
         from workflows.results.number_format import counted
         from workflows.results.trained import open_run

@@ -17,7 +17,7 @@ from data.reading.settings import DatasetSource
 from data.reading.table import own_column
 from workflows.recipe.defaults import named
 from workflows.recipe.kept import KeptDataset, kept_for
-from workflows.recipe.recipe import Entry, Recipe, name_problems
+from workflows.recipe.recipe import ACTING, Entry, Recipe, name_problems
 
 BUILT_IN_DATA = "{built_in}"
 NOTHING_KEPT: Mapping[str, KeptDataset] = {}
@@ -133,8 +133,8 @@ def _groups(files: list[str], fields: list[str]) -> list[list[str]]:
 
 
 def _as_name(value: str) -> str:
-    """A value of a column as part of a name, which may have no slash and no control character."""
-    return re.sub(r"[/\\\x00-\x1f\x7f]", "_", value)
+    """A value of a column as part of a name, which may have no slash and no control or bidirectional character."""
+    return re.sub(rf"[/\\{ACTING}]", "_", value)
 
 
 def _files_with(files: list[str], column: str, value: str, form: FileFormat) -> list[str]:

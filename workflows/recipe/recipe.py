@@ -22,6 +22,8 @@ from workflows.recipe.search_settings import SearchSettings
 from workflows.recipe.settings import GuardSettings, RetentionSettings, TrainingSettings
 from workflows.recipe.target_inputs import channel_problems
 
+ACTING = r"\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069"  # characters that change how others are shown
+MAX_DEPTH = 20  # of tables and lists in a recipe
 ORDERS = ("given", "suggested")  # of training: that of the entries, or that of workflows.prepare.order
 BUILT_IN = Path(__file__).parent / "built_in"
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -50,7 +52,7 @@ class EntryKeys(BaseModel):
     )
     path: Paths = Field(description="files, folders, globs or URIs; relative to the recipe's folder")
     test_path: Paths | None = Field(None, description="files that are used for the test split only")
-    epochs: int | None = Field(None, ge=1, description="epochs on this dataset; default training.epochs")
+    epochs: int | None = Field(None, ge=1, le=1_000_000, description="epochs on this dataset; default training.epochs")
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe") -> Recipe:
     """The recipe that a document describes; raises InputError with everything that is wrong with it."""
+    if _is_deep(document):
+        raise InputError(f"{place}: tables or lists are nested more than {MAX_DEPTH} deep: a recipe has at most 5")
     problems: list[str] = []
     known = ["name", "seed", "order", "datasets", *SECTIONS]
     problems += [f"{place}: {unknown(key, known)}" for key in document if key not in known]
@@ -127,14 +131,25 @@ def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe
     return Recipe(entries=tuple(entries), folder=folder, **whole, **sections)  # type: ignore[arg-type]
 
 
+def _is_deep(document: Any) -> bool:
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        inner = [each.values() if isinstance(each, Mapping) else each for each in level]
+        level = [one for each in inner for one in each if isinstance(one, (Mapping, list))]
+    return bool(level)
+
+
 def name_problems(name: object) -> list[str]:
     """What is wrong with a name that becomes a folder's name."""
     try:
         fits = isinstance(name, str) and len(name.encode()) <= 100
     except UnicodeEncodeError:  # half a character, as a command line may bring it
         fits = False
-    if not fits or not re.fullmatch(r"[^/\\\x00-\x1f\x7f]+", str(name)) or str(name).startswith("."):
-        return [f"{name!r}: a name has 1 to 100 letters (bytes of UTF-8), no slash, and does not begin with a dot"]
+    if not fits or not re.fullmatch(rf"[^/\\{ACTING}]+", str(name)) or str(name).startswith("."):
+        return [
+            f"{name!r}: a name has 1 to 100 letters (bytes of UTF-8), no slash, no control or bidirectional character, and "
+            "does not begin with a dot"
+        ]
     return []
 
 

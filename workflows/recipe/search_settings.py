@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInf
 from workflows.recipe.checks import meant
 
 EXAMPLE = "write a list of choices, such as [1, 2, 4], or a range, such as {low = 0.3, high = 1.0, step = 0.1}"
+LARGEST = 1e15  # of a number in a range
+MAX_VALUES = 1_000_000  # of a range with steps
 RANGE_KEYS = ("low", "high", "step", "log")
 Objective = Literal["mean_scaled_error", "forgetting"]
 
@@ -59,8 +61,8 @@ def parse_space(value: Any, key: str) -> Space:
     low: Any = value.get("low")
     high: Any = value.get("high")
     for name, number in (("low", low), ("high", high), *([("step", step)] if "step" in value else [])):
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
-            raise ValueError(f"{key}: {name} = {number!r} is no number: {EXAMPLE}")
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) <= LARGEST:
+            raise ValueError(f"{key}: {name} = {number!r} is no number up to {LARGEST:g}: {EXAMPLE}")
     if not isinstance(log, bool) or (log and (low <= 0 or step is not None)):
         raise ValueError(f"{key}: log = {log!r}: write true or false; true needs low above 0 and no step")
     if low > high:
@@ -69,6 +71,8 @@ def parse_space(value: Any, key: str) -> Space:
         step = 1
     if step is not None and step <= 0:
         raise ValueError(f"{key}: step = {step} leads nowhere: write a number above 0")
+    if step is not None and (high - low) / step >= MAX_VALUES:
+        raise ValueError(f"{key}: low = {low} to high = {high} in steps of {step} has more than {MAX_VALUES:,} values")
     return Range(low, high, step, log)
 
 
@@ -124,7 +128,7 @@ class SearchSettings(BaseModel):
     values: Annotated[Any, PlainValidator(_by_dotted_name)] = Field(
         {}, description="any other value by its dotted name: [search.values]"
     )
-    num_samples: int = Field(20, ge=1, description="trials of random and optuna")
+    num_samples: int = Field(20, ge=1, le=1_000_000, description="trials of random and optuna")
     algorithm: Literal["grid", "random", "optuna", "beam"] = Field(
         "grid",
         description="which trials are tried; beam: after each dataset the best beginnings are extended by every choice for "

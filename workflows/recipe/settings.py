@@ -16,15 +16,15 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    learning_rate: float = Field(1e-3, gt=0, description="learning rate of Adam in the first dataset")
+    learning_rate: float = Field(1e-3, gt=0, le=1e6, description="learning rate of Adam in the first dataset")
     decay_rate: DecayRate | list[Annotated[float, Field(gt=0)]] = Field(
         0.8,
         description="factor on the learning rate at each change of dataset; a list is applied by position, and may have "
         "factors above 1",
     )
     min_learning_rate: float = Field(0.0, ge=0, description="lower bound of the decayed learning rate")
-    epochs: int = Field(5, ge=1, description="epochs on each dataset that does not set its own")
-    batch_size: int = Field(64, ge=1, description="samples per step, over all workers together")
+    epochs: int = Field(5, ge=1, le=1_000_000, description="epochs on each dataset that does not set its own")
+    batch_size: int = Field(64, ge=1, le=10**12, description="samples per step, over all workers together")
     shuffle: bool = Field(True, description="shuffle the samples of each epoch, by the seed")
     shuffle_gb: float = Field(
         4.0,
@@ -86,10 +86,11 @@ class RetentionSettings(BaseModel):
     strength: float = Field(
         1.0,
         gt=0,
+        le=1e12,
         description="loss weight of each earlier dataset relative to the new one (replay, default 0.4), or coefficient of "
         "the teacher or penalty term (default 1)",
     )
-    memory: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | None = Field(
+    memory: Annotated[int, Field(ge=1, le=10**15)] | Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
         description="samples kept of each dataset for replay: a number, or a share below 1. They are row numbers into rows "
         "that stay in the store. Default all, or 2000 if the train rows exceed shuffle_gb. ewc: samples for the Fisher "

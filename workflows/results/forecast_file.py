@@ -60,7 +60,7 @@ def predict_files(
     path, output = absolute(path, Path.cwd()), absolute(output, Path.cwd())
     _check_output(output)
     files = find_files(path, any(source.settings.format is not None for source in run.sources))
-    if output in files:
+    if output in files or os.path.realpath(output) in {os.path.realpath(file) for file in files if not is_uri(file)}:
         raise InputError(f"--output {output}: this is one of the input files: name another")
     wanted = Wanted(every, probabilities, dataset is None and len(run.datasets) > 1)
     with forecasts_of(store, run, shares_of(run, dataset, files), wanted, _read) as found:

@@ -48,7 +48,9 @@ class SearchProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if error is not None:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            self.state = replace(self.state, status=status, message=str(error))
+            self.state = replace(self.state, status=status, message=str(error) or type(error).__name__)
+        else:  # until `remove` says that search.json is there
+            self.state = replace(self.state, status="failed", message="it ended before search.json was written")
         self._write()
 
     def remove(self) -> None:

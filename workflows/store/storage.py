@@ -6,9 +6,11 @@ file that names the others is written last, and only if it does not exist yet.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from data.errors import InputError
 from data.reading.files import is_uri
 
 
@@ -66,11 +68,35 @@ class Storage(Protocol):
 
 
 def open_storage(address: str) -> Storage:
-    """Return the storage at a path or an address."""
-    if is_uri(address) and not address.startswith("file://"):
+    """Return the storage at a path or an address; raises InputError for an address that names no place."""
+    address = checked_address(address)
+    if is_uri(address):
         from workflows.store.object_storage import ObjectStorage
 
         return ObjectStorage(address)
     from workflows.store.local_storage import LocalStorage
 
     return LocalStorage(address)
+
+
+def checked_address(address: str) -> str:
+    """Return a path, with ~ expanded, or a URI that names a bucket and holds no keys; file:// becomes a path."""
+    scheme, mark, rest = address.partition("://")
+    host, _, path = rest.partition("/")
+    if not mark:
+        expanded = os.path.expanduser(address)
+        if address.startswith("~") and expanded == address:
+            raise InputError(f"--storage {address}: there is no such home directory: write the whole path")
+        return expanded
+    if "@" in host or "secret" in path.lower():
+        raise InputError(
+            f"--storage {scheme}://***: an address with keys would be written into logs and results: set them in the "
+            "environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY) and leave them out"
+        )
+    if scheme == "file":
+        if host not in ("", "localhost"):
+            raise InputError(f"--storage {address}: a file of the machine {host!r} cannot be reached: write file:///path")
+        return f"/{path}"
+    if not host:
+        raise InputError(f"--storage {address}: it names no bucket (is a variable empty?): write {scheme}://BUCKET/PREFIX")
+    return address

@@ -35,7 +35,6 @@ from workflows.relay.events import (
     RunEvent,
     Working,
 )
-from workflows.relay.failures import RunFailedError
 from workflows.relay.lookup import finished, num_epochs
 from workflows.relay.plan import Plan
 from workflows.relay.relay import NotAnsweredError
@@ -223,13 +222,15 @@ def _run(
         try:
             with beating(progress.beat, tensorboard.copy, copy):
                 done.workers = run_workers(job, placement, address, scratch)
-        except (RunFailedError, KeyboardInterrupt) as error:
-            progress.stopped("failed" if isinstance(error, RunFailedError) else "interrupted", str(error))
+        except BaseException as error:  # nobody shall find a run that says it is running and is not
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            progress.stopped(status, str(error) or type(error).__name__)
             raise
         finally:
             scalars.close()
             with contextlib.suppress(OSError):
                 copy()
             store.storage.remove(f"runs/{name}/.ray_train")
+    progress.stopped("failed", "it ended before its result was written")  # until the result is there
     done.start_seconds = begun - started
     return done
