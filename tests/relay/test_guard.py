@@ -23,6 +23,7 @@ from workflows.relay.guard import Attempt, Breach, best_attempt, find_breach, re
 from workflows.relay.plan import Plan, make_plan
 from workflows.relay.relay import Outcome, drive, relay
 from workflows.report.report import make_report
+from workflows.results.clean import clean
 from workflows.results.evaluation import evaluate
 from workflows.results.run_result import RunResult
 from workflows.results.stored_runs import stored_runs
@@ -253,6 +254,7 @@ def test_epochs_of_further_attempts_are_told_apart(tmp_path: Path) -> None:
     assert "4 epochs requested, 4 trained by the last call, 4 of them in further" in make_report(
         Store(str(tmp_path / "runs")), "relay"
     )
+    assert clean(Store(str(tmp_path / "runs")), dry_run=False) == []  # what was rejected is asked for again
     assert "nothing was trained" in closing_words(trained(guarded))
 
 

@@ -80,6 +80,21 @@ def test_clean_in_the_first_new_epoch_of_a_resumed_run_removes_nothing(
     assert kept <= {path.name for path in (storage / "checkpoints").iterdir()}
 
 
+def test_a_store_that_did_not_exist_is_protected_from_the_first_file_on_and_gone_where_none_was_written(
+    tmp_path: Path,
+) -> None:
+    store = Store(str(tmp_path / "runs"))
+    with store.using("prepare") as usage:
+        assert not (tmp_path / "runs").exists()
+        usage.begin(make=True)
+        assert [name.rpartition("-")[0] for name in store.storage.names("leases")] == ["using-prepare"]
+    assert not (tmp_path / "runs").exists()
+    with store.using("prepare") as usage:
+        usage.begin(make=True)
+        store.storage.write("prepared/x", b"x")
+    assert store.storage.names("prepared") == ["x"]
+
+
 def test_a_command_that_died_is_no_reason_to_refuse(used: tuple[Recipe, Path]) -> None:
     store = Store(str(used[1]))
     dead = json.dumps({"place": "elsewhere", "pid": 1, "id": "x", "beat": 0}).encode()
@@ -128,7 +143,8 @@ def test_a_damaged_last_checkpoint_of_a_run_is_named_and_neither_moved_nor_are_e
 
 def test_what_is_not_ours_is_left_alone_and_what_was_interrupted_is_removed(used: tuple[Recipe, Path]) -> None:
     storage = used[1]
-    ours = ["runs/small/.progress.json-0123abcd", "evaluations/x/.a.json-0123abcd", "checkpoints/.k-0123abcd/facts.json"]
+    ours = ["prepared/.preparing-0123456789ab/a.arrow", f"prepared/{'0' * 32}/values-00000.arrow"]  # without a manifest
+    ours += ["runs/small/.progress.json-0123abcd", "evaluations/x/.a.json-0123abcd", "checkpoints/.k-0123abcd/facts.json"]
     others = ["prepared/my_thesis/text.txt", "damaged/photos/cat.jpg", "checkpoints/mine/weights.bin", "trash/notes/a.txt"]
     for path in [*ours, *others, "damaged/x-0123abcd/why.txt", "trash/k-0123abcd/facts.json"]:
         (storage / path).parent.mkdir(parents=True, exist_ok=True)

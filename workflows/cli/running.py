@@ -164,9 +164,9 @@ def prepare(
         from workflows.training.preparing import prepare_on
 
         checked, store = load_untrained(recipe, set_), Store(storage)
-        with Screen(console) as screen, store.using("prepare"):
+        with Screen(console) as screen, store.using("prepare") as usage:
             screen(Preparing(checked.name))
-            prepared = prepare_on(checked, store.storage, address, screen)
+            prepared = prepare_on(checked, store.storage, address, screen, before=lambda: usage.begin(make=True))
         for table in prepared_tables(prepared.datasets):
             console.print(table)
         for dataset in prepared.datasets:

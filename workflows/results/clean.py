@@ -25,7 +25,11 @@ from workflows.store.usage import alone
 Facts = dict[str, Any]
 RUNNING_S = 3600.0  # a run that is under way says so after every epoch; one that has been silent for longer is not
 RUN_FILES = ("progress.json", "search.json", "searching.json")  # beside what it came to
-SCRATCH = re.compile(r"\..+-[0-9a-f]{8}")  # what a write that was interrupted leaves
+SCRATCH = re.compile(r"\..+-[0-9a-f]{8}([0-9a-f]{4})?")  # what a write or a preparation that was interrupted leaves
+FINGERPRINT = re.compile(r"[0-9a-f]{32}")
+OF_A_DATASET = re.compile(
+    r"(values|samples)-\d+\.arrow|(manifest|origin|quartiles|distances-\d+|checked)\.json|" + SCRATCH.pattern
+)
 SET_ASIDE = re.compile(r".+-[0-9a-f]{8}")
 
 
@@ -53,17 +57,23 @@ def find_leftovers(store: Store) -> list[Leftover]:
     # What a run trains is younger than it; the trials of a search that goes on take any epoch that they find.
     begun = [0.0 if "trials_asked" in run else float(run["started"]) for run in runs if _is_running(run)]
     since = min(begun, default=float("inf"))
-    found = [*_checkpoints(store, keys, since), *_derived(store, keys)] if since > 0 else []
+    rejected = {attempt["key"] for run in runs for attempt in _rejected(run)}
+    found = [*_checkpoints(store, keys, rejected, since), *_derived(store, keys)] if since > 0 else []
     if since == float("inf"):
         found += [*_prepared(store, prepared), *_set_aside(store), *_scratch(store)]
     return [Leftover(path, what, store.storage.size(path)) for path, what in found]
 
 
-def _checkpoints(store: Store, keys: set[str], since: float) -> list[tuple[str, str]]:
+def _checkpoints(store: Store, keys: set[str], rejected: set[str], since: float) -> list[tuple[str, str]]:
     found = []
-    for key in store.storage.names("checkpoints"):
-        record = None if key in keys or key.startswith(".") else store.record(key)
-        if record is not None and record.when < since:
+    others = [key for key in store.storage.names("checkpoints") if key not in keys and not key.startswith(".")]
+    records = {key: record for key in others if (record := store.record(key)) is not None}
+    while tried := {key for key, record in records.items() if record.parent in rejected}:
+        # The epochs of an attempt behind the one that it would have handed over are asked for again, too.
+        rejected |= tried
+        records = {key: record for key, record in records.items() if key not in tried}
+    for key, record in records.items():
+        if record.when < since:
             found.append((f"checkpoints/{key}", "epoch of no run" if record.parent else "untrained model of no run"))
     return found
 
@@ -81,6 +91,10 @@ def _derived(store: Store, keys: set[str]) -> list[tuple[str, str]]:
 def _prepared(store: Store, kept: set[str]) -> list[tuple[str, str]]:
     found = []
     for name in store.storage.names("prepared"):
+        if FINGERPRINT.fullmatch(name) and name not in kept:
+            files = store.storage.names(f"prepared/{name}")
+            if MANIFEST not in files and all(OF_A_DATASET.fullmatch(file) for file in files):
+                found.append((f"prepared/{name}", "interrupted clean"))  # the manifest goes first
         try:
             manifest = json.loads(store.storage.read(f"prepared/{name}/{MANIFEST}"))
         except (OSError, ValueError):
@@ -99,7 +113,9 @@ def _scratch(store: Store) -> list[tuple[str, str]]:
     """What interrupted writes left, directly in our folders and in those of runs and states, and what is in trash/."""
     storage = store.storage
     places = ["checkpoints", "prepared", "leases"]
-    places += [f"{folder}/{name}" for folder in ("runs", "evaluations", "derived") for name in storage.names(folder)]
+    places += [
+        f"{folder}/{name}" for folder in ("runs", "evaluations", "derived", "prepared") for name in storage.names(folder)
+    ]
     found = [f"{place}/{name}" for place in places for name in storage.names(place) if SCRATCH.fullmatch(name)]
     trash = [f"trash/{name}" for name in storage.names("trash") if SET_ASIDE.fullmatch(name)]
     return [(path, "interrupted write") for path in found] + [(path, "interrupted clean") for path in trash]
@@ -119,6 +135,16 @@ def _files_of_run(store: Store, name: str) -> list[Facts]:
     return [facts for facts in found if facts is not None]
 
 
+def _rejected(run: Facts) -> list[Facts]:
+    """The attempts at a stage that the guard did not keep: they are asked for again when the run is trained again."""
+    return [
+        attempt
+        for verdict in run.get("guard", [])
+        for number, attempt in enumerate(verdict["attempts"], 1)
+        if number != verdict["kept"] or verdict["action"] == "stop"
+    ]
+
+
 def _is_running(run: Facts) -> bool:
     return bool(run["status"] == "running" and time.time() - float(run["when"]) < RUNNING_S)
 
@@ -129,6 +155,7 @@ def _reached(store: Store, runs: list[Facts]) -> tuple[set[str], set[str]]:
     for run in runs:
         stages = run.get("stages", [])
         tips = [run["key"], *(key for stage in stages for key in [*stage["keys"], stage.get("key")]), *run.get("kept", [])]
+        tips += [attempt["key"] for attempt in _rejected(run)]
         for tip in tips:
             key: str | None = tip
             while key is not None and key not in keys:

@@ -10,6 +10,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 from data.errors import InputError
 from workflows.store.leases import SILENCE_S, Lease, Leases
@@ -19,17 +20,24 @@ CLEAN, USING = "clean", "using-"
 
 
 class Usage:
-    """What one command says of itself. Where the store does not exist yet there is nothing to protect before `begin`."""
+    """What one command says of itself.
+
+    Where the store does not exist yet it is not made: `begin` is called again with `make` before the first file is written.
+    """
 
     def __init__(self, leases: Leases, what: str):
         self.leases, self.what = leases, what
         self.lease: Lease | None = None
+        self.made = False  # whether the store did not exist before
 
-    def begin(self) -> None:
+    def begin(self, make: bool = False) -> None:
         """Say that this command uses the store, and wait for the end of a `clean` that removes something now."""
         storage = self.leases.storage
-        if self.lease is not None or not storage.exclusive or not storage.names(""):
+        if self.lease is not None or not (make or storage.names("")) or not storage.exclusive:
             return
+        if not storage.names(""):
+            storage.create()
+            self.made = True
         with contextlib.suppress(OSError):  # a full or read-only store: the command itself says so, if it has to write
             self.lease = self.leases.try_acquire(f"{USING}{self.what}-{uuid.uuid4().hex[:8]}")
         while storage.names("leases").count(CLEAN):
@@ -46,6 +54,11 @@ class Usage:
     def __exit__(self, *_: object) -> None:
         if self.lease is not None:
             self.lease.release()
+        storage = self.leases.storage
+        if self.made and storage.local and storage.names("") == ["leases"] and not storage.names("leases"):
+            with contextlib.suppress(OSError):  # nothing was written after all, unless it just was
+                (Path(storage.address) / "leases").rmdir()
+                Path(storage.address).rmdir()
 
 
 def commands_using(leases: Leases) -> list[str]:

@@ -81,11 +81,13 @@ def train(
         recipe = dataclasses.replace(recipe, compute=recipe.compute.model_copy(update={"num_workers": num_workers}))
     watch(Preparing(recipe.name))
     name = name or recipe.name
-    with store.using("train"):
-        kept = kept_datasets(store, name)
-        prepared = prepare_on(
-            recipe, store.storage, address, watch, before=lambda: place_workers(recipe, address), kept=kept
-        )
+    with store.using("train") as usage:
+
+        def begin() -> None:
+            place_workers(recipe, address)
+            usage.begin(make=True)
+
+        prepared = prepare_on(recipe, store.storage, address, watch, before=begin, kept=kept_datasets(store, name))
         return train_prepared(recipe, prepared, store, name, address, watch)
 
 

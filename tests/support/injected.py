@@ -1,0 +1,79 @@
+"""Writes and deletions below a folder that fail: by an audit hook, so that no code has to know of it.
+
+What C++ opens by itself (Arrow's files) raises no audit event and does not fail here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate"}
+
+
+class KilledError(BaseException):
+    """The process ends here, as by kill -9: nothing above catches it, and nothing is written after it."""
+
+
+@dataclass
+class Injection:
+    """Count the changes below `folder`; from number `place` on they fail.
+
+    `how` is "full" (this one fails, as on a full disk), "killed" (this one and all after it: the process is dead), or
+    "cut" (killed, and the file that was opened last holds half of its content).
+    """
+
+    folder: str
+    place: int = -1
+    how: str = "full"
+    count: int = 0
+    opened: list[str] = field(default_factory=list)
+
+    def hear(self, event: str, args: tuple[Any, ...]) -> None:
+        """Count an audit event, or fail."""
+        writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if not writes and event not in CHANGES:
+            return
+        path = args[0]
+        if isinstance(path, int) or not os.fsdecode(path).startswith(self.folder):
+            return
+        number, self.count = self.count, self.count + 1
+        if self.place < 0 or number < self.place or (self.how == "full" and number > self.place):
+            if writes:
+                self.opened.append(os.fsdecode(path))
+            return
+        if self.how == "full" or threading.current_thread() is not threading.main_thread():
+            raise OSError(28, os.strerror(28), os.fsdecode(path))
+        raise KilledError
+
+
+_active: list[Injection] = []
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    if _active and (event == "open" or event in CHANGES):
+        _active[-1].hear(event, args)
+
+
+_installed: list[bool] = []
+
+
+@contextmanager
+def injected(folder: str, place: int = -1, how: str = "full") -> Iterator[Injection]:
+    """Let the changes below a folder fail while the context lasts; a hook that is added stays, and does nothing after it."""
+    if not _installed:
+        sys.addaudithook(_hook)
+        _installed.append(True)
+    injection = Injection(str(folder), place, how)
+    _active.append(injection)
+    try:
+        yield injection
+    finally:
+        _active.remove(injection)
+        if how == "cut" and injection.opened and os.path.isfile(injection.opened[-1]):
+            os.truncate(injection.opened[-1], os.path.getsize(injection.opened[-1]) // 2)
