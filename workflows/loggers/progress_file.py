@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from data.signed import signed
 from workflows.relay.events import EpochDone, RunEvent
 from workflows.relay.plan import Plan
 from workflows.results.run_progress import RunProgress
+from workflows.results.run_result import Session
 from workflows.results.trained import DATASETS_UNDER_WAY, hash_of
 from workflows.store.store import Store
 
@@ -21,10 +22,19 @@ from workflows.store.store import Store
 class Progress:
     """Keeps progress.json of a run: how far it is, and the last address that it reached.
 
-    `described` is what is kept of its datasets, beside it; `recipe` is the document of the recipe.
+    `described` is what is kept of its datasets, beside it; `recipe` is the document of the recipe. `sessions` are the calls
+    that trained the run before.
     """
 
-    def __init__(self, store: Store, name: str, plan: Plan, described: list[dict[str, Any]], recipe: Mapping[str, Any]):
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        plan: Plan,
+        described: list[dict[str, Any]],
+        recipe: Mapping[str, Any],
+        sessions: Sequence[Session] = (),
+    ):
         self.store = store
         self._lock = threading.Lock()
         self.planned = [stage.epochs for stage in plan.stages]
@@ -42,6 +52,7 @@ class Progress:
             started=now,
             described=hash_of(written),
             when=now,
+            sessions=tuple(sessions),
         )
         self._write_file(DATASETS_UNDER_WAY, written)
         self._write()
@@ -50,7 +61,9 @@ class Progress:
         """Note an epoch that was committed."""
         if isinstance(event, EpochDone):
             reached = sum(self.planned[: event.stage]) + event.epoch + 1
-            self._write(key=event.key, stage=event.stage, epoch=event.epoch, epochs_reached=reached)
+            first, trained = self.progress.first_key or event.key, self.progress.epochs_trained + 1
+            changes = {"stage": event.stage, "epoch": event.epoch, "epochs_reached": reached}
+            self._write(key=event.key, first_key=first, epochs_trained=trained, **changes)
 
     def stopped(self, status: str, message: str) -> None:
         """Note why the run does not go on."""

@@ -32,6 +32,7 @@ from workflows.results.picture import Pictures
 from workflows.results.run_progress import RunProgress
 from workflows.results.run_result import RunResult
 from workflows.results.search_result import SearchResult
+from workflows.results.sessions import calls_of, total_seconds
 from workflows.results.stored_runs import Run, search_under_way, stored_run, stored_search
 from workflows.results.tables import stages_reached
 from workflows.results.trained import TrainedRun, recipe_of, reopen
@@ -145,7 +146,7 @@ def _status(run: RunResult, reached: str) -> list[Part]:
                 ("mean test error / naive", number(mean_of([each.scaled_error for each in run.test.values()]))),
                 ("forgetting", number(run.forgetting)),
                 ("epochs", _epochs(run, sum(len(stage.keys) for stage in run.stages))),
-                ("seconds", None if run.seconds is None else number(run.seconds.total, 1)),
+                ("seconds", number(total_seconds(calls_of(run)).total, 1) if calls_of(run) else None),
             ]
         )
     )
@@ -155,11 +156,12 @@ def _status(run: RunResult, reached: str) -> list[Part]:
 
 
 def _epochs(run: RunResult, done: int) -> str:
-    trained = run.epochs_trained
-    if trained is None:
+    if run.epochs_trained is None:
         return f"{done} of {run.epochs_requested}"
-    if run.epochs_tried_again:
-        return f"{trained} trained, {run.epochs_tried_again} in further attempts"
+    calls = calls_of(run)
+    trained, again = sum(each.epochs_trained for each in calls), sum(each.epochs_tried_again for each in calls)
+    if again:
+        return f"{trained} trained, {again} in further attempts"
     # Attempts that the guard rejected count as trained.
     return f"{done} kept of {trained} trained" if trained > done else f"{trained} trained, {done - trained} reused"
 

@@ -25,6 +25,7 @@ from workflows.report.timeline import StageLine
 from workflows.results.number_format import few_digits
 from workflows.results.picture import Pictures
 from workflows.results.run_result import NOT_MEASURED, RunResult
+from workflows.results.sessions import calls_of, total_seconds
 from workflows.store.kept import EpochRecord
 
 MANY = 60  # datasets; with more, the error matrix has no table
@@ -158,12 +159,13 @@ def transfer_section(run: RunResult) -> Section:
 
 def work_section(run: RunResult, epochs: Mapping[str, EpochRecord | None]) -> Section:
     """Return the section with trained and reused epochs and the time of each phase."""
-    ended = run.when if run.ended is None else run.ended
-    begun = run.started or 0.0 if run.seconds is None else ended - run.seconds.total
+    calls = calls_of(run)
+    spans = [(each.when - each.seconds.total, each.when) for each in calls]
+    spans += [(run.started or 0.0, run.when)] if run.seconds is None else []  # it has not ended
     rows: list[list[Cell]] = []
     for place, stage in enumerate(run.stages, 1):
         known = [record for key in stage.keys if (record := epochs.get(key)) is not None]
-        fresh = sum(record.when >= begun for record in known)
+        fresh = sum(any(begun <= record.when <= ended for begun, ended in spans) for record in known)
         seconds = sum(record.seconds for record in known)
         samples = sum(record.samples for record in known)
         handed = stage.handed_over if stage.handed_over < len(stage.keys) else "last"
@@ -184,16 +186,17 @@ def work_section(run: RunResult, epochs: Mapping[str, EpochRecord | None]) -> Se
         "fit seconds",
         "samples / s",
     ]
-    requested, trained, again = run.epochs_requested, run.epochs_trained, run.epochs_tried_again
-    words = f"{requested} epochs requested"
-    if trained is not None:
-        words += f", {trained} trained by the last call"
+    words = f"{run.epochs_requested} epochs requested"
+    if run.epochs_trained is not None:
+        trained, again = sum(each.epochs_trained for each in calls), sum(each.epochs_tried_again for each in calls)
+        words += f", {trained} trained" + (f" in {len(calls)} calls" if len(calls) > 1 else "")
         words += f", {again} of them in further attempts of the guard" if again else ""
     words += "." if run.status != "rolled back" else ". The table ends at the stage that the run was rolled back to."
     parts: list[Part] = [Paragraph(words), Table(head, rows, "Epochs by stage")]
-    if run.seconds is not None:
-        phases: list[list[Cell]] = [[phase, f"{value:.1f}"] for phase, value in dataclasses.asdict(run.seconds).items()]
-        parts += [Heading("Seconds by phase"), Table(["phase", "seconds"], phases, "Last call")]
+    if calls:
+        spent = dataclasses.asdict(total_seconds(calls))
+        phases: list[list[Cell]] = [[phase, f"{value:.1f}"] for phase, value in spent.items()]
+        parts += [Heading("Seconds by phase"), Table(["phase", "seconds"], phases, "All calls that trained")]
     return Section("Trained and reused epochs", parts)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data.records import from_json, to_json
+from workflows.results.run_result import Session
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class RunProgress:
     stage: int | None = None
     epoch: int | None = None
     message: str | None = None
+    first_key: str | None = None  # of the epochs that this call has trained
+    epochs_trained: int = 0  # by this call
+    sessions: tuple[Session, ...] = ()  # the calls before it
 
     def to_json(self) -> dict[str, Any]:
         """Return what progress.json holds; what is not known yet is left out."""

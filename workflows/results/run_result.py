@@ -85,11 +85,24 @@ class Seconds:
 
 
 @dataclass(frozen=True)
+class Session:
+    """One call that trained epochs of a run, from the epoch `key` on, until `when`."""
+
+    key: str
+    when: float
+    epochs_trained: int
+    epochs_tried_again: int = 0
+    seconds: Seconds = Seconds()
+    workers: int = 0
+
+
+@dataclass(frozen=True)
 class RunResult:
     """What a run came to: finished, stopped by the guard, rolled back, or as far as it is.
 
     `key` is the address of the state that it ends at. Errors relative to naive are 1 where the model is as good as the
     naive forecast. `when` and `ended` are Unix times; `ended` is that of the training where `when` is a later change.
+    `epochs_trained`, `seconds` and `workers` are those of the last call, `sessions` are all calls that trained its epochs.
     """
 
     name: str
@@ -114,6 +127,7 @@ class RunResult:
     epochs_tried_again: int = 0
     seconds: Seconds | None = None
     workers: int = 0
+    sessions: tuple[Session, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     ended: float | None = None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from data.errors import InputError
+from data.records import DamagedRecordError
 from workflows.recipe.recipe import Recipe
 from workflows.relay.events import Noticed
 from workflows.relay.plan import Plan
 from workflows.results.events import Watch
-from workflows.results.run_result import RunResult
+from workflows.results.run_progress import progress_from
+from workflows.results.run_result import RunResult, Session
+from workflows.results.sessions import calls_before
 from workflows.results.stored_runs import stored_result
 from workflows.store.store import Store
 
@@ -20,6 +23,15 @@ def last_result(store: Store, name: str, watch: Watch) -> RunResult | None:
         for message in error.messages:
             watch(Noticed(f"warning: {message.partition(': run its')[0]}; it is written anew"))
         return None
+
+
+def last_calls(store: Store, name: str, before: RunResult | None) -> list[Session]:
+    """Return the calls that trained the run of this name before, the one that was interrupted among them."""
+    try:
+        progress = store.progress(name)
+        return calls_before(before, None if progress is None else progress_from(progress))
+    except (InputError, DamagedRecordError):  # what is damaged is written anew
+        return []
 
 
 def changed_for_all(recipe: Recipe, plan: Plan, held: int, before: RunResult | None) -> list[str]:

@@ -7,6 +7,7 @@ import dataclasses
 import tempfile
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,13 @@ from workflows.relay.plan import Plan
 from workflows.relay.relay import NotAnsweredError
 from workflows.results.events import Finished, Watch, ignore
 from workflows.results.result import result_of, versions
-from workflows.results.run_result import RunResult, Seconds
+from workflows.results.run_result import RunResult, Seconds, Session
+from workflows.results.sessions import with_calls
 from workflows.results.trained import DATASETS_UNDER_WAY, describe_datasets, kept_datasets, plan_of
 from workflows.store.run_record import RunRecord
 from workflows.store.store import Store
 from workflows.training.cores import with_cores
-from workflows.training.last_result import changed_for_all, last_result
+from workflows.training.last_result import changed_for_all, last_calls, last_result
 from workflows.training.new_classes import new_classes
 from workflows.training.preparing import prepare_on
 from workflows.training.workers import Job, run_workers
@@ -117,6 +119,7 @@ def _train(recipe: Recipe, prepared: Prepared, store: Store, name: str, address:
     except NotAnsweredError as unfinished:
         held = unfinished.held
     before = last_result(store, name, watch)
+    sessions = last_calls(store, name, before)
     warnings += changed_for_all(recipe, plan, held, before)
     watch(Planned(plan, held, tuple(warnings), prepared.seconds, prepared.order))
     for message in store.set_aside_now:
@@ -124,7 +127,7 @@ def _train(recipe: Recipe, prepared: Prepared, store: Store, name: str, address:
     store.set_aside_now.clear()
     done = Done()
     if outcome is None:
-        done = _run(recipe, plan, prepared, store, name, address, watch, answered)
+        done = _run(recipe, plan, prepared, store, name, address, watch, answered, sessions)
         outcome = finished(plan, store)
     elif not store.storage.names(f"runs/{name}/events") or before is None or before.key != outcome.key:
         Scalars([TensorBoard(store, name)], plan, prepared.datasets, answered).close()
@@ -145,6 +148,7 @@ def _train(recipe: Recipe, prepared: Prepared, store: Store, name: str, address:
         versions=versions(),
         warnings=tuple(warnings),
     )
+    result = with_calls(result, sessions, done.epochs)
     _write_run(store, name, recipe, prepared, result)
     watch(Finished(result, f"{store.address}/runs/{name}"))
     return result
@@ -179,6 +183,7 @@ def _run(
     address: str | None,
     watch: Watch,
     answered: Answered,
+    sessions: Sequence[Session],
 ) -> Done:
     """Place the workers, let them do what the store lacks, and keep note of how far they are."""
     placement = place_workers(recipe, address)
@@ -189,7 +194,7 @@ def _run(
     started, begun = time.perf_counter(), 0.0
     done = Done()
     again = False  # whether the guard has the stage under way tried again
-    progress = Progress(store, name, plan, describe_datasets(prepared), movable(recipe))
+    progress = Progress(store, name, plan, describe_datasets(prepared), movable(recipe), sessions)
     tensorboard = TensorBoard(store, name)
     scalars = Scalars([tensorboard], plan, prepared.datasets, answered)
     gauges = Gauges(name)

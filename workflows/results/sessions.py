@@ -1,0 +1,50 @@
+"""The calls that trained the epochs of a run: kept while the same command is run again, and added up."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from data.records import to_json
+from workflows.results.run_progress import RunProgress
+from workflows.results.run_result import RunResult, Seconds, Session
+
+
+def calls_of(result: RunResult) -> list[Session]:
+    """Return the calls that trained a run; of a result of before there were sessions, its last one."""
+    if result.sessions or not result.epochs_trained or result.seconds is None or not result.stages:
+        return list(result.sessions)
+    ended = result.when if result.ended is None else result.ended
+    first, again = result.stages[0].keys[0], result.epochs_tried_again
+    return [Session(first, ended, result.epochs_trained, again, result.seconds, result.workers)]
+
+
+def calls_before(result: RunResult | None, progress: RunProgress | None) -> list[Session]:
+    """Return the calls that a run's last result tells of, or those of a run that has not ended, the last one included."""
+    if progress is None:
+        return [] if result is None else calls_of(result)
+    found = list(progress.sessions)
+    if progress.first_key is not None:
+        spent = Seconds(total=progress.when - progress.started)
+        found.append(Session(progress.first_key, progress.when, progress.epochs_trained, seconds=spent))
+    return found
+
+
+def with_calls(result: RunResult, before: Sequence[Session], trained: Sequence[str]) -> RunResult:
+    """Return the result with the calls that trained epochs of it: those of other epochs are another run's.
+
+    `trained` are the epochs of this call; of an attempt that the guard rejected none is in the result.
+    """
+    keys = {key for stage in result.stages for key in stage.keys}
+    kept = [each for each in before if each.key in keys]
+    if trained and result.epochs_trained and result.seconds is not None:
+        first = next((key for key in trained if key in keys), trained[0])
+        again, workers = result.epochs_tried_again, result.workers
+        kept.append(Session(first, result.when, result.epochs_trained, again, result.seconds, workers))
+    return dataclasses.replace(result, sessions=tuple(kept))
+
+
+def total_seconds(calls: Sequence[Session]) -> Seconds:
+    """Return the time of all calls together, by phase."""
+    phases = [to_json(each.seconds) for each in calls]
+    return Seconds(**{name: sum(each[name] for each in phases) for name in to_json(Seconds())})
