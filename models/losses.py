@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +12,18 @@ from models.forecast_sums import ForecastSums
 from models.settings import ModelSettings
 
 
-def loss_sum(outputs: Tensor, targets: Tensor, settings: ModelSettings) -> Tensor:
+def loss_sum(outputs: Tensor, targets: Tensor, settings: ModelSettings, weights: Tensor | None = None) -> Tensor:
     """The loss of each sample, averaged over its numbers and summed over the batch: a scalar in float32.
+
+    `weights` (batch,) multiply the loss of each sample.
 
     outputs (batch, num_outputs); targets (batch, steps, targets), or classes (batch,). Huber has its bend at 1; the
     quantile loss is the pinball loss of Koenker and Bassett (1978), averaged over the levels.
     """
     outputs = outputs.float()
     if settings.loss == "cross_entropy":
+        if weights is not None:
+            return (F.cross_entropy(outputs, targets, reduction="none") * weights).sum()
         return F.cross_entropy(outputs, targets, reduction="sum")
     per_sample = targets[0].numel() if len(targets) else 1
     if settings.loss == "quantile":
@@ -48,7 +52,9 @@ class ErrorSums:
 
     Of the loss, and for each target of the squared and the absolute error of the forecast, in scaled units; for classes,
     `wrong` counts the samples whose class was not met. `known` counts the samples that the loss is summed over: all but
-    those whose class the model does not have. `forecasts` has more of numbers that are predicted.
+    those whose class the model does not have. `forecasts` has more of numbers that are predicted. `weighted` is zero where
+    all samples weigh 1, else the sums of all weights, of those of the `known` samples, of their weighted losses, and of the
+    weights of the `wrong` ones.
     """
 
     samples: float
@@ -58,6 +64,7 @@ class ErrorSums:
     squared: Tensor
     absolute: Tensor
     forecasts: ForecastSums | None = None
+    weighted: Tensor = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
 
     @staticmethod
     def zero(num_targets: int, forecasts: ForecastSums | None = None) -> ErrorSums:
@@ -65,10 +72,17 @@ class ErrorSums:
         nothing = torch.zeros(num_targets, dtype=torch.float64)
         return ErrorSums(0.0, 0.0, 0.0, 0.0, nothing, nothing.clone(), forecasts)
 
-    def add(self, outputs: Tensor, targets: Tensor, settings: ModelSettings, scales: Tensor | None = None) -> None:
+    def add(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        settings: ModelSettings,
+        scales: Tensor | None = None,
+        weights: Tensor | None = None,
+    ) -> None:
         """Count a batch: outputs (batch, num_outputs), targets as in loss_sum; a class without an output is never met.
 
-        `scales` (batch, targets) are the seasonal scales of the samples, in scaled units.
+        `scales` (batch, targets) are the seasonal scales of the samples, in scaled units, `weights` (batch,) their weights.
         """
         self.samples += len(targets)
         if settings.loss == "cross_entropy":
@@ -76,6 +90,11 @@ class ErrorSums:
             known = (targets >= 0) & (targets < outputs.shape[1])  # a later dataset may add the output of a class
             self.known += float(known.sum())
             self.loss += float(loss_sum(outputs[known], targets[known], settings))
+            if weights is not None:
+                wrong = weights * (forecast(outputs, (1, 1), settings) != targets)
+                loss = loss_sum(outputs[known], targets[known], settings, weights[known])
+                parts = (weights, weights[known], loss, wrong)
+                self.weighted += torch.stack([part.double().sum() for part in parts]).cpu()
             return
         self.known += len(targets)
         self.loss += float(loss_sum(outputs, targets, settings))
@@ -97,12 +116,12 @@ class ErrorSums:
         """One float64 vector, for an all-reduce."""
         head = torch.tensor([self.samples, self.known, self.loss, self.wrong], dtype=torch.float64)
         more = [] if self.forecasts is None else [self.forecasts.to_tensor()]
-        return torch.cat([head, self.squared, self.absolute, *more])
+        return torch.cat([head, self.weighted, self.squared, self.absolute, *more])
 
     def from_tensor(self, sums: Tensor) -> ErrorSums:
         """What to_tensor gave, added up, in the shapes of this one."""
         samples, known, loss, wrong = (float(x) for x in sums[:4])
         width = len(self.squared)
-        squared, absolute, rest = sums[4 : 4 + width], sums[4 + width : 4 + 2 * width], sums[4 + 2 * width :]
+        weighted, squared, absolute, rest = torch.split(sums[4:], [4, width, width, len(sums) - 8 - 2 * width])
         forecasts = None if self.forecasts is None else self.forecasts.from_tensor(rest)
-        return ErrorSums(samples, known, loss, wrong, squared, absolute, forecasts)
+        return ErrorSums(samples, known, loss, wrong, squared, absolute, forecasts, weighted)

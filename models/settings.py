@@ -65,6 +65,12 @@ class ModelSettings(BaseModel):
         "nothing before it is retrained. all: of all datasets from the start; a new class then retrains everything",
     )
 
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        None,
+        description='weights of the classes in the loss: "balanced" (each class of a dataset the same in total), or a '
+        "weight for each label, 1 where none is given; divided by their mean over a dataset's train samples. Default all 1",
+    )
+
     @model_validator(mode="after")
     def _sorted_quantiles(self) -> ModelSettings:
         if sorted(set(self.quantiles)) != self.quantiles:

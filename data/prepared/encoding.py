@@ -26,12 +26,14 @@ class Batch:
     """Some samples as the model takes them.
 
     `inputs` (samples, steps, features), zero beyond each sample's `lengths`; `targets` (samples, horizon, targets),
-    horizon at least 1, or class numbers (samples,), -1 for a class that no train row holds.
+    horizon at least 1, or class numbers (samples,), -1 for a class that no train row holds; `weights` (samples,) in the
+    loss, None where all are 1.
     """
 
     inputs: Float32
     lengths: npt.NDArray[np.int64]
     targets: npt.NDArray[np.float32] | npt.NDArray[np.int64]
+    weights: Float32 | None = None
 
 
 Gather = Callable[[str, int, npt.NDArray[np.int64]], Batch]
@@ -113,7 +115,16 @@ class EncodedDataset:
 
     def batch(self, split: str, samples: npt.NDArray[np.int64]) -> Batch:
         """The samples of these numbers, in this order."""
-        return self._joined(split, samples, self._gather)
+        found = self._joined(split, samples, self._gather)
+        if not self.weighted:
+            return found
+        known = np.array([*self.encoding.class_weights, 1.0], np.float32)  # the last one of classes that are not known
+        return replace(found, weights=known[found.targets])
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the samples weigh differently in the loss."""
+        return bool(self.encoding.class_weights)
 
     def inputs(self, split: str, samples: npt.NDArray[np.int64]) -> Batch:
         """What goes in of these samples; `targets` is (samples, 0), as those of new rows are not known."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -33,10 +33,16 @@ class Encoding:
     fill: tuple[float, ...]
     categories: dict[str, list[str]] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
+    class_weights: tuple[float, ...] = ()  # in the loss, of each of `classes`; empty: all count alike
 
     def sha256(self) -> str:
-        """The hash of all of it, which decides epochs."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """The hash of all of it, which decides epochs; weights are part of it where there are some."""
+        decided_by = {key: value for key, value in asdict(self).items() if value or key != "class_weights"}
+        return hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()
+
+    def of_classes(self, count: int) -> Encoding:
+        """Return the encoding as it is without the classes behind the first `count`."""
+        return replace(self, classes=self.classes[:count], class_weights=self.class_weights[:count])
 
 
 def make_encodings(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from data.prepared.encoding import EncodedDataset
 from models.lstm import LSTM
+from models.settings import ModelSettings
 from workflows.fit.gradients import only_heads, step_unless
 from workflows.fit.graphs import Graphs
 from workflows.fit.joint import Joint
@@ -24,12 +25,13 @@ from workflows.fit.taken import Taken, pinned
 from workflows.fit.threads import Replica
 
 
-def lane_for(device: torch.device, memory_gb: float | None = None, threads: int = 1) -> Lane:
-    """The lane of a device.
+def lane_for(device: torch.device, model: ModelSettings, memory_gb: float | None = None, threads: int = 1) -> Lane:
+    """The lane of a device for a model.
 
-    A CPU has `threads`; `memory_gb` limits the rows that live on a GPU, by default to half of what is free.
+    A CPU has `threads`; `memory_gb` limits the rows that live on a GPU, by default to half of what is free. Samples with
+    weights are gathered on the host.
     """
-    if device.type != "cuda":
+    if device.type != "cuda" or model.class_weights is not None:
         return HostLane(device, threads)
     return DeviceLane(device, torch.cuda.mem_get_info(device)[0] // 2 if memory_gb is None else int(memory_gb * 1e9))
 

@@ -62,7 +62,7 @@ def _add_errors(
         whose = torch.from_numpy(head(samples)).to(learner.device) if callable(head) else head
         outputs = forward(model, taken.inputs, taken.lengths, learner.training, None, whose)
         scales = _scales(dataset, split, samples, learner.device)
-        parts[thread].add(outputs, taken.targets, learner.settings, scales)
+        parts[thread].add(outputs, taken.targets, learner.settings, scales, taken.weights)
 
 
 def _no_errors(dataset: EncodedDataset, settings: ModelSettings) -> ErrorSums:

@@ -24,6 +24,11 @@ class Joint(EncodedDataset):
         self.name, self.datasets = "joint", list(datasets)
         self.baselines = None  # samples of several datasets have no units, and no season, in common
 
+    @property
+    def weighted(self) -> bool:
+        """Whether the samples weigh differently in the loss."""
+        return any(dataset.weighted for dataset in self.datasets)
+
     def _offsets(self, split: str) -> Int64:
         counts = [dataset.num_samples(split) for dataset in self.datasets]
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -49,4 +54,5 @@ class Joint(EncodedDataset):
         numbers = (samples - self._offsets(split)[owners])[order]
         together = joined([self.datasets[o].batch(split, numbers[owners[order] == o]) for o in np.unique(owners)])
         back = np.argsort(order)
-        return Batch(together.inputs[back], together.lengths[back], together.targets[back])
+        weights = None if together.weights is None else together.weights[back]
+        return Batch(together.inputs[back], together.lengths[back], together.targets[back], weights)

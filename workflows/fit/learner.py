@@ -63,7 +63,7 @@ class Learner:
         self.training = training
         self.group = group
         self.device = torch.device(device)
-        self.lane = lane or lane_for(self.device)
+        self.lane = lane or lane_for(self.device, settings)
         self.micro_batch = sequences_together(model, self.device, MICRO_BATCH)
         self.evaluated_batch = sequences_together(model, self.device, EVALUATED_BATCH)
         if self.device.type == "cpu":
@@ -172,10 +172,11 @@ class Learner:
         def add(replica: Replica, taken: Taken) -> None:
             count = taken.num_new
             outputs = forward(replica.model, taken.inputs, taken.lengths, self.training, taken.masks, taken.owners)
-            own = loss_sum(outputs[:count], taken.targets[:count], self.settings)
+            own = loss_sum(outputs[:count], taken.targets[:count], self.settings, taken.weights_of(slice(count)))
             loss = own
             if len(outputs) > count:
-                loss = own + weight * loss_sum(outputs[count:], taken.targets[count:], self.settings)
+                old_weights = taken.weights_of(slice(count, None))
+                loss = own + weight * loss_sum(outputs[count:], taken.targets[count:], self.settings, old_weights)
             loss = loss / (new + weight * old)
             if teacher is not None:
                 loss = loss + self._away(teacher, taken, outputs) / max(new * teacher.of_new + old, 1)

@@ -104,4 +104,7 @@ def joined(batches: Sequence[Batch]) -> Batch:
         inputs[row : row + len(batch.lengths), : batch.inputs.shape[1]] = batch.inputs
         row += len(batch.lengths)
     lengths = np.concatenate([batch.lengths for batch in batches])
-    return Batch(inputs, lengths, np.concatenate([batch.targets for batch in batches]))
+    weights = [np.ones(len(b.lengths), np.float32) if b.weights is None else b.weights for b in batches]
+    weighted = any(batch.weights is not None for batch in batches)
+    targets = np.concatenate([batch.targets for batch in batches])
+    return Batch(inputs, lengths, targets, np.concatenate(weights) if weighted else None)

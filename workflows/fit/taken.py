@@ -16,7 +16,8 @@ class Taken:
 
     `inputs` (samples, steps, features); `lengths` (samples,), None where all steps of all samples are valid; `targets` as in
     data.prepared.encoding.Batch. The first `num_new` samples are of the dataset that is fitted, the others are replayed.
-    `owners` says whose correction of the head each takes, or all of them; None: none does.
+    `owners` says whose correction of the head each takes, or all of them; None: none does. `weights` (samples,) are those of
+    the samples in the loss; None: all are 1.
     """
 
     inputs: Tensor
@@ -25,6 +26,11 @@ class Taken:
     num_new: int
     masks: Tensor | None = None
     owners: Tensor | int | None = None
+    weights: Tensor | None = None
+
+    def weights_of(self, some: slice) -> Tensor | None:
+        """Return the weights of some of the samples."""
+        return None if self.weights is None else self.weights[some]
 
 
 def taken(
@@ -35,7 +41,8 @@ def taken(
     lengths = None if uniform else torch.from_numpy(batch.lengths).to(device)
     inputs, targets = torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.targets).to(device)
     owners = owners.to(device) if isinstance(owners, Tensor) else owners
-    return Taken(inputs, lengths, targets, num_new, None if masks is None else masks.to(device), owners)
+    weights = None if batch.weights is None else torch.from_numpy(batch.weights).to(device)
+    return Taken(inputs, lengths, targets, num_new, None if masks is None else masks.to(device), owners, weights)
 
 
 def pinned(values: Tensor, device: torch.device) -> Tensor:

@@ -13,6 +13,7 @@ from cluster.ray_compat import times_lost, update_data_limits_often
 from data.built_in import MAKERS, make_built_in
 from data.errors import InputError
 from data.prepared.cache import Shelf
+from data.prepared.class_weights import with_class_weights
 from data.prepared.distances import distances_between
 from data.prepared.encoding import EncodedDataset, make_encodings
 from data.prepared.manifest import MANIFEST
@@ -97,6 +98,7 @@ def prepare_datasets(
         epochs = [epochs[place] for place in places]
         words = order_words([each.name for each in prepared])
     encodings = make_encodings(prepared, [each.settings for each in prepared], recipe.model.classes == "all")
+    encodings = with_class_weights(encodings, prepared, recipe.model.class_weights)
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
     return Prepared(datasets, sources, epochs, time.perf_counter() - started, words, gone)
 

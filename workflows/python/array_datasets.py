@@ -10,6 +10,7 @@ from typing import Any
 from data.errors import InputError
 from data.prepared.arrays import ArrayDataset, check_arrays, write_arrays
 from data.prepared.cache import Shelf
+from data.prepared.class_weights import with_class_weights
 from data.prepared.encoding import EncodedDataset, make_encodings
 from data.prepared.labels import labels_given
 from workflows.prepare.preparation import Prepared
@@ -108,6 +109,7 @@ def prepare_pairs(arrays: Sequence[ArrayDataset], recipe: Recipe, storage: str, 
     for each in written:
         shelf.keep(each.folder.name)
     encodings = make_encodings(written, settings, recipe.model.classes == "all")
+    encodings = with_class_weights(encodings, written, recipe.model.class_weights)
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(written, encodings, strict=True)]
     epochs = [recipe.training.epochs] * len(datasets)
     return Prepared(datasets, [each.source for each in own], epochs, time.perf_counter() - started)

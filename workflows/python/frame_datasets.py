@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from data.errors import InputError
 from data.prepared.cache import Shelf
+from data.prepared.class_weights import with_class_weights
 from data.prepared.encoding import EncodedDataset, make_encodings
 from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
@@ -121,6 +122,7 @@ def prepare_frames(frames: Frames, recipe: Recipe, storage: str, started: float)
     settings = [entry.settings for entry in recipe.entries]
     found, sources = write_frames(frames.datasets, settings, classes, storage)
     encodings = make_encodings(found, settings)
+    encodings = with_class_weights(encodings, found, recipe.model.class_weights)
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(found, encodings, strict=True)]
     warnings = (
         () if not frames.unused else (f"columns that nothing uses: {', '.join(frames.unused)}: name text in categorical",)

@@ -208,6 +208,8 @@ def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> li
     loss, training = sections["model"].loss, sections["training"]
     if loss == "cross_entropy" and (len(first.settings.targets) != 1 or first.settings.horizon != 0):
         found.append('model.loss = "cross_entropy" requires one target (the class) and horizon = 0')
+    if loss != "cross_entropy" and sections["model"].class_weights is not None:
+        found.append(f'model.class_weights weighs classes and requires loss = "cross_entropy", got {loss!r}')
     guard, retention = sections["guard"], sections["retention"]
     if guard.action == "retry" and guard.retry == "retention" and retention.method == "none":
         found.append('guard.retry = "retention" requires a retention.method')

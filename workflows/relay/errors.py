@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ def errors_of(sums: ErrorSums, dataset: EncodedDataset, model: ModelSettings) ->
     mean_loss = sums.loss / sums.known if sums.known else None
     mean_loss = mean_loss if mean_loss is not None and math.isfinite(mean_loss) else None
     if loss == "cross_entropy":
-        return Errors(float(sums.wrong / count), int(count), mean_loss)
+        return _with_weights(Errors(float(sums.wrong / count), int(count), mean_loss), sums)
     mse, mae = float(sums.squared.mean()) / count, float(sums.absolute.mean()) / count
     scale = dataset.target_scale
     return Errors(
@@ -37,6 +38,15 @@ def errors_of(sums: ErrorSums, dataset: EncodedDataset, model: ModelSettings) ->
         rmse_units=tuple(((sums.squared.numpy() / count) ** 0.5 * scale).tolist()),
         forecasts=None if sums.forecasts is None else _measures(sums.forecasts, int(count), dataset, model),
     )
+
+
+def _with_weights(errors: Errors, sums: ErrorSums) -> Errors:
+    """Return the errors with the weighted means beside them, where samples have weights."""
+    every, known, loss, wrong = sums.weighted.tolist()
+    if not every:
+        return errors
+    mean = loss / known if known else math.nan
+    return replace(errors, weighted_error=wrong / every, weighted_loss=mean if math.isfinite(mean) else None)
 
 
 def _measures(sums: ForecastSums, count: int, dataset: EncodedDataset, model: ModelSettings) -> ForecastMeasures:

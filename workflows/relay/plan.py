@@ -227,7 +227,8 @@ def root_of(plan: Plan) -> str:
 
 def _undecided(model: ModelSettings) -> set[str]:
     """The keys of the model that decide nothing as they stand, so that they are not in its address."""
-    idle = {"head", "classes"}  # the head decides from the second stage on, classes by the outputs
+    # The head decides from the second stage on, classes by the outputs, their weights by the encoding of each dataset.
+    idle = {"head", "classes", "class_weights"}
     idle |= set() if model.loss == "quantile" else {"quantiles"}
     if model.window_normalization == "none":
         idle.add("window_normalization")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -36,7 +36,7 @@ class PlannedDataset:
         known = dict.fromkeys(own, encoding.sha256())
         if num_classes is not None:
             held = max(num_classes, dataset.num_classes_held)
-            cut = {count: replace(encoding, classes=encoding.classes[:count]).sha256() for count in (num_classes, held)}
+            cut = {count: encoding.of_classes(count).sha256() for count in (num_classes, held)}
             known = {split: cut[num_classes if split == "train" else held] for split in own}
         # Evaluations also compare with the values a season before, and with the scale of the train rows.
         compared = {} if dataset.season is None else {"season": dataset.season, "train": own["train"]}

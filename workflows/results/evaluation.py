@@ -59,6 +59,11 @@ class DatasetErrors:
         return None if self.measured is None or self.targets else 1 - self.measured.error
 
     @property
+    def weighted_error(self) -> float | None:
+        """Return the error by the weights of the samples; None where all weigh 1."""
+        return None if self.measured is None else self.measured.weighted_error
+
+    @property
     def forecasts(self) -> ForecastMeasures:
         """Return the measures of the forecasts; empty where there are none."""
         return (self.measured.forecasts if self.measured is not None else None) or ForecastMeasures()
@@ -71,7 +76,9 @@ class DatasetErrors:
             return found
         if not self.targets:
             naive = None if self.naive_error is None else 1 - self.naive_error
-            return {**found, "accuracy": self.accuracy, "naive_accuracy": naive}
+            weighted = {name: getattr(errors, name) for name in ("weighted_error", "weighted_loss")}
+            weighted = {name: value for name, value in weighted.items() if value is not None}
+            return {**found, "accuracy": self.accuracy, "naive_accuracy": naive, **weighted}
         steps = measures.by_step
         return {
             **found,

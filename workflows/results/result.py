@@ -97,6 +97,8 @@ def split_errors(measured: Errors | None, naive: float | None) -> SplitErrors:
         mae_units=measured.mae_units,
         rmse_units=measured.rmse_units,
         forecasts=measured.forecasts,
+        weighted_error=measured.weighted_error,
+        weighted_loss=measured.weighted_loss,
     )
 
 

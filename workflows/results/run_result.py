@@ -51,6 +51,7 @@ class SplitErrors:
 
     `loss` is that of the training. `mae_units` and `rmse_units` have a number for each target, in its own unit; None for
     classes. `forecasts` has MASE, the seasonal naive forecast, errors by step and the coverage of intervals.
+    `weighted_error` and `weighted_loss` are the means by the weights of the samples, where they have some.
     """
 
     error: float | None
@@ -63,10 +64,12 @@ class SplitErrors:
     mae_units: tuple[float, ...] | None = None
     rmse_units: tuple[float, ...] | None = None
     forecasts: ForecastMeasures | None = None
+    weighted_error: float | None = None
+    weighted_loss: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what result.json holds of it; measures that the loss does not have are left out."""
-        optional = ("loss", "mse", "mae", "mae_units", "rmse_units", "forecasts")
+        optional = ("loss", "mse", "mae", "mae_units", "rmse_units", "forecasts", "weighted_error", "weighted_loss")
         return {name: value for name, value in to_json(self).items() if value is not None or name not in optional}
 
 

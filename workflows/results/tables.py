@@ -209,14 +209,16 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
     targets, datasets = evaluation.targets, evaluation.datasets
     title = f"{evaluation.name}: {evaluation.split} error ({evaluation.error}{', scaled units' if targets else ''})"
     seasonal = any(errors.forecasts.seasonal_naive_error is not None for errors in datasets.values())
-    more = ["seasonal naive", "error / seasonal", "MASE"] if seasonal else [] if targets else ["accuracy"]
+    weighted = any(each.weighted_error is not None for each in evaluation.datasets.values())
+    of_classes = ["accuracy", *(["weighted error"] if weighted else [])]
+    more = ["seasonal naive", "error / seasonal", "MASE"] if seasonal else [] if targets else of_classes
     whole = empty_table(["dataset", "samples", "error", "naive", "error / naive", *more], title=title)
     columns = ["dataset", "target", "MAE", "RMSE", "naive MAE", "naive RMSE"]
     own = empty_table(columns, texts=(0, 1), title="in the targets' own units")
     for name, errors in datasets.items():
         relative = errors.scaled_error
         color = "" if relative is None else "red" if relative > 1 else "green"
-        last = [] if targets else [show(errors.accuracy, 3)]
+        last = [] if targets else [show(errors.accuracy, 3), *([show(errors.weighted_error)] if weighted else [])]
         if seasonal:
             season = errors.forecasts
             to_season = None if errors.error is None else scaled(errors.error, season.seasonal_naive_error)

@@ -200,7 +200,12 @@ def plan_of(recipe: Recipe, datasets: Sequence[EncodedDataset], epochs: Sequence
 
 def _encoding(facts: Facts) -> Encoding:
     numbers = {name: tuple(facts[name]) for name in ("center", "scale", "fill")}
-    return Encoding(**numbers, categories=facts["categories"], classes=facts["classes"])
+    return Encoding(
+        **numbers,
+        categories=facts["categories"],
+        classes=facts["classes"],
+        class_weights=tuple(facts.get("class_weights", ())),
+    )
 
 
 def why_not(store: Store, name: str) -> str:

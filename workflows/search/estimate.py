@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.connect import capacity
 from data.errors import InputError
 from workflows.recipe.recipe import Recipe
 from workflows.results.events import ignore
@@ -49,7 +49,7 @@ def estimate(recipe: Recipe, storage: str | Path) -> Estimate:
     """
     store = Store(str(storage), mend=False)
     parameters = parameters_of(recipe, recipe.place)
-    placement = place(recipe, check_trials(recipe, parameters), capacity())
+    placement = place(recipe, check_trials(recipe, parameters), {"CPU": float(os.cpu_count() or 1)})
 
     def refuse() -> None:
         raise InputError(

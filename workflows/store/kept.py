@@ -84,8 +84,9 @@ class Errors:
     That is the MSE (losses mse, huber), the MAE (mae), the pinball loss (quantile), all in scaled units, or the share of
     samples whose class was wrong (cross_entropy). `mae_units` and `rmse_units` have one number for each target, in the
     target's own units. `loss` is the loss of the model's settings over the samples whose class the model has; None if it is
-    not finite, or was not measured (version 1). `forecasts` has more of them (from version 3). Classes have `error`, `loss`
-    and `samples` only.
+    not finite, or was not measured (version 1). `forecasts` has more of them (from version 3). Where samples
+    have weights, `weighted_error` and `weighted_loss` are the weighted means; `error` and `loss` count all alike. Classes
+    have `error`, `loss`, `samples` and weighted means only.
     """
 
     error: float
@@ -96,6 +97,8 @@ class Errors:
     mae_units: tuple[float, ...] | None = None
     rmse_units: tuple[float, ...] | None = None
     forecasts: ForecastMeasures | None = None
+    weighted_error: float | None = None
+    weighted_loss: float | None = None
     version: int = METRICS_VERSION
 
     def to_json(self) -> dict[str, Any]:

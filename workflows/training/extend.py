@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
+from data.prepared.class_weights import with_class_weights
 from data.prepared.encoding import EncodedDataset, Encoding, make_encodings
 from data.prepared.prepared import PreparedDataset
 from data.reading.files import absolute
@@ -101,6 +102,7 @@ def extend_run(
     settings = [*(each.prepared.settings for each in run.datasets), new.settings]
     own = make_encodings([*before, new], settings)[-1]
     encoding, warnings = _encoded_as(run.datasets[-1].encoding, own, new, recipe.model.classes == "seen")
+    (encoding,) = with_class_weights([encoding], [new], recipe.model.class_weights)
     # A class that is new may be among the validation labels of earlier datasets.
     known = [EncodedDataset(each.prepared, _with_classes(each.encoding, encoding.classes)) for each in run.datasets]
     datasets = [*known, EncodedDataset(new, encoding)]
@@ -143,7 +145,8 @@ def _decay_rates(run: TrainedRun, learning_rate: float | None) -> list[float] | 
 
 
 def _with_classes(encoding: Encoding, classes: list[str]) -> Encoding:
-    return dataclasses.replace(encoding, classes=classes)
+    weights = (*encoding.class_weights, *[1.0] * (len(classes) - len(encoding.classes))) if encoding.class_weights else ()
+    return dataclasses.replace(encoding, classes=classes, class_weights=weights)
 
 
 def _encoded_as(earlier: Encoding, own: Encoding, new: PreparedDataset, grows: bool) -> tuple[Encoding, list[str]]:
