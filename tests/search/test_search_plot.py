@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 import pytest
+from browser import Browser, open_browser
 from matplotlib.figure import Figure
 from searches import search_result
 
+from workflows.report.page import page
+from workflows.report.search_sections import search_sections
+from workflows.results.picture import Pictures
 from workflows.results.search_result import SearchResult, TrialMetrics, TrialResult
+from workflows.search.beam import Beam
 from workflows.search.plot import effect_panels, plot_search, search_panels
+from workflows.search.supply import Supply
+from workflows.search.tree import Chain
 
 
 def search(configs: list[dict[str, Any]]) -> SearchResult:
@@ -71,3 +81,57 @@ def test_the_file_is_svg_with_every_panel_and_failed_trials_are_left_out() -> No
     for name in ("Error by cost", "Effect of rate", "Effect of name", "$x", "s: 3 trials, 9 epochs requested"):
         assert name in words, name
     assert plot_search(dataclasses.replace(found, trials=(), best=None)).startswith(b"<?xml")
+
+
+def beam_of_twelve() -> SearchResult:
+    """A beam search over twelve datasets whose errors fall with each, made up."""
+    choices = [
+        [
+            {f"datasets.station_{place}.epochs": epochs, **({f"training.decay_rate.{place}": rate} if place else {})}
+            for rate in ((0.7, 0.85, 1.0) if place else (1.0,))
+            for epochs in (1, 2, 4)
+        ]
+        for place in range(12)
+    ]
+    supply = Supply(Beam(choices, 4, ["mean_scaled_error"]), lambda _: Chain((), ()))
+    while (proposal := supply.next()) is not None:
+        level, error = proposal.level or 0, 1.0 - 0.03 * (proposal.level or 0) + 0.01 * (proposal.number * 7 % 13)
+        metrics = TrialMetrics(error, 0.01 * (proposal.number % 5), 0.0, 0.0, error + 0.05)
+        after = None if level == 12 else f"station_{level - 1}"
+        epochs, samples = (1,) * level, 1000 * level + proposal.number
+        key = f"key {proposal.number}"
+        result = TrialResult(proposal.number, proposal.config, metrics, key, after, epochs, samples)
+        supply.final(dataclasses.replace(result, level=level, parent=proposal.parent))
+    trials = [trial for _, trial in sorted(supply.ended.items())]
+    best = min((trial for trial in trials if trial.complete), key=lambda trial: trial.metrics.objective("mean_scaled_error"))
+    return search_result(trials, algorithm="beam", beam_width=4, best=best.number, pareto=(best.number,), key=best.key)
+
+
+def test_the_tree_of_a_beam_joins_each_trial_to_the_one_that_it_extends() -> None:
+    found = beam_of_twelve()
+    axes = painted(search_panels(found)[0])
+    lines = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
+    assert len(lines["tried"]) == 3 * len(found.trials) - 3  # two ends and a gap; the first ones are points
+    assert [level for level, _ in lines["best"].tolist() if not math.isnan(level)][-2:] == [11.0, 12.0]
+    assert [trial.level for trial in found.way_to_best] == list(range(1, 13))
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    with open_browser(tmp_path / "browser") as found:
+        if found is None:
+            pytest.skip("there is no Chromium")
+        yield found
+
+
+@pytest.mark.long
+def test_a_beam_over_twelve_datasets_is_shown_whole_on_a_phone(browser: Browser, tmp_path: Path) -> None:
+    sections = search_sections(Pictures(), beam_of_twelve(), "name = 's'", "s", "runs")
+    (tmp_path / "page.html").write_text(page("s", [], sections, "made up"), encoding="utf-8")
+    questions = [
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth",
+        "[...document.querySelectorAll('div.scroll:not(.wide)')]"
+        ".filter(each => each.scrollWidth > each.clientWidth + 1).length",
+    ]
+    seen = browser.look(tmp_path / "page.html", 390, "light", questions)
+    assert (seen.answers, seen.complaints) == ([0, 0], [])

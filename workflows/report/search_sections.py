@@ -36,7 +36,7 @@ def search_sections(
     parts += [Paragraph(f"trial {trial.number} failed: {trial.failed}", "warning") for trial in search.failed[:5]]
     if search.complete:
         parts.append(_gallery(drawing, search_panels(search)))
-    parts.append(_trials(search))
+    parts += _trials(search)
     if search.best_trial is not None and best_recipe is not None:
         command = f"lstm-relay train {storage}/runs/{name}/best.toml --storage {storage}"
         parts.append(Paragraph(f"{command} loads every epoch of the best trial from the store.", "soft"))
@@ -67,10 +67,10 @@ def _summary(search: SearchResult) -> str:
     return f"{words}. {requested:,} epochs requested, {trained:,} trained; the others were shared or in the store."
 
 
-def _trials(search: SearchResult) -> Table:
+def _trials(search: SearchResult) -> list[Part]:
+    """The best trials, with their values in columns, or folded away where they are too many for that."""
     complete = search.complete
-    ranked = sorted(complete, key=lambda trial: (trial.metrics.objective("mean_scaled_error"), trial.number))
-    shown = ranked[:MOST_TRIALS]
+    shown = sorted(complete, key=_rank)[:MOST_TRIALS]
     keys = list(dict.fromkeys(key for trial in shown for key in trial.config))
     wide = len(keys) > MOST_COLUMNS
     rows: list[list[Cell]] = [
@@ -79,13 +79,16 @@ def _trials(search: SearchResult) -> Table:
             *([] if wide else [str(trial.config.get(key, "–")) for key in keys]),
             *(number(each) for each in _measures(trial)),
             "+".join(str(count) for count in trial.epochs) if len(trial.epochs) <= 8 else sum(trial.epochs),
-            *([config_words(trial.config)] if wide else []),
         ]
         for trial in shown
     ]
     caption = f"Best {len(shown)} of {len(complete)} complete trials (★: best by {search.objectives[0]})"
     head = ["trial", *([] if wide else keys), "mean error / naive", "forgetting", "test / naive", "epochs"]
-    return Table([*head, *(["values"] if wide else [])], rows, caption)
+    parts: list[Part] = [Table(head, rows, caption)]
+    if wide:
+        values: list[list[Cell]] = [[str(trial.number), config_words(trial.config)] for trial in shown]
+        parts.append(Details("Values of these trials", Table(["trial", "values"], values, "Searched values", words=True)))
+    return parts
 
 
 def _measures(trial: TrialResult) -> tuple[float | None, ...]:
