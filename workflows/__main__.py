@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-import workflows.cli.history
-import workflows.cli.inspecting
-import workflows.cli.reporting
-import workflows.cli.running
-import workflows.cli.schema
-import workflows.cli.using  # noqa: F401 - each file of commands adds its own to the application
-from workflows.cli.application import app
-
-LISTED = [
-    "train",
-    "search",
-    "extend",
-    "compare",
-    "prepare",
-    "inspect",
-    "report",
-    "evaluate",
-    "predict",
-    "export",
-    "runs",
-    "log",
-    "rollback",
-    "clean",
-    "verify",
-    "schema",
-]
-app.registered_commands.sort(key=lambda command: LISTED.index(command.callback.__name__) if command.callback else -1)
+from workflows.cli.interrupts import leave_on_ctrl_c
 
 
-def main() -> None:
+def main(program: str = "lstm-relay") -> None:
     """Run the console command `lstm-relay`."""
-    app(prog_name="lstm-relay")
+    leave_on_ctrl_c()
+    from workflows.cli.commands import app  # takes a while
+
+    app(prog_name=program)
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m workflows")
+    main("python -m workflows")

@@ -48,7 +48,7 @@ def test_the_figures_are_those_of_the_run_and_nothing_is_measured_again(sites: O
 
 def test_what_the_store_keeps_is_told_without_torch_and_ray(sites: Opened) -> None:
     code = (
-        "import sys; from workflows.__main__ import app; "
+        "import sys; from workflows.cli.commands import app; "
         f"app(['evaluate', 'sites', '--storage', {str(sites[2] / 'runs')!r}, '--json', '-'], standalone_mode=False); "
         "print([name for name in ('torch', 'ray') if name in sys.modules], file=sys.stderr)"
     )

@@ -17,7 +17,7 @@ from small import share_prepared, write_small
 from typer.testing import CliRunner
 
 from data.errors import InputError
-from workflows.__main__ import app
+from workflows.cli.commands import app
 from workflows.recipe.recipe import Recipe, check_recipe, load_recipe
 from workflows.relay.events import EpochDone
 from workflows.report.report import make_report

@@ -9,7 +9,7 @@ import pytest
 from test_store import state
 from typer.testing import CliRunner
 
-from workflows.__main__ import app
+from workflows.cli.commands import app
 from workflows.relay.events import EpochDone
 from workflows.report.report import make_report
 from workflows.results.clean import find_leftovers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typer.testing import CliRunner
 
 from cluster.__main__ import app as cluster_app
-from workflows.__main__ import app
+from workflows.cli.commands import app
 
 ENTRANCES = {"workflows": app, "cluster": cluster_app}
 

@@ -14,7 +14,7 @@ from small import MACHINES, Run, write_machine, write_small
 from typer.testing import CliRunner
 
 from data.errors import InputError
-from workflows.__main__ import app
+from workflows.cli.commands import app
 from workflows.recipe.recipe import load_recipe
 from workflows.relay.events import Damaged, Planned
 from workflows.results.events import Event

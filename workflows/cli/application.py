@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workflows.cli.interrupts import INTERRUPTED, WORDS, raise_on_ctrl_c, was_interrupted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -97,6 +99,7 @@ def _interrupt(*_: object) -> None:
 @contextlib.contextmanager
 def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
     """Turn errors into exit codes and shut Ray down at the end; `verbose` shows the messages of Ray."""
+    # Until these are loaded Ctrl-C ends the process at once.
     from rich.console import Console
 
     from cluster.connect import VERBOSE, disconnect, set_environment
@@ -111,6 +114,7 @@ def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
         signal.signal(signal.SIGHUP, _interrupt)
     open_missing_streams()
     try:
+        raise_on_ctrl_c()
         # A file or a job's log has no width: tables are not wrapped there. Names are no markup.
         yield Console(width=None if sys.stdout.isatty() else 160, markup=False)
         sys.stdout.flush()  # a full disk or a closed pipe is noticed here, not at the exit
@@ -122,13 +126,16 @@ def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
         complain(f"error: {error}")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        complain("interrupted; run the same command to resume from the last epoch in the store")
-        raise typer.Exit(130) from None
+        complain(WORDS)
+        raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         complain("error: stdout was closed before everything was written")
         abandon_stdout()
         raise typer.Exit(1) from None
     except Exception as error:
+        if was_interrupted(error):
+            complain(WORDS)
+            raise typer.Exit(INTERRUPTED) from None
         words = words_of(error)
         if words is None:
             raise
