@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 Record = TypeVar("Record")
+Json = dict[str, Any]  # an object of a JSON file, on its way to the value that it holds
 
 
 class DamagedRecordError(Exception):

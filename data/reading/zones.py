@@ -60,7 +60,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class ClockFacts:
+class ClockSummary:
     """What one table of a file says about the order of its rows, and its repeated local times by series, each once."""
 
     rises: int
@@ -70,7 +70,7 @@ class ClockFacts:
     repeated: Mapping[str | None, Int64]
 
 
-def clock_facts(value: Int64, zone: str, keys: npt.NDArray[np.object_] | None) -> ClockFacts | None:
+def clock_summary(value: Int64, zone: str, keys: npt.NDArray[np.object_] | None) -> ClockSummary | None:
     """The facts of the local times of a table; None where it has no row."""
     if not len(value):
         return None
@@ -79,10 +79,10 @@ def clock_facts(value: Int64, zone: str, keys: npt.NDArray[np.object_] | None) -
     names = dict.fromkeys([None] if keys is None else keys[twice])
     repeated = {name: np.unique(value[twice if keys is None else twice[keys[twice] == name]]) for name in names}
     rises, falls = int(np.count_nonzero(steps > 0)), int(np.count_nonzero(steps < 0))
-    return ClockFacts(rises, falls, int(value[0]), int(value[-1]), repeated)
+    return ClockSummary(rises, falls, int(value[0]), int(value[-1]), repeated)
 
 
-def clocks_of(tables: Sequence[ClockFacts | None]) -> list[Clock]:
+def clocks_of(tables: Sequence[ClockSummary | None]) -> list[Clock]:
     """The clock of each table of a file, in the order of its rows."""
     there = [each for each in tables if each is not None]
     borders = [later.first - earlier.last for earlier, later in pairwise(there)]

@@ -14,7 +14,7 @@ from data.errors import InputError
 from data.reading.read import label_columns
 from data.reading.settings import DatasetSource
 from data.reading.time_text import format_is_zoned
-from data.reading.zones import Clock, ClockFacts, clocks_of
+from data.reading.zones import Clock, ClockSummary, clocks_of
 from data.samples.counts import Counts
 from data.samples.grid import Grid
 from data.samples.ordering import check_length
@@ -80,7 +80,7 @@ def _clocks(source: DatasetSource, pieces: list[Piece], run: RunTasks) -> list[t
     zoned = settings.time_format is not None and format_is_zoned(settings.time_format)
     if settings.time_zone is None or zoned or all(piece.kind == "file" for piece in pieces):
         return [()] * len(pieces)
-    facts: list[list[ClockFacts | None]] = _results(run([ClockTask(source, piece) for piece in pieces]))
+    facts: list[list[ClockSummary | None]] = _results(run([ClockTask(source, piece) for piece in pieces]))
     found = []
     for _, group in groupby(zip(pieces, facts, strict=True), key=lambda each: each[0].file):
         tables = [own for _, own in group]

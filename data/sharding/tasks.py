@@ -16,7 +16,7 @@ from data.errors import InputError
 from data.reading.file_format import FileFormat
 from data.reading.read import label_columns
 from data.reading.settings import DatasetSource
-from data.reading.zones import Clock, ClockFacts, clock_facts
+from data.reading.zones import Clock, ClockSummary, clock_summary
 from data.samples.grid import Grid
 from data.samples.part import Cut, Part, write_part
 from data.samples.series import Series
@@ -108,7 +108,7 @@ Task = SurveyTask | ClockTask | SortTask | GridTask | TidyTask | PartTask
 class Outcome:
     """What came of a task, or what is wrong with the data."""
 
-    found: Survey | list[ClockFacts | None] | list[Run] | Grid | Tidied | Labels | Part | None
+    found: Survey | list[ClockSummary | None] | list[Run] | Grid | Tidied | Labels | Part | None
     problems: list[str]
 
 
@@ -131,7 +131,7 @@ def run_task(task: Task) -> Outcome:
         return Outcome(None, error.messages)
 
 
-def _clocks(task: ClockTask) -> Iterator[ClockFacts | None]:
+def _clocks(task: ClockTask) -> Iterator[ClockSummary | None]:
     """The facts of the local times of each table; of times with an offset there is nothing to tell apart."""
     settings = task.source.settings
     changes: dict[str, object] = {"features": [], "targets": [], "categorical": [], "time_zone": None}
@@ -140,7 +140,7 @@ def _clocks(task: ClockTask) -> Iterator[ClockFacts | None]:
         assert rows.times is not None
         keys = None if rows.series is None else np.array(rows.series.to_pylist(), object)
         local = rows.times.value[:0] if rows.times.zoned or rows.times.kind == "number" else rows.times.value
-        yield clock_facts(local, str(settings.time_zone), keys)
+        yield clock_summary(local, str(settings.time_zone), keys)
 
 
 def _sorted(task: SortTask) -> Iterator[Run]:

@@ -34,6 +34,7 @@ from workflows.report.forecasts import Confusion, Labels, Windows, look_at
 from workflows.report.matrix import relative_errors
 from workflows.report.report import make_report
 from workflows.report.timeline import timeline
+from workflows.results.described import DescribedDataset
 from workflows.results.picture import Pictures
 from workflows.results.run_result import StageResult
 from workflows.results.stored_runs import stored_runs
@@ -238,7 +239,8 @@ def test_a_stopped_run_is_shown_as_far_as_it_is(reported: tuple[Path, str], tmp_
     opened = open_run(store, "plain")
     assert opened.result is not None
     run = opened.result.to_json()
-    described = json.loads((tmp_path / "runs" / "runs" / "plain" / "datasets.json").read_text())
+    kept = json.loads((tmp_path / "runs" / "runs" / "plain" / "datasets.json").read_text())
+    described = [DescribedDataset.from_json(each) for each in kept]
     progress = Progress(store, "half", opened.plan, described, movable(opened.recipe))
     keys = [key for stage in run["stages"] for key in stage["keys"]]
     for epoch in itertools.islice(opened.plan.straight_on(), 5):
@@ -275,7 +277,8 @@ def test_a_run_that_measures_few_datasets_is_shown_all_the_same(tmp_path: Path) 
     for page in (Page(make_report(store, "small")), Page(repr(Result(store.address, opened)))):
         assert not re.search(r"\bnan\b", page.text)
     assert "Mean scaled error at the end" in closing_words(result)
-    described = json.loads((tmp_path / "runs" / "runs" / "small" / "datasets.json").read_text())
+    kept = json.loads((tmp_path / "runs" / "runs" / "small" / "datasets.json").read_text())
+    described = [DescribedDataset.from_json(each) for each in kept]
     progress = Progress(store, "half", opened.plan, described, movable(recipe))
     keys = [stage.keys[0] for stage in result.stages]
     epoch = list(opened.plan.straight_on())[1]

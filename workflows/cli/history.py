@@ -65,14 +65,13 @@ def rollback(
         from workflows.store.store import Store
 
         result = roll_back(Store(storage), name, to)
-        last = result["stages"][-1]["dataset"]
+        last = result.stages[-1].dataset
         console.print(
-            f"{name} now points to the checkpoint after {last} ({counted(len(result['stages']), 'stage')}), "
-            f"key {result['key']}",
+            f"{name} now points to the checkpoint after {last} ({counted(len(result.stages), 'stage')}), key {result.key}",
             soft_wrap=True,
         )
         console.print(
-            f"Previous checkpoint: {result['rolled_back_from']}; run train to restore it. "
+            f"Previous checkpoint: {result.rolled_back_from}; run train to restore it. "
             "Epochs are retrained only if clean has removed them.",
             soft_wrap=True,
         )

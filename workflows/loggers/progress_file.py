@@ -13,6 +13,7 @@ from typing import Any
 from data.signed import signed
 from workflows.relay.events import EpochDone, RunEvent
 from workflows.relay.plan import Plan
+from workflows.results.described import DescribedDataset, datasets_json
 from workflows.results.run_progress import RunProgress
 from workflows.results.run_result import Session
 from workflows.results.trained import DATASETS_UNDER_WAY, hash_of
@@ -31,21 +32,21 @@ class Progress:
         store: Store,
         name: str,
         plan: Plan,
-        described: list[dict[str, Any]],
+        described: Sequence[DescribedDataset],
         recipe: Mapping[str, Any],
         sessions: Sequence[Session] = (),
     ):
         self.store = store
         self._lock = threading.Lock()
         self.planned = [stage.epochs for stage in plan.stages]
-        written = json.dumps(described, indent=1).encode()
+        written = json.dumps(datasets_json(described), indent=1).encode()
         now = time.time()
         self.progress = RunProgress(
             name=name,
             status="running",
             key=plan.root,
             datasets=tuple(dataset.name for dataset in plan.datasets),
-            prepared=tuple(each["prepared"] for each in described),
+            prepared=tuple(each.prepared for each in described),
             recipe=recipe,
             epochs_requested=sum(self.planned),
             epochs_reached=0,

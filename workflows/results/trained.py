@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import tomllib
 from collections.abc import Sequence
@@ -13,22 +12,21 @@ from typing import Any
 
 from data.errors import InputError
 from data.prepared.cache import Shelf
-from data.prepared.encoding import EncodedDataset, Encoding
+from data.prepared.encoding import EncodedDataset
 from data.prepared.prepared import MANIFEST, PreparedDataset
-from data.reading.settings import DatasetSource, DataSettings
+from data.reading.settings import DatasetSource
 from data.records import DamagedRecordError
-from workflows.prepare.preparation import Prepared
 from workflows.recipe.checks import meant
 from workflows.recipe.defaults import of_their_time
 from workflows.recipe.kept import KeptDataset
 from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.relay.plan import Plan, make_plan
+from workflows.results.described import DescribedDataset
 from workflows.results.run_progress import RunProgress
 from workflows.results.run_result import RunResult, result_from
 from workflows.store.run_record import DATASETS, RECIPE, RunRecord, datasets_from
 from workflows.store.store import Store
 
-Facts = dict[str, Any]
 DATASETS_UNDER_WAY = "progress-datasets.json"  # beside progress.json, which has its hash
 
 
@@ -61,22 +59,6 @@ class TrainedRun:
         return names.index(dataset)
 
 
-def describe_datasets(prepared: Prepared) -> list[Facts]:
-    """What is kept of the datasets of a run, from its start: the settings and the scaling of its training."""
-    return [
-        {
-            "name": dataset.name,
-            "prepared": dataset.prepared.folder.name,
-            "epochs": count,
-            "where": source.where,
-            "classes": source.classes,
-            "settings": source.settings.model_dump(mode="json"),
-            "encoding": dataclasses.asdict(dataset.encoding),
-        }
-        for dataset, source, count in zip(prepared.datasets, prepared.sources, prepared.epochs, strict=True)
-    ]
-
-
 def open_run(store: Store, name: str) -> TrainedRun:
     """The run of this name as it last stood; raises InputError where there is none that has ended."""
     record = store.ended(name)
@@ -95,27 +77,19 @@ def reopen(store: Store, run: RunResult | RunProgress) -> TrainedRun:
     return opened
 
 
-def _open(store: Store, run: RunResult | RunProgress, recipe: Recipe, described: list[Facts]) -> TrainedRun:
-    shelf, datasets, sources = Shelf(store.address), [], []
+def _open(store: Store, run: RunResult | RunProgress, recipe: Recipe, described: Sequence[DescribedDataset]) -> TrainedRun:
+    shelf, datasets = Shelf(store.address), []
     for each in described:
-        source = _source(each)
-        folder = shelf.fetch(each["prepared"])
+        source, folder = each.source, shelf.fetch(each.prepared)
         if not (folder / MANIFEST).exists():
             raise InputError(
-                f"run {run.name!r}, dataset {each['name']!r}: {store.address}/prepared/{each['prepared']} is missing: "
-                "train it again, its epochs are in the store"
+                f"run {run.name!r}, dataset {source.name!r}: {store.address}/prepared/{each.prepared} is missing: train it "
+                "again, its epochs are in the store"
             )
-        prepared = PreparedDataset(folder, source.name, source.settings)
-        datasets.append(EncodedDataset(prepared, _encoding(each["encoding"])))
-        sources.append(source)
-    epochs = [each["epochs"] for each in described]
+        datasets.append(EncodedDataset(PreparedDataset(folder, source.name, source.settings), each.encoding))
+    plan = plan_of(recipe, datasets, [each.epochs for each in described])
     ended = run if isinstance(run, RunResult) else None
-    return TrainedRun(run.name, run.key, ended, recipe, plan_of(recipe, datasets, epochs), datasets, sources)
-
-
-def _source(described: Facts) -> DatasetSource:
-    settings = DataSettings.model_validate(described["settings"])
-    return DatasetSource(described["name"], (), settings, where=described["where"], classes=described["classes"])
+    return TrainedRun(run.name, run.key, ended, recipe, plan, datasets, [each.source for each in described])
 
 
 def kept_datasets(store: Store, name: str) -> dict[str, KeptDataset]:
@@ -123,7 +97,7 @@ def kept_datasets(store: Store, name: str) -> dict[str, KeptDataset]:
 
     A run that is damaged is trained again; its readable copy says where the rows are of files that are gone.
     """
-    described: list[Facts] = []
+    described: list[dict[str, Any]] = []
     for read in (
         lambda: datasets_from(store.storage.read(f"runs/{name}/{DATASETS}"), DATASETS),
         lambda: getattr(store.ended(name), "datasets", None) or [],
@@ -134,7 +108,8 @@ def kept_datasets(store: Store, name: str) -> dict[str, KeptDataset]:
     found = {}
     for each in described:
         with contextlib.suppress(ValueError):  # settings that are not understood any more
-            found[each["name"]] = KeptDataset(_source(each), each["prepared"])
+            kept = DescribedDataset.from_json(each)
+            found[kept.source.name] = KeptDataset(kept.source, kept.prepared)
     return found
 
 
@@ -163,13 +138,13 @@ def _checked_recipe(name: str, document: Any) -> Recipe:
     return check_recipe(of_their_time(document), Path("/"), f"{RECIPE} of the run {name!r}")
 
 
-def _ended_datasets(store: Store, name: str, record: RunRecord) -> list[Facts]:
+def _ended_datasets(store: Store, name: str, record: RunRecord) -> list[DescribedDataset]:
     if record.datasets is None:
         raise InputError(_lacks(store, name, DATASETS))
-    return record.datasets
+    return [DescribedDataset.from_json(each) for each in record.datasets]
 
 
-def _datasets_under_way(store: Store, progress: RunProgress) -> list[Facts]:
+def _datasets_under_way(store: Store, progress: RunProgress) -> list[DescribedDataset]:
     """Return the datasets of a run under way; raises InputError where they are those of another command."""
     name = progress.name
     try:
@@ -179,7 +154,7 @@ def _datasets_under_way(store: Store, progress: RunProgress) -> list[Facts]:
     if progress.described not in (None, hash_of(written)):
         raise InputError(f"run {name!r}: {DATASETS_UNDER_WAY} belongs to another command that trains this name now")
     try:
-        return datasets_from(written, DATASETS_UNDER_WAY)
+        return [DescribedDataset.from_json(each) for each in datasets_from(written, DATASETS_UNDER_WAY)]
     except DamagedRecordError as error:
         raise InputError(f"run {name!r}: {error}: train it again, its epochs are in the store") from None
 
@@ -198,18 +173,8 @@ def plan_of(recipe: Recipe, datasets: Sequence[EncodedDataset], epochs: Sequence
     return make_plan(recipe.seed, recipe.model, recipe.training, datasets, epochs, recipe.retention, recipe.guard)
 
 
-def _encoding(facts: Facts) -> Encoding:
-    numbers = {name: tuple(facts[name]) for name in ("center", "scale", "fill")}
-    return Encoding(
-        **numbers,
-        categories=facts["categories"],
-        classes=facts["classes"],
-        class_weights=tuple(facts.get("class_weights", ())),
-    )
-
-
 def why_not(store: Store, name: str) -> str:
-    """Why there is no finished run of this name, and what to do."""
+    """Return why there is no finished run of this name, and what to do."""
     if store.search(name) is not None:
         return f"{name}: this is a search: train its best, lstm-relay train {store.address}/runs/{name}/best.toml"
     progress, searching = store.progress(name), store.searching(name)

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import InputError
-from data.records import DamagedRecordError
+from data.records import DamagedRecordError, Json
 from data.signed import read_signed, signed
 from workflows.store.storage import Storage
 
-Facts = dict[str, Any]
 RUN = "run.json"
 RESULT, RECIPE, DATASETS = "result.json", "recipe.toml", "datasets.json"  # copies of its parts, for a person to read
 RUN_VERSION = 1  # of run.json
@@ -33,9 +32,9 @@ class RunRecord:
     A part is None only in a run of an earlier version that has lost its file.
     """
 
-    result: Facts
+    result: Json
     recipe: str | None
-    datasets: list[Facts] | None
+    datasets: list[Json] | None
 
 
 def publish_run(storage: Storage, name: str, record: RunRecord) -> None:
@@ -91,7 +90,7 @@ def read_run(storage: Storage, name: str) -> RunRecord | None:
     return None if result is None else RunRecord(result, *_old_parts(storage, name))
 
 
-def _old_parts(storage: Storage, name: str) -> tuple[str | None, list[Facts] | None]:
+def _old_parts(storage: Storage, name: str) -> tuple[str | None, list[Json] | None]:
     recipe = datasets = None
     with contextlib.suppress(FileNotFoundError):
         recipe = _read(storage, f"runs/{name}/{RECIPE}").decode(errors="replace")
@@ -100,7 +99,7 @@ def _old_parts(storage: Storage, name: str) -> tuple[str | None, list[Facts] | N
     return recipe, datasets
 
 
-def datasets_from(written: bytes, path: str) -> list[Facts]:
+def datasets_from(written: bytes, path: str) -> list[Json]:
     """Return the descriptions of datasets in a file's content; raises DamagedRecordError where it holds none."""
     try:
         datasets = json.loads(written)
@@ -112,7 +111,7 @@ def datasets_from(written: bytes, path: str) -> list[Facts]:
     return datasets
 
 
-def read_record(storage: Storage, path: str) -> Facts | None:
+def read_record(storage: Storage, path: str) -> Json | None:
     """Return a record of a run or a search; None where there is no file. Raises DamagedRecordError."""
     try:
         content = read_signed(_read(storage, path))
@@ -130,7 +129,7 @@ def _read(storage: Storage, path: str) -> bytes:
         raise DamagedRecordError(f"{path}: a folder, or a link to nothing, is in the place of the file") from None
 
 
-def _checked(content: Facts, kind: str, path: str) -> Facts:
+def _checked(content: Json, kind: str, path: str) -> Json:
     wrong = [key for key, types in NEEDED.get(kind, {}).items() if not isinstance(content.get(key), types)]
     if kind == RESULT and not wrong and not all(isinstance(s, dict) and "keys" in s for s in content["stages"]):
         wrong = ["stages"]

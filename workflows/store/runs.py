@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from data.errors import InputError
-from data.records import DamagedRecordError
+from data.records import DamagedRecordError, Json
 from workflows.store.alive import as_seen
 from workflows.store.run_record import RunRecord, publish_run, read_record, read_run, replace_file
 from workflows.store.storage import Storage
 
-Facts = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -33,12 +32,12 @@ class Runs:
         """What a run last came to, with its recipe and its datasets, whatever it is doing now."""
         return self._readable(name, lambda: read_run(self.storage, name))
 
-    def result(self, name: str) -> Facts | None:
+    def result(self, name: str) -> Json | None:
         """What a run last came to, whatever it is doing now."""
         record = self.ended(name)
         return None if record is None else record.result
 
-    def run(self, name: str) -> Facts | None:
+    def run(self, name: str) -> Json | None:
         """What a run came to, or how far it is (progress.json) where that is newer; None: no such run."""
         return max(
             (each for each in (self.result(name), self.progress(name)) if each is not None),
@@ -46,24 +45,24 @@ class Runs:
             default=None,
         )
 
-    def progress(self, name: str) -> Facts | None:
+    def progress(self, name: str) -> Json | None:
         """How far a run is that has not ended, or where and why it stopped."""
         found = self._json(name, "progress.json")
         return found and as_seen(found, time.time())
 
-    def search(self, name: str) -> Facts | None:
+    def search(self, name: str) -> Json | None:
         """What a search came to."""
         return self._json(name, "search.json")
 
-    def searching(self, name: str) -> Facts | None:
+    def searching(self, name: str) -> Json | None:
         """How far a search is that has not ended, and what it has reached."""
         return self._json(name, "searching.json")
 
-    def searches(self) -> dict[str, Facts]:
+    def searches(self) -> dict[str, Json]:
         """All searches that can be read by name, the latest first; of one that goes on or was stopped, how far it is."""
         return self._all(lambda name: self.searching(name) or self.search(name))
 
-    def runs(self) -> dict[str, Facts]:
+    def runs(self) -> dict[str, Json]:
         """All runs that can be read by name, the latest first."""
         return self._all(self.run)
 
@@ -78,7 +77,7 @@ class Runs:
                     found += error.messages
         return found
 
-    def _all(self, read: Callable[[str], Facts | None]) -> dict[str, Facts]:
+    def _all(self, read: Callable[[str], Json | None]) -> dict[str, Json]:
         found = {}
         for name in self.storage.names("runs"):
             try:
@@ -89,7 +88,7 @@ class Runs:
                 found[name] = facts
         return dict(sorted(found.items(), key=lambda each: -float(each[1].get("when", 0))))
 
-    def _json(self, name: str, file: str) -> Facts | None:
+    def _json(self, name: str, file: str) -> Json | None:
         return self._readable(name, lambda: read_record(self.storage, f"runs/{name}/{file}"))
 
     def _readable(self, name: str, read: Callable[[], T]) -> T:

@@ -1,0 +1,63 @@
+"""The datasets of a run as they are kept beside it: what datasets.json holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from data.prepared.encoding import EncodedDataset, Encoding
+from data.reading.settings import DatasetSource, DataSettings
+from workflows.prepare.preparation import Prepared
+
+
+@dataclass(frozen=True)
+class DescribedDataset:
+    """A dataset of a run without its files: the fingerprint of its prepared rows, and how they are read and encoded."""
+
+    prepared: str
+    epochs: int
+    source: DatasetSource
+    encoding: Encoding
+
+    @staticmethod
+    def of(dataset: EncodedDataset, source: DatasetSource, epochs: int) -> DescribedDataset:
+        """Return the description of an open dataset."""
+        return DescribedDataset(dataset.prepared.folder.name, epochs, source, dataset.encoding)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return an entry of datasets.json."""
+        return {
+            "name": self.source.name,
+            "prepared": self.prepared,
+            "epochs": self.epochs,
+            "where": self.source.where,
+            "classes": self.source.classes,
+            "settings": self.source.settings.model_dump(mode="json"),
+            "encoding": asdict(self.encoding),
+        }
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> DescribedDataset:
+        """Return what an entry of datasets.json describes; raises ValueError for settings that are not understood."""
+        settings, encoded = DataSettings.model_validate(content["settings"]), content["encoding"]
+        source = DatasetSource(content["name"], (), settings, where=content["where"], classes=content["classes"])
+        numbers = {name: tuple(encoded[name]) for name in ("center", "scale", "fill")}
+        encoding = Encoding(
+            **numbers,
+            categories=encoded["categories"],
+            classes=encoded["classes"],
+            class_weights=tuple(encoded.get("class_weights", ())),
+        )
+        return DescribedDataset(content["prepared"], content["epochs"], source, encoding)
+
+
+def describe_datasets(prepared: Prepared) -> list[DescribedDataset]:
+    """Return the descriptions of the datasets of a run, in the order of training."""
+    found = zip(prepared.datasets, prepared.sources, prepared.epochs, strict=True)
+    return [DescribedDataset.of(dataset, source, epochs) for dataset, source, epochs in found]
+
+
+def datasets_json(described: Sequence[DescribedDataset]) -> list[dict[str, Any]]:
+    """Return what datasets.json holds."""
+    return [each.to_json() for each in described]
