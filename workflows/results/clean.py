@@ -12,17 +12,15 @@ import re
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
 from data.errors import InputError
 from data.prepared.manifest import MANIFEST
-from data.records import DamagedRecordError
+from data.records import DamagedRecordError, Json
 from workflows.results.comparison import read_comparison
 from workflows.store.run_record import read_record, read_run
 from workflows.store.store import Store
 from workflows.store.usage import alone
 
-Facts = dict[str, Any]
 RUNNING_S = 3600.0  # a run that is under way says so after every epoch; one that has been silent for longer is not
 RUN_FILES = ("progress.json", "search.json", "searching.json")  # beside what it came to
 SCRATCH = re.compile(r"\..+-[0-9a-f]{8}([0-9a-f]{4})?")  # what a write or a preparation that was interrupted leaves
@@ -121,7 +119,7 @@ def _scratch(store: Store) -> list[tuple[str, str]]:
     return [(path, "interrupted write") for path in found] + [(path, "interrupted clean") for path in trash]
 
 
-def _files_of_run(store: Store, name: str) -> list[Facts]:
+def _files_of_run(store: Store, name: str) -> list[Json]:
     """What the files of a run or a search say; raises InputError for a file that is there and cannot be read."""
     try:
         ended = read_run(store.storage, name)
@@ -135,7 +133,7 @@ def _files_of_run(store: Store, name: str) -> list[Facts]:
     return [facts for facts in found if facts is not None]
 
 
-def _rejected(run: Facts) -> list[Facts]:
+def _rejected(run: Json) -> list[Json]:
     """The attempts at a stage that the guard did not keep: they are asked for again when the run is trained again."""
     return [
         attempt
@@ -145,11 +143,11 @@ def _rejected(run: Facts) -> list[Facts]:
     ]
 
 
-def _is_running(run: Facts) -> bool:
+def _is_running(run: Json) -> bool:
     return bool(run["status"] == "running" and time.time() - float(run["when"]) < RUNNING_S)
 
 
-def _reached(store: Store, runs: list[Facts]) -> tuple[set[str], set[str]]:
+def _reached(store: Store, runs: list[Json]) -> tuple[set[str], set[str]]:
     """The keys of all states that some run points at, with those before them, and the prepared datasets of all runs."""
     keys: set[str] = set()
     for run in runs:

@@ -8,12 +8,12 @@ import json
 import logging
 import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.export import Dim, ExportedProgram
 
 from data.errors import InputError
+from data.records import Json
 from models.scans import scanned, scanned_carry
 from workflows.results.output_file import appearing, check_file
 from workflows.results.prediction import make_forecaster
@@ -21,7 +21,6 @@ from workflows.results.raw_model import RawModel
 from workflows.results.trained import TrainedRun
 from workflows.store.store import Store
 
-Facts = dict[str, Any]
 SUFFIXES = (".pt2", ".onnx")
 FORMAT = 1  # of the JSON
 
@@ -40,7 +39,7 @@ def place_of(run: TrainedRun, dataset: str | None) -> int:
     return 0 if dataset is None and alike else run.place_of(dataset)
 
 
-def export_model(store: Store, run: TrainedRun, output: str, dataset: str | None = None) -> Facts:
+def export_model(store: Store, run: TrainedRun, output: str, dataset: str | None = None) -> Json:
     """Write the model of a run to a .pt2 or .onnx file and a JSON of its inputs and outputs beside it.
 
     Returns the content of the JSON, with `output` and `description` as the paths of both. Raises InputError before anything
@@ -83,7 +82,7 @@ def exported(model: RawModel) -> ExportedProgram:
         return torch.export.export(portable, (), kwargs=example, dynamic_shapes=shapes, strict=False)
 
 
-def _settings(run: TrainedRun, place: int) -> Facts:
+def _settings(run: TrainedRun, place: int) -> Json:
     """What the rows of a window are, beside their columns."""
     settings = run.datasets[place].prepared.settings
     longest = None if settings.lookback == "all" else settings.lookback

@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from data.errors import InputError
-from data.records import DamagedRecordError
+from data.records import DamagedRecordError, Json
 from workflows.results.clean import SCRATCH, find_leftovers
 from workflows.results.comparison import read_comparison
 from workflows.results.run_result import result_from
@@ -22,7 +21,6 @@ from workflows.store.look import Check, look_at
 from workflows.store.run_record import RUN, copies_of, read_record, read_run
 from workflows.store.store import Store
 
-Facts = dict[str, Any]
 DAMAGED, UNREACHABLE, FOREIGN, UNCHECKED = "damaged", "unreachable", "foreign", "unchecked"
 KEY = re.compile(r"[0-9a-f]{16,64}")
 FOLDERS = ("built_in", "checkpoints", "damaged", "derived", "evaluations", "leases", "prepared", "runs", "trash")
@@ -154,7 +152,7 @@ def _tensor_problems(store: Store, path: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _run_problems(store: Store, name: str, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
-    storage, found = store.storage, list[Facts]()
+    storage, found = store.storage, list[Json]()
     names = set(storage.names(f"runs/{name}"))
     mend = "run its train or search command again"
     try:
@@ -187,7 +185,7 @@ def _run_problems(store: Store, name: str, records: dict[str, EpochRecord]) -> I
         yield from _missing(store, name, facts, records)
 
 
-def _missing(store: Store, name: str, facts: Facts, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
+def _missing(store: Store, name: str, facts: Json, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
     """What a run needs and the store does not have."""
     stages = facts.get("stages", [])
     tips = [*(key for stage in stages for key in [*stage["keys"], stage.get("key")]), *facts.get("kept", [])]
