@@ -113,12 +113,15 @@ def cut_file(found: Survey, piece_bytes: int | None = None) -> list[Piece]:
     return [Piece(found.file, "stream" if found.kind == "stream" else "file")]
 
 
-def read_piece(piece: Piece, source: DatasetSource, clocks: Sequence[Clock] = ()) -> Iterator[Rows]:
+def read_piece(
+    piece: Piece, source: DatasetSource, clocks: Sequence[Clock] = (), like: DatasetSource | None = None
+) -> Iterator[Rows]:
     """The checked rows of a piece, in tables of bounded size; messages name the file and the line or row in it.
 
-    `clocks` has one for each table, where repeated local hours are told apart by the rows of other tables.
+    `clocks` has one for each table, where repeated local hours are told apart by the rows of other tables. The tables are
+    those that are read for the columns of `like`, absent: of `source`.
     """
-    for number, (content, before) in enumerate(_contents(piece, source)):
+    for number, (content, before) in enumerate(_contents(piece, source, like or source)):
         clock = clocks[number] if clocks else None
         if content is None:
             yield read_rows(piece.file, source, clock=clock)
@@ -130,14 +133,14 @@ def read_piece(piece: Piece, source: DatasetSource, clocks: Sequence[Clock] = ()
 
 def place_of(piece: Piece, table: int, row: int, source: DatasetSource) -> str:
     """Where a row of one of the tables of a piece stands: its file, and its line or row there; the piece is read again."""
-    content, before = next(islice(_contents(piece, source), table, None))
+    content, before = next(islice(_contents(piece, source, source), table, None))
     if content is None:
         return read_rows(piece.file, source).places.at(row)
     with extract(piece.file, content, source.settings.file_format, before) as path:
         return renamed(read_rows(path, source).places.at(row), path, piece.file, before)
 
 
-def _contents(piece: Piece, source: DatasetSource) -> Iterator[tuple[bytes | pa.Table | None, int]]:
+def _contents(piece: Piece, source: DatasetSource, like: DatasetSource) -> Iterator[tuple[bytes | pa.Table | None, int]]:
     """The tables of a piece as files, each with the lines or rows before it; None for a file as it is."""
     if piece.kind == "file":
         yield None, 0
@@ -155,27 +158,31 @@ def _contents(piece: Piece, source: DatasetSource) -> Iterator[tuple[bytes | pa.
         yield from text_tables(piece.file, form, PIECE_BYTES)
         return
     before = piece.before
-    for table in _tables(piece, source):
+    for table in _tables(piece, _wanted(source), len(_wanted(like))):
         yield table, before
         before += len(table)
 
 
-def _tables(piece: Piece, source: DatasetSource) -> Iterator[pa.Table]:
-    """The rows of a piece of a Parquet or Arrow file: the columns that may be wanted, by the recipe's name or the file's."""
+def _wanted(source: DatasetSource) -> set[str]:
+    """The columns that may be asked for, by the recipe's name or by the file's own."""
     numbers, texts = wanted_columns(source)
-    wanted = {*numbers, *texts, *source.settings.rename}
+    return {*numbers, *texts, *source.settings.rename}
+
+
+def _tables(piece: Piece, wanted: set[str], columns: int) -> Iterator[pa.Table]:
+    """The wanted columns of a piece of a Parquet or Arrow file, in tables of as many rows as fit with so many columns."""
+    most_rows = rows_of_table(columns, PIECE_BYTES)
     if piece.kind != "groups":
         stop = piece.stop if piece.kind == "batches" else None
-        yield from arrow_tables(piece.file, piece.start, stop, wanted, PIECE_BYTES)
+        yield from arrow_tables(piece.file, piece.start, stop, wanted, most_rows)
         return
     filesystem, inner = open_filesystem(piece.file)
     groups = list(range(piece.start, piece.stop))
     with pq.ParquetFile(inner, filesystem=filesystem, buffer_size=BUFFER_BYTES) as parquet:
-        columns = [name for name in parquet.schema_arrow.names if name in wanted]
+        names = [name for name in parquet.schema_arrow.names if name in wanted]
         rows = sum(parquet.metadata.row_group(place).num_rows for place in groups)
-        most_rows = rows_of_table(len(columns), PIECE_BYTES)
         if rows <= most_rows:
-            yield parquet.read_row_groups(groups, columns=columns, use_threads=False)
+            yield parquet.read_row_groups(groups, columns=names, use_threads=False)
             return
-        for batch in parquet.iter_batches(most_rows, row_groups=groups, columns=columns, use_threads=False):
+        for batch in parquet.iter_batches(most_rows, row_groups=groups, columns=names, use_threads=False):
             yield pa.Table.from_batches([batch])

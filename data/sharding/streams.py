@@ -86,27 +86,26 @@ def rows_of_table(columns: int, most_bytes: int) -> int:
     return max(min(MOST_ROWS, most_bytes // (CELL_BYTES * max(columns, 1))), 1)
 
 
-def arrow_tables(file: str, start: int, stop: int | None, wanted: set[str], most_bytes: int) -> Iterator[pa.Table]:
-    """Tables of about `most_bytes` of the record batches `start` to `stop` of an Arrow file, or of all of a stream."""
+def arrow_tables(file: str, start: int, stop: int | None, wanted: set[str], most_rows: int) -> Iterator[pa.Table]:
+    """Tables of at most `most_rows` of the record batches `start` to `stop` of an Arrow file, or of all of a stream."""
     filesystem, inner = open_filesystem(file)
     with pa.memory_map(inner) if inner == file else filesystem.open_input_file(inner) as source:
         if stop is None:
             stream = pa.ipc.open_stream(source)
             columns = [name for name in stream.schema.names if name in wanted]
-            yield from _gathered((batch.select(columns) for batch in stream), most_bytes)
+            yield from _gathered((batch.select(columns) for batch in stream), most_rows)
             return
         places = [place for place, name in enumerate(pa.ipc.open_file(source).schema.names) if name in wanted]
         source.seek(0)
         reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=places))
-        yield from _gathered((reader.get_batch(number) for number in range(start, stop)), most_bytes)
+        yield from _gathered((reader.get_batch(number) for number in range(start, stop)), most_rows)
 
 
-def _gathered(batches: Iterable[pa.RecordBatch], most_bytes: int) -> Iterator[pa.Table]:
+def _gathered(batches: Iterable[pa.RecordBatch], most_rows: int) -> Iterator[pa.Table]:
     """The rows of some batches in tables of bounded size."""
     found: list[pa.RecordBatch] = []
     rows = 0
     for whole in batches:
-        most_rows = rows_of_table(whole.num_columns, most_bytes)
         for offset in range(0, whole.num_rows, most_rows):
             batch = whole.slice(offset, most_rows)
             if rows and rows + batch.num_rows > most_rows:

@@ -136,7 +136,7 @@ def _clocks(task: ClockTask) -> Iterator[ClockSummary | None]:
     settings = task.source.settings
     changes: dict[str, object] = {"features": [], "targets": [], "categorical": [], "time_zone": None}
     times_only = replace(task.source, settings=settings.model_copy(update=changes))
-    for rows in read_piece(task.piece, times_only):
+    for rows in read_piece(task.piece, times_only, like=task.source):
         assert rows.times is not None
         keys = None if rows.series is None else np.array(rows.series.to_pylist(), object)
         local = rows.times.value[:0] if rows.times.zoned or rows.times.kind == "number" else rows.times.value

@@ -111,7 +111,8 @@ def train_one(folder: Path) -> dict[str, Any]:
     from data.prepared.encoding import EncodedDataset, make_encodings
     from data.prepared.prepared import PreparedDataset
     from workflows.fit.group import Group
-    from workflows.recipe.settings import ModelSettings, TrainingSettings
+    from workflows.recipe.model_settings import ModelSettings
+    from workflows.recipe.settings import TrainingSettings
     from workflows.relay.plan import make_plan
     from workflows.relay.walk import Walker
     from workflows.store.store import Store

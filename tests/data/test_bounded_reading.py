@@ -141,7 +141,7 @@ BERLIN: dict[str, Any] = {
 @pytest.mark.parametrize("falling", [False, True])
 @pytest.mark.parametrize("series", [None, "site"])
 def test_the_hour_that_an_autumn_clock_shows_twice_is_told_apart_across_pieces(
-    tmp_path: Path, falling: bool, series: str | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, falling: bool, series: str | None
 ) -> None:
     """It lies in two pieces, in one table of rows in time order and, with series, once for each of them."""
     moments = pd.date_range("2024-10-26 12:00", "2024-10-27 06:00", freq="30min", tz="UTC").tz_convert("Europe/Berlin")
@@ -153,12 +153,18 @@ def test_the_hour_that_an_autumn_clock_shows_twice_is_told_apart_across_pieces(
     ]
     frame = pd.concat(frames).sort_index(kind="stable")
     frame = frame[::-1] if falling else frame
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 1500)
     settings = {**BERLIN, "series": series}
     file = write_csv(frame, tmp_path / "f.csv")
     whole = prepare_one(file, tmp_path / "whole", **settings)
     assert whole.manifest.rows == len(frame)
     for size in (200, 320):
         same(prepare_cut(source_of(file, **settings), tmp_path / str(size), 40, size), whole)
+    labelled = {**settings, "categorical": ["kind"]}
+    for form in (one_row_group, one_batch, stream):  # whose tables are smaller where more columns are read
+        other, name = form(frame.assign(kind="x"), tmp_path), form.__name__
+        expected = prepare_one(other, tmp_path / f"whole {name}", **labelled)
+        same(prepare_cut(source_of(other, **labelled), tmp_path / name, 40), expected)
     packed_file = tmp_path / "f.csv.gz"
     packed_file.write_bytes(gzip.compress(file.read_bytes()))
     with pytest.MonkeyPatch.context() as patch:
