@@ -110,8 +110,8 @@ def train_one(folder: Path) -> dict[str, Any]:
     """Fit some steps of an epoch; the growth of this process."""
     from data.prepared.encoding import EncodedDataset, make_encodings
     from data.prepared.prepared import PreparedDataset
+    from models.settings import ModelSettings
     from workflows.fit.group import Group
-    from workflows.recipe.model_settings import ModelSettings
     from workflows.recipe.settings import TrainingSettings
     from workflows.relay.plan import make_plan
     from workflows.relay.walk import Walker
