@@ -28,6 +28,7 @@ from data.reading.settings import DatasetSource
 from data.reading.table import own_column
 from data.samples.part import Part
 from data.sharding.first_look import crosses
+from data.sharding.hashed import written_meanwhile
 from data.sharding.pieces import Survey
 from data.sharding.shard import Places, prepare_parts
 from data.sharding.tasks import Outcome, SurveyTask
@@ -91,8 +92,10 @@ def prepare(
         problems = header_problems(list(absent.values()))
         if problems:
             raise InputError(problems)
+        files = {file for source in absent.values() for file in (*source.files, *source.test_files)}
+        hashes = {file: facts.content_hash(file) for file in files}  # which are known by now
         with attempt(folder, remote) as made:
-            _prepare_absent(absent, made, run, surveys, stamps)
+            _prepare_absent(absent, made, run, surveys, stamps, hashes)
     facts.save()
     # The folder knows neither the name nor the scaling: they may be others than when it was prepared.
     return [PreparedDataset(home, source.name, source.settings) for home, source in zip(homes, sources, strict=True)]
@@ -112,7 +115,12 @@ def _fingerprints(sources: Sequence[DatasetSource], facts: FileNotes) -> list[st
 
 
 def _prepare_absent(
-    absent: dict[str, DatasetSource], made: Attempt, run: Run, surveys: Surveys, stamps: Mapping[str, list[int]]
+    absent: dict[str, DatasetSource],
+    made: Attempt,
+    run: Run,
+    surveys: Surveys,
+    stamps: Mapping[str, list[int]],
+    hashes: Mapping[str, str],
 ) -> None:
     sizes = {file: unpacked_bytes(file) for source in absent.values() for file in (*source.files, *source.test_files)}
     for address in absent:
@@ -123,13 +131,13 @@ def _prepare_absent(
         if not is_cut_at_once(source, sizes) and not (is_worth_cutting(source, sizes) and crosses(source))
     }
     shards = {address: shards_of(source, made.parts(address)) for address, source in by_file.items()}
-    results = _run_grouped(shards, run)
+    results = _run_grouped(shards, hashes, run)
     crossing = {address for address in shards if cross(shards[address], results[address])}
     for address in crossing:  # what its shards wrote is not to be kept
         made.begin(address)
         del results[address]
     joined = {address for address in crossing if not is_worth_cutting(absent[address], sizes)}
-    results.update(_run_grouped({address: merged(shards[address]) for address in joined}, run))
+    results.update(_run_grouped({address: merged(shards[address]) for address in joined}, hashes, run))
     parts: dict[str, list[Part]] = {}
     wrong: dict[str, list[str]] = {}
     for address, found in results.items():
@@ -140,6 +148,10 @@ def _prepare_absent(
     for address, source in cut.items():
         own = {file: found for (file, form), found in surveys.items() if form == source.settings.file_format}
         places = Places(f"{made.address}/runs-{address}", made.parts(address))
+        files = (*source.files, *source.test_files)
+        wrong[address] = [written_meanwhile(file) for file in files if own[file].sha256 != hashes[file]]
+        if wrong[address]:
+            continue
         try:
             parts[address] = prepare_parts(source, own, places, _single(run))
         except InputError as error:
@@ -147,7 +159,7 @@ def _prepare_absent(
     problems = []
     for address, source in absent.items():
         changed = [file for file in (*source.files, *source.test_files) if file_stamp(file) != stamps[file]]
-        again = [f"{file}: it was written while it was read: run again when it is complete" for file in changed]
+        again = [written_meanwhile(file) for file in changed]
         problems += again or wrong.get(address) or finish(source, parts[address], made.scratch / address, address)
     if problems:
         raise InputError(dict.fromkeys(problems))
@@ -201,12 +213,13 @@ def _survey(sources: Iterable[DatasetSource], run: Run, known: Surveys) -> Surve
     return {file: each for file, each in zip(files, found, strict=True) if isinstance(each, Survey)}
 
 
-def _run_grouped(shards: dict[str, list[Shard]], run: Run) -> dict[str, list[ShardResult]]:
+def _run_grouped(shards: dict[str, list[Shard]], hashes: Mapping[str, str], run: Run) -> dict[str, list[ShardResult]]:
     """Shards of the same files go into one task, so that a file with many datasets in it is read once."""
     tasks: dict[tuple[str, ...], list[tuple[str, Shard]]] = {}
     for address, group in shards.items():
         for shard in group:
-            tasks.setdefault(shard.files, []).append((address, shard))
+            known = replace(shard, sha256=tuple(hashes[file] for file in shard.files))
+            tasks.setdefault(shard.files, []).append((address, known))
     outcomes = run([[shard for _, shard in task] for task in tasks.values()]) if tasks else []
     found: dict[str, dict[int, ShardResult]] = {address: {} for address in shards}
     for task, results in zip(tasks.values(), outcomes, strict=True):

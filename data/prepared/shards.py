@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from data.errors import InputError
+from data.reading.files import is_uri
 from data.reading.read import ReadTable, read_rows
 from data.reading.settings import DatasetSource
 from data.reading.table import read_table
 from data.samples.part import Part, write_part
 from data.samples.tell_apart import series_of
+from data.sharding.hashed import read_hashed
 from data.sharding.writing import writing_to
 
 
@@ -24,6 +26,7 @@ class Shard:
     folder: str
     number: int
     test: bool = False
+    sha256: tuple[str, ...] = ()  # of the files, which those that are read from an object store must have
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,12 @@ def cross(shards: Sequence[Shard], results: Sequence[ShardResult]) -> bool:
 def run_shard(shard: Shard, read: ReadTable = read_table) -> ShardResult:
     """Read, clean and write one shard; what is wrong with its files comes back as messages."""
     problems, files = [], []
-    for file in shard.files:
+    for number, file in enumerate(shard.files):
         try:
-            files.append(read_rows(file, shard.source, read=read))
+            if is_uri(file) and shard.sha256 and read is read_table:
+                files.append(read_hashed(file, shard.sha256[number], shard.source))
+            else:
+                files.append(read_rows(file, shard.source, read=read))
         except InputError as error:
             problems += error.messages
     if problems:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,10 @@ from pyarrow import fs
 from data.errors import InputError
 
 PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}  # how packed files begin, whatever their name
+
+
+CHUNK_BYTES = 1 << 22
+RECENT_NS = 3 * 10**9  # since an object was written, by the clock of the store
 
 
 def is_uri(path: str) -> bool:
@@ -104,7 +109,8 @@ def file_bytes(path: str) -> int:
 class FileNotes:
     """Notes about source files by their content, kept in a folder so that unchanged files are not read again.
 
-    A file counts as unchanged while its path, size and time of modification are. Nothing is written before `save`.
+    A file counts as unchanged while its stamp is. An object whose time is only some seconds ago may be written again
+    within the second that the time is rounded to: of such a one nothing is kept. Nothing is written before `save`.
     """
 
     def __init__(self, folder: Path):
@@ -125,6 +131,8 @@ class FileNotes:
     def save(self) -> None:
         """Write what was put since."""
         for path, note in self._new.items():
+            if is_uri(path) and time.time_ns() - note["stamp"][1] < RECENT_NS:
+                continue
             self.folder.mkdir(parents=True, exist_ok=True)
             scratch = self._note(path).with_suffix(f".{os.getpid()}")
             scratch.write_text(json.dumps(note))
@@ -140,7 +148,7 @@ class FileNotes:
         filesystem, inner = open_filesystem(path)
         try:
             with filesystem.open_input_stream(inner, compression=None) as stream:
-                while chunk := stream.read(1 << 22):
+                while chunk := stream.read(CHUNK_BYTES):
                     digest.update(chunk)
         except OSError as error:
             raise InputError(f"{path}: it cannot be read ({error})") from None
@@ -164,7 +172,16 @@ class FileNotes:
 
 
 def file_stamp(path: str) -> list[int]:
-    """The size of a file and the time of its modification."""
-    filesystem, inner = open_filesystem(path)
-    info = filesystem.get_file_info(inner)
-    return [info.size or 0, info.mtime_ns or 0]
+    """The size of a file and the time of its modification; of a local one also what no program can set back.
+
+    A file that is written again with the same size and time has another time of change, or is another file.
+    """
+    if is_uri(path):
+        filesystem, inner = open_filesystem(path)
+        info = filesystem.get_file_info(inner)
+        return [info.size or 0, info.mtime_ns or 0]
+    try:
+        found = os.stat(path)
+    except OSError:
+        return [0, 0]
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]

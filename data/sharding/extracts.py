@@ -24,9 +24,8 @@ def extract(file: str, content: bytes | pa.Table, form: FileFormat, lines_before
     Folders and name are those of the file, as they may name a series or a column. `lines_before` is added to the numbers
     of lines and rows in messages.
     """
-    inner = unquote(file.partition("?")[0]).partition("://")[2] if is_uri(file) else file
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as folder:
-        path = Path(folder) / inner.lstrip("/")
+        path = Path(folder) / inner_path(file)
         path.parent.mkdir(parents=True)
         if isinstance(content, bytes):
             path.write_bytes(content)
@@ -40,6 +39,12 @@ def extract(file: str, content: bytes | pa.Table, form: FileFormat, lines_before
             yield str(path)
         except InputError as error:
             raise InputError([renamed(message, str(path), file, lines_before) for message in error.messages]) from None
+
+
+def inner_path(file: str) -> str:
+    """The folders and the name of a file, below any other folder."""
+    inner = unquote(file.partition("?")[0]).partition("://")[2] if is_uri(file) else file
+    return inner.lstrip("/")
 
 
 def renamed(message: str, extracted: str, file: str, lines_before: int) -> str:

@@ -16,6 +16,7 @@ from data.prepared.manifest import put_in_place, scratch_folder
 from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
 from data.prepared.shards import Shard
+from data.reading import files
 from data.reading.files import FileNotes
 from data.reading.settings import DatasetSource
 
@@ -47,15 +48,25 @@ def file(tmp_path: Path) -> Path:
     return write_csv(frame, tmp_path / "f.csv")
 
 
-def test_a_second_time_runs_no_shard_and_reads_no_file(preparing: Preparing, file: Path) -> None:
+def test_a_second_time_runs_no_shard_and_reads_no_file(
+    preparing: Preparing, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (first,) = preparing(source_of(file))
     assert len(preparing.shards) == 1
-    before = file.stat()
-    file.write_bytes(b"x" * before.st_size)
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))  # only a reader could tell
+    monkeypatch.setattr(files, "CHUNK_BYTES", None)  # whoever reads a file to hash it fails
     (second,) = preparing(source_of(file))
     assert preparing.shards == []
     assert first.folder == second.folder
+
+
+def test_a_file_with_other_content_of_the_same_size_and_time_is_noticed(preparing: Preparing, file: Path) -> None:
+    (first,) = preparing(source_of(file))
+    before = file.stat()
+    file.write_bytes(file.read_bytes().replace(b"1.", b"2.", 1))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    (second,) = preparing(source_of(file))
+    assert second.folder != first.folder
 
 
 def test_only_what_is_absent_is_prepared(preparing: Preparing, file: Path, tmp_path: Path) -> None:

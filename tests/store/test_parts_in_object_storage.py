@@ -17,7 +17,7 @@ from data.prepared.part_files import DamagedRowsError
 from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
 from data.prepared.running import run_here
-from data.reading.files import FileNotes, open_filesystem
+from data.reading.files import FileNotes, file_stamp, open_filesystem
 from data.reading.settings import DatasetSource
 from data.sharding import parts
 
@@ -133,3 +133,49 @@ def test_the_cache_stays_under_its_limit_and_what_is_mapped_stays_readable(
     monkeypatch.setenv("LSTM_RELAY_CACHE_GB", "much")
     with pytest.raises(InputError, match="LSTM_RELAY_CACHE_GB=much: write a number of gigabytes"):
         _ = PreparedDataset(reader.folder).parts[1].values
+
+
+def test_objects_are_hashed_as_they_are_read(bucket: str, tmp_path: Path, machine: Any) -> None:
+    """An object that is written again within the second has the same size and time; its rows are not those of the hash."""
+    machine("first")
+    address, content = f"{bucket}/{tmp_path.name}", noise(400, "ab").to_csv(index=False).encode()
+    filesystem, inner = open_filesystem(f"{address}/in/f.csv")
+    other = content.replace(b"1.", b"2.", 1)
+
+    def put(new: bytes) -> None:
+        with filesystem.open_output_stream(inner) as stream:
+            stream.write(new)
+
+    def run(tasks: Any) -> Any:
+        put(other)
+        return run_here(tasks)
+
+    put(content)
+    source = source_of([f"{address}/in/f.csv"])
+    shelf = Shelf(address)
+    stamp = file_stamp(f"{address}/in/f.csv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("data.prepared.prepare.file_stamp", lambda file: stamp)  # the store's clock is too coarse
+        with pytest.raises(InputError, match=r"f\.csv: it was written while it was read"):
+            prepare([source], shelf.folder, FileNotes(shelf.folder / "sources"), run, shelf.fetch, shelf.remote)
+    put(content)
+    found = prepared_in(address, source)
+    assert found.manifest.rows == 400
+    assert not list((shelf.folder / "sources").glob("*.json"))  # it is so new that it may change within the second
+    expected = prepare_one(write_csv(noise(400, "ab"), tmp_path / "f.csv"), tmp_path / "whole")
+    assert found.manifest.fingerprint == expected.manifest.fingerprint
+
+
+def test_what_is_wrong_with_an_object_is_named_by_its_address_and_line(bucket: str, tmp_path: Path, machine: Any) -> None:
+    machine("first")
+    address = f"{bucket}/{tmp_path.name}"
+    frame = noise(50, "ab").assign(t=range(50), a="1")
+    for value, words in (("broken", "line 32, column 'a'"), (None, "line 32, dataset 'd'")):
+        again = frame.copy()
+        again.loc[30, "a" if value else "t"] = value or 29
+        filesystem, inner = open_filesystem(f"{address}/in/f.csv")
+        with filesystem.open_output_stream(inner) as stream:
+            stream.write(again.to_csv(index=False).encode())
+        with pytest.raises(InputError) as raised:
+            prepared_in(address, source_of([f"{address}/in/f.csv"], time="t"))
+        assert f"{address}/in/f.csv, {words}" in str(raised.value)

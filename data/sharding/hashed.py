@@ -1,0 +1,46 @@
+"""An object is hashed in the pass that reads it: what is prepared is what its fingerprint says."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from data.errors import InputError
+from data.reading.files import open_filesystem
+from data.reading.read import Rows, read_rows
+from data.reading.settings import DatasetSource
+from data.sharding.cuts import CHUNK_BYTES
+from data.sharding.extracts import inner_path, renamed
+
+
+def read_hashed(file: str, sha256: str, source: DatasetSource) -> Rows:
+    """The rows of a file of an object store, by way of a copy that is gone afterwards; it is read once from end to end.
+
+    Raises InputError with what is wrong with its rows, or where its content has not the hash.
+    """
+    filesystem, inner = open_filesystem(file)
+    digest = hashlib.sha256()
+    with tempfile.TemporaryDirectory(prefix="lstm-relay-") as folder:
+        path = Path(folder) / inner_path(file)
+        path.parent.mkdir(parents=True)
+        try:
+            with filesystem.open_input_stream(inner, compression=None) as stream, path.open("wb") as copy:
+                while chunk := stream.read(CHUNK_BYTES):
+                    digest.update(chunk)
+                    copy.write(chunk)
+        except OSError as error:
+            raise InputError(f"{file}: it cannot be read ({error})") from None
+        if digest.hexdigest() != sha256:
+            raise InputError(written_meanwhile(file))
+        try:
+            rows = read_rows(str(path), source)
+        except InputError as error:
+            raise InputError([renamed(message, str(path), file, 0) for message in error.messages]) from None
+    return replace(rows, file=file, places=replace(rows.places, file=file))
+
+
+def written_meanwhile(file: str) -> str:
+    """What to say of a file whose content is not what was hashed."""
+    return f"{file}: it was written while it was read: run again when it is complete"
