@@ -115,7 +115,14 @@ def write_run(rows: Rows, source: DatasetSource, piece: Piece, table: int, path:
         rounding = rounding_of(numbers[start:stop])
         found[name] = SeriesRun(start, stop, marks, earlier, observed, residue, rounding)
     head = replace(rows, places=RunPlaces(piece, table, np.zeros(1, np.int64), source))  # type: ignore[arg-type]
-    return Run(path, piece, table, found, part_of(head, 0, 1))
+    return Run(path, piece, table, found, _copied(part_of(head, 0, 1)))
+
+
+def _copied(rows: Rows) -> Rows:
+    """The rows by themselves: what they were taken from is neither kept nor sent with them, as a slice of Arrow would be."""
+    series = None if rows.series is None else pa.chunked_array([pa.array(rows.series.to_pylist(), pa.string())])
+    times = None if rows.times is None else replace(rows.times, value=rows.times.value.copy())
+    return replace(rows, numbers=rows.numbers.copy(), series=series, times=times)
 
 
 def name_of(label: str) -> str:
