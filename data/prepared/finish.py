@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -182,9 +183,13 @@ def _flat(naive: dict[str, dict[str, Any]]) -> list[str]:
 def _naive_errors(prepared: PreparedDataset) -> dict[str, dict[str, Any]]:
     """Sums of the naive forecast's errors on validation and test, in the targets' own units."""
     found: dict[str, dict[str, Any]] = {}
+    labels = {
+        split: sum((Counter(part.labels.get(split, {})) for part in prepared.manifest.parts), Counter[str]())
+        for split in SPLITS
+    }
     for split in SPLITS[1:]:
         if prepared.classes:
-            found[split] = class_errors(prepared.target_labels("train"), prepared.target_labels(split))
+            found[split] = class_errors(labels["train"], labels[split])
         elif prepared.horizon == 0:
             found[split] = label_errors(prepared.target_rows("train"), prepared.target_rows(split))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -70,8 +71,8 @@ def label_errors(train: Float32, labels: Float32) -> dict[str, list[float]]:
     }
 
 
-def class_errors(train: list[str], labels: list[str]) -> dict[str, Any]:
-    """The share of samples that guessing the most frequent class of the train samples gets wrong."""
-    names, counts = np.unique(train, return_counts=True)
-    wrong = sum(label != names[counts.argmax()] for label in labels)
-    return {"count": [len(labels)], "wrong": [int(wrong)]}
+def class_errors(train: Mapping[str, int], labels: Mapping[str, int]) -> dict[str, Any]:
+    """The share of samples that guessing the most frequent class of the train samples gets wrong, by counts of each class."""
+    usual = min(train, key=lambda name: (-train[name], name))
+    count = sum(labels.values())
+    return {"count": [count], "wrong": [count - labels.get(usual, 0)]}

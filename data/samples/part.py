@@ -61,6 +61,7 @@ class Part:
     overlap: int = 0  # rows at its beginning that the part before it has, too
     stretches: list[StretchSummary] = field(default_factory=list)  # what finish puts together; no part of the manifest
     steps: Steps = field(default_factory=dict)
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)  # by split: the samples of each class
     bits: int = 32  # of each number; 64 where 32 cannot hold the differences between rows
 
     def to_json(self) -> dict[str, Any]:
@@ -155,6 +156,8 @@ def write_part(
             left_out[MISSING_TARGET] += found.without_target
             left_out[MISSING_INPUT] += found.without_input
             samples[split].append((starts - stored.start + part.rows, lengths))
+            if source.classes:
+                _count_labels(part, split, rows[starts + lengths - 1, -1], part.categories[settings.targets[0]])
             if len(starts):
                 low, high = int(starts.min()), int((starts + lengths).max()) + settings.horizon
                 for array in (rows[low:high], starts - low, lengths):
@@ -202,6 +205,14 @@ def _counts_of(each: Series, used: slice, absent: npt.NDArray[np.bool_], setting
     inserted = 0 if each.inserted is None else int(each.inserted[used].sum())
     filled = 0 if settings.missing == "drop" else int(absent[used, :width].sum())
     return each.counts.plus(Counts(rows_used=count - inserted, cells_used=count * width, cells_filled=filled))
+
+
+def _count_labels(part: Part, split: str, codes: npt.NDArray[Any], names: list[str]) -> None:
+    """Count the samples of each class."""
+    counts = Counter(part.labels.get(split, {}))
+    for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
+        counts[names[int(code)]] += int(count)
+    part.labels[split] = dict(counts)
 
 
 def _add_span(spans: list[tuple[int, int]], start: int, stop: int) -> None:
