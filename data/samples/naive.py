@@ -72,7 +72,7 @@ def label_errors(train: Float32, labels: Float32) -> dict[str, list[float]]:
 
 
 def class_errors(train: Mapping[str, int], labels: Mapping[str, int]) -> dict[str, Any]:
-    """The share of samples that guessing the most frequent class of the train samples gets wrong, by counts of each class."""
+    """The share of samples that guessing the most frequent class of train gets wrong, by the samples of each class."""
     usual = min(train, key=lambda name: (-train[name], name))
     count = sum(labels.values())
     return {"count": [count], "wrong": [count - labels.get(usual, 0)]}
