@@ -46,31 +46,36 @@ class Encoding:
 
 
 def make_encodings(
-    datasets: Sequence[PreparedDataset], settings: Sequence[DataSettings], sorted_classes: bool = False
+    datasets: Sequence[PreparedDataset],
+    settings: Sequence[DataSettings],
+    sorted_classes: bool = False,
+    num_trained: int | None = None,
 ) -> list[Encoding]:
     """The encoding of each dataset, by its scaling and whose train rows are to scale it.
 
-    With `sorted_classes` the classes of all datasets together are numbered by their labels.
+    With `sorted_classes` the classes of all datasets together are numbered by their labels. Datasets behind the first
+    `num_trained` are only measured: nothing that all share depends on them.
     """
     width = len(datasets[0].statistics.mean)
-    pooled = Statistics.pooled((each.statistics for each in datasets), width)
+    trained = datasets[:num_trained]
+    pooled = Statistics.pooled((each.statistics for each in trained), width)
     names = [column.name for column in datasets[0].columns if column.kind in ("code", "class")]
-    seen = {name: sorted({label for each in datasets for label in each.train_categories(name)}) for name in names}
+    seen = {name: sorted({label for each in trained for label in each.train_categories(name)}) for name in names}
     targets = datasets[0].targets if datasets[0].classes else []
     crowded = {name: len(labels) for name, labels in seen.items() if name not in targets and len(labels) > MAX_CATEGORIES}
     if crowded:
         raise InputError(
-            f"column {name!r}: the train rows of all {len(datasets)} datasets together have {count} categories, at most "
+            f"column {name!r}: the train rows of all {len(trained)} datasets together have {count} categories, at most "
             f"{MAX_CATEGORIES} can become columns: leave it out of categorical, or group its values"
             for name, count in crowded.items()
         )
     for name in targets:
         check_spelling(name, seen[name])
-    labels = [label for name in targets for each in datasets for label in each.train_categories(name)]
+    labels = [label for name in targets for each in trained for label in each.train_categories(name)]
     classes = list(dict.fromkeys(sorted(labels) if sorted_classes else labels))
     encodings = []
     for dataset, setting in zip(datasets, settings, strict=True):
-        whose = {"dataset": [dataset], "shared": list(datasets), "primary": [datasets[0]]}[setting.scaling_scope]
+        whose = {"dataset": [dataset], "shared": list(trained), "primary": [datasets[0]]}[setting.scaling_scope]
         statistics = pooled if setting.scaling_scope == "shared" else whose[0].statistics
         center, scale = center_and_scale(setting.scaling, statistics, whose)
         fill = np.zeros(width) if setting.missing == "zero" else dataset.statistics.mean

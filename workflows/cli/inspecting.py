@@ -45,7 +45,8 @@ def inspect(
         with Screen(console) as screen, store.using("inspect"):
             screen(Preparing(checked.name))
             prepared = prepare_datasets(checked, store.address, address, tell=lambda words: screen(Noticed(words)))
-            found = inspect_datasets([dataset.prepared for dataset in prepared.datasets], checked.order)
+            num_trained = sum(count > 0 for count in prepared.epochs)
+            found = inspect_datasets([dataset.prepared for dataset in prepared.datasets], checked.order, num_trained)
         if json is not None:
             write_file("--json", json, dumps(found.to_json(), indent=1) + "\n")
         for part in inspection(found, console.width):

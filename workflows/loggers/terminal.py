@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from workflows.loggers.result_table import result_table
 from workflows.relay.events import (
     Damaged,
     EpochDone,
@@ -29,7 +29,7 @@ from workflows.relay.events import (
 from workflows.relay.guard import sentence_of
 from workflows.relay.plan import Plan
 from workflows.results.events import Event, Finished
-from workflows.results.number_format import counted, empty_table, shortened, show
+from workflows.results.number_format import counted, shortened
 from workflows.results.run_result import RunResult
 
 MUCH_FORGOTTEN = 0.1  # of the naive forecast's error
@@ -193,30 +193,6 @@ def _samples_after(plan: Plan, held: int) -> int:
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(max(seconds, 0)), 60)
     return f"{minutes}:{rest:02d}"
-
-
-def result_table(result: RunResult) -> Table:
-    """Return a line for each dataset: the error after its own stage, at the end, and relative to the naive forecast."""
-    matrix = result.error_matrix
-    units = "" if result.error.startswith("share") else ", scaled units"
-    columns = ("dataset", "rate", "epochs", "own stage", "at the end", "end / naive", "test / naive")
-    table = empty_table(columns, title=f"{result.name}: validation error ({result.error}{units})")
-    table.columns[0].no_wrap = True
-    for number, stage in enumerate(result.stages):
-        column = matrix.datasets.index(stage.dataset)
-        end, relative = matrix.validation[-1][column], matrix.scaled[-1][column]
-        own = matrix.validation[number + 1][column]
-        worse = end is not None and own is not None and end > 1.1 * own
-        table.add_row(
-            Text(stage.dataset),
-            f"{stage.learning_rate:.2g}",
-            str(stage.epochs),
-            show(own),
-            Text(show(end), style="red" if worse else ""),
-            Text(show(relative, 2), style="red" if relative is not None and relative > 1 else "green"),
-            show(result.test[stage.dataset].scaled_error, 2),
-        )
-    return table
 
 
 def closing_words(result: RunResult) -> str:

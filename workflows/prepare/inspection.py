@@ -90,7 +90,7 @@ class Inspection:
         return to_json(self)
 
 
-def inspect_datasets(datasets: Sequence[PreparedDataset], order: str) -> Inspection:
+def inspect_datasets(datasets: Sequence[PreparedDataset], order: str, num_trained: int | None = None) -> Inspection:
     """Return what is known of each dataset, in the order of training, and of all together.
 
     `order` is the recipe's. Means, deviations, ranges and distances come from train rows alone; missing values and time
@@ -98,7 +98,7 @@ def inspect_datasets(datasets: Sequence[PreparedDataset], order: str) -> Inspect
     """
     names = [each.name for each in datasets]
     distances = distances_between(datasets)
-    suggested = suggest_order(distances, names)
+    suggested = suggest_order(distances[:num_trained, :num_trained], names[:num_trained])
     return Inspection(
         datasets=tuple(inspect_dataset(each) for each in datasets),
         distances=tuple(tuple(row) for row in distances.tolist()),

@@ -33,7 +33,10 @@ SMALL_BYTES = 64 << 20  # read and prepared in less time than Ray takes to start
 
 @dataclass(frozen=True)
 class Prepared:
-    """The datasets of a recipe in the order of training, what each was made of, how long that took, and why this order."""
+    """The datasets of a recipe in the order of training, what each was made of, how long that took, and why this order.
+
+    Those that are only measured have 0 epochs and come last.
+    """
 
     datasets: list[EncodedDataset]
     sources: list[DatasetSource]
@@ -93,11 +96,14 @@ def prepare_datasets(
         shelf.keep(each.folder.name)
     words = ""
     if recipe.order == "suggested":  # before they are encoded: the scale may be the first one's
-        places = suggest_order(distances_between(prepared), [each.name for each in prepared])
+        trained = [each for each, count in zip(prepared, epochs, strict=True) if count]
+        places = suggest_order(distances_between(trained), [each.name for each in trained])
+        words = order_words([trained[place].name for place in places])
+        places = [*places, *range(len(trained), len(prepared))]
         prepared, sources = [prepared[place] for place in places], [sources[place] for place in places]
         epochs = [epochs[place] for place in places]
-        words = order_words([each.name for each in prepared])
-    encodings = make_encodings(prepared, [each.settings for each in prepared], recipe.model.classes == "all")
+    num_trained = sum(count > 0 for count in epochs)
+    encodings = make_encodings(prepared, [each.settings for each in prepared], recipe.model.classes == "all", num_trained)
     encodings = with_class_weights(encodings, prepared, recipe.model.class_weights)
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
     return Prepared(datasets, sources, epochs, time.perf_counter() - started, words, gone)

@@ -28,6 +28,7 @@ def find_datasets(
 ) -> tuple[list[DatasetSource], list[int]]:
     """Every dataset with its files, and its epochs; raises InputError with all that is wrong.
 
+    Those that are not trained have 0 epochs and come last.
     {file} in an entry's name makes a dataset of each matching file, {folder} of the files in each folder, {COLUMN} of each
     distinct value of a column: in the order of the paths, then of the names, then of first appearance. `facts` remembers
     the values of columns of files that have not changed; a path that begins with {built_in} lies in the place of the data
@@ -44,22 +45,27 @@ def find_datasets(
             found = kept_for(entry, kept, recipe.model.loss == "cross_entropy") if _is_gone(entry, recipe, built_in) else []
             if found:
                 sources += found
-                epochs += [entry.keys.epochs or recipe.training.epochs] * len(found)
+                epochs += [_epochs_of(entry, recipe)] * len(found)
                 continue
             template = re.search(r"\{[^{}]*\}", entry.keys.name)  # no dataset's name yet
             whose = f"[[datasets]] {number} (name = {entry.keys.name!r})" if template else f"dataset {entry.keys.name!r}"
             problems += [f"{whose}: {message}" for message in error.messages]
             continue
         sources += found
-        epochs += [entry.keys.epochs or recipe.training.epochs] * len(found)
+        epochs += [_epochs_of(entry, recipe)] * len(found)
     for number, source in enumerate(sources):
         problems += [f"dataset {problem}" for problem in name_problems(source.name)]
         if source.name in [other.name for other in sources[:number]]:
             problems.append(f"dataset {source.name!r}: this name is used twice: give each dataset its own name")
-    problems = problems or decay_problems(recipe.training.decay_rate, len(sources))
+    problems = problems or decay_problems(recipe.training.decay_rate, sum(count > 0 for count in epochs))
     if problems:
         raise InputError(problems)
-    return sources, epochs
+    order = sorted(range(len(sources)), key=lambda place: epochs[place] == 0)
+    return [sources[place] for place in order], [epochs[place] for place in order]
+
+
+def _epochs_of(entry: Entry, recipe: Recipe) -> int:
+    return (entry.keys.epochs or recipe.training.epochs) if entry.keys.train else 0
 
 
 def decay_problems(decay: float | list[float], count: int) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cluster.placement import ComputeSettings
 from data.errors import InputError
@@ -53,6 +53,17 @@ class EntryKeys(BaseModel):
     path: Paths = Field(description="files, folders, globs or URIs; relative to the recipe's folder")
     test_path: Paths | None = Field(None, description="files that are used for the test split only")
     epochs: int | None = Field(None, ge=1, le=1_000_000, description="epochs on this dataset; default training.epochs")
+    train: bool = Field(
+        True,
+        description="false: never trained, only measured, after each stage and at the end. The train part of its split fits "
+        "the scaler, nothing else. It comes last, and counts in no mean",
+    )
+
+    @model_validator(mode="after")
+    def _trained_or_not(self) -> EntryKeys:
+        if not self.train and self.epochs is not None:
+            raise ValueError(f"epochs = {self.epochs} with train = false: leave one of them out")
+        return self
 
 
 @dataclass(frozen=True)
@@ -213,9 +224,12 @@ def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> li
     guard, retention = sections["guard"], sections["retention"]
     if guard.action == "retry" and guard.retry == "retention" and retention.method == "none":
         found.append('guard.retry = "retention" requires a retention.method')
+    if not any(entry.keys.train for entry in entries):
+        found.append("every [[datasets]] entry has train = false: leave it out of those that are to be trained")
     needs = 'handover = "best"' if training.handover == "best" else "patience" if training.patience else None
     needs = 'schedule = "plateau"' if training.schedule == "plateau" else needs
     needs = f'guard.action = "{guard.action}"' if guard.action != "warn" else needs
-    blind = [entry.keys.name for entry in entries if "validation" not in entry.settings.expected_parts()] if needs else []
+    watched = [entry for entry in entries if entry.keys.train] if needs else []
+    blind = [entry.keys.name for entry in watched if "validation" not in entry.settings.expected_parts()]
     found += channel_problems(first.settings, sections["model"])
     return found + [f"dataset {name!r} has no validation split, which {needs} requires: add one in split" for name in blind]

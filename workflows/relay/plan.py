@@ -184,12 +184,12 @@ def make_plan(
     retention: RetentionSettings = NO_RETENTION,
     guard: GuardSettings = JUST_WARN,
 ) -> Plan:
-    """The plan of training the datasets in this order."""
-    first = datasets[0]
-    seen = classes_seen(datasets) if model.classes == "seen" and first.encoding.classes else None
+    """The plan of training the datasets in this order; those behind the trained ones, with 0 epochs, are only measured."""
+    first, counts = datasets[0], [count for count in epochs if count]
+    seen = classes_seen(datasets[: len(counts)]) if model.classes == "seen" and first.encoding.classes else None
     count = len(first.encoding.classes) if seen is None else seen[0]
     outputs = model.num_outputs(len(first.prepared.targets), first.prepared.horizon, count)
-    rates = carried_rates(training.learning_rate, training.decay_rate, len(datasets), training.min_learning_rate)
+    rates = carried_rates(training.learning_rate, training.decay_rate, len(counts), training.min_learning_rate)
     channels = channels_of(datasets) if model.needs_channels else None
     plan = Plan(
         seed=seed,
@@ -198,10 +198,10 @@ def make_plan(
         retention=retention,
         guard=guard,
         datasets=tuple(
-            PlannedDataset.of(dataset, model.loss, None if seen is None else seen[number])
+            PlannedDataset.of(dataset, model.loss, None if seen is None else seen[min(number, len(counts) - 1)])
             for number, dataset in enumerate(datasets)
         ),
-        stages=tuple(Stage(k, rate, count) for k, (rate, count) in enumerate(zip(rates, epochs, strict=True))),
+        stages=tuple(Stage(k, rate, count) for k, (rate, count) in enumerate(zip(rates, counts, strict=True))),
         num_features=first.num_features,
         num_outputs=outputs,
         root="",

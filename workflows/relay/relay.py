@@ -115,7 +115,8 @@ def measured_after(plan: Plan, done: int) -> tuple[int, ...]:
     """The datasets that are measured after `done` stages: all before the first and after the last.
 
     In between, where training.evaluations is a number: so many, the same each time and spread evenly over the sequence, and
-    those of the last two stages and of the next one, which backward and forward transfer and the guard compare.
+    those of the last two stages and of the next one, which backward and forward transfer and the guard compare, and those
+    that are never trained.
     """
     number, at_most = len(plan.datasets), plan.training.evaluations
     if at_most == "all" or done in (0, len(plan.stages)):
@@ -124,7 +125,7 @@ def measured_after(plan: Plan, done: int) -> tuple[int, ...]:
         {(2 * place + 1) * number // (2 * at_most) for place in range(at_most)} if at_most < number else set(range(number))
     )
     near = {stage.dataset for stage in plan.stages[max(done - 2, 0) : done + 1]}
-    return tuple(sorted(spread | near))
+    return tuple(sorted(spread | near | (set(range(number)) - {stage.dataset for stage in plan.stages})))
 
 
 def row_of(plan: Plan, measured: Sequence[int], answers: Sequence[Errors | None]) -> list[Errors | None]:

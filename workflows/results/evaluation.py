@@ -112,7 +112,7 @@ class DatasetErrors:
 class Evaluation:
     """The errors of a run's final state on one split of each dataset; `error` says in words what is measured.
 
-    `measured_now` counts the datasets whose errors were not in the store.
+    `measured_now` counts the datasets whose errors were not in the store, `measured_only` names those that are not trained.
     """
 
     name: str
@@ -122,11 +122,12 @@ class Evaluation:
     targets: tuple[str, ...]
     datasets: Mapping[str, DatasetErrors]
     measured_now: int
+    measured_only: tuple[str, ...] = ()
 
     @property
     def mean_scaled_error(self) -> float | None:
-        """Return the mean error over the datasets, relative to the naive forecast (naive = 1)."""
-        return mean_of([each.scaled_error for each in self.datasets.values()])
+        """Return the mean error over the trained datasets, relative to the naive forecast (naive = 1)."""
+        return mean_of([each.scaled_error for name, each in self.datasets.items() if name not in self.measured_only])
 
     def to_json(self) -> dict[str, Any]:
         """Return what `evaluate --json` writes."""
@@ -175,7 +176,9 @@ def evaluate(store: Store, run: TrainedRun, split: str) -> Evaluation:
         for dataset, errors in zip(run.datasets, found.values(), strict=True)
     }
     targets = () if run.plan.model.loss == "cross_entropy" else tuple(run.datasets[0].prepared.targets)
-    return Evaluation(run.name, run.key, split, error_name(run.plan.model), targets, datasets, len(absent))
+    measured_only = tuple(dataset.name for dataset in run.datasets[len(run.plan.stages) :])
+    what = error_name(run.plan.model)
+    return Evaluation(run.name, run.key, split, what, targets, datasets, len(absent), measured_only)
 
 
 def _beside_naive(errors: Errors | None, dataset: EncodedDataset, split: str, model: ModelSettings) -> DatasetErrors:

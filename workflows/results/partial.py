@@ -68,6 +68,7 @@ def partial_result(progress: RunProgress, plan: Plan, store: Store, naive: list[
         when=progress.when,
         started=progress.started,
         message=progress.message,
+        measured_only=names[len(plan.stages) :],
     )
 
 

@@ -61,6 +61,7 @@ def result_of(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome
         backward_transfer=backward_transfer(trained),
         forward_transfer=forward_transfer(trained),
         epochs_requested=sum(stage.epochs for stage in plan.stages),
+        measured_only=names[len(plan.stages) :],
         samples_per_second=sum(record.samples for record in epochs) / seconds if seconds else None,
     )
 

@@ -137,13 +137,14 @@ class RunResult:
     started: float | None = None  # of a run that has not ended
     rolled_back_from: str | None = None
     message: str | None = None  # why a run that has not ended stopped
+    measured_only: tuple[str, ...] = ()  # datasets that are never trained
     format: int = FORMAT
 
     def to_json(self) -> dict[str, Any]:
         """Return what result.json holds; what is not known is left out where it is optional."""
         content = to_json(self)
-        for name in ("epochs_trained", "seconds", "ended", "started", "rolled_back_from", "message"):
-            if content[name] is None:
+        for name in ("epochs_trained", "seconds", "ended", "started", "rolled_back_from", "message", "measured_only"):
+            if content[name] in (None, []):
                 del content[name]
         return {**content, "test": {name: errors.to_json() for name, errors in self.test.items()}}
 

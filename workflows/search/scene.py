@@ -105,12 +105,14 @@ def set_scene(
         )
         numbered = dataclasses.replace(made, entries=entries)
         prepared = prepare_watched(numbered, store.storage, address, watch, before)
-        sent = tuple(map(DatasetRef.of, prepared.datasets))
+        epochs = [count for count in prepared.epochs if count]
+        datasets = prepared.datasets[: len(epochs)]  # a search judges by what it trains: no state depends on the others
+        sent = tuple(map(DatasetRef.of, datasets))
         key = variant_name(values)
         orders.append(prepared.order)
-        variants[key] = Variant(sent, tuple(number - 1 for number in prepared.epochs))
-        opened[key] = prepared.datasets
-        if not any(naive_error(each, "validation", made.model.loss) for each in prepared.datasets):
+        variants[key] = Variant(sent, tuple(number - 1 for number in epochs))
+        opened[key] = datasets
+        if not any(naive_error(each, "validation", made.model.loss) for each in datasets):
             raise InputError("search: no dataset has validation samples to judge a trial by: give split a validation part")
     names = tuple(each.name for each in parameters if each.changes_data)
     scene = Scene(

@@ -53,11 +53,12 @@ class Parameter:
 def parameters_of(recipe: Recipe, place: str = "recipe") -> list[Parameter]:
     """Everything that a recipe's [search] searches; raises InputError where that is nothing, or names what is not there."""
     search = recipe.search
-    names = [entry.keys.name for entry in recipe.entries]
+    names = [entry.keys.name for entry in recipe.entries if entry.keys.train]
     problems = []
     for name in search.datasets:
         if name not in names:
-            what = "there is no such [[datasets]] entry"
+            there = any(name == entry.keys.name for entry in recipe.entries)
+            what = "it has train = false, and is not trained" if there else "there is no such [[datasets]] entry"
             problems.append(f"{place}: search.datasets.{name}: {what}: {meant(name, names)}")
     found = _decay_parameters(recipe, place, problems)
     for name in names:
@@ -80,7 +81,7 @@ def parameters_of(recipe: Recipe, place: str = "recipe") -> list[Parameter]:
 
 def _decay_parameters(recipe: Recipe, place: str, problems: list[str]) -> list[Parameter]:
     """The decay rates that are searched: one for all changes of dataset, or one for each."""
-    search, names = recipe.search, [entry.keys.name for entry in recipe.entries]
+    search, names = recipe.search, [entry.keys.name for entry in recipe.entries if entry.keys.train]
     own = {name: each.decay_rate for name, each in search.datasets.items() if each.decay_rate is not None and name in names}
     if not own:
         if isinstance(search.decay_rate, tuple):

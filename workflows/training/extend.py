@@ -100,16 +100,18 @@ def extend_run(
     new, source = prepare(recipe)
     before = [each.prepared for each in run.datasets]
     settings = [*(each.prepared.settings for each in run.datasets), new.settings]
-    own = make_encodings([*before, new], settings)[-1]
-    encoding, warnings = _encoded_as(run.datasets[-1].encoding, own, new, recipe.model.classes == "seen")
+    count = len(run.plan.stages)
+    own = make_encodings([*before[:count], new], [*settings[:count], settings[-1]])[-1]
+    encoding, warnings = _encoded_as(run.datasets[count - 1].encoding, own, new, recipe.model.classes == "seen")
     (encoding,) = with_class_weights([encoding], [new], recipe.model.class_weights)
     # A class that is new may be among the validation labels of earlier datasets.
     known = [EncodedDataset(each.prepared, _with_classes(each.encoding, encoding.classes)) for each in run.datasets]
-    datasets = [*known, EncodedDataset(new, encoding)]
+    datasets = [*known[:count], EncodedDataset(new, encoding), *known[count:]]  # those that are only measured come last
     epochs = [stage.epochs for stage in run.plan.stages]
     epochs.append(recipe.entries[-1].keys.epochs or recipe.training.epochs)
+    epochs += [0] * len(known[count:])
     _check_that_only_new_epochs_are_trained(run, plan_of(recipe, datasets, epochs))
-    sources = [*run.sources, source]
+    sources = [*run.sources[:count], source, *run.sources[count:]]
     prepared = Prepared(datasets, sources, epochs, time.perf_counter() - started, "", tuple(warnings))
     return train_prepared(recipe, prepared, store, run.name, address, watch)
 
@@ -134,7 +136,7 @@ def extended_recipe(run: TrainedRun, addition: Addition) -> Recipe:
 
 def _decay_rates(run: TrainedRun, learning_rate: float | None) -> list[float] | None:
     """The decay rates with one more change; None where the recipe's one number stays."""
-    training, changes = run.plan.training, len(run.datasets) - 1
+    training, changes = run.plan.training, len(run.plan.stages) - 1
     decay = training.decay_rate
     given = [decay] * changes if isinstance(decay, (int, float)) else list(decay)
     if learning_rate is None:
