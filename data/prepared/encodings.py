@@ -17,6 +17,8 @@ from data.reading.columns import MAX_CATEGORIES
 from data.reading.settings import DataSettings
 from data.samples.statistics import Statistics
 
+UNKNOWN_SCALE = 1e30  # so that whatever it divides is 0 in 32 bits, next to what is scaled
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -74,11 +76,16 @@ def make_encodings(
     labels = [label for name in targets for each in trained for label in each.train_categories(name)]
     classes = list(dict.fromkeys(sorted(labels) if sorted_classes else labels))
     encodings = []
-    for dataset, setting in zip(datasets, settings, strict=True):
+    for number, (dataset, setting) in enumerate(zip(datasets, settings, strict=True)):
         whose = {"dataset": [dataset], "shared": list(trained), "primary": [datasets[0]]}[setting.scaling_scope]
         statistics = pooled if setting.scaling_scope == "shared" else whose[0].statistics
         center, scale = center_and_scale(setting.scaling, statistics, whose)
+        for column in np.flatnonzero(statistics.count == 0):
+            before = [each for each in [*trained[:number], dataset] if each.statistics.count[column]]
+            before = before[:1] if setting.scaling_scope == "primary" else before
+            center[column], scale[column] = _scale_of_another(setting, before, int(column))
         fill = np.zeros(width) if setting.missing == "zero" else dataset.statistics.mean
+        fill = np.where(dataset.statistics.count == 0, center, fill)
         encodings.append(
             Encoding(
                 center=tuple(center.tolist()),
@@ -89,3 +96,29 @@ def make_encodings(
             )
         )
     return encodings
+
+
+def _scale_of_another(setting: DataSettings, before: Sequence[PreparedDataset], column: int) -> tuple[float, float]:
+    """Center and scale of a column that the train rows of a dataset lack: those of the datasets before it that have it.
+
+    Where none has, its values elsewhere count as 0, the mean: nobody knows how large they are.
+    """
+    if setting.scaling == "none":
+        return 0.0, 1.0
+    if not before:
+        return 0.0, UNKNOWN_SCALE
+    statistics = Statistics.pooled((each.statistics for each in before), len(before[0].statistics.mean))
+    center, scale = center_and_scale(setting.scaling, statistics, before)
+    return float(center[column]), float(scale[column])
+
+
+def nowhere_problems(datasets: Sequence[PreparedDataset]) -> list[str]:
+    """What is wrong with optional columns that the train rows of no dataset hold."""
+    columns = [column.name for column in datasets[0].columns if column.kind in ("number", "target")]
+    held = np.sum([each.statistics.count for each in datasets], axis=0)
+    optional = {name for each in datasets for name in each.settings.optional}
+    return [
+        f"optional column {name!r} has no value in the train rows of any dataset: correct its name, or leave it out"
+        for name, count in zip(columns, held, strict=True)
+        if count == 0 and name in optional
+    ]

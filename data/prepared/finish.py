@@ -14,6 +14,7 @@ from data.errors import InputError
 from data.prepared.manifest import Manifest
 from data.prepared.prepared import PreparedDataset
 from data.reading.columns import MAX_CATEGORIES, columns_of
+from data.reading.optional import optional_warnings
 from data.reading.read import number_columns
 from data.reading.settings import SPLITS, DatasetSource
 from data.reading.times import show_time
@@ -119,7 +120,7 @@ def _whole_problems(source: DatasetSource, parts: list[Part], statistics: Statis
             )
     any_train = any(part.train_spans for part in parts)
     for column, count in dict(zip(number_columns(source), statistics.count, strict=True)).items():
-        if count == 0 and any_train:
+        if count == 0 and any_train and column not in settings.optional:
             role = "target is missing" if column in settings.targets else "column has no value"
             found.append(
                 f"{place}: the {role} everywhere in the train rows, {column!r}: name another, or train on more rows"
@@ -143,7 +144,12 @@ def _warnings(source: DatasetSource, parts: list[Part], statistics: Statistics) 
     short, every = sum(part.num_short for part in parts), sum(part.num_series for part in parts)
     if short:
         found.append(f"{short} of {every} series are shorter than one sample ({_one_sample(source)}) and give none")
+    seen = dict(zip(number_columns(source), statistics.count, strict=True))
+    found += optional_warnings(source, seen)
     spreads = dict(zip(number_columns(source), statistics.deviation, strict=True))
+    spreads = {
+        column: spread for column, spread in spreads.items() if seen[column] or column not in source.settings.optional
+    }
     constant = [column for column, spread in spreads.items() if spread == 0]
     size = dict(zip(number_columns(source), np.maximum(abs(statistics.low), abs(statistics.high)), strict=True))
     for column, spread in spreads.items():

@@ -61,7 +61,8 @@ def _may_be_wrong(home: Path, source: DatasetSource, facts: FileNotes) -> bool:
 def _has_words(file: str, source: DatasetSource, facts: FileNotes) -> bool:
     """Whether a text column of a CSV file holds a word such as NA, which was taken for missing."""
     form = source.settings.file_format
-    texts = [name for name in wanted_columns(source)[1] if name not in (source.settings.time or [])]
+    left = [*(source.settings.time or []), *source.settings.optional]  # what is optional came later than these words
+    texts = [name for name in wanted_columns(source)[1] if name not in left]
     if not texts or form.kind_of(file) != "csv":
         return False
     fact = f"words for missing in {sorted(texts)}, {form}"

@@ -15,6 +15,7 @@ from data.prepared.encoding import Batch, EncodedDataset, Encoding
 from data.prepared.manifest import Manifest
 from data.prepared.prepared import PreparedDataset
 from data.reading.columns import columns_of
+from data.reading.optional import misspelt_problems
 from data.reading.read import wanted_columns
 from data.reading.settings import SPLITS, DatasetSource
 from data.reading.table import check_header
@@ -186,10 +187,11 @@ def _check_times(parts: Sequence[NewPart], trained: PreparedDataset) -> None:
 def _header_problems(file: str, source: DatasetSource) -> list[str]:
     try:
         numbers, texts = wanted_columns(source_for(source, file), with_targets=False)
-        check_header(file, [*numbers, *texts], source.settings.file_format)
+        needed = [name for name in (*numbers, *texts) if name not in source.settings.optional]
+        check_header(file, needed, source.settings.file_format)
+        return misspelt_problems(file, source)
     except InputError as error:
         return error.messages
-    return []
 
 
 def _run(

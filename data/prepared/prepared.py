@@ -181,7 +181,10 @@ class PreparedDataset:
 def quartiles_of(datasets: Sequence[PreparedDataset]) -> npt.NDArray[np.float64]:
     """The quartiles of the numeric columns over the train rows of some datasets together: (3, columns)."""
     rows = np.concatenate([each.train_rows() for each in datasets])
-    return np.asarray(np.nanquantile(rows, [0.25, 0.5, 0.75], axis=0), np.float64)
+    found = np.zeros((3, rows.shape[1]))
+    seen = ~np.isnan(rows).all(axis=0)  # a column that is optional may be nowhere
+    found[:, seen] = np.nanquantile(rows[:, seen], [0.25, 0.5, 0.75], axis=0)
+    return found
 
 
 class Parts(Sequence[MappedPart]):

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from data.errors import InputError
 from data.reading.file_format import FileFormat
 from data.reading.numbers import read_numbers
+from data.reading.optional import lacking, misspelt_problems
 from data.reading.settings import DatasetSource
 from data.reading.table import NO_ROWS, RowPlaces, as_text, check_header, read_table
 from data.reading.times import Times, read_times
@@ -61,9 +62,13 @@ def read_rows(
     settings = source.settings
     numbers, texts = wanted_columns(source, with_targets)
     labels = [name for name in label_columns(source) if name in texts]
-    table = read(file, tuple(numbers), tuple(texts), settings.file_format)
+    absent = lacking(file, source)
+    own_numbers, own_texts = (tuple(name for name in names if name not in absent) for names in (numbers, texts))
+    table = read(file, own_numbers, own_texts, settings.file_format)
     if table.num_rows == 0:
         raise InputError(f"{file}: {NO_ROWS}")
+    for name in absent:
+        table = table.append_column(name, pa.nulls(table.num_rows, pa.float64() if name in numbers else pa.string()))
     places = RowPlaces(file, settings.file_format)
     for column, wanted in source.where.items():
         keep = np.asarray(pc.equal(as_text(table.column(column)), wanted).fill_null(False))
@@ -114,14 +119,19 @@ def header_problems(sources: Sequence[DatasetSource]) -> list[str]:
     headers: dict[tuple[str, tuple[str, ...], FileFormat], None] = {}  # each once, in order: many datasets may share a file
     for source in sources:
         numbers, texts = wanted_columns(source)
+        needed = tuple(name for name in (*numbers, *texts) if name not in source.settings.optional)
         for file in [*source.files, *source.test_files]:
-            headers[file, (*numbers, *texts), source.settings.file_format] = None
+            headers[file, needed, source.settings.file_format] = None
     for file, wanted, form in headers:
         try:
             check_header(file, wanted, form)
         except InputError as error:
             problems += error.messages
-    return problems
+    optional = [source for source in sources if source.settings.optional and not problems]
+    problems += [
+        problem for each in optional for file in (*each.files, *each.test_files) for problem in misspelt_problems(file, each)
+    ]
+    return list(dict.fromkeys(problems))
 
 
 def distinct_values(file: str, column: str, form: FileFormat) -> list[str]:

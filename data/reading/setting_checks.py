@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import difflib
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -84,7 +85,7 @@ def _column_problems(settings: DataSettings) -> list[str]:
         found.append('series is empty: name a column, write "{file}", or leave it out')
     if settings.split_by == "series" and settings.series is None:
         found.append('split_by = "series" needs series: name the column that tells them apart, or "{file}"')
-    for key in ("features", "targets", "categorical"):
+    for key in ("features", "targets", "categorical", "optional"):
         names = getattr(settings, key)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -92,6 +93,18 @@ def _column_problems(settings: DataSettings) -> list[str]:
     both = sorted(set(settings.features) & set(settings.categorical))
     if both:
         found.append(f"{both[0]!r} is in features and in categorical: keep it in one of them")
+    for name in settings.optional:
+        if name not in (*settings.features, *settings.categorical):
+            near = difflib.get_close_matches(name, [*settings.features, *settings.categorical], 1, 0.5)
+            hint = f": did you mean {near[0]!r}?" if near else ": name it there, or leave it out"
+            found.append(f"optional names {name!r}, which is not in features or categorical{hint}")
+        elif name in settings.targets:
+            found.append(f"optional names {name!r}, which is a target, and a sample without its target cannot be trained on")
+    if settings.optional and settings.missing == "drop":
+        found.append(
+            'missing = "drop" would leave out every sample of files that lack an optional column: write missing = '
+            '"interpolate", "forward", "mean" or "zero"'
+        )
     for key in ("features", "categorical"):
         leaked = sorted(set(getattr(settings, key)) & set(settings.targets)) if settings.horizon == 0 else []
         if leaked:

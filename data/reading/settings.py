@@ -106,6 +106,10 @@ class DataSettings(BaseModel):
         [],
         description="columns that go in one-hot, by the categories seen in train (at most 32); zeros where missing or new",
     )
+    optional: Names = Field(
+        [],
+        description="of features and categorical, those that files may lack: missing throughout there, with a warning",
+    )
     calendar: list[Literal["hour", "weekday", "month", "day_of_year"]] = Field(
         [], description="sine and cosine of these, from the time, go in too"
     )

@@ -101,14 +101,14 @@ def check_header(file: str, wanted: Sequence[str], form: FileFormat) -> None:
 def has_column(file: str, name: str, form: FileFormat) -> bool:
     """Whether a file, or a folder in its path, has a column of this name in the recipe."""
     with _file_errors(file, form):
-        present = _column_names(file, form)
+        present = column_names(file, form)
     return name in hive_values(file) or any(other in present for other in _aliases(name, form))
 
 
 def own_column(file: str, name: str, form: FileFormat) -> bool:
     """Whether the file itself has the column, whatever its folders name."""
     with _file_errors(file, form):
-        return any(other in _column_names(file, form) for other in _aliases(name, form))
+        return any(other in column_names(file, form) for other in _aliases(name, form))
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -159,7 +159,8 @@ def _file_errors(file: str, form: FileFormat) -> Iterator[None]:
         raise InputError(f"{file}: it cannot be read ({error})") from None
 
 
-def _column_names(file: str, form: FileFormat) -> list[str]:
+def column_names(file: str, form: FileFormat) -> list[str]:
+    """The columns of a file, as it names them."""
     kind = form.kind_of(file)
     if kind == "csv":
         return header_of(file, form)
@@ -187,7 +188,7 @@ def _aliases(name: str, form: FileFormat) -> list[str]:
 
 def _names_in_file(file: str, wanted: Sequence[str], form: FileFormat) -> dict[str, str]:
     """The name in the file of each wanted column that the file has itself; raises InputError where one is nowhere."""
-    present, hive = _column_names(file, form), hive_values(file)
+    present, hive = column_names(file, form), hive_values(file)
     found, missing = {}, []
     for name in dict.fromkeys(wanted):
         there = [other for other in _aliases(name, form) if other in present]

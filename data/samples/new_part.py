@@ -86,6 +86,7 @@ def write_new_part(
     """
     settings = source.settings
     observed = _observed_columns(source)
+    optional = np.isin(settings.features, settings.optional)
     ended = [_until_observed(each, observed) for each in series]
     series = narrowed([each for each, _ in ended])
     part = NewPart([each.name for each in series], [len(each) for each in series])
@@ -109,7 +110,8 @@ def write_new_part(
         there: npt.NDArray[Any] = np.any(~absent[:, observed], axis=1)
         seen = _in_windows(there, starts, lengths) > 0
         part.blind += int((keep & ~seen).sum())
-        shares = _in_windows(absent.sum(axis=1), starts, lengths) / (lengths * max(absent.shape[1], 1))
+        counted = absent[:, ~np.logical_and(absent.all(axis=0), optional)]  # that a file lacks a column was told in training
+        shares = _in_windows(counted.sum(axis=1), starts, lengths) / (lengths * max(counted.shape[1], 1))
         possible, keep = bool(keep.any()), keep & seen
         windows.append((starts[keep] + offset, lengths[keep]))
         if keep.any() and float(shares[keep].max()) > SHARE_TO_WARN_OF:

@@ -15,6 +15,7 @@ from typing import Any
 from cluster.connect import capacity, connect, write_log_to
 from cluster.placement import Placement, PlacementError, place
 from data.errors import InputError
+from data.prepared.encodings import nowhere_problems
 from data.prepared.reference import DatasetRef
 from workflows.loggers.gauges import Gauges
 from workflows.loggers.heartbeat import Copy, beating
@@ -111,6 +112,9 @@ def _train(recipe: Recipe, prepared: Prepared, store: Store, name: str, address:
     started = time.perf_counter()
     plan = plan_of(recipe, prepared.datasets, prepared.epochs)
     warnings = [*prepared.warnings, *(f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.warnings)]
+    problems = nowhere_problems([each.prepared for each in prepared.datasets])
+    if problems:
+        raise InputError(problems)
     warnings += new_classes(plan, prepared.datasets)
     outcome = None
     answered: list[tuple[Action, Any]] = []

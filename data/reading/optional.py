@@ -1,0 +1,65 @@
+"""Columns that a file may lack: missing there throughout, with a warning; never one whose name is only written otherwise."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from data.errors import IN_RECIPE
+from data.reading.settings import DatasetSource
+from data.reading.table import column_names, has_column
+
+MOST_FILES = 3  # named in a warning
+
+
+def lacking(file: str, source: DatasetSource) -> list[str]:
+    """The optional columns that a file does not have."""
+    settings = source.settings
+    return [name for name in settings.optional if not has_column(file, name, settings.file_format)]
+
+
+def misspelt_problems(file: str, source: DatasetSource) -> list[str]:
+    """What is wrong with optional columns that a file has under a name of the same letters."""
+    absent = lacking(file, source)
+    if not absent:
+        return []
+    letters = {_letters(name): name for name in _others(file, source)}
+    return [
+        f"{file}: there is no column {name!r}, which is optional, but {letters[_letters(name)]!r}: write rename = "
+        f'{{"{letters[_letters(name)]}" = "{name}"}} {IN_RECIPE}'
+        for name in absent
+        if _letters(name) in letters
+    ]
+
+
+def optional_warnings(source: DatasetSource, observed: Mapping[str, float]) -> list[str]:
+    """A sentence for each optional column that files lack, or that has no value; `observed` counts train values."""
+    found = []
+    absent = {file: lacking(file, source) for file in source.files} if source.settings.optional else {}
+    for name in source.settings.optional:
+        without = [file for file in source.files if name in absent[file]]
+        nowhere = observed.get(name, 1) == 0
+        if without and len(without) == len(source.files):
+            near = difflib.get_close_matches(name, _others(source.files[0], source), 1, 0.6)
+            hint = f"; the nearest name is {near[0]!r}" if near else ""
+            found.append(f"optional column {name!r} is in none of its files: it counts as missing throughout{hint}")
+        elif without:
+            named = ", ".join(without[:MOST_FILES]) + (" ..." if len(without) > MOST_FILES else "")
+            found.append(
+                f"optional column {name!r} is not in {len(without)} of {len(source.files)} files: it counts as missing "
+                f"there ({named})"
+            )
+        elif nowhere:
+            found.append(f"optional column {name!r} has no value in the train rows: it counts as missing throughout")
+    return found
+
+
+def _others(file: str, source: DatasetSource) -> list[str]:
+    """The columns of a file that the recipe does not use."""
+    settings = source.settings
+    used = {*settings.features, *settings.targets, *settings.categorical, *settings.rename, *(settings.time or [])}
+    return [name for name in column_names(file, settings.file_format) if name not in {*used, settings.series}]
+
+
+def _letters(name: str) -> Sequence[str]:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
