@@ -52,6 +52,7 @@ def test_each_column_is_what_training_it_gives(home: Path) -> None:
         assert found.keys["separate"][number] == alone.key
     assert found.mean.joint == pytest.approx(np.mean([each.joint for each in found.datasets.values()]))
     assert found.mean.naive == 1.0
+    assert found.mean.seasonal_naive is None  # whole numbers as times: no season is known
     assert read_comparison(store, "small") is not None
     content = json.loads((home / "runs" / "runs" / "small" / "compare.json").read_text())
     assert set(content["datasets"]["anvil"]) == {"sequence", "joint", "separate", "naive", "seasonal_naive"}
@@ -100,6 +101,24 @@ def test_classes_without_test_samples_are_compared_too(tmp_path: Path) -> None:
     assert found.datasets["a"].joint is None
     assert found.mean.joint is None
     assert found.epochs_trained == 2
+
+
+def test_the_seasonal_naive_forecast_stands_beside_the_others(tmp_path: Path) -> None:
+    """Its error is NumPy's: the value one season before each predicted row, relative to the last value's."""
+    path = write_small(tmp_path, compute={"num_workers": 0}, data={"season": 12}, training={"epochs": 1})
+    train(load_recipe(path), tmp_path / "runs")
+    found = compare(tmp_path / "runs", "small")
+    for name in MACHINES:
+        load = np.loadtxt(tmp_path / f"{name}.csv", delimiter=",", skiprows=1)[:, 1]
+        ends = np.arange(int(0.8 * len(load)) - 1, len(load) - 3)  # the last row that goes in, of each test sample
+        ahead = ends[:, None] + np.arange(1, 4)
+        seasonal, last = ((load[ahead] - load[before]) ** 2 for before in (ahead - 12, ends[:, None]))
+        assert found.datasets[name].seasonal_naive == pytest.approx(seasonal.mean() / last.mean(), rel=1e-4)
+    assert found.mean.seasonal_naive == pytest.approx(np.mean([each.seasonal_naive for each in found.datasets.values()]))
+    page = make_report(Store(str(tmp_path / "runs")), "small")
+    assert f"{found.mean.seasonal_naive:.3f}" in page
+    shown = invoke("compare", "small", "--storage", str(tmp_path / "runs"))[1]
+    assert f"{found.mean.seasonal_naive:.3f}" in shown
 
 
 def test_the_report_shows_a_comparison_and_clean_keeps_it(home: Path) -> None:

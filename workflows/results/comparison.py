@@ -25,8 +25,8 @@ FORMAT = 1
 class Compared:
     """Test errors relative to the last-value naive forecast's (1.00 = equal); None where a split has no samples.
 
-    `joint` is one model trained on all datasets at once, `separate` one model for each dataset alone. The seasonal naive
-    forecast is None where the prepared data do not have it.
+    `joint` is one model trained on all datasets at once, `separate` one model for each dataset alone. `seasonal_naive`
+    is None where no season is known (see `season` in [data]), and for labels.
     """
 
     sequence: float | None

@@ -108,7 +108,9 @@ def compared(store: Store, run: TrainedRun, plans: Plans, trained: int = 0) -> C
         naive = naive_error(dataset, "test", loss)
         errors = (sequence.test[stage.dataset], joint.test[number], alone.test[0])
         relative = [None if each is None else scaled(each.error, naive) for each in errors]
-        found[dataset.name] = Compared(relative[0], relative[1], relative[2], None if naive is None else 1.0)
+        known = errors[0].forecasts if errors[0] is not None else None
+        seasonal = None if known is None else scaled(known.seasonal_naive_error, naive)
+        found[dataset.name] = Compared(relative[0], relative[1], relative[2], None if naive is None else 1.0, seasonal)
     outcomes = {"sequence": [(run.plan, sequence)], "joint": [(plans[0][0], joint)]}
     outcomes["separate"] = [(plan, alone) for (plan, _), alone in zip(plans[1:], separate, strict=True)]
     return Comparison(
