@@ -131,7 +131,26 @@ def test_the_report_shows_a_comparison_and_clean_keeps_it(home: Path) -> None:
         if run != "small":
             store.storage.remove(f"runs/{run}")
     clean(store, dry_run=False)
+    kept = set(store.storage.names("checkpoints"))
+    for key in (key for keys in found.keys.values() for key in keys):
+        assert store.load(key).model  # all of the state, and what was measured of it
+        assert store.evaluations(key)
     assert compare(home / "runs", "small").epochs_trained == 0
+    assert set(store.storage.names("checkpoints")) == kept
+
+
+def test_clean_removes_what_only_a_comparison_needed_once_it_is_gone(tmp_path: Path) -> None:
+    train(load_recipe(write_small(tmp_path, **IN_PROCESS, rows=120, training={"epochs": 1})), tmp_path / "runs")
+    store = Store(str(tmp_path / "runs"))
+    before = set(store.storage.names("checkpoints"))
+    found = compare(tmp_path / "runs", "small")
+    made = set(store.storage.names("checkpoints")) - before
+    assert {*found.keys["joint"], *found.keys["separate"][1:]} <= made
+    assert clean(store, dry_run=True) == []
+    store.storage.remove("runs/small/compare.json")
+    assert {each.path for each in clean(store, dry_run=False)} >= {f"checkpoints/{key}" for key in made}
+    assert set(store.storage.names("checkpoints")) == before
+    assert open_run(store, "small").key in before
 
 
 def test_the_command_shows_the_comparison_and_refuses_what_is_no_run(home: Path) -> None:
