@@ -84,6 +84,8 @@ def run(stream: Stream, backwards: bool, kind: str, seed: int, **changes: Any) -
     given = {"decay_rate": DECAY_RATES.get(method, 0.8), **stream.training, **changes.pop("training", {})}
     training = TrainingSettings.model_validate(given)
     joint = JOINT.get(kind)
+    if joint:
+        model = model.model_copy(update={"classes": "all"})
     strength = {"strength": STRENGTHS[method]} if method in STRENGTHS else {}
     mix = {"mix": "replaced"} if kind == "replay, replaced" else {}
     retention = RetentionSettings.model_validate({"method": method, **strength, **mix, **changes})
