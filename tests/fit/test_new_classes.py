@@ -124,8 +124,13 @@ def test_a_class_without_an_output_is_wrong_and_not_part_of_the_loss() -> None:
     assert distillation_sum(more, outputs, SETTINGS) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("head", ["shared", "dataset"])
-@pytest.mark.parametrize("method", ["none", "replay", "ewc", "l2", "distill", "replay+distill"])
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [
+        *((method, "shared") for method in ("none", "replay", "ewc", "l2", "distill", "replay+distill")),
+        *((method, "dataset") for method in ("replay", "ewc", "replay+distill")),
+    ],
+)
 def test_a_new_class_retrains_nothing_and_a_resumed_run_ends_in_the_same_bits(
     method: str, head: str, tmp_path: Path
 ) -> None:
