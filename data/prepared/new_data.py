@@ -210,6 +210,8 @@ def _of_new_file(problem: str) -> str:
     if not problem.endswith(IN_RECIPE):
         return problem
     found = problem.rpartition(": write ")[0]
+    if "which is optional" in found:
+        return f"{found}: name it as the training files do"
     whats = {"separated": "delimiter", "header": "header", "encoding": "encoding", "suffix": "format"}
     what = next((what for word, what in whats.items() if word in found), "format of times")
     return f"{found}: write the file with the {what} of the training files"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+from commands import invoke
 from helpers import prepare_in_process, train_in_process
 
 from data.errors import InputError
@@ -181,3 +183,8 @@ def test_it_is_trained_extended_and_predicted(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="optional column 'humidity' has no value in the train rows of any dataset"):
         train_in_process(recipe_of(tmp_path, "bare"), tmp_path / "other")
     assert make_forecaster(store, run, 0).shape == (2, 1)
+    where = ["--storage", str(tmp_path / "runs"), "--dataset", "bare", "--output", str(tmp_path / "out.csv")]
+    assert invoke("predict", "sites", "--input", str(tmp_path / "bare.csv"), *where) == (0, ANY, "")
+    odd = write(tmp_path / "odd.csv", 1, "Humidity")
+    code, _, complaint = invoke("predict", "sites", "--input", str(odd), *where)
+    assert (code, "but 'Humidity': name it as the training files do" in complaint) == (2, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,13 @@ def test_the_command_shows_it(home: Path) -> None:
     recipe_with(home, [WATCHED, *trained(*MACHINES[:2])])
     code, shown, _ = invoke("train", str(home / "small.toml"), "--storage", str(home / "runs"), "--workers", "0")
     assert (code, "watched" in shown) == (0, True)
+    shown = invoke("runs", "--storage", str(home / "runs"))[1]
+    assert "2 of 3" not in shown
+    file = home / "inspected.json"
+    assert invoke("inspect", str(home / "small.toml"), "--storage", str(home / "runs"), "--json", str(file))[0] == 0
+    found = json.loads(file.read_text())
+    assert [each["name"] for each in found["datasets"]] == [*MACHINES[:2], "watched"]
+    assert (found["order"]["names"], len(found["distances"])) == (list(MACHINES[:2]), 2)
 
 
 def test_what_contradicts_it_is_refused(tmp_path: Path) -> None:

@@ -91,14 +91,15 @@ class Inspection:
 
 
 def inspect_datasets(datasets: Sequence[PreparedDataset], order: str, num_trained: int | None = None) -> Inspection:
-    """Return what is known of each dataset, in the order of training, and of all together.
+    """Return what is known of each dataset, in the order of training, and of the first `num_trained` together.
 
     `order` is the recipe's. Means, deviations, ranges and distances come from train rows alone; missing values and time
     from the rows of all three splits.
     """
-    names = [each.name for each in datasets]
-    distances = distances_between(datasets)
-    suggested = suggest_order(distances[:num_trained, :num_trained], names[:num_trained])
+    trained = datasets[:num_trained]
+    names = [each.name for each in trained]
+    distances = distances_between(trained)
+    suggested = suggest_order(distances, names)
     return Inspection(
         datasets=tuple(inspect_dataset(each) for each in datasets),
         distances=tuple(tuple(row) for row in distances.tolist()),

@@ -67,9 +67,10 @@ def runs_table(runs: Mapping[str, Run]) -> Table:
 
 
 def stages_reached(run: Run) -> str:
-    """Return how many datasets were begun, of all where that is fewer."""
+    """Return how many datasets were begun, of all that are trained where that is fewer."""
     begun = len(run.stages) if isinstance(run, RunResult) else 0 if run.stage is None else run.stage + 1
-    return str(len(run.datasets)) if begun == len(run.datasets) else f"{begun} of {len(run.datasets)}"
+    every = len(run.datasets) - (len(run.measured_only) if isinstance(run, RunResult) else 0)
+    return str(every) if begun == every else f"{begun} of {every}"
 
 
 def _epochs_reached(run: Run) -> str:
