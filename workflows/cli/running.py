@@ -140,7 +140,7 @@ def search(
         if dry_run:
             from workflows.search.estimate import estimate, estimate_words
 
-            console.print(estimate_words(estimate(checked, storage)), highlight=False)
+            console.print(estimate_words(estimate(checked, storage, workers)), highlight=False)
             return
         with SearchScreen(console) as screen:
             run(checked, storage, name, workers, address, screen)

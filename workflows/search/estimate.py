@@ -15,7 +15,7 @@ from workflows.search.algorithms import ALGORITHMS, SearchPlan
 from workflows.search.proposal import Proposal
 from workflows.search.run import Run, Tally
 from workflows.search.scene import set_scene
-from workflows.search.search import check_trials, place
+from workflows.search.search import check_trials, place, with_workers
 from workflows.search.space import parameters_of
 from workflows.search.tree import MAX_COMPARED, Chain, simulate
 from workflows.store.store import Store
@@ -42,12 +42,12 @@ class Estimate:
     seconds: float | None
 
 
-def estimate(recipe: Recipe, storage: str | Path) -> Estimate:
+def estimate(recipe: Recipe, storage: str | Path, num_workers: int | None = None) -> Estimate:
     """Return what a search would do on this machine; nothing is started, trained or written.
 
     Raises InputError for a search that cannot be, and where the datasets are not prepared.
     """
-    store = Store(str(storage), mend=False)
+    store, recipe = Store(str(storage), mend=False), with_workers(recipe, num_workers)
     parameters = parameters_of(recipe, recipe.place)
     placement = place(recipe, check_trials(recipe, parameters), {"CPU": float(os.cpu_count() or 1)})
 

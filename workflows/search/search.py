@@ -53,11 +53,16 @@ def search(
     What the store in `storage` holds already is not trained again, so that the same call goes on where another one was
     interrupted. Raises InputError before anything is written, RunFailedError where no trial came to an end.
     """
-    store = Store(str(storage))
-    if num_workers is not None:
-        recipe = dataclasses.replace(recipe, search=recipe.search.model_copy(update={"workers_per_trial": num_workers}))
+    store, recipe = Store(str(storage)), with_workers(recipe, num_workers)
     with store.using("search") as usage:
         return _search(recipe, store, name or recipe.name, address, watch, usage)
+
+
+def with_workers(recipe: Recipe, num_workers: int | None) -> Recipe:
+    """The recipe with this number of workers for each trial; None: its own."""
+    if num_workers is None:
+        return recipe
+    return dataclasses.replace(recipe, search=recipe.search.model_copy(update={"workers_per_trial": num_workers}))
 
 
 def _search(recipe: Recipe, store: Store, name: str, address: str | None, watch: Watch, usage: Usage) -> SearchResult:
