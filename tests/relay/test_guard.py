@@ -15,6 +15,7 @@ from helpers import outcome, prepare_sequences, random_sequences, train_in_proce
 from test_relay import make_plan as bare_plan
 
 from models.settings import ModelSettings
+from workflows import train
 from workflows.loggers.terminal import closing_words
 from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.recipe.settings import GuardSettings, RetentionSettings, TrainingSettings
@@ -108,8 +109,27 @@ def test_the_guard_of_classes_watches_the_loss_unless_it_is_to_watch_the_error()
     (verdict,) = done.verdicts
     assert [attempt.breach and attempt.breach.rise for attempt in verdict.attempts] == pytest.approx([10.0, 5.0])
     assert verdict.kept == 1  # the error is the same in both, the mean loss is lower in the second
-    assert "raised the loss of 0 from 0.1000 to 0.6000" in sentence_of(report_of(verdict, plan))
+    sentence = sentence_of(report_of(verdict, plan))
+    assert "raised the loss of 0 from 0.1000 to 0.6000 (its error from 0.2000 to 0.2000), more than" in sentence
     assert run_with("error")[0].verdicts == []
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_the_two_numbers_of_the_guard_are_those_of_the_error_matrix(kind: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(80, 3, 1)).astype(np.float32)
+    labels = (inputs[:, -1, 0] > 0).astype(int) if kind == "classes" else 3 * inputs[:, -1].astype(float)
+    wrong = 1 - labels if kind == "classes" else -labels  # the second dataset teaches the opposite
+    keys: dict[str, Any] = {"loss": "cross_entropy"} if kind == "classes" else {"head": "shared"}
+    pairs = {"a": (inputs, labels), "b": (inputs, wrong)}
+    keys |= {"epochs": 8, "hidden_size": 6, "learning_rate": 0.05, "batch_size": 8, "validation_split": 0.3}
+    result = train(pairs, storage=tmp_path, guard={"tolerance": 0.1}, **keys)
+    ((report,), matrix) = result.result.guard, result.result.error_matrix
+    rise = report.attempts[report.kept - 1].rise
+    assert rise is not None
+    assert (rise.errors is None) == (kind == "numbers")
+    assert (rise.errors or (rise.before, rise.after)) == (matrix.validation[1][0], matrix.validation[2][0])
+    assert f"from {matrix.validation[1][0]:.4f} to {matrix.validation[2][0]:.4f}" in str(result)
 
 
 def test_the_attempt_without_a_breach_is_kept_else_the_one_with_the_lowest_mean() -> None:

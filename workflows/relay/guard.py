@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Breach:
-    """The earlier dataset whose error rose the most, with its errors before and after; `others` rose too far as well."""
+    """The earlier dataset whose error rose the most, with its errors before and after; `others` rose too far as well.
+
+    Where the guard compares losses, `errors` are the two errors that the error matrix has.
+    """
 
     dataset: int
     before: float
     after: float
     rise: float
     others: int
+    errors: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,13 +92,14 @@ def best_attempt(attempts: Sequence[Attempt]) -> int:
 
 @dataclass(frozen=True)
 class Rise:
-    """The earlier dataset whose error rose the most, by name; `others` more rose too far as well."""
+    """The earlier dataset whose error rose the most, by name; `others` more rose too far as well. See Breach."""
 
     dataset: str
     before: float
     after: float
     rise: float
     others: int
+    errors: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ def report_of(verdict: Verdict, plan: Plan) -> GuardReport:
     def rise_of(breach: Breach | None) -> Rise | None:
         if breach is None:
             return None
-        return Rise(names[breach.dataset], breach.before, breach.after, breach.rise, breach.others)
+        return Rise(names[breach.dataset], breach.before, breach.after, breach.rise, breach.others, breach.errors)
 
     attempts = tuple(
         AttemptReport(
@@ -153,10 +158,11 @@ def sentence_of(report: GuardReport, over: bool = True) -> str:
     worst = shown.rise
     assert worst is not None  # a verdict has at least one attempt that raised an error too far
     more = f" (and of {worst.others} more)" if worst.others else ""
+    in_table = "" if worst.errors is None else f" (its error from {worst.errors[0]:.4f} to {worst.errors[1]:.4f})"
     who = f"attempt {attempts.index(shown) + 1} at {report.dataset}" if again else report.dataset
     text = (
         f"{who} raised the {report.monitor} of {worst.dataset}{more} from {worst.before:.4f} to "
-        f"{worst.after:.4f}, more than tolerance = {report.tolerance:g} allows"
+        f"{worst.after:.4f}{in_table}, more than tolerance = {report.tolerance:g} allows"
     )
     if report.action == "warn":
         return text

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workflows.fit.thirds import averaged_epochs
@@ -146,6 +146,10 @@ def _judged(
     old, new = ([figure(each, plan.monitor) for each in row] for row in (before, after))
     in_points = plan.monitor == "error" and plan.model.loss == "cross_entropy"
     breach = find_breach(old, new, earlier, plan.guard.tolerance, in_points, plan.guard.floor)
+    if breach is not None and plan.monitor == "loss":
+        first, then = before[breach.dataset], after[breach.dataset]
+        if first is not None and then is not None:
+            breach = replace(breach, errors=(first.error, then.error))
     seen, naive = [*earlier, stage.dataset], [dataset.naive_error for dataset in plan.datasets]
     mean = seen_error([figure(each, "error") for each in after], seen, naive)
     mean_loss = seen_error(new, seen, [None] * len(new)) if plan.monitor == "loss" else None
