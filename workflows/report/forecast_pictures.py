@@ -13,6 +13,7 @@ from workflows.results.picture import BLUE, GRAY, ORANGE, Axes, Pictures, short
 MANY_CLASSES = 12  # with more, the cells of a confusion matrix have no numbers
 MOST_TARGETS = 3  # drawn for each dataset
 HISTORY_HORIZONS = 3  # length of the history drawn before a forecast, in horizons
+LABEL = 0.06  # half the width of a date in axes; one that is nearer to the right end would be cut off
 
 
 def draw_shown(pictures: Pictures, shown: Shown, num_datasets: int) -> list[Markup]:
@@ -61,7 +62,7 @@ def _draw_window(pictures: Pictures, shown: Windows, window: Window, place: int)
         if times is None:
             axes.set_xlabel("steps after the last input row")
         else:
-            _date_axis(axes.xaxis)
+            date_axis(axes)
         axes.set_ylabel(short(target, 24))
         axes.locator_params(axis="y", nbins=6)
         axes.ticklabel_format(axis="y", scilimits=(-3, 5))
@@ -75,13 +76,20 @@ def _draw_window(pictures: Pictures, shown: Windows, window: Window, place: int)
     return pictures.draw(paint, alt, fixed=True)
 
 
-def _date_axis(axis: Any) -> None:
+def date_axis(axes: Axes) -> None:
+    """Label the x-axis, on which dates are drawn already, with dates that all lie inside a picture with fixed margins."""
     from matplotlib import dates
+    from matplotlib.ticker import FixedLocator
 
     library: Any = dates  # has no types
     locator = library.AutoDateLocator(minticks=3, maxticks=6)
-    axis.set_major_locator(locator)
-    axis.set_major_formatter(library.ConciseDateFormatter(locator))
+    locator.intervald[library.HOURLY] = [1, 2, 3, 4, 6, 12, 24]  # without the last one it warns of 61 to 71 hours
+    axes.xaxis.set_major_locator(locator)
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in axes.get_xticks() if low <= tick <= high - LABEL * (high - low)]
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(library.ConciseDateFormatter(locator))
 
 
 def _draw_labels(pictures: Pictures, shown: Labels, place: int) -> Markup:
