@@ -51,13 +51,6 @@ class ArrayDataset:
     splits: dict[str, Samples]
 
 
-def prepare_arrays(
-    name: str, inputs: Any, targets: Any, folder: Path, validation: Pair | None = None, scaling: Scaling = "none"
-) -> PreparedDataset:
-    """The prepared dataset of X and y, in `folder` by its content: see check_arrays."""
-    return write_arrays(check_arrays(name, inputs, targets, validation, scaling), folder)
-
-
 def check_arrays(
     name: str,
     inputs: Any,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from data.prepared.encoding import EncodedDataset, make_encodings
 from data.prepared.prepared import PreparedDataset
 from data.signed import read_signed, signed
+from data.writing import write_whole
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -164,7 +164,5 @@ def _read(dataset: PreparedDataset) -> dict[str, float]:
 
 
 def _write(dataset: PreparedDataset, distances: dict[str, float]) -> None:
-    scratch = dataset.folder / f".distances-{uuid.uuid4().hex[:8]}"
     with contextlib.suppress(OSError):  # a folder that cannot be written to is asked anew each time
-        scratch.write_bytes(signed(distances))
-        scratch.rename(dataset.folder / KEPT)
+        write_whole(dataset.folder / KEPT, signed(distances))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import uuid
 from pathlib import Path
+
+from data.writing import write_whole
 
 MANIFEST = "manifest.json"
 ORIGIN = "origin.json"
@@ -13,9 +14,7 @@ ORIGIN = "origin.json"
 
 def write_origin(folder: Path, address: str) -> None:
     """Note the URI of the folder's files."""
-    scratch = folder / f".origin-{uuid.uuid4().hex[:8]}"
-    scratch.write_text(json.dumps({"address": address}))
-    scratch.rename(folder / ORIGIN)
+    write_whole(folder / ORIGIN, json.dumps({"address": address}).encode())
 
 
 def read_origin(folder: Path) -> str | None:

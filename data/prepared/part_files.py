@@ -21,6 +21,7 @@ from data.prepared.origin import MANIFEST, read_origin
 from data.reading.files import open_filesystem
 from data.samples.part import Part
 from data.samples.part_files import file_facts
+from data.writing import write_whole
 
 
 class DamagedRowsError(FailedError):
@@ -130,9 +131,7 @@ class PartFiles:
         self._checked[path.name] = _stamp(path)
         with contextlib.suppress(OSError):  # where nothing can be written, the next process checks again
             self._notes().parent.mkdir(exist_ok=True)
-            scratch = self._notes().with_suffix(f".{uuid.uuid4().hex[:8]}")
-            scratch.write_text(json.dumps(self._checked))
-            scratch.replace(self._notes())
+            write_whole(self._notes(), json.dumps(self._checked).encode())
 
     def _notes(self) -> Path:
         """A file beside the dataset: several machines may mount the folder, and each checks what it reads."""

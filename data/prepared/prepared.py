@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from data.samples.part_files import samples_in
 from data.samples.spans import Listed, Spans
 from data.samples.statistics import Statistics
 from data.signed import read_signed, signed
+from data.writing import write_whole
 
 TRIES = 2  # more, to open a file that another process removes from the cache meanwhile
 
@@ -115,10 +115,8 @@ class PreparedDataset:
             quartiles = np.array(read_signed(kept.read_bytes(), required=True)["quartiles"], np.float64)
             return quartiles.reshape(3, -1)
         found = quartiles_of([self])
-        scratch = self.folder / f".quartiles-{uuid.uuid4().hex[:8]}"
         with contextlib.suppress(OSError):  # a folder that cannot be written to is asked anew each time
-            scratch.write_bytes(signed({"quartiles": found.tolist()}))
-            scratch.rename(kept)
+            write_whole(kept, signed({"quartiles": found.tolist()}))
         return found
 
     def num_samples(self, split: str) -> int:

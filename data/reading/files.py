@@ -18,6 +18,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from data.errors import InputError
+from data.writing import write_whole
 
 PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}  # how packed files begin, whatever their name
 
@@ -134,9 +135,7 @@ class FileNotes:
             if is_uri(path) and time.time_ns() - note["stamp"][1] < RECENT_NS:
                 continue
             self.folder.mkdir(parents=True, exist_ok=True)
-            scratch = self._note(path).with_suffix(f".{os.getpid()}")
-            scratch.write_text(json.dumps(note))
-            scratch.replace(self._note(path))
+            write_whole(self._note(path), json.dumps(note).encode())
         self._new.clear()
 
     def content_hash(self, path: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.errors import IN_RECIPE, InputError
+from data.nearest import nearest
 from data.reading.csv_file import header_of, line_of, read_csv, records
 from data.reading.file_format import WHITESPACE, FileFormat
 from data.reading.files import open_filesystem
@@ -244,6 +244,7 @@ def _is_number(text: str) -> bool:
 
 
 def _nearest(name: str, present: list[str]) -> str:
-    near = [other for other in present if other.strip().lower() == name.strip().lower()]
-    near += difflib.get_close_matches(name, present, 1, 0.6)
-    return f"did you mean {near[0]!r}?" if near else f"it has {', '.join(present[:12])}{' ...' if len(present) > 12 else ''}"
+    near = nearest(name, present)
+    if near is not None:
+        return f"did you mean {near!r}?"
+    return f"it has {', '.join(present[:12])}{' ...' if len(present) > 12 else ''}"

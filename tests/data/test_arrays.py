@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from data_cases import encoded, samples_of
+from helpers import prepare_arrays
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
 from data.errors import InputError
-from data.prepared.arrays import prepare_arrays
 from data.prepared.encoding import make_encodings
 
 RANDOM = np.random.default_rng(0)

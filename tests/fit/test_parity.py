@@ -12,12 +12,11 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import epochs_of, outcome, plan_of, prepare_in_process, state_at, walk
+from helpers import epochs_of, outcome, plan_of, prepare_arrays, prepare_in_process, state_at, walk
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
 from data.built_in import make_built_in
-from data.prepared.arrays import prepare_arrays
 from data.prepared.encoding import EncodedDataset, make_encodings
 from data.reading.files import FileNotes
 from data.samples.splits import split_by_series

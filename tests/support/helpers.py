@@ -21,8 +21,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 
+from data.prepared.arrays import check_arrays, write_arrays
 from data.prepared.encoding import EncodedDataset, make_encodings
 from data.prepared.prepare import prepare
+from data.prepared.prepared import PreparedDataset
 from data.prepared.running import run_here
 from data.reading.files import FileNotes
 from data.reading.settings import DatasetSource, DataSettings
@@ -61,6 +63,13 @@ def prepare_in_process(sources: Sequence[DatasetSource], folder: Path) -> list[E
     prepared = prepare(sources, folder, FileNotes(folder / "sources"), run_here)
     encodings = make_encodings(prepared, [source.settings for source in sources])
     return [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
+
+
+def prepare_arrays(
+    name: str, inputs: Any, targets: Any, folder: Path, validation: Any = None, scaling: Any = "none"
+) -> PreparedDataset:
+    """The prepared dataset of X and y, in `folder` by its content."""
+    return write_arrays(check_arrays(name, inputs, targets, validation, scaling), folder)
 
 
 def prepare_sequences(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+
+from data.nearest import nearest
 
 Settings = TypeVar("Settings", bound=BaseModel)
 FEW = 12  # names in a message
@@ -69,8 +70,8 @@ def unknown(key: str, known: Sequence[str]) -> str:
 
 def meant(name: str, known: Sequence[str], otherwise: str = "") -> str:
     """The nearest of the names that there are, as a question, or where none is near other words, or the first of them."""
-    near = difflib.get_close_matches(name, known, 1, 0.5)
-    if near:
-        return f"did you mean {near[0]!r}?"
+    near = nearest(name, known, alike=0.5)
+    if near is not None:
+        return f"did you mean {near!r}?"
     few = f"write one of {', '.join(known[:FEW])}{' ...' if len(known) > FEW else ''}" if known else "there is none yet"
     return otherwise or few

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from data.errors import InputError
+from data.nearest import nearest
 from data.prepared.encoding import EncodedDataset
 from data.reading.settings import DataSettings
 from models.settings import Channels, ModelSettings
@@ -43,9 +43,8 @@ def channel_problems(data: DataSettings, model: ModelSettings) -> list[str]:
 
 def _misspelt(target: str, data: DataSettings) -> str:
     """The question whether a target that is no feature is one that is written otherwise; empty where none is near."""
-    others = {name.strip().lower(): name for name in data.features if name not in data.targets}
-    near = difflib.get_close_matches(target.strip().lower(), others, 1, 0.8)
-    return f"did you mean the feature {others[near[0]]!r} by {target!r}?" if near else ""
+    near = nearest(target, [name for name in data.features if name not in data.targets], alike=0.8)
+    return "" if near is None else f"did you mean the feature {near!r} by {target!r}?"
 
 
 def channels_of(datasets: Sequence[EncodedDataset]) -> Channels:

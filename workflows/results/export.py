@@ -14,8 +14,9 @@ from torch.export import Dim, ExportedProgram
 
 from data.errors import InputError
 from data.records import Json
+from data.writing import appearing
 from models.scans import scanned, scanned_carry
-from workflows.results.output_file import appearing, check_file
+from workflows.results.output_file import check_file
 from workflows.results.prediction import make_forecaster
 from workflows.results.raw_model import RawModel
 from workflows.results.trained import TrainedRun

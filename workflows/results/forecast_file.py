@@ -20,10 +20,11 @@ from data.errors import InputError
 from data.reading.files import absolute, file_bytes, is_uri, open_filesystem
 from data.reading.find import find_files
 from data.samples.new_part import NewPart, NewShard, run_new_task
+from data.writing import appearing
 from workflows.relay.failures import RunFailedError
 from workflows.results.forecast_rows import Wanted, forecasts_of
 from workflows.results.new_rows import shares_of
-from workflows.results.output_file import appearing, check_file
+from workflows.results.output_file import check_file
 from workflows.results.trained import TrainedRun
 from workflows.store.store import Store
 

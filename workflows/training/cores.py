@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import platform
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -22,6 +20,7 @@ from pathlib import Path
 from cluster.placement import SEQUENCES_PER_WORKER, ComputeSettings, Placement
 from data.prepared.cache import cache_home
 from data.prepared.encoding import EncodedDataset
+from data.writing import write_whole
 from workflows.relay.plan import Plan
 
 SHORT_RUN_S = 5.0  # a shorter run is not worth measuring
@@ -135,8 +134,6 @@ def _key(plan: Plan, dataset: EncodedDataset, cores: int) -> str:
 
 
 def _keep(speeds: Speeds, home: Path) -> None:
-    scratch = home.with_suffix(f".{os.getpid()}-{uuid.uuid4().hex[:8]}")
     with contextlib.suppress(OSError):  # a machine without a home measures each time
         home.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(json.dumps(asdict(speeds)))
-        scratch.replace(home)
+        write_whole(home, json.dumps(asdict(speeds)).encode())

@@ -1,0 +1,26 @@
+"""Files that appear whole: written beside their place under another name, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def appearing(path: str | Path) -> Iterator[Path]:
+    """Yield a place to write to; what is there at the end appears at `path`. After an error `path` is as before."""
+    target = Path(path)
+    scratch = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        yield scratch
+        scratch.replace(target)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that no reader sees a part of it."""
+    with appearing(path) as scratch:
+        scratch.write_bytes(content)
