@@ -39,12 +39,13 @@ def train(
     """
     with errors_and_ray(verbose) as console:
         from workflows.loggers.terminal import Screen
+        from workflows.report.attached import with_page
         from workflows.training.run import train as run
 
         checked = load(recipe, set_)
         check_name(name)
         with Screen(console) as screen:
-            result = run(checked, storage, name, workers, address, screen)
+            result = run(checked, storage, name, workers, address, with_page(screen, storage))
         if result.status == "stopped":  # by the guard (action = "stop")
             raise typer.Exit(1)
 
@@ -71,6 +72,7 @@ def extend(
     with errors_and_ray(verbose) as console:
         check_name(name, "RUN")
         from workflows.loggers.terminal import Screen
+        from workflows.report.attached import with_page
         from workflows.training.extend import extend as run
 
         with Screen(console) as screen:
@@ -84,7 +86,7 @@ def extend(
                 overrides=set_ or [],
                 num_workers=workers,
                 address=address,
-                watch=screen,
+                watch=with_page(screen, storage),
             )
         if result.status == "stopped":
             raise typer.Exit(1)

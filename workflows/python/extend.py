@@ -18,6 +18,7 @@ from workflows.loggers.notebook_line import OneLine
 from workflows.python.frame_datasets import rows_of, write_frames
 from workflows.python.frames import is_frame, table_of
 from workflows.recipe.recipe import Recipe
+from workflows.report.attached import with_page
 from workflows.results.events import Watch
 from workflows.results.trained import open_run
 from workflows.store.store import Store
@@ -38,7 +39,8 @@ def extend_result(
 ) -> Result:
     """The result of the run with one more dataset; see Result.extend."""
     set_environment()
-    watch, store, was_connected = watch or OneLine(), Store(result.storage), connected()
+    store, was_connected = Store(result.storage), connected()
+    watch = with_page(watch or OneLine(), store.address)
     dataset = dataset or f"dataset_{len(result.run.datasets) + 1}"
     labels = dict(result.labels)
     try:

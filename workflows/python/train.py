@@ -20,6 +20,7 @@ from workflows.python.result import Result
 from workflows.recipe.datasets import decay_problems
 from workflows.recipe.recipe import SECTIONS, Recipe, check_recipe, find_recipe, load_recipe
 from workflows.relay.events import Preparing
+from workflows.report.attached import with_page
 from workflows.results.events import Watch
 from workflows.results.trained import open_run
 from workflows.store.store import Store
@@ -63,7 +64,8 @@ def train(
     Raises InputError with all that is wrong, before anything is written.
     """
     set_environment()
-    watch, store, was_connected = watch or OneLine(), Store(str(storage)), connected()
+    store, was_connected = Store(str(storage)), connected()
+    watch = with_page(watch or OneLine(), store.address)
     try:
         frames = holds_frames(data)
         if dataset is not None and not frames:

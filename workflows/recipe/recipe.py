@@ -19,7 +19,7 @@ from models.settings import ModelSettings
 from workflows.recipe.checks import errors_of, meant, unknown, validated
 from workflows.recipe.overrides import override
 from workflows.recipe.search_settings import SearchSettings
-from workflows.recipe.settings import GuardSettings, RetentionSettings, TrainingSettings
+from workflows.recipe.settings import GuardSettings, LoggingSettings, RetentionSettings, TrainingSettings
 from workflows.recipe.target_inputs import channel_problems
 
 ACTING = r"\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069"  # characters that change how others are shown
@@ -33,6 +33,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "retention": RetentionSettings,
     "guard": GuardSettings,
     "compute": ComputeSettings,
+    "logging": LoggingSettings,
     "search": SearchSettings,
 }
 
@@ -90,6 +91,7 @@ class Recipe:
     folder: Path
     document: Mapping[str, Any] = field(repr=False)
     order: str = "given"
+    logging: LoggingSettings = field(default_factory=LoggingSettings)
     place: str = field(default="recipe", compare=False)  # what messages call it: its file, where it is one
 
 
@@ -131,7 +133,7 @@ def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe
     if order not in ORDERS:
         problems.append(f"{place}: order = {order!r}: write {' or '.join(map(repr, ORDERS))}, which `inspect` shows")
     sections: dict[str, BaseModel | None] = {}
-    for section in ("model", "training", "retention", "guard", "compute", "search"):
+    for section in ("model", "training", "retention", "guard", "compute", "logging", "search"):
         sections[section] = validated(SECTIONS[section], document.get(section, {}), f"{place}: {section}", problems)
     entries = _check_entries(document, place, problems)
     if not problems:

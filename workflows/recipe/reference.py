@@ -28,6 +28,7 @@ TITLES = {
     "training": "[training]",
     "retention": "[retention]",
     "compute": "[compute]",
+    "logging": "[logging]: where the numbers of a run go",
     "search": "[search]: what `search` tries, ignored by `train`; a space is [choices] or {low, high, step}",
 }
 

@@ -176,3 +176,15 @@ class GuardSettings(BaseModel):
         "learning_rate", description="change in each attempt: half the learning rate, or twice retention.strength"
     )
     max_attempts: int = Field(3, ge=2, description="attempts for a dataset, including the first")
+
+
+class LoggingSettings(BaseModel):
+    """Where the numbers of a run go: the recipe's [logging] section."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    loggers: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(
+        ["tensorboard"],
+        description="tensorboard: event files in the run's folder; mlflow, wandb: one run for each training, configured by "
+        "MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME, WANDB_PROJECT, WANDB_MODE and so on; each is an extra to install",
+    )

@@ -19,9 +19,9 @@ from data.prepared.encodings import nowhere_problems
 from data.prepared.reference import DatasetRef
 from workflows.loggers.gauges import Gauges
 from workflows.loggers.heartbeat import Copy, beating
+from workflows.loggers.loggers import RunLoggers, check_loggers
 from workflows.loggers.progress_file import Progress
-from workflows.loggers.scalars import Answered, Scalars
-from workflows.loggers.tensorboard import TensorBoard
+from workflows.loggers.scalars import Answered
 from workflows.prepare.preparation import Prepared
 from workflows.recipe.datasets import movable
 from workflows.recipe.recipe import Recipe
@@ -80,6 +80,7 @@ def train(
     What the store in `storage` holds already is not trained again; a run that it holds completely starts no Ray. `watch`
     is told what goes on. Raises InputError before anything is written, RunFailedError where the run cannot go on.
     """
+    check_loggers(recipe.logging.loggers)
     store = Store(str(storage))
     if num_workers is not None:
         recipe = dataclasses.replace(recipe, compute=recipe.compute.model_copy(update={"num_workers": num_workers}))
@@ -96,19 +97,16 @@ def train(
 
 
 def train_prepared(
-    recipe: Recipe,
-    prepared: Prepared,
-    store: Store,
-    name: str,
-    address: str | None = None,
-    watch: Watch = ignore,
+    recipe: Recipe, prepared: Prepared, store: Store, name: str, address: str | None = None, watch: Watch = ignore
 ) -> RunResult:
     """Train datasets that are prepared, as `train` does."""
-    with store.using("train"):
-        return _train(recipe, prepared, store, name, address, watch)
+    with store.using("train"), contextlib.closing(RunLoggers(recipe, store, name)) as loggers:
+        return _train(recipe, prepared, store, name, address, watch, loggers)
 
 
-def _train(recipe: Recipe, prepared: Prepared, store: Store, name: str, address: str | None, watch: Watch) -> RunResult:
+def _train(
+    recipe: Recipe, prepared: Prepared, store: Store, name: str, address: str | None, watch: Watch, loggers: RunLoggers
+) -> RunResult:
     started = time.perf_counter()
     plan = plan_of(recipe, prepared.datasets, prepared.epochs)
     warnings = [*prepared.warnings, *(f"dataset {d.name!r}: {text}" for d in prepared.datasets for text in d.warnings)]
@@ -132,10 +130,11 @@ def _train(recipe: Recipe, prepared: Prepared, store: Store, name: str, address:
     store.set_aside_now.clear()
     done = Done()
     if outcome is None:
-        done = _run(recipe, plan, prepared, store, name, address, watch, answered, sessions)
+        done = _run(recipe, plan, prepared, store, name, address, watch, answered, loggers, sessions)
         outcome = finished(plan, store)
-    elif not store.storage.names(f"runs/{name}/events") or before is None or before.key != outcome.key:
-        Scalars([TensorBoard(store, name)], plan, prepared.datasets, answered).close()
+    elif before is None or before.key != outcome.key or loggers.are_new():
+        loggers.open(plan, prepared.datasets, answered)
+    warnings += loggers.problems
     result = dataclasses.replace(
         result_of(name, plan, prepared.datasets, outcome),
         prepared=tuple(dataset.prepared.folder.name for dataset in prepared.datasets),
@@ -190,6 +189,7 @@ def _run(
     address: str | None,
     watch: Watch,
     answered: Answered,
+    loggers: RunLoggers,
     sessions: Sequence[Session],
 ) -> Done:
     """Place the workers, let them do what the store lacks, and keep note of how far they are."""
@@ -202,8 +202,7 @@ def _run(
     done = Done()
     again = False  # whether the guard has the stage under way tried again
     progress = Progress(store, name, plan, describe_datasets(prepared), movable(recipe), sessions)
-    tensorboard = TensorBoard(store, name)
-    scalars = Scalars([tensorboard], plan, prepared.datasets, answered)
+    scalars = loggers.open(plan, prepared.datasets, answered)
     gauges = Gauges(name)
 
     def note(event: RunEvent) -> None:
@@ -234,14 +233,13 @@ def _run(
         # Ray Train's own notes; on a cluster all of its machines must reach them.
         scratch = here if address is None else f"{store.address}/runs/{name}/.ray_train"
         try:
-            with beating(progress.beat, tensorboard.copy, copy):
+            with beating(progress.beat, loggers.copy, copy):
                 done.workers = run_workers(job, placement, address, scratch)
         except BaseException as error:  # nobody shall find a run that says it is running and is not
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             progress.stopped(status, str(error) or type(error).__name__)
             raise
         finally:
-            scalars.close()
             with contextlib.suppress(OSError):
                 copy()
             store.storage.remove(f"runs/{name}/.ray_train")

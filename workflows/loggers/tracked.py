@@ -1,0 +1,84 @@
+"""What trackers such as MLflow know of a training: its id there, and the files that go with it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from workflows.store.store import Store
+
+FILE = "trackers.json"  # in the run's folder
+ARTIFACTS = ("recipe.toml", "result.json", "report.html")
+
+
+class Tracked:
+    """One training in the trackers: a call that resumes it goes on with the run that it has there.
+
+    The same name with another recipe is another training. Nothing of a training depends on this file.
+    """
+
+    def __init__(self, store: Store, name: str, document: Mapping[str, Any]):
+        self.store, self.name, self.document = store, name, document
+        self.begun = time.time()
+        decided_by = {key: value for key, value in document.items() if key not in ("logging", "compute")}
+        self.recipe = hashlib.sha256(json.dumps(decided_by, sort_keys=True, default=str).encode()).hexdigest()
+
+    def id_of(self, tracker: str) -> str | None:
+        """Return the id of this training in a tracker; None where it has none."""
+        found = self._read().get(tracker, {})
+        return found.get("id") if found.get("recipe") == self.recipe else None
+
+    def keep(self, tracker: str, run_id: str) -> None:
+        """Keep the id of this training in a tracker."""
+        content = self._read() | {tracker: {"id": run_id, "recipe": self.recipe}}
+        self.store.write_run(self.name, FILE, json.dumps(content, indent=1).encode())
+
+    def _read(self) -> dict[str, Any]:
+        with contextlib.suppress(OSError, ValueError):
+            content = json.loads(self.store.storage.read(f"runs/{self.name}/{FILE}"))
+            return content if isinstance(content, dict) else {}
+        return {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the result of this call is in the store."""
+        result = self.store.result(self.name)
+        return result is not None and result.get("when", 0.0) >= self.begun
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the values of the recipe by dotted keys, as `--set` takes them."""
+        found: dict[str, Any] = {}
+        for section, values in self.document.items():
+            if isinstance(values, Mapping):
+                found |= {f"{section}.{key}": value for key, value in values.items()}
+            elif section == "datasets":
+                found["datasets"] = len(values)
+            else:
+                found[section] = values
+        return found
+
+    def artifacts(self) -> dict[str, bytes]:
+        """Return the files of this call that go with it, with the error matrix as a table; none before it has ended."""
+        if not self.finished:
+            return {}
+        found = {}
+        for file in ARTIFACTS:
+            with contextlib.suppress(OSError):
+                found[file] = self.store.storage.read(f"runs/{self.name}/{file}")
+        matrix = (self.store.result(self.name) or {}).get("error_matrix")
+        if matrix and matrix["validation"]:
+            rows = [["after", *matrix["datasets"]]]
+            rows += [
+                [name, *("" if value is None else repr(value) for value in row)]
+                for name, row in zip(matrix["after"], matrix["validation"], strict=True)
+            ]
+            found["error_matrix.csv"] = "".join(",".join(map(_quoted, row)) + "\n" for row in rows).encode()
+        return found
+
+
+def _quoted(cell: str) -> str:
+    return f'"{cell.replace(chr(34), chr(34) * 2)}"' if any(letter in cell for letter in ',"\n') else cell
