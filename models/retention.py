@@ -21,15 +21,15 @@ def distillation_sum(
 
     For numbers the squared gap, averaged over a sample's outputs; for classes the Kullback-Leibler divergence from the
     teacher's probabilities to the student's (Hinton et al. 2015 at temperature 1), among the `known` classes where these
-    are given (Li and Hoiem 2016), and never among classes that the teacher has no outputs for.
+    are given (Li and Hoiem 2016). Classes that were added since have no probability for the teacher.
     """
     outputs, teacher = outputs.float(), teacher.float()
     if settings.loss == "cross_entropy":
-        outputs = outputs[:, : teacher.shape[1]]
         if known is not None:
             places = torch.as_tensor(known, device=outputs.device)
             outputs, teacher = outputs.index_select(1, places), teacher.index_select(1, places)
-        return F.kl_div(outputs.log_softmax(1), teacher.log_softmax(1), reduction="sum", log_target=True)
+        student = outputs.log_softmax(1)[:, : teacher.shape[1]]
+        return F.kl_div(student, teacher.log_softmax(1), reduction="sum", log_target=True)
     return F.mse_loss(outputs, teacher, reduction="sum") / max(outputs.shape[1], 1)
 
 

@@ -119,9 +119,17 @@ def test_a_class_without_an_output_is_wrong_and_not_part_of_the_loss() -> None:
     sums.add(outputs, targets, SETTINGS)
     assert (sums.samples, sums.known, sums.wrong) == (3, 1, 2)
     assert sums.loss == pytest.approx(float(loss_sum(outputs[:1], targets[:1], SETTINGS)))
-    # A teacher speaks of the classes that it has.
-    more = torch.cat([outputs, torch.randn(3, 1)], dim=1)
-    assert distillation_sum(more, outputs, SETTINGS) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_teacher_gives_no_probability_to_classes_that_were_added() -> None:
+    torch.manual_seed(0)
+    teacher, student = torch.randn(3, 2), torch.randn(3, 3)
+    p, q = teacher.softmax(1).numpy(), student.softmax(1).numpy()
+    expected = float((p * np.log(p / q[:, :2])).sum())
+    assert float(distillation_sum(student, teacher, SETTINGS)) == pytest.approx(expected, rel=1e-5)
+    among = student[:, :2].softmax(1).numpy()
+    known = float(distillation_sum(student, teacher, SETTINGS, (0, 1)))
+    assert known == pytest.approx(float((p * np.log(p / among)).sum()), rel=1e-5)
 
 
 @pytest.mark.parametrize(
