@@ -94,14 +94,22 @@ def hold_log() -> None:
     _LOG.setTarget(None)
     _LOG.capacity = HELD
     if before is not None:
-        before.close()
+        with contextlib.suppress(OSError):  # what is still to be written to a full disk
+            before.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log on a disk that may be full: what does not fit is lost, and the screen is left to what matters."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        pass
 
 
 def write_log_to(path: Path) -> None:
     """Write what Ray has said since `connect` or `hold_log`, and says from now on, to a file."""
     hold_log()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path)
+    handler = _LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     _LOG.setTarget(handler)
     _LOG.flush()

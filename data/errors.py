@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable
 
 IN_RECIPE = "in [data], or in the [[datasets]] entry where other datasets have another"  # where a setting can be written
+
+KEYS_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 class InputError(ValueError):
@@ -24,3 +28,16 @@ class InputError(ValueError):
 
 class FailedError(Exception):
     """Work failed although the input is right. The message says what to do; the command line prints it and exits with 1."""
+
+
+def plain(text: str) -> str:
+    """Return text that a terminal shows as it is: control and bidirectional characters are escaped, keys are hidden."""
+    text = KEYS_IN_ADDRESS.sub("***@", text)
+    return "".join(each if each in "\n\t" or not _acts(each) else each.encode("unicode_escape").decode() for each in text)
+
+
+def _acts(letter: str) -> bool:
+    """Whether a character does something to what is around it, instead of being shown."""
+    return unicodedata.category(letter) in ("Cc", "Cs") or unicodedata.bidirectional(letter) in (
+        "LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI",
+    )  # fmt: skip

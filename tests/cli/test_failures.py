@@ -13,8 +13,8 @@ import pytest
 from commands import invoke
 from small import small_document, write_small
 
-from data.errors import InputError
-from workflows.cli.failures import plain, words_of
+from data.errors import InputError, plain
+from workflows.cli.failures import words_of
 from workflows.recipe.recipe import check_recipe, name_problems
 from workflows.store.local_storage import LocalStorage
 from workflows.store.storage import checked_address, open_storage

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from commands import invoke
 from small import write_small
+from storages import LocalObjects
 
 from workflows.results.verify import Finding, verify
 from workflows.store.store import Store
@@ -166,3 +167,46 @@ def test_verify_tells_what_is_damaged_unreachable_and_foreign_apart_and_changes_
     assert found.damaged == []
     assert {each.kind for each in found.findings} == {"unreachable", "foreign"}
     assert Finding("thesis", "foreign", "not ours") in found.findings
+
+
+def test_an_output_that_is_the_input_through_a_link_is_refused(whole: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    data = tmp_path / "crane.csv"
+    shutil.copy(whole[0] / "crane.csv", data)
+    (tmp_path / "out.csv").symlink_to(data)
+    words = ["--dataset", "crane", "--input", str(data), "--output", str(tmp_path / "out.csv")]
+    code, _, err = invoke("predict", "small", *words, "--storage", str(whole[0] / "runs"))
+    assert code == 2
+    assert "this is one of the input files" in err
+    assert data.read_bytes() == (whole[0] / "crane.csv").read_bytes()
+
+
+def test_verify_reads_an_object_store_too(whole: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+    storage = copy_of(whole[0], tmp_path / "copy") / "runs"
+    assert verify(Store(LocalObjects(storage))).damaged == []
+    part = next(storage.glob("prepared/*/values-*"))
+    flip(part)
+    facts = next(storage.glob("checkpoints/*/facts.json"))
+    flip(facts)
+    found = {each.path for each in verify(Store(LocalObjects(storage))).damaged}
+    assert {str(part.relative_to(storage)), str(facts.parent.relative_to(storage))} <= found
+
+
+@pytest.mark.parametrize("file", ["result.json", "datasets.json"])
+def test_a_record_of_an_earlier_version_that_lacks_something_is_named(
+    whole: tuple[Path, dict[str, str]], tmp_path: Path, file: str
+) -> None:
+    """Such records have no hash: what is missing or of another type is found when it is used."""
+    storage = copy_of(whole[0], tmp_path / "copy") / "runs"
+    (storage / "runs" / "small" / "run.json").unlink()
+    path = storage / "runs" / "small" / file
+    content = json.loads(path.read_text())
+    entry = content if isinstance(content, dict) else content[0]
+    others: list[Any] = [{}, [7], "x", 7, None]
+    for number, (key, value) in enumerate(list(entry.items())):
+        entry[key] = others[number % len(others)]
+        path.write_text(json.dumps(content))
+        for words in LOOKS:
+            code, _, err = invoke(*words, "--storage", str(storage))
+            assert code in (0, 1, 2), (key, words)
+            assert code == 0 or len(err.strip().splitlines()) == 1, (key, words, err)
+        entry[key] = value

@@ -5,35 +5,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import sys
-import unicodedata
+
+from data.errors import plain
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 KEPT = "what was written before is kept, and the same command goes on from there"
-KEYS_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]*@")
-
-
-def plain(text: str) -> str:
-    """Return text that a terminal shows as it is: control and bidirectional characters are escaped, keys are hidden."""
-    text = KEYS_IN_ADDRESS.sub("***@", text)
-    return "".join(each if each == "\n" or not _acts(each) else each.encode("unicode_escape").decode() for each in text)
-
-
-def _acts(letter: str) -> bool:
-    """Whether a character does something to what is around it, instead of being shown."""
-    return unicodedata.category(letter) in ("Cc", "Cs") or unicodedata.bidirectional(letter) in (
-        "LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI",
-    )  # fmt: skip
 
 
 def words_of(error: BaseException) -> str | None:
     """Return the message of an error that no input caused: of the system or of memory; None for one of the program."""
     if isinstance(error, MemoryError) or "allocate memory" in str(error):
         return f"memory is used up: use a smaller batch_size or shuffle_gb, or fewer workers; {KEPT}"
-    if not isinstance(error, OSError):
-        return None
+    if not isinstance(error, OSError):  # of a worker's error the cause says what it was
+        return None if error.__cause__ is None else words_of(error.__cause__)
     lines = str(error).strip().splitlines()
     what = error.strerror or (lines[-1] if lines else type(error).__name__)
     where = f"{error.filename}: " if error.filename else ""

@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from data.errors import plain
 from workflows.loggers.result_table import result_table
 from workflows.relay.events import (
     Damaged,
@@ -65,7 +66,7 @@ class Screen:
 
     def say(self, text: str, style: str = "") -> None:
         """Print a line above the live display."""
-        self.console.print(Text(text, style=style), soft_wrap=True)
+        self.console.print(Text(plain(text), style=style), soft_wrap=True)
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
@@ -116,8 +117,7 @@ class Screen:
         self.samples_left = _samples_after(plan, event.held)
         rows = ", ".join(f"{d.name} {d.samples['train']:,}" for d in plan.datasets[:4])
         more = f" and {len(plan.datasets) - 4} more" if len(plan.datasets) > 4 else ""
-        what = counted(len(plan.datasets), "dataset")
-        self.say(f"{what} prepared in {event.seconds:.1f} s; train samples: {rows}{more}")
+        self.say(f"{counted(len(plan.datasets), 'dataset')} prepared in {event.seconds:.1f} s; train samples: {rows}{more}")
         if event.order:
             self.say(event.order)
         for warning in event.warnings:

@@ -12,6 +12,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from data.errors import plain
+
 # A second line of defence behind autoescape: the browser runs no script of this page and fetches nothing for it.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -118,7 +120,7 @@ def page(title: str, intro: Sequence[Part], sections: Sequence[Section], footer:
     """Return the whole HTML file."""
     loader = PackageLoader("workflows.report")
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader, autoescape=True, finalize=_shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     for kind in (*PARTS, Marked):
         environment.tests[kind.__name__.lower()] = _is_a(kind)
@@ -129,3 +131,8 @@ def page(title: str, intro: Sequence[Part], sections: Sequence[Section], footer:
 
 def _is_a(kind: type[Any]) -> Any:
     return lambda value: isinstance(value, kind)
+
+
+def _shown(value: Any) -> Any:
+    """Return text with its control and bidirectional characters escaped; everything else as it is."""
+    return plain(value) if type(value) is str else value

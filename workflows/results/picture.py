@@ -10,6 +10,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from data.errors import plain
+
 Axes = Any  # Matplotlib is imported only when something is drawn
 
 # The Okabe-Ito palette, safe for the colour-blind, in tones with enough contrast on a white and on a dark page.
@@ -119,7 +121,8 @@ def _inline(svg: str, prefix: str, alt: str, style: str) -> Markup:
 
 
 def short(name: str, length: int = 16) -> str:
-    """Shorten a name to fit an axis."""
+    """Shorten a name to fit an axis; its control characters are shown."""
+    name = plain(name)
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 

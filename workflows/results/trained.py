@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from workflows.results.run_result import RunResult, result_from
 from workflows.store.run_record import DATASETS, RECIPE, RunRecord, datasets_from
 from workflows.store.store import Store
 
+AGAIN = "train it again, its epochs are in the store"
 DATASETS_UNDER_WAY = "progress-datasets.json"  # beside progress.json, which has its hash
 
 
@@ -64,7 +65,11 @@ def open_run(store: Store, name: str) -> TrainedRun:
     record = store.ended(name)
     if record is None:
         raise InputError(why_not(store, name))
-    return _open(store, result_from(record.result), _ended_recipe(store, name, record), _ended_datasets(store, name, record))
+    try:
+        result = result_from(record.result)
+    except DamagedRecordError as error:
+        raise InputError(f"run {name!r}: its result cannot be read: {error}: {AGAIN}") from None
+    return _open(store, result, _ended_recipe(store, name, record), _ended_datasets(store, name, record))
 
 
 def reopen(store: Store, run: RunResult | RunProgress) -> TrainedRun:
@@ -107,7 +112,7 @@ def kept_datasets(store: Store, name: str) -> dict[str, KeptDataset]:
             described += read()  # the last one of a name counts
     found = {}
     for each in described:
-        with contextlib.suppress(ValueError):  # settings that are not understood any more
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # settings that are not understood any more
             kept = DescribedDataset.from_json(each)
             found[kept.source.name] = KeptDataset(kept.source, kept.prepared)
     return found
@@ -141,7 +146,7 @@ def _checked_recipe(name: str, document: Any) -> Recipe:
 def _ended_datasets(store: Store, name: str, record: RunRecord) -> list[DescribedDataset]:
     if record.datasets is None:
         raise InputError(_lacks(store, name, DATASETS))
-    return [DescribedDataset.from_json(each) for each in record.datasets]
+    return _described(name, record.datasets)
 
 
 def _datasets_under_way(store: Store, progress: RunProgress) -> list[DescribedDataset]:
@@ -154,9 +159,17 @@ def _datasets_under_way(store: Store, progress: RunProgress) -> list[DescribedDa
     if progress.described not in (None, hash_of(written)):
         raise InputError(f"run {name!r}: {DATASETS_UNDER_WAY} belongs to another command that trains this name now")
     try:
-        return [DescribedDataset.from_json(each) for each in datasets_from(written, DATASETS_UNDER_WAY)]
+        return _described(name, datasets_from(written, DATASETS_UNDER_WAY))
     except DamagedRecordError as error:
         raise InputError(f"run {name!r}: {error}: train it again, its epochs are in the store") from None
+
+
+def _described(name: str, datasets: Sequence[Mapping[str, Any]]) -> list[DescribedDataset]:
+    try:
+        return [DescribedDataset.from_json(each) for each in datasets]
+    except (KeyError, TypeError, ValueError) as error:
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError(f"run {name!r}: {DATASETS} cannot be read ({words}): {AGAIN}") from None
 
 
 def hash_of(written: bytes) -> str:

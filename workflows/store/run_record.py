@@ -105,10 +105,13 @@ def datasets_from(written: bytes, path: str) -> list[Json]:
         datasets = json.loads(written)
     except (ValueError, RecursionError) as error:
         raise DamagedRecordError(f"{path}: {error}") from None
-    needed = ("name", "prepared", "settings", "encoding", "epochs", "where", "classes")
-    if not isinstance(datasets, list) or not all(isinstance(each, dict) and set(needed) <= set(each) for each in datasets):
-        raise DamagedRecordError(f"{path} is no list of datasets")
-    return datasets
+    needed = {"name": str, "prepared": str, "settings": dict, "encoding": dict, "epochs": int, "where": object}
+    for each in datasets if isinstance(datasets, list) else [datasets]:
+        wrong = [key for key, kind in needed.items() if not isinstance(each, dict) or not isinstance(each.get(key), kind)]
+        if wrong or not isinstance(datasets, list):
+            raise DamagedRecordError(f"{path} is no list of datasets with {', '.join(needed)}")
+    found: list[Json] = datasets
+    return found
 
 
 def read_record(storage: Storage, path: str) -> Json | None:
@@ -131,6 +134,7 @@ def _read(storage: Storage, path: str) -> bytes:
 
 def _checked(content: Json, kind: str, path: str) -> Json:
     wrong = [key for key, types in NEEDED.get(kind, {}).items() if not isinstance(content.get(key), types)]
+    wrong += [] if isinstance(content.get("when", 0.0), (int, float)) else ["when"]
     if kind == RESULT and not wrong and not all(isinstance(s, dict) and "keys" in s for s in content["stages"]):
         wrong = ["stages"]
     if wrong:
