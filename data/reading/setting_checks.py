@@ -85,11 +85,16 @@ def _column_problems(settings: DataSettings) -> list[str]:
         found.append('series is empty: name a column, write "{file}", or leave it out')
     if settings.split_by == "series" and settings.series is None:
         found.append('split_by = "series" needs series: name the column that tells them apart, or "{file}"')
-    for key in ("features", "targets", "categorical", "optional"):
+    for key in ("features", "targets", "categorical", "optional", "static"):
         names = getattr(settings, key)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             found.append(f"{key} names {twice[0]!r} twice: name each column once")
+    moving = sorted(set(settings.static) & set(settings.targets))
+    if moving:
+        found.append(f"{moving[0]!r} is in static and in targets: what is predicted is not constant: keep it in one of them")
+    if settings.static and set(settings.features) == set(settings.static):
+        found.append("all features are static: name one in features that changes within a series")
     both = sorted(set(settings.features) & set(settings.categorical))
     if both:
         found.append(f"{both[0]!r} is in features and in categorical: keep it in one of them")

@@ -102,6 +102,11 @@ class DataSettings(BaseModel):
     targets: Names = Field(
         min_length=1, description="columns that are predicted; a sample that would predict a missing value is left out"
     )
+    static: Names = Field(
+        [],
+        description="numeric columns that are constant within a series, as an area or a capacity: features that no window "
+        "normalization changes; a series with two values of one is an error",
+    )
     categorical: Names = Field(
         [],
         description="columns that go in one-hot, by the categories seen in train (at most 32); zeros where missing or new",
@@ -146,6 +151,16 @@ class DataSettings(BaseModel):
         [0.7, 0.1, 0.2], description="fractions of train, validation and test, or the dates where the last two begin"
     )
     split_by: Literal["time", "series"] = Field("time", description="cut each series in time, or deal out whole series")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _static_features_last(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not given.get("static"):
+            return given
+        static, features = _as_list(given["static"]), _as_list(given.get("features", []))
+        if not isinstance(static, list) or not isinstance(features, list):
+            return given  # which is told of by the types
+        return {**given, "features": [*(name for name in features if name not in static), *static]}
 
     @model_validator(mode="after")
     def _consistent(self) -> DataSettings:

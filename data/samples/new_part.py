@@ -25,6 +25,7 @@ from data.samples.part_files import write_samples, write_values
 from data.samples.precision import narrowed
 from data.samples.series import Series, kind_of_time, taken
 from data.samples.splits import whole_series
+from data.samples.static import check_static
 from data.samples.tell_apart import series_of
 from data.samples.windows import find_windows
 
@@ -87,6 +88,8 @@ def write_new_part(
     settings = source.settings
     observed = _observed_columns(source)
     optional = np.isin(settings.features, settings.optional)
+    for each in series:
+        check_static(each, source)
     ended = [_until_observed(each, observed) for each in series]
     series = narrowed([each for each, _ in ended])
     part = NewPart([each.name for each in series], [len(each) for each in series])
@@ -149,7 +152,7 @@ def _observed_columns(source: DatasetSource) -> list[int]:
     """The features that say whether a row is observed: the targets among them, or all where no target goes in."""
     features = source.settings.features
     own = [place for place, name in enumerate(features) if name in source.settings.targets]
-    return own or list(range(len(features)))
+    return own or [place for place, name in enumerate(features) if name not in source.settings.static]
 
 
 def _until_observed(each: Series, columns: list[int]) -> tuple[Series, str | None]:

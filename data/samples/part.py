@@ -24,6 +24,7 @@ from data.samples.part_files import file_facts, write_samples, write_values
 from data.samples.precision import narrowed
 from data.samples.series import Series, kind_of_time
 from data.samples.splits import Bounds, split_by_series, split_in_time, whole_series
+from data.samples.static import check_static
 from data.samples.statistics import Statistics
 from data.samples.stretch import Stretch, StretchSummary, missing_run, steps_of
 from data.samples.windows import find_windows
@@ -121,6 +122,7 @@ def write_part(
     left_out = Counter[str]()
     naive = {split: ForecastErrors(len(settings.targets)) for split in SPLITS[1:]}
     for each, stretch in zip(series, stretches, strict=True):
+        check_static(each, source)
         own, stored, bound = stretch.own, stretch.stored, stretch.bounds
         place = values[part.rows : part.rows + stored.stop - stored.start]
         rows = place if len(place) == len(each) else np.empty((len(each), len(kinds)), bits)

@@ -67,4 +67,6 @@ def channels_of(datasets: Sequence[EncodedDataset]) -> Channels:
                 )
     if problems:
         raise InputError(problems)
-    return Channels(len(numbers), places, any(column.kind == "flag" for column in prepared.columns))
+    # Static features are the last numbers: what is constant in each window would be lost if it were made relative to itself.
+    moving = len(numbers) - len(prepared.settings.static)
+    return Channels(moving, places, any(column.kind == "flag" for column in prepared.columns))
