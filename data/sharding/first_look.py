@@ -67,7 +67,8 @@ def first_rows(file: str, form: FileFormat) -> bytes | pa.Table | None:
             return _first_lines(file, form)
         if kind == "parquet":
             filesystem, inner = open_filesystem(file)
-            with pq.ParquetFile(inner, filesystem=filesystem) as parquet:
+            few = {"buffer_size": FIRST_BYTES, "pre_buffer": False}  # without them all of a row group is read
+            with pq.ParquetFile(inner, filesystem=filesystem, **few) as parquet:
                 batch = next(parquet.iter_batches(FIRST_ROWS, row_groups=[0]), None) if parquet.num_row_groups else None
             return None if batch is None else pa.Table.from_batches([batch])
         return _first_batch(file)

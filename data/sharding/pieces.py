@@ -178,11 +178,13 @@ def _tables(piece: Piece, wanted: set[str], columns: int) -> Iterator[pa.Table]:
         return
     filesystem, inner = open_filesystem(piece.file)
     groups = list(range(piece.start, piece.stop))
-    with pq.ParquetFile(inner, filesystem=filesystem, buffer_size=BUFFER_BYTES) as parquet:
+    with pq.ParquetFile(inner, filesystem=filesystem) as parquet:
         names = [name for name in parquet.schema_arrow.names if name in wanted]
         rows = sum(parquet.metadata.row_group(place).num_rows for place in groups)
         if rows <= most_rows:
             yield parquet.read_row_groups(groups, columns=names, use_threads=False)
             return
+    # Buffers for each column, as otherwise all bytes of a row group are held.
+    with pq.ParquetFile(inner, filesystem=filesystem, buffer_size=BUFFER_BYTES, pre_buffer=False) as parquet:
         for batch in parquet.iter_batches(most_rows, row_groups=groups, columns=names, use_threads=False):
             yield pa.Table.from_batches([batch])

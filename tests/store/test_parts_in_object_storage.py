@@ -9,6 +9,7 @@ import pytest
 from data_cases import noise, prepare_one, source_of, write_csv
 from panels import PANEL, by_time, panel, same
 from pyarrow import fs
+from s3_log import requests
 
 from data.errors import InputError
 from data.prepared import layout
@@ -17,9 +18,11 @@ from data.prepared.part_files import DamagedRowsError
 from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
 from data.prepared.running import run_here
+from data.reading.file_format import FileFormat
 from data.reading.files import FileNotes, file_stamp, open_filesystem
 from data.reading.settings import DatasetSource
 from data.sharding import parts
+from data.sharding.first_look import FIRST_ROWS, first_rows
 
 
 @pytest.fixture
@@ -179,3 +182,14 @@ def test_what_is_wrong_with_an_object_is_named_by_its_address_and_line(bucket: s
         with pytest.raises(InputError) as raised:
             prepared_in(address, source_of([f"{address}/in/f.csv"], time="t"))
         assert f"{address}/in/f.csv, {words}" in str(raised.value)
+
+
+def test_the_first_look_reads_a_small_share_of_a_row_group(bucket: str, tmp_path: Path) -> None:
+    noise(600_000, "abcd").to_parquet(tmp_path / "f.parquet", row_group_size=600_000)
+    filesystem, inner = open_filesystem(f"{bucket}/{tmp_path.name}/f.parquet")
+    fs.copy_files(str(tmp_path / "f.parquet"), inner, destination_filesystem=filesystem)
+    begin = len(requests())
+    table = first_rows(f"{bucket}/{tmp_path.name}/f.parquet", FileFormat())
+    assert len(table) == FIRST_ROWS
+    sent = sum(each.sent for each in requests()[begin:])
+    assert sent < (tmp_path / "f.parquet").stat().st_size / 2  # 4 MB of it are dictionaries
