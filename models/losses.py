@@ -21,7 +21,7 @@ def loss_sum(outputs: Tensor, targets: Tensor, settings: ModelSettings, weights:
     quantile loss is the pinball loss of Koenker and Bassett (1978), averaged over the levels.
     """
     outputs = outputs.float()
-    if settings.loss == "cross_entropy":
+    if settings.classifies:
         if weights is not None:
             return (F.cross_entropy(outputs, targets, reduction="none") * weights).sum()
         return F.cross_entropy(outputs, targets, reduction="sum")
@@ -38,7 +38,7 @@ def loss_sum(outputs: Tensor, targets: Tensor, settings: ModelSettings, weights:
 def forecast(outputs: Tensor, shape: tuple[int, int], settings: ModelSettings) -> Tensor:
     """The point forecast (batch, steps, targets) for shape (steps, targets), or the classes (batch,)."""
     outputs = outputs.float()
-    if settings.loss == "cross_entropy":
+    if settings.classifies:
         return outputs.argmax(dim=1)
     if settings.loss == "quantile":
         middle = min(range(len(settings.quantiles)), key=lambda level: abs(settings.quantiles[level] - 0.5))
@@ -85,7 +85,7 @@ class ErrorSums:
         `scales` (batch, targets) are the seasonal scales of the samples, in scaled units, `weights` (batch,) their weights.
         """
         self.samples += len(targets)
-        if settings.loss == "cross_entropy":
+        if settings.classifies:
             self.wrong += float((forecast(outputs, (1, 1), settings) != targets).sum())
             known = (targets >= 0) & (targets < outputs.shape[1])  # a later dataset may add the output of a class
             self.known += float(known.sum())

@@ -24,7 +24,7 @@ def distillation_sum(
     are given (Li and Hoiem 2016). Classes that were added since have no probability for the teacher.
     """
     outputs, teacher = outputs.float(), teacher.float()
-    if settings.loss == "cross_entropy":
+    if settings.classifies:
         if known is not None:
             places = torch.as_tensor(known, device=outputs.device)
             outputs, teacher = outputs.index_select(1, places), teacher.index_select(1, places)
@@ -87,7 +87,7 @@ def curvature_sum(
     model.train()  # cuDNN has no backward pass of an LSTM that is not; no mask is given, so nothing is dropped
     for (inputs, length), drawn in zip(samples, noise, strict=True):
         outputs = model(inputs, length, owners=head)[0]
-        if settings.loss == "cross_entropy":
+        if settings.classifies:
             chances = outputs.detach().softmax(0).cumsum(0)
             drawn_class = int((chances < drawn).sum().clamp(max=len(chances) - 1))
             value = F.cross_entropy(outputs, torch.tensor(drawn_class, device=outputs.device))

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Loss = Literal["mse", "mae", "huber", "quantile", "cross_entropy"]
+CLASS_LOSSES: tuple[Loss, ...] = ("cross_entropy",)  # of models that tell classes apart; the others predict numbers
 WindowNormalization = Literal["none", "last", "instance"]
 
 
@@ -78,9 +79,14 @@ class ModelSettings(BaseModel):
         return self
 
     @property
+    def classifies(self) -> bool:
+        """Whether the model predicts a class instead of numbers."""
+        return self.loss in CLASS_LOSSES
+
+    @property
     def dataset_heads(self) -> bool:
         """Whether each dataset has a correction of the head."""
-        return (self.head or ("shared" if self.loss == "cross_entropy" else "dataset")) == "dataset"
+        return (self.head or ("shared" if self.classifies else "dataset")) == "dataset"
 
     @property
     def needs_channels(self) -> bool:
@@ -94,6 +100,6 @@ class ModelSettings(BaseModel):
 
     def num_outputs(self, num_targets: int, horizon: int, num_classes: int) -> int:
         """Numbers that the model gives for each sample."""
-        if self.loss == "cross_entropy":
+        if self.classifies:
             return num_classes
         return max(horizon, 1) * num_targets * self.num_levels

@@ -68,7 +68,7 @@ def _add_errors(
 def _no_errors(dataset: EncodedDataset, settings: ModelSettings) -> ErrorSums:
     """The sums of no samples of a dataset."""
     num_targets = len(dataset.prepared.targets)
-    if settings.loss == "cross_entropy":
+    if settings.classifies:
         return ErrorSums.zero(num_targets)
     return ErrorSums.zero(num_targets, ForecastSums.zero(max(dataset.prepared.horizon, 1), num_targets, settings))
 

@@ -63,7 +63,7 @@ def importance(
     device = next(model.parameters()).device
     random = np.random.default_rng((*seed, IMPORTANCE_STREAM))
     count = len(samples)
-    noise = random.random((count, 1)) if settings.loss == "cross_entropy" else random.standard_normal((count, num_outputs))
+    noise = random.random((count, 1)) if settings.classifies else random.standard_normal((count, num_outputs))
     mine = range(count)[worker_share(count, group.rank, group.size)]
 
     def one(place: int) -> tuple[Tensor, Tensor]:

@@ -74,7 +74,7 @@ def _extend_with_arrays(
     started = time.perf_counter()
     if not isinstance(data, (list, tuple)) or len(data) != 2:
         raise InputError(f"extend: data is {type(data).__name__}: write a frame, (X, y), or the path of a file")
-    classes = result.run.plan.model.loss == "cross_entropy"
+    classes = result.run.plan.model.classifies
     arrays = check_arrays(dataset, data[0], data[1], validation, classes=classes)
     first, own = result.run.sources[0].settings, arrays.source.settings
     if (own.features, own.targets) != (first.features, first.targets):
@@ -107,7 +107,7 @@ def _extend_with_frame(
 ) -> None:
     started, run = time.perf_counter(), result.run
     new = rows_of(dataset, table_of(frame, f"frame {dataset!r}"), [each.where for each in run.sources])
-    classes = run.plan.model.loss == "cross_entropy"
+    classes = run.plan.model.classifies
 
     def prepare(recipe: Recipe) -> tuple[PreparedDataset, DatasetSource]:
         (written,), (source,) = write_frames([new], [recipe.entries[-1].settings], classes, store.address)

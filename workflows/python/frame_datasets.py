@@ -118,7 +118,7 @@ def document_of(frames: Frames, of_data: Mapping[str, Any]) -> dict[str, Any]:
 
 def prepare_frames(frames: Frames, recipe: Recipe, storage: str, started: float) -> Prepared:
     """Return the datasets of a recipe that document_of made; rows that are prepared already are not prepared again."""
-    classes = recipe.model.loss == "cross_entropy"
+    classes = recipe.model.classifies
     settings = [entry.settings for entry in recipe.entries]
     found, sources = write_frames(frames.datasets, settings, classes, storage)
     encodings = make_encodings(found, settings)

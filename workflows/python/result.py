@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import InputError
+from models.settings import CLASS_LOSSES
 from workflows.python.error_matrix import ErrorMatrix
 from workflows.python.frames import is_frame
 from workflows.python.summary import sentences_of
@@ -155,7 +156,7 @@ class Result:
     def predict_proba(self, inputs: Any, dataset: str | None = None) -> Any:
         """Return the probability of each class: (samples, classes) in the order of `classes`, or a frame of a frame."""
         loss = self.run.plan.model.loss
-        if loss != "cross_entropy":
+        if loss not in CLASS_LOSSES:
             raise InputError(
                 f'predict_proba: this model forecasts numbers (loss = "{loss}"): predict and predict_quantiles do'
             )

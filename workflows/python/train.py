@@ -10,7 +10,7 @@ from typing import Any, get_args
 from cluster.connect import connected, disconnect, set_environment
 from data.errors import InputError
 from data.prepared.arrays import ArrayDataset
-from models.settings import Loss, ModelSettings
+from models.settings import CLASS_LOSSES, Loss, ModelSettings
 from workflows.loggers.notebook_line import OneLine
 from workflows.python import frame_datasets
 from workflows.python.array_datasets import check_pairs, checked_share, document_of, hold_out, labels_of, prepare_pairs
@@ -204,7 +204,7 @@ def _train_frames(
     watch(Preparing(recipe.name))
     prepared = prepare_frames(frames, recipe, store.address, started)
     train_prepared(recipe, prepared, store, recipe.name, address, watch)
-    classes = recipe.model.loss == "cross_entropy"
+    classes = recipe.model.classifies
     labels = labels_in(frames, recipe.entries[0].settings.targets[0]) if classes else {}
     return Result(store.address, open_run(store, recipe.name), labels)
 
@@ -213,4 +213,4 @@ def _takes_classes(sections: Mapping[str, Any]) -> bool | None:
     """Whether the loss is one for classes; None where no valid loss is given, which the recipe's check tells."""
     model = sections.get("model", {})
     loss = model.get("loss", ModelSettings.model_fields["loss"].default) if isinstance(model, Mapping) else None
-    return loss == "cross_entropy" if loss in get_args(Loss) else None
+    return loss in CLASS_LOSSES if loss in get_args(Loss) else None

@@ -42,7 +42,7 @@ def find_datasets(
         try:
             found = _expand(entry, recipe, facts, built_in)
         except InputError as error:
-            found = kept_for(entry, kept, recipe.model.loss == "cross_entropy") if _is_gone(entry, recipe, built_in) else []
+            found = kept_for(entry, kept, recipe.model.classifies) if _is_gone(entry, recipe, built_in) else []
             if found:
                 sources += found
                 epochs += [_epochs_of(entry, recipe)] * len(found)
@@ -79,7 +79,7 @@ def decay_problems(decay: float | list[float], count: int) -> list[str]:
 
 
 def _expand(entry: Entry, recipe: Recipe, facts: FileNotes, built_in: str | Path) -> list[DatasetSource]:
-    settings, classes = entry.settings, recipe.model.loss == "cross_entropy"
+    settings, classes = entry.settings, recipe.model.classifies
     any_suffix = settings.format is not None
     listed = _find(entry.keys.path, recipe, built_in, any_suffix)
     files = list(dict.fromkeys(file for path in listed for file in path))

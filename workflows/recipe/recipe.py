@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from cluster.placement import ComputeSettings
 from data.errors import InputError
 from data.reading.settings import DataSettings
-from models.settings import ModelSettings
+from models.settings import CLASS_LOSSES, ModelSettings
 from workflows.recipe.checks import errors_of, meant, unknown, validated
 from workflows.recipe.overrides import override
 from workflows.recipe.search_settings import SearchSettings
@@ -219,9 +219,9 @@ def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> li
                     "of a model need the same value"
                 )
     loss, training = sections["model"].loss, sections["training"]
-    if loss == "cross_entropy" and (len(first.settings.targets) != 1 or first.settings.horizon != 0):
+    if loss in CLASS_LOSSES and (len(first.settings.targets) != 1 or first.settings.horizon != 0):
         found.append('model.loss = "cross_entropy" requires one target (the class) and horizon = 0')
-    if loss != "cross_entropy" and sections["model"].class_weights is not None:
+    if loss not in CLASS_LOSSES and sections["model"].class_weights is not None:
         found.append(f'model.class_weights weighs classes and requires loss = "cross_entropy", got {loss!r}')
     guard, retention = sections["guard"], sections["retention"]
     if guard.action == "retry" and guard.retry == "retention" and retention.method == "none":

@@ -18,7 +18,7 @@ def channel_problems(data: DataSettings, model: ModelSettings) -> list[str]:
     normalised = f'model.window_normalization = "{model.window_normalization}"'
     asked = normalised if model.window_normalization != "none" else "model.channel_independent = true"
     other = 'write window_normalization = "none" and channel_independent = false'
-    if model.loss == "cross_entropy":
+    if model.classifies:
         return [f'{asked} requires numeric targets, not classes (loss = "cross_entropy"): {other}']
     if data.horizon == 0:
         return [f"{asked} requires horizon >= 1 and targets among the features; here horizon = 0: {other}, or set a horizon"]

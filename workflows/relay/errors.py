@@ -12,7 +12,7 @@ from data.prepared.encoding import EncodedDataset
 from data.samples.baselines import BaselineSums
 from models.forecast_sums import ForecastSums, intervals_of
 from models.losses import ErrorSums
-from models.settings import ModelSettings
+from models.settings import CLASS_LOSSES, ModelSettings
 from workflows.store.kept import Errors
 from workflows.store.measures import ByStep, ForecastMeasures, Interval, Row
 
@@ -24,7 +24,7 @@ def errors_of(sums: ErrorSums, dataset: EncodedDataset, model: ModelSettings) ->
     count, loss = sums.samples, model.loss
     mean_loss = sums.loss / sums.known if sums.known else None
     mean_loss = mean_loss if mean_loss is not None and math.isfinite(mean_loss) else None
-    if loss == "cross_entropy":
+    if loss in CLASS_LOSSES:
         return _with_weights(Errors(float(sums.wrong / count), int(count), mean_loss), sums)
     mse, mae = float(sums.squared.mean()) / count, float(sums.absolute.mean()) / count
     scale = dataset.target_scale

@@ -66,7 +66,7 @@ class Plan:
     @property
     def monitor(self) -> Literal["loss", "error"]:
         """The validation figure that patience, the best epoch, plateau and the guard watch."""
-        return self.training.monitor or ("loss" if self.model.loss == "cross_entropy" else "error")
+        return self.training.monitor or ("loss" if self.model.classifies else "error")
 
     def head_of(self, dataset: int) -> int | None:
         """The number by which a dataset's correction of the head goes, that of its stage; None where it has none."""

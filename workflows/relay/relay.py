@@ -144,7 +144,7 @@ def _judged(
 ) -> Attempt:
     earlier = [each.dataset for each in plan.stages[:number]]
     old, new = ([figure(each, plan.monitor) for each in row] for row in (before, after))
-    in_points = plan.monitor == "error" and plan.model.loss == "cross_entropy"
+    in_points = plan.monitor == "error" and plan.model.classifies
     breach = find_breach(old, new, earlier, plan.guard.tolerance, in_points, plan.guard.floor)
     if breach is not None and plan.monitor == "loss":
         first, then = before[breach.dataset], after[breach.dataset]

@@ -66,7 +66,7 @@ class Memory:
         else keeps up what is old, so it is asked of everything (speakers: 58 % against 34 %).
         """
         model, settings = self._model(epoch.starts[-1]), epoch.retention
-        classes = self.plan.model.loss == "cross_entropy"
+        classes = self.plan.model.classifies
         if not settings.replays:
             return Teacher(model, settings.strength)
         return Teacher(model, settings.strength, classes, self._known_classes(epoch) if classes else None)

@@ -175,7 +175,7 @@ def evaluate(store: Store, run: TrainedRun, split: str) -> Evaluation:
         dataset.name: _beside_naive(errors if isinstance(errors, Errors) else None, dataset, split, run.plan.model)
         for dataset, errors in zip(run.datasets, found.values(), strict=True)
     }
-    targets = () if run.plan.model.loss == "cross_entropy" else tuple(run.datasets[0].prepared.targets)
+    targets = () if run.plan.model.classifies else tuple(run.datasets[0].prepared.targets)
     measured_only = tuple(dataset.name for dataset in run.datasets[len(run.plan.stages) :])
     what = error_name(run.plan.model)
     return Evaluation(run.name, run.key, split, what, targets, datasets, len(absent), measured_only)
@@ -185,7 +185,7 @@ def _beside_naive(errors: Errors | None, dataset: EncodedDataset, split: str, mo
     if errors is None:
         return DatasetErrors(None, None)
     naive = naive_error(dataset, split, model.loss)
-    if model.loss == "cross_entropy":
+    if model.classifies:
         return DatasetErrors(errors, naive)
     sums = dataset.prepared.manifest.naive[split]
     count = np.array(sums["count"])

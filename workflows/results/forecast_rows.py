@@ -106,7 +106,7 @@ def forecasts_of(
 
     Raises InputError with all that is wrong. Of several datasets, one without a single window is a warning.
     """
-    if wanted.probabilities and run.plan.model.loss != "cross_entropy":
+    if wanted.probabilities and not run.plan.model.classifies:
         raise InputError(
             f'probabilities: run {run.name!r} forecasts numbers (loss = "{run.plan.model.loss}"): only classes have them; '
             'for intervals train with loss = "quantile"'
