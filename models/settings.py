@@ -9,6 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Loss = Literal["mse", "mae", "huber", "quantile", "cross_entropy"]
 CLASS_LOSSES: tuple[Loss, ...] = ("cross_entropy",)  # of models that tell classes apart; the others predict numbers
+ERROR_NAMES: dict[Loss, str] = {
+    "mae": "MAE",
+    "quantile": "pinball loss",
+    "cross_entropy": "share of wrong classes",
+}  # else MSE
 WindowNormalization = Literal["none", "last", "instance"]
 
 
@@ -82,6 +87,11 @@ class ModelSettings(BaseModel):
     def classifies(self) -> bool:
         """Whether the model predicts a class instead of numbers."""
         return self.loss in CLASS_LOSSES
+
+    @property
+    def error_name(self) -> str:
+        """What the error is that the model is judged by, in words."""
+        return ERROR_NAMES.get(self.loss, "MSE")
 
     @property
     def dataset_heads(self) -> bool:

@@ -14,7 +14,6 @@ from data.records import to_json
 from models.settings import ModelSettings
 from workflows.relay.lookup import measured
 from workflows.relay.metrics import mean_of, naive_error, scaled
-from workflows.results.result import error_name
 from workflows.results.trained import TrainedRun
 from workflows.store.kept import Errors
 from workflows.store.measures import ForecastMeasures
@@ -177,7 +176,7 @@ def evaluate(store: Store, run: TrainedRun, split: str) -> Evaluation:
     }
     targets = () if run.plan.model.classifies else tuple(run.datasets[0].prepared.targets)
     measured_only = tuple(dataset.name for dataset in run.datasets[len(run.plan.stages) :])
-    what = error_name(run.plan.model)
+    what = run.plan.model.error_name
     return Evaluation(run.name, run.key, split, what, targets, datasets, len(absent), measured_only)
 
 

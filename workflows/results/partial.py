@@ -11,7 +11,7 @@ from workflows.relay.lookup import finished, measured
 from workflows.relay.metrics import backward_transfer, forgetting, forward_transfer, mean_of, naive_error
 from workflows.relay.plan import Plan, Stage
 from workflows.relay.relay import NotAnsweredError, figure, row_of
-from workflows.results.result import error_name, matrix_of, split_errors
+from workflows.results.result import matrix_of, split_errors
 from workflows.results.run_progress import RunProgress
 from workflows.results.run_result import ErrorMatrix, RunResult, SplitErrors, StageResult
 from workflows.results.trained import TrainedRun
@@ -54,7 +54,7 @@ def partial_result(progress: RunProgress, plan: Plan, store: Store, naive: list[
         key=progress.key,
         datasets=names,
         stages=tuple(stages),
-        error=error_name(plan.model),
+        error=plan.model.error_name,
         retention=plan.retention.method,
         guard=(),
         error_matrix=matrix,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from data.prepared.encoding import EncodedDataset
-from models.settings import ModelSettings
 from workflows.relay.guard import report_of
 from workflows.relay.metrics import backward_transfer, forgetting, forward_transfer, mean_of, naive_error, scaled
 from workflows.relay.plan import Plan
@@ -48,7 +47,7 @@ def result_of(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome
             )
             for stage, planned in zip(outcome.stages, plan.stages, strict=False)
         ),
-        error=error_name(plan.model),
+        error=plan.model.error_name,
         retention=plan.retention.method,
         guard=tuple(report_of(verdict, plan) for verdict in outcome.verdicts),
         error_matrix=matrix,
@@ -101,17 +100,6 @@ def split_errors(measured: Errors | None, naive: float | None) -> SplitErrors:
         weighted_error=measured.weighted_error,
         weighted_loss=measured.weighted_loss,
     )
-
-
-def error_name(model: ModelSettings) -> str:
-    """What `error` is, in words."""
-    return {
-        "mse": "MSE",
-        "huber": "MSE",
-        "mae": "MAE",
-        "quantile": "pinball loss",
-        "cross_entropy": "share of wrong classes",
-    }[model.loss]
 
 
 def versions() -> dict[str, str]:

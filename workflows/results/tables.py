@@ -23,7 +23,6 @@ from workflows.relay.relay import NotAnsweredError
 from workflows.results.evaluation import DatasetErrors, Evaluation
 from workflows.results.forecast_tables import forecast_tables
 from workflows.results.number_format import empty_table, few_digits, show
-from workflows.results.result import error_name
 from workflows.results.run_progress import RunProgress
 from workflows.results.run_result import RunResult
 from workflows.results.search_result import SearchResult, TrialMetrics
@@ -118,7 +117,7 @@ def log_table(store: Store, run: Run) -> Table:
         error_is, lines = run.error, _finished_epochs(run)
     else:
         plan = _plan_of(store, run)
-        error_is = "error" if plan is None else error_name(plan.model)
+        error_is = "error" if plan is None else plan.model.error_name
         lines = _chain(store, run.key, plan)
     columns = (
         "dataset",
