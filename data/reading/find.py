@@ -30,12 +30,11 @@ NO_TABLES = (
 
 
 def _glob_pattern(path: str) -> re.Pattern[str]:
-    meanings = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
-    tokens = re.split(r"(\*\*/|\*|\?|\[[^\]/]+\])", path)
-    kept = (t.replace("[!", "[^", 1) if t.startswith("[") else re.escape(t) for t in tokens)
+    from fsspec.utils import glob_translate
+
     try:
-        return re.compile("".join(meanings.get(t) or k for t, k in zip(tokens, kept, strict=True)), re.DOTALL)
-    except re.error as error:
+        return re.compile(glob_translate(path))
+    except (ValueError, re.error) as error:
         raise InputError(f"{path}: this is no glob ({error}): write *, ?, [a-z] or **") from None
 
 
