@@ -55,7 +55,7 @@ class Verdict:
 def find_breach(
     before: Row, after: Row, earlier: Sequence[int], tolerance: float, in_points: bool, floor: float = 0.0
 ) -> Breach | None:
-    """The worst rise of an earlier dataset's error (or loss) beyond the tolerance, None where there is none.
+    """Return the largest rise of an earlier dataset's error (or loss) above the tolerance; None if no rise is above it.
 
     A rise is relative to the error before, both errors being taken as at least `floor`; with `in_points` (shares of wrong
     classes) it is their difference.
@@ -75,13 +75,13 @@ def find_breach(
 
 
 def seen_error(after: Row, seen: Sequence[int], naive: Sequence[float | None]) -> float | None:
-    """The mean error over the datasets seen so far, each in units of its naive forecast's where that is known."""
+    """Return the mean error over the datasets seen so far, relative to the naive forecast where that is known."""
     errors = [(after[place], naive[place]) for place in sorted(set(seen))]
     return mean_of([scaled(error, base) if base else error for error, base in errors])
 
 
 def best_attempt(attempts: Sequence[Attempt]) -> int:
-    """The first attempt without a breach; else the one with the lowest mean error (or loss), the first of equals."""
+    """Return the first attempt without a breach; else the one with the lowest mean error (or loss), the first of equals."""
     for number, attempt in enumerate(attempts):
         if attempt.breach is None:
             return number

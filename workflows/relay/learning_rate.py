@@ -16,7 +16,7 @@ PLATEAU_THRESHOLD = 1e-4  # torch's
 def carried_rates(
     learning_rate: float, decay_rate: float | Sequence[float], num_datasets: int, floor: float = 0.0
 ) -> list[float]:
-    """The rate of each dataset: lr_k = lr_0 times the product of the decay rates so far, at least `floor`.
+    """Return the rate of each dataset: lr_k = lr_0 times the product of the decay rates so far, at least `floor`.
 
     `decay_rate` is one number, or one for each change of dataset (num_datasets - 1 of them).
     """
@@ -38,7 +38,7 @@ def step_rates(
     all_steps: int = 0,
     steps_before: int = 0,
 ) -> Float64:
-    """The rate of each of the steps first_step .. first_step + num_steps - 1 of a dataset, as float64 (num_steps,).
+    """Return the rate of each of the steps first_step .. first_step + num_steps - 1 of a dataset, as float64 (num_steps,).
 
     `schedule` lays the rate out over all steps of the dataset, of which there are `all_steps`; "constant" and "plateau" do
     not depend on them. A linear ramp over the first `warmup_steps` steps of the run, (s + 1) / warmup_steps, multiplies it;

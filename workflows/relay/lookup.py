@@ -13,7 +13,7 @@ from workflows.store.store import Store
 
 
 def look_up(action: Action, plan: Plan, store: Store) -> Any:
-    """The store's answer to an action, or None where something of it is still to be done."""
+    """Return the store's answer to an action, or None where something of it is still to be done."""
     if isinstance(action, (Initialise, Average)):
         return store.record(action.key)
     if isinstance(action, Train):
@@ -26,7 +26,7 @@ def look_up(action: Action, plan: Plan, store: Store) -> Any:
 
 
 def measured(plan: Plan, number: int, split: str, kept: Mapping[str, Errors]) -> Errors | bool | None:
-    """The kept errors of one dataset; None if its split has no samples, False if they are not measured yet.
+    """Return the kept errors of one dataset; None if its split has no samples, False if they are not measured yet.
 
     Errors of an earlier version of the metrics count as not measured: an evaluation is repeated, no epoch.
     """
@@ -41,7 +41,7 @@ Note = Callable[[Action, Any], None]
 
 
 def finished(plan: Plan, store: Store, note: Note = lambda action, answer: None) -> Outcome:
-    """The outcome of a run that the store holds completely; raises NotAnsweredError at the first action it lacks.
+    """Return the outcome of a run that the store holds completely; raises NotAnsweredError at the first action it lacks.
 
     `note` is told every action that the store holds the answer to.
     """
@@ -49,7 +49,7 @@ def finished(plan: Plan, store: Store, note: Note = lambda action, answer: None)
 
 
 def after_stages(plan: Plan, store: Store, num_stages: int) -> Outcome:
-    """The outcome of the first stages of a plan, not tested; raises NotAnsweredError if the store lacks any of it.
+    """Return the outcome of the first stages of a plan, not tested; raises NotAnsweredError if the store lacks any of it.
 
     Of a run that the guard stopped before, the whole.
     """
@@ -76,5 +76,5 @@ def _answers(plan: Plan, store: Store, note: Note) -> Callable[[Action], Any]:
 
 
 def num_epochs(outcome: Outcome) -> int:
-    """The epochs of a run, those behind the one that a dataset handed over counted too."""
+    """Return the epochs of a run, those behind the one that a dataset handed over counted too."""
     return sum(len(stage.epochs) for stage in outcome.stages)

@@ -17,7 +17,7 @@ Row = Sequence[float | None]
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:
-    """The mean of what is there; None where nothing is."""
+    """Return the mean of the known values; None where none is known."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 
@@ -72,5 +72,5 @@ def naive_error(dataset: EncodedDataset, split: str, loss: str) -> float | None:
 
 
 def scaled(error: float | None, naive: float | None) -> float | None:
-    """An error in units of the naive forecast's: below 1 is better than naive."""
+    """Return an error relative to the naive forecast (naive = 1)."""
     return None if error is None or not naive else error / naive

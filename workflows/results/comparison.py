@@ -57,13 +57,13 @@ class Comparison:
 
 
 def mean_comparison(compared: Mapping[str, Compared]) -> Compared:
-    """The mean over the datasets of each column."""
+    """Return the mean over the datasets of each column."""
     columns = ("sequence", "joint", "separate", "naive", "seasonal_naive")
     return Compared(*(mean_of([getattr(each, column) for each in compared.values()]) for column in columns))
 
 
 def read_comparison(store: Store, name: str) -> Comparison | None:
-    """The comparison of a run; None where it was not made. Raises InputError for a file that cannot be read."""
+    """Return the comparison of a run; None where it was not made. Raises InputError for a file that cannot be read."""
     path = f"runs/{name}/{COMPARISON}"
     try:
         content = read_record(store.storage, path)
@@ -78,7 +78,7 @@ def write_comparison(store: Store, comparison: Comparison) -> None:
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """One row for each dataset and one for the mean, then the cost in gradient samples."""
+    """Return one row for each dataset and one for the mean, then the cost in gradient samples."""
     table = empty_table(["test error / naive", "sequence", "joint", "separate", "naive", "seasonal naive"])
     for name, each in [*comparison.datasets.items(), ("mean", comparison.mean)]:
         table.add_row(Text(name), *map(_figure, (each.sequence, each.joint, each.separate, each.naive, each.seasonal_naive)))

@@ -143,7 +143,7 @@ class Evaluation:
 
 
 def chosen_split(run: TrainedRun, split: str | None) -> str:
-    """The split that is meant: the one named, else test where any dataset has test samples, else validation."""
+    """Return the named split; by default test if any dataset has test samples, else validation."""
     if split is not None and split not in SPLITS:
         raise InputError(f"--split {split}: write one of {', '.join(SPLITS)}")
     held = [name for name in SPLITS if any(dataset.num_samples(name) for dataset in run.datasets)]

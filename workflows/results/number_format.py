@@ -10,24 +10,24 @@ from rich.text import Text
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun."""
+    """Return a number with its noun."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def show(value: float | None, digits: int = 4) -> str:
-    """A number for a table; a dash where there is none."""
+    """Return a number for a table; a dash where there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def few_digits(value: float | None, digits: int = 3) -> str:
-    """A number of any size in few letters: so many digits that count, and all before the point below a million."""
+    """Return a number with so many significant digits, below a million with all digits before the point."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if 10**digits <= abs(value) < 1e6 else f"{value:.{digits}g}"
 
 
 def empty_table(columns: Sequence[str], texts: Collection[int] = (0,), title: str | None = None) -> Table:
-    """A table without rows; the columns at the places `texts` are words, all others figures."""
+    """Return a table without rows; the columns at the places `texts` are words, all others figures."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for place, column in enumerate(columns):
         table.add_column(Text(column), justify="left" if place in texts else "right")

@@ -55,7 +55,7 @@ class Forecaster:
     device: torch.device
 
     def forecast(self, batch: Batch) -> Forecasts:
-        """The forecasts of encoded windows, whatever targets the batch has."""
+        """Return the forecasts of encoded windows, whatever targets the batch has."""
         plan, encoding = self.run.plan, self.run.datasets[self.dataset].encoding
         with torch.inference_mode():
             shape = self.shape
@@ -106,14 +106,14 @@ def in_units(scaled: npt.NDArray[np.float32], encoding: Encoding) -> npt.NDArray
 
 
 def make_forecaster(store: Store, run: TrainedRun, dataset: int) -> Forecaster:
-    """The model of a run's final state; raises RunFailedError where the store does not have it as it was written."""
+    """Return the model of a run's final state; raises RunFailedError where the store does not have it as it was written."""
     model, device = first_model(run.plan), device_of(run)
     load_weights(model, _state(store, run).model)
     return Forecaster(model.to(device).eval(), run, dataset, device)
 
 
 def measure(store: Store, run: TrainedRun, split: str, datasets: Sequence[int]) -> dict[int, Errors]:
-    """The errors of the final state on some datasets, as a run measures them, in this process."""
+    """Return the errors of the final state on some datasets, as a run measures them, in this process."""
     plan = run.plan
     learner = Learner(first_model(plan), plan.model, plan.training, Group(), str(device_of(run)))
     load_state(learner, _state(store, run))
@@ -143,7 +143,7 @@ def one_thread() -> Iterator[None]:
 
 
 def device_of(run: TrainedRun) -> torch.device:
-    """A GPU where there is one and the recipe does not refuse it."""
+    """Return a GPU where there is one and the recipe does not refuse it."""
     return torch.device("cuda" if run.recipe.compute.use_gpu and torch.cuda.is_available() else "cpu")
 
 

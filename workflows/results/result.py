@@ -103,7 +103,7 @@ def split_errors(measured: Errors | None, naive: float | None) -> SplitErrors:
 
 
 def versions() -> dict[str, str]:
-    """What the numbers were made with."""
+    """Return what the numbers were made with."""
     packages = ("lstm-relay", "ray", "torch", "numpy", "pyarrow")
     return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
 

@@ -33,7 +33,7 @@ from workflows.store.store import Store
 
 
 def prepared_tables(datasets: Sequence[EncodedDataset]) -> list[Table]:
-    """What became of the rows of prepared datasets, and of their windows."""
+    """Return what became of the rows of prepared datasets, and of their windows."""
     rows = empty_table(("dataset", "rows read", "used", "inserted", "filled", "series", "fingerprint"), texts=(0, 6))
     windows = empty_table(("dataset", "train", "validation", "test", "left out"), texts=(0, 4), title="windows")
     for dataset in datasets:
@@ -177,7 +177,7 @@ def _plan_of(store: Store, run: RunProgress) -> Plan | None:
 
 
 def _chain(store: Store, key: str, plan: Plan | None) -> list[_Line]:
-    """The epochs that lead to a state, the first of them first, as far as the plan knows them by name and error."""
+    """Return the epochs that lead to a state, the first of them first, as far as the plan knows them by name and error."""
     lines = {} if plan is None else _planned_lines(store, plan)
     found: list[_Line] = []
     record = store.record(key)
@@ -188,7 +188,7 @@ def _chain(store: Store, key: str, plan: Plan | None) -> list[_Line]:
 
 
 def _planned_lines(store: Store, plan: Plan) -> dict[str, _Line]:
-    """The epochs of a plan that the store has, by key."""
+    """Return the epochs of a plan that the store has, by key."""
     found: dict[str, _Line] = {}
 
     def note(action: Action, _: Any) -> None:

@@ -47,7 +47,7 @@ class TrainedRun:
     sources: list[DatasetSource]
 
     def place_of(self, dataset: str | None) -> int:
-        """The number of a dataset by its name, which may be left out where there is one; raises InputError."""
+        """Return the number of a dataset by its name; None is allowed if there is only one. Raises InputError."""
         names = [each.name for each in self.datasets]
         if dataset is None and len(names) == 1:
             return 0
@@ -61,7 +61,7 @@ class TrainedRun:
 
 
 def open_run(store: Store, name: str) -> TrainedRun:
-    """The run of this name as it last stood; raises InputError where there is none that has ended."""
+    """Open the run of this name as it last ended; raises InputError if it has not ended once."""
     record = store.ended(name)
     if record is None:
         raise InputError(why_not(store, name))
@@ -98,7 +98,7 @@ def _open(store: Store, run: RunResult | RunProgress, recipe: Recipe, described:
 
 
 def kept_datasets(store: Store, name: str) -> dict[str, KeptDataset]:
-    """The datasets that the run of this name was last trained on, by name; none where there is no such run.
+    """Return the datasets that the run of this name was last trained on, by name; empty if there is no such run.
 
     A run that is damaged is trained again; its readable copy says where the rows are of files that are gone.
     """
@@ -182,7 +182,7 @@ def _lacks(store: Store, name: str, file: str) -> str:
 
 
 def plan_of(recipe: Recipe, datasets: Sequence[EncodedDataset], epochs: Sequence[int]) -> Plan:
-    """The plan of a recipe for its datasets."""
+    """Return the plan of a recipe for its datasets."""
     return make_plan(recipe.seed, recipe.model, recipe.training, datasets, epochs, recipe.retention, recipe.guard)
 
 

@@ -54,12 +54,12 @@ class EpochRecord:
     version: int = RECORD_VERSION
 
     def to_json(self) -> dict[str, Any]:
-        """The content of facts.json, before it is sealed."""
+        """Return the content of facts.json, before it is sealed."""
         return dataclasses.asdict(self)
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> EpochRecord:
-        """The record of a facts.json of this version or an earlier one.
+        """Return the record of a facts.json of this version or an earlier one.
 
         Raises InputError for a later version; KeyError, TypeError or ValueError for what is none.
         """
@@ -102,12 +102,12 @@ class Errors:
     version: int = METRICS_VERSION
 
     def to_json(self) -> dict[str, Any]:
-        """What is written of it."""
+        """Return what is written of it."""
         return {key: value for key, value in to_json(self).items() if value is not None}
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> Errors:
-        """The errors that `to_json` wrote, of this version or another: unknown measures are left out."""
+        """Return the errors that `to_json` wrote, of this version or another: unknown measures are left out."""
         known = {each.name for each in dataclasses.fields(Errors)}
         values: dict[str, Any] = {"version": 2 if "loss" in content else 1}
         values |= {key: tuple(value) if isinstance(value, list) else value for key, value in content.items() if key in known}
@@ -126,7 +126,7 @@ def sealed(content: Mapping[str, Any]) -> bytes:
 
 
 def unsealed(written: bytes) -> dict[str, Any] | None:
-    """What was sealed; None if it is not as it was written."""
+    """Return what was sealed; None if it is not as it was written."""
     try:
         found = json.loads(written)
         content: dict[str, Any] = found["content"]

@@ -29,16 +29,16 @@ class Runs:
         publish_run(self.storage, name, record)
 
     def ended(self, name: str) -> RunRecord | None:
-        """What a run last came to, with its recipe and its datasets, whatever it is doing now."""
+        """Return the last result of a run with its recipe and datasets, also while it is trained again."""
         return self._readable(name, lambda: read_run(self.storage, name))
 
     def result(self, name: str) -> Json | None:
-        """What a run last came to, whatever it is doing now."""
+        """Return the last result of a run, also while it is trained again."""
         record = self.ended(name)
         return None if record is None else record.result
 
     def run(self, name: str) -> Json | None:
-        """What a run came to, or how far it is (progress.json) where that is newer; None: no such run."""
+        """Return the result of a run, or its progress if that is newer; None if there is no such run."""
         return max(
             (each for each in (self.result(name), self.progress(name)) if each is not None),
             key=lambda each: float(each.get("when", 0)),
@@ -46,16 +46,16 @@ class Runs:
         )
 
     def progress(self, name: str) -> Json | None:
-        """How far a run is that has not ended, or where and why it stopped."""
+        """Return how far a run is that has not ended, or where and why it stopped."""
         found = self._json(name, "progress.json")
         return found and as_seen(found, time.time())
 
     def search(self, name: str) -> Json | None:
-        """What a search came to."""
+        """Return the result of a search that has ended once; None where there is none."""
         return self._json(name, "search.json")
 
     def searching(self, name: str) -> Json | None:
-        """How far a search is that has not ended, and what it has reached."""
+        """Return how far a search is that has not ended, and what it has reached."""
         return self._json(name, "searching.json")
 
     def searches(self) -> dict[str, Json]:
@@ -63,11 +63,11 @@ class Runs:
         return self._all(lambda name: self.searching(name) or self.search(name))
 
     def runs(self) -> dict[str, Json]:
-        """All runs that can be read by name, the latest first."""
+        """Return all runs that can be read by name, the latest first."""
         return self._all(self.run)
 
     def unreadable(self) -> list[str]:
-        """What is wrong with the runs and searches that `runs` and `searches` leave out."""
+        """Return what is wrong with the runs and searches that `runs` and `searches` leave out."""
         found = []
         for name in self.storage.names("runs"):
             for read in (self.run, self.searching, self.search):
