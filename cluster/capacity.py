@@ -30,27 +30,27 @@ class Capacity:
 
     @property
     def grows(self) -> bool:
-        """Whether machines may be added that are not there yet."""
+        """Return whether machines may be added that are not there yet."""
         return self.grows_to_cores > self.cores_there or self.grows_to_gpus > self.gpus_there
 
     @property
     def cores_there(self) -> int:
-        """The cores of the nodes that are alive."""
+        """Return the cores of the nodes that are alive."""
         return int(sum(node.cores for node in self.nodes))
 
     @property
     def gpus_there(self) -> int:
-        """The GPUs of the nodes that are alive."""
+        """Return the GPUs of the nodes that are alive."""
         return int(sum(node.gpus for node in self.nodes))
 
     @property
     def cores(self) -> int:
-        """The cores that are there or may be added."""
+        """Return the cores that are there or may be added."""
         return max(self.cores_there, self.grows_to_cores)
 
     @property
     def gpus(self) -> int:
-        """The GPUs that are there or may be added."""
+        """Return the GPUs that are there or may be added."""
         return max(self.gpus_there, self.grows_to_gpus)
 
     def grown(self) -> tuple[Node, ...]:
@@ -67,14 +67,14 @@ class Capacity:
         return {"CPU": float(self.cores), "GPU": float(self.gpus)}
 
     def words(self) -> str:
-        """The cores of each node, as a message shows them."""
+        """Return the cores of each node, as a message shows them."""
         shown = [f"{node.name} {node.cores:g}" for node in self.nodes if node.cores or node.gpus][:8]
         more = len([node for node in self.nodes if node.cores or node.gpus]) - len(shown)
         return (", ".join(shown) or "none") + (f" and {more} more nodes" if more > 0 else "")
 
 
 def one_node(cores: float, gpus: float = 0.0) -> Capacity:
-    """The capacity of a single machine."""
+    """Return the capacity of a single machine."""
     return Capacity((Node("this machine", cores, gpus),))
 
 
@@ -100,6 +100,6 @@ def capacity_of(nodes: Sequence[Mapping[str, Any]], environment: Mapping[str, st
 
 
 def name_of(node: Mapping[str, Any]) -> str:
-    """What a person calls a node: its hostname and its address."""
+    """Return what a person calls a node: its hostname and its address."""
     host, address = str(node.get("NodeManagerHostname") or ""), str(node.get("NodeManagerAddress") or "")
     return f"{host} ({address})" if host and host != address else address

@@ -28,7 +28,7 @@ class Finding:
     todo: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """The finding as it travels in a job's log."""
+        """Return the finding as it travels in a job's log."""
         return {key: str(value) for key, value in asdict(self).items()}
 
 
@@ -54,7 +54,7 @@ def facts_of_node(packages: Sequence[str], cache: str) -> NodeReport:
 def check_packages(
     nodes: Mapping[str, NodeReport | str], here: Mapping[str, str | None], needed: Sequence[str]
 ) -> list[Finding]:
-    """Whether each node has the versions that the run needs."""
+    """Return whether each node has the versions that the run needs."""
     findings = []
     for name, facts in nodes.items():
         known: Mapping[str, Any] = {name: facts if isinstance(facts, str) else facts.versions}
@@ -70,7 +70,7 @@ def check_packages(
 
 
 def check_clocks(nodes: Mapping[str, NodeReport | str], asked: float, answered: float) -> list[Finding]:
-    """Whether the clock of each node is between the question and the answer, as the head's clock has them."""
+    """Return whether the clock of each node is between the question and the answer, as the head's clock has them."""
     findings = []
     for name, facts in nodes.items():
         if isinstance(facts, str):
@@ -85,7 +85,7 @@ def check_clocks(nodes: Mapping[str, NodeReport | str], asked: float, answered: 
 
 
 def check_caches(nodes: Mapping[str, NodeReport | str]) -> list[Finding]:
-    """Whether each node has room for the prepared rows that it reads."""
+    """Return whether each node has room for the prepared rows that it reads."""
     findings = []
     for name, facts in nodes.items():
         if isinstance(facts, str):
@@ -104,7 +104,7 @@ def check_caches(nodes: Mapping[str, NodeReport | str]) -> list[Finding]:
 def check_resources(
     ray_nodes: Sequence[Mapping[str, Any]], nodes: Mapping[str, NodeReport | str], names: Sequence[str]
 ) -> list[Finding]:
-    """Whether there is a core to work on, and whether Ray and the drivers count the same GPUs."""
+    """Return whether there is a core to work on, and whether Ray and the drivers count the same GPUs."""
     findings = []
     cores = sum(float(node["Resources"].get("CPU", 0)) for node in ray_nodes)
     if cores < 1:
@@ -146,7 +146,7 @@ def check_reduce(times: Mapping[str, float | str]) -> list[Finding]:
 
 
 def reduce_once(rank: int, address: str, port: int) -> float:
-    """One of two workers: the seconds of a sum over both, over the interface of the nodes' addresses in Ray."""
+    """Return the seconds of a sum over two workers, of which this is one, by the interface of the nodes' addresses."""
     from datetime import timedelta
 
     import torch

@@ -23,7 +23,7 @@ STYLES = {"ok": "green", "warning": "yellow", "fault": "red"}
 def examine_cluster(
     address: str, storage: str, credentials: Mapping[str, str], say: Callable[[str], object]
 ) -> list[Finding]:
-    """All findings; where the cluster is not reached or refuses the token there is one, and it says why."""
+    """Return all findings; where the cluster is not reached or refuses the token there is one, and it says why."""
     try:
         client = connect_jobs(address)
     except ClusterError as error:

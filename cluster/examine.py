@@ -80,10 +80,10 @@ def _last_line(error: Exception) -> str:
 
 
 def as_line(finding: Finding) -> str:
-    """A finding as a line of a log."""
+    """Return a finding as a line of a log."""
     return MARK + json.dumps(finding.to_json())
 
 
 def from_log(log: str) -> list[Finding]:
-    """The findings in a job's log, in order."""
+    """Return the findings in a job's log, in order."""
     return [Finding(**json.loads(line.removeprefix(MARK))) for line in log.splitlines() if line.startswith(MARK)]

@@ -17,7 +17,7 @@ RECONNECT_S = 2.0
 
 
 def check_credentials(names: list[str]) -> dict[str, str]:
-    """The values of environment variables that a job is to have, by their names; no value is ever in a message."""
+    """Return the values of environment variables that a job is to have, by their names; no value is ever in a message."""
     problems = []
     for name in names:
         bare = name.partition("=")[0]
@@ -43,7 +43,7 @@ def job_id(name: str, now: float, suffix: str) -> str:
 
 
 def ask(call: Callable[[], Any], address: str, job: str = "") -> Any:
-    """What a call of Ray's client returns; its errors become ClusterErrors."""
+    """Return what a call of Ray's client returns; its errors become ClusterErrors."""
     import requests
     from ray.exceptions import AuthenticationError
 
@@ -92,7 +92,7 @@ def follow(client: Any, job: str, write: Callable[[str], object]) -> None:
 
 
 def exit_code(info: Any) -> int:
-    """The exit code that tells how a job ended: its own, 1 where it has none, 130 where it was stopped."""
+    """Return the exit code that tells how a job ended: its own, 1 where it has none, 130 where it was stopped."""
     status = str(getattr(info.status, "value", info.status))
     if status == "SUCCEEDED":
         return 0
@@ -102,7 +102,7 @@ def exit_code(info: Any) -> int:
 
 
 def told(info: Any) -> Mapping[str, str]:
-    """What a person wants to know of a job."""
+    """Return what a person wants to know of a job."""
     took = f"{((info.end_time or 1000 * time.time()) - info.start_time) / 1000:.0f} s" if info.start_time else ""
     message = (info.message or "").strip().splitlines()
     return {
@@ -114,7 +114,7 @@ def told(info: Any) -> Mapping[str, str]:
 
 
 def wait_for_end(client: Any, address: str, job: str) -> str:
-    """How a job that was asked to end has ended, in a word."""
+    """Return how a job that was asked to end has ended, in a word."""
     for _ in range(40):
         info = ask(lambda: client.get_job_info(job), address, job)
         if info.status.is_terminal():

@@ -44,7 +44,7 @@ def find_service(folder: str) -> None:
 
 
 def _told(command: list[str], words: str, environment: dict[str, str]) -> bool:
-    """Whether the control program did what it was told."""
+    """Return whether the control program did what it was told."""
     try:
         quiet = subprocess.DEVNULL
         done = subprocess.run(

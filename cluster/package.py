@@ -58,5 +58,5 @@ def make_package(folder: Path, recipe: bytes, root: Path = ROOT) -> Package:
 
 
 def megabytes(count: int) -> str:
-    """A size as a person reads it."""
+    """Return a size as a person reads it."""
     return f"{count / 1e6:.1f} MB"

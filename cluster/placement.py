@@ -42,7 +42,7 @@ class ComputeSettings(BaseModel):
 
     @property
     def device_memory(self) -> float | None:
-        """The GB that rows may take on a GPU; None: half of what is free."""
+        """Return the GB that rows may take on a GPU; None: half of what is free."""
         return None if self.device_memory_gb == "auto" else self.device_memory_gb
 
 

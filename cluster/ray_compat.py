@@ -60,7 +60,7 @@ def show_worker_ends(shown: bool) -> None:
 
 
 def grows_to() -> dict[str, float]:
-    """The cores and GPUs that the cluster's autoscaler may bring it to.
+    """Return the cores and GPUs that the cluster's autoscaler may bring it to.
 
     Fallback: nothing, and the environment's LSTM_RELAY_GROWS_TO_CPUS and _GPUS say it.
     """

@@ -21,7 +21,7 @@ class ClusterError(Exception):
 
 
 def check_address(address: str) -> str:
-    """The address of a job API without what it does not need; raises ClusterError where it cannot be one."""
+    """Return the address of a job API without what it does not need; raises ClusterError where it cannot be one."""
     example = "write it as http://HEAD:8265, the address of the cluster's dashboard"
     if "@" in address:
         raise ClusterError(f"--address: leave name and password out; the token is read from where Ray reads it: {example}")
@@ -36,7 +36,7 @@ def check_address(address: str) -> str:
 
 
 def find_token() -> tuple[str, str] | None:
-    """The token of the cluster and where it was found, in the places and in the order in which Ray itself looks."""
+    """Return the token of the cluster and where it was found, in the places and in the order in which Ray itself looks."""
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return None
     if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
@@ -117,11 +117,11 @@ def _check_answer(address: str, answer: Any, token: tuple[str, str] | None) -> N
 
 
 def minor(release: str) -> str:
-    """The first two numbers of a version."""
+    """Return the first two numbers of a version."""
     return ".".join(release.split(".")[:2])
 
 
 def sends_in_the_clear(address: str) -> bool:
-    """Whether the token would go over a network as plain text."""
+    """Return whether the token would go over a network as plain text."""
     parts = urlsplit(address)
     return parts.scheme == "http" and parts.hostname not in LOOPBACK and find_token() is not None

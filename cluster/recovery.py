@@ -49,12 +49,12 @@ class Loss:
     hopeless: bool = False
 
     def words(self) -> str:
-        """The loss as a part of a sentence."""
+        """Return the loss as a part of a sentence."""
         return f"{self.node}: {self.cause}" if self.node else self.cause
 
 
 def first_step(placement: Placement, capacity: Capacity) -> Wait:
-    """How a run begins: it waits for the workers that it was given, and for the machines that are added for them."""
+    """Return how a run begins: it waits for the workers that it was given, and for the machines that are added for them."""
     if capacity.grows:
         return Wait(placement.num_workers, GROWTH_LIMIT_S, shrinks=False)
     return Wait(placement.num_workers, ROOM_LIMIT_S)
@@ -67,7 +67,7 @@ def reconsider(placement: Placement, wait: Wait, capacity: Capacity) -> Wait:
 
 
 def after_wait(placement: Placement, wait: Wait, free: Sequence[Node], waited_s: float, there: bool) -> Start | GiveUp:
-    """How a run goes on when a wait is over; `there` says whether the room is there that was waited for.
+    """Return how a run goes on when a wait is over; `there` says whether the room is there that was waited for.
 
     A fixed number of workers is not waited for for ever: the numbers that a run gives do not depend on it. The group goes
     on with as many as there is room for, and grows as soon as there is more.
@@ -84,7 +84,7 @@ def after_wait(placement: Placement, wait: Wait, free: Sequence[Node], waited_s:
 
 
 def after_loss(placement: Placement, capacity: Capacity, loss: Loss, losses: int) -> Wait | GiveUp:
-    """How a run goes on when workers were lost, `losses` times in a row without finishing an epoch.
+    """Return how a run goes on when workers were lost, `losses` times in a row without finishing an epoch.
 
     Where the nodes that are left take fewer workers, these are started at once: they grow when a node is added.
     """
@@ -102,19 +102,19 @@ def _fits(placement: Placement, nodes: Sequence[Node]) -> int:
 
 
 def size_of(placement: Placement) -> str:
-    """What a worker takes of its node."""
+    """Return what a worker takes of its node."""
     cores = "1 core" if placement.cpus == 1 else f"{placement.cpus:.2g} cores"
     return cores + (" and a GPU" if placement.use_gpu else "")
 
 
 def free_words(free: Sequence[Node]) -> str:
-    """The free cores of each node that has any, as a message shows them."""
+    """Return the free cores of each node that has any, as a message shows them."""
     shown = [f"{node.name} {node.cores:g}" for node in free if node.cores or node.gpus]
     return ("cores " + ", ".join(shown[:8]) + (" ..." if len(shown) > 8 else "")) if shown else "no core is"
 
 
 def waiting_words(placement: Placement, count: int, free: Sequence[Node], capacity: Capacity, waited_s: float) -> str:
-    """What is waited for and since when."""
+    """Return what is waited for and since when."""
     why = f"the nodes have {capacity.words()} in all, {free_words(free)} free"
     if capacity.grows:
         why += f"; the cluster may grow to {capacity.cores} cores" + (f" and {capacity.gpus} GPUs" if capacity.gpus else "")
@@ -129,7 +129,7 @@ ECHOES = ("Connection closed by peer", "Connection reset", "gloo", "NCCL", "Brok
 
 
 def find_loss(failures: Mapping[int, str], nodes: Sequence[str], gone: Sequence[str] = ()) -> Loss:
-    """The cause of a loss among what was reported of each worker, by rank; `gone` are nodes that were lost meanwhile.
+    """Return the cause of a loss among what was reported of each worker, by rank; `gone` are nodes that were lost meanwhile.
 
     Workers that only heard of it, because a connection broke, are not the cause.
     """

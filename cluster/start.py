@@ -23,7 +23,7 @@ REMEDY = (
 
 
 def find_version(name: str) -> str | None:
-    """The installed version of a package, None where there is none."""
+    """Return the installed version of a package, None where there is none."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -37,7 +37,7 @@ def version_problems(
     where: str = "on the cluster",
     elsewhere: str = "on the machine that submitted the job",
 ) -> list[str]:
-    """What is wrong with the packages of a machine.
+    """Return what is wrong with the packages of a machine.
 
     `wanted` are exact versions, another minor version is a problem; `requirements` are what pyproject.toml asks for.
     """

@@ -37,7 +37,7 @@ class Order:
 
 
 def entrypoint(order: Order) -> str:
-    """The command line of the job, quoted for a shell."""
+    """Return the command line of the job, quoted for a shell."""
     words = ["python", "-m", "cluster.start", f"ray={version('ray')},torch={version('torch')}", order.command, RECIPE]
     words += ["--address", "auto", "--storage", order.storage]
     if order.command != "prepare":
@@ -47,7 +47,7 @@ def entrypoint(order: Order) -> str:
 
 
 def metadata_of(order: Order) -> dict[str, str]:
-    """What Ray's dashboard shows of the job beside its entrypoint."""
+    """Return what Ray's dashboard shows of the job beside its entrypoint."""
     workers = {} if order.workers is None else {"workers": str(order.workers)}
     return {"name": order.name, "run": order.name, "command": order.command, "storage": order.storage, **workers}
 

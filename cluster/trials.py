@@ -25,7 +25,7 @@ class TrialPlacement:
 
     @property
     def gpu_share(self) -> float:
-        """The share of a GPU that a trial's process asks Ray for, to the fourth digit that Ray counts to."""
+        """Return the share of a GPU that a trial's process asks Ray for, to the fourth digit that Ray counts to."""
         return math.floor(10_000 / self.trials_per_gpu) / 10_000
 
 
@@ -34,7 +34,7 @@ FULL_STEP = 1 << 17  # samples of a step times hidden units that keep a large GP
 
 
 def useful_trials_per_gpu(batch_size: int, hidden_size: int) -> int:
-    """How many trials one GPU is worth sharing among: those whose steps fill it together."""
+    """Return how many trials one GPU is worth sharing among: those whose steps fill it together."""
     return max(min(FULL_STEP // (batch_size * hidden_size), MOST_PER_GPU), 1)
 
 

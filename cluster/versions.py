@@ -16,18 +16,18 @@ Installed = Mapping[str, str | None]  # the version of each package; "python" is
 
 
 def installed_here(names: Sequence[str]) -> dict[str, str | None]:
-    """The versions of Python and of these packages in this process."""
+    """Return the versions of Python and of these packages in this process."""
     return {"python": platform.python_version(), **{name: find_version(name) for name in names}}
 
 
 def needed() -> list[str]:
-    """What pyproject.toml asks for, beside this code."""
+    """Return what pyproject.toml asks for, beside this code."""
     file = Path(__file__).parents[1] / "pyproject.toml"
     return requirements_of(file.read_text()) if file.is_file() else []
 
 
 def node_problems(nodes: Mapping[str, Installed | str], here: Installed, requirements: Sequence[str]) -> list[str]:
-    """What is wrong with each node, by name; a text stands for the versions of a node that did not answer."""
+    """Return what is wrong with each node, by name; a text stands for the versions of a node that did not answer."""
     problems = []
     for name, found in nodes.items():
         if isinstance(found, str):

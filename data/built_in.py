@@ -58,7 +58,7 @@ def write_plants(folder: Path) -> None:
 
 
 def _weather(random: np.random.Generator, steps: int, memory: float) -> Float64:
-    """A first-order autoregressive series of variance 1."""
+    """Return a first-order autoregressive series of variance 1."""
     shocks = random.normal(size=steps) * np.sqrt(1 - memory**2)
     level = np.empty(steps)
     level[0] = random.normal()

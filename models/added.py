@@ -39,12 +39,12 @@ class AddedClasses(nn.ModuleDict):
         return missing > 0 and self.become({**sizes, self.num_outputs: missing})
 
     def forward(self, outputs: Tensor, summary: Tensor) -> Tensor:
-        """The head's outputs (batch, num_first) with those that were added: (batch, num_outputs)."""
+        """Return the head's outputs (batch, num_first) with those that were added: (batch, num_outputs)."""
         return torch.cat([outputs, *(self[str(first)](summary) for first in sorted(map(int, self)))], dim=1)
 
 
 def zero_linear(width: int, num_outputs: int) -> nn.Linear:
-    """A linear layer of zeros; draws no random number."""
+    """Return a linear layer of zeros; draws no random number."""
     made = cast(nn.Linear, nn.utils.skip_init(nn.Linear, width, num_outputs))  # type: ignore[no-untyped-call]
     for parameter in made.parameters():
         nn.init.zeros_(parameter)

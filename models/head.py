@@ -50,7 +50,7 @@ class Corrections(nn.ModuleDict):
         return wanted != before
 
     def parameters_of(self, number: int) -> list[nn.Parameter]:
-        """The parameters of the correction of a dataset; none where it has no correction."""
+        """Return the parameters of the correction of a dataset; none where it has no correction."""
         return list(self[str(number)].parameters()) if str(number) in self else []
 
     def _linear(self, number: int) -> nn.Linear:
@@ -58,7 +58,7 @@ class Corrections(nn.ModuleDict):
 
     @property
     def numbers(self) -> list[int]:
-        """The datasets that have a correction, rising."""
+        """Return the datasets that have a correction, rising."""
         return sorted(map(int, self))
 
     def forward(self, summary: Tensor, owners: Tensor | int) -> Tensor:
@@ -76,7 +76,7 @@ class Corrections(nn.ModuleDict):
 
 
 def in_groups(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tensor:
-    """One product for each dataset: nothing is copied, but the datasets have to be known on the host."""
+    """Return one product for each dataset: nothing is copied, but the datasets have to be known on the host."""
     present = sorted({number for number in owners.tolist() if str(number) in corrections})
     outputs = summary.new_zeros(len(summary), corrections.num_outputs)
     for number in present:
@@ -86,7 +86,7 @@ def in_groups(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tens
 
 
 def gathered(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tensor:
-    """One product for all: each summary stands among zeros at the place of its dataset.
+    """Return one product for all: each summary stands among zeros at the place of its dataset.
 
     Always the same kernels, as a CUDA graph needs, and none that sorts, as the backward pass of an index does.
     """
@@ -102,7 +102,7 @@ def gathered(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tenso
 
 
 def sizes_in(weights: Mapping[str, Tensor], prefix: str) -> dict[int, int]:
-    """The outputs of each layer of a state whose names begin with a prefix and a number."""
+    """Return the outputs of each layer of a state whose names begin with a prefix and a number."""
     biases = {name: value for name, value in weights.items() if name.startswith(prefix) and name.endswith(".bias")}
     return {int(name.removeprefix(prefix).partition(".")[0]): len(value) for name, value in biases.items()}
 

@@ -13,7 +13,7 @@ from models.settings import ModelSettings
 
 
 def loss_sum(outputs: Tensor, targets: Tensor, settings: ModelSettings, weights: Tensor | None = None) -> Tensor:
-    """The loss of each sample, averaged over its numbers and summed over the batch: a scalar in float32.
+    """Return the loss of each sample, averaged over its numbers and summed over the batch: a scalar in float32.
 
     `weights` (batch,) multiply the loss of each sample.
 
@@ -36,7 +36,7 @@ def loss_sum(outputs: Tensor, targets: Tensor, settings: ModelSettings, weights:
 
 
 def forecast(outputs: Tensor, shape: tuple[int, int], settings: ModelSettings) -> Tensor:
-    """The point forecast (batch, steps, targets) for shape (steps, targets), or the classes (batch,)."""
+    """Return the point forecast (batch, steps, targets) for shape (steps, targets), or the classes (batch,)."""
     outputs = outputs.float()
     if settings.classifies:
         return outputs.argmax(dim=1)
@@ -68,7 +68,7 @@ class ErrorSums:
 
     @staticmethod
     def zero(num_targets: int, forecasts: ForecastSums | None = None) -> ErrorSums:
-        """The sums of no samples; `forecasts` are those of none, where they are wanted."""
+        """Return the sums of no samples; `forecasts` are those of none, where they are wanted."""
         nothing = torch.zeros(num_targets, dtype=torch.float64)
         return ErrorSums(0.0, 0.0, 0.0, 0.0, nothing, nothing.clone(), forecasts)
 
@@ -113,13 +113,13 @@ class ErrorSums:
         return self.from_tensor(self.to_tensor() + other.to_tensor())
 
     def to_tensor(self) -> Tensor:
-        """One float64 vector, for an all-reduce."""
+        """Return one float64 vector, for an all-reduce."""
         head = torch.tensor([self.samples, self.known, self.loss, self.wrong], dtype=torch.float64)
         more = [] if self.forecasts is None else [self.forecasts.to_tensor()]
         return torch.cat([head, self.weighted, self.squared, self.absolute, *more])
 
     def from_tensor(self, sums: Tensor) -> ErrorSums:
-        """What to_tensor gave, added up, in the shapes of this one."""
+        """Return what to_tensor gave, added up, in the shapes of this one."""
         samples, known, loss, wrong = (float(x) for x in sums[:4])
         width = len(self.squared)
         weighted, squared, absolute, rest = torch.split(sums[4:], [4, width, width, len(sums) - 8 - 2 * width])

@@ -94,7 +94,7 @@ class LSTM(nn.Module):
         return outputs if level is None else restore(outputs, level, self.channels.targets, settings.num_levels)
 
     def _read(self, inputs: Tensor, lengths: Tensor | None, masks: Tensor | None) -> Tensor:
-        """What the layers make of sequences, each at its last valid step: (sequences, width of the head)."""
+        """Return what the layers make of sequences, each at its last valid step: (sequences, width of the head)."""
         last = None if lengths is None else (lengths - 1).clamp(min=0)
         mirror = None
         if lengths is not None and last is not None and self.directions == 2:
@@ -116,7 +116,7 @@ class LSTM(nn.Module):
 
 
 def _rows_at(hidden: Tensor, steps: Tensor) -> Tensor:
-    """The rows (batch, count, units) of hidden (batch, all, units) at these steps (batch, count).
+    """Return the rows (batch, count, units) of hidden (batch, all, units) at these steps (batch, count).
 
     `gather` rather than an index: the backward pass of an index sorts, in a dozen kernels on a GPU.
     """
@@ -124,7 +124,7 @@ def _rows_at(hidden: Tensor, steps: Tensor) -> Tensor:
 
 
 def _mirrored(hidden: Tensor, mirror: Tensor | None) -> Tensor:
-    """The steps of each sequence in the order that `mirror` has, or back to front."""
+    """Return the steps of each sequence in the order that `mirror` has, or back to front."""
     return hidden.flip(1) if mirror is None else _rows_at(hidden, mirror)
 
 

@@ -23,7 +23,7 @@ class Level:
 def normalise(
     inputs: Tensor, lengths: Tensor | None, method: Literal["last", "instance"], num_numbers: int
 ) -> tuple[Tensor, Level]:
-    """The inputs (batch, steps, features) with their first `num_numbers` features freed of each window's own level.
+    """Return the inputs (batch, steps, features) with their first `num_numbers` features freed of each window's own level.
 
     "last" subtracts the values at the last valid step (NLinear, Zeng et al. 2023). "instance" subtracts the mean and
     divides by the standard deviation, with divisor n, over the valid steps (RevIN, Kim et al. 2022, without its affine
@@ -55,7 +55,7 @@ def normalise(
 
 
 def restore(outputs: Tensor, level: Level, targets: Sequence[int], num_levels: int) -> Tensor:
-    """The outputs (batch, steps * targets * num_levels) at the level of their windows, in float32.
+    """Return the outputs (batch, steps * targets * num_levels) at the level of their windows, in float32.
 
     `targets` are the places of the targets among the numbers of the level.
     """

@@ -42,7 +42,7 @@ class Anchor:
     strength: float
 
     def _held(self, model: LSTM) -> list[tuple[str, torch.nn.Parameter]]:
-        """What is to stay near: all but a correction of the head that is newer than the weights."""
+        """Return what is to stay near: all but a correction of the head that is newer than the weights."""
         return [(name, parameter) for name, parameter in trained(model) if name in self.weights]
 
     def penalty(self, model: LSTM) -> Tensor:
@@ -63,7 +63,7 @@ class Anchor:
 
 
 def trained(model: LSTM) -> list[tuple[str, torch.nn.Parameter]]:
-    """The parameters that are trained, by name."""
+    """Return the parameters that are trained, by name."""
     return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
 
 
@@ -74,7 +74,7 @@ def curvature_sum(
     settings: ModelSettings,
     head: int | None = None,
 ) -> list[Tensor]:
-    """The diagonal of the Fisher information of each sample, summed: one float64 tensor for each trained parameter.
+    """Return the diagonal of the Fisher information of each sample, summed: one float64 tensor for each trained parameter.
 
     For each sample on its own, the squared gradient of its log-likelihood at a target drawn from the model's own forecast,
     not at the observed one (Kunstner et al. 2019), in the units of the loss: its mean over noise is the Gauss-Newton

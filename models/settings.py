@@ -85,22 +85,22 @@ class ModelSettings(BaseModel):
 
     @property
     def classifies(self) -> bool:
-        """Whether the model predicts a class instead of numbers."""
+        """Return whether the model predicts a class instead of numbers."""
         return self.loss in CLASS_LOSSES
 
     @property
     def error_name(self) -> str:
-        """What the error is that the model is judged by, in words."""
+        """Return what the error is that the model is judged by, in words."""
         return ERROR_NAMES.get(self.loss, "MSE")
 
     @property
     def dataset_heads(self) -> bool:
-        """Whether each dataset has a correction of the head."""
+        """Return whether each dataset has a correction of the head."""
         return (self.head or ("shared" if self.classifies else "dataset")) == "dataset"
 
     @property
     def needs_channels(self) -> bool:
-        """Whether the model has to know which of its inputs is which target."""
+        """Return whether the model has to know which of its inputs is which target."""
         return self.window_normalization != "none" or self.channel_independent
 
     @property

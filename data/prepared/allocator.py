@@ -37,5 +37,5 @@ def share_freed_memory() -> bool:
 
 
 def _mallopt() -> Any:
-    """The function of glibc, or None."""
+    """Return the function of glibc, or None."""
     return getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None

@@ -34,11 +34,11 @@ class Samples:
 
     @property
     def classes(self) -> bool:
-        """Whether the labels are classes."""
+        """Return whether the labels are classes."""
         return self.labels.ndim == 1
 
     def describe(self) -> str:
-        """What train and validation must have in common."""
+        """Return what train and validation must have in common."""
         what = "classes" if self.classes else f"{self.labels.shape[1]} targets"
         return f"{self.inputs[0].shape[1]} features and {what}"
 
@@ -59,7 +59,7 @@ def check_arrays(
     scaling: Scaling = "none",
     classes: bool | None = None,
 ) -> ArrayDataset:
-    """The dataset that X and y are; sample i of X becomes train sample i.
+    """Return the dataset that X and y are; sample i of X becomes train sample i.
 
     `inputs` (X) is (samples, steps, features), or a list of (steps, features) of different lengths; NaN is a missing
     value, interpolated inside its sample. `targets` (y) is (samples, targets); one number each as (samples,) floats; or
@@ -86,7 +86,7 @@ def check_arrays(
 
 
 def write_arrays(arrays: ArrayDataset, folder: Path) -> PreparedDataset:
-    """The prepared dataset in `folder`; where it is there already, nothing is written."""
+    """Return the prepared dataset in `folder`; where it is there already, nothing is written."""
     source = arrays.source
     home = folder / _address(source, arrays.splits)
     if not (home / MANIFEST).exists():
@@ -112,7 +112,7 @@ def _check(label: str, inputs: Any, targets: Any, classes: bool | None) -> Sampl
 
 
 def checked_inputs(label: str, inputs: Any) -> list[npt.NDArray[np.float32]]:
-    """One (steps, features) array for each sample of X; raises InputError, its messages beginning with `label`."""
+    """Return one (steps, features) array for each sample of X; raises InputError, its messages beginning with `label`."""
     wanted = "write (samples, steps, features), or a list of (steps, features)"
     if not isinstance(inputs, (list, tuple)):
         inputs = as_array(inputs)
@@ -164,7 +164,7 @@ def _source_of(name: str, splits: dict[str, Samples], scaling: Scaling) -> Datas
 
 
 def _series_of(samples: Samples, source: DatasetSource) -> list[Series]:
-    """A series for each sample, in its order; the target stands at the last row, so that each sample counts once."""
+    """Return a series for each sample, in its order; the target stands at the last row, so that each sample counts once."""
     found = []
     for number, (rows, label) in enumerate(zip(samples.inputs, samples.labels, strict=True)):
         name, counts = f"{number:09d}", Counts(rows_read=len(rows))
@@ -180,7 +180,7 @@ def _series_of(samples: Samples, source: DatasetSource) -> list[Series]:
 
 
 def _address(source: DatasetSource, splits: dict[str, Samples]) -> str:
-    """The hash of what decides the prepared samples, scaling apart."""
+    """Return the hash of what decides the prepared samples, scaling apart."""
     facts = {
         "format": FORMAT,
         "settings": source.settings.decisive(),

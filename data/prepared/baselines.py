@@ -60,7 +60,7 @@ class Baselines:
         return found
 
     def _told_apart(self, number: int) -> bool:
-        """Whether each span of train rows of a part belongs to one whole series, and each of its series has one."""
+        """Return whether each span of train rows of a part belongs to one whole series, and each of its series has one."""
         part = self.prepared.manifest.parts[number]
         return part.overlap == 0 and len(part.train_spans) == part.num_series > 0
 
@@ -69,14 +69,14 @@ class Baselines:
         return np.searchsorted([start for start, _ in spans], rows, side="right") - 1
 
     def _series_starts(self, number: int, rows: Int64) -> Int64:
-        """The first row of each sample's series in its part; where that is not known, the first row of the sample."""
+        """Return the first row of each sample's series in its part; where that is not known, the first row of the sample."""
         if self._told_apart(number):
             starts = np.array([start for start, _ in self.prepared.manifest.parts[number].train_spans])
             return starts[self._series(number, rows)]
         return np.zeros_like(rows) if self.prepared.manifest.num_series == 1 else rows
 
     def _scales_of(self, number: int) -> Float64:
-        """The scale of each series of a part: (series, targets)."""
+        """Return the scale of each series of a part: (series, targets)."""
         if number not in self._scales:
             differences = self._differences(number)
             self._scales[number] = np.array([_mean(total, count) for total, count in differences])
@@ -84,7 +84,7 @@ class Baselines:
 
     @cached_property
     def _pooled(self) -> Float64:
-        """The scale over all train rows of the dataset: (targets,)."""
+        """Return the scale over all train rows of the dataset: (targets,)."""
         total, count = np.zeros(len(self.prepared.targets)), np.zeros(len(self.prepared.targets))
         for number in range(len(self.prepared.parts)):
             for own_total, own_count in self._differences(number):

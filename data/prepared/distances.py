@@ -30,7 +30,7 @@ KEPT = "distances-1.json"  # a file of distances; the number is that of the way 
 
 
 def distances_between(datasets: Sequence[PreparedDataset]) -> Float64:
-    """The energy coefficient of each pair of datasets: (datasets, datasets), symmetric, the diagonal 0.
+    """Return the energy coefficient of each pair of datasets: (datasets, datasets), symmetric, the diagonal 0.
 
     It is found from train samples alone, each dataset scaled by its own mean and deviation whatever its scaling, so that
     neither the order of the datasets nor which others there are changes it: shape and dynamics are compared, not scale.
@@ -62,7 +62,7 @@ class Sample:
 
     @staticmethod
     def of(points: Float32) -> Sample:
-        """The sample of these points."""
+        """Return the sample of these points."""
         count = len(points)
         return Sample(
             points, float(_lengths(points, points).sum(dtype=np.float64) / (count * (count - 1))) if count > 1 else 0.0
@@ -70,7 +70,7 @@ class Sample:
 
 
 def energy_coefficients(one: Sample, others: Sequence[Sample]) -> list[float]:
-    """The energy distance of a sample to each of the others as a share of the mean distance between the two.
+    """Return the energy distance of a sample to each of the others as a share of the mean distance between the two.
 
     (2 E|X - Y| - E|X - X'| - E|Y - Y'|) / (2 E|X - Y|), the coefficient of inhomogeneity of Szekely and Rizzo (2013,
     Energy statistics; the distance itself: 2004, Testing for equal distributions in high dimension): 0 of alike ones, at
@@ -157,7 +157,7 @@ def frames(values: npt.NDArray[Any], lengths: npt.NDArray[np.integer]) -> Float6
 
 
 def _read(dataset: PreparedDataset) -> dict[str, float]:
-    """What is kept of a dataset's distances, by the fingerprint of the other."""
+    """Return what is kept of a dataset's distances, by the fingerprint of the other."""
     with contextlib.suppress(OSError, ValueError):
         return read_signed((dataset.folder / KEPT).read_bytes(), required=True)
     return {}

@@ -72,7 +72,7 @@ class EncodedDataset:
 
     @property
     def warnings(self) -> list[str]:
-        """What a person should know of the dataset as it is prepared and scaled."""
+        """Return what a person should know of the dataset as it is prepared and scaled."""
         return [*self.prepared.manifest.warnings, *scaling_warnings(self.prepared)]
 
     @property
@@ -82,12 +82,12 @@ class EncodedDataset:
 
     @property
     def num_classes_trained(self) -> int:
-        """How many of the classes, from the first on, the train rows may have."""
+        """Return how many of the classes, from the first on, the train rows may have."""
         return self._places(self.prepared.train_categories(self.prepared.targets[0]))
 
     @property
     def num_classes_held(self) -> int:
-        """How many of the classes, from the first on, any of the rows may have."""
+        """Return how many of the classes, from the first on, any of the rows may have."""
         target = self.prepared.targets[0]
         return self._places({label for part in self.prepared.manifest.parts for label in part.categories[target]})
 
@@ -106,15 +106,15 @@ class EncodedDataset:
         return None if self.prepared.classes or self.prepared.horizon == 0 else Baselines(self.prepared, self.season)
 
     def num_samples(self, split: str) -> int:
-        """How many samples a split has."""
+        """Return how many samples a split has."""
         return self.prepared.num_samples(split)
 
     def lengths(self, split: str, samples: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int32]:
-        """The rows that go in, of each sample, or of these."""
+        """Return the rows that go in, of each sample, or of these."""
         return self.prepared.lengths(split, samples)
 
     def batch(self, split: str, samples: npt.NDArray[np.int64]) -> Batch:
-        """The samples of these numbers, in this order."""
+        """Return the samples of these numbers, in this order."""
         found = self._joined(split, samples, self._gather)
         if not self.weighted:
             return found
@@ -123,11 +123,11 @@ class EncodedDataset:
 
     @property
     def weighted(self) -> bool:
-        """Whether the samples weigh differently in the loss."""
+        """Return whether the samples weigh differently in the loss."""
         return bool(self.encoding.class_weights)
 
     def inputs(self, split: str, samples: npt.NDArray[np.int64]) -> Batch:
-        """What goes in of these samples; `targets` is (samples, 0), as those of new rows are not known."""
+        """Return what goes in of these samples; `targets` is (samples, 0), as those of new rows are not known."""
         return self._joined(split, samples, self._gather_inputs)
 
     def rows(self, number: int, start: int, stop: int) -> tuple[Float32, Float32 | npt.NDArray[np.int64]]:

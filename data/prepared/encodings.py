@@ -38,7 +38,7 @@ class Encoding:
     class_weights: tuple[float, ...] = ()  # in the loss, of each of `classes`; empty: all count alike
 
     def sha256(self) -> str:
-        """The hash of all of it, which decides epochs; weights are part of it where there are some."""
+        """Return the hash of all of it, which decides epochs; weights are part of it where there are some."""
         decided_by = {key: value for key, value in asdict(self).items() if value or key != "class_weights"}
         return hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()
 
@@ -53,7 +53,7 @@ def make_encodings(
     sorted_classes: bool = False,
     num_trained: int | None = None,
 ) -> list[Encoding]:
-    """The encoding of each dataset, by its scaling and whose train rows are to scale it.
+    """Return the encoding of each dataset, by its scaling and whose train rows are to scale it.
 
     With `sorted_classes` the classes of all datasets together are numbered by their labels. Datasets behind the first
     `num_trained` are only measured: nothing that all share depends on them.
@@ -113,7 +113,7 @@ def _scale_of_another(setting: DataSettings, before: Sequence[PreparedDataset], 
 
 
 def nowhere_problems(datasets: Sequence[PreparedDataset]) -> list[str]:
-    """What is wrong with optional columns that the train rows of no dataset hold."""
+    """Return what is wrong with optional columns that the train rows of no dataset hold."""
     columns = [column.name for column in datasets[0].columns if column.kind in ("number", "target")]
     held = np.sum([each.statistics.count for each in datasets], axis=0)
     optional = {name for each in datasets for name in each.settings.optional}

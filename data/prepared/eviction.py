@@ -19,7 +19,7 @@ ABANDONED_S = 3600.0  # after which a file that was being fetched belongs to nob
 
 
 def limit_bytes() -> float:
-    """The limit of the cache, infinite where none is set; raises InputError."""
+    """Return the limit of the cache, infinite where none is set; raises InputError."""
     text = os.environ.get(LIMIT, "")
     try:
         gigabytes = float(text or "inf")
@@ -31,7 +31,7 @@ def limit_bytes() -> float:
 
 
 def has_room(cache: Path, num_bytes: int) -> bool:
-    """Whether so many bytes fit on the disk without removing anything."""
+    """Return whether so many bytes fit on the disk without removing anything."""
     return shutil.disk_usage(cache).free >= num_bytes + FREE_BYTES
 
 

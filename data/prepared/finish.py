@@ -78,7 +78,7 @@ def _sha256(parts: list[Part], split: str) -> str:
 
 
 def _time_span(parts: list[Part], zone: str | None) -> tuple[str, str] | None:
-    """The times of the first and the last row that belongs to a split; None where rows have no time."""
+    """Return the times of the first and the last row that belongs to a split; None where rows have no time."""
     spans = [part.time_span for part in parts if part.time_span is not None]
     kinds = [part.kind_of_time[1] for part in parts if part.kind_of_time is not None]
     if not spans:
@@ -177,7 +177,7 @@ def _show_split(source: DatasetSource) -> str:
 
 
 def _flat(naive: dict[str, dict[str, Any]]) -> list[str]:
-    """A warning for each part in which the naive forecast makes no error, so that nothing can be compared with it."""
+    """Return a warning for each part in which the naive forecast makes no error, so that nothing can be compared with it."""
     flat = [split for split, sums in naive.items() if any(sums["count"]) and not any(sums.get("absolute", [1]))]
     return [
         f"no target changes in the {split} part, so the naive forecast makes no error there: this dataset has no scaled "

@@ -15,7 +15,7 @@ CLASSES_WANTED = "write one class for each sample: (samples,) integers or string
 
 
 def as_array(values: Any) -> npt.NDArray[Any]:
-    """An array of what may also be a torch tensor on any device, or a list of them."""
+    """Return an array of what may also be a torch tensor on any device, or a list of them."""
     if hasattr(values, "detach"):
         tensor = values.detach().cpu()
         return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
@@ -56,7 +56,7 @@ def checked_targets(label: str, targets: Any, classes: bool | None = None) -> np
 
 
 def class_labels(label: str, targets: Any) -> npt.NDArray[np.str_]:
-    """The class of each sample as text: 3 and 3.0 are "3", True is "True"; raises InputError for what is no class."""
+    """Return the class of each sample as text: 3 and 3.0 are "3", True is "True"; raises InputError for what is no class."""
     array = as_array(targets)
     if array.ndim == 2 and array.shape[1] > 1:
         raise InputError(
@@ -72,7 +72,7 @@ def class_labels(label: str, targets: Any) -> npt.NDArray[np.str_]:
 
 
 def labels_given(targets: Any) -> dict[str, Any]:
-    """The classes as they were given, by their text."""
+    """Return the classes as they were given, by their text."""
     array = as_array(targets).ravel()
     return dict(zip(class_labels("y", array).tolist(), array, strict=True))
 

@@ -19,7 +19,7 @@ def unpacked_bytes(file: str) -> int:
 
 
 def is_cut_at_once(source: DatasetSource, sizes: Mapping[str, int]) -> bool:
-    """Whether the dataset is cut into parts before it is known whether its series cross files.
+    """Return whether the dataset is cut into parts before it is known whether its series cross files.
 
     Files with series of their own are prepared each by itself, unless one is too large; where all files are one series, or
     there is one file, that would be one process for all of it.
@@ -33,5 +33,5 @@ def is_cut_at_once(source: DatasetSource, sizes: Mapping[str, int]) -> bool:
 
 
 def is_worth_cutting(source: DatasetSource, sizes: Mapping[str, int]) -> bool:
-    """Whether there is so much to read that one process should not prepare it in one piece."""
+    """Return whether there is so much to read that one process should not prepare it in one piece."""
     return sum(sizes[file] for file in (*source.files, *source.test_files)) >= CUT_BYTES

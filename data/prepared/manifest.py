@@ -62,7 +62,7 @@ class Manifest:
     version: int = VERSION
 
     def to_json(self) -> dict[str, Any]:
-        """The manifest as it is written."""
+        """Return the manifest as it is written."""
         plain = {key: value for key, value in vars(self).items() if key not in ("columns", "parts", "statistics", "counts")}
         return plain | {
             "columns": [asdict(column) for column in self.columns],
@@ -73,7 +73,7 @@ class Manifest:
 
     @staticmethod
     def from_json(facts: dict[str, Any]) -> Manifest:
-        """What to_json wrote, in this version or in version 1."""
+        """Return what to_json wrote, in this version or in version 1."""
         made = {
             "columns": [Column(**column) for column in facts["columns"]],
             "parts": [Part.from_json(part) for part in facts["parts"]],
@@ -91,7 +91,7 @@ class Manifest:
 
     @staticmethod
     def read(folder: Path) -> Manifest:
-        """The manifest of a folder; raises DamagedManifestError where it is not as it was written."""
+        """Return the manifest of a folder; raises DamagedManifestError where it is not as it was written."""
         try:
             return Manifest.from_json(read_signed((folder / MANIFEST).read_bytes(), HASH))
         except (ValueError, KeyError, TypeError, AttributeError, IsADirectoryError) as error:

@@ -33,7 +33,7 @@ FEWEST_STEPS = 10  # of a 32-bit number in the usual difference of two rows
 
 
 def right_home(home: Path, source: DatasetSource, facts: FileNotes) -> Path:
-    """The folder of a dataset: `home`, or another one where an earlier version left wrong rows in `home`."""
+    """Return the folder of a dataset: `home`, or another one where an earlier version left wrong rows in `home`."""
     try:
         version = Manifest.read(home).version
     except (OSError, DamagedManifestError):
@@ -59,7 +59,7 @@ def _may_be_wrong(home: Path, source: DatasetSource, facts: FileNotes) -> bool:
 
 
 def _has_words(file: str, source: DatasetSource, facts: FileNotes) -> bool:
-    """Whether a text column of a CSV file holds a word such as NA, which was taken for missing."""
+    """Return whether a text column of a CSV file holds a word such as NA, which was taken for missing."""
     form = source.settings.file_format
     left = [*(source.settings.time or []), *source.settings.optional]  # what is optional came later than these words
     texts = [name for name in wanted_columns(source)[1] if name not in left]
@@ -75,7 +75,7 @@ def _has_words(file: str, source: DatasetSource, facts: FileNotes) -> bool:
 
 
 def _counted_dates(manifest: Manifest, source: DatasetSource) -> bool:
-    """Whether whole numbers such as 20240131 were put on a grid of counts."""
+    """Return whether whole numbers such as 20240131 were put on a grid of counts."""
     if not isinstance(source.settings.frequency, int) or manifest.time_span is None:
         return False
     first, last = (int(time) for time in manifest.time_span)
@@ -84,7 +84,7 @@ def _counted_dates(manifest: Manifest, source: DatasetSource) -> bool:
 
 
 def _mixed_zones(files: Sequence[str], source: DatasetSource, facts: FileNotes) -> bool:
-    """Whether some files have a time zone behind their times and others do not, by the first row of each."""
+    """Return whether some files have a time zone behind their times and others do not, by the first row of each."""
     settings = source.settings
     if len(files) < 2 or settings.time is None or len(settings.time) > 1 or settings.time_format is not None:
         return False
@@ -111,7 +111,7 @@ def _first_is_zoned(file: str, name: str, form: FileFormat) -> bool:
 
 
 def _joined_series(files: Sequence[str], source: DatasetSource, facts: FileNotes) -> bool:
-    """Whether a series had rows in several files although no time puts them in order."""
+    """Return whether a series had rows in several files although no time puts them in order."""
     series, form = source.settings.series, source.settings.file_format
     if source.settings.time is not None or series in (None, FILE_AS_SERIES):
         return False

@@ -76,7 +76,7 @@ class NewData:
         return len(self.lengths)
 
     def batch(self, samples: Int64) -> Batch:
-        """The windows of these numbers as the model takes them, without targets."""
+        """Return the windows of these numbers as the model takes them, without targets."""
         return self._encoded.inputs(NEW, samples)
 
     def places(self, samples: Int64) -> Places:
@@ -99,7 +99,7 @@ class NewData:
         return pa.array(values // self._divisor, mask=values == UNKNOWN).cast(self.time_type)
 
     def warnings(self) -> Iterator[str]:
-        """What a person should know: series that give nothing, by name, and steps of time that are not regular."""
+        """Return what a person should know: series that give nothing, by name, and steps of time that are not regular."""
         settings = self.prepared.settings
         few = f"fewer rows than one window (min_lookback {settings.shortest_history})"
         gap = 'no window without a missing value, and missing = "drop"'
@@ -150,7 +150,7 @@ def read_new(
     every: bool,
     run: RunNew,
 ) -> NewData:
-    """The windows of some files, for a model trained on the rows of `trained`, whose encoding scales them.
+    """Return the windows of some files, for a model trained on the rows of `trained`, whose encoding scales them.
 
     Their targets are not read, unless they are features too. Written into `folder`, which must be empty. Raises
     InputError with all that is wrong with the files, or where no series has rows for a window.
@@ -206,7 +206,7 @@ def _run(
 
 
 def _of_new_file(problem: str) -> str:
-    """The problem as it is told of a new file: no recipe says any more how that is read."""
+    """Return the problem as it is told of a new file: no recipe says any more how that is read."""
     if not problem.endswith(IN_RECIPE):
         return problem
     found = problem.rpartition(": write ")[0]
@@ -218,7 +218,7 @@ def _of_new_file(problem: str) -> str:
 
 
 def finish_new(parts: Sequence[NewPart], source: DatasetSource, encoding: Encoding, folder: Path, ahead: int = 0) -> NewData:
-    """The parts in a folder together; raises InputError where none of them has a window."""
+    """Return the parts in a folder together; raises InputError where none of them has a window."""
     check_kinds_of_time([part.kind_of_time for part in parts if part.kind_of_time is not None])
     if not any(part.samples for part in parts):
         found = [series for part in parts for series in zip(part.rows, part.names, strict=True)]

@@ -18,7 +18,7 @@ def write_origin(folder: Path, address: str) -> None:
 
 
 def read_origin(folder: Path) -> str | None:
-    """The URI of the folder's files; None where all of them are here."""
+    """Return the URI of the folder's files; None where all of them are here."""
     with contextlib.suppress(FileNotFoundError):
         try:
             return str(json.loads((folder / ORIGIN).read_text())["address"])

@@ -42,7 +42,7 @@ class PartFiles:
         self._checked: dict[str, list[int]] | None = None
 
     def open(self, name: str) -> Path:
-        """The path of a file that is here and as it was written; raises DamagedRowsError."""
+        """Return the path of a file that is here and as it was written; raises DamagedRowsError."""
         path = self.folder / name
         if path.is_dir():
             raise DamagedRowsError(f"{path} is damaged: a folder is in the place of the file")
@@ -134,13 +134,13 @@ class PartFiles:
             write_whole(self._notes(), json.dumps(self._checked).encode())
 
     def _notes(self) -> Path:
-        """A file beside the dataset: several machines may mount the folder, and each checks what it reads."""
+        """Return a file beside the dataset: several machines may mount the folder, and each checks what it reads."""
         machine = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
         return self.folder.parent / "sources" / f"checked-{self.folder.name}-{machine}.json"
 
 
 def part_names(number: int) -> tuple[str, str]:
-    """The files of a part."""
+    """Return the files of a part."""
     return f"values-{number:05d}.arrow", f"samples-{number:05d}.arrow"
 
 

@@ -57,7 +57,7 @@ class Prefetch:
 
 
 def _fits(dataset: PreparedDataset, in_use: Sequence[PreparedDataset], absent: Sequence[str]) -> bool:
-    """Whether the dataset can be here beside those in use, and nothing of them has to leave for it."""
+    """Return whether the dataset can be here beside those in use, and nothing of them has to leave for it."""
     folders = {each.folder: each for each in [dataset, *in_use]}
     together = sum(size for each in folders.values() for size, _ in each.files.known.values())
     cache = dataset.folder.parents[2]

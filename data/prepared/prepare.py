@@ -37,7 +37,7 @@ Surveys = dict[tuple[str, FileFormat], Survey]
 
 
 def fingerprint(source: DatasetSource, hashes: Mapping[str, Future[str]]) -> str:
-    """The hash of what decides the prepared rows and samples: the files' content and the settings, scaling apart."""
+    """Return the hash of what decides the prepared rows and samples: the files' content and the settings, scaling apart."""
     content = {
         "format": FORMAT,
         "settings": source.settings.decisive(),
@@ -52,7 +52,7 @@ def fingerprint(source: DatasetSource, hashes: Mapping[str, Future[str]]) -> str
 
 
 def _file_identity(file: str, source: DatasetSource, hashes: Mapping[str, Future[str]]) -> list[Any]:
-    """What decides the rows of a file: its content, and what its name and its folders add."""
+    """Return what decides the rows of a file: its content, and what its name and its folders add."""
     name = stem(file) if source.settings.series == FILE_AS_SERIES else ""
     numbers, texts = wanted_columns(source)
     named = {column: value for column, value in hive_values(file).items() if column in (*numbers, *texts)}
@@ -61,7 +61,7 @@ def _file_identity(file: str, source: DatasetSource, hashes: Mapping[str, Future
 
 
 def _untimed(files: tuple[str, ...], source: DatasetSource) -> bool:
-    """Whether rows lie in several files that neither a time puts in order nor a column tells apart."""
+    """Return whether rows lie in several files that neither a time puts in order nor a column tells apart."""
     return source.settings.time is None and len(files) > 1 and source.settings.series is None
 
 
@@ -73,7 +73,7 @@ def prepare(
     fetch: Callable[[str], object] = lambda fingerprint: None,
     remote: str | None = None,
 ) -> list[PreparedDataset]:
-    """The prepared datasets, in order; those that are not in the folder yet are prepared by `run`, all together.
+    """Return the prepared datasets, in order; those that are not in the folder yet are prepared by `run`, all together.
 
     `fetch` may bring a dataset into the folder that was prepared elsewhere. `remote` is the URI of prepared datasets where
     the storage is an object store: there the parts are written, and the folder gets their manifest. Raises InputError with

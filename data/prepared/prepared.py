@@ -36,19 +36,19 @@ class MappedPart:
 
     @cached_property
     def values(self) -> npt.NDArray[Any]:
-        """The rows."""
+        """Return the rows."""
         column = _mapped(self._files, self._names[0]).get_batch(0).column(0)
         values = column.values.to_numpy(zero_copy_only=True)
         return np.asarray(values.reshape(-1, column.type.list_size))
 
     @cached_property
     def samples(self) -> dict[str, Listed | Spans]:
-        """The places of the samples of each split."""
+        """Return the places of the samples of each split."""
         places = _mapped(self._files, self._names[1])
         return {split: samples_in(places.get_batch(index)) for index, split in enumerate(SPLITS)}
 
     def ends(self, split: str) -> npt.NDArray[np.int64]:
-        """The row behind the last one that goes in, of each sample."""
+        """Return the row behind the last one that goes in, of each sample."""
         return self.samples[split].starts + self.samples[split].lengths
 
 
@@ -77,12 +77,12 @@ class PreparedDataset:
 
     @cached_property
     def parts(self) -> Sequence[MappedPart]:
-        """The parts; the files of each are fetched, checked and mapped when they are asked for, and stay mapped."""
+        """Return the parts; the files of each are fetched, checked and mapped when they are asked for, and stay mapped."""
         return Parts(self.files, len(self.manifest.parts))
 
     @cached_property
     def files(self) -> PartFiles:
-        """The files of the parts."""
+        """Return the files of the parts."""
         return PartFiles(self.folder, self.manifest.parts)
 
     @cached_property
@@ -91,11 +91,11 @@ class PreparedDataset:
         return {split: np.concatenate([[0], np.cumsum(counts[split])]).astype(np.int64) for split in SPLITS}
 
     def train_categories(self, column: str) -> list[str]:
-        """The labels of a column that its train rows hold, sorted."""
+        """Return the labels of a column that its train rows hold, sorted."""
         return sorted({label for part in self.manifest.parts for label in part.train_categories[column]})
 
     def train_rows(self) -> npt.NDArray[Any]:
-        """The numeric columns (features, then targets) of all train rows, a copy; gaps are filled in the features."""
+        """Return the numeric columns (features, then targets) of all train rows, a copy; gaps are filled in the features."""
         numeric = [place for place, column in enumerate(self.columns) if column.kind in ("number", "target")]
         spans = [
             part.values[start:stop, numeric]
@@ -106,7 +106,7 @@ class PreparedDataset:
 
     @cached_property
     def quartiles(self) -> npt.NDArray[np.float64]:
-        """The quartiles of the numeric columns over the train rows, as train_rows has them: (3, columns).
+        """Return the quartiles of the numeric columns over the train rows, as train_rows has them: (3, columns).
 
         Found when they are first asked for and kept beside the manifest, so that changing the scaling prepares nothing.
         """
@@ -120,11 +120,11 @@ class PreparedDataset:
         return found
 
     def num_samples(self, split: str) -> int:
-        """How many samples a split has."""
+        """Return how many samples a split has."""
         return self.manifest.samples[split]
 
     def lengths(self, split: str, samples: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int32]:
-        """The rows that go in, of each sample, or of these."""
+        """Return the rows that go in, of each sample, or of these."""
         if samples is None:
             found = [part.samples[split].lengths for part in self._parts_with(split)]
             return np.concatenate([np.empty(0, np.int32), *found])
@@ -134,13 +134,13 @@ class PreparedDataset:
         return lengths
 
     def _parts_with(self, split: str) -> list[MappedPart]:
-        """The parts that have samples of a split; no other one is fetched for it."""
+        """Return the parts that have samples of a split; no other one is fetched for it."""
         pairs = zip(self.parts, self.manifest.parts, strict=True)
         return [part for part, facts in pairs if facts.samples[split]]
 
     @property
     def train_bytes(self) -> int:
-        """What the train rows take, on disk and in memory."""
+        """Return what the train rows take, on disk and in memory."""
         return sum(
             part.bits // 8 * len(self.columns) * (stop - start)
             for part in self.manifest.parts
@@ -148,7 +148,7 @@ class PreparedDataset:
         )
 
     def groups(self, split: str, samples: npt.NDArray[np.int64]) -> list[tuple[int, npt.NDArray[np.intp]]]:
-        """The samples' places in `samples` by the part that holds them."""
+        """Return the samples' places in `samples` by the part that holds them."""
         if len(self.parts) == 1 or not len(samples):
             return [(0, np.arange(len(samples)))]
         part = np.searchsorted(self._offsets[split], samples, side="right") - 1
@@ -162,12 +162,12 @@ class PreparedDataset:
         return self.parts[number].samples[split].at(local)
 
     def target_rows(self, split: str) -> npt.NDArray[Any]:
-        """The label of every sample of a split with horizon 0, as it was read: (samples, targets)."""
+        """Return the label of every sample of a split with horizon 0, as it was read: (samples, targets)."""
         rows = [part.values[part.ends(split) - 1, -len(self.targets) :] for part in self._parts_with(split)]
         return np.concatenate(rows) if rows else np.empty((0, len(self.targets)), np.float32)
 
     def target_labels(self, split: str) -> list[str]:
-        """The class of every sample of a split."""
+        """Return the class of every sample of a split."""
         labels = []
         for part, facts in zip(self.parts, self.manifest.parts, strict=True):
             names = facts.categories[self.targets[0]]
@@ -177,7 +177,7 @@ class PreparedDataset:
 
 
 def quartiles_of(datasets: Sequence[PreparedDataset]) -> npt.NDArray[np.float64]:
-    """The quartiles of the numeric columns over the train rows of some datasets together: (3, columns)."""
+    """Return the quartiles of the numeric columns over the train rows of some datasets together: (3, columns)."""
     rows = np.concatenate([each.train_rows() for each in datasets])
     found = np.zeros((3, rows.shape[1]))
     seen = ~np.isnan(rows).all(axis=0)  # a column that is optional may be nowhere

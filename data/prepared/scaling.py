@@ -14,7 +14,7 @@ Float64 = npt.NDArray[np.float64]
 
 
 def center_and_scale(scaling: str, statistics: Statistics, whose: Sequence[PreparedDataset]) -> tuple[Float64, Float64]:
-    """What is subtracted from each column, and what it is divided by then.
+    """Return what is subtracted from each column, and what it is divided by then.
 
     Robust scaling divides by the interquartile range, and where that is 0 (most values are the same) by the standard
     deviation, so that the rare other values do not go in unscaled.

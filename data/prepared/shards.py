@@ -39,7 +39,7 @@ class ShardResult:
 
 
 def shards_of(source: DatasetSource, folder: str) -> list[Shard]:
-    """A shard for each file where series are told apart, else one shard: its files then hold one series together."""
+    """Return a shard for each file where series are told apart, else one shard: its files then hold one series together."""
     apart = source.settings.series is not None and source.settings.split_by == "time"
     groups = [(file,) for file in source.files] if apart else [source.files]
     shards = [Shard(source, group, folder, number) for number, group in enumerate(groups)]
@@ -49,13 +49,13 @@ def shards_of(source: DatasetSource, folder: str) -> list[Shard]:
 
 
 def merged(shards: Sequence[Shard]) -> list[Shard]:
-    """One shard for all files, beside that of the test files."""
+    """Return one shard for all files, beside that of the test files."""
     train = replace(shards[0], files=shards[0].source.files)
     return [train, *(replace(shard, number=1) for shard in shards if shard.test)]
 
 
 def cross(shards: Sequence[Shard], results: Sequence[ShardResult]) -> bool:
-    """Whether a series has rows in more than one shard."""
+    """Return whether a series has rows in more than one shard."""
     names = [name for shard, result in zip(shards, results, strict=True) if not shard.test for name in result.series]
     return len(names) > len(set(names))
 

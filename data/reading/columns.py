@@ -25,7 +25,7 @@ class Column:
 
 
 def columns_of(source: DatasetSource) -> list[Column]:
-    """The columns of the prepared rows of a dataset, in their order."""
+    """Return the columns of the prepared rows of a dataset, in their order."""
     settings = source.settings
     return [
         *(Column(name, "number") for name in settings.features),
@@ -37,7 +37,7 @@ def columns_of(source: DatasetSource) -> list[Column]:
 
 
 def codes_of(labels: npt.NDArray[np.object_], categories: list[str]) -> Float32:
-    """The place of each label in the categories, -1 where it is missing."""
+    """Return the place of each label in the categories, -1 where it is missing."""
     place = {label: index for index, label in enumerate(categories)}
     return np.fromiter((place.get(label, -1) for label in labels), np.float32, len(labels))
 

@@ -47,7 +47,7 @@ def open_text(stream: IO[bytes], form: FileFormat, errors: str = "replace") -> i
 
 
 def records(file: str, form: FileFormat) -> Iterator[tuple[int, list[str]]]:
-    """The records of a file that are not blank, the header the first of them, each with the line where it begins."""
+    """Return the records of a file that are not blank, the header the first of them, each with the line where it begins."""
     with open_input(file) as stream:
         text = open_text(stream, form)
         for _ in range(form.skip_rows):
@@ -72,7 +72,7 @@ def records(file: str, form: FileFormat) -> Iterator[tuple[int, list[str]]]:
 
 
 def line_of(file: str, number: int, form: FileFormat) -> int:
-    """The line where the row of this number (from 0) begins; header, blank lines and skipped lines are counted."""
+    """Return the line where the row of this number (from 0) begins; header, blank lines and skipped lines are counted."""
     wanted = number + (form.column_names is None)
     place = 0
     for place, (line, _) in enumerate(records(file, form)):
@@ -82,7 +82,7 @@ def line_of(file: str, number: int, form: FileFormat) -> int:
 
 
 def header_of(file: str, form: FileFormat) -> list[str]:
-    """The names of the columns, from the header or the recipe; raises InputError for a file without a line."""
+    """Return the names of the columns, from the header or the recipe; raises InputError for a file without a line."""
     first = next(records(file, form), None)
     if first is None:
         after = f" after the {form.skip_rows} lines that skip_rows leaves out" if form.skip_rows else ""
@@ -91,7 +91,7 @@ def header_of(file: str, form: FileFormat) -> list[str]:
 
 
 def read_csv(file: str, numbers: list[str], texts: list[str], form: FileFormat) -> pa.Table:
-    """The columns of these names: `numbers` as float64, or all as text where one of them holds anything else.
+    """Return the columns of these names: `numbers` as float64, or all as text where one of them holds anything else.
 
     Text is as it stands in the file: only an empty cell is missing.
     """

@@ -51,14 +51,14 @@ class FileFormat:
 
 
 def suffix_of(file: str) -> str:
-    """The longest known suffix of a file's name in small letters, or what follows its last dot."""
+    """Return the longest known suffix of a file's name in small letters, or what follows its last dot."""
     name = bare_name(file).lower()
     known = [suffix for suffix in SUFFIXES if name.endswith(suffix)]
     return max(known, key=len) if known else re.sub(r"^.*(\.[^.]*)$|^.*$", r"\1", name)
 
 
 def stem(file: str) -> str:
-    """The file's name without folder and suffixes, as {file} gives it."""
+    """Return the file's name without folder and suffixes, as {file} gives it."""
     name = bare_name(file)
     suffix = suffix_of(file)
     return name[: len(name) - len(suffix)] if suffix in SUFFIXES else name

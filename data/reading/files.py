@@ -28,12 +28,12 @@ RECENT_NS = 3 * 10**9  # since an object was written, by the clock of the store
 
 
 def is_uri(path: str) -> bool:
-    """Whether the path names a filesystem of its own, as s3://bucket/key does."""
+    """Return whether the path names a filesystem of its own, as s3://bucket/key does."""
     return re.match(r"[a-z][a-z0-9+.-]*://", path) is not None
 
 
 def absolute(path: str, root: Path) -> str:
-    """The path from `root`, with ~ expanded; a URI stays as it is."""
+    """Return the path from `root`, with ~ expanded; a URI stays as it is."""
     if is_uri(path):
         return path
     try:
@@ -54,7 +54,7 @@ def make_folder(folder: Path) -> None:
 
 
 def open_filesystem(path: str) -> tuple[fs.FileSystem, str]:
-    """The filesystem of a path or URI, and the path inside it."""
+    """Return the filesystem of a path or URI, and the path inside it."""
     if not is_uri(path):
         return fs.LocalFileSystem(), path
     scheme, host, rest = re.fullmatch(r"(.*?://)([^/]*)(.*)", path, re.DOTALL).groups()  # type: ignore[union-attr]
@@ -69,18 +69,18 @@ def open_filesystem(path: str) -> tuple[fs.FileSystem, str]:
 
 
 def bare_name(path: str) -> str:
-    """The file's name, without folders and the query of a URI."""
+    """Return the file's name, without folders and the query of a URI."""
     return (unquote(path.partition("?")[0]) if is_uri(path) else path).rpartition("/")[2]
 
 
 def folder_name(path: str) -> str:
-    """The name of the folder that a file is in, as {folder} gives it."""
+    """Return the name of the folder that a file is in, as {folder} gives it."""
     whole = unquote(path.partition("?")[0]) if is_uri(path) else path
     return whole.rpartition("/")[0].rpartition("/")[2]
 
 
 def first_bytes(path: str, count: int) -> bytes:
-    """The first bytes of a file as they are stored; raises InputError where it cannot be read."""
+    """Return the first bytes of a file as they are stored; raises InputError where it cannot be read."""
     filesystem, inner = open_filesystem(path)
     try:
         with filesystem.open_input_stream(inner, compression=None) as stream:
@@ -90,7 +90,7 @@ def first_bytes(path: str, count: int) -> bytes:
 
 
 def open_input(path: str) -> IO[bytes]:
-    """The file's bytes, unpacked where its content is packed, whatever its name says."""
+    """Return the file's bytes, unpacked where its content is packed, whatever its name says."""
     filesystem, inner = open_filesystem(path)
     start = first_bytes(path, 4)
     codec = next((name for mark, name in PACKED.items() if start.startswith(mark)), None)
@@ -98,12 +98,12 @@ def open_input(path: str) -> IO[bytes]:
 
 
 def is_packed(path: str) -> bool:
-    """Whether the content of a file is compressed as a whole."""
+    """Return whether the content of a file is compressed as a whole."""
     return first_bytes(path, 4).startswith(tuple(PACKED))
 
 
 def file_bytes(path: str) -> int:
-    """The size of a file."""
+    """Return the size of a file."""
     return file_stamp(path)[0]
 
 
@@ -119,7 +119,7 @@ class FileNotes:
         self._new: dict[str, dict[str, Any]] = {}
 
     def get(self, path: str, fact: str) -> object:
-        """The fact that was kept for the file as it is now, or None."""
+        """Return the fact that was kept for the file as it is now, or None."""
         note = self._new.get(path) or self._read(path)
         return note["facts"].get(fact) if note and note["stamp"] == file_stamp(path) else None
 
@@ -139,7 +139,7 @@ class FileNotes:
         self._new.clear()
 
     def content_hash(self, path: str) -> str:
-        """The SHA-256 of the file's bytes."""
+        """Return the SHA-256 of the file's bytes."""
         known = self.get(path, "sha256")
         if isinstance(known, str):
             return known
@@ -155,7 +155,7 @@ class FileNotes:
         return digest.hexdigest()
 
     def content_hashes(self, paths: Iterable[str]) -> dict[str, Future[str]]:
-        """What `content_hash` gives or raises for each file, found at once: reading and hashing use all cores."""
+        """Return what `content_hash` gives or raises for each file, found at once: reading and hashing use all cores."""
         with ThreadPoolExecutor() as pool:
             return {path: pool.submit(self.content_hash, path) for path in paths}
 
@@ -171,7 +171,7 @@ class FileNotes:
 
 
 def file_stamp(path: str) -> list[int]:
-    """The size of a file and the time of its modification; of a local one also what no program can set back.
+    """Return the size of a file and the time of its modification; of a local one also what no program can set back.
 
     A file that is written again with the same size and time has another time of change, or is another file.
     """

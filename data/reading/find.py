@@ -95,7 +95,7 @@ def _find(filesystem: fs.FileSystem, inner: str, path: str, any_suffix: bool) ->
 
 
 def _below(filesystem: fs.FileSystem, folder: str, any_suffix: bool) -> list[str]:
-    """The data files anywhere below a folder; names that begin with a dot or an underscore are the writers' own."""
+    """Return the data files anywhere below a folder; names that begin with a dot or an underscore are the writers' own."""
     infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
     names = [info.path for info in infos if info.type == fs.FileType.File]
     return sorted(
@@ -106,12 +106,12 @@ def _below(filesystem: fs.FileSystem, folder: str, any_suffix: bool) -> list[str
 
 
 def natural_order(name: str) -> list[tuple[int, int, str]]:
-    """A key to sort names by as a person does: part2 before part10."""
+    """Return a key to sort names by as a person does: part2 before part10."""
     return [(0, int(piece), piece) if piece.isdecimal() else (1, 0, piece) for piece in re.split(r"(\d+)", name) if piece]
 
 
 def hive_values(path: str) -> dict[str, str | None]:
-    """The columns that the folders of a path name, as Spark and Hive write them: site=north/part-0.parquet."""
+    """Return the columns that the folders of a path name, as Spark and Hive write them: site=north/part-0.parquet."""
     pairs = re.findall(r"(?:^|/)([^/=]+)=([^/]*)(?=/)", path.partition("?")[0] if is_uri(path) else path)
     return {unquote(key): None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value) for key, value in pairs}
 

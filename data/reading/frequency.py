@@ -52,7 +52,7 @@ class Frequency:
 
     @property
     def step(self) -> int | None:
-        """The step in microseconds, or in counts; None where the calendar decides."""
+        """Return the step in microseconds, or in counts; None where the calendar decides."""
         return None if self.unit in MONTHS or self.unit == BUSINESS_DAYS else self.count * MICROSECONDS.get(self.unit, 1)
 
 
@@ -76,7 +76,7 @@ def usual_season(frequency: Frequency | None) -> int | None:
 
 
 def parse_frequency(value: str | int) -> Frequency:
-    """The step that a recipe means; raises ValueError with what to write instead."""
+    """Return the step that a recipe means; raises ValueError with what to write instead."""
     if isinstance(value, int):
         if not 0 < value < LARGEST:
             raise ValueError(f'frequency = {value} is not a step of time: write one like "15min", "1h", "1d" or 1')

@@ -11,7 +11,7 @@ Int64 = npt.NDArray[np.int64]
 
 
 def likely_format(text: str) -> str:
-    """The strptime format that a person probably means by such a text."""
+    """Return the strptime format that a person probably means by such a text."""
     dates = (
         *(
             "%d.%m.%Y",
@@ -38,7 +38,7 @@ def likely_format(text: str) -> str:
 
 
 def date_like(values: Int64) -> str | None:
-    """What to write for whole numbers that look like dates or Unix time; None where they do not."""
+    """Return what to write for whole numbers that look like dates or Unix time; None where they do not."""
     if len(values) < 3:
         return None
     low, high = int(values.min()), int(values.max())

@@ -19,7 +19,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def read_numbers(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """The numbers of a column, NaN where missing: float32 where the file has 32 bits, else float64."""
+    """Return the numbers of a column, NaN where missing: float32 where the file has 32 bits, else float64."""
     kind, form = column.type, places.form
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
         column = _parsed(places, name, as_text(column))
@@ -60,7 +60,7 @@ def _parsed(places: RowPlaces, name: str, texts: pa.ChunkedArray) -> pa.ChunkedA
 
 
 def _plain(texts: pa.ChunkedArray, form: FileFormat) -> pa.ChunkedArray:
-    """The texts with the marks of the format as Python writes numbers; what does not fit the format fits nothing."""
+    """Return the texts with the marks of the format as Python writes numbers; what does not fit the format fits nothing."""
     if form.decimal == "." and form.thousands is None:
         return texts
     point = re.escape(form.decimal)
@@ -78,7 +78,7 @@ def _plain(texts: pa.ChunkedArray, form: FileFormat) -> pa.ChunkedArray:
 
 
 def _advice(text: str, form: FileFormat) -> str:
-    """What to write instead of a text that is no number."""
+    """Return what to write instead of a text that is no number."""
     if form.decimal == "." and re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", text) and form.thousands is None:
         return 'write thousands = "," in the recipe if the comma separates thousands, or decimal = "," if it is the point'
     if form.decimal == "." and re.fullmatch(r"[+-]?\d*,\d+", text):

@@ -13,13 +13,13 @@ MOST_FILES = 3  # named in a warning
 
 
 def lacking(file: str, source: DatasetSource) -> list[str]:
-    """The optional columns that a file does not have."""
+    """Return the optional columns that a file does not have."""
     settings = source.settings
     return [name for name in settings.optional if not has_column(file, name, settings.file_format)]
 
 
 def misspelt_problems(file: str, source: DatasetSource) -> list[str]:
-    """What is wrong with optional columns that a file has under a name of the same letters."""
+    """Return what is wrong with optional columns that a file has under a name of the same letters."""
     absent = lacking(file, source)
     if not absent:
         return []
@@ -33,7 +33,7 @@ def misspelt_problems(file: str, source: DatasetSource) -> list[str]:
 
 
 def optional_warnings(source: DatasetSource, observed: Mapping[str, float]) -> list[str]:
-    """A sentence for each optional column that files lack, or that has no value; `observed` counts train values."""
+    """Return a sentence for each optional column that files lack, or that has no value; `observed` counts train values."""
     found = []
     absent = {file: lacking(file, source) for file in source.files} if source.settings.optional else {}
     for name in source.settings.optional:
@@ -55,7 +55,7 @@ def optional_warnings(source: DatasetSource, observed: Mapping[str, float]) -> l
 
 
 def _others(file: str, source: DatasetSource) -> list[str]:
-    """The columns of a file that the recipe does not use."""
+    """Return the columns of a file that the recipe does not use."""
     settings = source.settings
     used = {*settings.features, *settings.targets, *settings.categorical, *settings.rename, *(settings.time or [])}
     return [name for name in column_names(file, settings.file_format) if name not in {*used, settings.series}]

@@ -42,13 +42,13 @@ class Rows:
 
 
 def number_columns(source: DatasetSource) -> list[str]:
-    """The columns that are read as numbers: features, then targets unless they are classes."""
+    """Return the columns that are read as numbers: features, then targets unless they are classes."""
     settings = source.settings
     return settings.features + ([] if source.classes else settings.targets)
 
 
 def label_columns(source: DatasetSource) -> list[str]:
-    """The columns that are read as labels: categorical features, then targets where they are classes."""
+    """Return the columns that are read as labels: categorical features, then targets where they are classes."""
     return source.settings.categorical + (source.settings.targets if source.classes else [])
 
 
@@ -105,7 +105,7 @@ def read_rows(
 
 
 def wanted_columns(source: DatasetSource, with_targets: bool = True) -> tuple[list[str], list[str]]:
-    """The columns that are read as numbers, and those that are read as text."""
+    """Return the columns that are read as numbers, and those that are read as text."""
     settings = source.settings
     series = [] if settings.series in (None, FILE_AS_SERIES) else [str(settings.series)]
     numbers = number_columns(source) if with_targets else settings.features
@@ -114,7 +114,7 @@ def wanted_columns(source: DatasetSource, with_targets: bool = True) -> tuple[li
 
 
 def header_problems(sources: Sequence[DatasetSource]) -> list[str]:
-    """What can be seen to be wrong with the files of some datasets without reading their rows."""
+    """Return what can be seen to be wrong with the files of some datasets without reading their rows."""
     problems = []
     headers: dict[tuple[str, tuple[str, ...], FileFormat], None] = {}  # each once, in order: many datasets may share a file
     for source in sources:
@@ -135,7 +135,7 @@ def header_problems(sources: Sequence[DatasetSource]) -> list[str]:
 
 
 def distinct_values(file: str, column: str, form: FileFormat) -> list[str]:
-    """The values of a column in the order of their first appearance, as the template {COLUMN} needs them."""
+    """Return the values of a column in the order of their first appearance, as the template {COLUMN} needs them."""
     values = as_text(read_table(file, [], [column], form).column(column))
     if values.null_count:
         absent = int(np.flatnonzero(np.asarray(values.is_null()))[0])

@@ -19,7 +19,7 @@ DIRECTIVES = set("YmdHMSyBbAaIpzjT%eDFRfZsGVuwUWcxXh")
 
 
 def settings_problems(settings: DataSettings) -> list[str]:
-    """All contradictions."""
+    """Return all contradictions."""
     return [
         *_sample_problems(settings),
         *_time_problems(settings),
@@ -30,7 +30,7 @@ def settings_problems(settings: DataSettings) -> list[str]:
 
 
 def missing_marks(values: Sequence[str | int | float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """The texts that mean missing, and the numbers; a text that is a number is both."""
+    """Return the texts that mean missing, and the numbers; a text that is a number is both."""
     texts = tuple(value.strip() for value in values if isinstance(value, str))
     numbers = [value for value in values if not isinstance(value, str)]
     for text in texts:

@@ -171,7 +171,7 @@ class DataSettings(BaseModel):
 
     @property
     def file_format(self) -> FileFormat:
-        """The keys that say how the bytes of a file become columns."""
+        """Return the keys that say how the bytes of a file become columns."""
         words, numbers = missing_marks(self.missing_values)
         return FileFormat(
             self.format,
@@ -188,16 +188,16 @@ class DataSettings(BaseModel):
 
     @property
     def time_form(self) -> TimeForm:
-        """The keys that say how a time is written."""
+        """Return the keys that say how a time is written."""
         return TimeForm(self.time_format, self.time_unit, self.time_zone)
 
     @property
     def grid(self) -> Frequency | None:
-        """The frequency as a step of time."""
+        """Return the frequency as a step of time."""
         return None if self.frequency is None else parse_frequency(self.frequency)
 
     def decisive(self) -> dict[str, Any]:
-        """What decides the prepared rows and samples: not scaling and season; later keys only where they are set."""
+        """Return what decides the prepared rows and samples: not scaling and season; later keys only where they are set."""
         values = self.model_dump(mode="json", exclude={"scaling", "scaling_scope", "season"})
         defaults = {name: each.default for name, each in DataSettings.model_fields.items()}
         return {key: value for key, value in values.items() if key in FIRST_KEYS or value != defaults[key]}
@@ -217,7 +217,7 @@ class DataSettings(BaseModel):
         return self.min_lookback or self.lookback
 
     def expected_parts(self) -> list[str]:
-        """The splits that are asked for, so that one that ends without a sample is an error."""
+        """Return the splits that are asked for, so that one that ends without a sample is an error."""
         if isinstance(self.split, SplitDates):
             return ["train", "validation"] + (["test"] if self.split.test else [])
         return [name for name, share in zip(SPLITS, self.split, strict=True) if share > 0]

@@ -27,7 +27,7 @@ class SplitDates(BaseModel):
     end: IsoTime | None = None
 
     def problems(self) -> list[str]:
-        """What is wrong with the dates: they must be times, each later than the one before it."""
+        """Return what is wrong with the dates: they must be times, each later than the one before it."""
         found, before = [], ("", -(2**63))
         for name in ("validation", "test", "end"):
             text = getattr(self, name)

@@ -37,7 +37,7 @@ class RowPlaces:
     rows: npt.NDArray[np.int64] | None = None
 
     def at(self, row: int) -> str:
-        """The file and the line of a row, its header and blank lines counted; in Parquet the row. Both begin at 1."""
+        """Return the file and the line of a row, its header and blank lines counted; in Parquet the row. Both begin at 1."""
         number = int(row if self.rows is None else self.rows[row])
         if self.form.kind_of(self.file) != "csv":
             return f"{self.file}, row {number + 1}"
@@ -45,7 +45,7 @@ class RowPlaces:
 
 
 def read_table(file: str, numbers: Sequence[str], texts: Sequence[str], form: FileFormat) -> pa.Table:
-    """The wanted columns of a file, by their names in the recipe, and those that its folders name (site=north).
+    """Return the wanted columns of a file, by their names in the recipe, and those that its folders name (site=north).
 
     CSV: `numbers` as float64, or all as text where one of them holds anything else; in text only an empty cell is missing.
     """
@@ -72,7 +72,7 @@ def _repeated(value: str | None, count: int) -> pa.ChunkedArray:
 
 
 def _without_empty_texts(table: pa.Table, texts: Sequence[str]) -> pa.Table:
-    """The table with None for each empty cell of the text columns."""
+    """Return the table with None for each empty cell of the text columns."""
     for place, name in enumerate(table.column_names):
         column = table.column(place)
         if name in texts and pa.types.is_string(column.type):
@@ -99,27 +99,27 @@ def check_header(file: str, wanted: Sequence[str], form: FileFormat) -> None:
 
 
 def has_column(file: str, name: str, form: FileFormat) -> bool:
-    """Whether a file, or a folder in its path, has a column of this name in the recipe."""
+    """Return whether a file, or a folder in its path, has a column of this name in the recipe."""
     with _file_errors(file, form):
         present = column_names(file, form)
     return name in hive_values(file) or any(other in present for other in _aliases(name, form))
 
 
 def own_column(file: str, name: str, form: FileFormat) -> bool:
-    """Whether the file itself has the column, whatever its folders name."""
+    """Return whether the file itself has the column, whatever its folders name."""
     with _file_errors(file, form):
         return any(other in column_names(file, form) for other in _aliases(name, form))
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The column as strings."""
+    """Return the column as strings."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return column if pa.types.is_string(column.type) else column.cast(pa.string())
 
 
 def first_failure(column: pa.ChunkedArray, convert: Callable[[pa.ChunkedArray], object]) -> int:
-    """The first row that `convert` refuses with ArrowInvalid, by halving; it must refuse the column as a whole."""
+    """Return the first row that `convert` refuses with ArrowInvalid, by halving; it must refuse the column as a whole."""
     low, high = 0, len(column)
     while high - low > 1:
         middle = (low + high) // 2
@@ -160,7 +160,7 @@ def _file_errors(file: str, form: FileFormat) -> Iterator[None]:
 
 
 def column_names(file: str, form: FileFormat) -> list[str]:
-    """The columns of a file, as it names them."""
+    """Return the columns of a file, as it names them."""
     kind = form.kind_of(file)
     if kind == "csv":
         return header_of(file, form)
@@ -181,13 +181,13 @@ def _arrow_names(file: str) -> list[str]:
 
 
 def _aliases(name: str, form: FileFormat) -> list[str]:
-    """What a column of the recipe may be called in a file."""
+    """Return what a column of the recipe may be called in a file."""
     renamed = [old for old, new in form.rename if new == name]
     return renamed + ([name] if name not in [old for old, _ in form.rename] else [])
 
 
 def _names_in_file(file: str, wanted: Sequence[str], form: FileFormat) -> dict[str, str]:
-    """The name in the file of each wanted column that the file has itself; raises InputError where one is nowhere."""
+    """Return the name in the file of each wanted column that the file has itself; raises InputError where one is nowhere."""
     present, hive = column_names(file, form), hive_values(file)
     found, missing = {}, []
     for name in dict.fromkeys(wanted):

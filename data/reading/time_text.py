@@ -25,7 +25,7 @@ def microseconds(column: pa.ChunkedArray) -> Int64:
 
 
 def has_offset(texts: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Which ISO 8601 texts have a time zone behind them."""
+    """Return which ISO 8601 texts have a time zone behind them."""
     return np.asarray(pc.match_substring_regex(texts, OFFSET))
 
 
@@ -35,7 +35,7 @@ def parse_iso(texts: pa.ChunkedArray, zoned: bool) -> Int64:
 
 
 def format_is_zoned(time_format: str) -> bool:
-    """Whether times of a strptime format are moments whatever the place."""
+    """Return whether times of a strptime format are moments whatever the place."""
     return bool({"%z", "%Z", "%s"} & set(_directives(time_format)))
 
 
@@ -73,7 +73,7 @@ def _loose(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _with_fraction(texts: pa.ChunkedArray, rest: str, mark: str, zone: str | None) -> Int64:
-    """The fraction of a second is cut off, read as a number, and added."""
+    """Return the fraction of a second is cut off, read as a number, and added."""
     pieces = pc.extract_regex(texts, rf"^(?P<rest>.*){re.escape(mark)}(?P<fraction>\d{{1,6}})$")
     if pieces.null_count > texts.null_count:
         raise pa.ArrowInvalid("there is no fraction of a second")
@@ -85,7 +85,7 @@ def _with_fraction(texts: pa.ChunkedArray, rest: str, mark: str, zone: str | Non
 
 
 def _one_by_one(texts: pa.ChunkedArray, parse: Callable[[str], int]) -> Int64:
-    """Each text that differs is parsed once."""
+    """Return each text that differs is parsed once."""
     coded = texts.combine_chunks().dictionary_encode()
     found = np.array([parse(text) for text in coded.dictionary.to_pylist()], np.int64)
     places: Int64 = np.asarray(coded.indices)

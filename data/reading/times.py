@@ -48,18 +48,18 @@ class Times:
 
     @property
     def local(self) -> Int64:
-        """What the clock on the wall shows: in the recipe's zone, else as `value`."""
+        """Return what the clock on the wall shows: in the recipe's zone, else as `value`."""
         return to_local(self.value, self.zone if self.zoned else None)
 
     def show(self, row: int) -> str:
-        """The time of a row as a person writes it."""
+        """Return the time of a row as a person writes it."""
         return show_time(int(self.value[row]), self.kind, self.zone if self.zoned else None) + (
             " UTC" if self.zoned and self.zone is None else ""
         )
 
 
 def show_time(value: int, kind: str, zone: str | None = None) -> str:
-    """A time as a person writes it, by the clock of the zone where there is one."""
+    """Return a time as a person writes it, by the clock of the zone where there is one."""
     if kind == "number":
         return str(value)
     local = to_local(np.array([value], np.int64), zone)[0]
@@ -68,7 +68,7 @@ def show_time(value: int, kind: str, zone: str | None = None) -> str:
 
 
 def show_step(step: int, kind: str) -> str:
-    """A length of time in its largest whole unit; months are only about as long as each other."""
+    """Return a length of time in its largest whole unit; months are only about as long as each other."""
     if kind == "number":
         return str(step)
     for unit, size in reversed(MICROSECONDS.items()):

@@ -17,7 +17,7 @@ Int64 = npt.NDArray[np.int64]
 
 
 def zone_problem(zone: str) -> str | None:
-    """What is wrong with the name of a time zone, or None."""
+    """Return what is wrong with the name of a time zone, or None."""
     try:
         zoneinfo.ZoneInfo(zone)
     except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError):
@@ -43,7 +43,7 @@ def to_utc(value: Int64, zone: str | None, ambiguous: str = "earliest", nonexist
 
 
 def skipped(value: Int64, zone: str) -> npt.NDArray[np.intp]:
-    """The rows whose local time the clock never shows, as it is put forward in spring."""
+    """Return the rows whose local time the clock never shows, as it is put forward in spring."""
     return np.flatnonzero(to_local(to_utc(value, zone), zone) != value)
 
 
@@ -71,7 +71,7 @@ class ClockSummary:
 
 
 def clock_summary(value: Int64, zone: str, keys: npt.NDArray[np.object_] | None) -> ClockSummary | None:
-    """The facts of the local times of a table; None where it has no row."""
+    """Return the facts of the local times of a table; None where it has no row."""
     if not len(value):
         return None
     steps = np.diff(value)
@@ -83,7 +83,7 @@ def clock_summary(value: Int64, zone: str, keys: npt.NDArray[np.object_] | None)
 
 
 def clocks_of(tables: Sequence[ClockSummary | None]) -> list[Clock]:
-    """The clock of each table of a file, in the order of its rows."""
+    """Return the clock of each table of a file, in the order of its rows."""
     there = [each for each in tables if each is not None]
     borders = [later.first - earlier.last for earlier, later in pairwise(there)]
     rises = sum(each.rises for each in there) + sum(step > 0 for step in borders)
@@ -122,7 +122,7 @@ def to_utc_in_order(value: Int64, zone: str, keys: npt.NDArray[np.object_] | Non
 
 
 def offset_of(name: str, local: datetime.datetime, zone: str | None) -> datetime.timedelta | None:
-    """How far the zone of this name or abbreviation is ahead of UTC at a local time; None where nobody can know.
+    """Return how far the zone of this name or abbreviation is ahead of UTC at a local time; None where nobody can know.
 
     An abbreviation such as CEST is understood where it is one of `zone` at that time, or a name of the IANA list.
     """

@@ -39,18 +39,18 @@ class Counts:
 
     @staticmethod
     def total(parts: Iterable[Counts]) -> Counts:
-        """The sum of all parts."""
+        """Return the sum of all parts."""
         found = Counts()
         for part in parts:
             found = found.plus(part)
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """The counts by name."""
+        """Return the counts by name."""
         return asdict(self)
 
     def warnings(self, samples: int, frequency: object) -> list[str]:
-        """A sentence for each share of more than a tenth that was inserted, filled or left out."""
+        """Return a sentence for each share of more than a tenth that was inserted, filled or left out."""
         found = []
         rows = self.rows_read - self.rows_duplicate + self.rows_inserted
         if self.rows_inserted > SHARE_TO_WARN_OF * rows:
@@ -82,7 +82,7 @@ MISSING_TARGET, MISSING_INPUT, SHORT_SERIES = "missing target", "missing input",
 
 
 def show_reasons(left_out: Mapping[str, int]) -> str:
-    """The reasons with their counts, most frequent first; "none" where there is none."""
+    """Return the reasons with their counts, most frequent first; "none" where there is none."""
     ranked = sorted((item for item in left_out.items() if item[1]), key=lambda item: -item[1])
     return ", ".join(f"{count:,} {reason}" for reason, count in ranked) or "none"
 

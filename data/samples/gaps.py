@@ -65,7 +65,7 @@ def _interpolate(column: Float32, bounds: Sequence[int], before: Neighbour, afte
 
 
 def longest_run(missing: npt.NDArray[np.bool_]) -> int:
-    """The most rows that are missing one after the other, of (rows,) marks."""
+    """Return the most rows that are missing one after the other, of (rows,) marks."""
     if not missing.any():
         return 0
     edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]]).astype(np.int8)))
@@ -73,7 +73,7 @@ def longest_run(missing: npt.NDArray[np.bool_]) -> int:
 
 
 def last_observed(column: Float32, before: float = np.nan) -> Float32:
-    """The last value that is not missing, at or before each row; `before` where there is none yet."""
+    """Return the last value that is not missing, at or before each row; `before` where there is none yet."""
     missing = np.isnan(column)
     if not missing.any():
         return column

@@ -43,11 +43,11 @@ class Grid:
 
     @property
     def regular(self) -> bool:
-        """Whether all steps are equally long, by the local clock."""
+        """Return whether all steps are equally long, by the local clock."""
         return self.frequency.step is not None
 
     def steps(self, value: Int64) -> Int64:
-        """The step of each time, counted from that of the first row."""
+        """Return the step of each time, counted from that of the first row."""
         local = to_local(value, self.zone)
         if self.frequency.unit in MONTHS:
             return np.asarray((_months_of(local) - _months_of(_array(self.first))[0]) // self._count)
@@ -56,7 +56,7 @@ class Grid:
         return np.asarray((local - self.origin + self._count // 2) // self._count)
 
     def times(self, steps: Int64) -> Int64:
-        """The times of some steps."""
+        """Return the times of some steps."""
         if self.frequency.unit in MONTHS:
             return to_utc(self._month_times(steps), self.zone)
         if self.frequency.unit == BUSINESS_DAYS:
@@ -67,14 +67,14 @@ class Grid:
         return to_utc(self.origin + self._count * steps, self.zone)
 
     def moved(self, value: Int64, steps: Int64) -> npt.NDArray[np.bool_]:
-        """Which times are not those of their steps; a month, or a business day, begins when its row says."""
+        """Return which times are not those of their steps; a month, or a business day, begins when its row says."""
         if not self.regular:
             return np.zeros(len(value), bool)
         return np.asarray(to_local(value, self.zone) != self.origin + self._count * steps)
 
     @property
     def _count(self) -> int:
-        """The length of a step: in microseconds or counts, in months, or in business days."""
+        """Return the length of a step: in microseconds or counts, in months, or in business days."""
         return self.frequency.step or self.frequency.count * MONTHS.get(self.frequency.unit, 1)
 
     @property
@@ -99,7 +99,7 @@ class Grid:
 
 
 def grid_times(grid: Grid, value: Int64, step: Int64, length: int) -> Int64:
-    """The times of all steps of a series, of which sorted times are those of some steps."""
+    """Return the times of all steps of a series, of which sorted times are those of some steps."""
     found = grid.times(np.arange(length, dtype=np.int64))
     if not grid.regular:
         found[step] = value  # a month begins when its row says
@@ -107,7 +107,7 @@ def grid_times(grid: Grid, value: Int64, step: Int64, length: int) -> Int64:
 
 
 def grid_of(scan: Scan, like: Times, frequency: Frequency) -> Grid:
-    """The grid of a series, by all of its times, of which a bounded number is held; raises OffGridError.
+    """Return the grid of a series, by all of its times, of which a bounded number is held; raises OffGridError.
 
     `like` says what the times are.
     """
@@ -147,7 +147,7 @@ def _origin_after(distances: Scan, first: int, size: int) -> int:
 
 
 def _median(distances: Scan, size: int) -> int:
-    """The median of numbers from -size // 2 on, below size - size // 2."""
+    """Return the median of numbers from -size // 2 on, below size - size // 2."""
     width = size // BINS + 1
 
     def bins_of(each: Int64) -> Int64:
@@ -204,7 +204,7 @@ def _business_grid(scan: Scan, grid: Grid) -> Grid:
 
 
 def _first_time(scan: Scan, marks: Callable[[Int64], npt.NDArray[np.bool_]]) -> int | None:
-    """The first time that is marked, or None."""
+    """Return the first time that is marked, or None."""
 
     def marked() -> Iterator[int]:
         for value in scan():
@@ -216,7 +216,7 @@ def _first_time(scan: Scan, marks: Callable[[Int64], npt.NDArray[np.bool_]]) -> 
 
 
 def _wrapped(distance: Int64, size: int) -> Int64:
-    """The distance from the nearest step."""
+    """Return the distance from the nearest step."""
     return np.asarray((distance + size // 2) % size - size // 2)
 
 

@@ -41,12 +41,12 @@ class ForecastErrors:
                 self.count += gap.shape[1] - np.count_nonzero(unseen, axis=1)
 
     def to_json(self) -> dict[str, list[float]]:
-        """The sums, a number for each target."""
+        """Return the sums, a number for each target."""
         return {name: getattr(self, name).tolist() for name in ("count", "squared", "absolute")}
 
 
 def last_known(rows: Float32, columns: list[Column], targets: list[str], before: Edge | None = None) -> Float32:
-    """The last value of each target that the model can know at each row: (rows, targets).
+    """Return the last value of each target that the model can know at each row: (rows, targets).
 
     Where the target goes in as a feature, that is the feature with its gaps filled; what is still missing, or never goes
     in, is the last observed value; `before` has those of the number columns before the first row.

@@ -74,7 +74,7 @@ RunNew = Callable[[list[list[NewShard]]], list[list[NewPart]]]
 
 
 def unlabelled(source: DatasetSource) -> DatasetSource:
-    """The source as new rows are read: without targets, a window ending at any row that has enough rows before it."""
+    """Return the source as new rows are read: without targets, a window ending at any row that has enough rows before it."""
     return replace(source, settings=source.settings.model_copy(update={"horizon": 0, "stride": 1}), classes=False)
 
 
@@ -142,14 +142,14 @@ def write_new_part(
 
 
 def _times_and_after(each: Series, frequency: Frequency | None, ahead: int) -> Int64:
-    """The times of the rows of a series and of the steps after it; the rows' numbers where they have none."""
+    """Return the times of the rows of a series and of the steps after it; the rows' numbers where they have none."""
     if each.times is None:
         return np.arange(len(each) + ahead)
     return np.concatenate([each.times.value, times_after(each.times, frequency, ahead)])
 
 
 def _observed_columns(source: DatasetSource) -> list[int]:
-    """The features that say whether a row is observed: the targets among them, or all where no target goes in."""
+    """Return the features that say whether a row is observed: the targets among them, or all where no target goes in."""
     features = source.settings.features
     own = [place for place, name in enumerate(features) if name in source.settings.targets]
     return own or [place for place, name in enumerate(features) if name not in source.settings.static]
@@ -169,7 +169,7 @@ def _until_observed(each: Series, columns: list[int]) -> tuple[Series, str | Non
 
 
 def _in_windows(marks: npt.NDArray[Any], starts: Int64, lengths: Int64) -> Int64:
-    """The sum of a mark of each row over the rows of each window."""
+    """Return the sum of a mark of each row over the rows of each window."""
     before = np.concatenate([[0], np.cumsum(marks, dtype=np.int64)])
     found: Int64 = before[starts + lengths] - before[starts]
     return found
@@ -200,7 +200,7 @@ def run_new_task(task: list[NewShard]) -> list[NewPart]:
 
 
 def source_for(source: DatasetSource, file: str) -> DatasetSource:
-    """The source of a dataset that is one value of a column: a file without that column holds nothing else."""
+    """Return the source of a dataset that is one value of a column: a file without that column holds nothing else."""
     if not source.where:
         return source
     form = source.settings.file_format

@@ -20,7 +20,7 @@ Steps = dict[str, tuple[int, str]]  # how many series have a usual step, and the
 
 
 def time_notes(series: Sequence[Series], source: DatasetSource, begins: Sequence[bool] | None = None) -> list[str]:
-    """A sentence for each kind of thing, told of the first series that has it; of steps only where series are whole.
+    """Return a sentence for each kind of thing, told of the first series that has it; of steps only where series are whole.
 
     Where series are cut, `begins` says which stretches are the beginning of theirs.
     """
@@ -82,7 +82,7 @@ def _marks_for_missing(series: Sequence[Series], source: DatasetSource) -> dict[
 
 
 def usual_steps(series: Sequence[Series]) -> Steps:
-    """The usual steps of time of the series, by their median."""
+    """Return the usual steps of time of the series, by their median."""
     found: Steps = {}
     for each in series:
         if each.times is not None and len(each) > 2:
@@ -93,7 +93,7 @@ def usual_steps(series: Sequence[Series]) -> Steps:
 
 
 def mixed_steps(parts: Sequence[Steps]) -> str | None:
-    """A warning where the series of one dataset have different usual steps, or None."""
+    """Return a warning where the series of one dataset have different usual steps, or None."""
     every: Steps = {}
     for part in parts:
         for step, (count, name) in part.items():

@@ -24,7 +24,7 @@ Int64 = npt.NDArray[np.int64]
 
 
 def in_order(series: Series, source: DatasetSource, files: Sequence[Rows]) -> Series:
-    """The series sorted by time, with one row a time and all steps there; its counts say what that took."""
+    """Return the series sorted by time, with one row a time and all steps there; its counts say what that took."""
     series = replace(series, counts=Counts(rows_read=len(series)))
     if series.times is None or not len(series):
         return series
@@ -41,7 +41,7 @@ def in_order(series: Series, source: DatasetSource, files: Sequence[Rows]) -> Se
 
 
 def _merged(series: Series, group: Int64, source: DatasetSource) -> Series:
-    """One row for each group of rows that follow each other: the first, the last, or their mean."""
+    """Return one row for each group of rows that follow each other: the first, the last, or their mean."""
     starts = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
     ends = np.append(starts[1:], len(group)) - 1
     rule = source.settings.duplicates
@@ -63,7 +63,7 @@ def _merged(series: Series, group: Int64, source: DatasetSource) -> Series:
 
 
 def _twice(series: Series, source: DatasetSource, files: Sequence[Rows], row: int) -> str:
-    """What to say of a time that stands twice in a series."""
+    """Return what to say of a time that stands twice in a series."""
     assert series.times is not None
     hint = 'keep one row of each time, or write duplicates = "first", "last" or "mean"'
     if source.settings.series in (None, FILE_AS_SERIES):
@@ -159,7 +159,7 @@ def one_a_step(series: Series, grid: Grid, source: DatasetSource) -> tuple[Serie
 
 
 def with_all_steps(series: Series, step: Int64, grid: Grid, source: DatasetSource) -> Series:
-    """The series with a row for each step of its grid; those of the absent steps are missing."""
+    """Return the series with a row for each step of its grid; those of the absent steps are missing."""
     times, length = series.times, int(step[-1]) + 1
     assert times is not None
     check_length(series.name, len(series), length, series.where, source)
@@ -188,6 +188,6 @@ def check_length(name: str, rows: int, length: int, where: str, source: DatasetS
 
 
 def _calendar_hint(value: Int64, frequency: Frequency) -> str:
-    """A step of the calendar that all steps fit, where the one that is written does not."""
+    """Return a step of the calendar that all steps fit, where the one that is written does not."""
     looks = usual_calendar(value) if frequency.unit in ("d", "w") else None
     return f' (they look like "{looks}")' if looks else ""

@@ -66,14 +66,14 @@ class Part:
     bits: int = 32  # of each number; 64 where 32 cannot hold the differences between rows
 
     def to_json(self) -> dict[str, Any]:
-        """The facts by name."""
+        """Return the facts by name."""
         return {each.name: getattr(self, each.name) for each in fields(Part) if each.name != "stretches"} | {
             "counts": self.counts.to_json()
         }
 
     @staticmethod
     def from_json(facts: dict[str, Any]) -> Part:
-        """What to_json wrote, now or before there were counts."""
+        """Return what to_json wrote, now or before there were counts."""
         known = {each.name: facts[each.name] for each in fields(Part) if each.name in facts}
         return Part(**known | {"counts": Counts(**facts.get("counts", {}))})
 
@@ -202,7 +202,7 @@ def write_part(
 
 
 def _counts_of(each: Series, used: slice, absent: npt.NDArray[np.bool_], settings: DataSettings) -> Counts:
-    """What became of the rows of one series, or of those that the part is responsible for."""
+    """Return what became of the rows of one series, or of those that the part is responsible for."""
     count, width = used.stop - used.start, len(settings.features)
     inserted = 0 if each.inserted is None else int(each.inserted[used].sum())
     filled = 0 if settings.missing == "drop" else int(absent[used, :width].sum())

@@ -15,7 +15,7 @@ MOST_LOST = 0.1  # of the usual difference between two rows, by rounding
 
 
 def narrowed(series: Sequence[Series], bits: int | None = None) -> list[Series]:
-    """The series in 32 bits; in 64 where a column needs them, such as a counter near 1e8 that goes up by ones.
+    """Return the series in 32 bits; in 64 where a column needs them, such as a counter near 1e8 that goes up by ones.
 
     `bits` says it where the series are but stretches of those that decide.
     """
@@ -26,7 +26,7 @@ def narrowed(series: Sequence[Series], bits: int | None = None) -> list[Series]:
 
 
 def _needs_64_bits(series: Sequence[Series]) -> bool:
-    """Whether rounding to 32 bits changes the median difference of two neighbouring rows by more than a tenth."""
+    """Return whether rounding to 32 bits changes the median difference of two neighbouring rows by more than a tenth."""
     for column in range(series[0].numbers.shape[1]):
         lost = []
         for each in series:
@@ -53,7 +53,7 @@ class Rounding:
 
 
 def rounding_of(numbers: npt.NDArray[Any]) -> tuple[Rounding, ...]:
-    """What 32 bits would do to each column of (rows, columns); nothing is said of numbers that are in 32 bits."""
+    """Return what 32 bits would do to each column of (rows, columns); nothing is said of numbers that are in 32 bits."""
     if numbers.dtype != np.float64:
         return ()
     found = []

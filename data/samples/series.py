@@ -35,7 +35,7 @@ class Series:
 
 
 def joined(files: Sequence[Rows], name: str) -> Series:
-    """The rows of some files one after the other."""
+    """Return the rows of some files one after the other."""
     labels = {key: [label for rows in files for label in rows.labels[key]] for key in files[0].labels}
     return Series(
         name=name,
@@ -56,7 +56,7 @@ def _joined_times(files: Sequence[Rows]) -> Times | None:
 
 
 def kind_of_time(file: str, times: Times) -> tuple[str, str]:
-    """A file and what its times are: dates with a time zone, dates, or numbers."""
+    """Return a file and what its times are: dates with a time zone, dates, or numbers."""
     return file, "zoned date" if times.zoned else times.kind
 
 
@@ -86,7 +86,7 @@ def taken(series: Series, rows: slice | npt.NDArray[np.intp]) -> Series:
 
 
 def irregular_steps(series: Series) -> str | None:
-    """A warning where the steps of time are not all the same, or None."""
+    """Return a warning where the steps of time are not all the same, or None."""
     if series.times is None or len(series) < 3:
         return None
     steps = np.diff(series.times.value)

@@ -25,7 +25,7 @@ class Listed:
         return len(self.starts)
 
     def at(self, samples: npt.NDArray[np.integer]) -> tuple[Int64, Int32]:
-        """The first rows and the lengths of these samples."""
+        """Return the first rows and the lengths of these samples."""
         return self.starts[samples], self.lengths[samples]
 
 
@@ -42,20 +42,20 @@ class Spans:
         return int(self.count.sum())
 
     def at(self, samples: npt.NDArray[np.integer]) -> tuple[Int64, Int32]:
-        """The first rows and the lengths of these samples."""
+        """Return the first rows and the lengths of these samples."""
         span = np.searchsorted(self._ends, samples, side="right")
         within = np.asarray(samples - (self._ends[span] - self.count[span]), np.int64)
         return self.first[span] + within * self.stride[span], self.length[span]
 
     @property
     def starts(self) -> Int64:
-        """The first row of each sample."""
+        """Return the first row of each sample."""
         within = np.arange(len(self)) - np.repeat(self._ends - self.count, self.count)
         return np.repeat(self.first, self.count) + within * np.repeat(self.stride, self.count)
 
     @property
     def lengths(self) -> Int32:
-        """The length of each sample."""
+        """Return the length of each sample."""
         return np.repeat(self.length, self.count)
 
     @cached_property
@@ -64,7 +64,7 @@ class Spans:
 
 
 def spans_of(listed: Listed) -> Spans:
-    """The spans of samples, as long as they can be from the first one on."""
+    """Return the spans of samples, as long as they can be from the first one on."""
     starts, lengths = listed.starts, listed.lengths
     if not len(starts):
         return Spans(starts, starts, lengths, lengths)
@@ -76,7 +76,7 @@ def spans_of(listed: Listed) -> Spans:
 
 
 def smaller(splits: list[Listed]) -> list[Listed] | list[Spans]:
-    """The samples of the splits of a part in the form that takes less room."""
+    """Return the samples of the splits of a part in the form that takes less room."""
     spans = [spans_of(listed) for listed in splits]
     room = sum(SPAN_BYTES * len(each.first) for each in spans)
     return spans if room < sum(LISTED_BYTES * len(listed) for listed in splits) else splits

@@ -49,5 +49,5 @@ def split_by_series(names: Sequence[str], fractions: Sequence[float]) -> dict[st
 
 
 def whole_series(part: str, rows: int) -> Bounds:
-    """The bounds of a series that belongs to one part as a whole."""
+    """Return the bounds of a series that belongs to one part as a whole."""
     return {"train": (0, rows, rows, rows), "validation": (0, 0, rows, rows), "test": (0, 0, 0, rows)}[part]

@@ -24,13 +24,13 @@ class Statistics:
 
     @staticmethod
     def empty(columns: int) -> Statistics:
-        """The statistics of no rows."""
+        """Return the statistics of no rows."""
         zero = np.zeros(columns)
         return Statistics(zero, zero, zero, np.full(columns, np.inf), np.full(columns, -np.inf))
 
     @staticmethod
     def of(values: npt.NDArray[np.float32]) -> Statistics:
-        """The statistics of values (rows, columns), where NaN is not observed; sums are in float64."""
+        """Return the statistics of values (rows, columns), where NaN is not observed; sums are in float64."""
         total = Statistics.empty(values.shape[1])
         for start in range(0, len(values), ROWS_AT_A_TIME):
             # A column after the other: along the rows of a few columns NumPy takes five times as long.
@@ -65,7 +65,7 @@ class Statistics:
 
     @staticmethod
     def pooled(parts: Iterable[Statistics], columns: int) -> Statistics:
-        """All together, in the order given."""
+        """Return all together, in the order given."""
         total = Statistics.empty(columns)
         for part in parts:
             total = total.plus(part)
@@ -73,7 +73,7 @@ class Statistics:
 
     @property
     def deviation(self) -> Float64:
-        """The standard deviation with divisor n, 0 where a column is constant."""
+        """Return the standard deviation with divisor n, 0 where a column is constant."""
         spread = np.sqrt(self.squares / np.maximum(self.count, 1))
         return np.where(self.high > self.low, spread, 0.0)
 
@@ -86,7 +86,7 @@ class Statistics:
 
     @staticmethod
     def from_json(facts: dict[str, list[float | None]]) -> Statistics:
-        """What to_json wrote."""
+        """Return what to_json wrote."""
         rest = {"low": np.inf, "high": -np.inf}
         columns = {k: np.array([rest.get(k, 0.0) if x is None else x for x in v], float) for k, v in facts.items()}
         return Statistics(**columns)

@@ -26,7 +26,7 @@ class Edge:
         return Edge(np.zeros(columns, np.int64), np.full(columns, np.nan))
 
     def rounded(self, bits: int) -> Edge:
-        """The values in so many bits."""
+        """Return the values in so many bits."""
         return self if bits == 64 else Edge(self.rows, self.values.astype(np.float32))
 
 
@@ -51,32 +51,32 @@ class Stretch:
 
     @staticmethod
     def whole(length: int, bounds: Bounds) -> Stretch:
-        """The stretch of a series that is in one part."""
+        """Return the stretch of a series that is in one part."""
         return Stretch(length, bounds, 0, length)
 
     @property
     def local_bounds(self) -> Bounds:
-        """The bounds of the splits, counted from the first loaded row; they may lie outside of the loaded rows."""
+        """Return the bounds of the splits, counted from the first loaded row; they may lie outside of the loaded rows."""
         a, b, c, d = self.bounds
         return a - self.start, b - self.start, c - self.start, d - self.start
 
     @property
     def own(self) -> slice:
-        """The rows that the part is responsible for, of the loaded ones."""
+        """Return the rows that the part is responsible for, of the loaded ones."""
         return slice(self.first - self.start, self.stop - self.start)
 
     @property
     def stored(self) -> slice:
-        """The rows that the part stores, of the loaded ones."""
+        """Return the rows that the part stores, of the loaded ones."""
         return slice(self.kept - self.start, self.stop - self.start)
 
     @property
     def used(self) -> int:
-        """How many of the own rows belong to a split."""
+        """Return how many of the own rows belong to a split."""
         return max(min(self.stop, self.bounds[3]) - self.first, 0)
 
     def train_span(self) -> tuple[int, int]:
-        """The own train rows, of the stored ones; empty where the second number is not above the first."""
+        """Return the own train rows, of the stored ones; empty where the second number is not above the first."""
         return self.first - self.kept, min(self.stop, self.bounds[1]) - self.kept
 
     def ends_at(self) -> int:
@@ -86,7 +86,7 @@ class Stretch:
         return max(self.stop, min(block, self.bounds[1])) if begins_here else self.stop
 
     def block_statistics(self, numbers: npt.NDArray[np.floating]) -> list[Statistics]:
-        """The statistics of each block of train rows that begins in the own rows, of the loaded numbers.
+        """Return the statistics of each block of train rows that begins in the own rows, of the loaded numbers.
 
         Blocks begin at multiples of ROWS_AT_A_TIME in the series, as in `Statistics.of`: put together in order they are to
         the bit what that gives for the whole series.
@@ -116,7 +116,7 @@ class StretchSummary:
 
 
 def missing_run(missing: npt.NDArray[np.bool_]) -> tuple[int, int, bool]:
-    """The missing rows at the beginning and at the end of (rows,) marks, and whether all are."""
+    """Return the missing rows at the beginning and at the end of (rows,) marks, and whether all are."""
     observed = np.flatnonzero(~missing)
     if not len(observed):
         return len(missing), len(missing), True
@@ -127,7 +127,7 @@ MOST_STEPS = 4096  # distinct steps that are told apart; beyond that the usual o
 
 
 def steps_of(times: Int64) -> tuple[Int64, Int64, Int64]:
-    """The distinct steps between times, how often each occurs, and the time behind its first occurrence."""
+    """Return the distinct steps between times, how often each occurs, and the time behind its first occurrence."""
     steps, first, counts = np.unique(np.diff(times), return_index=True, return_counts=True)
     if len(steps) > MOST_STEPS:
         usual = np.sort(np.argsort(-counts, kind="stable")[:MOST_STEPS])

@@ -20,7 +20,7 @@ from data.samples.series import Series, joined, taken
 
 
 def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
-    """The series of some files, by name; the rows of one series may come from several files where rows have a time.
+    """Return the series of some files, by name; the rows of one series may come from several files where rows have a time.
 
     Without a time nothing says in which order files follow each other: each is a series of its own then, or has its own of
     each name, in the natural order of the files' names (part2 before part10).
@@ -52,7 +52,7 @@ def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
 
 
 def _by_file(files: Sequence[Rows], together: bool) -> dict[str, list[Rows]]:
-    """The files of each name; files of one name in several folders go `together`, or by their paths."""
+    """Return the files of each name; files of one name in several folders go `together`, or by their paths."""
     stems = [stem(rows.file) for rows in files]
     found: dict[str, list[Rows]] = {}
     for rows, name in zip(files, stems, strict=True):
@@ -61,7 +61,7 @@ def _by_file(files: Sequence[Rows], together: bool) -> dict[str, list[Rows]]:
 
 
 def _by_key(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
-    """The series that a column tells apart, by name."""
+    """Return the series that a column tells apart, by name."""
     whole = joined(files, source.name)
     keys = [rows.series for rows in files if rows.series is not None]
     found = (

@@ -32,7 +32,7 @@ def find_windows(
     bad_target: npt.NDArray[np.bool_],
     stretch: Stretch | None = None,
 ) -> Windows:
-    """The samples of a part (0 train, 1 validation, 2 test) of one series.
+    """Return the samples of a part (0 train, 1 validation, 2 test) of one series.
 
     All rows that a sample predicts lie in its part and are observed; the rows that go in may reach back into the parts
     before it, never forward. `bad_input` (rows,) marks rows that no sample may touch, `bad_target` rows that cannot be

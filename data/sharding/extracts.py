@@ -42,13 +42,13 @@ def extract(file: str, content: bytes | pa.Table, form: FileFormat, lines_before
 
 
 def inner_path(file: str) -> str:
-    """The folders and the name of a file, below any other folder."""
+    """Return the folders and the name of a file, below any other folder."""
     inner = unquote(file.partition("?")[0]).partition("://")[2] if is_uri(file) else file
     return inner.lstrip("/")
 
 
 def renamed(message: str, extracted: str, file: str, lines_before: int) -> str:
-    """The message about an extract as one about the file."""
+    """Return the message about an extract as one about the file."""
 
     def moved(match: re.Match[str]) -> str:
         return f"{file}, {match[1]} {int(match[2]) + lines_before}"

@@ -22,7 +22,7 @@ FIRST_ROWS = 256
 
 
 def first_problems(sources: Sequence[DatasetSource]) -> list[str]:
-    """What is wrong with the first rows of each file; what is reported here is an error of the whole file, too."""
+    """Return what is wrong with the first rows of each file; what is reported here is an error of the whole file, too."""
     found = {(file, id(source.settings)): source for source in sources for file in (*source.files, *source.test_files)}
     with ThreadPoolExecutor(8) as pool:  # with an object store nearly all of the time is spent waiting
         problems = pool.map(_problems_of, [file for file, _ in found], found.values())
@@ -41,7 +41,7 @@ def _problems_of(file: str, source: DatasetSource) -> list[str]:
 
 
 def crosses(source: DatasetSource) -> bool:
-    """Whether the first rows of two files are of one series; False where that is not seen in the first rows."""
+    """Return whether the first rows of two files are of one series; False where that is not seen in the first rows."""
     if source.settings.series in (None, FILE_AS_SERIES):
         return False
     seen: set[str] = set()

@@ -42,5 +42,5 @@ def read_hashed(file: str, sha256: str, source: DatasetSource) -> Rows:
 
 
 def written_meanwhile(file: str) -> str:
-    """What to say of a file whose content is not what was hashed."""
+    """Return what to say of a file whose content is not what was hashed."""
     return f"{file}: it was written while it was read: run again when it is complete"

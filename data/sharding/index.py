@@ -49,7 +49,7 @@ class SeriesIndex:
 
 
 def index_series(runs: Sequence[Run], source: DatasetSource, whole: str | None = None) -> list[SeriesIndex]:
-    """The series of some runs, by name; `whole` is the split that all of them go into, uncut."""
+    """Return the series of some runs, by name; `whole` is the split that all of them go into, uncut."""
     found: dict[str, list[tuple[int, SeriesRun]]] = {}
     for number, run in enumerate(runs):
         for name, rows in run.series.items():
@@ -64,7 +64,7 @@ def index_series(runs: Sequence[Run], source: DatasetSource, whole: str | None =
 
 
 def index_tidied(index: SeriesIndex, runs: dict[int, Run], tidied: Tidying, source: DatasetSource) -> SeriesIndex:
-    """The index of an untidy series by the runs that were made anew of it."""
+    """Return the index of an untidy series by the runs that were made anew of it."""
     rows = [(number, run.series[index.name]) for number, run in runs.items()]
     return _index(index.name, rows, runs, source, index.split, tidied)
 
@@ -113,7 +113,7 @@ def _index(
 
 
 def _looks_like_dates(timed: Sequence[SeriesRun], settings: DataSettings) -> bool:
-    """Whether whole numbers look like 20240131 by some of them: then the series as a whole is looked at.
+    """Return whether whole numbers look like 20240131 by some of them: then the series as a whole is looked at.
 
     Whether they look like Unix time is known by the first and the last of them.
     """
@@ -125,7 +125,7 @@ def _looks_like_dates(timed: Sequence[SeriesRun], settings: DataSettings) -> boo
 def _date_bounds(
     rows: list[tuple[int, SeriesRun]], source: DatasetSource, length: int, origin: int | None, step: int | None
 ) -> Bounds:
-    """The rows where the dates of the split are: on the grid, or by the rows before them in each run."""
+    """Return the rows where the dates of the split are: on the grid, or by the rows before them in each run."""
     split = source.settings.split
     assert isinstance(split, SplitDates)
     dates = split_dates(source)

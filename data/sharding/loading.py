@@ -26,7 +26,7 @@ ROWS_TO_LOOK_AT = 65536  # at a time, for the nearest observed value
 
 
 def whole_series_of(index: SeriesIndex, source: DatasetSource, read: Open) -> Series:
-    """A series in one piece, put in order by the rules of all series."""
+    """Return a series in one piece, put in order by the rules of all series."""
     rows = [read(number).read(index.name, run.start, run.stop) for number, run in index.runs]
     if index.tidied is not None and index.tidied.grid is not None:  # what is left is to insert the absent steps
         source_as_is = replace(source, settings=source.settings.model_copy(update={"frequency": None}))
@@ -49,7 +49,7 @@ def _one_after_the_other(rows: Sequence[Rows]) -> Rows:
 def load_stretch(
     index: SeriesIndex, first: int, stop: int, source: DatasetSource, read: Open, bits: int = 32
 ) -> tuple[Series, Stretch]:
-    """The rows `first` to `stop` of a series that may be cut, with those around them that their samples need.
+    """Return the rows `first` to `stop` of a series that may be cut, with those around them that their samples need.
 
     The values around them are rounded as those of the dataset are, to so many `bits`.
     """
@@ -79,7 +79,7 @@ def load_stretch(
 
 
 def load_rows(index: SeriesIndex, start: int, stop: int, source: DatasetSource, read: Open) -> Series:
-    """The rows `start` to `stop` of a series that may be cut, in the order of time and on its grid."""
+    """Return the rows `start` to `stop` of a series that may be cut, in the order of time and on its grid."""
     if index.origin is None:
         rows, offset = _by_number(index, start, stop, read), start
     elif index.step is not None:
@@ -97,7 +97,7 @@ def load_rows(index: SeriesIndex, start: int, stop: int, source: DatasetSource, 
 
 
 def _joined(index: SeriesIndex, rows: list[Rows], source: DatasetSource, read: Open) -> Series:
-    """The rows of the runs together in the order of time; a time that is there twice is an error."""
+    """Return the rows of the runs together in the order of time; a time that is there twice is an error."""
     rows = [each for each in rows if len(each.numbers)]
     if not rows:  # a stretch of a gap
         like = read(index.runs[0][0]).run.head
@@ -111,7 +111,7 @@ def _joined(index: SeriesIndex, rows: list[Rows], source: DatasetSource, read: O
 
 
 def _on_grid(series: Series, index: SeriesIndex, start: int, stop: int) -> Series:
-    """The steps `start` to `stop` of the grid; those without a row are inserted as missing."""
+    """Return the steps `start` to `stop` of the grid; those without a row are inserted as missing."""
     assert series.times is not None
     assert index.origin is not None
     assert index.step is not None
@@ -132,7 +132,7 @@ def _on_grid(series: Series, index: SeriesIndex, start: int, stop: int) -> Serie
 
 
 def _by_number(index: SeriesIndex, start: int, stop: int, read: Open) -> list[Rows]:
-    """The rows of a series without times: run after run."""
+    """Return the rows of a series without times: run after run."""
     found, offset = [], 0
     for number, run in index.runs:
         low, high = max(start - offset, 0), min(stop - offset, run.stop - run.start)
@@ -143,7 +143,7 @@ def _by_number(index: SeriesIndex, start: int, stop: int, read: Open) -> list[Ro
 
 
 def between(index: SeriesIndex, low: int, high: int, read: Open) -> list[Rows]:
-    """The rows with a time from `low` to before `high`."""
+    """Return the rows with a time from `low` to before `high`."""
     found = []
     for number, run in index.runs:
         start, stop = rows_before(run, low)[0], rows_before(run, high)[1]
@@ -207,7 +207,7 @@ def _nearest(
 
 
 def _observed(index: SeriesIndex, wanted: npt.NDArray[np.bool_], row: int, direction: int) -> bool:
-    """Whether a run that reaches beyond a row has a value in one of the wanted columns at all."""
+    """Return whether a run that reaches beyond a row has a value in one of the wanted columns at all."""
     if index.origin is None:
         return any((run.observed & wanted).any() for _, run in index.runs)
     if index.step is None:

@@ -27,7 +27,7 @@ def rows_before(run: SeriesRun, time: int) -> tuple[int, int]:
 
 
 def last_mark(marks: Int64, holds: Callable[[int], bool]) -> int:
-    """The place of the last mark for which this holds, which holds for all before it; -1 where it holds for none."""
+    """Return the place of the last mark for which this holds, which holds for all before it; -1 where it holds for none."""
     low, high = -1, len(marks) - 1
     while low < high:
         middle = (low + high + 1) // 2

@@ -23,13 +23,13 @@ class Segment:
 
 
 def rows_of_part(source: DatasetSource) -> int:
-    """The most rows of a part: the power of two that fits into PART_BYTES."""
+    """Return the most rows of a part: the power of two that fits into PART_BYTES."""
     fit: int = max(PART_BYTES // (4 * len(columns_of(source))), 1)
     return max(1 << (fit.bit_length() - 1), FEWEST_ROWS)
 
 
 def plan_parts(series: Sequence[SeriesIndex], most_rows: int) -> list[list[Segment]]:
-    """The segments of each part, in the order of the series.
+    """Return the segments of each part, in the order of the series.
 
     A series that is longer than a part is cut at multiples of `most_rows`, each stretch a part of its own; shorter series
     that follow each other share a part. A series that may not be cut is never cut.

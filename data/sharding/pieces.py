@@ -116,7 +116,7 @@ def cut_file(found: Survey, piece_bytes: int | None = None) -> list[Piece]:
 def read_piece(
     piece: Piece, source: DatasetSource, clocks: Sequence[Clock] = (), like: DatasetSource | None = None
 ) -> Iterator[Rows]:
-    """The checked rows of a piece, in tables of bounded size; messages name the file and the line or row in it.
+    """Return the checked rows of a piece, in tables of bounded size; messages name the file and the line or row in it.
 
     `clocks` has one for each table, where repeated local hours are told apart by the rows of other tables. The tables are
     those that are read for the columns of `like`, absent: of `source`.
@@ -141,7 +141,7 @@ def place_of(piece: Piece, table: int, row: int, source: DatasetSource) -> str:
 
 
 def _contents(piece: Piece, source: DatasetSource, like: DatasetSource) -> Iterator[tuple[bytes | pa.Table | None, int]]:
-    """The tables of a piece as files, each with the lines or rows before it; None for a file as it is."""
+    """Return the tables of a piece as files, each with the lines or rows before it; None for a file as it is."""
     if piece.kind == "file":
         yield None, 0
         return
@@ -164,7 +164,7 @@ def _contents(piece: Piece, source: DatasetSource, like: DatasetSource) -> Itera
 
 
 def _wanted(source: DatasetSource) -> set[str]:
-    """The columns that may be asked for, by the recipe's name or by the file's own."""
+    """Return the columns that may be asked for, by the recipe's name or by the file's own."""
     numbers, texts = wanted_columns(source)
     return {*numbers, *texts, *source.settings.rename}
 

@@ -46,7 +46,7 @@ class SeriesRun:
     rounding: tuple[Rounding, ...] = ()
 
     def mark_rows(self) -> Int64:
-        """The rows of the marks, counted from `start`."""
+        """Return the rows of the marks, counted from `start`."""
         rows = np.arange(0, self.stop - self.start, MARK_ROWS)
         last = self.stop - self.start - 1
         return rows if rows[-1] == last else np.append(rows, last)
@@ -63,12 +63,12 @@ class Run:
     head: Rows  # the first of its rows, and what is known of all of them
 
     def without_series(self) -> Run:
-        """The run for a task that knows the rows it wants: what the run holds of all series may be much to send."""
+        """Return the run for a task that knows the rows it wants: what the run holds of all series may be much to send."""
         return replace(self, series={})
 
 
 def split_dates(source: DatasetSource) -> list[int]:
-    """The dates of the split, in microseconds; local ones where the recipe names a zone."""
+    """Return the dates of the split, in microseconds; local ones where the recipe names a zone."""
     split = source.settings.split
     if not isinstance(split, SplitDates):
         return []
@@ -126,12 +126,12 @@ def _copied(rows: Rows) -> Rows:
 
 
 def name_of(label: str) -> str:
-    """The column of a run that has these labels."""
+    """Return the column of a run that has these labels."""
     return f"label {label}"
 
 
 def _series_of(rows: Rows, source: DatasetSource) -> tuple[list[str], Int64]:
-    """The names of the series, sorted, and the number of that of each row."""
+    """Return the names of the series, sorted, and the number of that of each row."""
     if rows.series is None:
         name = stem(rows.file) if source.settings.series == FILE_AS_SERIES else source.name
         return [name], np.zeros(len(rows.numbers), np.int64)
@@ -142,7 +142,7 @@ def _series_of(rows: Rows, source: DatasetSource) -> tuple[list[str], Int64]:
 
 
 def _order(codes: Int64, times: Int64 | None) -> Int64 | None:
-    """The rows by series, then time; None where they are so already."""
+    """Return the rows by series, then time; None where they are so already."""
     steps = np.diff(codes)
     if times is None:
         return None if (steps >= 0).all() else np.argsort(codes, kind="stable")
@@ -161,7 +161,7 @@ class RunPlaces:
     source: DatasetSource
 
     def at(self, row: int) -> str:
-        """The file and the line of a row."""
+        """Return the file and the line of a row."""
         return place_of(self.piece, self.table, int(self.rows[row]), self.source)
 
 
@@ -176,7 +176,7 @@ class RunReader:
         self._batches = pa.ipc.open_file(self._file)
 
     def read(self, series: str, start: int, stop: int) -> Rows:
-        """The rows from `start` to `stop` of the run, which are all of this series."""
+        """Return the rows from `start` to `stop` of the run, which are all of this series."""
         found = []
         for number in range(start // BATCH_ROWS, -(-stop // BATCH_ROWS)):
             batch, offset = self._batches.get_batch(number), number * BATCH_ROWS
@@ -202,7 +202,7 @@ class RunReader:
         )
 
     def times(self, start: int, stop: int) -> Iterator[Int64]:
-        """The times of some rows, batch by batch; nothing else is read."""
+        """Return the times of some rows, batch by batch; nothing else is read."""
         place = self._batches.schema.get_field_index("time")
         self._file.seek(0)
         reader = pa.ipc.open_file(self._file, options=pa.ipc.IpcReadOptions(included_fields=[place]))
@@ -232,12 +232,12 @@ def rows_at(rows: Rows, places: Int64) -> Rows:
 
 
 def repeated(name: str, count: int) -> pa.ChunkedArray:
-    """The series column of rows of one series."""
+    """Return the series column of rows of one series."""
     return pa.chunked_array([pa.repeat(pa.scalar(name, pa.string()), count)])
 
 
 def part_of(rows: Rows, start: int, stop: int) -> Rows:
-    """The rows from `start` to `stop` of those that were read."""
+    """Return the rows from `start` to `stop` of those that were read."""
     places = rows.places
     assert isinstance(places, RunPlaces)
     times = None if rows.times is None else replace(rows.times, value=rows.times.value[start:stop])

@@ -92,7 +92,7 @@ def _clocks(source: DatasetSource, pieces: list[Piece], run: RunTasks) -> list[t
 def _tidy(
     series: list[SeriesIndex], runs: list[Run], source: DatasetSource, folder: str, run: RunTasks, most_rows: int
 ) -> list[SeriesIndex]:
-    """The series, those that are long and untidy with runs of their own, which are added to `runs`."""
+    """Return the series, those that are long and untidy with runs of their own, which are added to `runs`."""
     untidy = [each for each in series if each.untidy and each.count > most_rows]
     used = {each.name: {number: runs[number].without_series() for number, _ in each.runs} for each in untidy}
     grids: dict[str, Grid | None] = dict.fromkeys(used)

@@ -17,7 +17,7 @@ CELL_BYTES = 8  # about what a cell takes
 
 
 def is_cuttable(encoding: str) -> bool:
-    """Whether a byte that looks like a line break or a quote is one, as in UTF-8 and unlike UTF-16."""
+    """Return whether a byte that looks like a line break or a quote is one, as in UTF-8 and unlike UTF-16."""
     return '\n"'.encode(encoding) == b'\n"'
 
 
@@ -49,7 +49,7 @@ def text_tables(file: str, form: FileFormat, most_bytes: int) -> Iterator[tuple[
 
 
 def _chunks(file: str, form: FileFormat) -> Iterator[bytes]:
-    """The content of a file; in UTF-8 where line breaks could not be found in its own encoding."""
+    """Return the content of a file; in UTF-8 where line breaks could not be found in its own encoding."""
     try:
         with open_input(file) as stream:
             if is_cuttable(form.encoding):
@@ -69,7 +69,7 @@ def _chunks(file: str, form: FileFormat) -> Iterator[bytes]:
 
 
 def batch_rows(file: str) -> tuple[list[int] | None, int]:
-    """The rows of each record batch of an Arrow file, and about the bytes of a row; None for an Arrow stream."""
+    """Return the rows of each record batch of an Arrow file, and about the bytes of a row; None for an Arrow stream."""
     filesystem, inner = open_filesystem(file)
     with filesystem.open_input_file(inner) as source:
         try:
@@ -82,7 +82,7 @@ def batch_rows(file: str) -> tuple[list[int] | None, int]:
 
 
 def rows_of_table(columns: int, most_bytes: int) -> int:
-    """The rows that are read at once of a large row group or record batch."""
+    """Return the rows that are read at once of a large row group or record batch."""
     return max(min(MOST_ROWS, most_bytes // (CELL_BYTES * max(columns, 1))), 1)
 
 
@@ -102,7 +102,7 @@ def arrow_tables(file: str, start: int, stop: int | None, wanted: set[str], most
 
 
 def _gathered(batches: Iterable[pa.RecordBatch], most_rows: int) -> Iterator[pa.Table]:
-    """The rows of some batches in tables of bounded size."""
+    """Return the rows of some batches in tables of bounded size."""
     found: list[pa.RecordBatch] = []
     rows = 0
     for whole in batches:

@@ -132,7 +132,7 @@ def run_task(task: Task) -> Outcome:
 
 
 def _clocks(task: ClockTask) -> Iterator[ClockSummary | None]:
-    """The facts of the local times of each table; of times with an offset there is nothing to tell apart."""
+    """Return the facts of the local times of each table; of times with an offset there is nothing to tell apart."""
     settings = task.source.settings
     changes: dict[str, object] = {"features": [], "targets": [], "categorical": [], "time_zone": None}
     times_only = replace(task.source, settings=settings.model_copy(update=changes))
@@ -200,7 +200,7 @@ def _part(task: PartTask, read: Open) -> Part:
 
 
 def merged_labels(found: Sequence[Labels], source: DatasetSource) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """The labels of all parts together: those of train rows, sorted, and all, those of train rows first."""
+    """Return the labels of all parts together: those of train rows, sorted, and all, those of train rows first."""
     train: dict[str, list[str]] = {}
     every: dict[str, list[str]] = {}
     for name in label_columns(source):

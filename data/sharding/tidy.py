@@ -39,7 +39,7 @@ class Tidied:
 
 
 def find_grid(index: SeriesIndex, source: DatasetSource, read: Open) -> Grid:
-    """The grid of a series; raises InputError where its times are on none."""
+    """Return the grid of a series; raises InputError where its times are on none."""
 
     def scan() -> Iterator[Int64]:
         for number, run in index.runs:
@@ -113,7 +113,7 @@ def tidy(
 
 
 def _of_steps(rows: Rows, grid: Grid, first: int | None, stop: int | None) -> Rows:
-    """The rows whose step is at least `first` and below `stop`."""
+    """Return the rows whose step is at least `first` and below `stop`."""
     assert rows.times is not None
     steps = grid.steps(rows.times.value)
     wanted = np.ones(len(steps), bool) if first is None else steps >= first

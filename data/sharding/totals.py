@@ -18,18 +18,18 @@ Int64 = npt.NDArray[np.int64]
 
 
 def is_cut(parts: Sequence[Part]) -> bool:
-    """Whether the parts are those of a dataset that was cut."""
+    """Return whether the parts are those of a dataset that was cut."""
     return any(part.stretches for part in parts)
 
 
 def own_rows(parts: Sequence[Part]) -> int:
-    """The rows of the dataset: those that parts keep of their neighbours are counted once."""
+    """Return the rows of the dataset: those that parts keep of their neighbours are counted once."""
     cut = {(stretch.series, stretch.length) for part in parts for stretch in part.stretches}
     return sum(length for _, length in cut) + sum(part.rows for part in parts if not part.stretches)
 
 
 def total_statistics(parts: Sequence[Part], columns: int) -> Statistics:
-    """The statistics of the train rows: block by block within a series, then series by series, as in one piece."""
+    """Return the statistics of the train rows: block by block within a series, then series by series, as in one piece."""
     total = Statistics.empty(columns)
     for series in _by_series(parts):
         blocks = [block for stretch in series for block in stretch.blocks]
@@ -39,7 +39,7 @@ def total_statistics(parts: Sequence[Part], columns: int) -> Statistics:
 
 
 def longest_gaps(parts: Sequence[Part], columns: Sequence[str]) -> dict[str, int]:
-    """The most missing rows one after the other of each column, across the borders of parts."""
+    """Return the most missing rows one after the other of each column, across the borders of parts."""
     longest = {name: max(part.longest_gap[name] for part in parts) for name in columns}
     for series in _by_series(parts):
         for name in columns:
@@ -52,7 +52,7 @@ def longest_gaps(parts: Sequence[Part], columns: Sequence[str]) -> dict[str, int
 
 
 def irregular_warning(parts: Sequence[Part], zone: str | None = None) -> str | None:
-    """The warning about the first series whose steps of time are not all the same, as `irregular_steps` words it."""
+    """Return the warning about the first series whose steps of time are not all the same, as `irregular_steps` words it."""
     kinds = [part.kind_of_time[1] for part in parts if part.kind_of_time is not None]
     for series in _by_series(parts):
         found = _merged_steps(series)
@@ -70,7 +70,7 @@ def irregular_warning(parts: Sequence[Part], zone: str | None = None) -> str | N
 
 
 def usual_steps_of(parts: Sequence[Part]) -> Steps:
-    """The usual steps of time of the series, as `usual_steps` finds them of whole series."""
+    """Return the usual steps of time of the series, as `usual_steps` finds them of whole series."""
     found: Steps = {}
     kinds = [part.kind_of_time[1] for part in parts if part.kind_of_time is not None]
     for series in _by_series(parts):

@@ -58,7 +58,7 @@ def _sample_cells(datasets: Sequence[InspectedDataset]) -> Cells:
 
 
 def _folded(title: str, names: Sequence[str], cells: Cells) -> list[RenderableType]:
-    """A table of what differs between the datasets, and a line of what does not."""
+    """Return a table of what differs between the datasets, and a line of what does not."""
     same = {head: said[0] for head, said in cells.items() if len(set(said)) == 1 and len(names) > 1}
     varied = {head: said for head, said in cells.items() if head not in same}
     words = ", ".join(f"{head} {said}" for head, said in same.items() if said != "-")
@@ -99,7 +99,7 @@ def _targets(datasets: Sequence[InspectedDataset], names: Sequence[str], width: 
 
 
 def _fitting(title: str, names: Sequence[str], cells: Cells, width: int) -> list[RenderableType]:
-    """A table of the first columns, as many as fit, and a line that names the others."""
+    """Return a table of the first columns, as many as fit, and a line that names the others."""
     left = width - EDGE - max(map(len, [*names, "dataset"]))
     shown: Cells = {}
     for head, said in cells.items():
@@ -154,7 +154,7 @@ def _order(found: Inspection) -> list[RenderableType]:
 
 
 def _moment(time: str | None) -> str:
-    """A time to the minute where its seconds are zero."""
+    """Return a time to the minute where its seconds are zero."""
     return "-" if time is None else time.removesuffix(":00") if time.count(":") == 2 else time
 
 

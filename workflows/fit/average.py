@@ -27,7 +27,7 @@ class StepSums:
             torch._foreach_zero_(values)
 
     def part(self, step: int) -> str:
-        """The sum that a step 0, 1, ... belongs to; empty where the epoch does not keep it.
+        """Return the sum that a step 0, 1, ... belongs to; empty where the epoch does not keep it.
 
         A step is recorded by its part, so what is done in one may not depend on the epoch.
         """
@@ -41,7 +41,7 @@ class StepSums:
             torch._foreach_add_(self.sums[part], list(self.parameters.values()))
 
     def tensors(self) -> dict[str, Tensor]:
-        """The sums of the last epoch by part and parameter, copied to the host; none before the first."""
+        """Return the sums of the last epoch by part and parameter, copied to the host; none before the first."""
         return {
             f"{part}.{name}": value.detach().cpu().clone()
             for part in self.kept
@@ -52,7 +52,7 @@ class StepSums:
 def mean_weights(
     epochs: Sequence[tuple[Mapping[str, Tensor], int, bool]], num_steps: int, last: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The mean of the weights after each averaged step.
+    """Return the mean of the weights after each averaged step.
 
     `epochs` has the sums that the checkpoint of each averaged epoch keeps, its number, and whether all of its steps count;
     `last` are the weights at the end of the last epoch: what is not trained is taken from there.

@@ -20,7 +20,7 @@ LIMIT_S = 1.5  # no further round begins after this
 def seconds_a_step(
     learner_of: Callable[[int], Learner], dataset: EncodedDataset, kinds: Sequence[tuple[int, int]]
 ) -> list[float]:
-    """The seconds of a step for each kind (threads, samples), each in turn; torch's threads are left as they were.
+    """Return the seconds of a step for each kind (threads, samples), each in turn; torch's threads are left as they were.
 
     `learner_of` makes a learner with so many threads.
     """

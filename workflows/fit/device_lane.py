@@ -26,7 +26,7 @@ from workflows.fit.threads import Replica
 
 
 def lane_for(device: torch.device, model: ModelSettings, memory_gb: float | None = None, threads: int = 1) -> Lane:
-    """The lane of a device for a model.
+    """Return the lane of a device for a model.
 
     A CPU has `threads`; `memory_gb` limits the rows that live on a GPU, by default to half of what is free. Samples with
     weights are gathered on the host.

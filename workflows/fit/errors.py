@@ -32,7 +32,7 @@ class NonFiniteLossError(Exception):
 def own_errors(
     learner: Learner, dataset: EncodedDataset, split: str, head: int | Callable[[Int64], Int64] | None
 ) -> ErrorSums:
-    """The sums of the errors over a worker's share of a split; `head` is whose correction of the head applies."""
+    """Return the sums of the errors over a worker's share of a split; `head` is whose correction of the head applies."""
     lane, rank, size = learner.lane, learner.group.rank, learner.group.size
     parts = [_no_errors(dataset, learner.settings) for _ in range(lane.threads)]
     share = range(dataset.num_samples(split))[worker_share(dataset.num_samples(split), rank, size)]
@@ -66,7 +66,7 @@ def _add_errors(
 
 
 def _no_errors(dataset: EncodedDataset, settings: ModelSettings) -> ErrorSums:
-    """The sums of no samples of a dataset."""
+    """Return the sums of no samples of a dataset."""
     num_targets = len(dataset.prepared.targets)
     if settings.classifies:
         return ErrorSums.zero(num_targets)
@@ -74,7 +74,7 @@ def _no_errors(dataset: EncodedDataset, settings: ModelSettings) -> ErrorSums:
 
 
 def _scales(dataset: EncodedDataset, split: str, samples: Int64, device: torch.device) -> Tensor | None:
-    """The seasonal scale of each sample, in scaled units; None where no sample has one."""
+    """Return the seasonal scale of each sample, in scaled units; None where no sample has one."""
     if dataset.baselines is None or dataset.baselines.season is None:
         return None
     return torch.from_numpy(dataset.baselines.scales(split, samples) / dataset.target_scale).to(device)
@@ -83,7 +83,7 @@ def _scales(dataset: EncodedDataset, split: str, samples: Int64, device: torch.d
 def finite_losses(
     noted: Sequence[tuple[float, float]], dataset: EncodedDataset, epoch: int, done: int, num_steps: int
 ) -> list[float]:
-    """The losses of the steps after the first `done` of an epoch, from (loss, sum of all that must be finite).
+    """Return the losses of the steps after the first `done` of an epoch, from (loss, sum of all that must be finite).
 
     Raises NonFiniteLossError at the first that is not finite.
     """

@@ -18,7 +18,7 @@ EVALUATED_BATCH = {"cpu": 256, "cuda": 4096}  # forward alone needs a quarter of
 
 
 def outputs_of(model: LSTM, batch: Batch, training: TrainingSettings, head: int | None = None) -> Tensor:
-    """A model's outputs for the samples of a batch, on its own device and in the precision of the training.
+    """Return a model's outputs for the samples of a batch, on its own device and in the precision of the training.
 
     `head` is the dataset whose correction of the head applies; None: none does.
     """
@@ -35,12 +35,12 @@ def forward(
     masks: Tensor | None = None,
     owners: Tensor | int | None = None,
 ) -> Tensor:
-    """A model's outputs for samples on its device, in the precision of the training."""
+    """Return a model's outputs for samples on its device, in the precision of the training."""
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
         outputs: Tensor = model(inputs, lengths, masks, owners)
     return outputs
 
 
 def sequences_together(model: LSTM, device: torch.device, most: Mapping[str, int]) -> int:
-    """How many samples go through the network at once, of which each may be several sequences to it."""
+    """Return how many samples go through the network at once, of which each may be several sequences to it."""
     return max(most[device.type] // model.num_series, 1)

@@ -29,7 +29,7 @@ def only_heads(model: LSTM, heads: Sequence[int]) -> Iterator[None]:
 
 
 def gradients_in_one(parameters: Sequence[torch.nn.Parameter], device: torch.device) -> Tensor:
-    """A buffer (numbers + 1,) that all gradients lie in, and the loss at its end: one all-reduce a step."""
+    """Return a buffer (numbers + 1,) that all gradients lie in, and the loss at its end: one all-reduce a step."""
     sums, place = torch.zeros(sum(p.numel() for p in parameters) + 1, device=device), 0
     for parameter in parameters:
         parameter.grad = sums[place : place + parameter.numel()].view_as(parameter)

@@ -22,7 +22,7 @@ class Graphs:
         self.pool = torch.cuda.graph_pool_handle()
 
     def _recorded(self, work: Callable[[], None]) -> torch.cuda.CUDAGraph:
-        """The graph of some work, which is not done.
+        """Return the graph of some work, which is not done.
 
         By hand: the context manager of torch gives all free memory back to the GPU first, for which every process that
         shares it waits. Python collects no garbage meanwhile: a graph among it that is destroyed spoils the recording.

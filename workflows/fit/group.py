@@ -18,7 +18,7 @@ class Group:
 
     @staticmethod
     def current() -> Group:
-        """The group of the default process group, or this process alone."""
+        """Return the group of the default process group, or this process alone."""
         return Group(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Group()
 
     def add_up(self, values: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ class Group:
         return values
 
     def from_first(self, word: Any) -> Any:
-        """What the first worker passed, at every worker; all of them must call it."""
+        """Return what the first worker passed, at every worker; all of them must call it."""
         if self.size == 1:
             return word
         box = [word]

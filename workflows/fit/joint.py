@@ -26,7 +26,7 @@ class Joint(EncodedDataset):
 
     @property
     def weighted(self) -> bool:
-        """Whether the samples weigh differently in the loss."""
+        """Return whether the samples weigh differently in the loss."""
         return any(dataset.weighted for dataset in self.datasets)
 
     def _offsets(self, split: str) -> Int64:
@@ -39,16 +39,16 @@ class Joint(EncodedDataset):
         return lambda samples: np.searchsorted(offsets, samples, side="right") - 1
 
     def num_samples(self, split: str) -> int:
-        """How many samples all datasets have."""
+        """Return how many samples all datasets have."""
         return int(self._offsets(split)[-1])
 
     def lengths(self, split: str, samples: Int64 | None = None) -> npt.NDArray[np.int32]:
-        """The rows that go in, of each sample, or of these."""
+        """Return the rows that go in, of each sample, or of these."""
         every = np.concatenate([dataset.lengths(split) for dataset in self.datasets])
         return every if samples is None else every[samples]
 
     def batch(self, split: str, samples: Int64) -> Batch:
-        """The samples as the model takes them, in this order."""
+        """Return the samples as the model takes them, in this order."""
         owners = self.owners(split)(samples)
         order = np.argsort(owners, kind="stable")
         numbers = (samples - self._offsets(split)[owners])[order]

@@ -65,10 +65,10 @@ class Lane(Protocol):
         """Step along the gradient, but for the corrections that the step has no sample of; only inside `run`, at its end."""
 
     def rate_of(self, optimizer: torch.optim.Optimizer) -> float:
-        """The rate that the optimizer has used last."""
+        """Return the rate that the optimizer has used last."""
 
     def read(self, everything: bool) -> list[tuple[float, float]]:
-        """The losses and sums noted since the last call, those of the last loaded steps only with `everything`."""
+        """Return the losses and sums noted since the last call, those of the last loaded steps only with `everything`."""
 
     def batch(self, dataset: EncodedDataset, split: str, samples: Int64) -> Taken:
         """Samples for an evaluation."""
@@ -120,7 +120,7 @@ class HostLane:
         self.each(on_thread)
 
     def _taken(self, piece: Piece, here: slice, masks: Tensor | None) -> Taken:
-        """The samples of a piece, which are those `here` of this worker's."""
+        """Return the samples of a piece, which are those `here` of this worker's."""
         step, owners = self.step, self.step.piece_owners
         new = self.dataset.batch("train", step.batch[piece.new])
         old = self.replay.batches(step.owners[piece.replayed], step.old[piece.replayed])

@@ -204,7 +204,7 @@ class Learner:
             self.step_sums.add(step.part)
 
     def _away(self, teacher: Teacher, taken: Taken, outputs: Tensor) -> Tensor:
-        """How far the outputs for all samples together are from the teacher's, summed and weighted."""
+        """Return how far the outputs for all samples together are from the teacher's, summed and weighted."""
         first = 0 if teacher.of_new else taken.num_new
         if first == len(outputs):
             return outputs.new_zeros(())
@@ -215,7 +215,7 @@ class Learner:
         return teacher.strength * distillation_sum(outputs[first:], taught, self.settings, teacher.known)
 
     def evaluate(self, dataset: EncodedDataset, split: str, head: int | None = None) -> ErrorSums:
-        """The exact sums of the errors over all samples of a split, over all workers; see evaluate_all."""
+        """Return the exact sums of the errors over all samples of a split, over all workers; see evaluate_all."""
         return self.evaluate_all([dataset], split, [head])[0]
 
     def evaluate_all(

@@ -31,7 +31,7 @@ class Replay:
     replaces: bool = False  # replayed samples take the place of new ones, instead of being added to them
 
     def weight(self, new: int, old: int) -> float:
-        """The weight of each replayed sample in a step with `new` and `old` samples, a new one having 1.
+        """Return the weight of each replayed sample in a step with `new` and `old` samples, a new one having 1.
 
         The replayed samples of a step together weigh `strength` times the new ones for each earlier dataset, whatever
         their count was rounded to.
@@ -59,16 +59,16 @@ class Replay:
 
     @staticmethod
     def counts(batch_sizes: Sequence[int], share: float, replaces: bool) -> list[int]:
-        """The number of samples that are replayed with each batch."""
+        """Return the number of samples that are replayed with each batch."""
         most = [size - 1 if replaces else size * 5 for size in batch_sizes]  # a share is at most 4
         return [min(max(round(size * share), 1), limit) for size, limit in zip(batch_sizes, most, strict=True)]
 
     def left(self, batch: Int64, num_replayed: int) -> Int64:
-        """The new samples of a batch: all of them, or without as many as are replayed instead."""
+        """Return the new samples of a batch: all of them, or without as many as are replayed instead."""
         return batch[: len(batch) - num_replayed] if self.replaces else batch
 
     def batches(self, owners: Int64, samples: Int64) -> list[Batch]:
-        """The samples as the model takes them, a batch of each earlier dataset, in the order of `draw`."""
+        """Return the samples as the model takes them, a batch of each earlier dataset, in the order of `draw`."""
         return [self.datasets[place].batch("train", samples[owners == place]) for place in np.unique(owners)]
 
 
@@ -76,7 +76,7 @@ NOTHING_TO_REPLAY = Replay((), (), 0.0, 0.0)
 
 
 def kept_samples(count: int, memory: int | float, seed: tuple[int, int]) -> Int64:
-    """The samples that are kept of a dataset of `count`: `memory` of them, or that share; seed (seed, stage).
+    """Return the samples that are kept of a dataset of `count`: `memory` of them, or that share; seed (seed, stage).
 
     One is chosen by chance from each of `memory` stretches whose lengths are equal to within one: what is kept stands for
     the whole of the dataset, where neighbouring windows share most of their rows.

@@ -18,7 +18,7 @@ ROWS_AT_ONCE = 1 << 20  # that are encoded on their way to the device
 
 
 def resident_bytes(dataset: EncodedDataset) -> int:
-    """What the rows of a dataset take on a device."""
+    """Return what the rows of a dataset take on a device."""
     rows = sum(len(part.values) for part in dataset.prepared.parts)
     width = 2 if dataset.prepared.classes else len(dataset.prepared.targets)
     return 4 * rows * (dataset.num_features + width)
@@ -36,7 +36,7 @@ class Rows:
 
     @property
     def num_bytes(self) -> int:
-        """What they take."""
+        """Return what they take."""
         return sum(each.numel() * each.element_size() for each in (self.inputs, self.targets) if each is not None)
 
     @torch.inference_mode(mode=False)  # what an evaluation brings here, the next epoch trains on
@@ -75,7 +75,7 @@ class Buckets:
         self.edges = np.unique(-(-self.longest * np.arange(1, LENGTH_BUCKETS + 1) // LENGTH_BUCKETS))
 
     def steps(self, lengths: npt.NDArray[np.integer]) -> int:
-        """The steps that some samples are padded to: their longest, up to the next bucket."""
+        """Return the steps that some samples are padded to: their longest, up to the next bucket."""
         return self.longest if self.uniform else int(self.edges[np.searchsorted(self.edges, lengths.max(initial=1))])
 
 
@@ -103,11 +103,11 @@ class Samples:
         self.steps_there = torch.arange(max(self.buckets.longest, self.horizon), device=rows.device)
 
     def steps(self, numbers: Int64) -> int:
-        """The steps that samples are padded to."""
+        """Return the steps that samples are padded to."""
         return self.buckets.longest if self.buckets.uniform else self.buckets.steps(self.lengths[numbers])
 
     def take(self, numbers: Tensor, steps: int, num_new: int) -> Taken:
-        """The samples of these numbers, padded to `steps`; nothing of it waits for the device."""
+        """Return the samples of these numbers, padded to `steps`; nothing of it waits for the device."""
         starts, offsets = self.starts_there[numbers], self.steps_there
         if self.buckets.uniform:
             lengths, ends = None, starts + steps
@@ -139,7 +139,7 @@ class Resident:
         self.shape: tuple[tuple[int, int, int], ...] = ()  # new and replayed samples and steps of each piece of the step
 
     def fit(self, datasets: Sequence[EncodedDataset]) -> bool:
-        """Whether the rows of some datasets, together, may live here."""
+        """Return whether the rows of some datasets, together, may live here."""
         return sum(resident_bytes(each) for each in set(datasets)) <= self.memory_bytes
 
     def open(self, datasets: Sequence[EncodedDataset]) -> bool:
@@ -192,7 +192,7 @@ class Resident:
         return self.shape
 
     def pieces(self, place: Tensor) -> Iterator[Taken]:
-        """The samples of the step at a place (1,) among those loaded."""
+        """Return the samples of the step at a place (1,) among those loaded."""
         assert self.samples is not None
         numbers, at = self.numbers.index_select(0, place)[0], 0
         for num_new, num_replayed, steps in self.shape:

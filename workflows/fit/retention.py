@@ -56,7 +56,7 @@ def importance(
     group: Group,
     head: int | None = None,
 ) -> dict[str, Tensor]:
-    """The diagonal Fisher information of a model, averaged over train samples of a dataset: float32, by parameter.
+    """Return the diagonal Fisher information of a model, averaged over train samples of a dataset: float32, by parameter.
 
     The same on any number of workers up to rounding; all of them must call it. `seed` is (seed, stage).
     """
@@ -81,7 +81,7 @@ def importance(
 
 
 def accumulated(before: Mapping[str, Tensor] | None, own: Mapping[str, Tensor], decay: float) -> dict[str, Tensor]:
-    """The importance for all datasets so far: decay * before + own (online EWC, Schwarz et al. 2018)."""
+    """Return the importance for all datasets so far: decay * before + own (online EWC, Schwarz et al. 2018)."""
     known = before or {}
     return {
         name: decay * known[name].to(value.device) + value if name in known else value  # a correction may be newer

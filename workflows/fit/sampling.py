@@ -15,7 +15,7 @@ POOL_BLOCKS = 16  # runs of neighbouring samples that a pool of a large dataset 
 def epoch_batches(
     lengths: npt.NDArray[np.int32], batch_size: int, seed: tuple[int, int, int], shuffle: bool = True
 ) -> list[Int64]:
-    """The samples of every global batch of an epoch: each sample once, one batch may be smaller than the others.
+    """Return the samples of every global batch of an epoch: each sample once, one batch may be smaller than the others.
 
     One permutation seeded from (seed, stage, epoch). Where lengths differ, samples of similar length are put into the
     same batch, within pools of 32 batches, and the batches are shuffled again.
@@ -32,7 +32,7 @@ def epoch_batches(
 
 
 def pooled_batches(count: int, pool: int, batch_size: int, seed: tuple[int, int, int]) -> Iterator[Int64]:
-    """The global batches of an epoch over `count` samples, of which only about `pool` are mixed at a time.
+    """Return the global batches of an epoch over `count` samples, of which only about `pool` are mixed at a time.
 
     Each sample once; all batches but the last are full. Runs of neighbouring samples, 16 to a pool, follow each other in
     random order, and the samples of a pool are permuted: what a pool needs of the disk is a few long stretches, and
@@ -53,7 +53,7 @@ def pooled_batches(count: int, pool: int, batch_size: int, seed: tuple[int, int,
 
 
 def batch_sizes(count: int, batch_size: int) -> list[int]:
-    """The sizes of the batches of an epoch, the smaller one last."""
+    """Return the sizes of the batches of an epoch, the smaller one last."""
     return [batch_size] * (count // batch_size) + ([count % batch_size] if count % batch_size else [])
 
 

@@ -46,22 +46,22 @@ class Step:
 
     @property
     def heads(self) -> tuple[int, ...]:
-        """The datasets whose corrections of the head this step trains, on whichever worker their samples are."""
+        """Return the datasets whose corrections of the head this step trains, on whichever worker their samples are."""
         return () if self.head is None else tuple(np.unique(np.append(self.owners, self.head)).tolist())
 
     @property
     def mixed(self) -> bool:
-        """Whether the samples may belong to several datasets, each with a correction of the head."""
+        """Return whether the samples may belong to several datasets, each with a correction of the head."""
         return self.head is not None and (not isinstance(self.head, int) or len(self.old) > 0)
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """All that decides which kernels the step launches on a GPU, but the lengths of its samples."""
+        """Return all that decides which kernels the step launches on a GPU, but the lengths of its samples."""
         return (*self.counts, self.part, "mixed" if self.mixed else self.heads)
 
     @property
     def piece_owners(self) -> Int64 | None:
-        """The datasets of this worker's samples, in the order of its pieces; None where none has a correction."""
+        """Return the datasets of this worker's samples, in the order of its pieces; None where none has a correction."""
         if self.head is None:
             return None
         new = np.full(len(self.batch), self.head)
@@ -70,7 +70,7 @@ class Step:
 
     @property
     def places(self) -> list[slice]:
-        """The samples of each piece among this worker's."""
+        """Return the samples of each piece among this worker's."""
         ends = np.cumsum([0, *(len(piece.new) + len(piece.replayed) for piece in self.pieces)]).tolist()
         return [slice(start, end) for start, end in pairwise(ends)]
 
@@ -84,7 +84,7 @@ class Step:
 def batches_of(
     dataset: EncodedDataset, training: TrainingSettings, seed: tuple[int, int, int], pool: int
 ) -> tuple[list[int], Iterable[Int64], LengthsOf | None]:
-    """The sizes of an epoch's global batches, their samples, and the lengths of samples where they differ."""
+    """Return the sizes of an epoch's global batches, their samples, and the lengths of samples where they differ."""
     size, count = training.batch_size, dataset.num_samples("train")
     if pool:
         sizes = batch_sizes(count, size)
@@ -96,7 +96,7 @@ def batches_of(
 
 
 def no_part(step: int) -> str:  # noqa: ARG001 whichever it is
-    """The part of a step where no sums are kept."""
+    """Return the part of a step where no sums are kept."""
     return ""
 
 
@@ -110,7 +110,7 @@ def steps_of(
     head: Head | Callable[[Int64], Int64] = None,
     threads: int = 1,
 ) -> Iterator[Step]:
-    """The steps of an epoch: its global batches of new samples, each with the (owners, samples) that are replayed.
+    """Return the steps of an epoch: its global batches of new samples, each with the (owners, samples) that are replayed.
 
     `part_of` gives the part of a step; `head` is the number of the dataset, or gives that of each sample, where each dataset
     has a correction of the head.

@@ -97,7 +97,7 @@ class Streamed:
             free.record(torch.cuda.current_stream(self.device))
 
     def pieces(self) -> Iterator[Taken]:
-        """The samples of the step that began last."""
+        """Return the samples of the step that began last."""
         slot, row, number = self.slots[self.slot], 0, 0
         for num_new, num_replayed, steps in self.shape:
             count = num_new + num_replayed
@@ -115,7 +115,7 @@ class Streamed:
         return [self._gathered(step, piece, replay) for piece in step.pieces]
 
     def _gathered(self, step: Step, piece: Piece, replay: Replay) -> Taken:
-        """A piece in memory that a GPU can fetch from, padded to a bucket."""
+        """Return a piece in memory that a GPU can fetch from, padded to a bucket."""
         new = self.dataset.batch("train", step.batch[piece.new])
         batch = joined([new, *replay.batches(step.owners[piece.replayed], step.old[piece.replayed])])
         steps, pin = self.buckets.steps(batch.lengths), self.device.type == "cuda"

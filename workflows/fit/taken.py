@@ -36,7 +36,7 @@ class Taken:
 def taken(
     batch: Batch, num_new: int, masks: Tensor | None, device: torch.device, owners: Tensor | int | None = None
 ) -> Taken:
-    """A batch of the host on a device."""
+    """Return a batch of the host on a device."""
     uniform = bool((batch.lengths == batch.inputs.shape[1]).all())
     lengths = None if uniform else torch.from_numpy(batch.lengths).to(device)
     inputs, targets = torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.targets).to(device)

@@ -12,12 +12,12 @@ TAIL, BEFORE = "tail", "before"
 
 
 def tail_steps(epoch: int, num_steps: int) -> int:
-    """The steps of the tail of epoch 0, 1, ...: a third of them, or two thirds, rounded, and at least one."""
+    """Return the steps of the tail of epoch 0, 1, ...: a third of them, or two thirds, rounded, and at least one."""
     return max(((1 + epoch % 2) * num_steps + 1) // 3, 1)
 
 
 def parts_kept(epoch: int) -> tuple[str, ...]:
-    """The sums that an epoch keeps: the first two are averaged as a whole in no stage."""
+    """Return the sums that an epoch keeps: the first two are averaged as a whole in no stage."""
     return (TAIL,) if epoch < 2 else (TAIL, BEFORE)
 
 

@@ -29,7 +29,7 @@ class Replica:
 
 
 def replicas(model: LSTM, sums: Tensor, count: int) -> list[Replica]:
-    """The model with its own sums, and `count` - 1 copies that share its weights, each with sums of its own.
+    """Return the model with its own sums, and `count` - 1 copies that share its weights, each with sums of its own.
 
     They follow the weights for as long as these are changed in place.
     """

@@ -40,7 +40,7 @@ class RunLoggers:
         self.trackers: list[Any] = []
 
     def are_new(self) -> bool:
-        """Whether one of the loggers has nothing of the training with this recipe yet."""
+        """Return whether one of the loggers has nothing of the training with this recipe yet."""
         boards = "tensorboard" in self.names and not self.store.storage.names(f"runs/{self.name}/events")
         return boards or any(self.tracked.id_of(name) is None for name in self.names if name in TRACKERS)
 

@@ -79,5 +79,5 @@ class MLflowRun:
 
 
 def _key(name: str) -> str:
-    """A name in the letters that MLflow takes."""
+    """Return a name in the letters that MLflow takes."""
     return re.sub(r"[^\w.\-/ ]", "_", name)

@@ -38,7 +38,7 @@ class OneLine:
 
 
 def level_of_caller() -> int:
-    """The stack level, as warnings count it from whoever calls this, of the line that called the project."""
+    """Return the stack level, as warnings count it from whoever calls this, of the line that called the project."""
     frame, level = inspect.currentframe(), 0
     while frame is not None and str(frame.f_globals.get("__name__")).split(".")[0] == __name__.split(".")[0]:
         frame, level = frame.f_back, level + 1

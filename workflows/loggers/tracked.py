@@ -45,7 +45,7 @@ class Tracked:
 
     @property
     def finished(self) -> bool:
-        """Whether the result of this call is in the store."""
+        """Return whether the result of this call is in the store."""
         result = self.store.result(self.name)
         return result is not None and result.get("when", 0.0) >= self.begun
 

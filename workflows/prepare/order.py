@@ -16,7 +16,7 @@ REASON = (
 
 
 def suggest_order(distances: Float64, names: Sequence[str]) -> list[int]:
-    """The places of the datasets in the suggested order, whatever the order they are given in.
+    """Return the places of the datasets in the suggested order, whatever the order they are given in.
 
     `distances` (datasets, datasets) is symmetric. The order is found from its end. The last dataset is the medoid, the one
     with the smallest mean distance to all others: what the model knows best at the end is then near to all. Before it
@@ -36,12 +36,12 @@ def suggest_order(distances: Float64, names: Sequence[str]) -> list[int]:
 
 
 def mean_distances(distances: Float64) -> Float64:
-    """The mean distance of each dataset to all others; 0 where there is no other."""
+    """Return the mean distance of each dataset to all others; 0 where there is no other."""
     # Rounded: sums of the same numbers in another order differ in their last bits, and are equal all the same.
     return np.asarray((distances.sum(axis=1) / max(len(distances) - 1, 1)).round(9))
 
 
 def order_words(names: Sequence[str]) -> str:
-    """The suggested order and its reason in a line."""
+    """Return the suggested order and its reason in a line."""
     shown = [*names[:6], f"{len(names) - 8} more", *names[-2:]] if len(names) > 12 else list(names)
     return f"suggested order: {', '.join(shown)} ({REASON})"

@@ -118,7 +118,7 @@ def _as_prepared(source: DatasetSource, folder: str, shelf: Shelf) -> PreparedDa
 
 
 def prepares_here(sources: Sequence[DatasetSource], num_workers: object, address: str | None) -> bool:
-    """Whether the datasets are prepared in this process: small local files for a run that starts no workers."""
+    """Return whether the datasets are prepared in this process: small local files for a run that starts no workers."""
     files = {file for source in sources for file in (*source.files, *source.test_files)}
     if num_workers != 0 or address is not None or any(is_uri(file) for file in files):
         return False

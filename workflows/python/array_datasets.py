@@ -18,7 +18,7 @@ from workflows.recipe.recipe import Recipe, name_problems
 
 
 def check_pairs(data: Any, validation: Any, classes: bool | None = None) -> list[ArrayDataset]:
-    """The arrays of all datasets, checked by themselves, with each other and with what the loss takes."""
+    """Return the arrays of all datasets, checked by themselves, with each other and with what the loss takes."""
     pairs = _named(data, "data")
     held = {} if validation is None else _named(validation, "validation", list(pairs))
     problems = [
@@ -86,7 +86,7 @@ def hold_out(data: Any, validation: Any, share: Any) -> tuple[Any, Any]:
 
 
 def document_of(arrays: Sequence[ArrayDataset], of_data: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe that arrays would have as files; of arrays that are wrong, one that says nothing of them."""
+    """Return the recipe that arrays would have as files; of arrays that are wrong, one that says nothing of them."""
     if not arrays:
         stand_in = {"features": ["x0"], "targets": ["y0"], "lookback": 1, "horizon": 0}
         return {"data": {**stand_in, **of_data}, "datasets": [{"name": "dataset_1", "path": "memory://dataset_1"}]}
@@ -116,6 +116,6 @@ def prepare_pairs(arrays: Sequence[ArrayDataset], recipe: Recipe, storage: str, 
 
 
 def labels_of(data: Any) -> dict[str, Any]:
-    """The classes of all pairs as they were given, by what they are as text."""
+    """Return the classes of all pairs as they were given, by what they are as text."""
     pairs = data.values() if isinstance(data, Mapping) else data
     return {text: label for _, y in pairs for text, label in labels_given(y).items()}

@@ -37,7 +37,7 @@ def extend_result(
     learning_rate: float | None,
     watch: Watch | None,
 ) -> Result:
-    """The result of the run with one more dataset; see Result.extend."""
+    """Return the result of the run with one more dataset; see Result.extend."""
     set_environment()
     store, was_connected = Store(result.storage), connected()
     watch = with_page(watch or OneLine(), store.address)

@@ -151,7 +151,7 @@ def write_frames(
 
 
 def _used(dataset: FrameDataset, settings: DataSettings) -> pa.Table:
-    """The columns that are read, so that no other decides the fingerprint."""
+    """Return the columns that are read, so that no other decides the fingerprint."""
     keys = settings.model_dump()
     values = [
         keys.get(key) for key in ("time", "series", "features", "targets", "categorical", "static", "known_future", "weight")

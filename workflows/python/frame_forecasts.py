@@ -64,7 +64,7 @@ def _called(name: str) -> str:
 
 
 def _read_columns(settings: DataSettings, where: Mapping[str, str]) -> set[str]:
-    """All columns that reading new rows may look at, by either of their names."""
+    """Return all columns that reading new rows may look at, by either of their names."""
     values = settings.model_dump()
     named = [values.get(key) for key in ("time", "series", "features", "targets", "categorical", "static", "known_future")]
     found = {name for value in named if value for name in ([value] if isinstance(value, str) else value)}
@@ -72,7 +72,7 @@ def _read_columns(settings: DataSettings, where: Mapping[str, str]) -> set[str]:
 
 
 def _as_given(table: pa.Table, given: pa.Schema, run: TrainedRun) -> pa.Table:
-    """The forecasts with dataset, series and times in the types that the rows have, so that the two join."""
+    """Return the forecasts with dataset, series and times in the types that the rows have, so that the two join."""
     settings, kinds = run.sources[0].settings, dict[str, pa.DataType]()
     columns = {"dataset": next(iter(run.sources[0].where), None), "series": settings.series}
     kinds |= {
@@ -89,7 +89,7 @@ def _as_given(table: pa.Table, given: pa.Schema, run: TrainedRun) -> pa.Table:
 
 
 def _with_labels(table: pa.Table, target: str, labels: Mapping[str, Any]) -> pa.Table:
-    """The forecasts with classes as they were given."""
+    """Return the forecasts with classes as they were given."""
     if not labels or target not in table.column_names:
         return table
     return _with_column(table, target, pa.array([labels.get(label, label) for label in table.column(target).to_pylist()]))

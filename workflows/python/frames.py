@@ -55,7 +55,7 @@ def _check_names(names: Sequence[str], label: str) -> None:
 
 
 def _with_index(frame: Any) -> Any:
-    """The frame with the levels of an index that says something as columns."""
+    """Return the frame with the levels of an index that says something as columns."""
     index = frame.index
     if index.nlevels == 1 and index.name is None and "datetime" not in type(index).__name__.lower():
         return frame.reset_index(drop=True)
@@ -78,7 +78,7 @@ def _of_pandas(column: Any, where: str) -> pa.Array:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
-    """The column as the type that its content has in any library."""
+    """Return the column as the type that its content has in any library."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)

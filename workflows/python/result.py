@@ -38,7 +38,7 @@ class Result:
 
     @property
     def result(self) -> RunResult:
-        """What the run came to, as a value."""
+        """Return what the run came to, as a value."""
         assert self.run.result is not None  # `open_run` opens only runs that have ended
         return self.run.result
 
@@ -49,22 +49,22 @@ class Result:
 
     @property
     def name(self) -> str:
-        """The run's name."""
+        """Return the run's name."""
         return self.run.name
 
     @property
     def key(self) -> str:
-        """The address of the final state."""
+        """Return the address of the final state."""
         return self.run.key
 
     @property
     def train_loss(self) -> dict[str, list[float]]:
-        """The mean train loss of every epoch, by dataset."""
+        """Return the mean train loss of every epoch, by dataset."""
         return {stage.dataset: list(stage.train_loss) for stage in self.result.stages}
 
     @property
     def history(self) -> dict[str, dict[str, list[float | None]]]:
-        """The values of each epoch by dataset, as Keras names them: loss, val_loss, val_error and learning_rate."""
+        """Return the values of each epoch by dataset, as Keras names them: loss, val_loss, val_error and learning_rate."""
         return {
             stage.dataset: {
                 "loss": list(stage.train_loss),
@@ -82,12 +82,12 @@ class Result:
 
     @property
     def mean_scaled_error(self) -> float | None:
-        """The mean validation error at the end, of the naive forecast's; None if not measured."""
+        """Return the mean validation error at the end, of the naive forecast's; None if not measured."""
         return self.result.mean_scaled_error
 
     @property
     def error_matrix(self) -> ErrorMatrix:
-        """The validation error on each dataset before and after each stage."""
+        """Return the validation error on each dataset before and after each stage."""
         matrix = self.result.error_matrix
         values, scaled = (np.array(rows, np.float64) for rows in (matrix.validation, matrix.scaled))
         return ErrorMatrix(matrix.datasets, matrix.after, values, scaled, self.result.error)
@@ -182,7 +182,7 @@ class Result:
 
     @property
     def classes(self) -> list[Any]:
-        """The classes as they were given, in the order of their probabilities; none where numbers are forecast."""
+        """Return the classes as they were given, in the order of their probabilities; none where numbers are forecast."""
         return [self.labels.get(label, label) for label in self.run.datasets[0].encoding.classes]
 
     @property
@@ -197,7 +197,7 @@ class Result:
         return {}
 
     def _forecasts(self, inputs: Any, dataset: str | None) -> tuple[int, Any]:
-        """The number of the dataset whose scaling the samples take, and their Forecasts."""
+        """Return the number of the dataset whose scaling the samples take, and their Forecasts."""
         from workflows.python.array_forecasts import forecast_arrays, place_of_arrays
 
         place, rows = place_of_arrays(self.run, inputs, dataset)

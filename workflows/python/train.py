@@ -210,7 +210,7 @@ def _train_frames(
 
 
 def _takes_classes(sections: Mapping[str, Any]) -> bool | None:
-    """Whether the loss is one for classes; None where no valid loss is given, which the recipe's check tells."""
+    """Return whether the loss is one for classes; None where no valid loss is given, which the recipe's check tells."""
     model = sections.get("model", {})
     loss = model.get("loss", ModelSettings.model_fields["loss"].default) if isinstance(model, Mapping) else None
     return loss in CLASS_LOSSES if loss in get_args(Loss) else None

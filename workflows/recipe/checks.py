@@ -16,7 +16,7 @@ FEW = 12  # names in a message
 def validated(
     model: type[Settings], values: Any, place: str, problems: list[str], also_known: Sequence[str] = ()
 ) -> Settings | None:
-    """The settings, or None with what is wrong added to the problems."""
+    """Return the settings, or None with what is wrong added to the problems."""
     found = errors_of(model, values, place, also_known)
     problems += [message for _, message in found]
     return None if found else model.model_validate(values)
@@ -63,7 +63,7 @@ def _describe(model: type[BaseModel], key: str) -> str:
 
 
 def unknown(key: str, known: Sequence[str]) -> str:
-    """What to say of a key that nobody knows: the nearest one that is known."""
+    """Return what to say of a key that nobody knows: the nearest one that is known."""
     hint = meant(key, known, f"the keys here are {', '.join(known)}")
     return f"the key {key!r} is unknown: {hint}"
 

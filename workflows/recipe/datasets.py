@@ -69,7 +69,7 @@ def _epochs_of(entry: Entry, recipe: Recipe) -> int:
 
 
 def decay_problems(decay: float | list[float], count: int) -> list[str]:
-    """What is wrong with the decay rates for so many datasets."""
+    """Return what is wrong with the decay rates for so many datasets."""
     if not isinstance(decay, list) or len(decay) == count - 1:
         return []
     return [
@@ -117,7 +117,7 @@ def _expand(entry: Entry, recipe: Recipe, facts: FileNotes, built_in: str | Path
 
 
 def _is_gone(entry: Entry, recipe: Recipe, built_in: str | Path) -> bool:
-    """Whether a file that an entry names is not there, or no file matches."""
+    """Return whether a file that an entry names is not there, or no file matches."""
     try:
         for paths in (entry.keys.path, entry.keys.test_path or []):
             _find(paths, recipe, built_in, entry.settings.format is not None)
@@ -127,7 +127,7 @@ def _is_gone(entry: Entry, recipe: Recipe, built_in: str | Path) -> bool:
 
 
 def _groups(files: list[str], fields: list[str]) -> list[list[str]]:
-    """The files of each dataset that {file} or {folder} names: in the order of the paths, then of the names."""
+    """Return the files of each dataset that {file} or {folder} names: in the order of the paths, then of the names."""
     if "file" in fields:
         return [[file] for file in files]
     if "folder" not in fields:
@@ -139,18 +139,18 @@ def _groups(files: list[str], fields: list[str]) -> list[list[str]]:
 
 
 def _as_name(value: str) -> str:
-    """A value of a column as part of a name, which may have no slash and no control or bidirectional character."""
+    """Return a value of a column as part of a name, which may have no slash and no control or bidirectional character."""
     return re.sub(rf"[/\\{ACTING}]", "_", value)
 
 
 def _files_with(files: list[str], column: str, value: str, form: FileFormat) -> list[str]:
-    """The files that may hold the value: a folder named column=other holds nothing of it."""
+    """Return the files that may hold the value: a folder named column=other holds nothing of it."""
     apart = [file for file in files if hive_values(file).get(column, value) == value or own_column(file, column, form)]
     return apart or files
 
 
 def _find(paths: str | list[str], recipe: Recipe, built_in: str | Path, any_suffix: bool) -> list[list[str]]:
-    """The files of each path."""
+    """Return the files of each path."""
     found = []
     for path in [paths] if isinstance(paths, str) else paths:
         place = path.replace(BUILT_IN_DATA, str(built_in))
@@ -159,7 +159,7 @@ def _find(paths: str | list[str], recipe: Recipe, built_in: str | Path, any_suff
 
 
 def _values_of(files: list[str], column: str, form: FileFormat, facts: FileNotes) -> list[str]:
-    """The values of a column in the order of the files, then of first appearance."""
+    """Return the values of a column in the order of the files, then of first appearance."""
     values: dict[str, None] = {}
     for file in files:
         fact = f"values of {column} as they come, {hashlib.sha256(repr(form).encode()).hexdigest()[:16]}"

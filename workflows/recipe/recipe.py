@@ -96,7 +96,7 @@ class Recipe:
 
 
 def find_recipe(recipe: str) -> Path:
-    """The file of a recipe that is given by its path or by the name of a built-in one."""
+    """Return the file of a recipe that is given by its path or by the name of a built-in one."""
     names = sorted(path.stem for path in BUILT_IN.glob("*.toml"))
     if recipe in names:
         return BUILT_IN / f"{recipe}.toml"
@@ -120,7 +120,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe") -> Recipe:
-    """The recipe that a document describes; raises InputError with everything that is wrong with it."""
+    """Return the recipe that a document describes; raises InputError with everything that is wrong with it."""
     if _is_deep(document):
         raise InputError(f"{place}: tables or lists are nested more than {MAX_DEPTH} deep: a recipe has at most 5")
     problems: list[str] = []
@@ -153,7 +153,7 @@ def _is_deep(document: Any) -> bool:
 
 
 def name_problems(name: object) -> list[str]:
-    """What is wrong with a name that becomes a folder's name."""
+    """Return what is wrong with a name that becomes a folder's name."""
     try:
         fits = isinstance(name, str) and len(name.encode()) <= 100
     except UnicodeEncodeError:  # half a character, as a command line may bring it
@@ -203,7 +203,7 @@ def _check_entries(document: Mapping[str, Any], place: str, problems: list[str])
 
 
 def _section_of(key: str) -> str | None:
-    """The section that has a key, for one that stands in a dataset's entry and is no setting of data."""
+    """Return the section that has a key, for one that stands in a dataset's entry and is no setting of data."""
     return next((section for section, model in SECTIONS.items() if key in model.model_fields), None)
 
 

@@ -64,7 +64,7 @@ def _toml(value: Any) -> str:
 
 
 def _kind(annotation: Any) -> str:
-    """What a value may be, in words."""
+    """Return what a value may be, in words."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _kind(arguments[0])

@@ -34,7 +34,7 @@ class Range:
     log: bool = False
 
     def values(self) -> tuple[float, ...] | None:
-        """All values; None where there is no step, so that they cannot be counted."""
+        """Return all values; None where there is no step, so that they cannot be counted."""
         if self.step is None:
             return None
         count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
@@ -46,7 +46,7 @@ Space = Choices | Range
 
 
 def parse_space(value: Any, key: str) -> Space:
-    """A space as it is written in a recipe; raises ValueError with what to write instead."""
+    """Return a space as it is written in a recipe; raises ValueError with what to write instead."""
     if isinstance(value, list):
         if not value:
             raise ValueError(f"{key} = []: the space is empty: {EXAMPLE}")

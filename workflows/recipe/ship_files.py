@@ -39,7 +39,7 @@ class Shipment:
     num_there: int
 
     def words(self, storage: str) -> str:
-        """What is said of the shipment."""
+        """Return what is said of the shipment."""
         there = f", {self.num_there} were there already" if self.num_there else ""
         return f"{self.num_sent} files of data sent to {storage}/{SHIPPED}, {self.bytes_sent / 1e6:.1f} MB{there}"
 
@@ -74,7 +74,7 @@ def ship_files(files: Mapping[str, Path], storage: str, say: Callable[[str], obj
 
 
 def content_hash(path: Path) -> str:
-    """The SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -83,7 +83,7 @@ def content_hash(path: Path) -> str:
 
 
 def _pays(path: Path) -> bool:
-    """Whether a file is sent compressed: a CSV file of moderate size whose beginning becomes clearly smaller."""
+    """Return whether a file is sent compressed: a CSV file of moderate size whose beginning becomes clearly smaller."""
     if not path.name.lower().endswith(".csv") or not 0 < path.stat().st_size <= COMPRESSED_UP_TO:
         return False
     with path.open("rb") as file:
@@ -113,7 +113,7 @@ def _send(path: Path, packed: bool, filesystem: fs.FileSystem, target: str) -> i
 
 
 def at_addresses(document: Mapping[str, Any], addresses: Mapping[str, str]) -> dict[str, Any]:
-    """A recipe's document with the addresses of its shipped files in the place of their names."""
+    """Return a recipe's document with the addresses of its shipped files in the place of their names."""
     entries = [
         {
             key: [addresses.get(path, path) for path in value] if key in ("path", "test_path") else value

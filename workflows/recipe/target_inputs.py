@@ -12,7 +12,7 @@ from models.settings import Channels, ModelSettings
 
 
 def channel_problems(data: DataSettings, model: ModelSettings) -> list[str]:
-    """What is wrong with the settings of a model for these features and targets."""
+    """Return what is wrong with the settings of a model for these features and targets."""
     if not model.needs_channels:
         return []
     normalised = f'model.window_normalization = "{model.window_normalization}"'
@@ -42,13 +42,13 @@ def channel_problems(data: DataSettings, model: ModelSettings) -> list[str]:
 
 
 def _misspelt(target: str, data: DataSettings) -> str:
-    """The question whether a target that is no feature is one that is written otherwise; empty where none is near."""
+    """Return the question whether a target that is no feature is one that is written otherwise; empty where none is near."""
     near = nearest(target, [name for name in data.features if name not in data.targets], alike=0.8)
     return "" if near is None else f"did you mean the feature {near!r} by {target!r}?"
 
 
 def channels_of(datasets: Sequence[EncodedDataset]) -> Channels:
-    """The channels of datasets that have the same columns.
+    """Return the channels of datasets that have the same columns.
 
     Raises InputError where a target is scaled otherwise than the feature of the same name: quartiles are those of the
     features with their gaps filled, but of the targets as observed.

@@ -74,7 +74,7 @@ class Claims:
 
 
 def lease_name(action: Action) -> str:
-    """The name of the lease for an action, as every process that wants the same calls it."""
+    """Return the name of the lease for an action, as every process that wants the same calls it."""
     assert not isinstance(action, Tell)
     if isinstance(action, (Initialise, Average)):
         return f"{action.key}-train"

@@ -16,7 +16,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def joint_plan(plan: Plan) -> Plan:
-    """The plan of training on all datasets at once: the last of its datasets stands for all others.
+    """Return the plan of training on all datasets at once: the last of its datasets stands for all others.
 
     It starts at the first rate. Its epochs are the datasets' mean, weighted by their train samples and rounded, so that it
     takes about as many gradient samples as the plain sequence.
@@ -37,14 +37,14 @@ def joint_plan(plan: Plan) -> Plan:
 
 
 def separate_plan(plan: Plan, stage: Stage) -> Plan:
-    """The plan of training on one dataset alone, at the first rate, with outputs for the classes up to it."""
+    """Return the plan of training on one dataset alone, at the first rate, with outputs for the classes up to it."""
     alone = replace(stage, dataset=0, learning_rate=plan.stages[0].learning_rate)
     made = replace(_without_order(plan), datasets=(plan.datasets[stage.dataset],), stages=(alone,))
     return _with_outputs(made, plan.outputs_in(plan.stages.index(stage)))
 
 
 def _with_outputs(plan: Plan, num_outputs: int) -> Plan:
-    """The plan with all these outputs from its first stage on."""
+    """Return the plan with all these outputs from its first stage on."""
     if num_outputs == plan.num_outputs and not plan.grown:
         return plan
     made = replace(plan, num_outputs=num_outputs, grown=())
@@ -57,7 +57,7 @@ def _without_order(plan: Plan) -> Plan:
 
 
 def gradient_samples(plan: Plan, outcome: Outcome) -> int:
-    """The samples, new and replayed, that a run took a gradient of."""
+    """Return the samples, new and replayed, that a run took a gradient of."""
     total = 0
     for number, (stage, done) in enumerate(zip(plan.stages, outcome.stages, strict=False)):
         sizes, settings = (

@@ -65,11 +65,11 @@ class Plan:
 
     @property
     def monitor(self) -> Literal["loss", "error"]:
-        """The validation figure that patience, the best epoch, plateau and the guard watch."""
+        """Return the validation figure that patience, the best epoch, plateau and the guard watch."""
         return self.training.monitor or ("loss" if self.model.classifies else "error")
 
     def head_of(self, dataset: int) -> int | None:
-        """The number by which a dataset's correction of the head goes, that of its stage; None where it has none."""
+        """Return the number by which a dataset's correction of the head goes, that of its stage; None where it has none."""
         if not self.model.dataset_heads:
             return None
         if self.joint:
@@ -77,7 +77,7 @@ class Plan:
         return next((number for number, stage in enumerate(self.stages) if stage.dataset == dataset), None)
 
     def outputs_in(self, stage: int) -> int:
-        """The outputs that the model has in a stage: those of the classes up to its dataset."""
+        """Return the outputs that the model has in a stage: those of the classes up to its dataset."""
         return self.grown[stage] if self.grown else self.num_outputs
 
     def steps_an_epoch(self, stage: Stage) -> int:
@@ -85,14 +85,14 @@ class Plan:
         return -(-self.datasets[stage.dataset].samples["train"] // self.training.batch_size)
 
     def pool(self, stage: Stage) -> int:
-        """How many train samples of a dataset are mixed at a time; 0: all of them."""
+        """Return how many train samples of a dataset are mixed at a time; 0: all of them."""
         dataset, limit = self.datasets[stage.dataset], self.training.shuffle_gb * 1e9
         if not self.training.shuffle or dataset.train_bytes <= limit:
             return 0
         return max(int(dataset.samples["train"] * limit / dataset.train_bytes), 1)
 
     def rates(self, epoch: Epoch) -> Any:
-        """The rate of every step of an epoch, float64 (steps,)."""
+        """Return the rate of every step of an epoch, float64 (steps,)."""
         steps = self.steps_an_epoch(self.stages[epoch.stage])
         before = sum(self.steps_an_epoch(stage) * stage.epochs for stage in self.stages[: epoch.stage])
         every = steps * self.stages[epoch.stage].epochs
@@ -100,7 +100,7 @@ class Plan:
         return step_rates(epoch.learning_rate, steps, epoch.number * steps, warmup, schedule, every, before)
 
     def epoch(self, starts: tuple[str, ...], parent: str, number: int, errors: Sequence[float | None] = ()) -> Epoch:
-        """The epoch that follows the state `parent`, in the stage that began at the last of `starts`.
+        """Return the epoch that follows the state `parent`, in the stage that began at the last of `starts`.
 
         `errors` are the monitored validation figures of the stage's epochs so far; they decide the rate of "plateau".
         """
@@ -131,7 +131,7 @@ class Plan:
         return replace(epoch, key=address(decided_by))
 
     def _retained(self, starts: tuple[str, ...]) -> dict[str, Any]:
-        """What is done against forgetting in a stage; nothing where there is nothing to forget."""
+        """Return what is done against forgetting in a stage; nothing where there is nothing to forget."""
         if self.retention.method == "none" or len(starts) == 1:
             return {}
         before = self.stages[: len(starts) - 1]
@@ -143,11 +143,11 @@ class Plan:
         return decided
 
     def kept_of(self, stage: Stage, retention: RetentionSettings) -> int | float:
-        """How many train samples are kept of the dataset of an earlier stage, or which share of them."""
+        """Return how many train samples are kept of the dataset of an earlier stage, or which share of them."""
         return retention.kept_of(self.datasets[stage.dataset].samples["train"], self.pool(stage) > 0)
 
     def straight_on(self) -> Iterator[Epoch]:
-        """All epochs where each dataset hands over its last one or the average, at the rate that it began with."""
+        """Return all epochs where each dataset hands over its last one or the average, at the rate that it began with."""
         starts: tuple[str, ...] = ()
         key = self.root
         for stage in self.stages:
@@ -161,7 +161,7 @@ class Plan:
             key = average_key(keys) if self.training.hands_over == "average" else key
 
     def again(self, stage_number: int, attempt: int) -> Plan:
-        """The plan of another attempt at a stage, 1, 2, ...: its rate halved each time, or the retention doubled."""
+        """Return the plan of another attempt at a stage, 1, 2, ...: its rate halved each time, or the retention doubled."""
         if self.guard.retry == "retention":
             strength = self.retention.strength * 2**attempt
             return replace(self, retention=self.retention.model_copy(update={"strength": strength}))
@@ -171,7 +171,7 @@ class Plan:
 
 
 def average_key(keys: Sequence[str]) -> str:
-    """The address of the averaged state at the end of a stage with these epochs."""
+    """Return the address of the averaged state at the end of a stage with these epochs."""
     return address({"average": [[keys[number], whole] for number, whole in averaged_epochs(len(keys))]})
 
 
@@ -212,7 +212,7 @@ def make_plan(
 
 
 def root_of(plan: Plan) -> str:
-    """The address of the untrained state of a plan."""
+    """Return the address of the untrained state of a plan."""
     return address(
         {
             "format": CHAIN_FORMAT,
@@ -226,7 +226,7 @@ def root_of(plan: Plan) -> str:
 
 
 def _undecided(model: ModelSettings) -> set[str]:
-    """The keys of the model that decide nothing as they stand, so that they are not in its address."""
+    """Return the keys of the model that decide nothing as they stand, so that they are not in its address."""
     # The head decides from the second stage on, classes by the outputs, their weights by the encoding of each dataset.
     idle = {"head", "classes", "class_weights"}
     idle |= set() if model.loss == "quantile" else {"quantiles"}

@@ -28,7 +28,7 @@ class PlannedDataset:
 
     @staticmethod
     def of(dataset: EncodedDataset, loss: str, num_classes: int | None = None) -> PlannedDataset:
-        """The facts of an encoded dataset, whose train rows hold the first `num_classes` classes; None: all count.
+        """Return the facts of an encoded dataset, whose train rows hold the first `num_classes` classes; None: all count.
 
         The labels of later classes decide nothing, unless its validation or test rows may hold them.
         """
@@ -53,10 +53,10 @@ class PlannedDataset:
 
 
 def classes_seen(datasets: Sequence[EncodedDataset]) -> list[int]:
-    """How many classes the train rows of each dataset and those before it have."""
+    """Return how many classes the train rows of each dataset and those before it have."""
     return list(accumulate((dataset.num_classes_trained for dataset in datasets), max))
 
 
 def address(decided_by: dict[str, Any]) -> str:
-    """The hash that names what these values decide: 32 hexadecimal digits."""
+    """Return the hash that names what these values decide: 32 hexadecimal digits."""
     return hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()[:32]

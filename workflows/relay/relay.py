@@ -48,7 +48,7 @@ class Outcome:
 
     @property
     def stopped(self) -> bool:
-        """Whether the guard has ended the run."""
+        """Return whether the guard has ended the run."""
         return bool(self.verdicts) and self.verdicts[-1].action == "stop"
 
 
@@ -112,7 +112,7 @@ def _guarded_stage(plan: Plan, starts: tuple[str, ...], before: list[Errors | No
 
 
 def measured_after(plan: Plan, done: int) -> tuple[int, ...]:
-    """The datasets that are measured after `done` stages: all before the first and after the last.
+    """Return the datasets that are measured after `done` stages: all before the first and after the last.
 
     In between, where training.evaluations is a number: so many, the same each time and spread evenly over the sequence, and
     those of the last two stages and of the next one, which backward and forward transfer and the guard compare, and those
@@ -129,7 +129,7 @@ def measured_after(plan: Plan, done: int) -> tuple[int, ...]:
 
 
 def row_of(plan: Plan, measured: Sequence[int], answers: Sequence[Errors | None]) -> list[Errors | None]:
-    """The errors of all datasets, None where one was not measured."""
+    """Return the errors of all datasets, None where one was not measured."""
     found = dict(zip(measured, answers, strict=True))
     return [found.get(place) for place in range(len(plan.datasets))]
 
@@ -157,7 +157,7 @@ def _judged(
 
 
 def figure(measured: Errors | None, monitor: str) -> float | None:
-    """The monitored figure of a dataset's errors; None where it was not measured, or the loss was not finite."""
+    """Return the monitored figure of a dataset's errors; None where it was not measured, or the loss was not finite."""
     return None if measured is None else {"error": measured.error, "loss": measured.loss}[monitor]
 
 
@@ -183,13 +183,13 @@ def _stage(plan: Plan, starts: tuple[str, ...]) -> Generator[Action, Any, StageO
 
 
 def average_of(keys: Sequence[str], stage: int) -> Average:
-    """The averaged state at the end of a stage with these epochs."""
+    """Return the averaged state at the end of a stage with these epochs."""
     epochs = tuple((keys[number], number, whole) for number, whole in averaged_epochs(len(keys)))
     return Average(average_key(keys), keys[-1], epochs, stage)
 
 
 def best_epoch(errors: list[float | None]) -> int:
-    """The number of the epoch with the lowest error, the first of equals; what is no number is worst."""
+    """Return the number of the epoch with the lowest error, the first of equals; what is no number is worst."""
 
     def badness(number: int) -> float:
         error = errors[number]
@@ -199,7 +199,7 @@ def best_epoch(errors: list[float | None]) -> int:
 
 
 def stops_early(errors: list[float | None], patience: int) -> bool:
-    """Whether the last `patience` epochs have all been no better than the best before them."""
+    """Return whether the last `patience` epochs have all been no better than the best before them."""
     return patience > 0 and len(errors) - 1 - best_epoch(errors) >= patience
 
 

@@ -45,7 +45,7 @@ class Memory:
         self.last: tuple[object, Retention] = (None, NO_RETENTION)
 
     def retention(self, epoch: Epoch) -> Retention:
-        """What the epoch's stage does against forgetting; made once a stage."""
+        """Return what the epoch's stage does against forgetting; made once a stage."""
         settings = epoch.retention
         if settings.method == "none" or epoch.stage == 0:
             return NO_RETENTION
@@ -58,7 +58,7 @@ class Memory:
         return self.last[1]
 
     def _teacher(self, epoch: Epoch) -> Teacher:
-        """The model before the epoch's stage. Beside replay it is not asked of what it cannot know.
+        """Return the model before the epoch's stage. Beside replay it is not asked of what it cannot know.
 
         Of numbers: a dataset that it has not seen. On validation splits (ETT, one seed, two orders) the error at the end was
         1.03 of joint training's, 1.06 when it was asked of new samples too. Of classes: those that it has not learnt, which
@@ -72,7 +72,7 @@ class Memory:
         return Teacher(model, settings.strength, classes, self._known_classes(epoch) if classes else None)
 
     def _known_classes(self, epoch: Epoch) -> tuple[int, ...]:
-        """The classes of the datasets before the epoch's."""
+        """Return the classes of the datasets before the epoch's."""
         earlier = [self.datasets[stage.dataset] for stage in self.plan.stages[: epoch.stage]]
         seen = {label for each in earlier for label in each.prepared.train_categories(each.prepared.targets[0])}
         return tuple(number for number, label in enumerate(earlier[0].encoding.classes) if label in seen)
@@ -90,13 +90,13 @@ class Memory:
         )
 
     def _kept(self, epoch: Epoch, number: int) -> npt.NDArray[np.int64]:
-        """The samples that are kept of the dataset of an earlier stage."""
+        """Return the samples that are kept of the dataset of an earlier stage."""
         stage = self.plan.stages[number]
         memory = self.plan.kept_of(stage, epoch.retention)
         return kept_samples(self.datasets[stage.dataset].num_samples("train"), memory, (self.plan.seed, number))
 
     def _model(self, key: str) -> LSTM:
-        """The model in the state of a checkpoint, as it forecasts."""
+        """Return the model in the state of a checkpoint, as it forecasts."""
         model = first_model(self.plan)
         load_weights(model, self.first_does(lambda: self.store.load(key)).model)
         return model.to(self.device).eval()
@@ -107,7 +107,7 @@ class Memory:
         return Anchor(held, self._importance(epoch) if epoch.retention.method == "ewc" else None, epoch.retention.strength)
 
     def _importance(self, epoch: Epoch) -> dict[str, Tensor]:
-        """The importance of each weight for all datasets before the epoch's: from the store as far as it is there."""
+        """Return the importance of each weight for all datasets before the epoch's: from the store as far as it is there."""
         found, known = None, epoch.stage
         while known and (found := self._kept_importance(epoch, known)) is None:
             known -= 1
@@ -118,7 +118,7 @@ class Memory:
         return {name: value.to(self.device) for name, value in found.items()}
 
     def _own_importance(self, epoch: Epoch, number: int) -> dict[str, Tensor]:
-        """The importance for the last of the first `number` datasets alone."""
+        """Return the importance for the last of the first `number` datasets alone."""
         dataset = self.datasets[self.plan.stages[number - 1].dataset]
         kept, seed = self._kept(epoch, number - 1), (self.plan.seed, number)
         model = self._model(epoch.starts[number])
@@ -139,7 +139,7 @@ class Memory:
         self.first_does(lambda: self.store.keep_tensors(epoch.starts[number], name, found))
 
     def _importance_name(self, epoch: Epoch, number: int) -> str:
-        """All that decides the importance after `number` stages; the states before are part of the chain."""
+        """Return all that decides the importance after `number` stages; the states before are part of the chain."""
         settings = epoch.retention
         earlier = [self.plan.datasets[stage.dataset].sha256["train"] for stage in self.plan.stages[:number]]
         memory = settings.memory or FEW_SAMPLES

@@ -16,7 +16,7 @@ from workflows.store.store import State
 
 
 def first_model(plan: Plan) -> LSTM:
-    """The untrained model of a plan, by its seed; the random numbers of the process are left as they were."""
+    """Return the untrained model of a plan, by its seed; the random numbers of the process are left as they were."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         return LSTM(plan.model, plan.num_features, plan.num_outputs, plan.channels)

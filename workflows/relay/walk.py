@@ -100,7 +100,7 @@ class Walker:
         raise StoreError(f"{self.store.address}: {MAX_DAMAGED} checkpoints were damaged: check the disk")
 
     def answer(self, action: Action) -> Any:
-        """The store's answer to an action, or what this group did; one group at a time does the same action."""
+        """Return the store's answer to an action, or what this group did; one group at a time does the same action."""
         if isinstance(action, Tell):
             self.emit(Guarded(report_of(action.verdict, self.plan), action.over))
             return True
@@ -122,7 +122,7 @@ class Walker:
             self.claims.release()
 
     def _first_does(self, work: Callable[[], Any]) -> Any:
-        """What the first worker did, told to all; where it failed, all of them fail together."""
+        """Return what the first worker did, told to all; where it failed, all of them fail together."""
         result: Any = None
         if self.group.rank == 0:
             try:

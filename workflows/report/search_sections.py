@@ -68,7 +68,7 @@ def _summary(search: SearchResult) -> str:
 
 
 def _trials(search: SearchResult) -> list[Part]:
-    """The best trials, with their values in columns, or folded away where they are too many for that."""
+    """Return the best trials, with their values in columns, or folded away where they are too many for that."""
     complete = search.complete
     shown = sorted(complete, key=_rank)[:MOST_TRIALS]
     keys = list(dict.fromkeys(key for trial in shown for key in trial.config))
@@ -97,7 +97,7 @@ def _measures(trial: TrialResult) -> tuple[float | None, ...]:
 
 
 def _levels(search: SearchResult) -> Section:
-    """The beginnings that a beam search kept after each dataset, and what they added to the one that they extend."""
+    """Return the beginnings that a beam search kept after each dataset, and what they added to the one that they extend."""
     by_number = {trial.number: trial for trial in search.trials}
     extended = {trial.parent for trial in search.trials if trial.parent is not None} | set(search.pareto)
     way = {trial.number for trial in search.way_to_best}

@@ -120,7 +120,7 @@ def _scratch(store: Store) -> list[tuple[str, str]]:
 
 
 def _files_of_run(store: Store, name: str) -> list[Json]:
-    """What the files of a run or a search say; raises InputError for a file that is there and cannot be read."""
+    """Return what the files of a run or a search say; raises InputError for a file that is there and cannot be read."""
     try:
         ended = read_run(store.storage, name)
         found = [None if ended is None else ended.result]
@@ -134,7 +134,7 @@ def _files_of_run(store: Store, name: str) -> list[Json]:
 
 
 def _rejected(run: Json) -> list[Json]:
-    """The attempts at a stage that the guard did not keep: they are asked for again when the run is trained again."""
+    """Return the attempts at a stage that the guard did not keep: they are asked for again when the run is trained again."""
     return [
         attempt
         for verdict in run.get("guard", [])

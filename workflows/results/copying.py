@@ -36,7 +36,7 @@ def copy_run(run: TrainedRun, source: Store, to: Store) -> None:
 
 
 def _states(store: Store, result: dict[str, object]) -> list[str]:
-    """The states of a run and those before them, the first of all first."""
+    """Return the states of a run and those before them, the first of all first."""
     stages = result["stages"]
     assert isinstance(stages, list)
     found: dict[str, None] = {}

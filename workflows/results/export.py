@@ -84,7 +84,7 @@ def exported(model: RawModel) -> ExportedProgram:
 
 
 def _settings(run: TrainedRun, place: int) -> Json:
-    """What the rows of a window are, beside their columns."""
+    """Return what the rows of a window are, beside their columns."""
     settings = run.datasets[place].prepared.settings
     longest = None if settings.lookback == "all" else settings.lookback
     return {

@@ -50,28 +50,28 @@ class NewForecasts:
 
     @property
     def horizon(self) -> int:
-        """The steps of a forecast; 0 where the label of the last row is predicted."""
+        """Return the steps of a forecast; 0 where the label of the last row is predicted."""
         return self.run.datasets[0].prepared.horizon
 
     @property
     def windows(self) -> int:
-        """How many forecasts there are."""
+        """Return how many forecasts there are."""
         return sum(len(new) for _, new in self.parts)
 
     @property
     def series(self) -> int:
-        """How many series have a forecast."""
+        """Return how many series have a forecast."""
         every = [part for _, new in self.parts for part in new.parts]
         return sum(len(part.names) - len(part.short) - len(part.touched) - len(part.unobserved) for part in every)
 
     @property
     def texts(self) -> list[str]:
-        """All texts that the table will hold, its header among them."""
+        """Return all texts that the table will hold, its header among them."""
         names = [name for _, new in self.parts for part in new.parts for name in part.names]
         return [*names, *self.run.datasets[0].encoding.classes, *self.schema.names, *(s.source.name for s, _ in self.parts)]
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows, some thousand windows at a time: by dataset, then series, then time."""
+        """Return the rows, some thousand windows at a time: by dataset, then series, then time."""
         from workflows.results.prediction import make_forecaster
 
         forecaster = make_forecaster(self.store, self.run, self.parts[0][0].place)
@@ -144,7 +144,7 @@ def forecasts_of(
 
 
 def _schema(run: TrainedRun, parts: Sequence[tuple[Share, NewData]], wanted: Wanted) -> pa.Schema:
-    """The columns of the table; a target that is named like one of the first has `_forecast` behind its name."""
+    """Return the columns of the table; a target that is named like one of the first has `_forecast` behind its name."""
     prepared, encoding, model = run.datasets[0].prepared, run.datasets[0].encoding, run.plan.model
     kinds = [new.time_type for _, new in parts]
     time = max(kinds, key=lambda kind: str(kind) if pa.types.is_timestamp(kind) else "")  # us is after s

@@ -98,7 +98,7 @@ def _named(run: TrainedRun, dataset: str, files: Sequence[str]) -> Share:
 
 
 def _read_as(source: DatasetSource, files: Sequence[str]) -> DatasetSource:
-    """The source with these files, and the format of the training files unless their names say another."""
+    """Return the source with these files, and the format of the training files unless their names say another."""
     settings, known = source.settings, {SUFFIXES.get(suffix_of(file)) for file in files}
     if settings.format is not None and None not in known:
         settings = settings.model_copy(update={"format": None})
@@ -114,7 +114,7 @@ def _form(run: TrainedRun, column: str, file: str) -> FileFormat:
 
 
 def _values(file: str, column: str, form: FileFormat) -> dict[str, str]:
-    """The values of a column that tells datasets apart, with their rows in words."""
+    """Return the values of a column that tells datasets apart, with their rows in words."""
     values = as_text(read_table(file, [], [column], form).column(column)).combine_chunks()
     if values.null_count:
         absent = int(np.flatnonzero(np.asarray(values.is_null()))[0])
@@ -138,7 +138,7 @@ def _place_of_value(run: TrainedRun, column: str, value: str, file: str) -> int 
 
 
 def _place_of_file(run: TrainedRun, file: str) -> int | None:
-    """The dataset that the name of a file or of its folder says; of a run with one dataset, that one."""
+    """Return the dataset that the name of a file or of its folder says; of a run with one dataset, that one."""
     names = [each.name for each in run.datasets]
     if len(names) == 1:
         return 0
@@ -158,7 +158,7 @@ def _alike_to_the_model(run: TrainedRun) -> bool:
 
 
 def _together(unknown: Sequence[Unknown]) -> list[Unknown]:
-    """One for each value or file, with all files that hold it."""
+    """Return one for each value or file, with all files that hold it."""
     found: dict[str, Unknown] = {}
     for each in unknown:
         before = found.get(each.holds or each.where)
@@ -182,7 +182,7 @@ def _refusal(run: TrainedRun, unknown: Unknown) -> str:
 
 
 def _ways_out(run: TrainedRun, source: DatasetSource) -> str:
-    """What to do about rows of no dataset: name the most alike dataset, or train a model that needs none."""
+    """Return what to do about rows of no dataset: name the most alike dataset, or train a model that needs none."""
     found = most_alike(run, source)
     named = "name the one that is most alike with --dataset (`inspect` shows distances)"
     if found is not None:

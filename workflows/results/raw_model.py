@@ -168,7 +168,7 @@ def calendar_waves(times: Tensor, parts: Sequence[str]) -> Tensor:
 
 
 def _of_the_year(days: Tensor) -> tuple[Tensor, Tensor]:
-    """The month, January being 0, and the day of the year from 0, of days since 1970 (Hinnant's civil_from_days)."""
+    """Return the month, January being 0, and the day of the year from 0, of days since 1970 (Hinnant's civil_from_days)."""
     shifted = days + 719_468  # since 1 March of the year 0, so that leap days end a year
     era = torch.div(shifted, 146_097, rounding_mode="floor")
     of_era = shifted - era * 146_097

@@ -57,7 +57,7 @@ class TrialResult:
 
     @property
     def complete(self) -> bool:
-        """Whether it trained on all datasets and has an error."""
+        """Return whether it trained on all datasets and has an error."""
         return self.stopped_after is None and self.metrics.mean_scaled_error is not None
 
     def to_json(self) -> dict[str, Any]:
@@ -100,27 +100,27 @@ class SearchResult:
 
     @property
     def complete(self) -> list[TrialResult]:
-        """The trials that trained on all datasets and have an error."""
+        """Return the trials that trained on all datasets and have an error."""
         return [trial for trial in self.trials if trial.complete]
 
     @property
     def failed(self) -> list[TrialResult]:
-        """The trials that could not be ended."""
+        """Return the trials that could not be ended."""
         return [trial for trial in self.trials if trial.failed is not None]
 
     @property
     def stopped(self) -> list[TrialResult]:
-        """The trials that did not train on all datasets: stopped early, or the beginnings of a beam search."""
+        """Return the trials that did not train on all datasets: stopped early, or the beginnings of a beam search."""
         return [trial for trial in self.trials if trial.stopped_after is not None]
 
     @property
     def best_trial(self) -> TrialResult | None:
-        """The best trial; None if none trained on all datasets."""
+        """Return the best trial; None if none trained on all datasets."""
         return next((trial for trial in self.trials if trial.number == self.best), None)
 
     @property
     def way_to_best(self) -> list[TrialResult]:
-        """The best trial of a beam search after those that it extends, the first of them first."""
+        """Return the best trial of a beam search after those that it extends, the first of them first."""
         by_number = {trial.number: trial for trial in self.trials}
         found: list[TrialResult] = []
         number = self.best

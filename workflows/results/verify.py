@@ -49,7 +49,7 @@ class Verified:
 
     @property
     def damaged(self) -> list[Finding]:
-        """The findings that are faults."""
+        """Return the findings that are faults."""
         return [each for each in self.findings if each.kind == DAMAGED]
 
 
@@ -186,7 +186,7 @@ def _run_problems(store: Store, name: str, records: dict[str, EpochRecord]) -> I
 
 
 def _missing(store: Store, name: str, facts: Json, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
-    """What a run needs and the store does not have."""
+    """Return what a run needs and the store does not have."""
     stages = facts.get("stages", [])
     tips = [*(key for stage in stages for key in [*stage["keys"], stage.get("key")]), *facts.get("kept", [])]
     if "stages" in facts or facts.get("epochs_reached"):

@@ -28,7 +28,7 @@ class SearchPlan:
 
 
 def listed_configs(recipe: Recipe, parameters: Sequence[Parameter]) -> list[Config] | None:
-    """The trials of a grid or a random draw; None where they depend on results."""
+    """Return the trials of a grid or a random draw; None where they depend on results."""
     search = recipe.search
     if search.algorithm == "grid":
         return grid(parameters, recipe.place)

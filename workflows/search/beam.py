@@ -58,7 +58,7 @@ class Beam:
 
     @property
     def num_trials(self) -> int:
-        """How many trials there are, if as many of each level as the beam holds can be extended."""
+        """Return how many trials there are, if as many of each level as the beam holds can be extended."""
         count, total = 1, 0
         for choices in self.choices:
             count = min(count, self.width) * len(choices)

@@ -99,7 +99,7 @@ def _longest(proposal: Proposal, chain: Chain) -> TrialResult:
 
 
 def _work(chains: dict[int, Chain], num_concurrent: int, held: set[str]) -> float:
-    """The cost of what one core trains from the start of the search to its end."""
+    """Return the cost of what one core trains from the start of the search to its end."""
     left = {number: each for number, each in chains.items() if set(each.keys) - held}
     if len(left) <= MAX_COMPARED:
         return simulate(left, num_concurrent, held).ends_at

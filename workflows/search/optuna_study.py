@@ -39,7 +39,7 @@ class Study:
         self.asked: list[Any] = []
 
     def ask(self) -> Config:
-        """The next trial's values."""
+        """Return the next trial's values."""
         trial = self.study.ask()
         self.asked.append(trial)
         return {each.name: self._suggest(trial, each) for each in self.parameters}

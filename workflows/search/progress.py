@@ -29,7 +29,7 @@ class SearchProgress:
         self.state = SearchUnderWay(name, tuple(prepared), num_trials, time.time())
 
     def watching(self, watch: Watch) -> Watch:
-        """A watch that notes what it hears before it is passed on."""
+        """Return a watch that notes what it hears before it is passed on."""
 
         def heard(event: Event) -> None:
             if isinstance(event, EpochDone):

@@ -96,7 +96,7 @@ def summarise(
 
 
 def best_document(recipe: Recipe, config: Config, name: str) -> dict[str, Any]:
-    """The recipe of a trial as a document that can be run from any folder."""
+    """Return the recipe of a trial as a document that can be run from any folder."""
     return {**movable(trial_recipe(recipe, config)), "name": name}
 
 

@@ -55,12 +55,12 @@ class Run:
         self.supply = Supply(algorithm, self.chain, self.proposed)
 
     def plan(self, proposal: Proposal) -> tuple[Plan, Sequence[EncodedDataset]]:
-        """The plan of a trial, and the datasets that it is for."""
+        """Return the plan of a trial, and the datasets that it is for."""
         datasets = self.opened[self.scene.variant_of(proposal.config)]
         return self.scene.plan(proposal, datasets), datasets[: proposal.level]
 
     def chain(self, proposal: Proposal) -> Chain:
-        """The epochs of a trial as they are planned."""
+        """Return the epochs of a trial as they are planned."""
         return chain_of(self.plan(proposal)[0], self.scene.variant_of(proposal.config))
 
     def proposed(self, proposals: Sequence[Proposal]) -> None:
@@ -79,7 +79,7 @@ class Run:
         return whole
 
     def known(self, proposal: Proposal) -> TrialResult | None:
-        """What a trial came to if the store holds all of it."""
+        """Return what a trial came to if the store holds all of it."""
         plan, datasets = self.plan(proposal)
         try:
             return self._note(proposal, plan, datasets, self._outcome(proposal, plan))
@@ -159,7 +159,7 @@ class Run:
 
 
 def chain_of(plan: Plan, data: str = "") -> Chain:
-    """The epochs of a plan, if none ends early."""
+    """Return the epochs of a plan, if none ends early."""
     epochs = list(plan.straight_on())
     costs = tuple(float(plan.datasets[epoch.dataset].samples["train"]) for epoch in epochs)
     return Chain(tuple(epoch.key for epoch in epochs), costs, data)

@@ -51,7 +51,7 @@ class Scene:
     scratch: str = ""  # for Ray's own notes, where all machines of a cluster reach them; empty: a folder of this one
 
     def variant_of(self, config: Config) -> str:
-        """The name of the variant that a trial is trained on."""
+        """Return the name of the variant that a trial is trained on."""
         return variant_name({name: config[name] for name in self.data_parameters})
 
     def open(self, variant: str) -> list[EncodedDataset]:
@@ -61,7 +61,7 @@ class Scene:
         return [reference.open(shelf) for reference in found]
 
     def plan(self, proposal: Proposal, datasets: Sequence[EncodedDataset]) -> Plan:
-        """The plan of a trial: what `train` would do with its recipe, up to the last dataset that the trial is for.
+        """Return the plan of a trial: what `train` would do with its recipe, up to the last dataset that the trial is for.
 
         The addresses of epochs do not depend on the datasets after them, so the plan of a beginning is the beginning of
         the plan.
@@ -77,7 +77,7 @@ class Scene:
 
 
 def variant_name(config: Config) -> str:
-    """The name of the datasets that these values of the data settings give."""
+    """Return the name of the datasets that these values of the data settings give."""
     return json.dumps(config, sort_keys=True, default=str)
 
 

@@ -59,7 +59,7 @@ def search(
 
 
 def with_workers(recipe: Recipe, num_workers: int | None) -> Recipe:
-    """The recipe with this number of workers for each trial; None: its own."""
+    """Return the recipe with this number of workers for each trial; None: its own."""
     if num_workers is None:
         return recipe
     return dataclasses.replace(recipe, search=recipe.search.model_copy(update={"workers_per_trial": num_workers}))
@@ -105,7 +105,7 @@ def _search(recipe: Recipe, store: Store, name: str, address: str | None, watch:
 
 
 def check_trials(recipe: Recipe, parameters: list[Parameter]) -> int:
-    """How many trials there are at most, each of them checked; raises InputError before anything is started."""
+    """Return how many trials there are at most, each of them checked; raises InputError before anything is started."""
     check_parameters(recipe, parameters, recipe.place)
     data_variants(parameters)
     configs = listed_configs(recipe, parameters)

@@ -31,15 +31,15 @@ class Parameter:
 
     @property
     def changes_data(self) -> bool:
-        """Whether the datasets have to be prepared for each of its values."""
+        """Return whether the datasets have to be prepared for each of its values."""
         return self.name.startswith("data.") or (self.name.startswith("datasets.") and not self.name.endswith(".epochs"))
 
     def values(self) -> tuple[Any, ...] | None:
-        """All of its values; None where they cannot be counted."""
+        """Return all of its values; None where they cannot be counted."""
         return self.space.values if isinstance(self.space, Choices) else self.space.values()
 
     def draw(self, random: np.random.Generator) -> Any:
-        """A value at random."""
+        """Return a value at random."""
         values = self.values()
         if values is not None:
             return values[int(random.integers(len(values)))]
@@ -80,7 +80,7 @@ def parameters_of(recipe: Recipe, place: str = "recipe") -> list[Parameter]:
 
 
 def _decay_parameters(recipe: Recipe, place: str, problems: list[str]) -> list[Parameter]:
-    """The decay rates that are searched: one for all changes of dataset, or one for each."""
+    """Return the decay rates that are searched: one for all changes of dataset, or one for each."""
     search, names = recipe.search, [entry.keys.name for entry in recipe.entries if entry.keys.train]
     own = {name: each.decay_rate for name, each in search.datasets.items() if each.decay_rate is not None and name in names}
     if not own:
@@ -109,7 +109,7 @@ def _decay_parameters(recipe: Recipe, place: str, problems: list[str]) -> list[P
 
 
 def level_choices(recipe: Recipe, parameters: Sequence[Parameter], order: Sequence[int]) -> list[list[Config]]:
-    """What each dataset in turn adds to a trial of a beam search: every combination of the choices that belong to it.
+    """Return what each dataset in turn adds to a trial of a beam search: every combination of the choices that belong to it.
 
     They are the dataset's epochs and the decay rate of the change to it; where the recipe gives one space for all decay
     rates, each change chooses its own. All other values are chosen with the first dataset, and datasets of one entry share
@@ -130,7 +130,7 @@ def level_choices(recipe: Recipe, parameters: Sequence[Parameter], order: Sequen
 
 
 def trial_document(document: Mapping[str, Any], config: Config) -> dict[str, Any]:
-    """The recipe's document with a trial's values in it, and without what is searched."""
+    """Return the recipe's document with a trial's values in it, and without what is searched."""
     made = copy.deepcopy({key: value for key, value in document.items() if key != "search"})
     changes = sorted((name for name in config if name.startswith(f"{DECAY}.")), key=lambda name: int(name.rsplit(".", 1)[1]))
     for name, value in config.items():
@@ -142,7 +142,7 @@ def trial_document(document: Mapping[str, Any], config: Config) -> dict[str, Any
 
 
 def trial_recipe(recipe: Recipe, config: Config, place: str = "recipe") -> Recipe:
-    """The checked recipe of a trial."""
+    """Return the checked recipe of a trial."""
     return check_recipe(trial_document(recipe.document, config), recipe.folder, place)
 
 

@@ -16,7 +16,7 @@ class Algorithm(Protocol):
 
     @property
     def num_trials(self) -> int:
-        """How many trials there are at most."""
+        """Return how many trials there are at most."""
 
     def more(self, ended: Mapping[int, TrialResult]) -> list[Proposal]:
         """Return trials that were not proposed before; none where results have to be waited for, or there are no more."""
@@ -68,12 +68,12 @@ class Supply:
 
     @property
     def idle(self) -> bool:
-        """Whether no trial can be started before another one has ended, or none at all."""
+        """Return whether no trial can be started before another one has ended, or none at all."""
         return not self.waiting and not self._propose()
 
     @property
     def done(self) -> bool:
-        """Whether all trials have ended."""
+        """Return whether all trials have ended."""
         return not self.running and self.idle
 
     def final(self, trial: TrialResult) -> None:

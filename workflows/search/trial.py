@@ -119,7 +119,7 @@ class Trial(Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """One stage."""
+        """Return one stage."""
         if self.parked:
             time.sleep(PARKED_S)
             return StageReport(parked=True).to_json()

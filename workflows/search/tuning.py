@@ -29,7 +29,7 @@ TuneResult = dict[str, Any]  # what Tune passes around
 
 
 def proposal_of(trial: Any) -> Proposal | None:
-    """The proposal that a trial of Tune is for; None: it is parked."""
+    """Return the proposal that a trial of Tune is for; None: it is parked."""
     content = trial.config["proposal"]
     return None if content is None else Proposal.from_json(content)
 
@@ -47,11 +47,11 @@ class Suggestions(Searcher):
         self.parks = False
 
     def set_search_properties(self, *_args: Any, **_spec: Any) -> bool:
-        """The objectives are the recipe's."""
+        """Return the objectives are the recipe's."""
         return True
 
     def suggest(self, trial_id: str) -> TuneResult | str | None:  # type: ignore[override]  # noqa: ARG002
-        """The next trial; FINISHED where all have ended."""
+        """Return the next trial; FINISHED where all have ended."""
         proposal = self.supply.next()
         if proposal is not None:
             return {"proposal": proposal.to_json()}
@@ -60,7 +60,7 @@ class Suggestions(Searcher):
         return {"proposal": None} if self.parks else None
 
     def leaves(self, _trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Whether a trial is to be stopped: a parked one where there is work, or there never will be."""
+        """Return whether a trial is to be stopped: a parked one where there is work, or there never will be."""
         return bool(result.get("parked")) and (not self.supply.idle or self.supply.done)
 
     def on_trial_complete(self, trial_id: str, result: TuneResult | None = None, error: bool = False) -> None:

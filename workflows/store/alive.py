@@ -9,7 +9,7 @@ SILENT_S = 150.0  # five beats; the clocks of two machines may differ by some of
 
 
 def as_seen(facts: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """The facts of a run that is under way; one that has been silent for too long is interrupted, not running."""
+    """Return the facts of a run that is under way; one that has been silent for too long is interrupted, not running."""
     silent = now - float(facts.get("when", 0.0))
     if facts.get("status") != "running" or silent < SILENT_S:
         return dict(facts)

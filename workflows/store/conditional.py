@@ -49,11 +49,11 @@ class ConditionalWriter:
         return self._put(path, content, IfMatch=tag) or self._found(path)[0] == content
 
     def read(self, path: str) -> bytes | None:
-        """The content of an object; None where there is none."""
+        """Return the content of an object; None where there is none."""
         return self._found(path)[0]
 
     def _found(self, path: str) -> tuple[bytes | None, str]:
-        """The content of an object and its tag; None where there is none."""
+        """Return the content of an object and its tag; None where there is none."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         bucket, _, key = path.partition("/")
@@ -98,7 +98,7 @@ class ConditionalWriter:
             raise OSError(f"{path}: {error}") from None
 
     def keeps_conditions(self, prefix: str) -> bool:
-        """Whether the object store refuses to create what exists."""
+        """Return whether the object store refuses to create what exists."""
         path = f"{prefix}/leases/.exclusive-{uuid.uuid4().hex[:8]}"
         try:
             return self.create(path, b"first") and not self.create(path, b"second")

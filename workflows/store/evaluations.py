@@ -31,7 +31,7 @@ def keep_evaluations(storage: Storage, key: str, errors: Mapping[str, Errors]) -
 
 
 def kept_evaluations(storage: Storage, key: str, old: bool) -> tuple[dict[str, Errors], list[str]]:
-    """The errors of a state by split, and the names of damaged files; the latest version, measured first.
+    """Return the errors of a state by split, and the names of damaged files; the latest version, measured first.
 
     `old`: version 6e35f09 kept them in the checkpoint's folder, without a version (1).
     """
@@ -49,12 +49,12 @@ def kept_evaluations(storage: Storage, key: str, old: bool) -> tuple[dict[str, E
 
 
 def is_evaluation(storage: Storage, path: str) -> bool:
-    """Whether a file is an evaluation as it was written, or has just gone."""
+    """Return whether a file is an evaluation as it was written, or has just gone."""
     return _read(storage, path) is not None
 
 
 def path_is_folder(storage: Storage, path: str) -> bool:
-    """Whether a folder lies where a file belongs."""
+    """Return whether a folder lies where a file belongs."""
     try:
         storage.read(path)
     except IsADirectoryError:

@@ -115,7 +115,7 @@ class Leases:
 
 
 def _words(beat: int, before: bytes = b"", run: str = "") -> bytes:
-    """The content of a lease: who has it, and how often it was renewed."""
+    """Return the content of a lease: who has it, and how often it was renewed."""
     told = json.loads(before) if before else {"place": _place(), "pid": os.getpid(), "id": uuid.uuid4().hex, "run": run}
     return json.dumps({**told, "beat": beat}).encode()
 

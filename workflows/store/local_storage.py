@@ -44,7 +44,7 @@ class LocalStorage:
             raise OSError(errno.EIO, "the storage folder is gone", self.address)
 
     def _inside(self, path: str) -> Path:
-        """A path to write to."""
+        """Return a path to write to."""
         self._check_still_there()
         target = self.folder / path
         for _ in range(MOVED_AWAY):

@@ -59,7 +59,7 @@ def look_at(storage: Storage, folder: str, key: str, check: Check, limit: int = 
 
 
 def content_of(storage: Storage, path: str, known: FileRecord) -> bytes | None:
-    """The content of a file as it was written; None if it is missing or another."""
+    """Return the content of a file as it was written; None if it is missing or another."""
     with contextlib.suppress(FileNotFoundError, IsADirectoryError):
         content = storage.read(path)
         if hashlib.sha256(content).hexdigest() == known.sha256:

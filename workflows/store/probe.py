@@ -35,7 +35,7 @@ class Step:
 
     @property
     def away(self) -> bool:
-        """Whether the storage did not answer at all: waiting may help."""
+        """Return whether the storage did not answer at all: waiting may help."""
         return bool(self.error) and not re.search(
             r"ACCESS_DENIED|Access ?Denied|Forbidden|HTTP status 40[0-9]|NO_SUCH_BUCKET|NoSuchBucket|INVALID_ACCESS_KEY|"
             r"SIGNATURE|RESOURCE_NOT_FOUND|No such file|Permission denied|not enough|credential",
@@ -44,7 +44,7 @@ class Step:
         )
 
     def advice(self, address: str) -> str:
-        """What is wrong and what to do."""
+        """Return what is wrong and what to do."""
         if re.search(r"NO_SUCH_BUCKET|NoSuchBucket|bucket does not exist", self.error, re.IGNORECASE):
             return f"the bucket of {address} does not exist: create it, or name another"
         if re.search(r"INVALID_ACCESS_KEY|SIGNATURE|credential|ExpiredToken", self.error, re.IGNORECASE):
@@ -103,7 +103,7 @@ def check_storage(storage: Storage, say: Callable[[str], None] = lambda words: N
 
 
 def speed_of(storage: Storage, size: int = 8 << 20) -> tuple[float, float]:
-    """The bytes a second at which an object of this size is written and read here; it is deleted afterwards."""
+    """Return the bytes a second at which an object of this size is written and read here; it is deleted afterwards."""
     path, content = f".probe-{uuid.uuid4().hex[:8]}", b"\0" * size
     started = time.monotonic()
     storage.write(path, content)
@@ -118,7 +118,7 @@ SLOW = 5_000_000.0  # bytes a second: below it the storage is slower than a fit 
 
 
 def rights_and_speed(address: str) -> dict[str, str]:
-    """What the doctor says of a storage as this machine sees it: status, what was found, what to do."""
+    """Return what the doctor says of a storage as this machine sees it: status, what was found, what to do."""
     try:
         storage = open_storage(address)
         last = probe(storage)[-1]

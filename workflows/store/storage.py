@@ -22,13 +22,13 @@ class Storage(Protocol):
 
     @property
     def exclusive(self) -> bool:
-        """Whether of many processes that create or take over the same file exactly one succeeds."""
+        """Return whether of many processes that create or take over the same file exactly one succeeds."""
 
     def create(self) -> None:
         """Make the place itself, if it is not there."""
 
     def read(self, path: str) -> bytes:
-        """The content of a file; raises FileNotFoundError where there is none.
+        """Return the content of a file; raises FileNotFoundError where there is none.
 
         Raises IsADirectoryError where a folder, or a link to nothing, is in its place.
         """
@@ -49,10 +49,10 @@ class Storage(Protocol):
         """
 
     def names(self, folder: str) -> list[str]:
-        """The names of what lies directly in a folder, sorted; none where there is no folder."""
+        """Return the names of what lies directly in a folder, sorted; none where there is no folder."""
 
     def size(self, folder: str) -> int:
-        """The bytes of a file, or of all files below a folder."""
+        """Return the bytes of a file, or of all files below a folder."""
 
     def remove(self, path: str) -> None:
         """Remove a file, or a folder with all that is in it, if it is there."""

@@ -92,7 +92,7 @@ class Store(Runs):
         return Usage(self.leases, what)
 
     def record(self, key: str) -> EpochRecord | None:
-        """The record of a checkpoint; None if the store has none, or has it damaged: then it is set aside."""
+        """Return the record of a checkpoint; None if the store has none, or has it damaged: then it is set aside."""
         look = self._look(key, Check.NONE if key in self._trusted else Check.CHEAP)
         if look.damage:
             look = self._second_look(key)
@@ -185,7 +185,7 @@ class Store(Runs):
         raise DamagedCheckpointError(words[-1] if words else f"checkpoint {key}: it is not there any more")
 
     def evaluations(self, key: str) -> dict[str, Errors]:
-        """All errors that were measured of a state, by the hash of the split. Damaged files are told and left out."""
+        """Return all errors that were measured of a state, by the hash of the split. Damaged files are told and left out."""
         found, damaged = kept_evaluations(self.storage, key, self._is_old(key))
         self.set_aside_now += [f"checkpoint {key}: {name} is not as it was written; measured again" for name in damaged]
         return found
@@ -203,7 +203,7 @@ class Store(Runs):
         replace_file(self.storage, f"derived/{key}/{name}.safetensors.sealed", digest + content)
 
     def kept_tensors(self, key: str, name: str) -> dict[str, Tensor] | None:
-        """What `keep_tensors` kept; None if it is not there, or not as it was written."""
+        """Return what `keep_tensors` kept; None if it is not there, or not as it was written."""
         from safetensors.torch import load
 
         for folder in ("derived", "checkpoints") if self._is_old(key) else ("derived",):
@@ -218,5 +218,5 @@ class Store(Runs):
 
 
 def _names(record: EpochRecord | None) -> list[str]:
-    """The files of a checkpoint, the one that completes it first."""
+    """Return the files of a checkpoint, the one that completes it first."""
     return ["facts.json", *(file.name for file in (record.files.values() if record else ()))]

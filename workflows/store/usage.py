@@ -62,7 +62,7 @@ class Usage:
 
 
 def commands_using(leases: Leases) -> list[str]:
-    """The commands that use the store now, by what they are; leases of dead processes are ended."""
+    """Return the commands that use the store now, by what they are; leases of dead processes are ended."""
     storage = leases.storage
     waiting = [name for name in storage.names("leases") if name.startswith(USING)]
     until = time.monotonic() + SILENCE_S + 1

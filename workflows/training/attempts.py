@@ -81,7 +81,7 @@ def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) 
 
 
 def failures_of(error: Any) -> dict[int, str]:
-    """What Ray Train reports of each worker of a group that failed, by rank."""
+    """Return what Ray Train reports of each worker of a group that failed, by rank."""
     failures = getattr(error, "worker_failures", None)
     if failures:
         return {int(rank): f"{type(each).__name__}: {each}" for rank, each in failures.items()}

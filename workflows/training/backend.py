@@ -21,5 +21,5 @@ class NodeAddressConfig(TorchConfig):
 
     @property
     def backend_cls(self) -> type[_Backend]:
-        """The backend that Ray Train starts."""
+        """Return the backend that Ray Train starts."""
         return _Backend

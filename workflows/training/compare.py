@@ -51,7 +51,7 @@ def compare(
 
 
 def plans_beside(run: TrainedRun) -> Plans:
-    """The joint plan, then a separate plan for each dataset in the order of training."""
+    """Return the joint plan, then a separate plan for each dataset in the order of training."""
     every = tuple(stage.dataset for stage in run.plan.stages)
     separate = ((separate_plan(run.plan, stage), (stage.dataset,)) for stage in run.plan.stages)
     return ((joint_plan(run.plan), every), *separate)
@@ -100,7 +100,7 @@ def _train(store: Store, run: TrainedRun, plans: Plans, num_workers: int | None,
 
 
 def compared(store: Store, run: TrainedRun, plans: Plans, trained: int = 0) -> Comparison:
-    """The comparison from what the store holds of all plans."""
+    """Return the comparison from what the store holds of all plans."""
     sequence, joint, *separate = (finished(plan, store) for plan in (run.plan, *(plan for plan, _ in plans)))
     loss, found = run.plan.model.loss, {}
     for number, (stage, alone) in enumerate(zip(run.plan.stages, separate, strict=True)):

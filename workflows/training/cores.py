@@ -42,7 +42,7 @@ class Speeds:
 
     @staticmethod
     def read(text: str) -> Speeds:
-        """The speeds that `text` holds."""
+        """Return the speeds that `text` holds."""
         kept = json.loads(text)
         threads, shares = ({int(n): float(s) for n, s in kept[kind].items()} for kind in ("threads", "shares"))
         return Speeds(threads, shares, float(kept["took_seconds"]))
@@ -74,7 +74,7 @@ def choose(placement: Placement, speeds: Speeds, steps: int, may_add_workers: bo
 def with_cores(
     placement: Placement, asked: ComputeSettings, plan: Plan, datasets: Sequence[EncodedDataset], cores: int
 ) -> Placement:
-    """The placement of a run on the cores of this machine.
+    """Return the placement of a run on the cores of this machine.
 
     Where the recipe names workers, or how many cores each gets, that is what happens.
     """
@@ -95,7 +95,7 @@ def with_cores(
 
 
 def _measured(plan: Plan, dataset: EncodedDataset, cores: int, steps: int) -> Speeds | None:
-    """What steps take here; None where the whole run takes no longer than measuring is worth."""
+    """Return what steps take here; None where the whole run takes no longer than measuring is worth."""
     import torch
 
     from workflows.fit.calibration import seconds_a_step
@@ -122,7 +122,7 @@ def _measured(plan: Plan, dataset: EncodedDataset, cores: int, steps: int) -> Sp
 
 
 def _key(plan: Plan, dataset: EncodedDataset, cores: int) -> str:
-    """All that a step's time depends on: the machine and its torch, the model, and the size of a step."""
+    """Return all that a step's time depends on: the machine and its torch, the model, and the size of a step."""
     lengths = dataset.lengths("train")
     facts = {
         "threads": "each with samples of its own",

@@ -117,7 +117,7 @@ def extend_run(
 
 
 def extended_recipe(run: TrainedRun, addition: Addition) -> Recipe:
-    """The recipe of a run with one more dataset; raises InputError with what is wrong with it."""
+    """Return the recipe of a run with one more dataset; raises InputError with what is wrong with it."""
     names, status = [each.name for each in run.datasets], "finished" if run.result is None else run.result.status
     if addition.name in names:
         raise InputError(f"--dataset {addition.name}: run {run.name!r} has a dataset of this name: write another")
@@ -135,7 +135,7 @@ def extended_recipe(run: TrainedRun, addition: Addition) -> Recipe:
 
 
 def _decay_rates(run: TrainedRun, learning_rate: float | None) -> list[float] | None:
-    """The decay rates with one more change; None where the recipe's one number stays."""
+    """Return the decay rates with one more change; None where the recipe's one number stays."""
     training, changes = run.plan.training, len(run.plan.stages) - 1
     decay = training.decay_rate
     given = [decay] * changes if isinstance(decay, (int, float)) else list(decay)

@@ -54,7 +54,7 @@ class Job:
 
 
 def _nodes_of(group: Any) -> list[str]:
-    """The node of each worker, by rank; nothing where this process is the only worker."""
+    """Return the node of each worker, by rank; nothing where this process is the only worker."""
     if group.size == 1 and "ray" not in sys.modules:
         return []
     import ray
@@ -206,7 +206,7 @@ def _work_on(config: dict[Any, Any]) -> None:
 
 
 def _trainer(job: Job, placement: Placement, scratch: str) -> Any:
-    """One TorchTrainer for the whole sequence: a trainer for each dataset would cost 12 to 19 s a piece."""
+    """Return one TorchTrainer for the whole sequence: a trainer for each dataset would cost 12 to 19 s a piece."""
     return trainer_for(_work_on, {"job": job}, placement, scratch)
 
 
