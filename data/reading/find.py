@@ -33,7 +33,10 @@ def _glob_pattern(path: str) -> re.Pattern[str]:
     from fsspec.utils import glob_translate
 
     try:
-        return re.compile(glob_translate(path))
+        pattern = glob_translate(path)
+        if "(?!)" in pattern:  # what an empty range such as [z-a] becomes
+            raise ValueError("a range of letters is empty")
+        return re.compile(pattern)
     except (ValueError, re.error) as error:
         raise InputError(f"{path}: this is no glob ({error}): write *, ?, [a-z] or **") from None
 
