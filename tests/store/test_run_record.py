@@ -39,7 +39,7 @@ def test_whatever_call_fails_a_reader_finds_one_record_whole(tmp_path: Path, how
         except (OSError, StoppedError):
             pass
         else:
-            assert place == 4  # run.json and three copies
+            assert place in (4, 5)  # run.json, three copies, and a look whether it still counts, which may fail
             break
         found = Store(str(tmp_path / str(place))).ended("a")
         assert found is not None
@@ -53,7 +53,9 @@ def test_of_two_writers_at_once_one_wins_whole(tmp_path: Path) -> None:
         Store(between.storage).publish("a", record(1))
         found = Store(str(tmp_path)).ended("a")
         assert found is not None
-        assert number_of(found) == ({"1"} if place == 0 else {"2"} if place < 4 else number_of(found))
+        assert number_of(found) == ({"1"} if place == 0 else {"2"})
+        copy = json.loads((tmp_path / "runs" / "a" / "result.json").read_text())
+        assert copy == found.result
 
 
 def test_a_run_of_three_files_is_read_and_its_copies_are_not_once_it_is_one_record(tmp_path: Path) -> None:
