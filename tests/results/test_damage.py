@@ -73,8 +73,8 @@ def said(folder: Path, words: tuple[str, ...]) -> str:
 
 
 def told(out: str) -> str:
-    """What a command says, but for how much of it was measured now."""
-    return re.sub(r'"measured_now": \d+', "", out)
+    """What a command says to 5 digits, but for how much of it was measured now: on other cores the last digits differ."""
+    return re.sub(r"\d+\.\d{6,}(e-?\d+)?", lambda found: f"{float(found[0]):.5g}", re.sub(r'"measured_now": \d+', "", out))
 
 
 def copy_of(folder: Path, to: Path) -> Path:
@@ -112,7 +112,7 @@ def check(whole: tuple[Path, dict[str, str]], to: Path, file: str, way: str) -> 
     again = said(folder, LOOKS[0])
     for text in (again, whole[1]["evaluate"]):
         assert json.loads(text)["mean_scaled_error"] > 0
-    assert json.loads(again)["datasets"] == json.loads(whole[1]["evaluate"])["datasets"]
+    assert told(again) == told(whole[1]["evaluate"])
     assert json.loads(again)["key"] == json.loads(whole[1]["evaluate"])["key"]
 
 
