@@ -117,6 +117,19 @@ def check_files(opened: Opened, dataset: str, columns: list[str]) -> None:
     assert [each["name"] for each in described["inputs"]] == list(given)
 
 
+def test_a_model_with_all_kinds_of_columns_gives_what_predict_writes(everything: Opened) -> None:
+    store, run, folder = everything
+    module = raw_model(store, run, "a")
+    given = inputs_of(new_rows(folder, 8), module)
+    with torch.inference_mode():
+        point, levels = module(**as_tensors(given))
+    written = predict(everything, "a", "new.csv")
+    np.testing.assert_allclose(point.reshape(-1, 2).numpy(), written[["power", "flow"]].to_numpy(), **CLOSE)
+    columns = [f"{name}_q{level}" for name in ("power", "flow") for level in (0.1, 0.5, 0.9)]
+    np.testing.assert_allclose(levels.reshape(-1, 6).numpy(), written[columns].to_numpy(), **CLOSE)
+
+
+@pytest.mark.long
 def test_a_model_with_all_kinds_of_columns_is_the_same_in_torch_and_onnx(everything: Opened) -> None:
     levels = [f"{name}_q{level}" for name in ("power", "flow") for level in (0.1, 0.5, 0.9)]
     check_files(everything, "a", ["power", "flow", *levels])
@@ -138,6 +151,17 @@ def test_a_model_of_windows_by_themselves_gives_what_predict_writes(plain: Opene
     with torch.inference_mode():
         found = module(**as_tensors(given)).reshape(-1, 2).numpy()
     np.testing.assert_allclose(found, predict(plain, "b", "new.csv")[["power", "flow"]].to_numpy(), **CLOSE)
+
+
+def test_a_program_of_torch_export_takes_any_batch_and_any_length(plain: Opened) -> None:
+    store, run, folder = plain
+    module = raw_model(store, run, "b")
+    export_model(store, run, str(folder / "b.pt2"), "b")
+    program = torch.export.load(folder / "b.pt2").module()
+    for steps, pumps in ((8, 5), (3, 1)):
+        given = as_tensors(inputs_of(new_rows(folder, steps, pumps), module))
+        with torch.inference_mode():
+            np.testing.assert_allclose(program(**given), module(**given), **CLOSE)
 
 
 @pytest.mark.long
