@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from layouts import Watch, children_of, peak_bytes
 
-SERIES, FILES, GROUP_ROWS, SHUFFLE_GB, STEPS = 20, 12, 1 << 20, 0.5, 150
+SERIES, FILES, GROUP_ROWS, SHUFFLE_GB, STEPS = 20, 12, 1 << 20, 0.5, 20
 WANTED_BYTES = 1.5e9
 
 
