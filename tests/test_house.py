@@ -104,3 +104,9 @@ def test_modules_do_without_what_they_do_not_need(modules: str, without: list[st
     code = f"import sys, {modules}; print([name for name in {without} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """Pytest collects no two files of one name; `make test` runs in two halves and would not notice."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
