@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 OLDEST := .venv-oldest
 
-.PHONY: env demo test test-slow test-oldest test-gpu check format bench bench-gpu clean
+.PHONY: env demo test test-slow test-oldest test-gpu check format bench bench-large bench-gpu clean
 
 env: .venv/installed
 
@@ -51,9 +51,13 @@ check: env
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# bench-large needs 30 GB of disk, bench-gpu a GPU.
 bench: env
-	for file in $(filter-out %/gpu.py,$(wildcard tests/benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out %/gpu.py %/large_layouts.py,$(wildcard tests/benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
 	$(BIN)/python tests/benchmarks/common/table.py BENCHMARKS.md
+
+bench-large: env
+	$(BIN)/python tests/benchmarks/large_layouts.py
 
 bench-gpu: env
 	$(BIN)/python tests/benchmarks/gpu.py

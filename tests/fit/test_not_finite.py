@@ -9,12 +9,14 @@ import pytest
 import torch
 from helpers import epochs_of, outcome, plan_of, prepare_sequences, random_sequences, walk
 
+from data.prepared.encoding import EncodedDataset
 from models.lstm import LSTM
 from models.settings import ModelSettings
 from workflows.fit.errors import NonFiniteLossError
 from workflows.fit.group import Group
 from workflows.fit.learner import Learner
 from workflows.recipe.settings import TrainingSettings
+from workflows.relay.plan import Plan, make_plan
 from workflows.relay.relay import NotAnsweredError
 
 
@@ -34,9 +36,15 @@ def test_a_loss_that_is_not_finite_names_dataset_epoch_and_step_and_leaves_the_c
         epochs_of(plan, tmp_path)
 
 
+def absurd(datasets: list[EncodedDataset], epochs: int, batch_size: int, learning_rate: float) -> Plan:
+    """A plan with a rate that no recipe may name: the numbers have to overflow."""
+    training = TrainingSettings(batch_size=batch_size).model_copy(update={"learning_rate": learning_rate})
+    return make_plan(0, ModelSettings(hidden_size=4), training, datasets, [epochs])
+
+
 def test_an_absurd_learning_rate_stops_before_a_checkpoint_that_is_not_finite(tmp_path: Path) -> None:
     datasets = prepare_sequences({"a": random_sequences(0, 30)}, tmp_path / "data")
-    plan = plan_of(datasets, [3], {"hidden_size": 4}, batch_size=10, learning_rate=1e30)
+    plan = absurd(datasets, 3, 10, 1e30)
     with pytest.raises(NonFiniteLossError, match=r"dataset 'a', epoch 1, step 2 of 3: the loss is"):
         walk(plan, datasets, tmp_path)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [plan.root]
@@ -44,7 +52,7 @@ def test_an_absurd_learning_rate_stops_before_a_checkpoint_that_is_not_finite(tm
 
 def test_an_error_that_is_not_finite_stops_the_run_too(tmp_path: Path) -> None:
     datasets = prepare_sequences({"a": random_sequences(0, 40)}, tmp_path / "data", split=[0.8, 0.2, 0.0])
-    plan = plan_of(datasets, [1], {"hidden_size": 4}, batch_size=40, learning_rate=1e38)
+    plan = absurd(datasets, 1, 40, 1e38)
     with pytest.raises(NonFiniteLossError, match="dataset 'a', validation: the error is not finite"):
         walk(plan, datasets, tmp_path)
 

@@ -93,8 +93,10 @@ def test_log_says_of_a_search_that_it_is_one(store: Store) -> None:
 def test_runs_and_report_tell_of_a_search_that_has_not_ended(store: Store) -> None:
     with SearchProgress(store, "tried", [], 4, Tally({0: TrialResult(0, {}, key="b1")}, {"b1"}, ["b1"])):
         found = CliRunner().invoke(app, ["runs", "--storage", store.address])
+        page = make_report(store, "tried")
     assert found.exit_code == 0
     line = next(line for line in found.stdout.splitlines() if "tried" in line)
     assert "running" in line
     assert "1 of 4" in line
-    assert "has not finished (running" in make_report(store, "tried")
+    assert "has not finished (running" in page
+    assert "has not finished (failed" in make_report(store, "tried")  # it ended, and search.json is not there
