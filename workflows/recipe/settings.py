@@ -16,7 +16,7 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    learning_rate: float = Field(1e-3, gt=0, le=1e6, description="learning rate of Adam in the first dataset")
+    learning_rate: float = Field(1e-3, gt=0, le=1e30, description="learning rate of Adam in the first dataset")
     decay_rate: DecayRate | list[Annotated[float, Field(gt=0)]] = Field(
         0.8,
         description="factor on the learning rate at each change of dataset; a list is applied by position, and may have "
