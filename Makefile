@@ -22,7 +22,8 @@ demo: env
 
 # In two halves beside each other: a test that starts Ray mostly waits.
 CLUSTERS := tests/training/test_failures.py tests/training/test_leaks.py tests/search/test_search.py tests/cluster/test_submit.py \
-	tests/cluster/test_machines.py tests/cluster/test_doctor.py
+	tests/cluster/test_machines.py tests/cluster/test_doctor.py tests/store/test_object_storage.py tests/data/test_running.py \
+	tests/training/test_reporting.py
 test: env
 	@$(BIN)/python -m pytest -q -m "not long" -p no:cacheprovider $(CLUSTERS) > .clusters.log 2>&1 & clusters=$$!; \
 	$(BIN)/python -m pytest -q -m "not long" $(CLUSTERS:%=--ignore=%); others=$$?; \

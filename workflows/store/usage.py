@@ -28,7 +28,7 @@ class Usage:
     def __init__(self, leases: Leases, what: str):
         self.leases, self.what = leases, what
         self.lease: Lease | None = None
-        self.made = False  # whether the store did not exist before
+        self.new = not leases.storage.names("")  # the store did not exist before
 
     def begin(self, make: bool = False) -> None:
         """Say that this command uses the store, and wait for the end of a `clean` that removes something now."""
@@ -37,7 +37,6 @@ class Usage:
             return
         if not storage.names(""):
             storage.create()
-            self.made = True
         with contextlib.suppress(OSError):  # a full or read-only store: the command itself says so, if it has to write
             self.lease = self.leases.try_acquire(f"{USING}{self.what}-{uuid.uuid4().hex[:8]}")
         while storage.names("leases").count(CLEAN):
@@ -55,7 +54,7 @@ class Usage:
         if self.lease is not None:
             self.lease.release()
         storage = self.leases.storage
-        if self.made and storage.local and storage.names("") == ["leases"] and not storage.names("leases"):
+        if self.new and storage.local and storage.names("") == ["leases"] and not storage.names("leases"):
             with contextlib.suppress(OSError):  # nothing was written after all, unless it just was
                 (Path(storage.address) / "leases").rmdir()
                 Path(storage.address).rmdir()
