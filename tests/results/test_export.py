@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,14 @@ def test_a_model_of_windows_by_themselves_gives_what_predict_writes(plain: Opene
 def test_a_program_of_torch_export_takes_any_batch_and_any_length(plain: Opened) -> None:
     store, run, folder = plain
     module = raw_model(store, run, "b")
+    warned: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: warned.append(record.getMessage())  # type: ignore[method-assign]
+    serializing = logging.getLogger("torch._export.serde.serialize")
+    serializing.addHandler(handler)
     export_model(store, run, str(folder / "b.pt2"), "b")
+    serializing.removeHandler(handler)
+    assert warned == []  # torch's words about its own inside are no news of the user's model
     program = torch.export.load(folder / "b.pt2").module()
     for steps, pumps in ((8, 5), (3, 1)):
         given = as_tensors(inputs_of(new_rows(folder, steps, pumps), module))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -64,7 +66,8 @@ def export_model(store: Store, run: TrainedRun, output: str, dataset: str | None
             _write_onnx(program, model, Path(local))
         else:
             held = io.BytesIO()  # torch takes no name that does not end in .pt2
-            torch.export.save(program, held)
+            with _quiet("torch._export"):  # of lists without entries
+                torch.export.save(program, held)
             Path(local).write_bytes(held.getbuffer())
     with appearing(str(description)) as local:
         Path(local).write_text(json.dumps(facts, indent=1) + "\n")
@@ -78,8 +81,7 @@ def exported(model: RawModel) -> ExportedProgram:
     batch, length = Dim("batch", min=1), Dim("length", min=1)
     example = portable.example(3, 5)
     shapes = {name: {0: batch, 1: length} for name in example}
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's own tracing
+    with torch.no_grad(), _quiet("torch.export"):
         return torch.export.export(portable, (), kwargs=example, dynamic_shapes=shapes, strict=False)
 
 
@@ -105,21 +107,28 @@ def _check_onnx() -> None:
 
 
 def _write_onnx(program: ExportedProgram, model: RawModel, path: Path) -> None:
-    logger = logging.getLogger("torch.onnx")
+    with _quiet("torch.onnx"):  # it warns of packages that no model of ours needs
+        made = torch.onnx.export(
+            program,
+            dynamo=True,
+            verbose=False,
+            optimize=False,
+            input_names=model.input_names,
+            output_names=model.output_names,
+        )
+    assert made is not None
+    made.save(str(path))
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep the warnings of a part of torch off the screen, which concern its own inside."""
+    logger = logging.getLogger(name)
     before = logger.level
-    logger.setLevel(logging.ERROR)  # it warns of packages that no model of ours needs
+    logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = torch.onnx.export(
-                program,
-                dynamo=True,
-                verbose=False,
-                optimize=False,
-                input_names=model.input_names,
-                output_names=model.output_names,
-            )
-        assert made is not None
-        made.save(str(path))
+            yield
     finally:
         logger.setLevel(before)
