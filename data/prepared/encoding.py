@@ -35,6 +35,11 @@ class Batch:
     targets: npt.NDArray[np.float32] | npt.NDArray[np.int64]
     weights: Float32 | None = None
 
+    def samples(self, which: slice) -> Batch:
+        """Return some of the samples."""
+        weights = None if self.weights is None else self.weights[which]
+        return Batch(self.inputs[which], self.lengths[which], self.targets[which], weights)
+
 
 Gather = Callable[[str, int, npt.NDArray[np.int64]], Batch]
 

@@ -6,12 +6,14 @@ The learner reads the same on all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from data.prepared.encoding import EncodedDataset
+from data.prepared.encoding import Batch, EncodedDataset
 from models.lstm import LSTM
 from workflows.fit.gradients import only_heads
 from workflows.fit.replay import joined
@@ -110,19 +112,31 @@ class HostLane:
 
     def each_piece(self, copies: Sequence[Replica], work: Callable[[Replica, Taken], None]) -> None:
         """See Lane."""
-        masks, places = self.masks(self.step), self.step.places
+        masks, places, gathered = self.masks(self.step), self.step.places, self._gathered()
 
         def on_thread(number: int) -> None:
-            for piece, here in zip(self.step.pieces, places, strict=True):
+            for piece, here, new in zip(self.step.pieces, places, gathered, strict=True):
                 if piece.thread == number:
-                    work(copies[number], self._taken(piece, here, masks))
+                    work(copies[number], self._taken(piece, here, new, masks))
 
         self.each(on_thread)
 
-    def _taken(self, piece: Piece, here: slice, masks: Tensor | None) -> Taken:
+    def _gathered(self) -> list[Batch | None]:
+        """Return the new samples of each piece where they are gathered together, else None for each.
+
+        Two threads that gather 16 windows each take 0.6 ms, as Python runs one of them at a time; 32 windows take 0.3.
+        """
+        pieces = self.step.pieces
+        if self.threads == 1 or not self.step.uniform or not pieces:
+            return [None] * len(pieces)
+        together = self.dataset.batch("train", self.step.batch[np.concatenate([piece.new for piece in pieces])])
+        ends = np.cumsum([0, *(len(piece.new) for piece in pieces)]).tolist()
+        return [together.samples(slice(start, end)) for start, end in pairwise(ends)]
+
+    def _taken(self, piece: Piece, here: slice, new: Batch | None, masks: Tensor | None) -> Taken:
         """Return the samples of a piece, which are those `here` of this worker's."""
         step, owners = self.step, self.step.piece_owners
-        new = self.dataset.batch("train", step.batch[piece.new])
+        new = new or self.dataset.batch("train", step.batch[piece.new])
         old = self.replay.batches(step.owners[piece.replayed], step.old[piece.replayed])
         own = None if masks is None else masks[step.mask_rows[here]]
         whose = None if owners is None else one_or_each(step, owners[here])

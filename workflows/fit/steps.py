@@ -43,6 +43,7 @@ class Step:
     counts: tuple[int, ...]
     part: str = ""  # of the epoch's sums that the weights after it belong to
     head: Head = None
+    uniform: bool = False  # all new samples are equally long
 
     @property
     def heads(self) -> tuple[int, ...]:
@@ -127,7 +128,7 @@ def steps_of(
         if counts not in cut:
             pieces = _own_pieces(np.ones(len(batch), np.int32), len(old), micro_batch, group, threads)
             cut[counts] = (pieces, _counts(counts, pieces))
-        yield Step(number, batch, owners, old, *cut[counts], part_of(number), whose)
+        yield Step(number, batch, owners, old, *cut[counts], part_of(number), whose, uniform=True)
 
 
 def _counts(of_all: tuple[int, int], pieces: tuple[Piece, ...]) -> tuple[int, ...]:
