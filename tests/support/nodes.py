@@ -114,24 +114,25 @@ def lose_a_node_of_a_search(nodes: Nodes, recipe: Recipe, storage: Path) -> Fact
     work = in_thread(lambda: result.update(search(recipe, storage, None, None, nodes.address, watch).to_json()))
     started = time.monotonic()
     while work.is_alive():
-        pids = [event.pid for event, _ in epochs_done()]
-        if not lost_at and len(set(pids)) == 2:
+        epochs = [event for event, _ in epochs_done()]
+        pids = [event.pid for event in epochs]
+        if not lost_at and len(set(pids)) == 2 and epochs[-1].stage < 2:  # of three: its trial goes on
             places = actors("")
             used = {places[pid] for pid in pids}
             lost_at = nodes.lose(places[pids[-1]])
         work.join(0.02)
     lost, told_at = next((event, at) for event, at in events if isinstance(event, TrialLost))
-    epochs = epochs_done()
-    again = [at for event, at in epochs if event.trial == lost.number]
+    done = epochs_done()
+    again = [at for event, at in done if event.trial == lost.number]
     return {
         "nodes": len(used),
         "trials": len(result["trials"]),
         "failed": [trial["failed"] for trial in result["trials"] if "failed" in trial],
         "distinct": result["epochs_distinct"],
-        "trained": [event.key for event, _ in epochs],
-        "seconds_until_first_epoch": epochs[0][1] - started,
+        "trained": [event.key for event, _ in done],
+        "seconds_until_first_epoch": done[0][1] - started,
         "seconds_until_loss_is_told": told_at - lost_at,
-        "seconds_until_next_epoch": next(at for _, at in epochs if at > lost_at) - lost_at,
+        "seconds_until_next_epoch": next(at for _, at in done if at > lost_at) - lost_at,
         "seconds_until_trial_goes_on": next((at for at in again if at > told_at), time.monotonic()) - lost_at,
     }
 
