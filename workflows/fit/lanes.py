@@ -112,12 +112,16 @@ class HostLane:
 
     def each_piece(self, copies: Sequence[Replica], work: Callable[[Replica, Taken], None]) -> None:
         """See Lane."""
-        masks, places, gathered = self.masks(self.step), self.step.places, self._gathered()
+        step, masks = self.step, self.masks(self.step)
+        masks = None if masks is None else masks[step.mask_rows]
+        owners, places, gathered = step.piece_owners, step.places, self._gathered()
 
         def on_thread(number: int) -> None:
-            for piece, here, new in zip(self.step.pieces, places, gathered, strict=True):
+            for piece, here, new in zip(step.pieces, places, gathered, strict=True):
                 if piece.thread == number:
-                    work(copies[number], self._taken(piece, here, new, masks))
+                    own = None if masks is None else masks[here]
+                    whose = None if owners is None else one_or_each(step, owners[here])
+                    work(copies[number], self._taken(piece, new, own, whose))
 
         self.each(on_thread)
 
@@ -133,14 +137,12 @@ class HostLane:
         ends = np.cumsum([0, *(len(piece.new) for piece in pieces)]).tolist()
         return [together.samples(slice(start, end)) for start, end in pairwise(ends)]
 
-    def _taken(self, piece: Piece, here: slice, new: Batch | None, masks: Tensor | None) -> Taken:
-        """Return the samples of a piece, which are those `here` of this worker's."""
-        step, owners = self.step, self.step.piece_owners
+    def _taken(self, piece: Piece, new: Batch | None, masks: Tensor | None, owners: Tensor | int | None) -> Taken:
+        """Return the samples of a piece; `new` are the new ones where they are gathered already."""
+        step = self.step
         new = new or self.dataset.batch("train", step.batch[piece.new])
         old = self.replay.batches(step.owners[piece.replayed], step.old[piece.replayed])
-        own = None if masks is None else masks[step.mask_rows[here]]
-        whose = None if owners is None else one_or_each(step, owners[here])
-        return taken(joined([new, *old]), len(piece.new), own, self.device, whose)
+        return taken(joined([new, *old]), len(piece.new), masks, self.device, owners)
 
     def end_step(self, optimizer: torch.optim.Optimizer, loss: Tensor, total: Tensor) -> None:
         """See Lane."""
