@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cluster.capacity import Node, room_for
 from cluster.placement import PlacementError
 
 
 @dataclass(frozen=True)
 class TrialPlacement:
-    """`num_concurrent` trials at a time, each of `num_workers` workers with a core, and with use_gpu a GPU, each.
+    """`num_concurrent` trials at a time, each of `num_workers` workers with `cpus` cores, and with use_gpu a GPU, each.
 
-    0 workers: the trial's own process is the worker, and `trials_per_gpu` of them share a GPU.
+    0 workers: the trial's own process is the worker, and `trials_per_gpu` of them share a GPU. `one_node`: all workers of
+    a trial are on one machine, so that they add up their gradients without the network.
     """
 
     num_concurrent: int
@@ -22,6 +24,8 @@ class TrialPlacement:
     use_gpu: bool
     reason: str
     trials_per_gpu: int = 1
+    cpus: int = 1
+    one_node: bool = False
 
     @property
     def gpu_share(self) -> float:
@@ -45,34 +49,40 @@ def place_trials(
     num_trials: int,
     trials_per_gpu: int | Literal["auto"] = 1,
     useful: int = 1,
+    nodes: Sequence[Node] = (),
+    cpus_per_worker: int = 1,
 ) -> TrialPlacement:
     """Decide how many trials run at a time; raises PlacementError with the arithmetic where not even one can.
 
     The actor of a data-parallel trial takes no core, its workers do; otherwise the actors could take all cores and their
     workers would wait for ever. `useful` trials share a GPU where `trials_per_gpu` is "auto", each with a core.
+    Where a node of `nodes` holds all workers of a trial, each trial stays on one.
     """
     cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     with_gpu = gpus > 0 if use_gpu == "auto" else use_gpu
-    each = max(num_workers, 1)
+    each, own = max(num_workers, 1), cpus_per_worker
     if num_workers and trials_per_gpu not in ("auto", 1):
         raise PlacementError(
             f"trials_per_gpu = {trials_per_gpu} with workers_per_trial = {num_workers}: NCCL, which adds up the gradients, "
             "refuses two workers on one GPU: write workers_per_trial = 0, or trials_per_gpu = 1"
         )
-    needs = [("core", cpus), *([("GPU", gpus)] if with_gpu else [])]
-    for what, there in needs:
-        if each > there:
+    needs = [("core", cpus, own), *([("GPU", gpus, 1)] if with_gpu else [])]
+    for what, there, one in needs:
+        if each * one > there:
             raise PlacementError(
-                f"workers_per_trial = {num_workers}: a trial needs {each} x 1 {what} = {each}, the cluster has {there}: "
-                f"write workers_per_trial = {there} or fewer"
+                f"workers_per_trial = {num_workers}: a trial needs {each} x {one} {what} = {each * one}, the cluster has "
+                f"{there}: write workers_per_trial = {there // one} or fewer"
                 + (", or use_gpu = false in [compute]" if what == "GPU" else "")
             )
-    arithmetic = ", ".join(f"{there} {what}s / {each} a trial" for what, there in needs)
+    arithmetic = ", ".join(f"{there} {what}s / {each * one} a trial" for what, there, one in needs)
     if not with_gpu or num_workers:
-        room = min(there // each for _, there in needs)
-        return TrialPlacement(max(min(room, num_trials), 1), num_workers, with_gpu, arithmetic)
+        room = min(there // (each * one) for _, there, one in needs)
+        whole = room_for(nodes, float(each * own), float(each * with_gpu)) if num_workers > 1 else 0
+        if whole:
+            room, arithmetic = whole, f"{arithmetic}, each on one node"
+        return TrialPlacement(max(min(room, num_trials), 1), num_workers, with_gpu, arithmetic, 1, own, whole > 0)
     shared = useful if trials_per_gpu == "auto" else trials_per_gpu
     if trials_per_gpu == "auto":  # a trial that waits for a core keeps no GPU busy; nor do more trials than there are
-        shared = max(min(shared, cpus // gpus, -(-num_trials // gpus)), 1)
+        shared = max(min(shared, cpus // own // gpus, -(-num_trials // gpus)), 1)
     arithmetic += f", {shared} trials a GPU" if shared > 1 else ""
-    return TrialPlacement(max(min(cpus, gpus * shared, num_trials), 1), 0, True, arithmetic, shared)
+    return TrialPlacement(max(min(cpus // own, gpus * shared, num_trials), 1), 0, True, arithmetic, shared, own)

@@ -25,7 +25,10 @@ from common.report import Row, report
 from small import write_small
 
 from cluster.connect import connect, disconnect, quiet, set_environment, write_log_to
+from data.prepared.reference import DatasetRef
 from workflows.recipe.recipe import load_recipe
+from workflows.results.search_result import SearchResult
+from workflows.search.proposal import Proposal
 from workflows.search.scene import Scene, Variant, variant_name
 from workflows.search.space import grid, parameters_of
 
@@ -44,7 +47,7 @@ def train_stage(scene: Scene, config: dict[str, Any], stages: list[int], state: 
 
     torch.set_num_threads(1)
     datasets = scene.open(scene.variant_of(config))
-    plan = scene.plan(config, datasets)
+    plan = scene.plan(Proposal(0, config), datasets)
     learner = Learner(first_model(plan), plan.model, plan.training, Group())
     if state is not None:
         load_state(learner, state)
@@ -68,7 +71,7 @@ def train_function(given: dict[str, Any]) -> Any:
     return train_stage(given["scene"], given["config"], [given["stage"]], given["state"])
 
 
-def shared(recipe: Any, storage: Path) -> tuple[float, dict[str, Any]]:
+def shared(recipe: Any, storage: Path) -> tuple[float, SearchResult]:
     from workflows.search.search import search
 
     started = time.perf_counter()
@@ -123,7 +126,7 @@ def main() -> None:
         from workflows.prepare.preparation import prepare_datasets
 
         prepared = prepare_datasets(recipe, str(where / "runs"))
-        sent = tuple((each.prepared.folder.name, each.name, each.encoding) for each in prepared.datasets)
+        sent = tuple(map(DatasetRef.of, prepared.datasets))
         variants = {variant_name({}): Variant(sent, (0, 1, 2))}
         scene = Scene(recipe.document, where, (), variants, str(where / "runs"), print, 0, False)
         os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
@@ -138,7 +141,7 @@ def main() -> None:
     for place, error in zip(some, nested_errors, strict=True):
         assert abs(error - unshared_errors[place]) < 1e-4, "the ways do not train the same"
     scaled_seconds = nested_seconds / len(some) * len(configs) / NUM_CONCURRENT
-    asked, trained = result["epochs_requested"], result["epochs_trained"]
+    asked, trained = result.epochs_requested, result.epochs_trained
     grid_of = f"a search over a grid of {len(configs)} trials, three small datasets"
     peer = f"a TorchTrainer for each dataset (from {len(some)} trials)"
     report(

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 import tomli_w
-from small import small_document, write_machine, write_small
+from searches import search_here
+from small import share_prepared, small_document, write_machine, write_small
 
 from data.errors import InputError
 from workflows.recipe.recipe import check_recipe, load_recipe
@@ -171,6 +172,25 @@ def test_with_two_objectives_optuna_proposes_the_same_again_and_the_front_is_tol
     again = search(recipe, tmp_path / "runs", "again")
     assert [trial["config"] for trial in again["trials"]] == [trial["config"] for trial in result["trials"]]
     assert again["epochs_trained"] == 0
+
+
+def test_a_beam_on_two_cores_is_the_one_of_a_single_process_and_starts_each_process_once(
+    ray_session: None, tmp_path: Path
+) -> None:
+    """A process without a trial at the end of a level stays: a new one would take seconds at every dataset."""
+    beam = {"decay_rate": [0.5, 0.9], "epochs": [1, 2], "algorithm": "beam", "beam_width": 2}
+    recipe = load_recipe(write_small(tmp_path, search=beam, compute={"num_workers": 0}))
+    here = search_here(recipe, tmp_path / "here")
+    share_prepared(tmp_path / "here", tmp_path / "runs")
+    events: list[Event] = []
+    result = search_typed(recipe, tmp_path / "runs", watch=events.append)
+    assert [(trial.config, trial.key, trial.parent) for trial in result.trials] == [
+        (trial.config, trial.key, trial.parent) for trial in here.trials
+    ]
+    assert (result.best, result.pareto) == (here.best, here.pareto)
+    trained = [event for event in events if isinstance(event, EpochDone)]
+    assert len({event.key for event in trained}) == len(trained) == result.epochs_distinct == 18
+    assert len({event.pid for event in trained}) <= 2
 
 
 def test_a_trial_that_fails_is_reported_and_a_process_that_is_killed_is_replaced_and_all_others_go_on(

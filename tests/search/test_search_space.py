@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from small import small_document, write_small
 
+from cluster.capacity import Node
 from cluster.placement import PlacementError
 from cluster.trials import place_trials, useful_trials_per_gpu
 from data.errors import InputError
@@ -158,6 +159,27 @@ def test_as_many_trials_run_at_a_time_as_there_is_room_for() -> None:
     assert place_trials(3, "auto", {"CPU": 8.0}, 81).num_concurrent == 2
     assert place_trials(2, "auto", {"CPU": 16.0, "GPU": 4.0}, 81).num_concurrent == 2
     assert place_trials(2, False, {"CPU": 16.0, "GPU": 4.0}, 81).num_concurrent == 8
+
+
+def test_all_workers_of_a_trial_are_on_one_node_where_one_holds_them() -> None:
+    nodes = [Node("a", 3.0), Node("b", 4.0), Node("c", 1.0)]
+    totals = {"CPU": 8.0}
+    placed = place_trials(2, "auto", totals, 81, nodes=nodes)
+    assert (placed.num_concurrent, placed.one_node) == (3, True)  # 1 + 2 + 0, where 4 would fit over nodes
+    assert "each on one node" in placed.reason
+    over = place_trials(5, "auto", totals, 81, nodes=nodes)
+    assert (over.num_concurrent, over.one_node) == (1, False)
+    gpus = [Node("a", 8.0, 2.0), Node("b", 8.0, 1.0)]
+    placed = place_trials(2, "auto", {"CPU": 16.0, "GPU": 3.0}, 81, nodes=gpus)
+    assert (placed.num_concurrent, placed.one_node) == (1, True)
+
+
+def test_a_trial_may_have_several_cores() -> None:
+    placed = place_trials(0, "auto", {"CPU": 8.0}, 81, cpus_per_worker=4)
+    assert (placed.num_concurrent, placed.cpus) == (2, 4)
+    assert place_trials(0, "auto", {"CPU": 8.0, "GPU": 1.0}, 81, "auto", 8, cpus_per_worker=2).num_concurrent == 4
+    with pytest.raises(PlacementError, match=r"a trial needs 3 x 4 core = 12, the cluster has 8: write .* = 2 or fewer"):
+        place_trials(3, "auto", {"CPU": 8.0}, 81, cpus_per_worker=4)
 
 
 def test_what_can_never_be_placed_is_refused_with_the_arithmetic() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.connect import capacity
 from data.errors import InputError
 from workflows.recipe.recipe import Recipe
 from workflows.results.events import ignore
@@ -49,7 +49,7 @@ def estimate(recipe: Recipe, storage: str | Path, num_workers: int | None = None
     """
     store, recipe = Store(str(storage), mend=False), with_workers(recipe, num_workers)
     parameters = parameters_of(recipe, recipe.place)
-    placement = place(recipe, check_trials(recipe, parameters), {"CPU": float(os.cpu_count() or 1)})
+    placement = place(recipe, check_trials(recipe, parameters), capacity())
 
     def refuse() -> None:
         raise InputError(

@@ -48,6 +48,8 @@ class Scene:
     use_gpu: bool
     device_memory_gb: float | None = None
     gpu_service: str = ""  # the folder of the service by which trials share a GPU; empty: there is none
+    cpus: int = 1  # cores, and threads, of each worker of a trial
+    one_node: bool = False  # all workers of a trial are on one machine
     scratch: str = ""  # for Ray's own notes, where all machines of a cluster reach them; empty: a folder of this one
 
     def variant_of(self, config: Config) -> str:
@@ -117,7 +119,7 @@ def set_scene(
     names = tuple(each.name for each in parameters if each.changes_data)
     scene = Scene(
         dict(recipe.document), recipe.folder, names, variants, store.address, _unheard, placement.num_workers,
-        placement.use_gpu, recipe.compute.device_memory,
+        placement.use_gpu, recipe.compute.device_memory, cpus=placement.cpus, one_node=placement.one_node,
     )  # fmt: skip
     return scene, opened, [words for words in dict.fromkeys(orders) if words]
 

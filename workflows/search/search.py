@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
-from cluster.connect import resources
+from cluster.capacity import Capacity
+from cluster.connect import capacity
 from cluster.mps import multi_process_service
 from cluster.placement import PlacementError
 from cluster.trials import TrialPlacement, place_trials, useful_trials_per_gpu
@@ -70,7 +70,7 @@ def _search(recipe: Recipe, store: Store, name: str, address: str | None, watch:
     parameters = parameters_of(recipe, recipe.place)
     num_trials = check_trials(recipe, parameters)
     check_cluster(store.storage, address, watch)
-    placement = place(recipe, num_trials, resources())
+    placement = place(recipe, num_trials, capacity())
     watch(Preparing(recipe.name))
     scene, opened, orders = set_scene(recipe, parameters, store, address, placement, watch)
     algorithm = ALGORITHMS[recipe.search.algorithm](
@@ -125,11 +125,13 @@ def _words(config: Config) -> str:
     return ", ".join(f"{key} = {value!r}" for key, value in config.items())
 
 
-def place(recipe: Recipe, num_trials: int, there: Mapping[str, float]) -> TrialPlacement:
+def place(recipe: Recipe, num_trials: int, there: Capacity) -> TrialPlacement:
     """Where the trials run; raises InputError where not even one can."""
     useful = useful_trials_per_gpu(recipe.training.batch_size, recipe.model.hidden_size)
     workers, shared = recipe.search.workers_per_trial, recipe.search.trials_per_gpu
+    cpus = 1 if recipe.compute.cpus_per_worker == "auto" else recipe.compute.cpus_per_worker
+    use_gpu = recipe.compute.use_gpu
     try:
-        return place_trials(workers, recipe.compute.use_gpu, there, num_trials, shared, useful)
+        return place_trials(workers, use_gpu, there.totals(), num_trials, shared, useful, there.nodes, cpus)
     except PlacementError as error:
         raise InputError(f"search: {error}") from None

@@ -62,7 +62,7 @@ class Walks:
         self.level = None if proposal.level == len(whole) else proposal.level
         device = "cuda" if self.scene.use_gpu else "cpu"
         if self.lane is None:  # rows that are on the GPU stay there from trial to trial
-            self.lane = lane_for(torch.device(device), self.plan.model, self.scene.device_memory_gb)
+            self.lane = lane_for(torch.device(device), self.plan.model, self.scene.device_memory_gb, self.scene.cpus)
         datasets = whole[: len(self.plan.datasets)]
         walker = Walker(self.plan, datasets, self.store, Group.current(), emit, device, lane=self.lane)
         self.stages = walker.stages()
@@ -106,7 +106,7 @@ class Trial(Trainable):
 
             self.walks: Worker = GroupWalks(scene)
         else:
-            torch.set_num_threads(1)  # there is a trial for each core
+            torch.set_num_threads(1)  # the fit has threads of its own: see workflows.fit.threads
             self.walks = Walks(scene)
         self.reset_config(config)
 

@@ -124,8 +124,10 @@ class GroupWalks:
         self.done = self.asked = 0
         self.ready = False
         task = Task(scene, self.requests, self.channel.__enter__())
-        placement = Placement(scene.num_workers, scene.num_workers, scene.use_gpu, 1.0, "a trial")
-        self.trainer = trainer_for(serve_task, {"task": task}, placement, scene.scratch or self.scratch.name)
+        placement = Placement(scene.num_workers, scene.num_workers, scene.use_gpu, float(scene.cpus), "a trial")
+        strategy = "STRICT_PACK" if scene.one_node else "PACK"
+        scratch = scene.scratch or self.scratch.name
+        self.trainer = trainer_for(serve_task, {"task": task}, placement, scratch, strategy=strategy)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 

@@ -149,7 +149,7 @@ def run_trials(
     os.environ.setdefault("TUNE_WARN_THRESHOLD_S", "10")
     data_parallel = placement.num_workers > 0
     # The actor of a data-parallel trial takes no core from its workers; Tune does not let it ask for nothing at all.
-    each = {"memory": 1.0} if data_parallel else {"CPU": 1.0}
+    each = {"memory": 1.0} if data_parallel else {"CPU": float(placement.cpus)}
     if placement.use_gpu and not data_parallel:
         each["GPU"] = placement.gpu_share
     scheduler: Any = None

@@ -217,8 +217,12 @@ def trainer_for(
     scratch: str,
     max_restarts: int = MAX_RESTARTS,
     max_starts: int = MAX_STARTS,
+    strategy: str = "PACK",
 ) -> Any:
-    """A TorchTrainer that calls a function with `config` on each of the placed workers, with limits that are finite."""
+    """A TorchTrainer that calls a function with `config` on each of the placed workers, with limits that are finite.
+
+    `strategy` is Ray's for placement groups: PACK takes few nodes, STRICT_PACK takes one.
+    """
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 
@@ -231,6 +235,7 @@ def trainer_for(
         scaling_config=ScalingConfig(
             **scaling_of(placement.num_workers, placement.max_workers, ELASTIC_INTERVAL_S),
             use_gpu=placement.use_gpu,
+            placement_strategy=strategy,
             resources_per_worker={"CPU": placement.cpus, **({"GPU": 1} if placement.use_gpu else {})},
         ),
         run_config=RunConfig(  # type: ignore[arg-type]
