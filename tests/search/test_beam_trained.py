@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -180,3 +181,30 @@ def test_the_page_shows_the_tree_and_what_each_level_kept(searched: Searched) ->
     for trial in result.way_to_best:
         assert f">{trial.number} ★<" in page
     assert b"Beginnings that were kept (width 2)" in store.storage.read("runs/tree/search.svg")
+
+
+@pytest.mark.long
+@pytest.mark.ray
+def test_a_beam_search_of_the_command_line_that_is_killed_goes_on_with_the_same_command(
+    searched: Searched, tmp_path: Path
+) -> None:
+    """About 40 s: two programs with a Ray of their own each."""
+    folder, _, result, _ = searched
+    share_prepared(folder / "runs", tmp_path)
+    command = [sys.executable, "-m", "workflows", "search", str(folder / "small.toml"), "--storage", str(tmp_path)]
+    store = Store(str(tmp_path))
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as killed:
+        while killed.poll() is None and len(store.storage.names("checkpoints")) < 8:
+            time.sleep(0.02)
+        killed.send_signal(signal.SIGKILL)
+    assert killed.returncode == -signal.SIGKILL
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert (found.returncode, found.stderr) == (0, "")
+    written = store.search("small")
+    assert written is not None
+    again = search_from(written)
+    assert [(trial.config, trial.key, trial.parent) for trial in again.trials] == [
+        (trial.config, trial.key, trial.parent) for trial in result.trials
+    ]
+    assert (again.best, again.pareto) == (result.best, result.pareto)
+    assert again.epochs_trained < result.epochs_trained
