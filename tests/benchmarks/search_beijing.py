@@ -1,18 +1,19 @@
 """A beam over twelve stations of Beijing beside random search and Optuna: python tests/benchmarks/search_beijing.py.
 
-    [--width 4] [--stride 49] [--hidden 16] [--data ../shared/data] [--seed 0] [--storage FOLDER]
+    [--width 4] [--stride 97] [--hidden 8] [--epochs 1 2 3] [--data ../shared/data] [--seed 0] [--storage FOLDER]
 
-3 rates for each change of station x 3 epoch choices for each station, which a grid would need 9**11 * 3 trials for. Random
+3 rates for each change of station x 3 epoch choices for each station, for which a grid would need 9**11 * 3 trials. Random
 search and Optuna choose from the same values, share epochs through a store of their own, and get as many trials as it takes
-to train at least as many epochs as the beam. A Tune function that shares nothing is measured on a few of the random trials,
-one at a time, and scaled to all epochs that the beam's trials ask for. By default with a small model and a window each 49
-hours, so that all of it takes minutes; the same command with the same --storage goes on. Writes results/search_beijing.json.
+to train at least as many epochs as the beam. A function that trains whole trials and shares nothing is measured on two of
+the random trials, and scaled to all epochs that the beam's trials ask for. All trials run in this process, one after the
+other, without Ray; times are CPU seconds. By default with a small model and a window each 97 hours, so that it takes minutes.
+The same command with the same --storage goes on; its CPU seconds are then those of the last part. Writes
+results/search_beijing.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -24,17 +25,21 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support"), str(Path(__file__).p
 
 from common.report import Row, report
 from search import train_stage
+from searches import search_here
+from small import share_prepared
 
-from cluster.connect import connect, disconnect, quiet, set_environment, write_log_to
+from cluster.trials import TrialPlacement
 from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.results.search_result import SearchResult
-from workflows.search.scene import Scene
+from workflows.search.scene import set_scene
+from workflows.search.space import Config, parameters_of
+from workflows.store.store import Store
 
-RATES, EPOCHS = [0.7, 0.85, 1.0], [1, 2, 4]
-NUM_CONCURRENT = 2
+RATES = [0.7, 0.85, 1.0]
+Sizes = tuple[Path, int, int, int, list[int]]
 
 
-def recipe_of(data: Path, stride: int, hidden: int, seed: int, **search: Any) -> Recipe:
+def recipe_of(data: Path, stride: int, hidden: int, seed: int, epochs: list[int], **search: Any) -> Recipe:
     """The built-in recipe's columns, with an entry for each station and a space for each change."""
     paths = sorted((data / "beijing").glob("PRSA_Data_*.csv"))
     document = {
@@ -43,137 +48,92 @@ def recipe_of(data: Path, stride: int, hidden: int, seed: int, **search: Any) ->
         "data": {
             "time": ["year", "month", "day", "hour"],
             "features": ["PM2.5", "PM10", "SO2", "NO2", "CO", "O3", "TEMP", "PRES", "DEWP", "RAIN", "WSPM"],
-            "targets": ["PM2.5"], "categorical": ["wd"], "calendar": ["hour"], "frequency": "1h", "lookback": 48,
-            "horizon": 12, "stride": stride, "missing": "interpolate",
+            "targets": ["PM2.5"], "categorical": ["wd"], "calendar": ["hour"], "frequency": "1h", "lookback": 24,
+            "horizon": 6, "stride": stride, "missing": "interpolate",
         },
         "datasets": [{"name": path.stem.split("_")[2], "path": str(path)} for path in paths],
         "model": {"hidden_size": hidden},
-        "training": {"learning_rate": 3e-3, "batch_size": 32},
-        "search": {"decay_rate": [RATES] * (len(paths) - 1), "epochs": EPOCHS, **search},
+        "training": {"learning_rate": 1e-2, "batch_size": 32},
+        "compute": {"num_workers": 0},
+        "search": {"decay_rate": [RATES] * (len(paths) - 1), "epochs": epochs, **search},
     }  # fmt: skip
     return check_recipe(document, data)
 
 
-def run(recipe: Recipe, storage: Path, name: str) -> tuple[SearchResult, float]:
-    from workflows.search.search import search
+def timed(recipe: Recipe, storage: Path) -> tuple[SearchResult, float]:
+    """The result of a search, and its CPU seconds."""
+    started = time.process_time()
+    result = search_here(recipe, storage)
+    return result, time.process_time() - started
 
-    started = time.perf_counter()
-    return search(recipe, storage, name), time.perf_counter() - started
 
-
-def as_many_epochs(recipe: Recipe, storage: Path, name: str, epochs: int, first: int) -> tuple[SearchResult, float]:
-    """The search with as many trials as train `epochs` epochs: two more at a time, each in the store of those before."""
-    number, seconds = first, 0.0
+def as_many_epochs(sizes: Sizes, storage: Path, algorithm: str, epochs: int) -> tuple[SearchResult, float]:
+    """A search with as many trials as train `epochs` epochs: some more at a time, in the store of those before."""
+    mean = 12 * sum(sizes[-1]) / len(sizes[-1])
+    number, seconds = max(int(epochs / mean), 2), 0.0
     while True:
-        now = recipe.search.model_copy(update={"num_samples": number})
-        document = {**recipe.document, "search": {**recipe.document["search"], "num_samples": number}}
-        again = check_recipe(document, recipe.folder)
-        assert again.search == now
-        result, took = run(again, storage, name)
+        result, took = timed(recipe_of(*sizes, algorithm=algorithm, num_samples=number), storage)
         seconds += took
-        print(f"{name}: {number} trials, {result.epochs_distinct} epochs, {seconds:.0f} s", flush=True)
+        print(f"{algorithm}: {number} trials, {result.epochs_distinct} epochs, {seconds:.0f} s", flush=True)
         if result.epochs_distinct >= epochs:
             return result, seconds
-        number += max(2, (epochs - result.epochs_distinct) // 28)
+        number += max(int((epochs - result.epochs_distinct) / mean), 1)
 
 
-def unshared(recipe: Recipe, storage: Path, configs: list[Any], scratch: Path) -> tuple[float, int]:
-    """Seconds and epochs of a Tune function that trains whole trials, one at a time."""
-    from ray import tune
-
-    from cluster.trials import TrialPlacement
-    from workflows.search.scene import set_scene
-    from workflows.search.space import parameters_of
-    from workflows.store.store import Store
-
+def unshared(recipe: Recipe, storage: Path, configs: list[Config]) -> tuple[float, int]:
+    """CPU seconds and epochs of training whole trials without a store."""
     placement = TrialPlacement(1, 0, False, "benchmark")
     scene, opened, _ = set_scene(recipe, parameters_of(recipe), Store(str(storage)), None, placement)
-    num_stages = len(next(iter(opened.values())))
-
-    def trial(config: dict[str, Any], scene: Scene = scene) -> None:
-        _, errors = train_stage(scene, config["proposal"], list(range(num_stages)), None)
-        tune.report({"error": sum(errors) / len(errors)})
-
+    stages = list(range(len(next(iter(opened.values())))))
+    started = time.process_time()
+    for config in configs:
+        train_stage(scene, dict(config), stages, None)
     epochs = sum(int(value) for config in configs for name, value in config.items() if name.endswith(".epochs"))
-    with quiet("ray.tune"):
-        started = time.perf_counter()
-        tune.Tuner(
-            tune.with_resources(trial, {"CPU": 2}),
-            param_space={"proposal": tune.grid_search([dict(config) for config in configs])},
-            tune_config=tune.TuneConfig(trial_dirname_creator=lambda trial: str(trial.trial_id)),
-            run_config=tune.RunConfig(name=f"unshared-{time.time_ns()}", storage_path=str(scratch), verbose=0),
-        ).fit()
-        return time.perf_counter() - started, epochs
+    return time.process_time() - started, epochs
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--width", type=int, default=4)
-    arguments.add_argument("--stride", type=int, default=49)
-    arguments.add_argument("--hidden", type=int, default=16)
+    arguments.add_argument("--stride", type=int, default=97)
+    arguments.add_argument("--hidden", type=int, default=8)
+    arguments.add_argument("--epochs", type=int, nargs="+", default=[1, 2, 3])
     arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--unshared-trials", type=int, default=2)
     arguments.add_argument("--data", type=Path, default=ROOT / ".." / "shared" / "data")
     arguments.add_argument("--storage", type=Path)
     given = arguments.parse_args()
-    set_environment()
+    sizes = (given.data.resolve(), given.stride, given.hidden, given.seed, given.epochs)
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as folder:
         storage = given.storage or Path(folder)
-        sizes = (given.data.resolve(), given.stride, given.hidden, given.seed)
-        beam_recipe = recipe_of(*sizes, algorithm="beam", beam_width=given.width)
-        connect(num_cpus=NUM_CONCURRENT)
-        write_log_to(Path(folder) / "ray.log")
-        os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-        from small import share_prepared
-
-        from workflows.prepare.preparation import prepare_datasets
-
-        prepare_datasets(beam_recipe, str(storage / "beam"))
+        recipe = recipe_of(*sizes, algorithm="beam", beam_width=given.width)
+        placement = TrialPlacement(1, 0, False, "benchmark")
+        set_scene(recipe, parameters_of(recipe), Store(str(storage / "beam")), None, placement)  # prepares
         for other in ("random", "optuna"):
             if not (storage / other / "prepared").exists():
                 share_prepared(storage / "beam", storage / other)
-        beam, beam_seconds = run(beam_recipe, storage / "beam", "beam")
+        beam, seconds = timed(recipe, storage / "beam")
         epochs = beam.epochs_distinct
-        print(f"beam: {len(beam.trials)} trials, {epochs} epochs, {beam_seconds:.0f} s", flush=True)
-        found = {"beam": (beam, beam_seconds)}
-        first = max(epochs // 28, 1)
-        for algorithm in ("random", "optuna"):
-            recipe = recipe_of(*sizes, algorithm=algorithm)
-            found[algorithm] = as_many_epochs(recipe, storage / algorithm, algorithm, epochs, first)
-        configs = [trial.config for trial in found["random"][0].trials[: given.unshared_trials]]
-        seconds, measured = unshared(beam_recipe, storage / "beam", configs, Path(folder))
-        disconnect()
-    scaled = seconds / measured * beam.epochs_requested / NUM_CONCURRENT
-    what = f"twelve stations, 3 rates x 3 epoch choices each, beam of {given.width}"
+        print(f"beam: {len(beam.trials)} trials, {epochs} epochs, {seconds:.0f} s, {error_of(beam)}", flush=True)
+        found = {name: as_many_epochs(sizes, storage / name, name, epochs) for name in ("random", "optuna")}
+        configs = [trial.config for trial in found["random"][0].trials[:2]]
+        part, measured = unshared(recipe, storage / "beam", configs)
+    scaled = part / measured * beam.epochs_requested
+    what = f"a beam of {given.width} over twelve stations, 3 rates x 3 epoch choices each"
+    asked = f"its {len(beam.trials)} trials ask for {beam.epochs_requested:,}"
+    alone = f"training each trial alone, scaled from {measured} epochs: {scaled:,.0f} s"
     rows = [
-        Row(
-            f"{what}: epochs trained",
-            f"{epochs}",
-            f"its {len(beam.trials)} trials ask for {beam.epochs_requested:,}",
-            f"{epochs / beam.epochs_requested:.0%}",
-        ),
-        Row(
-            f"{what}: time",
-            f"{beam_seconds:.0f} s",
-            f"a Tune function that shares nothing, scaled from {measured} epochs: {scaled:,.0f} s",
-            f"{scaled / beam_seconds:.1f} x",
-        ),
+        Row(f"{what}: epochs trained", f"{epochs}", asked, f"{epochs / beam.epochs_requested:.0%}"),
+        Row(f"{what}: CPU seconds", f"{seconds:.0f} s", alone, f"{scaled / seconds:.1f} x"),
     ]
-    for algorithm in ("random", "optuna"):
-        other, took = found[algorithm]
+    for name, (other, took) in found.items():
         ours, theirs = error_of(beam), error_of(other)
-        rows.append(
-            Row(
-                f"{what}: lowest mean scaled error (test)",
-                f"{ours[0]:.4f} ({ours[1]:.4f})",
-                f"{algorithm}, {len(other.trials)} trials, {other.epochs_distinct} epochs, {took:.0f} s: "
-                f"{theirs[0]:.4f} ({theirs[1]:.4f})",
-                f"{ours[0] / theirs[0] - 1:+.1%}",
-                "lower",
-                ours[0] < theirs[0],
-            )
-        )
-    report("search_beijing", rows, stride=given.stride, hidden=given.hidden, seed=given.seed)
+        spent = f"{name}, {len(other.trials)} trials, {other.epochs_distinct} epochs, {took:.0f} s"
+        beside = f"{spent}: {theirs[0]:.4f} ({theirs[1]:.4f})"
+        result = f"{ours[0] / theirs[0] - 1:+.1%}"
+        shown = f"{ours[0]:.4f} ({ours[1]:.4f})"
+        rows.append(Row(f"{what}: lowest mean scaled error (test)", shown, beside, result, "lower", ours[0] < theirs[0]))
+    sample = {"stride": given.stride, "hidden": given.hidden, "seed": given.seed, "epochs": given.epochs}
+    report("search_beijing", rows, **sample)
 
 
 def error_of(result: SearchResult) -> tuple[float, float]:
