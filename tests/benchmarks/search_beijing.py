@@ -6,7 +6,7 @@
 search and Optuna choose from the same values, share epochs through a store of their own, and get as many trials as it takes
 to train at least as many epochs as the beam. A function that trains whole trials and shares nothing is measured on two of
 the random trials, and scaled to all epochs that the beam's trials ask for. All trials run in this process, one after the
-other, without Ray; times are CPU seconds. By default with a small model and a window each 97 hours, so that it takes minutes.
+other, without Ray; times are CPU seconds. By default with a small model and a window each 97 hours: it takes minutes.
 The same command with the same --storage goes on; its CPU seconds are then those of the last part. Writes
 results/search_beijing.json.
 """
