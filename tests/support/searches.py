@@ -44,6 +44,8 @@ def search_result(trials: Sequence[TrialResult], **fields: Any) -> SearchResult:
 
 def search_here(recipe: Recipe, storage: Path, watch: Callable[[Event], None] = ignore) -> SearchResult:
     """What `search` comes to, and what it trains, with the trials in this process."""
+    import torch
+
     from cluster.trials import TrialPlacement
     from workflows.search.algorithms import ALGORITHMS, SearchPlan
     from workflows.search.result import summarise
@@ -61,6 +63,7 @@ def search_here(recipe: Recipe, storage: Path, watch: Callable[[Event], None] = 
     tally = Tally()
     run = Run(recipe, scene, opened, store, algorithm, watch, tally)
     run.look_up()
+    torch.set_num_threads(1)  # as in a trial's own process
     walks = Walks(dataclasses.replace(scene, emit=run.heard))
     while (proposal := run.supply.next()) is not None:
         walks.begin(proposal)
