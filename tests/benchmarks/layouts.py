@@ -1,6 +1,6 @@
 """One panel in three layouts of files, prepared on 2 cores: seconds, memory by the kernel, beside pandas and Polars.
 
-    python tests/benchmarks/layouts.py [--rows 20000000] [--rounds 1] [--ways l1 l2 l4 pandas polars]
+    python tests/benchmarks/layouts.py [--rows 20000000] [--rounds 3] [--ways l1 l2 l4 pandas polars]
 
 20 series of 8 float32. l1: a file for each series. l2: 12 files by time with all series in each. l4: one series in one
 large Parquet file. Each way runs in a process of its own, in turn; ours on a Ray of its own, whose start and first execution
@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from common.report import Row, report
 
 SERIES, COLUMNS, FILES = 20, 8, 12
 TRAIN = 0.7
@@ -161,8 +163,8 @@ def with_polars(home: Path) -> dict[str, Any]:
     border = span["low"][0] + (span["high"][0] - span["low"][0]) * TRAIN
     means = [pl.col(name).mean().alias(f"{name}_mean") for name in names]
     deviations = [pl.col(name).std(ddof=0).alias(f"{name}_std") for name in names]
-    statistics = frame.filter(pl.col("t") < border).select(means + deviations).collect(engine="streaming")
-    scaled = [((pl.col(n) - statistics[f"{n}_mean"][0]) / statistics[f"{n}_std"][0]).cast(pl.Float32) for n in names]
+    figures = frame.filter(pl.col("t") < border).select(means + deviations).collect(engine="streaming")
+    scaled = [((pl.col(n) - figures[f"{n}_mean"][0]) / figures[f"{n}_std"][0]).cast(pl.Float32) for n in names]
     frame.sort("site", "t").select(scaled).sink_ipc(home / "scaled.arrow", compression="uncompressed", engine="streaming")
     return {"seconds": time.perf_counter() - started, "grown_bytes": peak_bytes(os.getpid()) - before}
 
@@ -170,10 +172,27 @@ def with_polars(home: Path) -> dict[str, Any]:
 WAYS = {"pandas": with_pandas, "polars": with_polars}
 
 
+def rows_of(took: dict[str, list[dict[str, Any]]], num_rows: int) -> list[Row]:
+    """Layouts beside L1, and files by time beside pandas and Polars, by the medians of the rounds."""
+    seconds = {way: statistics.median(each["seconds"] for each in rounds) for way, rounds in took.items() if rounds}
+    grown = {way: max(each["grown_bytes"] for each in rounds) for way, rounds in took.items() if rounds}
+    what, rows = f"preparing {num_rows / 1e6:g} million rows, layout", []
+    for way, beside, most in [("l2", "l1", 2.5), ("l4", "l1", None), ("l2", "polars", 1.5), ("l2", "pandas", None)]:
+        if way in seconds and beside in seconds:
+            ratio = seconds[way] / seconds[beside]
+            mine = f"{seconds[way]:.1f} s, one process grew by {grown[way] / 1e9:.2f} GB"
+            other = f"{beside}: {seconds[beside]:.1f} s, {grown[beside] / 1e9:.2f} GB"
+            reached = None if most is None else ratio <= most
+            rows.append(
+                Row(f"{what} {way}", mine, other, f"{ratio:.2f} x its time", f"at most {most} x" if most else "", reached)
+            )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000_000)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ways", nargs="+", default=["l1", "l2", "l4", "pandas", "polars"])
     parser.add_argument("--one", nargs=2, metavar=("WAY", "FOLDER"), help="only this way, on files that are there")
     chosen = parser.parse_args()
@@ -181,15 +200,19 @@ def main() -> None:
         way, home = chosen.one[0], Path(chosen.one[1])
         print(json.dumps(WAYS[way](home) if way in WAYS else ours(home, way)), flush=True)
         return
+    took: dict[str, list[dict[str, Any]]] = {way: [] for way in chosen.ways}
     with tempfile.TemporaryDirectory() as folder:
         write_files(Path(folder), chosen.rows)
         for _ in range(chosen.rounds):
             for way in chosen.ways:
                 os.sync()
                 command = [sys.executable, __file__, "--one", way, folder]
-                found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-                print(way, found.stdout.strip().splitlines()[-1] if found.returncode == 0 else "failed", flush=True)
+                ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+                if ended.returncode == 0:
+                    took[way].append(json.loads(ended.stdout.strip().splitlines()[-1]))
+                print(way, took[way][-1] if ended.returncode == 0 else "failed", flush=True)
                 shutil.rmtree(Path(folder) / "prepared", ignore_errors=True)
+    report("layouts", rows_of(took, chosen.rows), rounds=chosen.rounds, took=took)
 
 
 if __name__ == "__main__":
