@@ -42,7 +42,7 @@ class ForecastSums:
     @staticmethod
     def zero(steps: int, num_targets: int, settings: ModelSettings) -> ForecastSums:
         """Return the sums of no samples."""
-        levels = len(settings.quantiles) if settings.loss == "quantile" else 0
+        levels = len(settings.quantiles) if settings.predicts_quantiles else 0
         both = (steps, num_targets)
         return ForecastSums(
             absolute=torch.zeros(both, dtype=torch.float64),

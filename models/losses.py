@@ -1,38 +1,32 @@
-"""The five losses, and the forecast and its errors, as sums: sums and counts add up exactly over any cut of a batch."""
+"""The loss, the forecast and its errors, as sums: sums and counts add up exactly over any cut of a batch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from models.forecast_sums import ForecastSums
+from models.metrics import METRICS
 from models.settings import ModelSettings
 
 
 def loss_sum(outputs: Tensor, targets: Tensor, settings: ModelSettings, weights: Tensor | None = None) -> Tensor:
     """Return the loss of each sample, averaged over its numbers and summed over the batch: a scalar in float32.
 
-    `weights` (batch,) multiply the loss of each sample.
-
-    outputs (batch, num_outputs); targets (batch, steps, targets), or classes (batch,). Huber has its bend at 1; the
-    quantile loss is the pinball loss of Koenker and Bassett (1978), averaged over the levels.
+    outputs (batch, num_outputs); targets (batch, steps, targets), or classes (batch,). `weights` (batch,) multiply the
+    loss of each sample.
     """
     outputs = outputs.float()
-    if settings.classifies:
-        if weights is not None:
-            return (F.cross_entropy(outputs, targets, reduction="none") * weights).sum()
-        return F.cross_entropy(outputs, targets, reduction="sum")
-    per_sample = targets[0].numel() if len(targets) else 1
-    if settings.loss == "quantile":
-        # Filled on the device: a copy from the host may not be part of a captured step.
-        levels = torch.stack([torch.full((), level, device=outputs.device) for level in settings.quantiles])
-        gap = targets[..., None] - outputs.view(*targets.shape, len(levels))
-        return torch.maximum(levels * gap, (levels - 1) * gap).sum() / (per_sample * len(levels))
-    loss = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}[settings.loss]
-    return loss(outputs.view_as(targets), targets, reduction="sum") / per_sample  # type: ignore[no-any-return, operator]
+    if not settings.classifies:
+        shape = (*targets.shape, settings.num_levels) if settings.predicts_quantiles else targets.shape
+        outputs = outputs.view(shape)
+    values = settings.loss_function.values(outputs, targets, settings)
+    per_sample = values[0].numel() if len(values) else 1
+    if weights is None:
+        return values.sum() / per_sample
+    return (values.flatten(1).sum(dim=1) * weights).sum() / per_sample if values.dim() > 1 else (values * weights).sum()
 
 
 def forecast(outputs: Tensor, shape: tuple[int, int], settings: ModelSettings) -> Tensor:
@@ -40,7 +34,7 @@ def forecast(outputs: Tensor, shape: tuple[int, int], settings: ModelSettings) -
     outputs = outputs.float()
     if settings.classifies:
         return outputs.argmax(dim=1)
-    if settings.loss == "quantile":
+    if settings.predicts_quantiles:
         middle = min(range(len(settings.quantiles)), key=lambda level: abs(settings.quantiles[level] - 0.5))
         return outputs.view(outputs.shape[0], *shape, len(settings.quantiles))[..., middle]
     return outputs.view(outputs.shape[0], *shape)
@@ -50,10 +44,10 @@ def forecast(outputs: Tensor, shape: tuple[int, int], settings: ModelSettings) -
 class ErrorSums:
     """Sums over samples, in float64.
 
-    Of the loss, and for each target of the squared and the absolute error of the forecast, in scaled units; for classes,
-    `wrong` counts the samples whose class was not met. `known` counts the samples that the loss is summed over: all but
-    those whose class the model does not have. `forecasts` has more of numbers that are predicted. `weighted` is zero where
-    all samples weigh 1, else the sums of all weights, of those of the `known` samples, of their weighted losses, and of the
+    `loss` and, for each metric and target (metrics, targets), what the metric averages, in scaled units; `wrong` counts
+    the samples whose class was predicted wrongly. `known` counts the samples that the loss is summed over: all but those
+    whose class the model does not have. `forecasts` has more measures of predicted numbers. `weighted` is zero where all
+    samples weigh 1, else the sums of all weights, of those of the `known` samples, of their weighted losses, and of the
     weights of the `wrong` ones.
     """
 
@@ -61,16 +55,18 @@ class ErrorSums:
     known: float
     loss: float
     wrong: float
-    squared: Tensor
-    absolute: Tensor
+    metrics: Tensor
     forecasts: ForecastSums | None = None
     weighted: Tensor = field(default_factory=lambda: torch.zeros(4, dtype=torch.float64))
 
     @staticmethod
     def zero(num_targets: int, forecasts: ForecastSums | None = None) -> ErrorSums:
         """Return the sums of no samples; `forecasts` are those of none, where they are wanted."""
-        nothing = torch.zeros(num_targets, dtype=torch.float64)
-        return ErrorSums(0.0, 0.0, 0.0, 0.0, nothing, nothing.clone(), forecasts)
+        return ErrorSums(0.0, 0.0, 0.0, 0.0, torch.zeros(len(METRICS), num_targets, dtype=torch.float64), forecasts)
+
+    def of(self, metric: str) -> Tensor:
+        """Return the sums of a metric (targets,)."""
+        return self.metrics[list(METRICS).index(metric)]
 
     def add(
         self,
@@ -101,11 +97,11 @@ class ErrorSums:
         point = forecast(outputs, (targets.shape[1], targets.shape[2]), settings)
         gap = (point - targets).double()
         steps = targets.shape[1]
-        self.squared += (gap**2).sum(dim=(0, 1)).cpu() / steps
-        self.absolute += gap.abs().sum(dim=(0, 1)).cpu() / steps
+        sums = [metric.values(gap).sum(dim=(0, 1)).cpu() / steps for metric in METRICS.values()]
+        self.metrics += torch.stack(sums)
         if self.forecasts is not None:
             quantiles = (*targets.shape, settings.num_levels)
-            levels = outputs.float().view(quantiles) if settings.loss == "quantile" else None
+            levels = outputs.float().view(quantiles) if settings.predicts_quantiles else None
             unknown = torch.full((len(targets), targets.shape[2]), torch.nan, device=targets.device)
             self.forecasts.add(point, levels, targets, settings, unknown if scales is None else scales)
 
@@ -116,12 +112,11 @@ class ErrorSums:
         """Return one float64 vector, for an all-reduce."""
         head = torch.tensor([self.samples, self.known, self.loss, self.wrong], dtype=torch.float64)
         more = [] if self.forecasts is None else [self.forecasts.to_tensor()]
-        return torch.cat([head, self.weighted, self.squared, self.absolute, *more])
+        return torch.cat([head, self.weighted, self.metrics.flatten(), *more])
 
     def from_tensor(self, sums: Tensor) -> ErrorSums:
         """Return what to_tensor gave, added up, in the shapes of this one."""
         samples, known, loss, wrong = (float(x) for x in sums[:4])
-        width = len(self.squared)
-        weighted, squared, absolute, rest = torch.split(sums[4:], [4, width, width, len(sums) - 8 - 2 * width])
+        weighted, metrics, rest = torch.split(sums[4:], [4, self.metrics.numel(), len(sums) - 8 - self.metrics.numel()])
         forecasts = None if self.forecasts is None else self.forecasts.from_tensor(rest)
-        return ErrorSums(samples, known, loss, wrong, squared, absolute, forecasts, weighted)
+        return ErrorSums(samples, known, loss, wrong, metrics.view_as(self.metrics), forecasts, weighted)

@@ -7,13 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Loss = Literal["mse", "mae", "huber", "quantile", "cross_entropy"]
-CLASS_LOSSES: tuple[Loss, ...] = ("cross_entropy",)  # of models that tell classes apart; the others predict numbers
-ERROR_NAMES: dict[Loss, str] = {
-    "mae": "MAE",
-    "quantile": "pinball loss",
-    "cross_entropy": "share of wrong classes",
-}  # else MSE
+from models.loss_table import LOSSES, Loss
+from models.tables import NameIn, described
+
 WindowNormalization = Literal["none", "last", "instance"]
 
 
@@ -40,7 +36,7 @@ class ModelSettings(BaseModel):
     dropout: float = Field(
         0.0, ge=0, lt=1, description="share of each layer's outputs that is dropped, one mask per sequence"
     )
-    loss: Loss = Field("mse", description="loss function")
+    loss: Annotated[str, NameIn(LOSSES)] = Field("mse", description=f"loss function. {described(LOSSES)}")
     quantiles: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.1, 0.5, 0.9],
         min_length=1,
@@ -84,14 +80,24 @@ class ModelSettings(BaseModel):
         return self
 
     @property
+    def loss_function(self) -> Loss:
+        """Return the entry of the loss in the table of losses."""
+        return LOSSES[self.loss]
+
+    @property
     def classifies(self) -> bool:
         """Return whether the model predicts a class instead of numbers."""
-        return self.loss in CLASS_LOSSES
+        return self.loss_function.for_classes
+
+    @property
+    def predicts_quantiles(self) -> bool:
+        """Return whether the model predicts several quantiles of each number."""
+        return self.loss_function.for_quantiles
 
     @property
     def error_name(self) -> str:
         """Return what the error is that the model is judged by, in words."""
-        return ERROR_NAMES.get(self.loss, "MSE")
+        return self.loss_function.error.name
 
     @property
     def dataset_heads(self) -> bool:
@@ -106,7 +112,7 @@ class ModelSettings(BaseModel):
     @property
     def num_levels(self) -> int:
         """Numbers that are predicted for each target at each step."""
-        return len(self.quantiles) if self.loss == "quantile" else 1
+        return len(self.quantiles) if self.predicts_quantiles else 1
 
     def num_outputs(self, num_targets: int, horizon: int, num_classes: int) -> int:
         """Numbers that the model gives for each sample."""

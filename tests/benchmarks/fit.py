@@ -66,7 +66,7 @@ class Ours:
     def error(self) -> float:
         """The mean squared error on the validation windows."""
         sums = self.learner.evaluate(self.dataset, "validation")
-        return float(sums.squared.mean()) / sums.samples
+        return float(sums.of("rmse_units").mean()) / sums.samples
 
 
 class Peer:

@@ -100,7 +100,7 @@ def measure(folder: Path) -> dict[str, float]:
     for key in keys:
         store.commit(key, state_of(learner), EpochRecord(key, None))
     commit = (time.perf_counter() - started) / len(keys)
-    error = Errors(0.5, 100, mse=0.5, mae=0.5, mae_units=(1.0,), rmse_units=(1.0,))
+    error = Errors(0.5, 100, mse=0.5, mae=0.5, by_target={"mae_units": (1.0,), "rmse_units": (1.0,)})
     store.add_evaluations(keys[0], {f"{number:064x}": error for number in range(1000)})
     size = store.storage.size(f"evaluations/{keys[0]}")
     fresh = Store(store.address)

@@ -167,8 +167,8 @@ def test_an_evaluation_equals_numpy_over_the_split_and_drops_and_changes_nothing
             outputs = learner.model(torch.from_numpy(batch.inputs), torch.from_numpy(batch.lengths)).numpy()
         gap = (outputs - batch.targets[:, 0]).astype(float)
         assert sums.samples == count
-        np.testing.assert_allclose(sums.squared, (gap**2).sum(axis=0), rtol=1e-5)
-        np.testing.assert_allclose(sums.absolute, np.abs(gap).sum(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(sums.of("rmse_units"), (gap**2).sum(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(sums.of("mae_units"), np.abs(gap).sum(axis=0), rtol=1e-5)
     assert learner.evaluate(varied, "test").samples == 0
     assert all(torch.equal(before[name], value) for name, value in learner.model.state_dict().items())
 

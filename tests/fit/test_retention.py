@@ -134,7 +134,7 @@ def losses_and_importance(folder_: str) -> list[Any]:
         found.append([epoch.train_loss for epoch in epochs_of(plan, folder / "runs")])
     torch.manual_seed(0)
     model, settings = LSTM(ModelSettings(hidden_size=5), 3, 2), ModelSettings(hidden_size=5)
-    weights = importance(model, settings, datasets[0], np.arange(11), 2, (0, 1), Group.current())
+    weights = importance(curvature_sum, model, settings, datasets[0], np.arange(11), 2, (0, 1), Group.current())
     return [*found, torch.cat([each.flatten() for each in weights.values()]).tolist()]
 
 
@@ -170,7 +170,7 @@ def test_the_importance_is_measured_once_and_kept(tmp_path: Path, monkeypatch: p
 
     datasets, measured = make_datasets(tmp_path), []
     monkeypatch.setattr(
-        workflows.relay.retention, "importance", lambda *args: measured.append(args[2].name) or importance(*args)
+        workflows.relay.retention, "importance", lambda *args: measured.append(args[3].name) or importance(*args)
     )
     walk(plan_with(datasets, "ewc"), datasets, tmp_path / "runs")
     assert measured == ["a", "b"]

@@ -97,8 +97,8 @@ def test_error_sums_equal_numpys_over_any_cut_and_any_workers(loss: str, cuts: l
     middle = outputs.view(23, STEPS, TARGETS, 3)[..., 1] if loss == "quantile" else outputs.view(23, STEPS, TARGETS)
     gap = middle.numpy().astype(float) - targets.numpy()
     assert total.samples == 23
-    np.testing.assert_allclose(total.squared, (gap**2).mean(axis=1).sum(axis=0), rtol=1e-6)
-    np.testing.assert_allclose(total.absolute, np.abs(gap).mean(axis=1).sum(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(total.of("rmse_units"), (gap**2).mean(axis=1).sum(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(total.of("mae_units"), np.abs(gap).mean(axis=1).sum(axis=0), rtol=1e-6)
     assert total.loss == pytest.approx(23 * float(ORACLES[loss](outputs, targets)), rel=1e-5)
     assert total.wrong == 0
 
@@ -144,7 +144,7 @@ def test_the_sums_of_large_sets_keep_their_digits() -> None:
     sums = ErrorSums.zero(1)
     for _ in range(1000):
         sums.add(torch.full((1000, 1), 0.1), torch.zeros(1000, 1, 1), model_settings("mae"))
-    np.testing.assert_allclose(sums.absolute, [1e6 * float(np.float32(0.1))], rtol=1e-12)
+    np.testing.assert_allclose(sums.of("mae_units"), [1e6 * float(np.float32(0.1))], rtol=1e-12)
 
 
 def test_the_forecast_has_the_steps_and_targets_in_the_order_of_the_outputs() -> None:

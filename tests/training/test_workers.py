@@ -109,7 +109,7 @@ def losses_and_errors(runs: Runs, name: str) -> np.ndarray:
     result = outcome(runs.plan, runs.stores[name])
     losses = [epoch.train_loss for stage in result.stages for epoch in stage.epochs]
     rows = [errors for row in result.validation for errors in row if errors]
-    return np.array(losses + [value for each in rows for value in (each.mse, each.mae, *(each.rmse_units or ()))])
+    return np.array(losses + [value for each in rows for value in (each.mse, each.mae, *each.by_target["rmse_units"])])
 
 
 def test_the_cases_are_as_awkward_as_they_claim(runs: Runs) -> None:

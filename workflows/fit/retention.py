@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,14 @@ from torch import Tensor
 
 from data.prepared.encoding import EncodedDataset
 from models.lstm import LSTM
-from models.retention import Anchor, curvature_sum, trained
+from models.retention import Anchor, trained
 from models.settings import ModelSettings
 from workflows.fit.group import Group
 from workflows.fit.replay import NOTHING_TO_REPLAY, Replay
 from workflows.fit.sampling import worker_share
+
+if TYPE_CHECKING:
+    from models.retention_methods import Importance
 
 IMPORTANCE_STREAM = 3  # a kind of random numbers, beside those of replay
 
@@ -47,6 +51,7 @@ NO_RETENTION = Retention()
 
 
 def importance(
+    measure: Importance,
     model: LSTM,
     settings: ModelSettings,
     dataset: EncodedDataset,
@@ -56,7 +61,7 @@ def importance(
     group: Group,
     head: int | None = None,
 ) -> dict[str, Tensor]:
-    """Return the diagonal Fisher information of a model, averaged over train samples of a dataset: float32, by parameter.
+    """Return the importance of each weight, averaged over train samples of a dataset: float32, by parameter.
 
     The same on any number of workers up to rounding; all of them must call it. `seed` is (seed, stage).
     """
@@ -71,7 +76,7 @@ def importance(
         return torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.lengths).to(device)
 
     drawn = [torch.from_numpy(noise[place].astype(np.float32)).to(device) for place in mine]
-    sums = curvature_sum(model, [one(place) for place in mine], drawn, settings, head)
+    sums = measure(model, [one(place) for place in mine], drawn, settings, head)
     flat = group.add_up(torch.cat([each.flatten() for each in sums])) / max(count, 1)
     found, start = {}, 0
     for name, parameter in trained(model):

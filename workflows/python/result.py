@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import InputError
-from models.settings import CLASS_LOSSES
 from workflows.python.error_matrix import ErrorMatrix
 from workflows.python.frames import is_frame
 from workflows.python.summary import sentences_of
@@ -155,11 +154,9 @@ class Result:
 
     def predict_proba(self, inputs: Any, dataset: str | None = None) -> Any:
         """Return the probability of each class: (samples, classes) in the order of `classes`, or a frame of a frame."""
-        loss = self.run.plan.model.loss
-        if loss not in CLASS_LOSSES:
-            raise InputError(
-                f'predict_proba: this model forecasts numbers (loss = "{loss}"): predict and predict_quantiles do'
-            )
+        model = self.run.plan.model
+        if not model.classifies:
+            raise InputError(f'predict_proba: loss = "{model.loss}" forecasts numbers: call predict or predict_quantiles')
         if _holds_frames(inputs):
             return self.predict(inputs, dataset, probabilities=True)
         found = self._forecasts(inputs, dataset)[1].probabilities
@@ -169,11 +166,11 @@ class Result:
     def predict_quantiles(self, inputs: Any, dataset: str | None = None) -> Any:
         """Return the quantiles of each forecast: `predict` with one more axis, the levels in their order, at the end.
 
-        Of a frame `predict` gives them already. Raises InputError unless the loss is "quantile".
+        Of a frame `predict` gives them already. Raises InputError unless the loss predicts quantiles.
         """
-        loss = self.run.plan.model.loss
-        if loss != "quantile":
-            raise InputError(f'predict_quantiles: this model was trained with loss = "{loss}": train with loss="quantile"')
+        model = self.run.plan.model
+        if not model.predicts_quantiles:
+            raise InputError(f'predict_quantiles: loss = "{model.loss}" has no quantiles: train with loss="quantile"')
         if _holds_frames(inputs):
             return self.predict(inputs, dataset)
         place, found = self._forecasts(inputs, dataset)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from cluster.connect import connected, disconnect, set_environment
 from data.errors import InputError
 from data.prepared.arrays import ArrayDataset
-from models.settings import CLASS_LOSSES, Loss, ModelSettings
+from models.loss_table import LOSSES
+from models.settings import ModelSettings
 from workflows.loggers.notebook_line import OneLine
 from workflows.python import frame_datasets
 from workflows.python.array_datasets import check_pairs, checked_share, document_of, hold_out, labels_of, prepare_pairs
@@ -213,4 +214,4 @@ def _takes_classes(sections: Mapping[str, Any]) -> bool | None:
     """Return whether the loss is one for classes; None where no valid loss is given, which the recipe's check tells."""
     model = sections.get("model", {})
     loss = model.get("loss", ModelSettings.model_fields["loss"].default) if isinstance(model, Mapping) else None
-    return loss in CLASS_LOSSES if loss in get_args(Loss) else None
+    return LOSSES[loss].for_classes if loss in LOSSES else None

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from cluster.placement import ComputeSettings
 from data.errors import InputError
 from data.reading.settings import DataSettings
-from models.settings import CLASS_LOSSES, ModelSettings
+from models.settings import ModelSettings
 from workflows.recipe.checks import errors_of, meant, unknown, validated
 from workflows.recipe.overrides import override
 from workflows.recipe.search_settings import SearchSettings
@@ -218,11 +218,11 @@ def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> li
                     f"dataset {entry.keys.name!r} has {key} = {here!r}, but {first.keys.name!r} has {there!r}: all datasets "
                     "of a model need the same value"
                 )
-    loss, training = sections["model"].loss, sections["training"]
-    if loss in CLASS_LOSSES and (len(first.settings.targets) != 1 or first.settings.horizon != 0):
-        found.append('model.loss = "cross_entropy" requires one target (the class) and horizon = 0')
-    if loss not in CLASS_LOSSES and sections["model"].class_weights is not None:
-        found.append(f'model.class_weights weighs classes and requires loss = "cross_entropy", got {loss!r}')
+    model, training = sections["model"], sections["training"]
+    if model.classifies and (len(first.settings.targets) != 1 or first.settings.horizon != 0):
+        found.append(f'model.loss = "{model.loss}" requires one target (the class) and horizon = 0')
+    if not model.classifies and model.class_weights is not None:
+        found.append(f'model.class_weights weighs classes and requires loss = "cross_entropy", got {model.loss!r}')
     guard, retention = sections["guard"], sections["retention"]
     if guard.action == "retry" and guard.retry == "retention" and retention.method == "none":
         found.append('guard.retry = "retention" requires a retention.method')

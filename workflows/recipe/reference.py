@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from models.tables import NameIn
 from workflows.recipe.recipe import SECTIONS, EntryKeys
 
 INTRODUCTION = """# The recipe, key by key
@@ -45,8 +46,14 @@ def reference() -> str:
 
 
 def _row(key: str, field: FieldInfo) -> str:
-    cells = [f"`{key}`", _kind(field.annotation), _default(field), field.description or ""]
+    cells = [f"`{key}`", _kind_of(field), _default(field), field.description or ""]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _kind_of(field: FieldInfo) -> str:
+    """Return what a field may be, in words: the names of its table, where it has one."""
+    tables = [each.table for each in field.metadata if isinstance(each, NameIn)]
+    return ", ".join(f"`{_toml(name)}`" for name in tables[0]) if tables else _kind(field.annotation)
 
 
 def _default(field: FieldInfo) -> str:

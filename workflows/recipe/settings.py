@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models.retention_methods import RETENTION_METHODS, RetentionMethod
+from models.tables import NameIn, described
+
 DecayRate = Annotated[float, Field(gt=0, le=1)]
-REPLAY_STRENGTH = 0.4  # default of `strength` with replay
 FEW_SAMPLES = 2000  # kept of a dataset that does not fit into memory, or measured on by EWC
 
 
@@ -77,12 +79,7 @@ class RetentionSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    method: Literal["none", "replay", "ewc", "distill", "l2", "replay+distill"] = Field(
-        "none",
-        description="replay: mix samples of earlier datasets into each batch; ewc: penalise changes to weights that earlier "
-        "datasets depend on; l2: penalise changes to all weights; distill: the model before the dataset is a teacher on the "
-        "new samples, with replay on the replayed ones",
-    )
+    method: Annotated[str, NameIn(RETENTION_METHODS)] = Field("none", description=described(RETENTION_METHODS))
     strength: float = Field(
         1.0,
         gt=0,
@@ -114,33 +111,31 @@ class RetentionSettings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _strength_of_replay(cls, given: Any) -> Any:
-        # With 1 and a small share, the step at a fourth dataset is mostly noise. On validation splits (plants, ETT; share
-        # 0.3) the error at the end was 1.06 of joint training's with 0.4, 1.13 with 1.
-        if isinstance(given, dict) and "replay" in str(given.get("method")):
-            return {"strength": REPLAY_STRENGTH, **given}
-        return given
+    def _default_strength(cls, given: Any) -> Any:
+        method = RETENTION_METHODS.get(str(given.get("method", "none"))) if isinstance(given, dict) else None
+        return given if method is None else {"strength": method.strength, **given}
+
+    @property
+    def parts(self) -> RetentionMethod:
+        """Return what the method does, from the table of methods."""
+        return RETENTION_METHODS[self.method]
 
     @property
     def replays(self) -> bool:
         """Return whether samples of earlier datasets are mixed in."""
-        return "replay" in self.method
-
-    @property
-    def distills(self) -> bool:
-        """Return whether the model before the dataset is a teacher."""
-        return "distill" in self.method
+        return self.parts.replays
 
     def deciding(self) -> dict[str, object]:
         """Return the keys that decide the numbers of this method, and marks of its versions."""
+        weighs = self.parts.importance is not None
         keys = {"method", "strength"}
         keys |= {"memory", "share"} if self.replays else set()
-        keys |= {"memory", "importance_decay"} if self.method == "ewc" else set()
-        asked = {"teacher": "of what it can know"} if self.replays and self.distills else {}
+        keys |= {"memory", "importance_decay"} if weighs else set()
+        asked = {"teacher": "of what it can know"} if self.replays and self.parts.teaches else {}
         # Until the weights of replayed samples were exact, they were those of a batch whose share is a whole number.
         weighed = {"weights": "exact"} if self.replays else {}
         mixed = {"mix": self.mix} if self.replays and self.mix != "added" else {}
-        measured = {"memory": self.memory or FEW_SAMPLES} if self.method == "ewc" else {}
+        measured = {"memory": self.memory or FEW_SAMPLES} if weighs else {}
         return self.model_dump(mode="json", include=keys) | asked | weighed | mixed | measured
 
     def kept_of(self, num_samples: int, is_large: bool) -> int | float:

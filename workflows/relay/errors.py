@@ -12,7 +12,8 @@ from data.prepared.encoding import EncodedDataset
 from data.samples.baselines import BaselineSums
 from models.forecast_sums import ForecastSums, intervals_of
 from models.losses import ErrorSums
-from models.settings import CLASS_LOSSES, ModelSettings
+from models.metrics import ABSOLUTE, METRICS, SQUARED
+from models.settings import ModelSettings
 from workflows.store.kept import Errors
 from workflows.store.measures import ByStep, ForecastMeasures, Interval, Row
 
@@ -21,21 +22,21 @@ Array = npt.NDArray[np.float64]
 
 def errors_of(sums: ErrorSums, dataset: EncodedDataset, model: ModelSettings) -> Errors:
     """Return the errors of a split from the sums over its samples (see Errors)."""
-    count, loss = sums.samples, model.loss
+    count, scale = sums.samples, dataset.target_scale
     mean_loss = sums.loss / sums.known if sums.known else None
     mean_loss = mean_loss if mean_loss is not None and math.isfinite(mean_loss) else None
-    if loss in CLASS_LOSSES:
+    if model.classifies:
         return _with_weights(Errors(float(sums.wrong / count), int(count), mean_loss), sums)
-    mse, mae = float(sums.squared.mean()) / count, float(sums.absolute.mean()) / count
-    scale = dataset.target_scale
+    mse, mae = float(sums.of(SQUARED).mean()) / count, float(sums.of(ABSOLUTE).mean()) / count
     return Errors(
-        error={"mae": mae, "quantile": sums.loss / count}.get(loss, mse),
+        error=sums.loss / count if model.predicts_quantiles else model.loss_function.error.of_point(mae, mse),
         samples=int(count),
         loss=mean_loss,
         mse=mse,
         mae=mae,
-        mae_units=tuple((sums.absolute.numpy() / count * scale).tolist()),
-        rmse_units=tuple(((sums.squared.numpy() / count) ** 0.5 * scale).tolist()),
+        by_target={
+            name: tuple(metric.finish(sums.of(name).numpy() / count, scale).tolist()) for name, metric in METRICS.items()
+        },
         forecasts=None if sums.forecasts is None else _measures(sums.forecasts, int(count), dataset, model),
     )
 
@@ -55,17 +56,17 @@ def _measures(sums: ForecastSums, count: int, dataset: EncodedDataset, model: Mo
     naive = BaselineSums(*sums.baselines.numpy())
     with np.errstate(invalid="ignore", divide="ignore"):  # what was not counted is None below
         relative = sums.relative.numpy() / sums.scaled.numpy()
-        seasonal = _error(naive.seasonal_absolute, naive.seasonal_squared, naive.count, dataset, model.loss)
-        last = _error(naive.last_absolute, naive.last_squared, naive.count, dataset, model.loss)
+        seasonal = _error(naive.seasonal_absolute, naive.seasonal_squared, naive.count, dataset, model)
+        last = _error(naive.last_absolute, naive.last_squared, naive.count, dataset, model)
         by_target = [each.sum(axis=0) for each in (naive.seasonal_absolute, naive.seasonal_squared, naive.count)]
-    measured = sums.pinball if model.loss == "quantile" else sums.absolute if model.loss == "mae" else sums.squared
-    own = measured.numpy().mean(axis=1)
+    judged = model.loss_function.error.of_point(sums.absolute, sums.squared)
+    own = (sums.pinball if model.predicts_quantiles else judged).numpy().mean(axis=1)
     values = count * sums.absolute.numel()
     has_season = season is not None and bool(by_target[2].all())
     return ForecastMeasures(
         season=season,
         mase=_row(relative.mean(axis=0)) if season is not None else None,
-        seasonal_naive_error=_pooled_error(by_target, dataset, model.loss) if has_season else None,
+        seasonal_naive_error=_pooled_error(by_target, dataset, model) if has_season else None,
         seasonal_naive_mae_units=tuple((by_target[0] / by_target[2]).tolist()) if has_season else None,
         seasonal_naive_rmse_units=tuple(np.sqrt(by_target[1] / by_target[2]).tolist()) if has_season else None,
         pinball=tuple((sums.pinball.numpy().mean(axis=0) / count).tolist()),
@@ -84,18 +85,18 @@ def _measures(sums: ForecastSums, count: int, dataset: EncodedDataset, model: Mo
     )
 
 
-def _error(absolute: Array, squared: Array, count: Array, dataset: EncodedDataset, loss: str) -> Array:
-    """Return the error of a point forecast as `loss` measures it, by step and averaged over targets (last axis)."""
+def _error(absolute: Array, squared: Array, count: Array, dataset: EncodedDataset, model: ModelSettings) -> Array:
+    """Return the error of a point forecast as the model is judged, by step and averaged over targets (last axis)."""
     scale = dataset.target_scale
-    mae, mse = (absolute / count / scale).mean(axis=-1), (squared / count / scale**2).mean(axis=-1)
-    # The pinball loss of a point forecast, averaged over levels that lie symmetrically, is half its absolute error.
-    chosen: Array = {"mae": mae, "quantile": mae / 2}.get(loss, mse)
-    return chosen
+    error: Array = model.loss_function.error.of_point(
+        (absolute / count / scale).mean(axis=-1), (squared / count / scale**2).mean(axis=-1)
+    )
+    return error
 
 
-def _pooled_error(sums: list[Array], dataset: EncodedDataset, loss: str) -> float:
+def _pooled_error(sums: list[Array], dataset: EncodedDataset, model: ModelSettings) -> float:
     absolute, squared, count = sums
-    return float(_error(absolute, squared, count, dataset, loss))
+    return float(_error(absolute, squared, count, dataset, model))
 
 
 def _row(values: Array) -> Row:

@@ -8,7 +8,7 @@ from typing import Any
 from workflows.relay.actions import Action, Average, Initialise, Tell, Train
 from workflows.relay.plan import Plan
 from workflows.relay.relay import NotAnsweredError, Outcome, drive, drive_stages, relay
-from workflows.store.kept import METRICS_VERSION, Errors
+from workflows.store.kept import Errors
 from workflows.store.store import Store
 
 
@@ -34,7 +34,7 @@ def measured(plan: Plan, number: int, split: str, kept: Mapping[str, Errors]) ->
     if dataset.samples[split] == 0:
         return None
     found = kept.get(dataset.sha256[split])
-    return False if found is None or found.version < METRICS_VERSION else found
+    return False if found is None or not found.is_current else found
 
 
 Note = Callable[[Action, Any], None]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data.prepared.encoding import EncodedDataset
+from models.loss_table import LOSSES
 
 Row = Sequence[float | None]
 
@@ -56,10 +57,7 @@ def forward_transfer(matrix: Sequence[Row]) -> float | None:
 
 
 def naive_error(dataset: EncodedDataset, split: str, loss: str) -> float | None:
-    """The naive forecast's error in the same units as `error`; None without samples, and for the quantile loss its MAE / 2.
-
-    The pinball loss of a point forecast, averaged over levels that lie symmetrically, is half its absolute error.
-    """
+    """Return the naive forecast's error, measured as the error of a model with this loss; None without samples."""
     sums = dataset.prepared.manifest.naive[split]
     count = np.array(sums["count"])
     if not count.all():
@@ -68,7 +66,7 @@ def naive_error(dataset: EncodedDataset, split: str, loss: str) -> float | None:
         return float(sums["wrong"][0] / count[0])
     absolute = float((np.array(sums["absolute"]) / count / dataset.target_scale).mean())
     squared = float((np.array(sums["squared"]) / count / dataset.target_scale**2).mean())
-    return {"mae": absolute, "quantile": absolute / 2}.get(loss, squared)
+    return float(LOSSES[loss].error.of_point(absolute, squared))
 
 
 def scaled(error: float | None, naive: float | None) -> float | None:

@@ -229,7 +229,7 @@ def _undecided(model: ModelSettings) -> set[str]:
     """Return the keys of the model that decide nothing as they stand, so that they are not in its address."""
     # The head decides from the second stage on, classes by the outputs, their weights by the encoding of each dataset.
     idle = {"head", "classes", "class_weights"}
-    idle |= set() if model.loss == "quantile" else {"quantiles"}
+    idle |= set() if model.predicts_quantiles else {"quantiles"}
     if model.window_normalization == "none":
         idle.add("window_normalization")
     return idle if model.channel_independent else {*idle, "channel_independent"}

@@ -52,8 +52,8 @@ class Memory:
         asked = (epoch.starts, settings)
         if self.last[0] != asked:
             replay = self._replay(epoch) if settings.replays else NOTHING_TO_REPLAY
-            teacher = self._teacher(epoch) if settings.distills else None
-            anchor = self._anchor(epoch) if settings.method in ("ewc", "l2") else None
+            teacher = self._teacher(epoch) if settings.parts.teaches else None
+            anchor = self._anchor(epoch) if settings.parts.anchors else None
             self.last = (asked, Retention(replay, teacher, anchor))
         return self.last[1]
 
@@ -104,7 +104,8 @@ class Memory:
     def _anchor(self, epoch: Epoch) -> Anchor:
         weights = dict(self._model(epoch.starts[-1]).named_parameters())
         held = {name: value.detach() for name, value in weights.items()}
-        return Anchor(held, self._importance(epoch) if epoch.retention.method == "ewc" else None, epoch.retention.strength)
+        weighs = epoch.retention.parts.importance is not None
+        return Anchor(held, self._importance(epoch) if weighs else None, epoch.retention.strength)
 
     def _importance(self, epoch: Epoch) -> dict[str, Tensor]:
         """Return the importance of each weight for all datasets before the epoch's: from the store as far as it is there."""
@@ -121,10 +122,10 @@ class Memory:
         """Return the importance for the last of the first `number` datasets alone."""
         dataset = self.datasets[self.plan.stages[number - 1].dataset]
         kept, seed = self._kept(epoch, number - 1), (self.plan.seed, number)
-        model = self._model(epoch.starts[number])
-        return importance(
-            model, self.plan.model, dataset, kept, self.plan.num_outputs, seed, self.group, self._head(number - 1)
-        )
+        measure = epoch.retention.parts.importance
+        assert measure is not None
+        model, head = self._model(epoch.starts[number]), self._head(number - 1)
+        return importance(measure, model, self.plan.model, dataset, kept, self.plan.num_outputs, seed, self.group, head)
 
     def _head(self, stage: int) -> int | None:
         return stage if self.plan.model.dataset_heads else None
@@ -144,4 +145,5 @@ class Memory:
         earlier = [self.plan.datasets[stage.dataset].sha256["train"] for stage in self.plan.stages[:number]]
         memory = settings.memory or FEW_SAMPLES
         decided_by = [self.plan.seed, list(epoch.starts[: number + 1]), earlier, memory, settings.importance_decay]
+        decided_by += [] if settings.method == "ewc" else [settings.method]  # which was the only one at first
         return "importance-" + hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 from collections.abc import Mapping, Sequence
 
+from models.metrics import METRICS
 from workflows.report.matrix import PHONE_FITS, draw_matrix, relative_errors
 from workflows.report.page import (
     Cell,
@@ -90,7 +91,11 @@ def naive_section(run: RunResult, targets: Sequence[str]) -> Section | None:
         return None
     classes = "classes" in run.error
     head = ["dataset", "after own stage", "at the end", "end / naive", "test", "test / naive", "test samples"]
-    head += [f"{name}, {target}" for target in targets for name in ("MAE", "RMSE")] if not classes and run.test else []
+    head += (
+        [f"{metric.title}, {target}" for target in targets for metric in METRICS.values()]
+        if not classes and run.test
+        else []
+    )
     rows: list[list[Cell]] = []
     for place, name in enumerate(matrix.datasets):
         stage = matrix.after.index(name) if name in matrix.after[1:] else None
@@ -101,7 +106,7 @@ def naive_section(run: RunResult, targets: Sequence[str]) -> Section | None:
         row += [_against_naive(test.scaled_error), f"{test.samples:,}" if test.samples else None]
         if not classes and run.test:
             for target in range(len(targets)):
-                row += [None if each is None else few_digits(each[target], 4) for each in (test.mae_units, test.rmse_units)]
+                row += [None if each is None else few_digits(each[target], 4) for each in map(test.by_target, METRICS)]
         rows.append(row)
     words = (
         "The naive forecast is the most frequent class of the train samples."

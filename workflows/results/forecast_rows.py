@@ -158,7 +158,7 @@ def _schema(run: TrainedRun, parts: Sequence[tuple[Share, NewData]], wanted: Wan
     fields = [(DATASET, pa.string())] if wanted.dataset else []
     fields += list(zip(COLUMNS, (pa.string(), time, pa.int64(), time), strict=True))
     fields += [(name, kind) for name in own]
-    if model.loss == "quantile":
+    if model.predicts_quantiles:
         fields += [(f"{name}_q{level:g}", pa.float32()) for name in prepared.targets for level in model.quantiles]
     if wanted.probabilities:
         fields += [(f"{prepared.targets[0]}_p_{label}", pa.float32()) for label in encoding.classes]

@@ -11,9 +11,9 @@ from workflows.relay.lookup import finished, measured
 from workflows.relay.metrics import backward_transfer, forgetting, forward_transfer, mean_of, naive_error
 from workflows.relay.plan import Plan, Stage
 from workflows.relay.relay import NotAnsweredError, figure, row_of
-from workflows.results.result import matrix_of, split_errors
+from workflows.results.result import matrix_of
 from workflows.results.run_progress import RunProgress
-from workflows.results.run_result import ErrorMatrix, RunResult, SplitErrors, StageResult
+from workflows.results.run_result import NOT_MEASURED, ErrorMatrix, RunResult, SplitErrors, StageResult
 from workflows.results.trained import TrainedRun
 from workflows.store.kept import EpochRecord, Errors
 from workflows.store.store import Store
@@ -100,12 +100,11 @@ def unopened_result(progress: RunProgress) -> RunResult:
 def kept_tests(run: TrainedRun, store: Store) -> dict[str, SplitErrors]:
     """Return the test errors that the store keeps of a run's state; without figures where they were not measured."""
     kept, loss = store.evaluations(run.key), run.plan.model.loss
-    found = {}
+    found = dict.fromkeys((dataset.name for dataset in run.datasets), NOT_MEASURED)
     for number, dataset in enumerate(run.datasets):
         errors = measured(run.plan, number, "test", kept)
-        found[dataset.name] = split_errors(
-            errors if isinstance(errors, Errors) else None, naive_error(dataset, "test", loss)
-        )
+        if isinstance(errors, Errors):
+            found[dataset.name] = SplitErrors(errors, naive_error(dataset, "test", loss))
     return found
 
 

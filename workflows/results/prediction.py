@@ -62,7 +62,7 @@ class Forecaster:
             outputs = outputs_of(self.model, batch, plan.training, plan.head_of(self.dataset))  # as it was trained
             point = forecast(outputs, shape, plan.model).cpu().numpy()
             levels = chances = None
-            if plan.model.loss == "quantile":
+            if plan.model.predicts_quantiles:
                 levels = outputs.float().view(len(batch.inputs), *shape, -1).cpu().numpy()
             if encoding.classes:
                 chances = outputs.float().softmax(dim=1).cpu().numpy()

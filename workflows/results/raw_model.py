@@ -66,7 +66,7 @@ class RawModel(nn.Module):
         """Return the outputs in their order."""
         if self.classes:
             return ["probabilities"]
-        return ["forecast", *(["quantiles"] if self.settings.loss == "quantile" else [])]
+        return ["forecast", *(["quantiles"] if self.settings.predicts_quantiles else [])]
 
     def example(self, batch: int, steps: int) -> dict[str, Tensor]:
         """Return inputs of the right shapes, by name."""
@@ -87,7 +87,7 @@ class RawModel(nn.Module):
             return outputs.softmax(dim=1)
         shape = (max(self.horizon, 1), len(self.targets))
         point = self._in_units(forecast(outputs, shape, self.settings), (len(self.targets),))
-        if self.settings.loss != "quantile":
+        if not self.settings.predicts_quantiles:
             return point
         levels = outputs.view(outputs.shape[0], *shape, self.settings.num_levels)
         return point, self._in_units(levels, (len(self.targets), 1))
@@ -142,7 +142,7 @@ class RawModel(nn.Module):
             }
         steps = [self.horizon] if self.horizon else []
         outputs = [{"name": "forecast", "dtype": width, "shape": ["batch", *steps, count], "columns": self.targets}]
-        if self.settings.loss == "quantile":
+        if self.settings.predicts_quantiles:
             shape = ["batch", *steps, count, self.settings.num_levels]
             levels = self.settings.quantiles
             outputs.append({"name": "quantiles", "dtype": width, "shape": shape, "columns": self.targets, "levels": levels})

@@ -52,7 +52,7 @@ def result_of(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome
         guard=tuple(report_of(verdict, plan) for verdict in outcome.verdicts),
         error_matrix=matrix,
         test={
-            dataset.name: split_errors(measured, naive_error(dataset, "test", loss))
+            dataset.name: NOT_MEASURED if measured is None else SplitErrors(measured, naive_error(dataset, "test", loss))
             for dataset, measured in zip(datasets, outcome.test, strict=True)
         },
         mean_scaled_error=mean_of(trained[-1]),
@@ -80,26 +80,6 @@ def matrix_of(
     validation = [tuple(None if each is None else each.error for each in row) for row in rows]
     relative = [tuple(scaled(error, base) for error, base in zip(row, naive, strict=True)) for row in validation]
     return ErrorMatrix(("untrained", *trained)[: len(rows)], tuple(names), tuple(validation), tuple(relative))
-
-
-def split_errors(measured: Errors | None, naive: float | None) -> SplitErrors:
-    """Return the errors of one dataset beside those of its naive forecast."""
-    if measured is None:
-        return NOT_MEASURED
-    return SplitErrors(
-        error=measured.error,
-        scaled_error=scaled(measured.error, naive),
-        naive_error=naive,
-        samples=measured.samples,
-        loss=measured.loss,
-        mse=measured.mse,
-        mae=measured.mae,
-        mae_units=measured.mae_units,
-        rmse_units=measured.rmse_units,
-        forecasts=measured.forecasts,
-        weighted_error=measured.weighted_error,
-        weighted_loss=measured.weighted_loss,
-    )
 
 
 def versions() -> dict[str, str]:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from data.records import from_json, to_json
+from data.records import DamagedRecordError, from_json, to_json
 from workflows.relay.guard import GuardReport
+from workflows.relay.metrics import scaled
+from workflows.store.kept import Errors
 from workflows.store.measures import ForecastMeasures
 
 FORMAT = 1  # raised when a key of result.json changes its meaning
@@ -47,33 +49,49 @@ class ErrorMatrix:
 
 @dataclass(frozen=True)
 class SplitErrors:
-    """The errors of one dataset on one split; `error` is the one that the model is judged by, in scaled units.
+    """The errors of one dataset on one split, and the naive forecast's; `measured` is None where there are no samples."""
 
-    `loss` is that of the training. `mae_units` and `rmse_units` have a number for each target, in its own unit; None for
-    classes. `forecasts` has MASE, the seasonal naive forecast, errors by step and the coverage of intervals.
-    `weighted_error` and `weighted_loss` are the means by the weights of the samples, where they have some.
-    """
+    measured: Errors | None = None
+    naive_error: float | None = None
 
-    error: float | None
-    scaled_error: float | None
-    naive_error: float | None
-    samples: int
-    loss: float | None = None
-    mse: float | None = None
-    mae: float | None = None
-    mae_units: tuple[float, ...] | None = None
-    rmse_units: tuple[float, ...] | None = None
-    forecasts: ForecastMeasures | None = None
-    weighted_error: float | None = None
-    weighted_loss: float | None = None
+    @property
+    def error(self) -> float | None:
+        """Return the error that the model is judged by."""
+        return None if self.measured is None else self.measured.error
+
+    @property
+    def scaled_error(self) -> float | None:
+        """Return the error relative to the naive forecast (naive = 1)."""
+        return scaled(self.error, self.naive_error)
+
+    @property
+    def samples(self) -> int:
+        """Return the number of samples."""
+        return 0 if self.measured is None else self.measured.samples
+
+    @property
+    def forecasts(self) -> ForecastMeasures | None:
+        """Return the measures of forecasts; None where there are none."""
+        return None if self.measured is None else self.measured.forecasts
+
+    def by_target(self, metric: str) -> tuple[float, ...] | None:
+        """Return a metric of models.metrics: a number for each target, in its own unit."""
+        return None if self.measured is None else self.measured.by_target.get(metric)
 
     def to_json(self) -> dict[str, Any]:
         """Return what result.json holds of it; measures that the loss does not have are left out."""
-        optional = ("loss", "mse", "mae", "mae_units", "rmse_units", "forecasts", "weighted_error", "weighted_loss")
-        return {name: value for name, value in to_json(self).items() if value is not None or name not in optional}
+        found = {name: getattr(self, name) for name in ("error", "scaled_error", "naive_error", "samples")}
+        measured = {} if self.measured is None else self.measured.to_json()
+        return found | {name: value for name, value in measured.items() if name != "version"}
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> SplitErrors:
+        """Return the errors that `to_json` wrote. Raises KeyError, TypeError or ValueError for what is none."""
+        measured = None if content["error"] is None else Errors.from_json(content)
+        return SplitErrors(measured, content["naive_error"] if measured is not None else None)
 
 
-NOT_MEASURED = SplitErrors(None, None, None, 0)
+NOT_MEASURED = SplitErrors()
 
 
 @dataclass(frozen=True)
@@ -151,4 +169,8 @@ class RunResult:
 
 def result_from(content: Mapping[str, Any]) -> RunResult:
     """Return the result that result.json holds; raises DamagedRecordError where it does not hold one."""
-    return from_json(RunResult, content)
+    try:
+        test = {name: SplitErrors.from_json(each) for name, each in content["test"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedRecordError(f"test: {type(error).__name__}: {error}") from None
+    return from_json(RunResult, {**content, "test": test})

@@ -15,6 +15,7 @@ from data.errors import InputError
 from data.prepared.encoding import EncodedDataset
 from data.reading.settings import SPLITS
 from data.samples.counts import show_reasons
+from models.metrics import METRICS
 from workflows.relay.actions import Action, Train
 from workflows.relay.lookup import finished, measured
 from workflows.relay.metrics import scaled
@@ -213,7 +214,7 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
     of_classes = ["accuracy", *(["weighted error"] if weighted else [])]
     more = ["seasonal naive", "error / seasonal", "MASE"] if seasonal else [] if targets else of_classes
     whole = empty_table(["dataset", "samples", "error", "naive", "error / naive", *more], title=title)
-    columns = ["dataset", "target", "MAE", "RMSE", "naive MAE", "naive RMSE"]
+    columns = ["dataset", "target", *(metric.title for metric in METRICS.values()), "naive MAE", "naive RMSE"]
     own = empty_table(columns, texts=(0, 1), title="in the targets' own units")
     for name, errors in datasets.items():
         relative = errors.scaled_error
@@ -231,10 +232,11 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
 
 
 def _units_rows(errors: DatasetErrors) -> list[list[Text | str]]:
-    """Return MAE and RMSE of each target, the model's and the naive forecast's."""
+    """Return the metrics of each target, then MAE and RMSE of the naive forecast."""
     if errors.measured is None:
         return []
-    measured = (errors.measured.mae_units, errors.measured.rmse_units, errors.naive_mae_units, errors.naive_rmse_units)
+    measured = [errors.measured.by_target.get(name) for name in METRICS]
+    measured += [errors.naive_mae_units, errors.naive_rmse_units]
     return [
         [Text(target), *(few_digits(None if row is None else row[place], 4) for row in measured)]
         for place, target in enumerate(errors.targets)

@@ -1,7 +1,7 @@
 """evaluations/KEY/*.json: the errors of a state, by the hash of the split, with the version of the metrics.
 
-A file holds what was measured together. Its name follows from the splits and the version, so that of two processes that
-measure the same the first one's file stays.
+A file holds what was measured together. Its name follows from the splits and from what was measured, so that of two
+processes that measure the same the first one's file stays.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ def keep_evaluations(storage: Storage, key: str, errors: Mapping[str, Errors]) -
     """Keep errors of a state; a damaged file of the same name is replaced, a valid one stays."""
     if not errors:
         return
-    decided_by = [*sorted(errors), *sorted({f"v{each.version}" for each in errors.values()})]
+    measures = {" ".join((f"v{version}", *metrics)) for version, metrics in (each.measures for each in errors.values())}
+    decided_by = [*sorted(errors), *sorted(measures)]
     name = hashlib.sha256(" ".join(decided_by).encode()).hexdigest()[:16]
     content = {"when": time.time(), "errors": {split: each.to_json() for split, each in errors.items()}}
     path = f"evaluations/{key}/{name}.json"
@@ -31,9 +32,10 @@ def keep_evaluations(storage: Storage, key: str, errors: Mapping[str, Errors]) -
 
 
 def kept_evaluations(storage: Storage, key: str, old: bool) -> tuple[dict[str, Errors], list[str]]:
-    """Return the errors of a state by split, and the names of damaged files; the latest version, measured first.
+    """Return the errors of a state by split, and the names of damaged files.
 
-    `old`: version 6e35f09 kept them in the checkpoint's folder, without a version (1).
+    Of several the latest version counts, of these the one with more metrics, of these the first. `old`: version 6e35f09
+    kept them in the checkpoint's folder, without a version (1).
     """
     files = [f"evaluations/{key}/{name}" for name in storage.names(f"evaluations/{key}") if not name.startswith(".")]
     if old:
@@ -43,7 +45,7 @@ def kept_evaluations(storage: Storage, key: str, old: bool) -> tuple[dict[str, E
     found: dict[str, Errors] = {}
     for _, errors in sorted((each for each in read.values() if each is not None), key=lambda each: each[0]):
         for split, each in errors.items():
-            if split not in found or found[split].version < each.version:
+            if split not in found or found[split].measures < each.measures:
                 found[split] = each
     return found, [path.rpartition("/")[2] for path, each in read.items() if each is None]
 

@@ -15,12 +15,13 @@ from typing import Any
 
 from data.errors import InputError
 from data.records import DamagedRecordError, from_json, to_json
+from models.metrics import METRICS
 from workflows.store.measures import ForecastMeasures
 
 # Of facts.json. Version 0 (up to commit 6e35f09) also had the names and numbers of the run that trained the epoch.
 RECORD_VERSION = 1
-# Raised when an evaluation measures more than before: kept ones of a lower version are measured again. 2: with the loss.
-# 3: with the measures of forecasts, by step and relative to the season.
+# Raised when an evaluation measures more than before, other than a metric of models.metrics: kept ones of a lower version
+# are measured again. 2: with the loss. 3: with the measures of forecasts, by step and relative to the season.
 METRICS_VERSION = 3
 
 
@@ -81,12 +82,12 @@ class EpochRecord:
 class Errors:
     """The errors of one state on one split of one dataset. `error` is what the model is judged by.
 
-    That is the MSE (losses mse, huber), the MAE (mae), the pinball loss (quantile), all in scaled units, or the share of
-    samples whose class was wrong (cross_entropy). `mae_units` and `rmse_units` have one number for each target, in the
-    target's own units. `loss` is the loss of the model's settings over the samples whose class the model has; None if it is
-    not finite, or was not measured (version 1). `forecasts` has more of them (from version 3). Where samples
-    have weights, `weighted_error` and `weighted_loss` are the weighted means; `error` and `loss` count all alike. Classes
-    have `error`, `loss`, `samples` and weighted means only.
+    Each loss names its error in models.loss_table; those of numbers are in scaled units. `by_target` has the metrics of
+    models.metrics by name, each with one number for each target in the target's own unit. `loss` is the loss of the model's
+    settings over the samples whose class the model has; None if it is not finite, or was not measured (version 1).
+    `forecasts` has more of them (from version 3). Where samples have weights, `weighted_error` and `weighted_loss` are the
+    weighted means; `error` and `loss` count all samples alike. Classes have `error`, `loss`, `samples` and weighted means
+    only.
     """
 
     error: float
@@ -94,29 +95,39 @@ class Errors:
     loss: float | None = None
     mse: float | None = None
     mae: float | None = None
-    mae_units: tuple[float, ...] | None = None
-    rmse_units: tuple[float, ...] | None = None
+    by_target: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     forecasts: ForecastMeasures | None = None
     weighted_error: float | None = None
     weighted_loss: float | None = None
     version: int = METRICS_VERSION
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is written of it."""
-        return {key: value for key, value in to_json(self).items() if value is not None}
+        """Return what is written of it: the metrics of targets beside the others, under their names."""
+        content = to_json(self)
+        metrics = content.pop("by_target")
+        return {key: value for key, value in {**content, **metrics}.items() if value is not None}
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> Errors:
         """Return the errors that `to_json` wrote, of this version or another: unknown measures are left out."""
-        known = {each.name for each in dataclasses.fields(Errors)}
+        known = {each.name for each in dataclasses.fields(Errors)} - {"by_target"}
         values: dict[str, Any] = {"version": 2 if "loss" in content else 1}
-        values |= {key: tuple(value) if isinstance(value, list) else value for key, value in content.items() if key in known}
-        if values.get("forecasts") is not None:
-            try:
-                values["forecasts"] = from_json(ForecastMeasures, values["forecasts"])
-            except DamagedRecordError as error:
-                raise ValueError(f"forecasts: {error}") from None
-        return Errors(**values)
+        values |= {key: value for key, value in content.items() if key in known}
+        values["by_target"] = {name: tuple(content[name]) for name in METRICS if content.get(name) is not None}
+        try:
+            return from_json(Errors, values)
+        except DamagedRecordError as error:
+            raise ValueError(str(error)) from None
+
+    @property
+    def measures(self) -> tuple[int, tuple[str, ...]]:
+        """Return what was measured: the version, and the metrics that were added to models.metrics since version 3."""
+        return self.version, tuple(sorted(self.by_target.keys() - {"mae_units", "rmse_units"}))
+
+    @property
+    def is_current(self) -> bool:
+        """Return whether all that is measured today was measured."""
+        return self.version >= METRICS_VERSION and (not self.by_target or self.by_target.keys() >= METRICS.keys())
 
 
 def sealed(content: Mapping[str, Any]) -> bytes:
