@@ -64,18 +64,21 @@ def read_table(file: str, numbers: Sequence[str], texts: Sequence[str], form: Fi
         columns = {name: table.column(in_file) for name, in_file in own.items()}
         columns |= {name: _repeated(value, table.num_rows) for name, value in hive_values(file).items() if name not in own}
         found = pa.table({name: columns[name] for name in wanted})
-    return _without_empty_texts(found, texts)
+    return without_empty_texts(found, texts)
 
 
 def _repeated(value: str | None, count: int) -> pa.ChunkedArray:
     return pa.chunked_array([pa.repeat(pa.scalar(value, pa.string()), count)])
 
 
-def _without_empty_texts(table: pa.Table, texts: Sequence[str]) -> pa.Table:
+def without_empty_texts(table: pa.Table, texts: Sequence[str]) -> pa.Table:
     """Return the table with None for each empty cell of the text columns."""
     for place, name in enumerate(table.column_names):
         column = table.column(place)
         if name in texts and pa.types.is_string(column.type):
+            # Whatever is empty or begins with white space is before "!", or no ASCII: most columns have none of either.
+            if not pc.any(pc.or_(pc.less(column, "!"), pc.greater_equal(column, "\x80"))).as_py():
+                continue
             empty = pc.equal(pc.utf8_trim_whitespace(column), "")
             if pc.any(empty).as_py():
                 table = table.set_column(place, name, pc.if_else(empty, pa.scalar(None, pa.string()), column))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data.columnwise import of_columns
 from data.reading.frequency import LOCAL_UNITS
 from data.reading.looks import date_like, usual_calendar
 from data.reading.read import FILE_AS_SERIES, number_columns
@@ -63,7 +64,7 @@ def _marks_for_missing(series: Sequence[Series], source: DatasetSource) -> dict[
     found = {}
     there = [each for each in series if len(each)]
     # Most columns have no such number at either end: this is all that they cost.
-    ends = [end.reduce(each.numbers, axis=0) for each in there for end in (np.fmin, np.fmax)]
+    ends = [of_columns(end, each.numbers) for each in there for end in (np.fmin, np.fmax)]
     for place, name in enumerate(number_columns(source)):
         columns = [each.numbers[:, place] for each in there if place < each.numbers.shape[1]]
         for mark in {float(each[place]) for each in ends if place < len(each)} & MARKS_FOR_MISSING:

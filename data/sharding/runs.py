@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.columnwise import of_columns
 from data.reading.file_format import stem
 from data.reading.files import open_filesystem
 from data.reading.read import FILE_AS_SERIES, Rows, label_columns
@@ -82,11 +83,11 @@ def write_run(rows: Rows, source: DatasetSource, piece: Piece, table: int, path:
     names, codes = _series_of(rows, source)
     times = None if rows.times is None else rows.times.value
     order = _order(codes, times)
-    taken = slice(None) if order is None else order
-    numbers, codes = rows.numbers[taken], codes[taken]
+    numbers = rows.numbers if order is None else rows.numbers.take(order, axis=0)
+    codes = codes if order is None else codes.take(order)
     columns = {"row": np.arange(len(codes)) if order is None else order}
     if times is not None:
-        times = times[taken]
+        times = times if order is None else times.take(order)
         columns["time"] = times
     arrays = {name: pa.array(values) for name, values in columns.items()}
     flat = pa.array(np.ascontiguousarray(numbers).reshape(-1))
@@ -109,7 +110,7 @@ def write_run(rows: Rows, source: DatasetSource, piece: Piece, table: int, path:
         own = np.empty(0, np.int64) if times is None else times[start:stop]
         marks = own[:0] if times is None else own[SeriesRun(start, stop, own, (), np.empty(0, bool)).mark_rows()]
         earlier = tuple(np.searchsorted(own, dates).tolist())
-        observed = np.asarray(~np.isnan(numbers[start:stop]).all(axis=0))
+        observed = ~of_columns(np.logical_and, np.isnan(numbers[start:stop]))
         residues = own % step if step else own[:0]
         residue = int(residues[0]) if len(residues) and (residues == residues[0]).all() else None
         rounding = rounding_of(numbers[start:stop])
@@ -223,7 +224,7 @@ def rows_at(rows: Rows, places: Int64) -> Rows:
     assert isinstance(there, RunPlaces)
     return replace(
         rows,
-        numbers=rows.numbers[places],
+        numbers=rows.numbers.take(places, axis=0),
         labels={name: [values[place] for place in places] for name, values in rows.labels.items()},
         times=None if rows.times is None else replace(rows.times, value=rows.times.value[places]),
         places=replace(there, rows=there.rows[places]),
