@@ -15,7 +15,19 @@ MAY_KNOW = {"data": {"data"}, "models": {"models"}, "cluster": {"cluster"}, "wor
 
 # Inside a package a room imports only from itself and from the rooms before it.
 FLOORS = {
-    "data": ("errors", "nearest", "writing", "records", "signed", "reading", "samples", "sharding", "prepared", "built_in"),
+    "data": (
+        "errors",
+        "nearest",
+        "writing",
+        "records",
+        "signed",
+        "columnwise",
+        "reading",
+        "samples",
+        "sharding",
+        "prepared",
+        "built_in",
+    ),
     "workflows": (
         "recipe",
         "prepare",

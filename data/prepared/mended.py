@@ -24,7 +24,8 @@ from data.reading.files import FileNotes
 from data.reading.looks import date_like
 from data.reading.read import FILE_AS_SERIES, distinct_values, wanted_columns
 from data.reading.settings import DatasetSource
-from data.reading.table import as_text, read_table
+from data.reading.table import read_table
+from data.reading.texts import as_text
 from data.reading.time_text import has_offset
 
 FIRST_RIGHT = 2  # the version of the manifest from which on nothing of this is wrong

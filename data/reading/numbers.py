@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from data.errors import InputError
 from data.reading.csv_file import NULLS
 from data.reading.file_format import FileFormat
-from data.reading.table import RowPlaces, as_text, first_failure
+from data.reading.table import RowPlaces, first_failure
+from data.reading.texts import as_text
 
 LARGEST = float(np.finfo(np.float32).max)
 

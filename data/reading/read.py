@@ -16,7 +16,8 @@ from data.reading.file_format import FileFormat
 from data.reading.numbers import read_numbers
 from data.reading.optional import lacking, misspelt_problems
 from data.reading.settings import DatasetSource
-from data.reading.table import NO_ROWS, RowPlaces, as_text, check_header, read_table
+from data.reading.table import NO_ROWS, RowPlaces, check_header, read_table
+from data.reading.texts import as_text
 from data.reading.times import Times, read_times
 from data.reading.zones import Clock
 

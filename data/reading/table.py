@@ -10,7 +10,6 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data.errors import IN_RECIPE, InputError
@@ -19,6 +18,7 @@ from data.reading.csv_file import header_of, line_of, read_csv, records
 from data.reading.file_format import WHITESPACE, FileFormat
 from data.reading.files import open_filesystem
 from data.reading.find import hive_values
+from data.reading.texts import without_empty_texts
 
 NO_ROWS = "the file has a header and no rows: give it rows, or leave it out of the path"
 MARKS = {";": ";", "\t": "\\t", "|": "|", ",": ","}  # what else separates columns, and how TOML writes it
@@ -71,20 +71,6 @@ def _repeated(value: str | None, count: int) -> pa.ChunkedArray:
     return pa.chunked_array([pa.repeat(pa.scalar(value, pa.string()), count)])
 
 
-def without_empty_texts(table: pa.Table, texts: Sequence[str]) -> pa.Table:
-    """Return the table with None for each empty cell of the text columns."""
-    for place, name in enumerate(table.column_names):
-        column = table.column(place)
-        if name in texts and pa.types.is_string(column.type):
-            # Whatever is empty or begins with white space is before "!", or no ASCII: most columns have none of either.
-            if not pc.any(pc.or_(pc.less(column, "!"), pc.greater_equal(column, "\x80"))).as_py():
-                continue
-            empty = pc.equal(pc.utf8_trim_whitespace(column), "")
-            if pc.any(empty).as_py():
-                table = table.set_column(place, name, pc.if_else(empty, pa.scalar(None, pa.string()), column))
-    return table
-
-
 def _read_arrow(file: str, names: list[str]) -> pa.Table:
     filesystem, inner = open_filesystem(file)
     with filesystem.open_input_file(inner) as source:
@@ -112,13 +98,6 @@ def own_column(file: str, name: str, form: FileFormat) -> bool:
     """Return whether the file itself has the column, whatever its folders name."""
     with _file_errors(file, form):
         return any(other in column_names(file, form) for other in _aliases(name, form))
-
-
-def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the column as strings."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return column if pa.types.is_string(column.type) else column.cast(pa.string())
 
 
 def first_failure(column: pa.ChunkedArray, convert: Callable[[pa.ChunkedArray], object]) -> int:

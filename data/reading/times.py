@@ -16,7 +16,8 @@ from data.errors import IN_RECIPE, InputError
 from data.reading.date_parts import from_parts
 from data.reading.frequency import MICROSECONDS
 from data.reading.looks import likely_format
-from data.reading.table import RowPlaces, as_text, first_failure
+from data.reading.table import RowPlaces, first_failure
+from data.reading.texts import as_text
 from data.reading.time_text import PLAIN, ZONED, format_is_zoned, has_offset, microseconds, parse_format, parse_iso
 from data.reading.zones import Clock, skipped, to_local, to_utc, to_utc_in_order
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.columnwise import of_columns
-from data.reading.table import without_empty_texts
+from data.reading.texts import without_empty_texts
 
 
 @given(st.integers(1, 700), st.integers(1, 9), st.integers(0, 2**32 - 1), st.sampled_from([np.float32, np.float64]))

@@ -22,7 +22,7 @@ from data.prepared.prepared import PreparedDataset
 from data.prepared.running import run_here
 from data.reading.files import FileNotes
 from data.reading.settings import DatasetSource, DataSettings
-from data.reading.table import as_text
+from data.reading.texts import as_text
 from workflows.prepare.preparation import Prepared
 from workflows.python.columns import DATASET, column_keys
 from workflows.python.frames import as_files, is_frame, table_of

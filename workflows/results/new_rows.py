@@ -13,7 +13,8 @@ from data.errors import InputError
 from data.reading.file_format import SUFFIXES, FileFormat, stem, suffix_of
 from data.reading.files import folder_name
 from data.reading.settings import DatasetSource
-from data.reading.table import RowPlaces, as_text, has_column, read_table
+from data.reading.table import RowPlaces, has_column, read_table
+from data.reading.texts import as_text
 from workflows.recipe.checks import meant
 from workflows.results.alike import most_alike
 from workflows.results.trained import TrainedRun
