@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cluster.capacity import Capacity, Node, room_for
 from cluster.placement import Placement
 
-TELL_S = 15.0  # a wait says this often what it waits for
 ROOM_LIMIT_S = 600.0  # how long a run waits for cores that other jobs hold
 GROWTH_LIMIT_S = 900.0  # how long it waits for machines that the cluster may add
 MAX_LOSSES = 3  # of workers in a row without an epoch in between
@@ -17,20 +17,22 @@ MAX_LOSSES = 3  # of workers in a row without an epoch in between
 
 @dataclass(frozen=True)
 class Start:
-    """Start a group of `num_workers`, which may grow to `max_workers`; `words` is what to say of it, if anything."""
+    """Start a group of `num_workers` with `cpus` cores each, which may grow to `max_workers`; `words`: what to say of it."""
 
     num_workers: int
     max_workers: int
     words: str = ""
+    cpus: float = 1.0
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Wait for room for `num_workers`, at most `limit_s`; `shrinks`: for as many as the nodes take, where that is fewer."""
+    """Wait for room for `num_workers` of `cpus` cores, at most `limit_s`; `shrinks`: less, where the nodes take less."""
 
     num_workers: int
     limit_s: float
     shrinks: bool = True
+    cpus: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,14 @@ class Loss:
 def first_step(placement: Placement, capacity: Capacity) -> Wait:
     """Return how a run begins: it waits for the workers that it was given, and for the machines that are added for them."""
     if capacity.grows:
-        return Wait(placement.num_workers, GROWTH_LIMIT_S, shrinks=False)
-    return Wait(placement.num_workers, ROOM_LIMIT_S)
+        return Wait(placement.num_workers, GROWTH_LIMIT_S, shrinks=False, cpus=placement.cpus)
+    return Wait(placement.num_workers, ROOM_LIMIT_S, cpus=placement.cpus)
 
 
 def reconsider(placement: Placement, wait: Wait, capacity: Capacity) -> Wait:
     """What is still to be waited for on the nodes that are alive now: Ray knows of a lost node seconds after its workers."""
-    fits = min(_fits(placement, capacity.nodes), placement.num_workers)
-    return Wait(fits, wait.limit_s) if wait.shrinks and 0 < fits != wait.num_workers else wait
+    fits, cpus = what_fits(placement, capacity.nodes)
+    return Wait(fits, wait.limit_s, cpus=cpus) if wait.shrinks and fits else wait
 
 
 def after_wait(placement: Placement, wait: Wait, free: Sequence[Node], waited_s: float, there: bool) -> Start | GiveUp:
@@ -72,15 +74,16 @@ def after_wait(placement: Placement, wait: Wait, free: Sequence[Node], waited_s:
     A fixed number of workers is not waited for for ever: the numbers that a run gives do not depend on it. The group goes
     on with as many as there is room for, and grows as soon as there is more.
     """
-    fits = wait.num_workers if there else min(_fits(placement, free), placement.num_workers)
+    fits, cpus = (wait.num_workers, wait.cpus) if there else what_fits(placement, free)
     if fits == 0:
         return GiveUp(
             f"after {waited_s:.0f} s there is no room for a worker of {size_of(placement)}: {free_words(free)} free"
         )
+    each = "" if cpus == placement.cpus else f", {cpus:g} of {placement.cpus:g} cores each"
     if fits == placement.num_workers:
-        return Start(fits, placement.max_workers)
-    words = f"going on with {fits} of {placement.num_workers} workers; more are added when there is room for them"
-    return Start(fits, max(placement.max_workers, placement.num_workers), words)
+        return Start(fits, placement.max_workers, f"going on with {fits} workers{each}" if each else "", cpus)
+    words = f"going on with {fits} of {placement.num_workers} workers{each}; more are added when there is room for them"
+    return Start(fits, max(placement.max_workers, placement.num_workers), words, cpus)
 
 
 def after_loss(placement: Placement, capacity: Capacity, loss: Loss, losses: int) -> Wait | GiveUp:
@@ -92,13 +95,21 @@ def after_loss(placement: Placement, capacity: Capacity, loss: Loss, losses: int
         return GiveUp(loss.words())
     if losses > MAX_LOSSES:
         return GiveUp(f"the workers were lost {losses} times without finishing an epoch, the last time by: {loss.words()}")
-    fits = min(_fits(placement, capacity.nodes), placement.num_workers)
+    fits, cpus = what_fits(placement, capacity.nodes)
     limit = GROWTH_LIMIT_S if capacity.grows else ROOM_LIMIT_S
-    return Wait(fits or placement.num_workers, limit)
+    return Wait(fits or placement.num_workers, limit, cpus=cpus)
 
 
-def _fits(placement: Placement, nodes: Sequence[Node]) -> int:
-    return room_for(nodes, placement.cpus, float(placement.use_gpu))
+def what_fits(placement: Placement, nodes: Sequence[Node]) -> tuple[int, float]:
+    """Return how many of the workers fit on the nodes, and the cores of each.
+
+    They get fewer cores only where not one of them fits with its own.
+    """
+    for cpus in (placement.cpus, *map(float, range(math.ceil(placement.cpus) - 1, 0, -1))):
+        fits = min(room_for(nodes, cpus, float(placement.use_gpu)), placement.num_workers)
+        if fits:
+            return fits, cpus
+    return 0, placement.cpus
 
 
 def size_of(placement: Placement) -> str:
@@ -113,12 +124,13 @@ def free_words(free: Sequence[Node]) -> str:
     return ("cores " + ", ".join(shown[:8]) + (" ..." if len(shown) > 8 else "")) if shown else "no core is"
 
 
-def waiting_words(placement: Placement, count: int, free: Sequence[Node], capacity: Capacity, waited_s: float) -> str:
+def waiting_words(placement: Placement, wait: Wait, free: Sequence[Node], capacity: Capacity, waited_s: float) -> str:
     """Return what is waited for and since when."""
     why = f"the nodes have {capacity.words()} in all, {free_words(free)} free"
     if capacity.grows:
         why += f"; the cluster may grow to {capacity.cores} cores" + (f" and {capacity.gpus} GPUs" if capacity.gpus else "")
-    return f"waiting for room for {count} workers of {size_of(placement)} since {waited_s:.0f} s: {why}"
+    size = size_of(replace(placement, cpus=wait.cpus))
+    return f"waiting for room for {wait.num_workers} workers of {size} since {waited_s:.0f} s: {why}"
 
 
 ON_NODE = "[on node {}]"  # ends the message of a worker's error

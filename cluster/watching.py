@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cluster.capacity import name_of
-from cluster.recovery import TELL_S
+from cluster.telling import TELL_S
 
 LOOK_S = 2.0  # between two looks at the nodes
 

@@ -78,7 +78,7 @@ class Job:
 def long_job(made: World, name: str, workers: int) -> Job:
     """A run that goes on until it is stopped, once it has done some epochs."""
     job = Job(made, name, "--workers", str(workers), "--set", "training.epochs=5000")
-    job.wait_for("epoch 3/5000", 180)
+    job.wait_for("epoch 3/5000", 300)
     return job
 
 
@@ -86,8 +86,8 @@ def go_on_after(job: Job, spoil: Callable[[], None]) -> Facts:
     """Do something to a run, and see how long it takes until it trains an epoch with another group."""
     at = time.monotonic()
     spoil()
-    lost = job.wait_for("workers were lost", 150, at)
-    again = job.wait_for("epoch ", 150, lost)
+    lost = job.wait_for("workers were lost", 200, at)
+    again = job.wait_for("epoch ", 200, lost)
     placed, first = job.said("training in"), job.said("epoch 1/")
     assert placed is not None
     assert first is not None
@@ -158,30 +158,42 @@ def _workers(made: World) -> list[str]:
 
 def store_away(made: World) -> Facts:
     """The object store answers nothing for 20 s, in the preparation of a run and in its fit."""
-    job = Job(made, "away", "--workers", "2", "--set", "training.epochs=300", "--set", "data.stride=5")
+    job = Job(made, "away", "--workers", "2", "--set", "training.epochs=3000", "--set", "data.stride=5")
     job.wait_for("Running entrypoint", 60)
-    time.sleep(4)
-    made.pause_store()
-    time.sleep(20)
-    made.resume_store()
-    job.wait_for("epoch 3/", 200)
+    wait_until("the preparation has begun", lambda: prepares(made) or job.said("datasets prepared"), 120)
+    first, back = away(made)
+    prepared = job.wait_for("datasets prepared", 200)
+    epoch = job.wait_for("epoch 3/", 300)
+    second, again = away(made)
+    said = job.wait_for("waiting for the storage", 60, second)
+    fitted = job.wait_for("epoch ", 100, again)
+    job.stop()
+    return {
+        "prepared": prepared - back, "seconds": fitted - again, "said": said - second,
+        "silent": max(job.longest_silence(first, prepared), job.longest_silence(second, fitted)),
+        "start": epoch - prepared, "text": job.text(),
+    }  # fmt: skip
+
+
+def away(made: World, seconds: float = 20.0) -> tuple[float, float]:
+    """Let the store be away for a while; returns when it went and when it was back."""
     made.pause_store()
     at = time.monotonic()
-    time.sleep(20)
+    time.sleep(seconds)
     made.resume_store()
-    waited = job.wait_for("waiting for the store", 60, at)
-    again = job.wait_for("epoch ", 100, waited)
-    job.stop()
-    return {"said": waited - at, "seconds": again - at, "text": job.text()}
+    return at, time.monotonic()
+
+
+def prepares(made: World) -> bool:
+    """Whether a task of a preparation runs."""
+    return any("Map" in tasks(made.machines[name]) for name in ("w1", "w2"))
 
 
 def prepare_killed(made: World) -> Facts:
     """A node loses its power while it prepares."""
     job = Job(made, "prepared", "--workers", "1", "--set", "training.epochs=1", "--set", "data.stride=4")
     job.wait_for("Running entrypoint", 60)
-    wait_until(
-        "a task runs on w2", lambda: "MapBatches" in tasks(made.machines["w2"]) or "Map(" in tasks(made.machines["w2"]), 60
-    )
+    wait_until("a task runs on w2", lambda: "Map" in tasks(made.machines["w2"]), 120)
     at = time.monotonic()
     made.machines["w2"].kill()
     done = job.wait_for("datasets prepared", 120, at)

@@ -77,7 +77,7 @@ def test_aws_says_what_it_may_grow_to(aws: dict[str, Any]) -> None:
     worker = aws["available_node_types"]["worker"]
     assert worker["max_workers"] <= aws["max_workers"]
     assert (
-        f"LSTM_RELAY_GROWS_TO_CPUS={worker['max_workers'] * worker['resources']['CPU']} RAY_health_check_period_ms=2000"
+        f"LSTM_RELAY_GROWS_TO_CPUS={worker['max_workers'] * worker['resources']['CPU']} RAY_health_check_period_ms=1000"
         in aws["head_start_ray_commands"][-1]
     )
 

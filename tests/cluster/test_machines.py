@@ -84,7 +84,7 @@ def test_a_run_whose_process_was_killed_is_interrupted_and_goes_on() -> None:
 @pytest.mark.long
 def test_a_store_that_is_away_is_waited_for_in_the_preparation_and_in_the_fit() -> None:
     told = scenario("store_away")
-    assert "waiting for the store" in told["text"]
+    assert "waiting for the storage" in told["text"]
 
 
 @pytest.mark.long

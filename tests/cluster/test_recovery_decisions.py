@@ -20,6 +20,7 @@ from cluster.recovery import (
     first_step,
     reconsider,
     waiting_words,
+    what_fits,
 )
 
 TWO = Placement(2, 2, False, 1.0, "num_workers = 2")
@@ -53,6 +54,38 @@ def test_a_fixed_number_of_workers_goes_on_with_fewer_and_may_grow_back() -> Non
     assert "going on with 1 of 2 workers" in start.words
     assert after_wait(TWO, Wait(2, ROOM_LIMIT_S), (), 0.5, there=True) == Start(2, 2)
     assert after_wait(ELASTIC, Wait(1, ROOM_LIMIT_S), (), 0.5, there=True) == Start(1, 4)
+
+
+WIDE = Placement(3, 3, False, 4.0, "num_workers = 3; 4 cores each")
+
+
+@pytest.mark.parametrize(
+    ("cores", "num_workers", "cpus"),
+    [
+        ((4.0, 4.0), 2, 4.0),  # workers of their own size come first
+        ((8.0, 2.0), 2, 4.0),
+        ((3.0, 2.0), 1, 3.0),  # not one fits: they get fewer cores
+        ((1.0, 1.0), 2, 1.0),
+        ((2.0,) * 4, 3, 2.0),  # no more workers than the run was given
+        ((0.5,), 0, 4.0),
+    ],
+)
+def test_workers_of_several_cores_go_on_as_fewer_or_with_fewer_cores(
+    cores: tuple[float, ...], num_workers: int, cpus: float
+) -> None:
+    nodes = tuple(Node(f"w{n}", each) for n, each in enumerate(cores))
+    assert what_fits(WIDE, nodes) == (num_workers, cpus)
+    wait = after_loss(WIDE, Capacity(nodes), Loss("the node was lost"), 1)
+    assert wait == Wait(num_workers or 3, ROOM_LIMIT_S, cpus=cpus)
+    assert isinstance(wait, Wait)
+    start = after_wait(WIDE, wait, nodes, 0.5, there=num_workers > 0)
+    if num_workers == 0:
+        assert isinstance(start, GiveUp)
+        return
+    assert isinstance(start, Start)
+    assert (start.num_workers, start.max_workers, start.cpus) == (num_workers, 3, cpus)
+    assert (f"{cpus:g} of 4 cores each" in start.words) == (cpus < 4)
+    assert reconsider(WIDE, wait, Capacity((Node("w9", 12.0),))) == Wait(3, ROOM_LIMIT_S, cpus=4.0)
 
 
 def test_a_wait_that_is_over_ends_with_what_is_free_or_says_what_is() -> None:
@@ -135,7 +168,7 @@ def test_trying_again_what_cannot_help_ends_the_run_at_once() -> None:
 
 
 def test_a_wait_says_what_it_waits_for_and_since_when() -> None:
-    words = waiting_words(TWO, 2, (W1,), Capacity((W1, W2), grows_to_cores=16), 30.2)
+    words = waiting_words(TWO, Wait(2, ROOM_LIMIT_S), (W1,), Capacity((W1, W2), grows_to_cores=16), 30.2)
     assert words == (
         "waiting for room for 2 workers of 1 core since 30 s: the nodes have w1 (10.0.0.1) 1, w2 (10.0.0.2) 1 in all, cores "
         "w1 (10.0.0.1) 1 free; the cluster may grow to 16 cores"

@@ -33,10 +33,11 @@ EMPTY_TMP = f"""
     mount -t tmpfs -o size=4g tmpfs /tmp
     mkdir -p {ROOT} && {{ [ {ROOT} -ef /mnt ] || mount --bind /mnt {ROOT}; }}
 """
-# What cluster/*.yaml set on the head: a node that does not answer is known to be dead within 15 s instead of 65 s.
+# What cluster/*.yaml set on the head: a node that does not answer is known to be dead within 15 s instead of 65 s, or within
+# 3 s where its system still refuses connections.
 HEALTH = {
-    "RAY_health_check_period_ms": "2000",
-    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "4000",
     "RAY_health_check_failure_threshold": "3",
 }
 
@@ -240,7 +241,7 @@ def world() -> Iterator[World]:
             return True
         return False
 
-    wait_until("the S3 server answers", answers, 60)
+    wait_until("the S3 server answers", answers, 120)
     from pyarrow import fs
 
     fs.S3FileSystem(allow_bucket_creation=True, endpoint_override=os.environ["AWS_ENDPOINT_URL"]).create_dir("relay")
@@ -266,10 +267,10 @@ def three_nodes(made: World, **before: str) -> None:
     """A head without cores and two nodes of one core each, all of them up."""
     made.add("head", 10, 0, before.get("head", "true"))
     try:
-        wait_until("the head answers", lambda: num_nodes(made) == 1)
+        wait_until("the head answers", lambda: num_nodes(made) == 1, 240)
         made.add("w1", 11, 1, before.get("w1", "true"))
         made.add("w2", 12, 1, before.get("w2", "true"))
-        wait_until("two more nodes are there", lambda: num_nodes(made) == 3)
+        wait_until("two more nodes are there", lambda: num_nodes(made) == 3, 240)
     except TimeoutError:
         sys.stderr.write("\n".join(f"--- {name}\n{made.log_of(name)}" for name in made.machines))
         raise

@@ -24,7 +24,7 @@ class Progress:
     """Keeps progress.json of a run: how far it is, and the last address that it reached.
 
     `described` is what is kept of its datasets, beside it; `recipe` is the document of the recipe. `sessions` are the calls
-    that trained the run before.
+    that trained the run before. On an object store a thread writes the file: what the run says does not wait for that.
     """
 
     def __init__(
@@ -37,7 +37,9 @@ class Progress:
         sessions: Sequence[Session] = (),
     ):
         self.store = store
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the value
+        self._writing = threading.Lock()  # of the file
+        self._changed, self._over = threading.Event(), False
         self.planned = [stage.epochs for stage in plan.stages]
         written = json.dumps(datasets_json(described), indent=1).encode()
         now = time.time()
@@ -57,6 +59,8 @@ class Progress:
         )
         self._write_file(DATASETS_UNDER_WAY, written)
         self._write()
+        if not store.storage.local:
+            threading.Thread(target=self._write_changes, daemon=True).start()
 
     def __call__(self, event: RunEvent) -> None:
         """Note an epoch that was committed."""
@@ -64,20 +68,39 @@ class Progress:
             reached = sum(self.planned[: event.stage]) + event.epoch + 1
             first, trained = self.progress.first_key or event.key, self.progress.epochs_trained + 1
             changes = {"stage": event.stage, "epoch": event.epoch, "epochs_reached": reached}
-            self._write(key=event.key, first_key=first, epochs_trained=trained, **changes)
+            self._note(key=event.key, first_key=first, epochs_trained=trained, **changes)
 
     def stopped(self, status: str, message: str) -> None:
-        """Note why the run does not go on."""
-        self._write(status=status, message=message)
+        """Note why the run does not go on; nothing is written after that."""
+        self._over = True
+        self._changed.set()  # ends the thread
+        self._change(status=status, message=message)
+        self._write()
 
     def beat(self) -> None:
         """Say that the run is alive: one that is silent for long is shown as interrupted."""
-        self._write()
+        self._note()
 
-    def _write(self, **changes: Any) -> None:
+    def _note(self, **changes: Any) -> None:
+        self._change(**changes)
+        if self.store.storage.local:
+            self._write()
+        else:
+            self._changed.set()
+
+    def _change(self, **changes: Any) -> None:
         with self._lock:
             self.progress = replace(self.progress, **changes, when=time.time())
-            self._write_file("progress.json", signed(self.progress.to_json()))
+
+    def _write_changes(self) -> None:
+        while self._changed.wait() and not self._over:
+            self._changed.clear()
+            self._write(unless_over=True)
+
+    def _write(self, unless_over: bool = False) -> None:
+        with self._writing:
+            if not (unless_over and self._over):
+                self._write_file("progress.json", signed(self.progress.to_json()))
 
     def _write_file(self, file: str, content: bytes) -> None:
         with contextlib.suppress(OSError):  # a note that cannot be written must not end the run

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import time
 import uuid
 import zlib
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from urllib.parse import quote
 
 from pyarrow import fs
 
+from cluster.telling import telling
 from data.errors import InputError
 from data.reading.files import is_uri, open_filesystem
 
@@ -26,7 +26,6 @@ SHIPPED = "shipped"
 CHUNK = 1 << 22
 COMPRESSED_UP_TO = 64 << 20  # larger files stay as they are: their parts are read by several nodes at once
 PAYS_BELOW = 0.7  # of the size
-TELL_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -47,23 +46,27 @@ class Shipment:
 def ship_files(files: Mapping[str, Path], storage: str, say: Callable[[str], object]) -> Shipment:
     """Put files into a storage that this machine reaches too; raises InputError where it cannot be written."""
     root = f"{storage.rstrip('/')}/{SHIPPED}"
-    addresses, sent, size, there, told = {}, 0, 0, 0, time.monotonic()
+    addresses = dict[str, str]()
+    sent = size = there = 0
+
+    def tell(waited_s: float) -> None:
+        say(
+            f"sending data since {waited_s:.0f} s: file {len(addresses)} of {len(files)}, {size / 1e6:.0f} MB sent before it"
+        )
+
     try:
-        filesystem, inner = open_filesystem(root)
-        for number, (name, path) in enumerate(files.items()):
-            packed = _pays(path)
-            relative = f"{content_hash(path)[:32]}/{name.partition('/')[2].partition('/')[2] or name}" + (
-                ".gz" if packed else ""
-            )
-            addresses[name] = f"{root}/{quote(relative) if is_uri(root) else relative}"
-            if filesystem.get_file_info(f"{inner}/{relative}").type == fs.FileType.File:
-                there += 1
-            else:
-                size += _send(path, packed, filesystem, f"{inner}/{relative}")
-                sent += 1
-            if time.monotonic() - told > TELL_S:
-                told = time.monotonic()
-                say(f"sending data: {number + 1} of {len(files)} files, {size / 1e6:.0f} MB so far")
+        with telling(tell):
+            filesystem, inner = open_filesystem(root)
+            for name, path in files.items():
+                packed = _pays(path)
+                inside = name.partition("/")[2].partition("/")[2] or name
+                relative = f"{content_hash(path)[:32]}/{inside}" + (".gz" if packed else "")
+                addresses[name] = f"{root}/{quote(relative) if is_uri(root) else relative}"
+                if filesystem.get_file_info(f"{inner}/{relative}").type == fs.FileType.File:
+                    there += 1
+                else:
+                    size += _send(path, packed, filesystem, f"{inner}/{relative}")
+                    sent += 1
     except OSError as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise InputError(

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.telling import TELL_S
 from workflows.relay.actions import Action, Average, Evaluate, Initialise, Tell, Train
 from workflows.relay.events import Emit, Waiting
 from workflows.relay.lookup import look_up
@@ -14,7 +15,7 @@ from workflows.store.leases import WAIT_LIMIT_S, Lease
 from workflows.store.store import Store
 
 PATIENCE_S = 10.0  # of one claim: the other workers of the group wait for the first one meanwhile, and must hear from it
-SAY_AFTER_S = 2.0  # a wait that is longer is told
+SAY_AFTER_S = 2.0  # a wait that is longer is told, and then every TELL_S
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Claims:
     def __init__(self, plan: Plan, store: Store, emit: Emit):
         self.plan, self.store, self.emit = plan, store, emit
         self.lease: Lease | None = None
-        self.told = False
+        self.told = float("-inf")
         self.waiting_for = ""
         self.since = 0.0
 
@@ -40,7 +41,7 @@ class Claims:
         started = time.monotonic()
         self.release()
         if self.waiting_for != lease_name(action):
-            self.waiting_for, self.since, self.told = lease_name(action), started, False
+            self.waiting_for, self.since, self.told = lease_name(action), started, float("-inf")
         while True:
             answer = look_up(action, self.plan, self.store)
             if answer is not None:
@@ -67,10 +68,11 @@ class Claims:
             self.lease = None
 
     def _tell(self, action: Action) -> None:
-        if not self.told:
-            self.told = True
-            what = "train" if isinstance(action, Train) else "measure"
-            self.emit(Waiting(f"another process does now what this one is to {what}: waiting for it"))
+        now = time.monotonic()
+        if now - self.told >= TELL_S:
+            self.told = now
+            what = "trains this epoch" if isinstance(action, Train) else "measures this"
+            self.emit(Waiting(f"another process {what}: waiting for it since {now - self.since:.0f} s"))
 
 
 def lease_name(action: Action) -> str:

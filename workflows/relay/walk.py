@@ -36,6 +36,7 @@ from workflows.relay.retention import Memory
 from workflows.relay.state import averaged_state, first_model, load_state, state_of
 from workflows.store.kept import EpochRecord, Errors
 from workflows.store.store import DamagedCheckpointError, Store
+from workflows.store.telling import telling_waits
 
 STORE_PATIENCE_S = 60.0  # how long a store that cannot be reached is waited for
 STORE_RETRY_S = 2.0
@@ -146,11 +147,12 @@ class Walker:
         started = time.monotonic()
         while True:
             try:
-                return work()
+                with telling_waits(self.store.storage, lambda words: self.emit(Waiting(words))):
+                    return work()
             except OSError as error:
                 if error.errno in HOPELESS or time.monotonic() - started > STORE_PATIENCE_S:
                     raise
-                self.emit(Waiting(f"waiting for the store {self.store.address}: {error}"))
+                self.emit(Waiting(f"waiting for the storage {self.store.address}: {error}"))
                 time.sleep(STORE_RETRY_S)
 
     def _commit(self, record: EpochRecord) -> EpochRecord:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster.connect import connect, quiet, write_log_to
+from cluster.ray_compat import free_nodes
+from cluster.recovery import free_words
+from cluster.telling import TELL_S, telling
 from cluster.trials import TrialPlacement
 from data.prepared.encoding import EncodedDataset
+from workflows.loggers.heartbeat import Copy, beating
 from workflows.recipe.recipe import Recipe
-from workflows.relay.events import EpochDone, RunEvent
+from workflows.relay.events import EpochDone, RunEvent, Waiting
 from workflows.relay.lookup import after_stages, finished
 from workflows.relay.plan import Plan
 from workflows.relay.relay import NotAnsweredError, Outcome
@@ -53,6 +58,7 @@ class Run:
         self.recipe, self.scene, self.opened, self.store = recipe, scene, opened, store
         self.tally, self.watch = tally, watch
         self.supply = Supply(algorithm, self.chain, self.proposed)
+        self.idle_since: float | None = time.monotonic()  # when no trial was known to run; None: one trains
 
     def plan(self, proposal: Proposal) -> tuple[Plan, Sequence[EncodedDataset]]:
         """Return the plan of a trial, and the datasets that it is for."""
@@ -124,10 +130,12 @@ class Run:
 
     def lost(self, number: int) -> None:
         """The process of a trial was lost."""
+        self.idle_since = self.idle_since or time.monotonic()
         self.watch(TrialLost(number))
 
     def heard(self, event: RunEvent) -> None:
         """What the trials say."""
+        self.idle_since = None
         if isinstance(event, EpochDone):
             self.tally.trained.append(event.key)
             self.supply.trained.add(event.key)
@@ -145,16 +153,29 @@ class Run:
             with Channel(self.heard) as emit:
                 shared = "" if address is None else f"{self.store.address}/runs/{name}/.ray_tune"
                 scene = dataclasses.replace(self.scene, emit=emit, scratch=shared)
-                run_trials(scene, self.recipe.search, placement, self, num_stages, shared or str(scratch))
+                with telling(self._tell_idle):
+                    run_trials(scene, self.recipe.search, placement, self, num_stages, shared or str(scratch))
+
+    def _tell_idle(self, _waited_s: float) -> None:
+        idle_s = time.monotonic() - (self.idle_since or float("inf"))
+        if idle_s >= TELL_S:
+            self.watch(
+                Waiting(f"waiting for the first epoch of a trial since {idle_s:.0f} s: {free_words(free_nodes())} free")
+            )
 
     @contextlib.contextmanager
     def _log(self, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
             local = self.store.storage.local
-            write_log_to((Path(self.store.address) / "runs" / name if local else Path(scratch)) / "ray.log")
+            log = (Path(self.store.address) / "runs" / name if local else Path(scratch)) / "ray.log"
+            write_log_to(log)
+            copy = Copy(self.store, name, log)
             try:
-                yield Path(scratch)
+                with beating(copy):
+                    yield Path(scratch)
             finally:
+                with contextlib.suppress(OSError):
+                    copy()
                 self.store.storage.remove(f"runs/{name}/.ray_tune")
 
 

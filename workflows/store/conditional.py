@@ -14,6 +14,7 @@ from typing import Any
 
 from pyarrow import fs
 
+ANSWER_S, CONNECT_S, ATTEMPTS = 20.0, 5.0, 3  # of a request: a store that does not answer is known to be away after a minute
 TRIES = 10  # of a write that S3 answers with 409: another conditional write to the same key is under way
 TRY_AGAIN_S = 0.1
 
@@ -132,7 +133,9 @@ def _make_client(options: dict[str, Any]) -> Any:
     config = Config(
         signature_version=UNSIGNED if options["anonymous"] else None,
         s3={"addressing_style": style},
-        retries={"mode": "standard", "max_attempts": 5},
+        connect_timeout=CONNECT_S,
+        read_timeout=ANSWER_S,
+        retries={"mode": "standard", "max_attempts": ATTEMPTS},
     )
     return boto3.client(
         "s3",

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.telling import TELL_S
 from data.errors import InputError
 from workflows.store.storage import Storage, open_storage
+from workflows.store.telling import telling_waits
 
 CONTENT = b"probe"
 AWAY_LIMIT_S = 60.0  # how long a storage that does not answer is waited for
 RETRY_S = 3.0
-TELL_S = 15.0
 GRANTS = {  # what a step needs, as S3 names it; other stores have rights of the same kind
     "list": "s3:ListBucket on the bucket",
     "write": "s3:PutObject on BUCKET/*",
@@ -90,7 +91,8 @@ def check_storage(storage: Storage, say: Callable[[str], None] = lambda words: N
         return  # a folder says what is wrong with it when it is made
     started, told = time.monotonic(), 0.0
     while True:
-        last = probe(storage)[-1]
+        with telling_waits(storage, say):
+            last = probe(storage)[-1]
         waited = time.monotonic() - started
         if not last.error:
             return

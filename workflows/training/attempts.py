@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,6 @@ from cluster.connect import capacity
 from cluster.placement import Placement
 from cluster.ray_compat import free_nodes
 from cluster.recovery import (
-    TELL_S,
     GiveUp,
     Start,
     Wait,
@@ -24,11 +24,12 @@ from cluster.recovery import (
     reconsider,
     waiting_words,
 )
+from cluster.telling import TELL_S, telling
 from workflows.relay.events import Emit, EpochDone, RunEvent, Waiting, WorkersLost, Working
 from workflows.relay.failures import RunFailedError
 
 LOOK_S = 2  # whole seconds, as a placement group waits
-FitGroup = Callable[[int, int], None]  # the workers, and how many they may become
+FitGroup = Callable[[Start], None]
 
 
 @dataclass
@@ -37,11 +38,13 @@ class Group:
 
     nodes: list[str] = field(default_factory=list)
     losses: int = 0
+    works: threading.Event = field(default_factory=threading.Event)  # whether the group that was started has begun
 
     def hear(self, event: RunEvent) -> None:
         """Take note of an event of the run."""
         if isinstance(event, Working):
             self.nodes = list(event.nodes)
+            self.works.set()
         elif isinstance(event, EpochDone):
             self.losses = 0
 
@@ -67,8 +70,10 @@ def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) 
         if start.words:
             emit(Waiting(start.words))
         there = {node.name for node in capacity().nodes}
+        group.works.clear()
         try:
-            fit(start.num_workers, start.max_workers)
+            with telling(lambda waited, start=start: _tell_start(start, group, emit, waited)):
+                fit(start)
             return
         except TrainingFailedError as error:
             group.losses += 1
@@ -78,6 +83,11 @@ def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) 
             if isinstance(step, Wait):
                 late = isinstance(error, ControllerError) and not gone and "timed out" in str(error).lower()
                 emit(Waiting("the room for the workers was taken") if late else WorkersLost(loss.cause, loss.node))
+
+
+def _tell_start(start: Start, group: Group, emit: Emit, waited_s: float) -> None:
+    if not group.works.is_set():
+        emit(Waiting(f"starting {start.num_workers} workers since {waited_s:.0f} s"))
 
 
 def failures_of(error: Any) -> dict[int, str]:
@@ -94,15 +104,15 @@ def wait_for_room(placement: Placement, wait: Wait, emit: Emit) -> Start | GiveU
     A placement group that waits is also what a cluster's autoscaler adds machines for.
     """
     started = told = time.monotonic()
-    with _asked_for(placement, wait.num_workers) as asked:
+    with _asked_for(placement, wait) as asked:
         there = asked.wait(LOOK_S)
     while not there and (waited := time.monotonic() - started) < wait.limit_s:
         now = capacity()
         wait = reconsider(placement, wait, now)
         if time.monotonic() - told >= TELL_S:
             told = time.monotonic()
-            emit(Waiting(waiting_words(placement, wait.num_workers, free_nodes(), now, waited)))
-        with _asked_for(placement, wait.num_workers) as asked:
+            emit(Waiting(waiting_words(placement, wait, free_nodes(), now, waited)))
+        with _asked_for(placement, wait) as asked:
             while not there and reconsider(placement, wait, capacity()) == wait and time.monotonic() - told < TELL_S:
                 there = asked.wait(LOOK_S)
     free: tuple[Node, ...] = () if there else free_nodes()
@@ -110,12 +120,12 @@ def wait_for_room(placement: Placement, wait: Wait, emit: Emit) -> Start | GiveU
 
 
 @contextlib.contextmanager
-def _asked_for(placement: Placement, count: int) -> Iterator[Any]:
-    """A placement group for so many workers while the context lasts."""
+def _asked_for(placement: Placement, wait: Wait) -> Iterator[Any]:
+    """A placement group for the workers that are waited for, while the context lasts."""
     from ray.util.placement_group import placement_group, remove_placement_group
 
-    bundle = {"CPU": placement.cpus, **({"GPU": 1.0} if placement.use_gpu else {})}
-    asked = placement_group([bundle] * count, strategy="PACK")
+    bundle = {"CPU": wait.cpus, **({"GPU": 1.0} if placement.use_gpu else {})}
+    asked = placement_group([bundle] * wait.num_workers, strategy="PACK")
     try:
         yield asked
     finally:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ray.train.torch import TorchConfig
 
 from cluster.interface import set_interface
+
+# Ray waits 30 s for each worker to leave the group, also for those of a node that is lost. They are ended right after that.
+SHUTDOWN_TIMEOUT, SHUTDOWN_S = "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S", "3"
 
 
 class _Backend(TorchConfig().backend_cls):  # type: ignore[misc]
@@ -14,6 +18,11 @@ class _Backend(TorchConfig().backend_cls):  # type: ignore[misc]
         """Set the interface on each worker, then make the process group."""
         worker_group.execute(set_interface)
         super().on_start(worker_group, backend_config)
+
+    def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
+        """Let the workers leave the process group, those that still answer."""
+        os.environ.setdefault(SHUTDOWN_TIMEOUT, SHUTDOWN_S)  # in the group's controller, which is a process of its own
+        super().on_shutdown(worker_group, backend_config)
 
 
 class NodeAddressConfig(TorchConfig):

@@ -18,7 +18,7 @@ from cluster.capacity import name_of
 from cluster.connect import connect, own_cluster, quiet
 from cluster.placement import Placement
 from cluster.ray_compat import adapt_trainer, scaling_of
-from cluster.recovery import ON_NODE
+from cluster.recovery import ON_NODE, Start
 from cluster.watching import watching
 from data.prepared.cache import Shelf
 from data.prepared.reference import DatasetRef
@@ -173,10 +173,12 @@ def _run_group(job: Job, placement: Placement, scratch: str) -> None:
     # On a cluster of this process's own nodes neither come nor go.
     nodes = contextlib.nullcontext() if own_cluster() else watching(lambda words: job.emit(Noticed(words)))
     with nodes, Channel(hear) as emit:
-        sent = dataclasses.replace(job, emit=emit)
 
-        def fit(num_workers: int, max_workers: int) -> None:
-            now = dataclasses.replace(placement, num_workers=num_workers, max_workers=max_workers)
+        def fit(start: Start) -> None:
+            now = dataclasses.replace(
+                placement, num_workers=start.num_workers, max_workers=start.max_workers, cpus=start.cpus
+            )
+            sent = dataclasses.replace(job, emit=emit, threads=max(int(start.cpus), 1))
             # What to do after a loss is decided here, with what is known of the nodes: see attempts.py.
             trainer_for(_work_on, {"job": sent}, now, scratch, max_restarts=0, max_starts=0).fit()
 
