@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import subprocess
 import sys
 import threading
 import time
@@ -278,9 +277,7 @@ def main(names: list[str]) -> None:
 def restart(made: World, spoilt: dict[str, str]) -> None:
     """A cluster as new for each scenario: machines that were lost come back, those that were spoilt are healed."""
     for machine in made.machines.values():
-        machine.kill()
-        for words in (["link", "del", f"v-{machine.name}"], ["netns", "del", machine.name]):
-            subprocess.run(["ip", *words], check=False, capture_output=True)
+        machine.remove()
     made.machines.clear()
     three_nodes(made, **spoilt)
     assert num_nodes(made) == 3

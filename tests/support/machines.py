@@ -102,6 +102,12 @@ class Machine:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
 
+    def remove(self) -> None:
+        """Kill the machine, and take its network away so that one of its name can be started."""
+        self.kill()
+        for words in (["link", "del", f"v-{self.name}"], ["netns", "del", self.name]):
+            subprocess.run(["ip", *words], check=False, capture_output=True)
+
     def unplug(self) -> None:
         """Take the cable out: the machine goes on and nobody hears it."""
         run("ip", "link", "set", f"v-{self.name}", "down")
@@ -265,12 +271,18 @@ def num_nodes(made: World) -> int:
 
 def three_nodes(made: World, **before: str) -> None:
     """A head without cores and two nodes of one core each, all of them up."""
-    made.add("head", 10, 0, before.get("head", "true"))
-    try:
-        wait_until("the head answers", lambda: num_nodes(made) == 1, 240)
-        made.add("w1", 11, 1, before.get("w1", "true"))
-        made.add("w2", 12, 1, before.get("w2", "true"))
-        wait_until("two more nodes are there", lambda: num_nodes(made) == 3, 240)
-    except TimeoutError:
-        sys.stderr.write("\n".join(f"--- {name}\n{made.log_of(name)}" for name in made.machines))
-        raise
+    for number, (name, cores) in enumerate((("head", 0), ("w1", 1), ("w2", 1))):
+        up(made, name, 10 + number, cores, before.get(name, "true"), number + 1)
+
+
+def up(made: World, name: str, number: int, cores: int, before: str, count: int) -> None:
+    """Start a node, and again where Ray gave it up after 30 s, until the cluster has `count` of them."""
+    for attempt in range(4):
+        machine = made.add(name, number, cores, before)
+        with contextlib.suppress(TimeoutError):
+            wait_until(name, lambda m=machine: num_nodes(made) == count or m.process.poll() is not None, 120)
+        if num_nodes(made) == count:
+            return
+        sys.stderr.write(f"--- {name}, attempt {attempt + 1}\n{made.log_of(name)}")
+        machine.remove()
+    raise TimeoutError(f"{name} does not start")

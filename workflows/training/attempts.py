@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -72,7 +73,7 @@ def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) 
         there = {node.name for node in capacity().nodes}
         group.works.clear()
         try:
-            with telling(lambda waited, start=start: _tell_start(start, group, emit, waited)):
+            with telling(functools.partial(_tell_start, start, group, emit)):
                 fit(start)
             return
         except TrainingFailedError as error:
