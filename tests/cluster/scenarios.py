@@ -223,14 +223,20 @@ def searched_and_extended(made: World) -> Facts:
     return {"search": code, "first": first, "second": process.returncode, "text": searched.text() + run.text() + text}
 
 
+# The clock of all Python processes of a machine is 90 s ahead: a namespace has no time of day of its own.
+CLOCK_AHEAD = (
+    "mkdir -p /tmp/clock && printf 'import time\\nnow = time.time\\ntime.time = lambda: now() + 90\\n' "
+    "> /tmp/clock/sitecustomize.py; export PYTHONPATH=/tmp/clock"
+)
 SPOILT = {
     # No room for what a worker fetches: its cache is a file system of 100 kB.
     "disk_full": {"w2": "mkdir -p $HOME/.cache/lstm-relay && mount -t tmpfs -o size=100k tmpfs $HOME/.cache/lstm-relay"},
+    # Each fault that the doctor is to find on w1 or w2; both connect over a network that the other is not in.
     "examined": {
+        "w1": f"{CLOCK_AHEAD}; export GLOO_SOCKET_IFNAME=lo START_OPTIONS=--num-gpus=1",
         "w2": "for each in {site}/safetensors*; do mount -t tmpfs -o size=4k tmpfs $each; done; "
         "mkdir -p $HOME/.cache/lstm-relay && mount -t tmpfs -o size=100k tmpfs $HOME/.cache/lstm-relay; "
         "export GLOO_SOCKET_IFNAME=lo",
-        "w1": "export GLOO_SOCKET_IFNAME=lo",
     },
     "package_missing": {"w2": "for each in {site}/safetensors*; do mount -t tmpfs -o size=4k tmpfs $each; done"},
 }
@@ -249,9 +255,17 @@ def package_missing(made: World) -> Facts:
 
 
 def examined(made: World) -> Facts:
-    """The doctor on machines of which w2 lacks a package, has no room for its cache and connects over the wrong network."""
-    code, text = made.cluster("doctor", *CLUSTER)
-    return {"code": code, "text": text}
+    """The doctor where w1's clock is ahead and it has no GPU of the one it names, w2 lacks a package and has no room.
+
+    Both connect over the wrong network, and the bucket is not there. Then w1 and w2 are gone, and no core is left.
+    """
+    absent = ["s3://absent/runs" if word == STORAGE else word for word in CLUSTER]
+    code, text = made.cluster("doctor", *absent)
+    for name in ("w1", "w2"):
+        made.machines[name].kill()
+    wait_until("the head is alone", lambda: num_nodes(made) == 1, 120)
+    alone, more = made.cluster("doctor", *CLUSTER)
+    return {"code": code, "alone": alone, "lines": text.splitlines(), "lines_alone": more.splitlines(), "text": text + more}
 
 
 def well(made: World) -> Facts:

@@ -125,9 +125,19 @@ def test_the_doctor_finds_a_cluster_well() -> None:
 
 
 @pytest.mark.long
-def test_the_doctor_finds_three_faults_of_one_node() -> None:
+def test_the_doctor_finds_seven_faults_of_real_nodes() -> None:
+    """The others of its faults are planted in test_doctor.py."""
     told = scenario("examined")
-    assert told["code"] == 1
-    faults = [line for line in told["text"].splitlines() if " fault " in line]
-    assert {line.split()[0] for line in faults} == {"packages", "disk", "all-reduce"}
-    assert all("w2 (10.77.0.12)" in line for line in faults)
+    assert told["code"] == told["alone"] == 1
+    faults = [line for line in told["lines"] if " fault " in line]
+    found = {(line.split()[0], node) for line in faults for node in ("head", "w1", "w2") if f"{node} (10.77" in line}
+    assert found == {
+        ("clock", "w1"),  # 90 s ahead
+        ("GPUs", "w1"),  # Ray counts one, there is no driver
+        ("packages", "w2"),
+        ("disk", "w2"),
+        *(("all-reduce", name) for name in ("w1", "w2")),
+        *(("storage", name) for name in ("head", "w1", "w2")),  # the bucket does not exist
+    }
+    (alone,) = [line for line in told["lines_alone"] if " fault " in line]
+    assert "no node has a core" in alone

@@ -145,7 +145,10 @@ class World:
         }
 
     def add(self, name: str, number: int, cores: int, before: str = "true") -> Machine:
-        """Start a node; `before` is a shell command that runs on the machine first, to spoil it. The first is the head."""
+        """Start a node; `before` is a shell command that runs on the machine first, to spoil it. The first is the head.
+
+        $START_OPTIONS, which `before` may export, are more options of `ray start`.
+        """
         machine = Machine(name, f"{NETWORK}.{number}", cores)
         run("ip", "netns", "add", name)
         run("ip", "link", "add", f"v-{name}", "type", "veth", "peer", "name", "eth0", "netns", name)
@@ -178,7 +181,7 @@ class World:
             mkdir -p $HOME
             cd /tmp
             {before}
-            exec {" ".join(words)}
+            exec {" ".join(words)} $START_OPTIONS
         """
         del code
         log = (self.scratch / f"{name}.log").open("wb")
