@@ -73,5 +73,6 @@ def show_findings(findings: list[Finding]) -> None:
     for column in ("check", "where", "", "found", "what to do"):
         table.add_column(column, overflow="fold")
     for each in sorted(findings, key=lambda each: list(STYLES).index(each.status)):
-        table.add_row(each.check, each.where, Text(each.status, style=STYLES[each.status]), each.found, each.todo)
+        status = Text(each.status, style=STYLES[each.status])
+        table.add_row(each.check, Text(each.where), status, Text(each.found), Text(each.todo))  # not markup: found anywhere
     Console(width=None if sys.stdout.isatty() else 200).print(table)

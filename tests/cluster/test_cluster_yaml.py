@@ -128,11 +128,18 @@ def test_the_head_may_start_workers_and_read_the_image_and_no_more(aws: dict[str
 def test_the_roles_are_made_as_the_file_says_and_rays_launcher_completes_with_them(
     aws: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """On moto's EC2 and IAM: Ray finds subnets and makes the security group; nothing in the file has to be guessed."""
+    """On moto's EC2 and IAM: Ray finds subnets and makes the security group; nothing in the file has to be guessed.
+
+    Then a machine is started, tagged and ended as by the head's autoscaler: its role allows each call, the workers' none.
+    moto has no simulate_principal_policy, so that is `allows`.
+    """
     import boto3
+    from botocore.client import BaseClient
     from moto import mock_aws
     from ray.autoscaler._private.aws.config import bootstrap_aws
+    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
     from ray.autoscaler._private.util import prepare_config
+    from ray.autoscaler.tags import TAG_RAY_NODE_KIND, TAG_RAY_NODE_NAME, TAG_RAY_NODE_STATUS
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "tester")
@@ -162,6 +169,32 @@ def test_the_roles_are_made_as_the_file_says_and_rays_launcher_completes_with_th
         rules = boto3.client("ec2").describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
         outside = [rule for rule in rules if rule["IpRanges"]]
         assert [(rule["FromPort"], rule["ToPort"]) for rule in outside] == [(22, 22)]
+
+        called: list[str] = []
+        call = BaseClient._make_api_call
+
+        def noted(self: Any, operation: str, arguments: Any) -> Any:
+            called.append(f"{self.meta.service_model.service_name}:{operation}")
+            return call(self, operation, arguments)
+
+        monkeypatch.setattr(BaseClient, "_make_api_call", noted)
+        provider = AWSNodeProvider(config["provider"], config["cluster_name"])
+        tags = {TAG_RAY_NODE_KIND: "worker", TAG_RAY_NODE_NAME: "worker", TAG_RAY_NODE_STATUS: "uninitialized"}
+        node = dict(config["available_node_types"]["worker"]["node_config"])
+        (machine,) = provider.create_node(node, tags, 1)
+        assert provider.non_terminated_nodes({}) == [machine]
+        provider.set_node_tags(machine, {TAG_RAY_NODE_STATUS: "up-to-date"})
+        provider.terminate_node(machine)
+        assert provider.non_terminated_nodes({}) == []
+        wanted = {f"ec2:{name}" for name in ("RunInstances", "DescribeInstances", "CreateTags", "TerminateInstances")}
+        assert set(called) == wanted
+        given = iam.get_instance_profile(InstanceProfileName=node["IamInstanceProfile"]["Name"])["InstanceProfile"]["Roles"]
+        head, worker = [json.loads(written), policy("bucket-policy")], [policy("bucket-policy")]
+        mine = {"ray-cluster-name": config["cluster_name"]}  # Ray's tag of every machine
+        for action in wanted:
+            assert allows(head, action, f"arn:aws:ec2:us-west-2:123456789012:instance/{machine}", **mine)
+            assert not allows(worker, action, f"arn:aws:ec2:us-west-2:123456789012:instance/{machine}", **mine)
+        assert allows(head, "iam:PassRole", given[0]["Arn"])
 
 
 def test_abandoned_uploads_are_dropped_on_both_clouds() -> None:

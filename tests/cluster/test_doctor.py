@@ -15,6 +15,7 @@ from head import Head, head
 
 from cluster import checks
 from cluster.checks import Finding, NodeReport
+from cluster.doctor import show_findings
 from cluster.examine import as_line, from_log
 from workflows.store.probe import rights_and_speed
 
@@ -136,6 +137,15 @@ def test_10_and_11_the_bucket_does_not_exist_or_may_not_be_written(bucket: str, 
 
     monkeypatch.setattr(ObjectStorage, "write", refuse)
     assert "grant s3:PutObject" in rights_and_speed(f"{bucket}/runs")["todo"]
+
+
+def test_what_was_found_is_shown_as_it_is_whatever_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Gloo's errors begin with a place in brackets, which a table would take for the end of a style."""
+    words = "RuntimeError: [/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:152] timed out"
+    show_findings([Finding("all-reduce", f"{W1} and {W2}", "fault", words, "set [GLOO_SOCKET_IFNAME]")])
+    out = capsys.readouterr().out
+    assert words in out
+    assert "set [GLOO_SOCKET_IFNAME]" in out
 
 
 def test_findings_travel_in_a_log_among_other_lines() -> None:

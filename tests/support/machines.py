@@ -134,6 +134,7 @@ class World:
             **kept,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}",
             "HOME": str(self.scratch / "laptop"),
+            "RAY_worker_niceness": "0",  # Ray's own 15 lets whatever else runs on this machine go before its workers
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self.token,
             "AWS_ENDPOINT_URL": f"http://{LAPTOP}:{S3_PORT}",
