@@ -1,4 +1,4 @@
-"""The data that the project makes itself: four plants that conflict, and the sequences of the Keras tutorial."""
+"""The built-in data: four plants that conflict, and the sequences of the Keras tutorial."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PLANTS = [
 
 
 def write_plants(folder: Path) -> None:
-    """Four hourly CSV files with the columns time, power, wind, temperature, some rows and some cells missing."""
+    """Write four hourly CSV files with the columns time, power, wind, temperature; some rows and cells are missing."""
     for number, (name, hours, level, spread, answer, delay, peak, noise) in enumerate(PLANTS):
         random = np.random.default_rng([2024, number])
         hour = np.arange(hours)
@@ -68,9 +68,9 @@ def _weather(random: np.random.Generator, steps: int, memory: float) -> Float64:
 
 
 def write_tutorial(folder: Path, varied: bool) -> None:
-    """Three CSV files of 100 sequences with 5 features and 2 targets, of 10 steps, or of 5 to 14 where `varied`.
+    """Write three CSV files of 100 sequences with 5 features and 2 targets, of 10 steps, or 5 to 14 if `varied`.
 
-    The targets of a sequence are the means of its first two features, moved a little from dataset to dataset.
+    The targets of a sequence are the means of its first two features, shifted a little from dataset to dataset.
     """
     for number in range(3):
         random = np.random.default_rng([7, number])

@@ -1,4 +1,4 @@
-"""Errors that a message is enough for: what a person gave is wrong, or work failed and they can do something about it."""
+"""Errors that are shown as a message: wrong input, or work that failed and that the user can do something about."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-IN_RECIPE = "in [data], or in the [[datasets]] entry where other datasets have another"  # where a setting can be written
+IN_RECIPE = "in [data], or in this [[datasets]] entry"  # where a setting can be written
 
 KEYS_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 class InputError(ValueError):
-    """One or more things are wrong with the input; nothing was written.
+    """The input is wrong and nothing was written; each message names the place, the value seen and what to write instead.
 
-    Each message names the place, the value seen and what to write instead. The command line prints them all and
-    exits with 2.
+    The command line prints all messages and exits with 2.
     """
 
     def __init__(self, messages: str | Iterable[str]):
@@ -31,13 +30,13 @@ class FailedError(Exception):
 
 
 def plain(text: str) -> str:
-    """Return text that a terminal shows as it is: control and bidirectional characters are escaped, keys are hidden."""
+    """Return text that is safe to print: control and bidirectional characters are escaped, access keys hidden."""
     text = KEYS_IN_ADDRESS.sub("***@", text)
     return "".join(each if each in "\n\t" or not _acts(each) else each.encode("unicode_escape").decode() for each in text)
 
 
 def _acts(letter: str) -> bool:
-    """Whether a character does something to what is around it, instead of being shown."""
+    """Return whether a character changes the text around it instead of being shown."""
     return unicodedata.category(letter) in ("Cc", "Cs") or unicodedata.bidirectional(letter) in (
         "LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI",
     )  # fmt: skip

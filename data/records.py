@@ -1,4 +1,4 @@
-"""Frozen dataclasses to JSON and back: the one place where a value is made from what a file of ours says."""
+"""Convert frozen dataclasses to JSON and back, with the types checked."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from functools import cache
 from typing import Any, TypeVar
 
 Record = TypeVar("Record")
-Json = dict[str, Any]  # an object of a JSON file, on its way to the value that it holds
+Json = dict[str, Any]  # a JSON object before it becomes a value, or after
 
 
 class DamagedRecordError(Exception):
-    """A file does not hold the record that it should; the message names the field."""
+    """A file does not hold the expected record; the message names the field."""
 
 
 def to_json(record: Any) -> dict[str, Any]:
-    """Return a dataclass as JSON has it: dictionaries and lists of plain values."""
+    """Return a dataclass as JSON: dictionaries and lists of plain values."""
     return {field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)}
 
 
@@ -29,9 +29,9 @@ def _plain(value: Any) -> Any:
 
 
 def from_json(kind: type[Record], content: Any) -> Record:
-    """Return the record of this class, with fields that it does not know left out.
+    """Return a record of this class; unknown fields are ignored.
 
-    Raises DamagedRecordError where a field is missing or of another type.
+    Raises DamagedRecordError where a field is missing or has another type.
     """
     from pydantic import ValidationError
 

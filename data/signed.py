@@ -1,4 +1,4 @@
-"""JSON objects with a hash of themselves, so that a changed digit is noticed."""
+"""JSON objects that contain their own hash, so that a changed digit is noticed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def signed(content: Mapping[str, Any], key: str = "sha256") -> bytes:
 
 
 def read_signed(written: bytes, key: str = "sha256", required: bool = False) -> dict[str, Any]:
-    """Return what `signed` wrote, without the hash; files of earlier versions have none, unless it is `required`.
+    """Return what `signed` wrote, without the hash; earlier versions wrote none, unless it is `required`.
 
-    Raises ValueError where the content is not as it was written, or no JSON object.
+    Raises ValueError if the content has changed or is not a JSON object.
     """
     try:
         content = json.loads(written)
@@ -27,7 +27,7 @@ def read_signed(written: bytes, key: str = "sha256", required: bool = False) -> 
         raise ValueError(f"it holds a {type(content).__name__}, not an object")
     digest = content.pop(key, None)
     if (digest is not None or required) and digest != _digest(content):
-        raise ValueError(f"it is not as it was written (its {key} differs)")
+        raise ValueError(f"the content has changed since it was written (its {key} differs)")
     return content
 
 

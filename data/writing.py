@@ -1,4 +1,4 @@
-"""Files that appear whole: written beside their place under another name, then renamed."""
+"""Write files atomically: under a temporary name first, then renamed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def appearing(path: str | Path) -> Iterator[Path]:
-    """Yield a place to write to; what is there at the end appears at `path`. After an error `path` is as before."""
+    """Yield a temporary path whose content appears at `path` at the end; after an error `path` is unchanged."""
     target = Path(path)
     scratch = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
     try:
@@ -21,6 +21,6 @@ def appearing(path: str | Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that no reader sees a part of it."""
+    """Write a file so that no reader sees part of it."""
     with appearing(path) as scratch:
         scratch.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Memory that a step or a shard frees stays in the process: to ask the system for it again costs as much as its work."""
+"""Keep memory that a step or a shard frees in the process: getting it from the system again is expensive."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ LARGEST_KEPT_BYTES = 1 << 26  # in threads other than the first glibc keeps no l
 
 
 def keep_freed_memory() -> bool:
-    """Have glibc keep up to 256 MB of freed memory, in pieces of up to 64 MB; False where this is not glibc.
+    """Have glibc keep up to 256 MB of freed memory, in pieces of up to 64 MB; returns False without glibc.
 
-    The activations of 128 sequences (96 steps, hidden 64) are a piece of 22 MB that each step needs and frees. By default
-    glibc gives it back, and each step pays for 7,000 page faults: 380 microseconds a sequence instead of 220. A shard of
-    1,000,000 rows is prepared in 0.19 s instead of 0.22, and where page faults are dear, of 0.3 to 0.6.
+    The activations of 128 sequences (96 steps, hidden 64) are one piece of 22 MB that each step needs and frees. By
+    default glibc returns it, and each step pays for 7,000 page faults: 380 microseconds a sequence instead of 220. A
+    shard of 1,000,000 rows is prepared in 0.19 s instead of 0.22, and instead of 0.3 to 0.6 s where page faults are slow.
     """
     mallopt = _mallopt()
     return (
@@ -27,10 +27,10 @@ def keep_freed_memory() -> bool:
 
 
 def share_freed_memory() -> bool:
-    """Have threads that begin from now on use the memory that others have freed; False where this is not glibc.
+    """Have new threads reuse memory that other threads freed; returns False without glibc.
 
-    By default each thread keeps memory of its own, in pieces too small for activations: two threads with 128 sequences each
-    made 6,800 windows a second, sharing 11,000.
+    By default each thread has its own memory, in pieces too small for activations: two threads with 128 sequences each
+    ran 6,800 windows a second, with shared memory 11,000.
     """
     mallopt = _mallopt()
     return mallopt is not None and bool(mallopt(ARENA_MAX, 1))

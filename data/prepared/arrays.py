@@ -1,4 +1,4 @@
-"""Arrays in memory become a prepared dataset: the (X, y) of the usual training loop, without a file."""
+"""Prepare arrays in memory: the (X, y) of a usual training loop, without files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Pair = tuple[Any, Any]
 
 @dataclass(frozen=True)
 class Samples:
-    """Checked X and y: (steps, features) of each sample, and (samples, targets) numbers or (samples,) class labels."""
+    """Checked X and y: (steps, features) for each sample, and (samples, targets) numbers or (samples,) class labels."""
 
     inputs: list[npt.NDArray[np.float32]]
     labels: npt.NDArray[Any]
@@ -38,14 +38,14 @@ class Samples:
         return self.labels.ndim == 1
 
     def describe(self) -> str:
-        """Return what train and validation must have in common."""
+        """Return the properties that train and validation must share."""
         what = "classes" if self.classes else f"{self.labels.shape[1]} targets"
         return f"{self.inputs[0].shape[1]} features and {what}"
 
 
 @dataclass(frozen=True)
 class ArrayDataset:
-    """Checked arrays: what they are as a dataset, and their samples by split."""
+    """Checked arrays: the dataset's settings, and its samples by split."""
 
     source: DatasetSource
     splits: dict[str, Samples]
@@ -86,7 +86,7 @@ def check_arrays(
 
 
 def write_arrays(arrays: ArrayDataset, folder: Path) -> PreparedDataset:
-    """Return the prepared dataset in `folder`; where it is there already, nothing is written."""
+    """Write the prepared dataset into `folder` and return it; an existing one is returned as it is."""
     source = arrays.source
     home = folder / _address(source, arrays.splits)
     if not (home / MANIFEST).exists():
@@ -112,7 +112,7 @@ def _check(label: str, inputs: Any, targets: Any, classes: bool | None) -> Sampl
 
 
 def checked_inputs(label: str, inputs: Any) -> list[npt.NDArray[np.float32]]:
-    """Return one (steps, features) array for each sample of X; raises InputError, its messages beginning with `label`."""
+    """Return one (steps, features) array for each sample of X; raises InputError with messages that begin with `label`."""
     wanted = "write (samples, steps, features), or a list of (steps, features)"
     if not isinstance(inputs, (list, tuple)):
         inputs = as_array(inputs)
@@ -164,7 +164,7 @@ def _source_of(name: str, splits: dict[str, Samples], scaling: Scaling) -> Datas
 
 
 def _series_of(samples: Samples, source: DatasetSource) -> list[Series]:
-    """Return a series for each sample, in its order; the target stands at the last row, so that each sample counts once."""
+    """Return a series for each sample, in order; the target is at the last row, so that each series is one sample."""
     found = []
     for number, (rows, label) in enumerate(zip(samples.inputs, samples.labels, strict=True)):
         name, counts = f"{number:09d}", Counts(rows_read=len(rows))
@@ -180,7 +180,7 @@ def _series_of(samples: Samples, source: DatasetSource) -> list[Series]:
 
 
 def _address(source: DatasetSource, splits: dict[str, Samples]) -> str:
-    """Return the hash of what decides the prepared samples, scaling apart."""
+    """Return the hash of what decides the prepared samples; scaling is not part of it."""
     facts = {
         "format": FORMAT,
         "settings": source.settings.decisive(),

@@ -1,4 +1,4 @@
-"""An attempt to prepare: tasks write into a place of its own, and all of it is put in place at once, or is gone."""
+"""Prepare in a temporary place and put the result in place at once, or remove it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from data.reading.files import open_filesystem
 
 @dataclass(frozen=True)
 class Attempt:
-    """`scratch` is a folder of this machine, `address` the path or URI where tasks write: on any machine, if it is a URI.
+    """The places of one preparation.
 
-    `home` and `remote` are where prepared datasets are kept on this machine and, if it is an object store, in the storage.
+    `scratch` is a local folder, `address` the path or URI where tasks write: on any machine, if it is a URI. `home` and
+    `remote` are where prepared datasets are kept on this machine and, if it is an object store, in the storage.
     """
 
     scratch: Path
@@ -29,11 +30,11 @@ class Attempt:
     remote: str | None
 
     def parts(self, fingerprint: str) -> str:
-        """Where the parts of a dataset are written."""
+        """Return where the parts of a dataset are written."""
         return f"{self.address}/{fingerprint}"
 
     def begin(self, fingerprint: str) -> None:
-        """Make a place for the parts and the manifest of a dataset."""
+        """Create the places for the parts and the manifest of a dataset."""
         folder = self.scratch / fingerprint
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -41,9 +42,9 @@ class Attempt:
             write_origin(folder, self.parts(fingerprint))
 
     def commit(self, fingerprint: str) -> None:
-        """Put a dataset whose manifest was written in place; nobody sees half of it.
+        """Put a dataset whose manifest is written in place, atomically for readers.
 
-        In an object store its parts are copied by the server, and the manifest, which stands for the whole, comes last.
+        In an object store the server copies its parts, and the manifest comes last.
         """
         if self.remote is not None:
             filesystem, inner = open_filesystem(self.parts(fingerprint))
@@ -60,7 +61,7 @@ class Attempt:
 
 @contextlib.contextmanager
 def attempt(home: Path, remote: str | None) -> Iterator[Attempt]:
-    """An attempt whose places are gone afterwards, whatever happens."""
+    """Yield an attempt whose places are removed afterwards, whatever happens."""
     with scratch_folder(home) as scratch:
         if remote is None:
             yield Attempt(scratch, str(scratch), home, None)

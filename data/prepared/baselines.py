@@ -1,4 +1,4 @@
-"""What the errors of a forecast are compared with: the naive forecasts of each sample, and the scale of MASE."""
+"""Baselines for the errors of a forecast: the naive forecasts of each sample, and the scale of MASE."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from data.samples.baselines import BaselineSums, Float64, Int64, TargetColumns, 
 
 
 class Baselines:
-    """The forecasts without a model for the samples of one dataset, in its targets' own units.
+    """The naive forecasts for the samples of one dataset, in its targets' own units.
 
-    They follow from the prepared rows alone. Sums are kept once they are asked for; the scales of a part are computed when
-    one of its samples is. `season` is in rows; None: there is none, and no scale is known.
+    They follow from the prepared rows alone. Sums are cached; the scales of a part are computed when one of its samples
+    is needed. `season` is in rows; None: no season, so no scale is known.
     """
 
     def __init__(self, prepared: PreparedDataset, season: int | None):

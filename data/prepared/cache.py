@@ -1,4 +1,4 @@
-"""Prepared datasets within reach of this machine's memory: mapped where the storage is a folder, else copied to a cache."""
+"""Prepared datasets on this machine: mapped in place if the storage is a local folder, otherwise copied to a cache."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from data.reading.files import is_uri, open_filesystem
 
 
 def cache_home() -> Path:
-    """Where this machine keeps what it can make again: LSTM_RELAY_CACHE, or ~/.cache/lstm-relay."""
+    """Return the cache folder of this machine: LSTM_RELAY_CACHE, or ~/.cache/lstm-relay."""
     return Path(os.environ.get("LSTM_RELAY_CACHE") or Path.home() / ".cache" / "lstm-relay")
 
 
 def cache_folder(storage: str) -> Path:
-    """Where this machine keeps files of a storage that is no folder."""
+    """Return where this machine caches files of an object store."""
     return cache_home() / hashlib.sha256(storage.encode()).hexdigest()[:16]
 
 
 class Shelf:
-    """The prepared datasets of a storage; `home` is the folder of this machine that stands for the storage's own."""
+    """The prepared datasets of a storage; `home` is the local folder that mirrors the storage's `prepared` folder."""
 
     def __init__(self, storage: str):
         storage = storage.removeprefix("file://").rstrip("/")
@@ -35,9 +35,9 @@ class Shelf:
         self.folder = self.home / "prepared"
 
     def fetch(self, fingerprint: str) -> Path:
-        """The folder of a prepared dataset on this machine; where it is neither here nor in the storage, it is not made.
+        """Return the local folder of a prepared dataset, which need not exist.
 
-        Of an object store the manifest is fetched; the parts follow when they are asked for.
+        From an object store only the manifest is fetched; the parts follow when needed.
         """
         folder = self.folder / fingerprint
         if self.remote is None or (folder / MANIFEST).exists():
@@ -56,7 +56,7 @@ class Shelf:
         return folder
 
     def keep(self, fingerprint: str) -> None:
-        """Copy a prepared dataset to the storage, if it is not there; its manifest, which stands for the whole, last."""
+        """Copy a prepared dataset to the storage, if it is missing there; the manifest is written last."""
         if self.remote is None:
             return
         filesystem, inner = open_filesystem(f"{self.remote}/{fingerprint}")
@@ -68,7 +68,7 @@ class Shelf:
             fs.copy_files(str(file), f"{inner}/{file.name}", destination_filesystem=filesystem)
 
     def share(self, name: str) -> str:
-        """Where all machines read what lies in the folders of `home`/`name`: there, or in a copy in the storage."""
+        """Return where all machines can read the folders of `home`/`name`: there, or in a copy in the storage."""
         if self.remote is None:
             return str(self.home / name)
         address = f"{self.remote.rpartition('/')[0]}/{name}"

@@ -1,4 +1,4 @@
-"""The weight of each class in the loss of a dataset: by how often its train samples have it, or as a recipe says."""
+"""The weight of each class in the loss: by its frequency in the train samples, or given by the recipe."""
 
 from __future__ import annotations
 

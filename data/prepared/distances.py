@@ -1,4 +1,4 @@
-"""How far the train samples of datasets lie apart: the energy distance of windows as the model sees them."""
+"""Distances between datasets: the energy distance between train windows as the model sees them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ KEPT = "distances-1.json"  # a file of distances; the number is that of the way 
 
 
 def distances_between(datasets: Sequence[PreparedDataset]) -> Float64:
-    """Return the energy coefficient of each pair of datasets: (datasets, datasets), symmetric, the diagonal 0.
+    """Return the energy coefficient of each pair of datasets: (datasets, datasets), symmetric, diagonal 0.
 
-    It is found from train samples alone, each dataset scaled by its own mean and deviation whatever its scaling, so that
-    neither the order of the datasets nor which others there are changes it: shape and dynamics are compared, not scale.
-    Kept beside the prepared rows; the second time nothing is computed.
+    Computed from train samples alone, each dataset scaled by its own mean and deviation whatever its scaling, so that
+    neither the order nor the other datasets matter: shape and dynamics are compared, not scale. Kept beside the prepared
+    rows and computed once.
     """
     # By what train holds: the same two datasets are subtracted the same way round, in whatever order they come.
     ranked = sorted(range(len(datasets)), key=lambda k: (datasets[k].manifest.sha256["train"], datasets[k].folder.name))
@@ -55,7 +55,7 @@ def distances_between(datasets: Sequence[PreparedDataset]) -> Float64:
 
 @dataclass(frozen=True)
 class Sample:
-    """Points (samples, values), and the mean distance between two of them, no point's to itself among them."""
+    """Points (samples, values), and the mean distance between two different points."""
 
     points: Float32
     within: float
@@ -89,7 +89,7 @@ def energy_coefficients(one: Sample, others: Sequence[Sample]) -> list[float]:
 
 
 def _lengths(one: Float32, other: Float32) -> Float32:
-    """Euclidean, of each with each: (samples, samples). In 32 bits, which halves the time and costs the sixth digit."""
+    """Return Euclidean distances between all pairs: (samples, samples), in 32 bits (half the time, six digits)."""
     squares = one @ other.T
     squares *= -2
     squares += (one**2).sum(axis=1)[:, None]
@@ -116,7 +116,7 @@ def window_courses(datasets: Sequence[PreparedDataset]) -> list[Float32]:
 
 
 def draw_windows(count: int) -> npt.NDArray[np.int64]:
-    """The numbers of the samples that stand for `count` of them, in order: one from each stretch; all where they are few."""
+    """Return the sample numbers that represent `count` samples, in order: one from each stretch, or all if there are few."""
     if count <= NUM_WINDOWS:
         return np.arange(count)
     edges = np.linspace(0, count, NUM_WINDOWS + 1).astype(np.int64)
@@ -141,9 +141,9 @@ def _courses(dataset: EncodedDataset) -> Float32:
 
 
 def frames(values: npt.NDArray[Any], lengths: npt.NDArray[np.integer]) -> Float64:
-    """Means of NUM_FRAMES equal stretches of the first `lengths` steps: (samples, steps, columns) to (samples, values).
+    """Return the means of NUM_FRAMES equal stretches of each sample's steps: (samples, steps, columns) to (samples, values).
 
-    A step that a border cuts counts in both frames, by its share.
+    Stretches divide the first `lengths` steps; a step that a border cuts counts in both frames, in proportion.
     """
     sums = np.zeros((values.shape[0], values.shape[1] + 2, values.shape[2]))
     np.cumsum(values, axis=1, dtype=np.float64, out=sums[:, 1:-1])

@@ -1,4 +1,4 @@
-"""Prepared rows become what the model sees: scaled numbers, one-hot categories, class numbers; and back."""
+"""Encode prepared rows for the model: scaled numbers, one-hot categories, class numbers; and back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Batch:
     """Some samples as the model takes them.
 
     `inputs` (samples, steps, features), zero beyond each sample's `lengths`; `targets` (samples, horizon, targets),
-    horizon at least 1, or class numbers (samples,), -1 for a class that no train row holds; `weights` (samples,) in the
+    horizon at least 1, or class numbers (samples,), -1 for a class that no train row has; `weights` (samples,) in the
     loss, None where all are 1.
     """
 
@@ -45,9 +45,9 @@ Gather = Callable[[str, int, npt.NDArray[np.int64]], Batch]
 
 
 class EncodedDataset:
-    """The samples of a prepared dataset, gathered and encoded when they are asked for; safe to share, never copied.
+    """The samples of a prepared dataset, gathered and encoded on request; safe to share, never copied.
 
-    `season` has the rows of a season, 0 where there is none; absent: what the settings of `prepared` say.
+    `season` has the rows of a season, 0 where there is none; by default the season of the settings of `prepared`.
     """
 
     def __init__(self, prepared: PreparedDataset, encoding: Encoding, season: int | None = None):
@@ -77,12 +77,12 @@ class EncodedDataset:
 
     @property
     def warnings(self) -> list[str]:
-        """Return what a person should know of the dataset as it is prepared and scaled."""
+        """Return the warnings about the dataset as it is prepared and scaled."""
         return [*self.prepared.manifest.warnings, *scaling_warnings(self.prepared)]
 
     @property
     def num_features(self) -> int:
-        """Numbers that go into the model at each step."""
+        """Return the number of inputs at each step."""
         return self._numbers + sum(len(labels) for labels in self.encoding.categories.values()) + len(self._plain)
 
     @property
@@ -102,7 +102,7 @@ class EncodedDataset:
 
     @property
     def target_scale(self) -> npt.NDArray[np.float64]:
-        """Units of each target for one scaled unit: (targets,)."""
+        """Return the size of one scaled unit in each target's own unit: (targets,)."""
         return np.array(self.encoding.scale[self._numbers :])
 
     @cached_property
@@ -132,7 +132,7 @@ class EncodedDataset:
         return bool(self.encoding.class_weights)
 
     def inputs(self, split: str, samples: npt.NDArray[np.int64]) -> Batch:
-        """Return what goes in of these samples; `targets` is (samples, 0), as those of new rows are not known."""
+        """Return the inputs of these samples; `targets` is (samples, 0), because those of new rows are not known."""
         return self._joined(split, samples, self._gather_inputs)
 
     def rows(self, number: int, start: int, stop: int) -> tuple[Float32, Float32 | npt.NDArray[np.int64]]:

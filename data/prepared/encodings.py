@@ -1,4 +1,4 @@
-"""How each dataset of a run is encoded: its scaling, and the categories and classes that all of them share."""
+"""How each dataset of a run is encoded: its own scaling, and the categories and classes that all datasets share."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ UNKNOWN_SCALE = 1e30  # so that whatever it divides is 0 in 32 bits, next to wha
 
 @dataclass(frozen=True)
 class Encoding:
-    """How one dataset is encoded: scaled = (value - center) / scale.
+    """The encoding of one dataset: scaled = (value - center) / scale.
 
-    `center` and `scale` belong to the numeric features, then the numeric targets; `fill` is what stands in, before
-    scaling, for a feature that is still missing. `categories` are the labels that have a one-hot column, `classes` those
-    that the model tells apart; both are shared by all datasets of a run. Classes are numbered in the order of the datasets
-    whose train rows have them first, so that a dataset that is appended changes no number.
+    `center` and `scale` belong to the numeric features, then the numeric targets; `fill` replaces, before scaling, values
+    of a feature that are still missing. `categories` are the labels with a one-hot column, `classes` the labels that the
+    model predicts; both are shared by all datasets of a run. Classes are numbered in the order of the datasets whose
+    train rows have them first, so that an appended dataset changes no number.
     """
 
     center: tuple[float, ...]
@@ -35,15 +35,15 @@ class Encoding:
     fill: tuple[float, ...]
     categories: dict[str, list[str]] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
-    class_weights: tuple[float, ...] = ()  # in the loss, of each of `classes`; empty: all count alike
+    class_weights: tuple[float, ...] = ()  # loss weight of each of `classes`; empty: all 1
 
     def sha256(self) -> str:
-        """Return the hash of all of it, which decides epochs; weights are part of it where there are some."""
+        """Return the hash of the encoding, which decides epochs; class weights are included where there are some."""
         decided_by = {key: value for key, value in asdict(self).items() if value or key != "class_weights"}
         return hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()
 
     def of_classes(self, count: int) -> Encoding:
-        """Return the encoding as it is without the classes behind the first `count`."""
+        """Return the encoding without the classes after the first `count`."""
         return replace(self, classes=self.classes[:count], class_weights=self.class_weights[:count])
 
 
@@ -53,10 +53,10 @@ def make_encodings(
     sorted_classes: bool = False,
     num_trained: int | None = None,
 ) -> list[Encoding]:
-    """Return the encoding of each dataset, by its scaling and whose train rows are to scale it.
+    """Return the encoding of each dataset, by its scaling and the rows its scaler is fitted on.
 
-    With `sorted_classes` the classes of all datasets together are numbered by their labels. Datasets behind the first
-    `num_trained` are only measured: nothing that all share depends on them.
+    With `sorted_classes` the classes of all datasets together are numbered by their labels. Datasets after the first
+    `num_trained` are only evaluated: nothing that is shared depends on them.
     """
     width = len(datasets[0].statistics.mean)
     trained = datasets[:num_trained]
@@ -99,9 +99,9 @@ def make_encodings(
 
 
 def _scale_of_another(setting: DataSettings, before: Sequence[PreparedDataset], column: int) -> tuple[float, float]:
-    """Center and scale of a column that the train rows of a dataset lack: those of the datasets before it that have it.
+    """Return center and scale of a column that a dataset's train rows lack: those of the earlier datasets that have it.
 
-    Where none has, its values elsewhere count as 0, the mean: nobody knows how large they are.
+    If no dataset has it, its values elsewhere are taken as 0, the mean, because their scale is unknown.
     """
     if setting.scaling == "none":
         return 0.0, 1.0
@@ -113,7 +113,7 @@ def _scale_of_another(setting: DataSettings, before: Sequence[PreparedDataset], 
 
 
 def nowhere_problems(datasets: Sequence[PreparedDataset]) -> list[str]:
-    """Return what is wrong with optional columns that the train rows of no dataset hold."""
+    """Return the problems of optional columns that no dataset's train rows have."""
     columns = [column.name for column in datasets[0].columns if column.kind in ("number", "target")]
     held = np.sum([each.statistics.count for each in datasets], axis=0)
     optional = {name for each in datasets for name in each.settings.optional}

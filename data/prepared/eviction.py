@@ -1,6 +1,6 @@
-"""The cache of prepared rows is kept under a limit: the least recently used part leaves first.
+"""Limit the cache of prepared rows: the least recently used part is removed first.
 
-A file that a process has mapped stays readable for it after it was removed, so no process needs to know of the others.
+A mapped file stays readable after it is removed, so no process needs to know of the others.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def limit_bytes() -> float:
 
 
 def has_room(cache: Path, num_bytes: int) -> bool:
-    """Return whether so many bytes fit on the disk without removing anything."""
+    """Return whether so many bytes fit on the disk without evicting anything."""
     return shutil.disk_usage(cache).free >= num_bytes + FREE_BYTES
 
 
 def make_room(cache: Path, num_bytes: int) -> None:
-    """Remove parts that were not used for longest, until so many more bytes are within the limit and fit on the disk."""
+    """Evict the least recently used parts until so many more bytes fit into the limit and on the disk."""
     limit, found = limit_bytes(), []
     for path in cache.glob("*/prepared/*/*"):
         with contextlib.suppress(FileNotFoundError):  # another process was faster

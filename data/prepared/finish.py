@@ -1,4 +1,4 @@
-"""The parts of a dataset become a whole: checked together, and described in one manifest."""
+"""Combine the parts of a dataset: check them together and write one manifest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FEWEST_STEPS = 100  # of a 32-bit number in a standard deviation; with fewer the
 
 
 def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: str) -> list[str]:
-    """Put the facts of the parts together and write the manifest; returns what is wrong with the dataset as a whole."""
+    """Combine the facts of the parts and write the manifest; returns the problems of the dataset as a whole."""
     numeric = number_columns(source)
     cut = is_cut(parts)
     if cut:
@@ -73,12 +73,12 @@ def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: 
 
 
 def _sha256(parts: list[Part], split: str) -> str:
-    """The hash of all that the samples of a split can see; a part that has none, as a test file for train, is not in it."""
+    """Return the hash of what the samples of a split can see; parts without such samples are not included."""
     return hashlib.sha256("".join(part.sha256[split] for part in parts if part.samples[split]).encode()).hexdigest()
 
 
 def _time_span(parts: list[Part], zone: str | None) -> tuple[str, str] | None:
-    """Return the times of the first and the last row that belongs to a split; None where rows have no time."""
+    """Return the times of the first and last row in any split; None where rows have no time."""
     spans = [part.time_span for part in parts if part.time_span is not None]
     kinds = [part.kind_of_time[1] for part in parts if part.kind_of_time is not None]
     if not spans:
@@ -163,7 +163,7 @@ def _warnings(source: DatasetSource, parts: list[Part], statistics: Statistics) 
                 "numbers: subtract a constant from it"
             )
     # Nothing of the scaling: the same folder serves runs that scale otherwise, or not at all.
-    return found + [f"column {column!r} is constant in the train rows: nothing can be learnt from it" for column in constant]
+    return found + [f"column {column!r} is constant in the train rows and carries no information" for column in constant]
 
 
 def _one_sample(source: DatasetSource) -> str:
@@ -177,7 +177,7 @@ def _show_split(source: DatasetSource) -> str:
 
 
 def _flat(naive: dict[str, dict[str, Any]]) -> list[str]:
-    """Return a warning for each part in which the naive forecast makes no error, so that nothing can be compared with it."""
+    """Return a warning for each split in which the naive forecast has no error, so that no relative error exists."""
     flat = [split for split, sums in naive.items() if any(sums["count"]) and not any(sums.get("absolute", [1]))]
     return [
         f"no target changes in the {split} part, so the naive forecast makes no error there: this dataset has no scaled "
@@ -187,7 +187,7 @@ def _flat(naive: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _naive_errors(prepared: PreparedDataset) -> dict[str, dict[str, Any]]:
-    """Sums of the naive forecast's errors on validation and test, in the targets' own units."""
+    """Return the sums of the naive forecast's errors on validation and test, in the targets' own units."""
     found: dict[str, dict[str, Any]] = {}
     labels = {
         split: sum((Counter(part.labels.get(split, {})) for part in prepared.manifest.parts), Counter[str]())

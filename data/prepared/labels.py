@@ -1,4 +1,4 @@
-"""The y of a training loop, as numbers or as class labels: every form that users write is read right, or refused."""
+"""Read the y of a training loop as numbers or as class labels, or reject it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLASSES_WANTED = "write one class for each sample: (samples,) integers or string
 
 
 def as_array(values: Any) -> npt.NDArray[Any]:
-    """Return an array of what may also be a torch tensor on any device, or a list of them."""
+    """Return an array from an array, a torch tensor on any device, or a list of them."""
     if hasattr(values, "detach"):
         tensor = values.detach().cpu()
         return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
@@ -25,10 +25,10 @@ def as_array(values: Any) -> npt.NDArray[Any]:
 
 
 def checked_targets(label: str, targets: Any, classes: bool | None = None) -> npt.NDArray[Any]:
-    """(samples, targets) float32 numbers, or (samples,) class labels as text.
+    """Return (samples, targets) float32 numbers, or (samples,) class labels as text.
 
-    `classes` says what the loss is for: True for class labels, False for numbers; None goes by the values: one whole
-    number or string for each sample is a class. Raises InputError, its message beginning with `label`.
+    `classes` says what the loss needs: True for class labels, False for numbers; None decides by the values: one whole
+    number or string for each sample is a class. Raises InputError with a message that begins with `label`.
     """
     try:
         array = as_array(targets)
@@ -78,7 +78,7 @@ def labels_given(targets: Any) -> dict[str, Any]:
 
 
 def check_spelling(target: str, labels: Sequence[str]) -> None:
-    """Raise InputError where two classes are one number in two ways, as CSV writers make 1.0 of 1 in a column with gaps."""
+    """Raise InputError if two classes are one number in two spellings: CSV writers make 1.0 of 1 in a column with gaps."""
     spelled: dict[float, str] = {}
     for label in labels:
         try:

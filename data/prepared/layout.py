@@ -1,4 +1,4 @@
-"""How the files of a dataset are prepared: each by itself, all in one piece, or cut into parts. Decided by their sizes."""
+"""Decide by file sizes how a dataset is prepared: each file by itself, in one piece, or cut into parts."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ PACKED_TIMES = 4  # as large as it is stored is a packed CSV file of numbers, ab
 
 
 def unpacked_bytes(file: str) -> int:
-    """About the bytes of a file, unpacked where its name says that it is packed."""
+    """Return the approximate size of a file, uncompressed where its name has a compression suffix."""
     return file_bytes(file) * (PACKED_TIMES if bare_name(file).lower().endswith(PACKED) else 1)
 
 
 def is_cut_at_once(source: DatasetSource, sizes: Mapping[str, int]) -> bool:
-    """Return whether the dataset is cut into parts before it is known whether its series cross files.
+    """Return whether the dataset is cut into parts before it is known whether series cross files.
 
-    Files with series of their own are prepared each by itself, unless one is too large; where all files are one series, or
-    there is one file, that would be one process for all of it.
+    Files with their own series are prepared each by itself, unless one is too large. If all files form one series, or
+    there is one file, a single process would otherwise prepare everything.
     """
     if source.settings.time is None and len(source.files) > 1:
         return False  # each file is a series of its own
@@ -33,5 +33,5 @@ def is_cut_at_once(source: DatasetSource, sizes: Mapping[str, int]) -> bool:
 
 
 def is_worth_cutting(source: DatasetSource, sizes: Mapping[str, int]) -> bool:
-    """Return whether there is so much to read that one process should not prepare it in one piece."""
+    """Return whether there is too much data for one process to prepare in one piece."""
     return sum(sizes[file] for file in (*source.files, *source.test_files)) >= CUT_BYTES

@@ -1,4 +1,4 @@
-"""The manifest of a prepared dataset: what is known of its rows and samples, as a value and as a file."""
+"""The manifest of a prepared dataset: facts about its rows and samples, as a value and as a file."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ VERSION = 2  # of the manifest; 1 (or absent) has no counts
 
 
 class DamagedManifestError(FailedError):
-    """A manifest is not what was written."""
+    """A manifest has changed since it was written."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `prepare` found out about one dataset.
+    """Facts about one prepared dataset.
 
     `settings` are those that decide the rows and samples, as JSON. `sha256` has, for each split, the hash of all that its
     samples can see. `naive` has, for validation and test, the sums of the naive forecast's errors. `missing` and
@@ -91,7 +91,7 @@ class Manifest:
 
     @staticmethod
     def read(folder: Path) -> Manifest:
-        """Return the manifest of a folder; raises DamagedManifestError where it is not as it was written."""
+        """Return the manifest of a folder; raises DamagedManifestError if it has changed since it was written."""
         try:
             return Manifest.from_json(read_signed((folder / MANIFEST).read_bytes(), HASH))
         except (ValueError, KeyError, TypeError, AttributeError, IsADirectoryError) as error:
@@ -102,7 +102,7 @@ class Manifest:
 
 @contextlib.contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
-    """A folder inside `folder` to prepare in, gone afterwards; after an error the folders made for it are gone too."""
+    """Yield a scratch folder inside `folder`; after an error the folders made for it are removed too."""
     absent = [place for place in (folder, *folder.parents) if not place.exists()]
     scratch = folder / f".preparing-{uuid.uuid4().hex[:12]}"
     make_folder(scratch)
@@ -118,7 +118,7 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 
 
 def put_in_place(prepared: Path, home: Path) -> None:
-    """Move a finished folder to its address, unless another run was faster."""
+    """Move a finished folder to its address, unless another run has already put one there."""
     if not (home / MANIFEST).exists():
         if home.is_dir() and not home.is_symlink():
             shutil.rmtree(home, ignore_errors=True)

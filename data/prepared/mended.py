@@ -1,4 +1,4 @@
-"""Prepared rows of earlier versions that may be wrong: what was mended since is prepared anew, at another address."""
+"""Find prepared rows of earlier versions that may be wrong; they are prepared again, at another address."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FEWEST_STEPS = 10  # of a 32-bit number in the usual difference of two rows
 
 
 def right_home(home: Path, source: DatasetSource, facts: FileNotes) -> Path:
-    """Return the folder of a dataset: `home`, or another one where an earlier version left wrong rows in `home`."""
+    """Return the folder of a dataset: `home`, or another one if an earlier version left wrong rows in `home`."""
     try:
         version = Manifest.read(home).version
     except (OSError, DamagedManifestError):
@@ -45,7 +45,7 @@ def right_home(home: Path, source: DatasetSource, facts: FileNotes) -> Path:
 
 
 def _may_be_wrong(home: Path, source: DatasetSource, facts: FileNotes) -> bool:
-    """Whether the rows hold one of the mistakes of version 1: what it took for missing, for plain numbers, for one zone."""
+    """Return whether the rows may have a mistake of version 1: words read as missing, dates as numbers, mixed zones."""
     files = [*source.files, *source.test_files]
     try:
         return (
@@ -60,7 +60,7 @@ def _may_be_wrong(home: Path, source: DatasetSource, facts: FileNotes) -> bool:
 
 
 def _has_words(file: str, source: DatasetSource, facts: FileNotes) -> bool:
-    """Return whether a text column of a CSV file holds a word such as NA, which was taken for missing."""
+    """Return whether a text column of a CSV file has a word such as NA, which was read as missing."""
     form = source.settings.file_format
     left = [*(source.settings.time or []), *source.settings.optional]  # what is optional came later than these words
     texts = [name for name in wanted_columns(source)[1] if name not in left]

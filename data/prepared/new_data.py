@@ -1,4 +1,4 @@
-"""New rows to predict from: through a dataset's own columns, gap filling, categories and scaler, which they never change."""
+"""New rows to predict from, read with the columns, gap filling, categories and scaler of a trained dataset."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ FEW = 5  # names in a sentence
 
 @dataclass(frozen=True)
 class Places:
-    """The series (windows,) of windows, the times of their last rows (windows,) and predicted steps (windows * steps,).
+    """The series of windows (windows,), the times of their last rows (windows,) and of predicted steps (windows * steps,).
 
-    A time is a date, a number, or the row's number from 0; that of a step is null where nothing tells it.
+    A time is a date, a number, or the row's number from 0; the time of a step is null where it is unknown.
     """
 
     series: npt.NDArray[np.object_]
@@ -43,7 +43,7 @@ class Places:
 
 
 class NewData:
-    """Windows of new rows, encoded as the model saw those of its dataset; numbered by part, then series, then time.
+    """Windows of new rows, encoded as the dataset was in training; numbered by part, then series, then time.
 
     The times of `ahead` steps after each series are known.
     """
@@ -80,7 +80,7 @@ class NewData:
         return self._encoded.inputs(NEW, samples)
 
     def places(self, samples: Int64) -> Places:
-        """Return where these windows end, and what their steps are about: the last row itself where nothing is ahead."""
+        """Return where these windows end, and the times of the steps they predict (horizon 0: the last row itself)."""
         names, last = np.empty(len(samples), object), np.empty(len(samples), np.int64)
         steps = np.empty((len(samples), max(self.ahead, 1)), np.int64)
         following = np.arange(1, self.ahead + 1) if self.ahead else np.zeros(1, np.int64)
@@ -99,7 +99,7 @@ class NewData:
         return pa.array(values // self._divisor, mask=values == UNKNOWN).cast(self.time_type)
 
     def warnings(self) -> Iterator[str]:
-        """Return what a person should know: series that give nothing, by name, and steps of time that are not regular."""
+        """Return warnings: series without a forecast, by name, and irregular time steps."""
         settings = self.prepared.settings
         few = f"fewer rows than one window (min_lookback {settings.shortest_history})"
         gap = 'no window without a missing value, and missing = "drop"'
@@ -133,7 +133,7 @@ class NewData:
             unseen = sorted({label for part in self.parts for label in part.categories[column]} - set(known))
             if unseen:
                 shown = ", ".join(repr(label) for label in unseen[:5]) + (" ..." if len(unseen) > 5 else "")
-                yield f"column {column!r}: {shown} was in no train row and counts as missing"
+                yield f"column {column!r}: {shown} is an unseen category, treated as missing"
         yield from (warning for part in self.parts for warning in part.warnings)
 
 
@@ -152,8 +152,8 @@ def read_new(
 ) -> NewData:
     """Return the windows of some files, for a model trained on the rows of `trained`, whose encoding scales them.
 
-    Their targets are not read, unless they are features too. Written into `folder`, which must be empty. Raises
-    InputError with all that is wrong with the files, or where no series has rows for a window.
+    Targets are not read unless they are features too. Written into `folder`, which must be empty. Raises InputError with
+    all problems of the files, or if no series has enough rows for a window.
     """
     ahead = source.settings.horizon
     source = unlabelled(source)
@@ -170,14 +170,14 @@ def read_new(
 
 
 def _check_times(parts: Sequence[NewPart], trained: PreparedDataset) -> None:
-    """Raise InputError where the times of the new files are of another kind than those that were trained on."""
+    """Raise InputError if the times of the new files have another kind than in training."""
     before = [part.kind_of_time[1] for part in trained.manifest.parts if part.kind_of_time is not None]
     for part in parts:
         if part.kind_of_time is None or not before or part.kind_of_time[1] == before[0]:
             continue
         file, kind = part.kind_of_time
         if trained.manifest.version < 2 and "number" not in (kind, before[0]):
-            continue  # nobody wrote down whether there was a zone
+            continue  # earlier versions did not record whether there was a zone
         raise InputError(
             f"{file}: its times are {kind}s, those of the training files were {before[0]}s: write the same kind, or "
             "train with time_zone, which understands times with and without a zone"
@@ -206,7 +206,7 @@ def _run(
 
 
 def _of_new_file(problem: str) -> str:
-    """Return the problem as it is told of a new file: no recipe says any more how that is read."""
+    """Return a problem reworded for new files, which are read without a recipe."""
     if not problem.endswith(IN_RECIPE):
         return problem
     found = problem.rpartition(": write ")[0]
@@ -218,7 +218,7 @@ def _of_new_file(problem: str) -> str:
 
 
 def finish_new(parts: Sequence[NewPart], source: DatasetSource, encoding: Encoding, folder: Path, ahead: int = 0) -> NewData:
-    """Return the parts in a folder together; raises InputError where none of them has a window."""
+    """Combine the parts in a folder; raises InputError if none of them has a window."""
     check_kinds_of_time([part.kind_of_time for part in parts if part.kind_of_time is not None])
     if not any(part.samples for part in parts):
         found = [series for part in parts for series in zip(part.rows, part.names, strict=True)]

@@ -1,4 +1,4 @@
-"""Where the files of a prepared dataset come from that this machine has only in part."""
+"""Where to fetch the files of a prepared dataset that this machine has only in part."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def write_origin(folder: Path, address: str) -> None:
 
 
 def read_origin(folder: Path) -> str | None:
-    """Return the URI of the folder's files; None where all of them are here."""
+    """Return the URI of the folder's files; None if all of them are local."""
     with contextlib.suppress(FileNotFoundError):
         try:
             return str(json.loads((folder / ORIGIN).read_text())["address"])

@@ -1,4 +1,4 @@
-"""The files of the parts of a prepared dataset: fetched when they are asked for, checked once on each machine."""
+"""The files of the parts of a prepared dataset: fetched when needed, verified once per machine."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from data.writing import write_whole
 
 
 class DamagedRowsError(FailedError):
-    """Prepared rows are not what was prepared."""
+    """Prepared rows have changed since they were written."""
 
 
 class PartFiles:
-    """The files of the parts of a dataset in a folder of this machine.
+    """The files of a dataset's parts in a local folder; a missing file is fetched from the folder's origin.
 
-    A file that is not there is fetched from the folder's origin. Each file is hashed when this machine opens it for the
-    first time, and again when its size or its time of modification has changed.
+    Each file is hashed when this machine opens it for the first time, and again when its size or modification time has
+    changed.
     """
 
     def __init__(self, folder: Path, parts: Sequence[Part]):
@@ -42,7 +42,7 @@ class PartFiles:
         self._checked: dict[str, list[int]] | None = None
 
     def open(self, name: str) -> Path:
-        """Return the path of a file that is here and as it was written; raises DamagedRowsError."""
+        """Return the path of a file that is here and intact; raises DamagedRowsError."""
         path = self.folder / name
         if path.is_dir():
             raise DamagedRowsError(f"{path} is damaged: a folder is in the place of the file")
@@ -59,7 +59,7 @@ class PartFiles:
         return path
 
     def problem(self) -> str | None:
-        """What is wrong with the files that are here, or with what should be here or in the store; None: nothing is."""
+        """Return what is wrong with the local files, or with the origin; None if nothing is."""
         if self.origin is not None:
             filesystem, inner = open_filesystem(self.origin)
             infos = filesystem.get_file_info(fs.FileSelector(inner, allow_not_found=True))
@@ -83,11 +83,11 @@ class PartFiles:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other processes of this machine from fetching files of the dataset: each file is fetched once."""
+        """Lock the dataset against other processes of this machine, so that each file is fetched once."""
         lock = self.folder.parent / "sources" / f"fetching-{self.folder.name}.lock"
         lock.parent.mkdir(exist_ok=True)
         with lock.open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)  # the system lets go of it when the process ends
+            fcntl.flock(stream, fcntl.LOCK_EX)  # released by the system when the process ends
             yield
 
     def _copy(self, name: str) -> None:
@@ -125,7 +125,7 @@ class PartFiles:
         return self._checked.get(path.name) == _stamp(path)
 
     def _note(self, path: Path) -> None:
-        """Remember that this machine has checked a file as it is now."""
+        """Remember that this machine has verified the file in its present state."""
         self._is_checked(path)
         assert self._checked is not None
         self._checked[path.name] = _stamp(path)
@@ -134,7 +134,7 @@ class PartFiles:
             write_whole(self._notes(), json.dumps(self._checked).encode())
 
     def _notes(self) -> Path:
-        """Return a file beside the dataset: several machines may mount the folder, and each checks what it reads."""
+        """Return the file with this machine's notes: several machines may mount the folder, each verifies for itself."""
         machine = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
         return self.folder.parent / "sources" / f"checked-{self.folder.name}-{machine}.json"
 

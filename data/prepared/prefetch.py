@@ -1,4 +1,4 @@
-"""The parts of the dataset that is needed next are fetched while another one is used."""
+"""Fetch the parts of the next dataset while the present one is trained on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from data.prepared.prepared import PreparedDataset
 
 
 class Prefetch:
-    """Fetches one dataset at a time in a thread. What goes wrong there is left to the process that reads the rows."""
+    """Fetches one dataset at a time in a thread; errors are left to the process that reads the rows."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
@@ -22,9 +22,9 @@ class Prefetch:
         self._asked: set[Path] = set()
 
     def start(self, dataset: PreparedDataset, in_use: Sequence[PreparedDataset]) -> None:
-        """Fetch what this machine lacks of a dataset, if there is room for it beside the datasets in use.
+        """Fetch what this machine lacks of a dataset, if it fits beside the datasets in use.
 
-        Does nothing where all files are in a folder of this machine, or while another dataset is being fetched.
+        Does nothing if all files are local, or while another dataset is being fetched.
         """
         files = dataset.files
         if files.origin is None or dataset.folder in self._asked or (self._thread is not None and self._thread.is_alive()):
@@ -38,12 +38,12 @@ class Prefetch:
             self._thread.start()
 
     def wait(self) -> None:
-        """Wait until what was asked for is here."""
+        """Wait until the requested dataset is here."""
         if self._thread is not None:
             self._thread.join()
 
     def close(self) -> None:
-        """Stop after the file that is being fetched; `start` begins anew."""
+        """Stop after the file being fetched; `start` begins again."""
         self._ended.set()
         self.wait()
         self._ended.clear()
@@ -57,7 +57,7 @@ class Prefetch:
 
 
 def _fits(dataset: PreparedDataset, in_use: Sequence[PreparedDataset], absent: Sequence[str]) -> bool:
-    """Return whether the dataset can be here beside those in use, and nothing of them has to leave for it."""
+    """Return whether the dataset fits beside those in use without evicting any of them."""
     folders = {each.folder: each for each in [dataset, *in_use]}
     together = sum(size for each in folders.values() for size, _ in each.files.known.values())
     cache = dataset.folder.parents[2]

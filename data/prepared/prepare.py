@@ -1,4 +1,4 @@
-"""Datasets are prepared concurrently, each in one pass or in sorted parts; what is prepared already is not read."""
+"""Prepare datasets concurrently, each in one pass or in sorted parts; prepared datasets are not read again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Surveys = dict[tuple[str, FileFormat], Survey]
 
 
 def fingerprint(source: DatasetSource, hashes: Mapping[str, Future[str]]) -> str:
-    """Return the hash of what decides the prepared rows and samples: the files' content and the settings, scaling apart."""
+    """Return the hash of what decides the prepared rows and samples: file contents and settings, without scaling."""
     content = {
         "format": FORMAT,
         "settings": source.settings.decisive(),
@@ -52,7 +52,7 @@ def fingerprint(source: DatasetSource, hashes: Mapping[str, Future[str]]) -> str
 
 
 def _file_identity(file: str, source: DatasetSource, hashes: Mapping[str, Future[str]]) -> list[Any]:
-    """Return what decides the rows of a file: its content, and what its name and its folders add."""
+    """Return what decides the rows of a file: its content, and what its name and folders add."""
     name = stem(file) if source.settings.series == FILE_AS_SERIES else ""
     numbers, texts = wanted_columns(source)
     named = {column: value for column, value in hive_values(file).items() if column in (*numbers, *texts)}
@@ -61,7 +61,7 @@ def _file_identity(file: str, source: DatasetSource, hashes: Mapping[str, Future
 
 
 def _untimed(files: tuple[str, ...], source: DatasetSource) -> bool:
-    """Return whether rows lie in several files that neither a time puts in order nor a column tells apart."""
+    """Return whether rows lie in several files that neither a time nor a series column orders."""
     return source.settings.time is None and len(files) > 1 and source.settings.series is None
 
 
@@ -73,11 +73,11 @@ def prepare(
     fetch: Callable[[str], object] = lambda fingerprint: None,
     remote: str | None = None,
 ) -> list[PreparedDataset]:
-    """Return the prepared datasets, in order; those that are not in the folder yet are prepared by `run`, all together.
+    """Return the prepared datasets, in order; those missing from the folder are prepared by `run`, all together.
 
-    `fetch` may bring a dataset into the folder that was prepared elsewhere. `remote` is the URI of prepared datasets where
-    the storage is an object store: there the parts are written, and the folder gets their manifest. Raises InputError with
-    all that is wrong with all of them; then nothing is written.
+    `fetch` may bring a dataset that was prepared elsewhere into the folder. `remote` is the URI of prepared datasets if
+    the storage is an object store: parts are written there, and the folder gets their manifest. Raises InputError with
+    the problems of all datasets; then nothing is written.
     """
     stamps = {file: file_stamp(file) for source in sources for file in (*source.files, *source.test_files)}
     surveys = _survey_unknown(sources, facts, run)
@@ -168,7 +168,7 @@ def _prepare_absent(
 
 
 def _set_aside_if_damaged(home: Path) -> None:
-    """Remove a prepared dataset that lacks a part or has other bytes than were written, so that it is prepared anew."""
+    """Remove a prepared dataset that lacks a part or has changed bytes, so that it is prepared again."""
     if not (home / MANIFEST).exists():
         return
     try:
@@ -185,7 +185,7 @@ def _single(run: Run) -> Callable[[Sequence[object]], list[Outcome]]:
 
 
 def _survey_unknown(sources: Sequence[DatasetSource], facts: FileNotes, run: Run) -> Surveys:
-    """Let tasks hash the files that nothing is known of, where they are so large that this process should not read them."""
+    """Have tasks hash files without notes, if they are too large for this process."""
     unknown = [
         replace(source, files=files, test_files=())
         for source in sources
@@ -214,7 +214,7 @@ def _survey(sources: Iterable[DatasetSource], run: Run, known: Surveys) -> Surve
 
 
 def _run_grouped(shards: dict[str, list[Shard]], hashes: Mapping[str, str], run: Run) -> dict[str, list[ShardResult]]:
-    """Shards of the same files go into one task, so that a file with many datasets in it is read once."""
+    """Put shards of the same files into one task, so that a file with many datasets is read once."""
     tasks: dict[tuple[str, ...], list[tuple[str, Shard]]] = {}
     for address, group in shards.items():
         for shard in group:

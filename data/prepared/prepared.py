@@ -1,4 +1,4 @@
-"""A prepared dataset: memory-mapped rows, the places of its samples, and what is known of it."""
+"""A prepared dataset: memory-mapped rows, the positions of its samples, and its manifest."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ TRIES = 2  # more, to open a file that another process removes from the cache me
 
 
 class MappedPart:
-    """The rows (rows, columns) and the samples of each split of a part: views into mapped files.
+    """The rows (rows, columns) and samples of a part, as views into mapped files.
 
-    Each file is fetched, checked and mapped when it is first asked for, and stays mapped.
+    Each file is fetched, checked and mapped when it is first needed, and stays mapped.
     """
 
     def __init__(self, files: PartFiles, number: int):
@@ -43,21 +43,20 @@ class MappedPart:
 
     @cached_property
     def samples(self) -> dict[str, Listed | Spans]:
-        """Return the places of the samples of each split."""
+        """Return the positions of the samples of each split."""
         places = _mapped(self._files, self._names[1])
         return {split: samples_in(places.get_batch(index)) for index, split in enumerate(SPLITS)}
 
     def ends(self, split: str) -> npt.NDArray[np.int64]:
-        """Return the row behind the last one that goes in, of each sample."""
+        """Return the row after the last input row of each sample."""
         return self.samples[split].starts + self.samples[split].lengths
 
 
 class PreparedDataset:
-    """A folder that `prepare` wrote. Opening it maps its files; all processes of a node share the pages.
+    """A folder that `prepare` wrote; its files are memory-mapped, and all processes of a node share the pages.
 
-    `name` and `settings` are those of the recipe that asks for it, absent: those that it was prepared with, scaling left
-    at its default.
-    Samples of a split are numbered 0 .. num_samples(split) - 1, by part, then by series, then by time.
+    `name` and `settings` are those of the recipe that uses it; by default those it was prepared with, with default
+    scaling. Samples of a split are numbered 0 .. num_samples(split) - 1, by part, then by series, then by time.
     """
 
     def __init__(self, folder: Path, name: str | None = None, settings: DataSettings | None = None):
@@ -77,7 +76,7 @@ class PreparedDataset:
 
     @cached_property
     def parts(self) -> Sequence[MappedPart]:
-        """Return the parts; the files of each are fetched, checked and mapped when they are asked for, and stay mapped."""
+        """Return the parts; their files are fetched, checked and mapped when needed."""
         return Parts(self.files, len(self.manifest.parts))
 
     @cached_property
@@ -91,11 +90,11 @@ class PreparedDataset:
         return {split: np.concatenate([[0], np.cumsum(counts[split])]).astype(np.int64) for split in SPLITS}
 
     def train_categories(self, column: str) -> list[str]:
-        """Return the labels of a column that its train rows hold, sorted."""
+        """Return the labels of a column in the train rows, sorted."""
         return sorted({label for part in self.manifest.parts for label in part.train_categories[column]})
 
     def train_rows(self) -> npt.NDArray[Any]:
-        """Return the numeric columns (features, then targets) of all train rows, a copy; gaps are filled in the features."""
+        """Return a copy of the numeric columns (features, then targets) of all train rows; gaps in features are filled."""
         numeric = [place for place, column in enumerate(self.columns) if column.kind in ("number", "target")]
         spans = [
             part.values[start:stop, numeric]
@@ -106,16 +105,16 @@ class PreparedDataset:
 
     @cached_property
     def quartiles(self) -> npt.NDArray[np.float64]:
-        """Return the quartiles of the numeric columns over the train rows, as train_rows has them: (3, columns).
+        """Return the quartiles of the numeric columns over the train rows: (3, columns).
 
-        Found when they are first asked for and kept beside the manifest, so that changing the scaling prepares nothing.
+        Computed when first needed and kept beside the manifest, so that another scaling prepares nothing again.
         """
         kept = self.folder / "quartiles.json"
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             quartiles = np.array(read_signed(kept.read_bytes(), required=True)["quartiles"], np.float64)
             return quartiles.reshape(3, -1)
         found = quartiles_of([self])
-        with contextlib.suppress(OSError):  # a folder that cannot be written to is asked anew each time
+        with contextlib.suppress(OSError):  # in a read-only folder they are computed each time
             write_whole(kept, signed({"quartiles": found.tolist()}))
         return found
 
@@ -124,7 +123,7 @@ class PreparedDataset:
         return self.manifest.samples[split]
 
     def lengths(self, split: str, samples: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int32]:
-        """Return the rows that go in, of each sample, or of these."""
+        """Return the input rows of each sample, or of these samples."""
         if samples is None:
             found = [part.samples[split].lengths for part in self._parts_with(split)]
             return np.concatenate([np.empty(0, np.int32), *found])
@@ -134,13 +133,13 @@ class PreparedDataset:
         return lengths
 
     def _parts_with(self, split: str) -> list[MappedPart]:
-        """Return the parts that have samples of a split; no other one is fetched for it."""
+        """Return the parts that have samples of a split, so that no other part is fetched."""
         pairs = zip(self.parts, self.manifest.parts, strict=True)
         return [part for part, facts in pairs if facts.samples[split]]
 
     @property
     def train_bytes(self) -> int:
-        """Return what the train rows take, on disk and in memory."""
+        """Return the size of the train rows, on disk and in memory."""
         return sum(
             part.bits // 8 * len(self.columns) * (stop - start)
             for part in self.manifest.parts
@@ -148,7 +147,7 @@ class PreparedDataset:
         )
 
     def groups(self, split: str, samples: npt.NDArray[np.int64]) -> list[tuple[int, npt.NDArray[np.intp]]]:
-        """Return the samples' places in `samples` by the part that holds them."""
+        """Return the samples' positions in `samples`, by the part that holds them."""
         if len(self.parts) == 1 or not len(samples):
             return [(0, np.arange(len(samples)))]
         part = np.searchsorted(self._offsets[split], samples, side="right") - 1
@@ -157,12 +156,12 @@ class PreparedDataset:
     def place(
         self, split: str, number: int, samples: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-        """First row in part `number` and length of samples that all lie in it."""
+        """Return the first row in part `number` and the length of samples that all lie in it."""
         local = samples - self._offsets[split][number]
         return self.parts[number].samples[split].at(local)
 
     def target_rows(self, split: str) -> npt.NDArray[Any]:
-        """Return the label of every sample of a split with horizon 0, as it was read: (samples, targets)."""
+        """Return the label of every sample of a split with horizon 0, before encoding: (samples, targets)."""
         rows = [part.values[part.ends(split) - 1, -len(self.targets) :] for part in self._parts_with(split)]
         return np.concatenate(rows) if rows else np.empty((0, len(self.targets)), np.float32)
 
@@ -177,10 +176,10 @@ class PreparedDataset:
 
 
 def quartiles_of(datasets: Sequence[PreparedDataset]) -> npt.NDArray[np.float64]:
-    """Return the quartiles of the numeric columns over the train rows of some datasets together: (3, columns)."""
+    """Return the quartiles of the numeric columns over the train rows of several datasets: (3, columns)."""
     rows = np.concatenate([each.train_rows() for each in datasets])
     found = np.zeros((3, rows.shape[1]))
-    seen = ~np.isnan(rows).all(axis=0)  # a column that is optional may be nowhere
+    seen = ~np.isnan(rows).all(axis=0)  # an optional column may have no values
     found[:, seen] = np.nanquantile(rows[:, seen], [0.25, 0.5, 0.75], axis=0)
     return found
 

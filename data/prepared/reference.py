@@ -1,4 +1,4 @@
-"""A prepared dataset as it is sent to other processes, which open it there."""
+"""A prepared dataset by reference, to send to other processes and open there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from data.prepared.prepared import PreparedDataset
 
 @dataclass(frozen=True)
 class DatasetRef:
-    """A dataset by the fingerprint of its rows, with what a recipe decides of it; a season of None: there is none."""
+    """A dataset by the fingerprint of its rows, with the recipe's settings for it; season None: there is none."""
 
     fingerprint: str
     name: str

@@ -1,4 +1,4 @@
-"""Rows of a part: stretches of them, and the codes of their labels."""
+"""Windows of the rows of a part, and the codes of their labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Float32 = npt.NDArray[np.float32]
 
 
 def windows_of(values: Float32, starts: npt.NDArray[np.int64], steps: int) -> Float32:
-    """A copy of `steps` rows from each start: (starts, steps, columns). Each is one stretch of memory, copied whole."""
+    """Return a copy of `steps` rows from each start: (starts, steps, columns). Each window is copied as one block."""
     columns = values.shape[1]
     shape = (max(len(values) - steps + 1, 0), steps * columns)
     stretches = np.lib.stride_tricks.as_strided(values, shape, values.strides, writeable=False)
@@ -17,6 +17,6 @@ def windows_of(values: Float32, starts: npt.NDArray[np.int64], steps: int) -> Fl
 
 
 def renumbering(own: list[str], shared: list[str]) -> npt.NDArray[np.int64]:
-    """From the codes of a part to the numbers that all datasets share; -1 (missing, or not shared) is its last entry."""
+    """Return the shared number of each code of a part; the last entry is -1 (missing, or not shared)."""
     place = {label: index for index, label in enumerate(shared)}
     return np.array([*(place.get(label, -1) for label in own), -1], np.int64)

@@ -1,4 +1,4 @@
-"""Tasks are run by Ray Data on a cluster, or one after the other in this process."""
+"""Run preparation tasks by Ray Data on a cluster, or one after the other in this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from data.prepared.shards import Shard, run_shards
 from data.sharding.tasks import run_task as run_sharding
 
 BLOCKS_A_CORE = 3  # of tasks; Ray Data takes 0.2 s to hand out a block, more blocks even out tasks of different sizes
-FEWEST_BLOCKS = 64  # on somebody's cluster, which may begin without a core and grow with what waits
+FEWEST_BLOCKS = 64  # on an autoscaling cluster, which may start without a core
 MAX_RETRIES = 2  # of a task whose process or node was lost; Ray Data itself would go on without end
 TASK_BYTES = 1 << 30  # that a task takes at most, about
 
@@ -23,7 +23,7 @@ Run = Callable[[list[list[Any]]], list[list[Any]]]
 
 @dataclass(frozen=True)
 class TaskRun:
-    """A task that is done: the ID of the node where it ran, and how often it was lost before."""
+    """A task that has finished: the ID of its node, and how often it was lost before."""
 
     task: list[Any]
     node: str
@@ -31,7 +31,7 @@ class TaskRun:
 
 
 def run_task(task: list[Any]) -> list[Any]:
-    """Run the shards of the same files one after the other, or the steps of a dataset that is cut."""
+    """Run shards of the same files one after the other, or the steps of a dataset that is cut."""
     if isinstance(task[0], Shard):
         return list(run_shards(task))
     return [run_sharding(each) for each in task]
@@ -95,7 +95,7 @@ def _run(
     note: Callable[[TaskRun], object],
     times_lost: Callable[[], int],
 ) -> None:
-    """Put the results of the tasks into `found` as they come, but for those that ran out of memory inside their process."""
+    """Collect the results of tasks in `found` as they arrive, except those that ran out of memory."""
     import ray.data
     from ray.util.annotations import RayDeprecationWarning
 
@@ -136,7 +136,7 @@ def _run(
 
 
 def lost_by(error: BaseException) -> str | None:
-    """How a task was lost with its process or node, by the error that Ray raises; None for an error of the task itself."""
+    """Return how a task was lost with its process or node, from Ray's error; None for an error of the task itself."""
     words = {
         "OutOfMemoryError": "it ran out of memory",
         "WorkerCrashedError": "its process died",

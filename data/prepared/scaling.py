@@ -1,4 +1,4 @@
-"""Center and scale of the columns by the train rows, and what a person should know of them."""
+"""Center and scale of columns, from the train rows, and warnings about them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Float64 = npt.NDArray[np.float64]
 
 
 def center_and_scale(scaling: str, statistics: Statistics, whose: Sequence[PreparedDataset]) -> tuple[Float64, Float64]:
-    """Return what is subtracted from each column, and what it is divided by then.
+    """Return what is subtracted from each column, and what it is then divided by.
 
-    Robust scaling divides by the interquartile range, and where that is 0 (most values are the same) by the standard
-    deviation, so that the rare other values do not go in unscaled.
+    Robust scaling divides by the interquartile range, or by the standard deviation where that range is 0 (most values are
+    equal), so that the rare other values are scaled too.
     """
     if scaling == "none":
         return np.zeros_like(statistics.mean), np.ones_like(statistics.mean)
@@ -32,7 +32,7 @@ def center_and_scale(scaling: str, statistics: Statistics, whose: Sequence[Prepa
 
 
 def scaling_warnings(dataset: PreparedDataset) -> list[str]:
-    """The columns whose quartiles are all the same although they vary, where the dataset is scaled by its own quartiles."""
+    """Return a warning for each column that varies although its quartiles are equal, where they scale the dataset."""
     if dataset.settings.scaling != "robust" or dataset.settings.scaling_scope != "dataset":
         return []
     names = dict.fromkeys(column.name for column in dataset.columns if column.kind in ("number", "target"))

@@ -1,4 +1,4 @@
-"""Files that hold whole series: a part is made of each by itself, and the files are read once."""
+"""Files that hold whole series: each becomes a part by itself, and is read once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from data.sharding.writing import writing_to
 
 @dataclass(frozen=True)
 class Shard:
-    """Files of one dataset that hold whole series, and the part that they become in `folder`, a path or URI."""
+    """Files of one dataset with whole series, and the part they become in `folder`, a path or URI."""
 
     source: DatasetSource
     files: tuple[str, ...]
@@ -31,7 +31,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What came of a shard: its part and the names of its series, or what is wrong with its files."""
+    """The result of a shard: its part and the names of its series, or the problems of its files."""
 
     part: Part | None
     series: list[str]
@@ -39,7 +39,7 @@ class ShardResult:
 
 
 def shards_of(source: DatasetSource, folder: str) -> list[Shard]:
-    """Return a shard for each file where series are told apart, else one shard: its files then hold one series together."""
+    """Return a shard for each file if a column names the series, otherwise one shard for all files."""
     apart = source.settings.series is not None and source.settings.split_by == "time"
     groups = [(file,) for file in source.files] if apart else [source.files]
     shards = [Shard(source, group, folder, number) for number, group in enumerate(groups)]
@@ -61,7 +61,7 @@ def cross(shards: Sequence[Shard], results: Sequence[ShardResult]) -> bool:
 
 
 def run_shard(shard: Shard, read: ReadTable = read_table) -> ShardResult:
-    """Read, clean and write one shard; what is wrong with its files comes back as messages."""
+    """Read, clean and write one shard; problems of its files are returned as messages."""
     problems, files = [], []
     for number, file in enumerate(shard.files):
         try:

@@ -18,7 +18,7 @@ MAX_CATEGORIES = 32  # of a column, over all datasets of a run: each becomes a f
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the prepared rows. Codes count the labels of a part; -1 is a missing label."""
+    """A column of the prepared rows. Category codes index the labels of a part; -1 is missing."""
 
     name: str
     kind: Literal["number", "code", "calendar", "flag", "target", "class"]
@@ -37,13 +37,13 @@ def columns_of(source: DatasetSource) -> list[Column]:
 
 
 def codes_of(labels: npt.NDArray[np.object_], categories: list[str]) -> Float32:
-    """Return the place of each label in the categories, -1 where it is missing."""
+    """Return the index of each label in the categories; -1 where it is missing."""
     place = {label: index for index, label in enumerate(categories)}
     return np.fromiter((place.get(label, -1) for label in labels), np.float32, len(labels))
 
 
 def calendar_columns(times: Times, settings: DataSettings, where: str) -> Float32:
-    """Sine and cosine of the place of each time in its day, week or year: (rows, 2 a calendar part)."""
+    """Return sine and cosine of each time's position in its day, week or year: (rows, 2 per calendar part)."""
     if times.kind != "date":
         raise InputError(f"{where}: calendar needs dates in the time column, which holds numbers: leave calendar out")
     moments = times.local.astype("datetime64[us]")

@@ -1,4 +1,4 @@
-"""A CSV file as a table of text and numbers, and its records one by one where a message has to name a line."""
+"""Read a CSV file as a table of text and numbers, and its records one by one to find the line for a message."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ BLOCK_BYTES = 1 << 24
 
 
 class _Squeezed(io.RawIOBase):
-    """The lines of a text, each run of blanks as one: what PyArrow needs to read columns that blanks separate."""
+    """The lines of a text with each run of blanks as one, so that PyArrow reads blank-separated columns."""
 
     def __init__(self, text: io.TextIOBase):
         self.text, self.rest = text, b""
 
     def readable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill the buffer as far as it goes."""
+        """Fill the buffer."""
         while not self.rest:
             lines = self.text.readlines(1 << 20)
             if not lines:
@@ -47,7 +47,7 @@ def open_text(stream: IO[bytes], form: FileFormat, errors: str = "replace") -> i
 
 
 def records(file: str, form: FileFormat) -> Iterator[tuple[int, list[str]]]:
-    """Return the records of a file that are not blank, the header the first of them, each with the line where it begins."""
+    """Return the non-blank records of a file, the header first, each with its first line number."""
     with open_input(file) as stream:
         text = open_text(stream, form)
         for _ in range(form.skip_rows):
@@ -72,7 +72,7 @@ def records(file: str, form: FileFormat) -> Iterator[tuple[int, list[str]]]:
 
 
 def line_of(file: str, number: int, form: FileFormat) -> int:
-    """Return the line where the row of this number (from 0) begins; header, blank lines and skipped lines are counted."""
+    """Return the line number of a row (counted from 0), including header, blank and skipped lines."""
     wanted = number + (form.column_names is None)
     place = 0
     for place, (line, _) in enumerate(records(file, form)):
@@ -82,7 +82,7 @@ def line_of(file: str, number: int, form: FileFormat) -> int:
 
 
 def header_of(file: str, form: FileFormat) -> list[str]:
-    """Return the names of the columns, from the header or the recipe; raises InputError for a file without a line."""
+    """Return the column names, from the header or the recipe; raises InputError for an empty file."""
     first = next(records(file, form), None)
     if first is None:
         after = f" after the {form.skip_rows} lines that skip_rows leaves out" if form.skip_rows else ""
@@ -91,9 +91,9 @@ def header_of(file: str, form: FileFormat) -> list[str]:
 
 
 def read_csv(file: str, numbers: list[str], texts: list[str], form: FileFormat) -> pa.Table:
-    """Return the columns of these names: `numbers` as float64, or all as text where one of them holds anything else.
+    """Return the named columns: `numbers` as float64, or all as text if any of them contains something else.
 
-    Text is as it stands in the file: only an empty cell is missing.
+    Text is unchanged: only an empty cell is missing.
     """
     types = {name: pa.float64() for name in numbers if name not in texts} | dict.fromkeys(texts, pa.string())
     if form.thousands is not None:
@@ -129,7 +129,7 @@ def _read(file: str, types: dict[str, pa.DataType], form: FileFormat) -> pa.Tabl
         column_names=form.column_names,
         encoding="utf8" if squeezed else form.encoding,
     )
-    # A cell may hold a line break. It costs nothing to expect one.
+    # Cells may contain line breaks; allowing them costs nothing.
     parse = pacsv.ParseOptions(
         delimiter=" " if squeezed else form.delimiter, invalid_row_handler=refuse, newlines_in_values=True
     )

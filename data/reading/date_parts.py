@@ -1,4 +1,4 @@
-"""Times from the columns of a date: year, month, day, hour, minute, second."""
+"""Times from separate columns: year, month, day, hour, minute, second."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PART_RANGES = [("month", 1, 12), ("day", 1, 31), ("hour", 0, 23), ("minute", 0, 
 
 
 def from_parts(places: RowPlaces, names: Sequence[str], columns: list[pa.ChunkedArray]) -> Int64:
-    """Microseconds since 1970 of the columns year, month, day, hour, minute and second, the first of them at least."""
+    """Return microseconds since 1970 from the columns year, month, day, hour, minute and second, or the first of these."""
     parts = []
     for name, column in zip(names, columns, strict=True):
         if pa.types.is_string(column.type):

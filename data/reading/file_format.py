@@ -1,4 +1,4 @@
-"""How the bytes of a file are to be read: its format, and what its header, numbers and missing values look like."""
+"""How the bytes of a file are read: its format, header, numbers and missing values."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ WHITESPACE = "whitespace"
 
 @dataclass(frozen=True)
 class FileFormat:
-    """The settings that decide how a file becomes columns; `format` None: by the file's suffix, or else by its content.
+    """The settings that decide how a file becomes columns.
 
-    `rename` has pairs (name in the file, name in the recipe). `missing_texts` and `missing_numbers` count as missing in
-    number columns, beside the usual words.
+    `format` None: decided by the file's suffix, then by its content. `rename` has pairs (name in the file, name in the
+    recipe). `missing_texts` and `missing_numbers` mean missing in number columns, beside the standard words.
     """
 
     format: str | None = None
@@ -46,12 +46,12 @@ class FileFormat:
     rename: tuple[tuple[str, str], ...] = ()
 
     def kind_of(self, file: str) -> str:
-        """csv, parquet or arrow; raises InputError where neither the recipe, the suffix nor the content says."""
+        """Return csv, parquet or arrow; raises InputError if recipe, suffix and content leave it open."""
         return self.format or SUFFIXES.get(suffix_of(file)) or _by_content(file)
 
 
 def suffix_of(file: str) -> str:
-    """Return the longest known suffix of a file's name in small letters, or what follows its last dot."""
+    """Return the longest known suffix of a file name in lower case, otherwise what follows its last dot."""
     name = bare_name(file).lower()
     known = [suffix for suffix in SUFFIXES if name.endswith(suffix)]
     return max(known, key=len) if known else re.sub(r"^.*(\.[^.]*)$|^.*$", r"\1", name)

@@ -1,4 +1,4 @@
-"""Files anywhere that PyArrow's filesystems reach: opened, and known by their content."""
+"""Open files on any filesystem that PyArrow reads, and identify them by their content."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pyarrow import fs
 from data.errors import InputError
 from data.writing import write_whole
 
-PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}  # how packed files begin, whatever their name
+PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}  # first bytes of compressed files
 
 
 CHUNK_BYTES = 1 << 22
@@ -28,7 +28,7 @@ RECENT_NS = 3 * 10**9  # since an object was written, by the clock of the store
 
 
 def is_uri(path: str) -> bool:
-    """Return whether the path names a filesystem of its own, as s3://bucket/key does."""
+    """Return whether the path is a URI, such as s3://bucket/key."""
     return re.match(r"[a-z][a-z0-9+.-]*://", path) is not None
 
 
@@ -43,7 +43,7 @@ def absolute(path: str, root: Path) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder of the storage and those above it, to write in; raises InputError where the system does not let it."""
+    """Make a folder of the storage and its parents; raises InputError if that is not permitted."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
@@ -69,7 +69,7 @@ def open_filesystem(path: str) -> tuple[fs.FileSystem, str]:
 
 
 def bare_name(path: str) -> str:
-    """Return the file's name, without folders and the query of a URI."""
+    """Return the file name without folders and without the query of a URI."""
     return (unquote(path.partition("?")[0]) if is_uri(path) else path).rpartition("/")[2]
 
 
@@ -90,7 +90,7 @@ def first_bytes(path: str, count: int) -> bytes:
 
 
 def open_input(path: str) -> IO[bytes]:
-    """Return the file's bytes, unpacked where its content is packed, whatever its name says."""
+    """Return the file's bytes, decompressed if the content is compressed."""
     filesystem, inner = open_filesystem(path)
     start = first_bytes(path, 4)
     codec = next((name for mark, name in PACKED.items() if start.startswith(mark)), None)
@@ -98,7 +98,7 @@ def open_input(path: str) -> IO[bytes]:
 
 
 def is_packed(path: str) -> bool:
-    """Return whether the content of a file is compressed as a whole."""
+    """Return whether a file is compressed as a whole."""
     return first_bytes(path, 4).startswith(tuple(PACKED))
 
 
@@ -108,10 +108,10 @@ def file_bytes(path: str) -> int:
 
 
 class FileNotes:
-    """Notes about source files by their content, kept in a folder so that unchanged files are not read again.
+    """Notes about source files, kept in a folder so that unchanged files are not read again.
 
-    A file counts as unchanged while its stamp is. An object whose time is only some seconds ago may be written again
-    within the second that the time is rounded to: of such a one nothing is kept. Nothing is written before `save`.
+    A file is unchanged while its stamp is. No note is kept of an object written a few seconds ago: it may be written
+    again within the second that its time is rounded to. Nothing is written before `save`.
     """
 
     def __init__(self, folder: Path):
@@ -119,18 +119,18 @@ class FileNotes:
         self._new: dict[str, dict[str, Any]] = {}
 
     def get(self, path: str, fact: str) -> object:
-        """Return the fact that was kept for the file as it is now, or None."""
+        """Return the note about the file in its present state, or None."""
         note = self._new.get(path) or self._read(path)
         return note["facts"].get(fact) if note and note["stamp"] == file_stamp(path) else None
 
     def put(self, path: str, fact: str, value: object) -> None:
-        """Keep a fact for the file as it is now."""
+        """Add a note about the file in its present state."""
         note, stamp = self._new.get(path) or self._read(path), file_stamp(path)
         facts = note["facts"] if note and note["stamp"] == stamp else {}
         self._new[path] = {"path": path, "stamp": stamp, "facts": {**facts, fact: value}}
 
     def save(self) -> None:
-        """Write what was put since."""
+        """Write the notes that were added."""
         for path, note in self._new.items():
             if is_uri(path) and time.time_ns() - note["stamp"][1] < RECENT_NS:
                 continue
@@ -155,7 +155,7 @@ class FileNotes:
         return digest.hexdigest()
 
     def content_hashes(self, paths: Iterable[str]) -> dict[str, Future[str]]:
-        """Return what `content_hash` gives or raises for each file, found at once: reading and hashing use all cores."""
+        """Return for each file what `content_hash` returns or raises, computed on all cores."""
         with ThreadPoolExecutor() as pool:
             return {path: pool.submit(self.content_hash, path) for path in paths}
 
@@ -171,9 +171,9 @@ class FileNotes:
 
 
 def file_stamp(path: str) -> list[int]:
-    """Return the size of a file and the time of its modification; of a local one also what no program can set back.
+    """Return a file's size and modification time; for local files also the change time, which programs cannot set back.
 
-    A file that is written again with the same size and time has another time of change, or is another file.
+    A file rewritten with the same size and modification time has another change time or another inode.
     """
     if is_uri(path):
         filesystem, inner = open_filesystem(path)

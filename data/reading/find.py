@@ -1,4 +1,4 @@
-"""Files anywhere that PyArrow's filesystems reach, found by name, glob or folder."""
+"""Find files by name, glob or folder on any filesystem that PyArrow reads."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ def _glob_pattern(path: str) -> re.Pattern[str]:
             raise ValueError("a range of letters is empty")
         return re.compile(pattern)
     except (ValueError, re.error) as error:
-        raise InputError(f"{path}: this is no glob ({error}): write *, ?, [a-z] or **") from None
+        raise InputError(f"{path}: invalid glob ({error}): use *, ?, [a-z] or **") from None
 
 
 def find_files(path: str, any_suffix: bool = False) -> list[str]:
-    """All files that an absolute path, URI, glob (*, ?, [..], **) or folder names, sorted; an error where there is none.
+    """Return all files that an absolute path, URI, glob (*, ?, [..], **) or folder names, sorted; raises InputError if none.
 
-    A name that begins with a dot is found only where the glob writes the dot. In a URI, ? begins its query. A folder means
-    the files anywhere below it whose suffix is known; so does a folder that a glob matches, as Spark writes them. With
-    `any_suffix` (the recipe says the format) a suffix decides nothing.
+    Hidden files are found only where the glob writes the dot. In a URI, ? begins the query. A folder means all files
+    below it whose suffix is known, as does a folder that a glob matches (Spark writes folders). `any_suffix`: the recipe
+    names the format, so suffixes do not matter.
     """
     filesystem, inner = open_filesystem(path)
     try:
         found = _find(filesystem, inner, path, any_suffix)
     except OSError as error:
-        raise InputError(f"{path}: this place cannot be looked into ({error})") from None
+        raise InputError(f"{path}: cannot list the files ({error})") from None
     if is_uri(path):
         address, mark, query = path.partition("?")
         start = next(place for place in range(len(address)) if unquote(address[place:]) == inner)
@@ -98,7 +98,7 @@ def _find(filesystem: fs.FileSystem, inner: str, path: str, any_suffix: bool) ->
 
 
 def _below(filesystem: fs.FileSystem, folder: str, any_suffix: bool) -> list[str]:
-    """Return the data files anywhere below a folder; names that begin with a dot or an underscore are the writers' own."""
+    """Return the data files below a folder; names with a leading dot or underscore are skipped."""
     infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
     names = [info.path for info in infos if info.type == fs.FileType.File]
     return sorted(
@@ -109,12 +109,12 @@ def _below(filesystem: fs.FileSystem, folder: str, any_suffix: bool) -> list[str
 
 
 def natural_order(name: str) -> list[tuple[int, int, str]]:
-    """Return a key to sort names by as a person does: part2 before part10."""
+    """Return a sort key for natural order: part2 before part10."""
     return [(0, int(piece), piece) if piece.isdecimal() else (1, 0, piece) for piece in re.split(r"(\d+)", name) if piece]
 
 
 def hive_values(path: str) -> dict[str, str | None]:
-    """Return the columns that the folders of a path name, as Spark and Hive write them: site=north/part-0.parquet."""
+    """Return the columns in the folder names of a path, as Spark and Hive write them: site=north/part-0.parquet."""
     pairs = re.findall(r"(?:^|/)([^/=]+)=([^/]*)(?=/)", path.partition("?")[0] if is_uri(path) else path)
     return {unquote(key): None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value) for key, value in pairs}
 

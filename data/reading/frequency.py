@@ -1,4 +1,4 @@
-"""The step of time of a series: a length, a number of counts, or a step of the calendar."""
+"""The time step of a series: a duration, a count, or a calendar step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MICROSECONDS = {
 }
 MONTHS = {"mo": 1, "q": 3, "y": 12}
 BUSINESS_DAYS = "b"
-LOCAL_UNITS = {"d", "w", BUSINESS_DAYS, *MONTHS}  # these follow the clock on the wall where a zone is known
+LOCAL_UNITS = {"d", "w", BUSINESS_DAYS, *MONTHS}  # these follow local time where a zone is known
 PANDAS = {
     **dict.fromkeys(("M", "MS", "ME", "BM", "BMS"), "mo"),
     **dict.fromkeys(("Q", "QS", "QE"), "q"),
@@ -57,9 +57,10 @@ class Frequency:
 
 
 def usual_season(frequency: Frequency | None) -> int | None:
-    """Return the rows of the usual season of a frequency; None where there is none, or it is no whole number of rows.
+    """Return the rows of the usual season of a frequency; None if it is not a whole number of rows.
 
-    A day for steps below one, a week for days, a year for weeks, months and quarters, five business days, 1 for years.
+    A day for steps below one day, a week for days, a year for weeks, months and quarters, five for business days, 1 for
+    years.
     """
     if frequency is None or frequency.unit == "":
         return None
@@ -76,7 +77,7 @@ def usual_season(frequency: Frequency | None) -> int | None:
 
 
 def parse_frequency(value: str | int) -> Frequency:
-    """Return the step that a recipe means; raises ValueError with what to write instead."""
+    """Parse a frequency; raises ValueError with what to write instead."""
     if isinstance(value, int):
         if not 0 < value < LARGEST:
             raise ValueError(f'frequency = {value} is not a step of time: write one like "15min", "1h", "1d" or 1')

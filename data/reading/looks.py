@@ -1,4 +1,4 @@
-"""What times look like that are written in a way nobody said: the advice of messages."""
+"""Guess how times are written, for the advice in messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Int64 = npt.NDArray[np.int64]
 
 
 def likely_format(text: str) -> str:
-    """Return the strptime format that a person probably means by such a text."""
+    """Return the strptime format that probably fits a text."""
     dates = (
         *(
             "%d.%m.%Y",
@@ -57,7 +57,7 @@ def _months_fit(months: Int64) -> bool:
 
 
 def usual_calendar(value: Int64) -> str | None:
-    """The step of the calendar that sorted times seem to have: "1mo", "1q", "1y" or "1b"; None where it is another."""
+    """Return the calendar step that sorted times seem to have: "1mo", "1q", "1y" or "1b"; None if none fits."""
     steps, day = np.diff(value), 86400 * 10**6
     if len(steps) < 6 or int(steps.max()) < day:
         return None

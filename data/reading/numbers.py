@@ -1,4 +1,4 @@
-"""Columns of any kind become numbers; what is no number is named by its line, with what to write instead."""
+"""Parse number columns; a value that is no number is reported with its line and what to write instead."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def read_numbers(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Return the numbers of a column, NaN where missing: float32 where the file has 32 bits, else float64."""
+    """Return the numbers of a column, NaN where missing: float32 where the file has 32 bits, otherwise float64."""
     kind, form = column.type, places.form
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
         column = _parsed(places, name, as_text(column))
     elif pa.types.is_temporal(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind):
         raise InputError(f"{places.file}, column {name!r}: it holds {kind}, not numbers: name another column")
     elif pa.types.is_decimal(kind):
-        column = column.cast(pa.string()).cast(pa.float64())  # straight to float64 Arrow may be off in the last bit
+        column = column.cast(pa.string()).cast(
+            pa.float64()
+        )  # Arrow's direct conversion to float64 may differ in the last bit
     elif not (pa.types.is_float64(kind) or pa.types.is_float32(kind)):
         column = column.cast(pa.float64(), safe=False)  # whole numbers beyond 2**53 are rounded
     values = np.asarray(column.to_numpy())
@@ -39,14 +41,14 @@ def read_numbers(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.N
     broken = np.flatnonzero(np.abs(values) > LARGEST if wide else np.isinf(values))  # or beyond what 32 bits hold
     if len(broken):
         raise InputError(
-            f"{places.at(broken[0])}, column {name!r}: {column[broken[0]].as_py()} is not a number that can be learnt "
-            "from (32-bit numbers end at 3.4e38): correct it, or leave it empty where the value is missing"
+            f"{places.at(broken[0])}, column {name!r}: {column[broken[0]].as_py()} is infinite or too large "
+            "(32-bit numbers end at 3.4e38): correct it, or leave it empty where the value is missing"
         )
     return values
 
 
 def _parsed(places: RowPlaces, name: str, texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Numbers from text, to the bit as the CSV reader makes them."""
+    """Parse text to numbers, bit for bit as the CSV reader does."""
     form = places.form
     texts = pc.utf8_trim_whitespace(texts)
     missing = pc.is_in(texts, value_set=pa.array([*NULLS, *form.missing_texts], pa.string()))
@@ -61,7 +63,7 @@ def _parsed(places: RowPlaces, name: str, texts: pa.ChunkedArray) -> pa.ChunkedA
 
 
 def _plain(texts: pa.ChunkedArray, form: FileFormat) -> pa.ChunkedArray:
-    """Return the texts with the marks of the format as Python writes numbers; what does not fit the format fits nothing."""
+    """Return the texts with the marks of the format replaced by Python's; a text that does not fit stays unparsable."""
     if form.decimal == "." and form.thousands is None:
         return texts
     point = re.escape(form.decimal)
@@ -79,7 +81,7 @@ def _plain(texts: pa.ChunkedArray, form: FileFormat) -> pa.ChunkedArray:
 
 
 def _advice(text: str, form: FileFormat) -> str:
-    """Return what to write instead of a text that is no number."""
+    """Return what to write instead of a text that is not a number."""
     if form.decimal == "." and re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", text) and form.thousands is None:
         return 'write thousands = "," in the recipe if the comma separates thousands, or decimal = "," if it is the point'
     if form.decimal == "." and re.fullmatch(r"[+-]?\d*,\d+", text):

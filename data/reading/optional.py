@@ -1,4 +1,4 @@
-"""Columns that a file may lack: missing there throughout, with a warning; never one whose name is only written otherwise."""
+"""Columns that a file may lack: missing throughout, with a warning, unless the name is only misspelt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def lacking(file: str, source: DatasetSource) -> list[str]:
 
 
 def misspelt_problems(file: str, source: DatasetSource) -> list[str]:
-    """Return what is wrong with optional columns that a file has under a name of the same letters."""
+    """Return the problems of optional columns that a file has under another spelling."""
     absent = lacking(file, source)
     if not absent:
         return []
@@ -33,7 +33,7 @@ def misspelt_problems(file: str, source: DatasetSource) -> list[str]:
 
 
 def optional_warnings(source: DatasetSource, observed: Mapping[str, float]) -> list[str]:
-    """Return a sentence for each optional column that files lack, or that has no value; `observed` counts train values."""
+    """Return a warning for each optional column without values or that files lack; `observed` counts train values."""
     found = []
     absent = {file: lacking(file, source) for file in source.files} if source.settings.optional else {}
     for name in source.settings.optional:
@@ -42,7 +42,7 @@ def optional_warnings(source: DatasetSource, observed: Mapping[str, float]) -> l
         if without and len(without) == len(source.files):
             near = difflib.get_close_matches(name, _others(source.files[0], source), 1, 0.6)
             hint = f"; the nearest name is {near[0]!r}" if near else ""
-            found.append(f"optional column {name!r} is in none of its files: it counts as missing throughout{hint}")
+            found.append(f"optional column {name!r} is in none of its files and is treated as missing throughout{hint}")
         elif without:
             named = ", ".join(without[:MOST_FILES]) + (" ..." if len(without) > MOST_FILES else "")
             found.append(
@@ -50,7 +50,7 @@ def optional_warnings(source: DatasetSource, observed: Mapping[str, float]) -> l
                 f"there ({named})"
             )
         elif nowhere:
-            found.append(f"optional column {name!r} has no value in the train rows: it counts as missing throughout")
+            found.append(f"optional column {name!r} has no value in the train rows and is treated as missing throughout")
     return found
 
 

@@ -1,4 +1,4 @@
-"""A file of rows becomes arrays, checked: what is wrong is named by file, line and column."""
+"""Read a file's rows as checked arrays; errors name file, line and column."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ ReadTable = Callable[[str, tuple[str, ...], tuple[str, ...], FileFormat], pa.Tab
 class Rows:
     """The rows of one file, in the order of the file.
 
-    `numbers` is (rows, features + targets) with NaN where a value is missing; a target that is a class is left out of
-    it and stands in `labels`, as the categorical columns do, None where missing. `series` are the names, as strings, where
-    a column has them.
+    `numbers` (rows, features + targets) is NaN where a value is missing. A class target is left out of it and kept in
+    `labels`, like categorical columns, None where missing. `series` are the series names as text, where a column has
+    them.
     """
 
     file: str
@@ -43,22 +43,22 @@ class Rows:
 
 
 def number_columns(source: DatasetSource) -> list[str]:
-    """Return the columns that are read as numbers: features, then targets unless they are classes."""
+    """Return the columns read as numbers: features, then targets unless they are classes."""
     settings = source.settings
     return settings.features + ([] if source.classes else settings.targets)
 
 
 def label_columns(source: DatasetSource) -> list[str]:
-    """Return the columns that are read as labels: categorical features, then targets where they are classes."""
+    """Return the columns read as labels: categorical features, then class targets."""
     return source.settings.categorical + (source.settings.targets if source.classes else [])
 
 
 def read_rows(
     file: str, source: DatasetSource, with_targets: bool = True, read: ReadTable = read_table, clock: Clock | None = None
 ) -> Rows:
-    """Read and check the columns of a file that the dataset needs; raises InputError with all that is wrong.
+    """Read and check the columns that a dataset needs; raises InputError with everything that is wrong.
 
-    `read` may remember the tables that it has read, for datasets that share a file. `clock`: see to_utc_in_order.
+    `read` may cache tables for datasets that share a file. `clock`: see to_utc_in_order.
     """
     settings = source.settings
     numbers, texts = wanted_columns(source, with_targets)
@@ -106,7 +106,7 @@ def read_rows(
 
 
 def wanted_columns(source: DatasetSource, with_targets: bool = True) -> tuple[list[str], list[str]]:
-    """Return the columns that are read as numbers, and those that are read as text."""
+    """Return the columns read as numbers, and those read as text."""
     settings = source.settings
     series = [] if settings.series in (None, FILE_AS_SERIES) else [str(settings.series)]
     numbers = number_columns(source) if with_targets else settings.features
@@ -115,7 +115,7 @@ def wanted_columns(source: DatasetSource, with_targets: bool = True) -> tuple[li
 
 
 def header_problems(sources: Sequence[DatasetSource]) -> list[str]:
-    """Return what can be seen to be wrong with the files of some datasets without reading their rows."""
+    """Return the problems of datasets' files that the headers alone show."""
     problems = []
     headers: dict[tuple[str, tuple[str, ...], FileFormat], None] = {}  # each once, in order: many datasets may share a file
     for source in sources:
@@ -136,7 +136,7 @@ def header_problems(sources: Sequence[DatasetSource]) -> list[str]:
 
 
 def distinct_values(file: str, column: str, form: FileFormat) -> list[str]:
-    """Return the values of a column in the order of their first appearance, as the template {COLUMN} needs them."""
+    """Return the distinct values of a column in order of appearance, for the template {COLUMN}."""
     values = as_text(read_table(file, [], [column], form).column(column))
     if values.null_count:
         absent = int(np.flatnonzero(np.asarray(values.is_null()))[0])

@@ -1,4 +1,4 @@
-"""What is wrong with the settings of a dataset taken together, in words that name the keys and what to write."""
+"""Check the settings of a dataset for contradictions; messages name the keys and what to write."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DIRECTIVES = set("YmdHMSyBbAaIpzjT%eDFRfZsGVuwUWcxXh")
 
 
 def settings_problems(settings: DataSettings) -> list[str]:
-    """Return all contradictions."""
+    """Return all contradictions between settings."""
     return [
         *_sample_problems(settings),
         *_time_problems(settings),
@@ -30,7 +30,7 @@ def settings_problems(settings: DataSettings) -> list[str]:
 
 
 def missing_marks(values: Sequence[str | int | float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Return the texts that mean missing, and the numbers; a text that is a number is both."""
+    """Return the texts and the numbers that mean missing; a text that is a number is both."""
     texts = tuple(value.strip() for value in values if isinstance(value, str))
     numbers = [value for value in values if not isinstance(value, str)]
     for text in texts:
@@ -147,7 +147,7 @@ def _file_problems(settings: DataSettings) -> list[str]:
     if settings.thousands == settings.decimal:
         found.append(f"decimal and thousands are both {settings.decimal!r}: write the decimal mark and the other one")
     if settings.delimiter in ("\n", "\r", '"') or (settings.delimiter == settings.decimal and settings.decimal != ","):
-        found.append(f'delimiter = {settings.delimiter!r} separates no columns: write one such as "," or ";"')
+        found.append(f'delimiter = {settings.delimiter!r} is not a delimiter: write one such as "," or ";"')
     for key, names in (("column_names", settings.column_names or []), ("rename", list(settings.rename))):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -15,8 +15,8 @@ from data.reading.times import TimeForm
 
 CALENDAR_PERIODS = {"hour": 24, "weekday": 7, "month": 12, "day_of_year": 365.25}
 SPLITS = ("train", "validation", "test")
-MOST_ROWS = 10**9  # of one sample: beyond it a number was mistyped
-# The keys that always count in a fingerprint. Others, which came later, count where they are set: see `decisive`.
+MOST_ROWS = 10**9  # of one sample; more is taken for a typing error
+# Keys that are part of every fingerprint. Later keys are part of it only where they are set: see `decisive`.
 FIRST_KEYS = frozenset(
     [
         "time",
@@ -48,27 +48,30 @@ Names = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=st
 
 
 class DataSettings(BaseModel):
-    """How files become samples. One sample is `lookback` rows of the features in and `horizon` rows of the targets out."""
+    """How files become samples: `lookback` input rows and `horizon` target rows each."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     format: Literal["csv", "parquet", "arrow"] | None = Field(
-        None, description="of the files; absent: by the suffix of each, or where that says nothing by its content"
+        None, description="file format; default by suffix, then by content"
     )
     delimiter: str = Field(
         ",",
         pattern=r"^([\x01-\x7f]|whitespace)$",
-        description='what separates the columns of a CSV file; "whitespace": any run of blanks',
+        description='column delimiter of CSV files; "whitespace": any number of blanks',
     )
     decimal: str = Field(".", pattern=r"^[.,]$", description="decimal mark of the numbers in CSV files and in text columns")
-    thousands: Literal[",", ".", " ", "'", "_"] | None = Field(None, description="what separates groups of three digits")
-    encoding: str = Field("utf-8", description='of CSV files, as "latin-1", "cp1252" or "utf-16"')
+    thousands: Literal[",", ".", " ", "'", "_"] | None = Field(None, description="thousands separator")
+    encoding: str = Field("utf-8", description='encoding of CSV files, such as "latin-1", "cp1252" or "utf-16"')
     column_names: list[str] | None = Field(
         None, min_length=1, description="names of all columns of CSV files without a header"
     )
-    skip_rows: int = Field(0, ge=0, le=10**6, description="lines before the header, or before the first row without one")
+    skip_rows: int = Field(
+        0, ge=0, le=10**6, description="lines skipped before the header, or before the first row if there is no header"
+    )
     missing_values: list[str | int | float] = Field(
-        [], description='what means missing in number columns, beside empty cells, NA, NaN and null, as ["?", -200]'
+        [],
+        description='values that mean missing in number columns, such as ["?", -200], beside empty cells, NA, NaN and null',
     )
     rename: dict[str, str] = Field(
         {}, description="name in the files = name in the recipe, for files that name a column otherwise"
@@ -77,8 +80,8 @@ class DataSettings(BaseModel):
         list[str] | None,
         BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
         Field(
-            description="a column, a date and a time column, or the columns year, month, day, ... of a date; absent: the "
-            "order of the rows, each file then is a series of its own"
+            description="time column; or a date and a time column; or columns for year, month, day, ...; default the "
+            "order of the rows, with one series per file"
         ),
     ] = None
     time_format: str | None = Field(
@@ -90,47 +93,44 @@ class DataSettings(BaseModel):
     time_zone: str | None = Field(
         None,
         description='IANA zone of times without an offset, as "Europe/Berlin": calendar, split dates and days are local; an '
-        "hour that is there twice in autumn is told apart by the order of the rows",
+        "hour repeated in autumn is resolved by the order of the rows",
     )
     duplicates: Literal["error", "first", "last", "mean"] = Field(
         "error", description="what to do with rows of one series that have the same time"
     )
     series: str | None = Field(
-        None, description='the column that tells series apart, or "{file}": each file is one; absent: all rows are one'
+        None,
+        description='column with the name of the series, or "{file}": one series per file; default: all rows are one series',
     )
-    features: Names = Field(min_length=1, description="numeric columns that go in")
-    targets: Names = Field(
-        min_length=1, description="columns that are predicted; a sample that would predict a missing value is left out"
-    )
+    features: Names = Field(min_length=1, description="numeric input columns")
+    targets: Names = Field(min_length=1, description="columns to predict; samples whose target is missing are left out")
     static: Names = Field(
         [],
-        description="numeric columns that are constant within a series, as an area or a capacity: features that no window "
-        "normalization changes; a series with two values of one is an error",
+        description="numeric columns that are constant within a series, such as an area or a capacity: features that window "
+        "normalization does not change; two values in one series are an error",
     )
     categorical: Names = Field(
         [],
-        description="columns that go in one-hot, by the categories seen in train (at most 32); zeros where missing or new",
+        description="one-hot encoded columns, by the categories in the train rows (at most 32); zeros if missing or unseen",
     )
     optional: Names = Field(
         [],
-        description="of features and categorical, those that files may lack: missing throughout there, with a warning",
+        description="columns of features and categorical that files may lack: missing throughout there, with a warning",
     )
     calendar: list[Literal["hour", "weekday", "month", "day_of_year"]] = Field(
-        [], description="sine and cosine of these, from the time, go in too"
+        [], description="calendar features: sine and cosine of these parts of the time"
     )
     frequency: str | int | None = Field(
         None,
-        description='the step of time, as "15min", "1h", "1d", "1mo", "1q", "1y", "1b" (business days), or a whole number; '
-        "absent steps are inserted as missing, times off by up to a tenth of a step are rounded",
+        description='time step, such as "15min", "1h", "1d", "1mo", "1q", "1y", "1b" (business days), or a whole number; '
+        "missing steps are inserted, times off by up to a tenth of a step are rounded",
     )
     lookback: Annotated[int, Field(ge=1, le=MOST_ROWS)] | Literal["all"] = Field(
-        description="rows that go in; all: the whole series"
+        description="input rows of a sample; all: the whole series"
     )
-    min_lookback: int | None = Field(None, ge=1, description="shortest history that still makes a sample; absent: lookback")
-    horizon: int = Field(
-        ge=0, le=MOST_ROWS, description="rows that are predicted; 0: the label at the last row that goes in"
-    )
-    stride: int = Field(1, ge=1, le=MOST_ROWS, description="rows from one sample to the next")
+    min_lookback: int | None = Field(None, ge=1, description="smallest number of input rows of a sample; default lookback")
+    horizon: int = Field(ge=0, le=MOST_ROWS, description="rows to predict; 0: the label at the last input row")
+    stride: int = Field(1, ge=1, le=MOST_ROWS, description="rows between the starts of consecutive samples")
     season: int | None = Field(
         None,
         ge=1,
@@ -140,17 +140,22 @@ class DataSettings(BaseModel):
     )
     missing: Literal["interpolate", "forward", "mean", "zero", "drop"] = Field(
         "interpolate",
-        description="what stands in for missing values of the numeric features; drop: samples that touch one are out",
+        description="how missing values of numeric features are filled; drop: leave out samples that contain one",
     )
-    missing_flags: bool = Field(False, description="one more column a feature that goes in: 1 where it was missing")
-    scaling: Literal["standard", "robust", "minmax", "none"] = Field("standard", description="of features and targets")
+    missing_flags: bool = Field(False, description="add an input column for each feature: 1 where it was missing")
+    scaling: Literal["standard", "robust", "minmax", "none"] = Field(
+        "standard", description="scaling of features and targets, fitted on train rows"
+    )
     scaling_scope: Literal["dataset", "shared", "primary"] = Field(
-        "dataset", description="whose train rows scale: each its own, all pooled, or the first dataset's"
+        "dataset",
+        description="rows the scaler is fitted on: each dataset's own train rows, all pooled, or the first dataset's",
     )
     split: list[Annotated[float, Field(ge=0, le=1)]] | SplitDates = Field(
-        [0.7, 0.1, 0.2], description="fractions of train, validation and test, or the dates where the last two begin"
+        [0.7, 0.1, 0.2], description="fractions of train, validation and test, or the dates where validation and test begin"
     )
-    split_by: Literal["time", "series"] = Field("time", description="cut each series in time, or deal out whole series")
+    split_by: Literal["time", "series"] = Field(
+        "time", description="split each series in time, or assign whole series to the parts"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -171,7 +176,7 @@ class DataSettings(BaseModel):
 
     @property
     def file_format(self) -> FileFormat:
-        """Return the keys that say how the bytes of a file become columns."""
+        """Return the keys that describe the bytes of a file."""
         words, numbers = missing_marks(self.missing_values)
         return FileFormat(
             self.format,
@@ -188,12 +193,12 @@ class DataSettings(BaseModel):
 
     @property
     def time_form(self) -> TimeForm:
-        """Return the keys that say how a time is written."""
+        """Return the keys that describe how times are written."""
         return TimeForm(self.time_format, self.time_unit, self.time_zone)
 
     @property
     def grid(self) -> Frequency | None:
-        """Return the frequency as a step of time."""
+        """Return the frequency as a time step."""
         return None if self.frequency is None else parse_frequency(self.frequency)
 
     def decisive(self) -> dict[str, Any]:
@@ -204,20 +209,20 @@ class DataSettings(BaseModel):
 
     @property
     def season_rows(self) -> int | None:
-        """Return the rows of a season: as given, else by frequency; None without a forecast or a known season."""
+        """Return the rows of a season: as given, otherwise by frequency; None without a forecast or a known season."""
         if self.horizon == 0:
             return None
         return self.season or usual_season(self.grid)
 
     @property
     def shortest_history(self) -> int:
-        """Rows that a sample needs at least before its label or its first predicted row."""
+        """Return the smallest number of input rows of a sample."""
         if self.lookback == "all":
             return self.min_lookback or 1
         return self.min_lookback or self.lookback
 
     def expected_parts(self) -> list[str]:
-        """Return the splits that are asked for, so that one that ends without a sample is an error."""
+        """Return the splits that are requested; one without samples is an error."""
         if isinstance(self.split, SplitDates):
             return ["train", "validation"] + (["test"] if self.split.test else [])
         return [name for name, share in zip(SPLITS, self.split, strict=True) if share > 0]
@@ -225,9 +230,9 @@ class DataSettings(BaseModel):
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """One dataset as it is to be prepared: its name, its files (absolute paths or URIs) and its settings.
+    """A dataset to prepare: its name, files (absolute paths or URIs) and settings.
 
-    `where` keeps only the rows that hold these values; `classes` reads the target as a class label.
+    `where` keeps only the rows with these values; `classes` reads the target as a class label.
     """
 
     name: str

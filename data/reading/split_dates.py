@@ -1,4 +1,4 @@
-"""The dates where the parts of a dataset begin."""
+"""Split a dataset by dates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IsoTime = Annotated[str, BeforeValidator(_as_iso)]
 
 
 class SplitDates(BaseModel):
-    """Where validation and test begin, and optionally where the test part ends (exclusive), in ISO 8601."""
+    """Where validation and test begin and, optionally, where test ends (exclusive), in ISO 8601."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -27,7 +27,7 @@ class SplitDates(BaseModel):
     end: IsoTime | None = None
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the dates: they must be times, each later than the one before it."""
+        """Return what is wrong with the dates: each must be a time, later than the one before it."""
         found, before = [], ("", -(2**63))
         for name in ("validation", "test", "end"):
             text = getattr(self, name)

@@ -1,4 +1,4 @@
-"""A file becomes a table of the columns that are wanted; what cannot be read is named by file and line."""
+"""Read a file as a table of the wanted columns; errors name file and line."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from data.reading.texts import without_empty_texts
 
 NO_ROWS = "the file has a header and no rows: give it rows, or leave it out of the path"
 MARKS = {";": ";", "\t": "\\t", "|": "|", ",": ","}  # what else separates columns, and how TOML writes it
-LINES_TO_LOOK_AT = 30  # for a header that stands further down
+LINES_TO_LOOK_AT = 30  # for a header further down
 
 
 @dataclass(frozen=True)
 class RowPlaces:
-    """Where the rows of a table stand in their file, looked up only when a message has to name one.
+    """The positions of a table's rows in their file, resolved only when a message names one.
 
-    `rows` are the numbers that the rows have in the file, from 0; absent: they are all there.
+    `rows` are the row numbers in the file, from 0; None: all rows in order.
     """
 
     file: str
@@ -37,7 +37,7 @@ class RowPlaces:
     rows: npt.NDArray[np.int64] | None = None
 
     def at(self, row: int) -> str:
-        """Return the file and the line of a row, its header and blank lines counted; in Parquet the row. Both begin at 1."""
+        """Return the file and line of a row (header and blank lines counted), or the row of a Parquet file; both from 1."""
         number = int(row if self.rows is None else self.rows[row])
         if self.form.kind_of(self.file) != "csv":
             return f"{self.file}, row {number + 1}"
@@ -45,9 +45,10 @@ class RowPlaces:
 
 
 def read_table(file: str, numbers: Sequence[str], texts: Sequence[str], form: FileFormat) -> pa.Table:
-    """Return the wanted columns of a file, by their names in the recipe, and those that its folders name (site=north).
+    """Return the wanted columns of a file by their names in the recipe, and those of its folder names (site=north).
 
-    CSV: `numbers` as float64, or all as text where one of them holds anything else; in text only an empty cell is missing.
+    CSV: `numbers` as float64, or all as text if any of them contains something else; in text only an empty cell is
+    missing.
     """
     wanted = list(dict.fromkeys([*numbers, *texts]))
     with _file_errors(file, form):
@@ -82,26 +83,26 @@ def _read_arrow(file: str, names: list[str]) -> pa.Table:
 
 
 def check_header(file: str, wanted: Sequence[str], form: FileFormat) -> None:
-    """Raise InputError where a file lacks a column, or has no header at all."""
+    """Raise InputError if a file lacks a column, or has no header."""
     with _file_errors(file, form):
         _names_in_file(file, wanted, form)
 
 
 def has_column(file: str, name: str, form: FileFormat) -> bool:
-    """Return whether a file, or a folder in its path, has a column of this name in the recipe."""
+    """Return whether a file, or a folder in its path, has a column of this name."""
     with _file_errors(file, form):
         present = column_names(file, form)
     return name in hive_values(file) or any(other in present for other in _aliases(name, form))
 
 
 def own_column(file: str, name: str, form: FileFormat) -> bool:
-    """Return whether the file itself has the column, whatever its folders name."""
+    """Return whether the file itself has the column, ignoring its folders."""
     with _file_errors(file, form):
         return any(other in column_names(file, form) for other in _aliases(name, form))
 
 
 def first_failure(column: pa.ChunkedArray, convert: Callable[[pa.ChunkedArray], object]) -> int:
-    """Return the first row that `convert` refuses with ArrowInvalid, by halving; it must refuse the column as a whole."""
+    """Return the first row that `convert` rejects with ArrowInvalid, by bisection; it must reject the whole column."""
     low, high = 0, len(column)
     while high - low > 1:
         middle = (low + high) // 2
@@ -115,10 +116,10 @@ def first_failure(column: pa.ChunkedArray, convert: Callable[[pa.ChunkedArray], 
 
 @contextlib.contextmanager
 def _file_errors(file: str, form: FileFormat) -> Iterator[None]:
-    """Say which file it was that PyArrow could not read."""
+    """Convert errors of PyArrow to InputError with the file's name."""
     utf8 = form.encoding == "utf-8"
     cure = f'save the file as UTF-8, or write encoding = "latin-1" or what it is {IN_RECIPE}'
-    cure = cure if utf8 else f"encoding = {form.encoding!r} is not that of the file: write the one that it was saved in"
+    cure = cure if utf8 else f"encoding = {form.encoding!r} does not fit the file: write the encoding it was saved in"
     try:
         yield
     except UnicodeDecodeError as error:
@@ -131,18 +132,18 @@ def _file_errors(file: str, form: FileFormat) -> Iterator[None]:
             advice = f"a cell is not UTF-8 ({reason}): {cure}"
         elif form.kind_of(file) != "csv":
             name = form.kind_of(file).capitalize()
-            advice = f"it cannot be read as {name} ({reason}): write it anew, or give it the suffix of what it is"
+            advice = f"it cannot be read as {name} ({reason}): write it again, or correct its suffix"
         elif "Empty CSV" in reason:
             advice = NO_ROWS
         else:
-            advice = f"it cannot be read as CSV ({reason}): give it a header and rows that all have its columns"
+            advice = f"it cannot be read as CSV ({reason}): it needs a header, and rows with as many columns"
         raise InputError(f"{file}: {advice}") from None
     except OSError as error:
         raise InputError(f"{file}: it cannot be read ({error})") from None
 
 
 def column_names(file: str, form: FileFormat) -> list[str]:
-    """Return the columns of a file, as it names them."""
+    """Return the column names of a file, as the file has them."""
     kind = form.kind_of(file)
     if kind == "csv":
         return header_of(file, form)
@@ -163,13 +164,13 @@ def _arrow_names(file: str) -> list[str]:
 
 
 def _aliases(name: str, form: FileFormat) -> list[str]:
-    """Return what a column of the recipe may be called in a file."""
+    """Return the names that a column of the recipe may have in a file."""
     renamed = [old for old, new in form.rename if new == name]
     return renamed + ([name] if name not in [old for old, _ in form.rename] else [])
 
 
 def _names_in_file(file: str, wanted: Sequence[str], form: FileFormat) -> dict[str, str]:
-    """Return the name in the file of each wanted column that the file has itself; raises InputError where one is nowhere."""
+    """Return each wanted column's name in the file; raises InputError for a missing column."""
     present, hive = column_names(file, form), hive_values(file)
     found, missing = {}, []
     for name in dict.fromkeys(wanted):
@@ -186,12 +187,12 @@ def _names_in_file(file: str, wanted: Sequence[str], form: FileFormat) -> dict[s
         raise InputError(_absent(file, missing, [*present, *hive], form))
     twice = [name for name in found.values() if present.count(name) > 1]
     if twice:
-        raise InputError(f"{file}: the column {twice[0]!r} stands there twice: give each column a name of its own")
+        raise InputError(f"{file}: the column {twice[0]!r} appears twice: give each column its own name")
     return found
 
 
 def _absent(file: str, missing: list[str], present: list[str], form: FileFormat) -> list[str]:
-    """What to say of columns that a file does not have: the delimiter, the line of its header, or the nearest name."""
+    """Return advice about missing columns: the delimiter, the header's line, or the nearest name."""
     if form.kind_of(file) == "csv" and form.column_names is None:
         others = [mark for mark in MARKS if mark != form.delimiter and mark in present[0]]
         if len(present) == 1 and others:

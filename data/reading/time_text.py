@@ -1,4 +1,4 @@
-"""Texts become times: ISO 8601, or a strptime format; each function raises ArrowInvalid where a text does not fit."""
+"""Parse times: ISO 8601 or a strptime format; every function raises ArrowInvalid for a text that does not fit."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ OFFSET = r"\d{2}(:\d{2}|T\d{2}).*?(Z|[+-]\d{2}(:?\d{2})?)$|T\d{2}Z$"
 
 
 def microseconds(column: pa.ChunkedArray) -> Int64:
-    """Timestamps as whole numbers."""
+    """Return timestamps as whole numbers."""
     return np.asarray(column.cast(pa.int64())).astype(np.int64)
 
 
 def has_offset(texts: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Return which ISO 8601 texts have a time zone behind them."""
+    """Return which ISO 8601 texts end with a time zone."""
     return np.asarray(pc.match_substring_regex(texts, OFFSET))
 
 
 def parse_iso(texts: pa.ChunkedArray, zoned: bool) -> Int64:
-    """Microseconds since 1970, of UTC where the texts are `zoned`: all of them have an offset then, else none."""
+    """Return microseconds since 1970, UTC if the texts are `zoned`: then all have an offset, otherwise none."""
     return microseconds(texts.cast(ZONED if zoned else PLAIN))
 
 
 def format_is_zoned(time_format: str) -> bool:
-    """Return whether times of a strptime format are moments whatever the place."""
+    """Return whether times in a strptime format include their offset."""
     return bool({"%z", "%Z", "%s"} & set(_directives(time_format)))
 
 
 def parse_format(texts: pa.ChunkedArray, time_format: str, zone: str | None) -> Int64:
-    """Microseconds since 1970 by a strptime format; of UTC where the format is zoned."""
+    """Return microseconds since 1970 for a strptime format; UTC if the format includes an offset."""
     directives = _directives(time_format)
     if time_format == "%s":
         return np.asarray(texts.cast(pa.int64())).astype(np.int64) * 1_000_000
@@ -68,12 +68,12 @@ def _by_arrow(texts: pa.ChunkedArray, time_format: str) -> Int64:
 
 
 def _loose(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Written alike whatever the case, the blanks and the zeros before numbers."""
+    """Return the text in lower case, without repeated blanks and leading zeros."""
     return pc.replace_substring_regex(pc.utf8_lower(texts), r"\s+|\b0+(\d)", r"\1")
 
 
 def _with_fraction(texts: pa.ChunkedArray, rest: str, mark: str, zone: str | None) -> Int64:
-    """Return the fraction of a second is cut off, read as a number, and added."""
+    """Split off the fraction of a second, parse it as a number and add it."""
     pieces = pc.extract_regex(texts, rf"^(?P<rest>.*){re.escape(mark)}(?P<fraction>\d{{1,6}})$")
     if pieces.null_count > texts.null_count:
         raise pa.ArrowInvalid("there is no fraction of a second")
@@ -85,7 +85,7 @@ def _with_fraction(texts: pa.ChunkedArray, rest: str, mark: str, zone: str | Non
 
 
 def _one_by_one(texts: pa.ChunkedArray, parse: Callable[[str], int]) -> Int64:
-    """Return each text that differs is parsed once."""
+    """Parse each distinct text once."""
     coded = texts.combine_chunks().dictionary_encode()
     found = np.array([parse(text) for text in coded.dictionary.to_pylist()], np.int64)
     places: Int64 = np.asarray(coded.indices)
@@ -105,7 +105,7 @@ def _by_python(text: str, time_format: str, zone: str | None) -> int:
 
 
 def _named_zone(text: str, time_format: str, zone: str | None) -> int:
-    """Python's %Z knows two names and forgets them: here the name is cut out and looked up."""
+    """Replace a zone name, which Python's %Z does not resolve, by its offset."""
     for name in reversed(re.findall(r"[A-Za-z][\w/+-]*", text)):
         try:
             local = datetime.datetime.strptime(text.replace(name, "UTC", 1), time_format)
@@ -114,7 +114,7 @@ def _named_zone(text: str, time_format: str, zone: str | None) -> int:
         offset = offset_of(name, local.replace(tzinfo=None), zone)
         if offset is not None:
             return _since_1970(local.replace(tzinfo=datetime.UTC)) - int(offset / datetime.timedelta(microseconds=1))
-    raise ValueError(f"{text!r} names no time zone that is known")
+    raise ValueError(f"{text!r} has no known time zone")
 
 
 def _since_1970(moment: datetime.datetime) -> int:

@@ -1,4 +1,4 @@
-"""The time of each row as whole numbers: microseconds for dates, the number itself for counts such as cycles."""
+"""The time of each row as a whole number: microseconds for dates, the number itself for counts such as cycles."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from data.reading.zones import Clock, skipped, to_local, to_utc, to_utc_in_order
 
 Int64 = npt.NDArray[np.int64]
 UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}  # microseconds of each; ns are divided
-AS_NUMBERS = "step"  # the time_unit of whole numbers that are no times
+AS_NUMBERS = "step"  # time_unit of whole numbers that count steps
 
 
 @dataclass(frozen=True)
 class TimeForm:
-    """How a recipe says that times are written: see `time_format`, `time_unit` and `time_zone` of the settings."""
+    """How times are written: `time_format`, `time_unit` and `time_zone` of the settings."""
 
     format: str | None = None
     unit: str | None = None
@@ -37,9 +37,10 @@ class TimeForm:
 
 @dataclass(frozen=True)
 class Times:
-    """`value` is (rows,): microseconds since 1970 where kind is "date", plain counts where it is "number".
+    """The times of rows.
 
-    `zoned`: the microseconds are of UTC; else they are of a clock whose zone nobody said. `zone` is the recipe's.
+    `value` (rows,) has microseconds since 1970 where kind is "date", plain counts where it is "number". `zoned`: the
+    microseconds are UTC; otherwise they are local times of an unknown zone. `zone` is the recipe's time_zone.
     """
 
     value: Int64
@@ -49,18 +50,18 @@ class Times:
 
     @property
     def local(self) -> Int64:
-        """Return what the clock on the wall shows: in the recipe's zone, else as `value`."""
+        """Return local times: in the recipe's zone, otherwise `value`."""
         return to_local(self.value, self.zone if self.zoned else None)
 
     def show(self, row: int) -> str:
-        """Return the time of a row as a person writes it."""
+        """Return the time of a row as text."""
         return show_time(int(self.value[row]), self.kind, self.zone if self.zoned else None) + (
             " UTC" if self.zoned and self.zone is None else ""
         )
 
 
 def show_time(value: int, kind: str, zone: str | None = None) -> str:
-    """Return a time as a person writes it, by the clock of the zone where there is one."""
+    """Return a time as text, in local time where a zone is known."""
     if kind == "number":
         return str(value)
     local = to_local(np.array([value], np.int64), zone)[0]
@@ -69,7 +70,7 @@ def show_time(value: int, kind: str, zone: str | None = None) -> str:
 
 
 def show_step(step: int, kind: str) -> str:
-    """Return a length of time in its largest whole unit; months are only about as long as each other."""
+    """Return a duration in its largest whole unit; months are approximate."""
     if kind == "number":
         return str(step)
     for unit, size in reversed(MICROSECONDS.items()):
@@ -81,7 +82,7 @@ def show_step(step: int, kind: str) -> str:
 
 
 def parse_time(text: str, zone: str | None = None) -> int:
-    """An ISO 8601 time in microseconds since 1970, in UTC where it has an offset or a zone is given; raises ValueError."""
+    """Return the microseconds of an ISO 8601 time, in UTC where it has an offset or a zone; raises ValueError."""
     for kind in (PLAIN, ZONED):
         try:
             value = int(pa.scalar(text.strip()).cast(kind).value)
@@ -99,9 +100,9 @@ def read_times(
     keys: npt.NDArray[np.object_] | None = None,
     clock: Clock | None = None,
 ) -> Times:
-    """The times of the rows from one column, a date and a time of day, or the parts of a date (year, month, day, ...).
+    """Read the times of rows from one column, a date and a time column, or the parts of a date (year, month, day, ...).
 
-    `keys` are the series of the rows: where a local hour is there twice, each series has it twice. `clock`: see
+    `keys` are the series of the rows, needed to resolve repeated local hours (each series has them twice). `clock`: see
     to_utc_in_order.
     """
     for name, column in zip(names, columns, strict=True):
@@ -116,7 +117,7 @@ def read_times(
     never = skipped(times.value, form.zone)
     if len(never):
         raise InputError(
-            f"{places.at(never[0])}, time {times.show(never[0])}: no clock in {form.zone} shows this time, as it is put "
+            f"{places.at(never[0])}, time {times.show(never[0])}: the clock in {form.zone} skips this time, as it is put "
             "forward then: correct it, or where the file keeps one time all year write that as time_zone, such as "
             '"UTC" or "Etc/GMT-1" (an hour ahead of UTC)'
         )
@@ -199,7 +200,7 @@ def _from_texts(places: RowPlaces, what: str, texts: pa.ChunkedArray, form: Time
 
 
 def _from_several(places: RowPlaces, names: Sequence[str], columns: list[Any], form: TimeForm) -> Times:
-    """Parts of a date where all columns are whole numbers and no format is given; else texts side by side."""
+    """Read parts of a date if all columns are whole numbers and no format is given; otherwise join the texts."""
     if pa.types.is_date(columns[0].type) and len(names) == 2 and pa.types.is_time(columns[1].type):
         days = microseconds(columns[0].cast(PLAIN))
         return Times(days + microseconds(columns[1].cast(pa.time64("us"), safe=False)), "date")

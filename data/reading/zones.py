@@ -1,4 +1,4 @@
-"""Local times and UTC: what a clock on the wall shows, and when that was."""
+"""Convert between local times and UTC."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def zone_problem(zone: str) -> str | None:
 
 
 def to_local(value: Int64, zone: str | None) -> Int64:
-    """Microseconds of UTC as the clock of a zone shows them; unchanged without a zone."""
+    """Return local times (microseconds) for microseconds of UTC; unchanged without a zone."""
     if zone is None:
         return value
     local = pc.local_timestamp(pa.array(value, pa.timestamp("us", "UTC")).cast(pa.timestamp("us", zone)))
@@ -34,7 +34,7 @@ def to_local(value: Int64, zone: str | None) -> Int64:
 
 
 def to_utc(value: Int64, zone: str | None, ambiguous: str = "earliest", nonexistent: str = "earliest") -> Int64:
-    """What `to_local` was made of; of an hour that the clock shows twice, the first or the second time (`ambiguous`)."""
+    """Return UTC for local times; `ambiguous` chooses the first or second of a repeated hour."""
     if zone is None:
         return value
     naive = pa.array(value, pa.timestamp("us"))
@@ -43,16 +43,16 @@ def to_utc(value: Int64, zone: str | None, ambiguous: str = "earliest", nonexist
 
 
 def skipped(value: Int64, zone: str) -> npt.NDArray[np.intp]:
-    """Return the rows whose local time the clock never shows, as it is put forward in spring."""
+    """Return the rows whose local time does not exist (the clock is put forward in spring)."""
     return np.flatnonzero(to_local(to_utc(value, zone), zone) != value)
 
 
 @dataclass(frozen=True)
 class Clock:
-    """What the other tables of a file say about the repeated hours of one of them.
+    """What the other tables of a file say about repeated hours in one table.
 
-    `falling`: the rows of the file are newest first. `seen` are the repeated local times, by series, that stand in tables
-    which are earlier in time order.
+    `falling`: the file has its newest rows first. `seen` are the repeated local times, by series, in tables that are
+    earlier in time.
     """
 
     falling: bool
@@ -61,7 +61,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class ClockSummary:
-    """What one table of a file says about the order of its rows, and its repeated local times by series, each once."""
+    """The order of rows in one table of a file, and its repeated local times by series."""
 
     rises: int
     falls: int
@@ -71,7 +71,7 @@ class ClockSummary:
 
 
 def clock_summary(value: Int64, zone: str, keys: npt.NDArray[np.object_] | None) -> ClockSummary | None:
-    """Return the facts of the local times of a table; None where it has no row."""
+    """Return the summary of a table's local times; None without rows."""
     if not len(value):
         return None
     steps = np.diff(value)
@@ -83,7 +83,7 @@ def clock_summary(value: Int64, zone: str, keys: npt.NDArray[np.object_] | None)
 
 
 def clocks_of(tables: Sequence[ClockSummary | None]) -> list[Clock]:
-    """Return the clock of each table of a file, in the order of its rows."""
+    """Return the clock of each table of a file, in row order."""
     there = [each for each in tables if each is not None]
     borders = [later.first - earlier.last for earlier, later in pairwise(there)]
     rises = sum(each.rises for each in there) + sum(step > 0 for step in borders)
@@ -98,11 +98,11 @@ def clocks_of(tables: Sequence[ClockSummary | None]) -> list[Clock]:
 
 
 def to_utc_in_order(value: Int64, zone: str, keys: npt.NDArray[np.object_] | None, clock: Clock | None = None) -> Int64:
-    """UTC of local times, the repeated hour in autumn told apart by the order of the rows.
+    """Return UTC for local times; repeated hours in autumn are resolved by the order of the rows.
 
-    Where a series (`keys` names that of each row) has a repeated local time twice, the row that comes first in time order
-    is the earlier one. `value` may fall (newest first). A repeated time that is there once is taken as the earlier one.
-    `clock` is what the other tables of the file say, where these times are only some of its times.
+    If a series (`keys` names each row's) has a repeated local time twice, the row that is first in time order is the
+    earlier one. `value` may fall (newest first). A repeated time that appears once is taken as the earlier one. `clock`
+    describes the other tables of the file, where these times are only some of its times.
     """
     first, second = to_utc(value, zone, "earliest"), to_utc(value, zone, "latest")
     twice = np.flatnonzero(first != second)
@@ -122,9 +122,9 @@ def to_utc_in_order(value: Int64, zone: str, keys: npt.NDArray[np.object_] | Non
 
 
 def offset_of(name: str, local: datetime.datetime, zone: str | None) -> datetime.timedelta | None:
-    """Return how far the zone of this name or abbreviation is ahead of UTC at a local time; None where nobody can know.
+    """Return the UTC offset of a zone name or abbreviation at a local time; None where it is unknown.
 
-    An abbreviation such as CEST is understood where it is one of `zone` at that time, or a name of the IANA list.
+    An abbreviation such as CEST is understood if `zone` uses it at that time, or if it is an IANA name.
     """
     if name.upper() in ("UTC", "GMT", "Z"):
         return datetime.timedelta()

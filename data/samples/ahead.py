@@ -1,4 +1,4 @@
-"""The times of the rows that follow a series: those that a forecast from its last rows is about."""
+"""The times of the steps after a series, which a forecast from its last rows predicts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from data.reading.times import Times
 from data.samples.grid import grid_of
 
 Int64 = npt.NDArray[np.int64]
-UNKNOWN = np.iinfo(np.int64).min  # a time that nothing tells
+UNKNOWN = np.iinfo(np.int64).min  # an unknown time
 
 
 def times_after(times: Times, frequency: Frequency | None, count: int) -> Int64:

@@ -1,4 +1,4 @@
-"""The forecasts that need no model, sample by sample and step by step: the last value, and the value one season before."""
+"""Forecasts without a model, by sample and step: the last value, and the value one season before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VALUES_AT_A_TIME = 4_000_000  # of the windows that are searched for their last 
 class TargetColumns:
     """Where the values of each target are among the columns of a row.
 
-    `known` has what a forecast may repeat: the feature of the same name, its gaps filled, or the target itself.
+    `known` has what a forecast may repeat: the feature of the same name, with gaps filled, or the target itself.
     """
 
     known: tuple[int, ...]
@@ -28,7 +28,7 @@ class TargetColumns:
 class BaselineSums:
     """Sums over samples of the errors of both forecasts in the targets' own units: all (steps, targets).
 
-    Where no value is known a season before, the seasonal forecast repeats the last value, so that both are measured on the
+    If no value one season before is known, the seasonal forecast repeats the last value, so that both are measured on the
     same samples.
     """
 

@@ -1,4 +1,4 @@
-"""What became of the rows and the windows of a dataset: counted, so that nothing is dropped or invented in silence."""
+"""Count rows and windows that are dropped, filled or inserted, so that nothing happens silently."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Counts:
     windows_left_out: dict[str, int] = field(default_factory=dict)
 
     def plus(self, other: Counts) -> Counts:
-        """Both together."""
+        """Return the sum of both."""
         left_out = Counter(self.windows_left_out) + Counter(other.windows_left_out)
         numbers = [each.name for each in fields(Counts) if each.name != "windows_left_out"]
         return Counts(
@@ -50,7 +50,7 @@ class Counts:
         return asdict(self)
 
     def warnings(self, samples: int, frequency: object) -> list[str]:
-        """Return a sentence for each share of more than a tenth that was inserted, filled or left out."""
+        """Return a warning for each share above a tenth that was inserted, filled or left out."""
         found = []
         rows = self.rows_read - self.rows_duplicate + self.rows_inserted
         if self.rows_inserted > SHARE_TO_WARN_OF * rows:

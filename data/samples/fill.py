@@ -1,4 +1,4 @@
-"""The columns of prepared rows from those of a series: gaps filled, labels as codes, calendar and flags added."""
+"""Fill the columns of prepared rows from a series: gaps, label codes, calendar and missing flags."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def fill_rows(
     categories: dict[str, list[str]],
     stretch: Stretch | None = None,
 ) -> npt.NDArray[np.bool_]:
-    """Write the columns of one series (see columns_of) into rows; returns where a number was missing: (rows, numbers)."""
+    """Write the columns of one series (see columns_of) into rows; returns which numbers were missing: (rows, numbers)."""
     settings, width = source.settings, len(source.settings.features)
     absent: npt.NDArray[np.bool_] = np.isnan(each.numbers)
     if each.numbers.shape == rows.shape and not absent.any():

@@ -1,4 +1,4 @@
-"""What stands in for missing values, never taken from the future across a split."""
+"""Fill missing values, never from the future across a split."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _interpolate(column: Float32, bounds: Sequence[int], before: Neighbour, afte
 
 
 def longest_run(missing: npt.NDArray[np.bool_]) -> int:
-    """Return the most rows that are missing one after the other, of (rows,) marks."""
+    """Return the longest run of missing rows, from marks (rows,)."""
     if not missing.any():
         return 0
     edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]]).astype(np.int8)))

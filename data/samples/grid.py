@@ -1,4 +1,4 @@
-"""Where the rows of a series lie on the regular grid of its frequency."""
+"""Put the rows of a series on the regular grid of its frequency."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Grid:
         return to_utc(self.origin + self._count * steps, self.zone)
 
     def moved(self, value: Int64, steps: Int64) -> npt.NDArray[np.bool_]:
-        """Return which times are not those of their steps; a month, or a business day, begins when its row says."""
+        """Return which times are not those of their steps; a month, or a business day, begins at the time of its row."""
         if not self.regular:
             return np.zeros(len(value), bool)
         return np.asarray(to_local(value, self.zone) != self.origin + self._count * steps)
@@ -79,7 +79,7 @@ class Grid:
 
     @property
     def longest_step(self) -> int:
-        """At least the time from one step to the next, in microseconds or counts."""
+        """Return an upper bound of the time between two steps, in microseconds or counts."""
         if self.frequency.unit in MONTHS:
             return (31 * self._count + 1) * DAY
         if self.frequency.unit == BUSINESS_DAYS:
@@ -99,7 +99,7 @@ class Grid:
 
 
 def grid_times(grid: Grid, value: Int64, step: Int64, length: int) -> Int64:
-    """Return the times of all steps of a series, of which sorted times are those of some steps."""
+    """Return the times of all steps of a series from the first to the last of its sorted times."""
     found = grid.times(np.arange(length, dtype=np.int64))
     if not grid.regular:
         found[step] = value  # a month begins when its row says

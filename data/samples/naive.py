@@ -1,4 +1,4 @@
-"""The error of the naive forecast, which every model has to beat: repeat the last value, or guess the usual label."""
+"""The error of the naive forecast: repeat the last value, or guess the usual label."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ForecastErrors:
         self.absolute = np.zeros(num_targets)
 
     def add(self, last: Float32, targets: Float32, ends: npt.NDArray[np.int64], horizon: int) -> None:
-        """Count the samples whose last rows are `ends`, which rise: last and targets are (rows, targets)."""
+        """Count the samples whose last rows are `ends`, in rising order: last and targets are (rows, targets)."""
         for start in range(0, len(ends), SAMPLES_AT_A_TIME):
             some = ends[start : start + SAMPLES_AT_A_TIME]
             # A target after the other: along the rows of a few targets NumPy takes several times as long.
@@ -61,7 +61,7 @@ def last_known(rows: Float32, columns: list[Column], targets: list[str], before:
 
 
 def label_errors(train: Float32, labels: Float32) -> dict[str, list[float]]:
-    """Sums of the error of guessing the mean label of the train samples: train and labels are (samples, targets)."""
+    """Return sums of the error of guessing the mean train label: train and labels are (samples, targets)."""
     gap = labels.astype(np.float64) - train.mean(axis=0, dtype=np.float64)
     count = np.full(labels.shape[1], float(len(labels)))
     return {
@@ -72,7 +72,7 @@ def label_errors(train: Float32, labels: Float32) -> dict[str, list[float]]:
 
 
 def class_errors(train: Mapping[str, int], labels: Mapping[str, int]) -> dict[str, Any]:
-    """The share of samples that guessing the most frequent class of train gets wrong, by the samples of each class."""
+    """Return the share of samples that the most frequent train class gets wrong, from the samples of each class."""
     usual = min(train, key=lambda name: (-train[name], name))
     count = sum(labels.values())
     return {"count": [count], "wrong": [count - labels.get(usual, 0)]}

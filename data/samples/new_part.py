@@ -1,4 +1,4 @@
-"""New files become parts as the dataset's own files did, save that their targets may be unknown and nothing is cut."""
+"""Prepare new files as the dataset's own files were, except that targets may be unknown and nothing is split."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NEW = "test"  # the split that all new rows are in, uncut
 
 @dataclass(frozen=True)
 class NewShard:
-    """Files that hold whole series, and the part that they become; `every` window of a series, or its last alone.
+    """Files with whole series and the part they become; `every` window of a series, or only its last one.
 
     The times of `ahead` steps after each series are written too.
     """
@@ -50,7 +50,7 @@ class NewShard:
 
 @dataclass
 class NewPart:
-    """The facts of a part, or what is wrong with its files; its rows, windows and times are in files beside it."""
+    """The facts of a part, or the problems of its files; its rows, windows and times are in files beside it."""
 
     names: list[str] = field(default_factory=list)  # of its series
     rows: list[int] = field(default_factory=list)  # of each of them
@@ -113,7 +113,9 @@ def write_new_part(
         there: npt.NDArray[Any] = np.any(~absent[:, observed], axis=1)
         seen = _in_windows(there, starts, lengths) > 0
         part.blind += int((keep & ~seen).sum())
-        counted = absent[:, ~np.logical_and(absent.all(axis=0), optional)]  # that a file lacks a column was told in training
+        counted = absent[
+            :, ~np.logical_and(absent.all(axis=0), optional)
+        ]  # training has already warned of columns that files lack
         shares = _in_windows(counted.sum(axis=1), starts, lengths) / (lengths * max(counted.shape[1], 1))
         possible, keep = bool(keep.any()), keep & seen
         windows.append((starts[keep] + offset, lengths[keep]))
@@ -176,7 +178,7 @@ def _in_windows(marks: npt.NDArray[Any], starts: Int64, lengths: Int64) -> Int64
 
 
 def run_new_shard(shard: NewShard, read: ReadTable = read_table) -> NewPart:
-    """Read, clean and write one shard; what is wrong with its files comes back as messages."""
+    """Read, clean and write one shard; problems of its files are returned as messages."""
     problems: list[str] = []
     files: list[Rows] = []
     for file in shard.files:
@@ -200,7 +202,7 @@ def run_new_task(task: list[NewShard]) -> list[NewPart]:
 
 
 def source_for(source: DatasetSource, file: str) -> DatasetSource:
-    """Return the source of a dataset that is one value of a column: a file without that column holds nothing else."""
+    """Return the source of a dataset that is one value of a column; a file without that column has only its rows."""
     if not source.where:
         return source
     form = source.settings.file_format

@@ -1,4 +1,4 @@
-"""What a person should know about the times of some series: steps that differ, numbers that look like dates, zones."""
+"""Warnings about the times of series: steps that differ, numbers that look like dates, unknown zones."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Steps = dict[str, tuple[int, str]]  # how many series have a usual step, and the
 
 
 def time_notes(series: Sequence[Series], source: DatasetSource, begins: Sequence[bool] | None = None) -> list[str]:
-    """Return a sentence for each kind of thing, told of the first series that has it; of steps only where series are whole.
+    """Return one warning of each kind, about the first series it applies to; about steps only if series are whole.
 
-    Where series are cut, `begins` says which stretches are the beginning of theirs.
+    If series are cut, `begins` says which stretches begin one.
     """
     settings, whole = source.settings, begins is None
     found: dict[str, str] = {}
@@ -60,7 +60,7 @@ def time_notes(series: Sequence[Series], source: DatasetSource, begins: Sequence
 
 
 def _marks_for_missing(series: Sequence[Series], source: DatasetSource) -> dict[str, str]:
-    """A sentence for each column that holds a number which people write for missing, far from all others, more than once."""
+    """Return a warning for each column in which a number far from all others repeats that people write for missing."""
     found = {}
     there = [each for each in series if len(each)]
     # Most columns have no such number at either end: this is all that they cost.

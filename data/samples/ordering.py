@@ -1,4 +1,4 @@
-"""The rows of a series in the order of time, one for each time, and on the grid of the frequency."""
+"""Sort the rows of a series by time, one row for each time, on the grid of the frequency."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Int64 = npt.NDArray[np.int64]
 
 
 def in_order(series: Series, source: DatasetSource, files: Sequence[Rows]) -> Series:
-    """Return the series sorted by time, with one row a time and all steps there; its counts say what that took."""
+    """Return the series sorted by time, with one row for each time and all steps; its counts say what was changed."""
     series = replace(series, counts=Counts(rows_read=len(series)))
     if series.times is None or not len(series):
         return series
@@ -41,7 +41,7 @@ def in_order(series: Series, source: DatasetSource, files: Sequence[Rows]) -> Se
 
 
 def _merged(series: Series, group: Int64, source: DatasetSource) -> Series:
-    """Return one row for each group of rows that follow each other: the first, the last, or their mean."""
+    """Return one row for each group of consecutive rows: the first, the last, or their mean."""
     starts = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
     ends = np.append(starts[1:], len(group)) - 1
     rule = source.settings.duplicates
@@ -63,7 +63,7 @@ def _merged(series: Series, group: Int64, source: DatasetSource) -> Series:
 
 
 def _twice(series: Series, source: DatasetSource, files: Sequence[Rows], row: int) -> str:
-    """Return what to say of a time that stands twice in a series."""
+    """Return the message about a time that appears twice in a series."""
     assert series.times is not None
     hint = 'keep one row of each time, or write duplicates = "first", "last" or "mean"'
     if source.settings.series in (None, FILE_AS_SERIES):
@@ -78,7 +78,7 @@ def _twice(series: Series, source: DatasetSource, files: Sequence[Rows], row: in
 
 
 def _places_of(files: Sequence[Rows], series: str | None, time: int) -> tuple[str, str]:
-    """Where a time stands for the second time in a series, and for the first."""
+    """Return where a time appears for the second time in a series, and for the first."""
     found = []
     for rows in files:
         if rows.times is None:
@@ -103,7 +103,7 @@ def _on_grid(series: Series, source: DatasetSource) -> Series:
 
 
 def grid_for(scan: Scan, like: Times, source: DatasetSource, name: str, where: str) -> Grid:
-    """The grid of a series whose times `scan` gives and `like` shows some of; raises InputError where they have none."""
+    """Return the grid of a series whose times `scan` returns and `like` shows; raises InputError if they have none."""
     frequency, told, place = source.settings.grid, source.settings.frequency, f"{where}, dataset {source.name!r}"
     assert frequency is not None
     looks = date_like(like.value) if like.kind == "number" and source.settings.time_unit != AS_NUMBERS else None
@@ -159,7 +159,7 @@ def one_a_step(series: Series, grid: Grid, source: DatasetSource) -> tuple[Serie
 
 
 def with_all_steps(series: Series, step: Int64, grid: Grid, source: DatasetSource) -> Series:
-    """Return the series with a row for each step of its grid; those of the absent steps are missing."""
+    """Return the series with a row for each step of its grid; inserted rows are missing."""
     times, length = series.times, int(step[-1]) + 1
     assert times is not None
     check_length(series.name, len(series), length, series.where, source)
@@ -179,7 +179,7 @@ def with_all_steps(series: Series, step: Int64, grid: Grid, source: DatasetSourc
 
 
 def check_length(name: str, rows: int, length: int, where: str, source: DatasetSource) -> None:
-    """Raise InputError where most rows of a series would be inserted."""
+    """Raise InputError if most rows of a series would be inserted."""
     if length > MOST_INSERTED * rows:
         raise InputError(
             f"{where}, dataset {source.name!r}, series {name!r}: on a grid of {source.settings.frequency} its {rows} rows "

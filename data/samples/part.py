@@ -1,4 +1,4 @@
-"""One shard of a dataset becomes one part: its series cleaned, their samples found, all of it in memory-mappable files."""
+"""Prepare one shard as one part: clean its series and write rows and samples as memory-mappable files."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ def write_part(
     whole: str | None = None,
     cut: Cut | None = None,
 ) -> Part:
-    """Prepare the series and write them as part `number`; `whole` is the split that all of them go into, uncut.
+    """Prepare the series and write them as part `number`; `whole` is the split that all of them belong to, uncut.
 
-    Of a `cut` dataset, the series are the loaded rows of its stretches.
+    For a `cut` dataset, the series are the loaded rows of its stretches.
     """
     settings, numeric = source.settings, number_columns(source)
     series = narrowed(series, None if cut is None else cut.bits)
@@ -202,7 +202,7 @@ def write_part(
 
 
 def _counts_of(each: Series, used: slice, absent: npt.NDArray[np.bool_], settings: DataSettings) -> Counts:
-    """Return what became of the rows of one series, or of those that the part is responsible for."""
+    """Return the counts of the rows of one series, or of those that the part is responsible for."""
     count, width = used.stop - used.start, len(settings.features)
     inserted = 0 if each.inserted is None else int(each.inserted[used].sum())
     filled = 0 if settings.missing == "drop" else int(absent[used, :width].sum())
@@ -218,7 +218,7 @@ def _count_labels(part: Part, split: str, codes: npt.NDArray[Any], names: list[s
 
 
 def _add_span(spans: list[tuple[int, int]], start: int, stop: int) -> None:
-    """Add rows to the spans; those of series that follow each other become one."""
+    """Add rows to the spans; adjacent series become one span."""
     if spans and spans[-1][1] == start:
         start = spans.pop()[0]
     spans.append((start, stop))

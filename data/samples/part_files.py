@@ -1,4 +1,4 @@
-"""The files of a part: rows and the places of samples, in uncompressed Arrow that is memory-mapped."""
+"""The files of a part: rows and sample positions, in uncompressed Arrow that is memory-mapped."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _batch_of(samples: Listed | Spans) -> pa.RecordBatch:
 
 
 def samples_in(batch: pa.RecordBatch) -> Listed | Spans:
-    """Return the samples of a split, as they were written: views into the batch."""
+    """Return the samples of a split: views into the batch."""
     spans = batch.schema.names == ["span"]
     columns = [batch.column(0).field(name) for name in SPAN] if spans else [batch.column(0), batch.column(1)]
     arrays = [column.to_numpy(zero_copy_only=True) for column in columns]
@@ -57,7 +57,7 @@ def _write(batches: list[pa.RecordBatch], path: Path) -> None:
 
 
 def file_facts(path: Path) -> tuple[int, str]:
-    """Return the bytes of a file and their SHA-256."""
+    """Return the size of a file and its SHA-256."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb", buffering=0) as stream:
         while chunk := stream.read(1 << 22):

@@ -1,4 +1,4 @@
-"""32 bits for prepared rows, or 64 where 32 cannot hold the differences between neighbouring rows."""
+"""32 bits for prepared rows, or 64 if 32 cannot hold the differences between neighbouring rows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MOST_LOST = 0.1  # of the usual difference between two rows, by rounding
 
 
 def narrowed(series: Sequence[Series], bits: int | None = None) -> list[Series]:
-    """Return the series in 32 bits; in 64 where a column needs them, such as a counter near 1e8 that goes up by ones.
+    """Return the series in 32 bits, or in 64 where a column needs them, such as a counter near 1e8 that counts by one.
 
-    `bits` says it where the series are but stretches of those that decide.
+    `bits` gives the answer where the series are only stretches of those that decide.
     """
     wide = any(each.numbers.dtype == np.float64 for each in series)
     if wide and not (_needs_64_bits(series) if bits is None else bits == 64):
@@ -45,7 +45,7 @@ def _needs_64_bits(series: Sequence[Series]) -> bool:
 
 @dataclass(frozen=True)
 class Rounding:
-    """What 32 bits would do to a stretch of a column: whether anything, to how many of its steps, and to how many much."""
+    """The effect of 32 bits on a stretch of a column: whether any, on how many of its steps, and on how many a large one."""
 
     inexact: bool
     steps: int
@@ -53,7 +53,7 @@ class Rounding:
 
 
 def rounding_of(numbers: npt.NDArray[Any]) -> tuple[Rounding, ...]:
-    """Return what 32 bits would do to each column of (rows, columns); nothing is said of numbers that are in 32 bits."""
+    """Return the effect of 32 bits on each column of (rows, columns); none on numbers that are already 32-bit."""
     if numbers.dtype != np.float64:
         return ()
     found = []

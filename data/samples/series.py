@@ -1,4 +1,4 @@
-"""A series: the rows of one machine, site or patient, with what becomes of them."""
+"""A series: the rows of one machine, site or patient."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from data.samples.counts import Counts
 class Series:
     """One series in time order: numbers (rows, columns) with NaN where missing, labels None where missing.
 
-    `inserted` marks the rows that the files do not have; None: there is none. `counts` says what became of the rows read.
+    `inserted` marks the rows that the files do not have; None: there are none. `counts` has the counts of the rows read.
     """
 
     name: str
@@ -69,7 +69,7 @@ def check_kinds_of_time(kinds: Sequence[tuple[str, str]]) -> None:
         if {kind, first} == {"date", "zoned date"}:
             zoned, plain = (file, first_file) if kind != "date" else (first_file, file)
             raise InputError(
-                f"{plain}: its times have no time zone, those of {zoned} have one, so nobody knows how far they are apart: "
+                f"{plain}: its times have no time zone, those of {zoned} have one, so their distance is unknown: "
                 'write time_zone = "Europe/Berlin", or what it is, for the times without one'
             )
         raise InputError(
@@ -78,7 +78,7 @@ def check_kinds_of_time(kinds: Sequence[tuple[str, str]]) -> None:
 
 
 def taken(series: Series, rows: slice | npt.NDArray[np.intp]) -> Series:
-    """Some rows of a series, in this order."""
+    """Return some rows of a series, in this order."""
     times = None if series.times is None else replace(series.times, value=series.times.value[rows])
     labels = {name: values[rows] for name, values in series.labels.items()}
     inserted = None if series.inserted is None else series.inserted[rows]

@@ -1,4 +1,4 @@
-"""The places of the samples of a split: one by one, or as spans of windows that follow each other by the same stride."""
+"""The positions of a split's samples: listed one by one, or as spans of windows with one stride."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Spans:
-    """Runs of samples of one length: the first row of the first of them, how many there are, and from one to the next."""
+    """Runs of samples of one length: the first row of the first, how many there are, and the stride."""
 
     first: Int64
     count: Int64
@@ -64,7 +64,7 @@ class Spans:
 
 
 def spans_of(listed: Listed) -> Spans:
-    """Return the spans of samples, as long as they can be from the first one on."""
+    """Return the spans of samples, each as long as possible."""
     starts, lengths = listed.starts, listed.lengths
     if not len(starts):
         return Spans(starts, starts, lengths, lengths)
@@ -76,7 +76,7 @@ def spans_of(listed: Listed) -> Spans:
 
 
 def smaller(splits: list[Listed]) -> list[Listed] | list[Spans]:
-    """Return the samples of the splits of a part in the form that takes less room."""
+    """Return the samples of the splits of a part in the smaller of both forms."""
     spans = [spans_of(listed) for listed in splits]
     room = sum(SPAN_BYTES * len(each.first) for each in spans)
     return spans if room < sum(LISTED_BYTES * len(listed) for listed in splits) else splits

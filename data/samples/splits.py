@@ -1,4 +1,4 @@
-"""Which rows are for training, for validation and for test."""
+"""Which rows are train, validation and test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Bounds = tuple[int, int, int, int]
 
 
 def split_in_time(series: Series, source: DatasetSource) -> Bounds:
-    """Rows (0, validation, test, end) where the parts of one series begin, by fractions or by dates."""
+    """Return rows (0, validation, test, end) where the splits of one series begin, by fractions or by dates."""
     split, rows = source.settings.split, len(series)
     if not isinstance(split, SplitDates):
         return fraction_bounds(split, rows)
@@ -35,12 +35,12 @@ def split_in_time(series: Series, source: DatasetSource) -> Bounds:
 
 
 def fraction_bounds(split: Sequence[float], rows: int) -> Bounds:
-    """Rows (0, validation, test, end) of a series with so many rows, by the fractions of the splits."""
+    """Return rows (0, validation, test, end) of a series with so many rows, by fractions."""
     return 0, int(np.floor(rows * split[0] + 1e-9)), int(np.floor(rows * (split[0] + split[1]) + 1e-9)), rows
 
 
 def split_by_series(names: Sequence[str], fractions: Sequence[float]) -> dict[str, str]:
-    """Deal out whole series: the part of each, by the rank of a hash of its name, so that no order in the names leaks in."""
+    """Assign whole series to splits by the rank of a hash of their names, so that no order in the names matters."""
     ranked = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
     validation = round(len(ranked) * fractions[0])
     test = round(len(ranked) * (fractions[0] + fractions[1]))
@@ -49,5 +49,5 @@ def split_by_series(names: Sequence[str], fractions: Sequence[float]) -> dict[st
 
 
 def whole_series(part: str, rows: int) -> Bounds:
-    """Return the bounds of a series that belongs to one part as a whole."""
+    """Return the bounds of a series that belongs to one split as a whole."""
     return {"train": (0, rows, rows, rows), "validation": (0, 0, rows, rows), "test": (0, 0, 0, rows)}[part]

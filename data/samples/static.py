@@ -1,4 +1,4 @@
-"""Columns that a recipe calls static have one value in each series."""
+"""Check that static columns have one value in each series."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from data.samples.series import Series
 
 
 def check_static(each: Series, source: DatasetSource) -> None:
-    """Raise InputError where a static column of a series has two values; what is missing counts as the same."""
+    """Raise InputError if a static column has two values in a series; missing values are ignored."""
     settings = source.settings
     for name in settings.static:
         column = each.numbers[:, settings.features.index(name)]

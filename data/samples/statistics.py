@@ -1,4 +1,4 @@
-"""What is known of each column over the train rows, in sums that add up over shards and datasets."""
+"""Statistics of each column over the train rows, as sums that add up over shards and datasets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Statistics:
 
     @staticmethod
     def of(values: npt.NDArray[np.float32]) -> Statistics:
-        """Return the statistics of values (rows, columns), where NaN is not observed; sums are in float64."""
+        """Return the statistics of values (rows, columns), NaN is not observed; sums are in float64."""
         total = Statistics.empty(values.shape[1])
         for start in range(0, len(values), ROWS_AT_A_TIME):
             # A column after the other: along the rows of a few columns NumPy takes five times as long.
@@ -51,7 +51,7 @@ class Statistics:
         return total
 
     def plus(self, other: Statistics) -> Statistics:
-        """Both together (Chan, Golub and LeVeque 1983, the pairwise update of the variance)."""
+        """Return the statistics of both (Chan, Golub and LeVeque 1983, the pairwise update of the variance)."""
         count = self.count + other.count
         share = other.count / np.maximum(count, 1)
         step = other.mean - self.mean
@@ -78,7 +78,7 @@ class Statistics:
         return np.where(self.high > self.low, spread, 0.0)
 
     def to_json(self) -> dict[str, list[float | None]]:
-        """Lists by name; infinities (of a column that was never observed) become null."""
+        """Return lists by name; infinities (of a column without values) become null."""
         return {
             name: [float(x) if np.isfinite(x) else None for x in getattr(self, name)]
             for name in ("count", "mean", "squares", "low", "high")

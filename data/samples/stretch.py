@@ -1,4 +1,4 @@
-"""A stretch of a long series: the rows that one part is responsible for, and what it must know of the rows around them."""
+"""A stretch of a long series: the rows of one part, and what it needs to know of the rows around them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Edge:
 
     @staticmethod
     def none(columns: int) -> Edge:
-        """No value is known."""
+        """Return an edge without known values."""
         return Edge(np.zeros(columns, np.int64), np.full(columns, np.nan))
 
     def rounded(self, bits: int) -> Edge:
-        """Return the values in so many bits."""
+        """Return the values rounded to so many bits."""
         return self if bits == 64 else Edge(self.rows, self.values.astype(np.float32))
 
 
@@ -80,7 +80,7 @@ class Stretch:
         return self.first - self.kept, min(self.stop, self.bounds[1]) - self.kept
 
     def ends_at(self) -> int:
-        """The row behind the last one that must be loaded: the end of the last block of statistics that begins here."""
+        """Return the row after the last one to load: the end of the last block of statistics that begins here."""
         block = -(-self.stop // ROWS_AT_A_TIME) * ROWS_AT_A_TIME
         begins_here = block - ROWS_AT_A_TIME >= self.first
         return max(self.stop, min(block, self.bounds[1])) if begins_here else self.stop

@@ -1,4 +1,4 @@
-"""The rows of some files become series: told apart by a column or by file, each in the order of time."""
+"""Group the rows of files into series: by a column or by file, each in time order."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from data.samples.series import Series, joined, taken
 
 
 def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
-    """Return the series of some files, by name; the rows of one series may come from several files where rows have a time.
+    """Return the series of some files, by name; a series may come from several files if rows have a time.
 
-    Without a time nothing says in which order files follow each other: each is a series of its own then, or has its own of
-    each name, in the natural order of the files' names (part2 before part10).
+    Without a time the order of files is unknown: each file is its own series, or has its own series of each name, in
+    natural order of the file names (part2 before part10).
     """
     settings = source.settings
     if settings.series is None and not sum(len(rows.numbers) for rows in files):
@@ -61,7 +61,7 @@ def _by_file(files: Sequence[Rows], together: bool) -> dict[str, list[Rows]]:
 
 
 def _by_key(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
-    """Return the series that a column tells apart, by name."""
+    """Return the series that a column names."""
     whole = joined(files, source.name)
     keys = [rows.series for rows in files if rows.series is not None]
     found = (

@@ -1,4 +1,4 @@
-"""Where the samples of a series are: windows that cross neither series nor, on the train side, splits."""
+"""Find samples: windows that cross neither series nor, on the train side, splits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Int64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Windows:
-    """First row and number of rows of each sample, and how many were left out for a missing target or a missing input."""
+    """First row and length of each sample, and how many were left out for a missing target or input."""
 
     starts: Int64
     lengths: Int64

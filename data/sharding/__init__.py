@@ -1,1 +1,1 @@
-"""One dataset in many tasks: pieces of its files, sorted runs of rows, parts of the same bytes wherever they are made."""
+"""Prepare one dataset in many tasks: pieces of files, sorted runs, and parts with the same bytes on any cluster."""

@@ -1,4 +1,4 @@
-"""Where a CSV file can be cut: at line breaks outside of quoted cells, found while its bytes go by."""
+"""Find where a CSV file can be cut: at line breaks outside of quoted cells."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ CHUNK_BYTES = 1 << 22
 
 
 class Cuts:
-    """Finds the line breaks, outside of quoted cells, next behind each multiple of some bytes; and that of the header."""
+    """Finds the first line break outside of quoted cells after each multiple of some bytes, and that of the header."""
 
     def __init__(self, every: int, form: FileFormat):
         self.every, self.offset, self.lines, self.next = every, 0, 0, 0
@@ -20,7 +20,7 @@ class Cuts:
             self._begin(0)
 
     def add(self, chunk: bytes) -> None:
-        """Go on with the bytes behind those that were added before."""
+        """Process the next bytes of the file."""
         place = 0
         while self.left_out and (end := chunk.find(b"\n", place)) >= 0:
             place, self.lines, self.left_out = end + 1, self.lines + 1, self.left_out - 1

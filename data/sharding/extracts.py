@@ -1,4 +1,4 @@
-"""A stretch of a file as a file of its own, so that what reads and checks whole files reads and checks it, too."""
+"""A stretch of a file as a file of its own, so that code for whole files reads and checks it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def inner_path(file: str) -> str:
 
 
 def renamed(message: str, extracted: str, file: str, lines_before: int) -> str:
-    """Return the message about an extract as one about the file."""
+    """Return a message about an extract as one about the file."""
 
     def moved(match: re.Match[str]) -> str:
         return f"{file}, {match[1]} {int(match[2]) + lines_before}"

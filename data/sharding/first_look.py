@@ -1,4 +1,4 @@
-"""The first rows of each file are read before anything is started, so that a wrong time format is reported in a second."""
+"""Read the first rows of each file before anything starts, so that a wrong time format is reported in a second."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIRST_ROWS = 256
 
 
 def first_problems(sources: Sequence[DatasetSource]) -> list[str]:
-    """Return what is wrong with the first rows of each file; what is reported here is an error of the whole file, too."""
+    """Return what is wrong with the first rows of each file; each is an error of the whole file, too."""
     found = {(file, id(source.settings)): source for source in sources for file in (*source.files, *source.test_files)}
     with ThreadPoolExecutor(8) as pool:  # with an object store nearly all of the time is spent waiting
         problems = pool.map(_problems_of, [file for file, _ in found], found.values())
@@ -41,7 +41,7 @@ def _problems_of(file: str, source: DatasetSource) -> list[str]:
 
 
 def crosses(source: DatasetSource) -> bool:
-    """Return whether the first rows of two files are of one series; False where that is not seen in the first rows."""
+    """Return whether the first rows of two files belong to one series; False if they do not show it."""
     if source.settings.series in (None, FILE_AS_SERIES):
         return False
     seen: set[str] = set()
@@ -60,7 +60,7 @@ def crosses(source: DatasetSource) -> bool:
 
 
 def first_rows(file: str, form: FileFormat) -> bytes | pa.Table | None:
-    """The first rows of a file as a file; None where they cannot be told apart without reading more, or are all of it."""
+    """Return the first rows of a file as a file; None if that needs more reading, or if they are the whole file."""
     kind = form.kind_of(file)
     try:
         if kind == "csv":

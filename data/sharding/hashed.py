@@ -1,4 +1,4 @@
-"""An object is hashed in the pass that reads it: what is prepared is what its fingerprint says."""
+"""Hash an object while it is read, so that what is prepared is what its fingerprint says."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from data.sharding.extracts import inner_path, renamed
 
 
 def read_hashed(file: str, sha256: str, source: DatasetSource) -> Rows:
-    """The rows of a file of an object store, by way of a copy that is gone afterwards; it is read once from end to end.
+    """Read a file of an object store through a temporary copy, once from end to end.
 
-    Raises InputError with what is wrong with its rows, or where its content has not the hash.
+    Raises InputError with the problems of its rows, or if its content does not have the hash.
     """
     filesystem, inner = open_filesystem(file)
     digest = hashlib.sha256()
@@ -42,5 +42,5 @@ def read_hashed(file: str, sha256: str, source: DatasetSource) -> Rows:
 
 
 def written_meanwhile(file: str) -> str:
-    """Return what to say of a file whose content is not what was hashed."""
+    """Return the message about a file whose content has changed since it was hashed."""
     return f"{file}: it was written while it was read: run again when it is complete"

@@ -1,4 +1,4 @@
-"""What all runs hold of each series: how long it is, where its splits begin, and whether it may be cut into stretches."""
+"""What all runs hold of each series: its length, its splits, and whether it may be cut into stretches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from data.sharding.runs import Run, SeriesRun, split_dates
 
 @dataclass(frozen=True)
 class Tidying:
-    """The grid on which the rows of a series were put, and what became of them; their runs have one row a step."""
+    """The grid that the rows of a series were put on, and the counts of that; their runs have one row a step."""
 
     grid: Grid | None
     counts: Counts
@@ -49,7 +49,7 @@ class SeriesIndex:
 
 
 def index_series(runs: Sequence[Run], source: DatasetSource, whole: str | None = None) -> list[SeriesIndex]:
-    """Return the series of some runs, by name; `whole` is the split that all of them go into, uncut."""
+    """Return the series of some runs, by name; `whole` is the split that all of them belong to, uncut."""
     found: dict[str, list[tuple[int, SeriesRun]]] = {}
     for number, run in enumerate(runs):
         for name, rows in run.series.items():
@@ -64,7 +64,7 @@ def index_series(runs: Sequence[Run], source: DatasetSource, whole: str | None =
 
 
 def index_tidied(index: SeriesIndex, runs: dict[int, Run], tidied: Tidying, source: DatasetSource) -> SeriesIndex:
-    """Return the index of an untidy series by the runs that were made anew of it."""
+    """Return the index of an untidy series from the runs that were made again for it."""
     rows = [(number, run.series[index.name]) for number, run in runs.items()]
     return _index(index.name, rows, runs, source, index.split, tidied)
 

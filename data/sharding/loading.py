@@ -1,4 +1,4 @@
-"""The rows of a stretch of a series, merged from the runs that hold them, and the observed values around it."""
+"""Load a stretch of a series, merged from the runs that hold it, and the observed values around it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROWS_TO_LOOK_AT = 65536  # at a time, for the nearest observed value
 
 
 def whole_series_of(index: SeriesIndex, source: DatasetSource, read: Open) -> Series:
-    """Return a series in one piece, put in order by the rules of all series."""
+    """Return a series in one piece, put in order as any series."""
     rows = [read(number).read(index.name, run.start, run.stop) for number, run in index.runs]
     if index.tidied is not None and index.tidied.grid is not None:  # what is left is to insert the absent steps
         source_as_is = replace(source, settings=source.settings.model_copy(update={"frequency": None}))
@@ -49,9 +49,9 @@ def _one_after_the_other(rows: Sequence[Rows]) -> Rows:
 def load_stretch(
     index: SeriesIndex, first: int, stop: int, source: DatasetSource, read: Open, bits: int = 32
 ) -> tuple[Series, Stretch]:
-    """Return the rows `first` to `stop` of a series that may be cut, with those around them that their samples need.
+    """Return the rows `first` to `stop` of a series that may be cut, with the rows around them that their samples need.
 
-    The values around them are rounded as those of the dataset are, to so many `bits`.
+    The values around them are rounded to `bits`, like those of the dataset.
     """
     assert index.bounds is not None
     settings = source.settings
@@ -79,7 +79,7 @@ def load_stretch(
 
 
 def load_rows(index: SeriesIndex, start: int, stop: int, source: DatasetSource, read: Open) -> Series:
-    """Return the rows `start` to `stop` of a series that may be cut, in the order of time and on its grid."""
+    """Return the rows `start` to `stop` of a series that may be cut, in time order and on its grid."""
     if index.origin is None:
         rows, offset = _by_number(index, start, stop, read), start
     elif index.step is not None:

@@ -1,4 +1,4 @@
-"""How many rows of a run are earlier than a time, as far as its marks say."""
+"""Bounds on how many rows of a run are earlier than a time, from its marks."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ Int64 = npt.NDArray[np.int64]
 
 
 def rows_before_each(run: SeriesRun, times: Int64) -> tuple[Int64, Int64]:
-    """At least and at most how many rows of a run are earlier than each time, by its marks."""
+    """Return at least and at most how many rows of a run are earlier than each time, by its marks."""
     places, rows = np.searchsorted(run.marks, times), run.mark_rows()
     ends = np.append(rows, run.stop - run.start)
     return np.where(places > 0, rows[places - 1] + 1, 0), ends[places]
 
 
 def rows_before(run: SeriesRun, time: int) -> tuple[int, int]:
-    """At least and at most how many rows of a run have an earlier time, by its marks."""
+    """Return at least and at most how many rows of a run have an earlier time, by its marks."""
     place, rows = int(np.searchsorted(run.marks, time)), run.mark_rows()
     at_least = int(rows[place - 1]) + 1 if place else 0
     return at_least, int(rows[place]) if place < len(rows) else run.stop - run.start
 
 
 def last_mark(marks: Int64, holds: Callable[[int], bool]) -> int:
-    """Return the place of the last mark for which this holds, which holds for all before it; -1 where it holds for none."""
+    """Return the index of the last mark for which this holds (it holds for all before); -1 if for none."""
     low, high = -1, len(marks) - 1
     while low < high:
         middle = (low + high + 1) // 2

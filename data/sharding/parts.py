@@ -1,4 +1,4 @@
-"""Which rows of which series become which part: a function of the data and the settings, never of the cluster."""
+"""Which rows of which series become which part: decided by data and settings, never by the cluster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FEWEST_ROWS = 1 << 15
 
 @dataclass(frozen=True)
 class Segment:
-    """Rows `first` to `stop` of a series, by its place among all series; the whole series where `stop` is None."""
+    """Rows `first` to `stop` of a series, by its index among all series; the whole series if `stop` is None."""
 
     series: int
     first: int = 0
@@ -23,7 +23,7 @@ class Segment:
 
 
 def rows_of_part(source: DatasetSource) -> int:
-    """Return the most rows of a part: the power of two that fits into PART_BYTES."""
+    """Return the largest number of rows of a part: the power of two that fits into PART_BYTES."""
     fit: int = max(PART_BYTES // (4 * len(columns_of(source))), 1)
     return max(1 << (fit.bit_length() - 1), FEWEST_ROWS)
 

@@ -1,4 +1,4 @@
-"""Files in pieces of bounded size: row groups of Parquet, byte ranges of CSV; each is read and checked by itself."""
+"""Cut files into bounded pieces: row groups of Parquet, byte ranges of CSV; each is read and checked by itself."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def survey(file: str, form: FileFormat, piece_bytes: int | None = None) -> Surve
 
 
 def _kind_of(file: str, form: FileFormat) -> str:
-    """How a file can be cut: parquet and arrow by groups of rows, text by bytes; a stream is read from its beginning."""
+    """Return how a file can be cut: Parquet and Arrow by row groups, text by bytes; a stream is read from its beginning."""
     kind = form.kind_of(file)
     if kind != "csv":
         return kind
@@ -91,7 +91,7 @@ def _kind_of(file: str, form: FileFormat) -> str:
 
 
 def cut_file(found: Survey, piece_bytes: int | None = None) -> list[Piece]:
-    """The pieces of a file: consecutive groups of rows or lines of about PIECE_BYTES, or all of it where it is a stream."""
+    """Return the pieces of a file: consecutive row groups or lines of about PIECE_BYTES, or the whole of a stream."""
     piece_bytes = piece_bytes or PIECE_BYTES
     if found.groups:
         kind = "batches" if found.kind == "arrow" else "groups"
@@ -132,7 +132,7 @@ def read_piece(
 
 
 def place_of(piece: Piece, table: int, row: int, source: DatasetSource) -> str:
-    """Where a row of one of the tables of a piece stands: its file, and its line or row there; the piece is read again."""
+    """Return the file and line or row of a row in one of a piece's tables; the piece is read again."""
     content, before = next(islice(_contents(piece, source, source), table, None))
     if content is None:
         return read_rows(piece.file, source).places.at(row)
@@ -141,7 +141,7 @@ def place_of(piece: Piece, table: int, row: int, source: DatasetSource) -> str:
 
 
 def _contents(piece: Piece, source: DatasetSource, like: DatasetSource) -> Iterator[tuple[bytes | pa.Table | None, int]]:
-    """Return the tables of a piece as files, each with the lines or rows before it; None for a file as it is."""
+    """Return the tables of a piece as files, each with the number of lines or rows before it; None for a whole file."""
     if piece.kind == "file":
         yield None, 0
         return

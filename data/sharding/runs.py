@@ -1,6 +1,6 @@
-"""Runs: the rows of a piece sorted by series and time, in a file of its own that is read by ranges of rows.
+"""Runs: the rows of a piece, sorted by series and time, in a file that is read by ranges of rows.
 
-Where series have rows in several pieces, each piece is sorted by itself and written as a run, and each part is merged from
+If series have rows in several pieces, each piece is sorted by itself and written as a run, and each part is merged from
 the ranges of the runs that hold its rows: an external merge sort. Both passes hold a bounded number of rows.
 """
 
@@ -55,7 +55,7 @@ class SeriesRun:
 
 @dataclass(frozen=True)
 class Run:
-    """A run: where it is, the table of the piece that it was made of, and what it holds of each series, by name."""
+    """A run: its file, the table of the piece it was made from, and what it holds of each series, by name."""
 
     path: str
     piece: Piece
@@ -69,7 +69,7 @@ class Run:
 
 
 def split_dates(source: DatasetSource) -> list[int]:
-    """Return the dates of the split, in microseconds; local ones where the recipe names a zone."""
+    """Return the split dates in microseconds; local ones if the recipe names a zone."""
     split = source.settings.split
     if not isinstance(split, SplitDates):
         return []
@@ -132,7 +132,7 @@ def name_of(label: str) -> str:
 
 
 def _series_of(rows: Rows, source: DatasetSource) -> tuple[list[str], Int64]:
-    """Return the names of the series, sorted, and the number of that of each row."""
+    """Return the names of the series, sorted, and the index of each row's series."""
     if rows.series is None:
         name = stem(rows.file) if source.settings.series == FILE_AS_SERIES else source.name
         return [name], np.zeros(len(rows.numbers), np.int64)
@@ -143,7 +143,7 @@ def _series_of(rows: Rows, source: DatasetSource) -> tuple[list[str], Int64]:
 
 
 def _order(codes: Int64, times: Int64 | None) -> Int64 | None:
-    """Return the rows by series, then time; None where they are so already."""
+    """Return the row order by series, then time; None if the rows are in order."""
     steps = np.diff(codes)
     if times is None:
         return None if (steps >= 0).all() else np.argsort(codes, kind="stable")
@@ -154,7 +154,7 @@ def _order(codes: Int64, times: Int64 | None) -> Int64 | None:
 
 @dataclass(frozen=True)
 class RunPlaces:
-    """Where the rows that were taken from a run stand in the files; looked up only when a message has to name one."""
+    """The positions in the files of rows taken from a run; resolved only when a message names one."""
 
     piece: Piece
     table: int
@@ -212,12 +212,12 @@ class RunReader:
             yield np.asarray(reader.get_batch(number).column(0))[max(start - offset, 0) : stop - offset]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
 
 def rows_at(rows: Rows, places: Int64) -> Rows:
-    """Some of the rows of a run, by their places among those that were read."""
+    """Return some of the rows of a run, by their positions among those that were read."""
     if len(places) == len(rows.numbers):
         return rows
     there = rows.places

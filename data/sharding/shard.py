@@ -1,6 +1,6 @@
-"""A dataset whose series cross its files, or whose files are large, is prepared in parts: sorted, planned, written.
+"""Prepare a large dataset, or one whose series cross files, in parts: sort, plan, write.
 
-`run` does tasks, on a cluster or here; what they return are facts, the rows stay where the tasks put them.
+`run` runs tasks, on a cluster or here; they return facts, and the rows stay where the tasks put them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def prepare_parts(
     most_rows: int | None = None,
     piece_bytes: int | None = None,
 ) -> list[Part]:
-    """Prepare the dataset and return the facts of its parts, in order; raises InputError with all that is wrong."""
+    """Prepare the dataset and return the facts of its parts, in order; raises InputError with all problems."""
     most_rows = most_rows or rows_of_part(source)
     parts: list[Part] = []
     for files, whole in ((source.files, None), (source.test_files, "test")):

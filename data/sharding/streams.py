@@ -1,4 +1,4 @@
-"""Files that can only be read from their beginning, in tables of bounded size: packed CSV, wide encodings, Arrow streams."""
+"""Read files that can only be read from their beginning in bounded tables: packed CSV, wide encodings, Arrow streams."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ CELL_BYTES = 8  # about what a cell takes
 
 
 def is_cuttable(encoding: str) -> bool:
-    """Return whether a byte that looks like a line break or a quote is one, as in UTF-8 and unlike UTF-16."""
+    """Return whether a byte that looks like a line break or a quote is one: true in UTF-8, not in UTF-16."""
     return '\n"'.encode(encoding) == b'\n"'
 
 
 def text_tables(file: str, form: FileFormat, most_bytes: int) -> Iterator[tuple[bytes, int]]:
-    """Pieces of about `most_bytes` of a CSV file, unpacked, each with the header; and the lines between header and piece.
+    """Return pieces of about `most_bytes` of a CSV file, uncompressed, each with the header, and the lines before each.
 
-    They are cut where `Cuts` would cut the unpacked file, and encoded as the file is.
+    Cut where `Cuts` would cut the uncompressed file, in the file's encoding.
     """
     cuts, header, buffer = Cuts(most_bytes, form), b"", bytearray()
     done, offset, first, before = 0, 0, 0, 0
@@ -69,7 +69,7 @@ def _chunks(file: str, form: FileFormat) -> Iterator[bytes]:
 
 
 def batch_rows(file: str) -> tuple[list[int] | None, int]:
-    """Return the rows of each record batch of an Arrow file, and about the bytes of a row; None for an Arrow stream."""
+    """Return the rows of each record batch of an Arrow file, and the approximate bytes of a row; None for a stream."""
     filesystem, inner = open_filesystem(file)
     with filesystem.open_input_file(inner) as source:
         try:
@@ -82,12 +82,12 @@ def batch_rows(file: str) -> tuple[list[int] | None, int]:
 
 
 def rows_of_table(columns: int, most_bytes: int) -> int:
-    """Return the rows that are read at once of a large row group or record batch."""
+    """Return how many rows of a large row group or record batch are read at once."""
     return max(min(MOST_ROWS, most_bytes // (CELL_BYTES * max(columns, 1))), 1)
 
 
 def arrow_tables(file: str, start: int, stop: int | None, wanted: set[str], most_rows: int) -> Iterator[pa.Table]:
-    """Tables of at most `most_rows` of the record batches `start` to `stop` of an Arrow file, or of all of a stream."""
+    """Return tables of at most `most_rows` from the record batches `start` to `stop` of an Arrow file, or from a stream."""
     filesystem, inner = open_filesystem(file)
     with pa.memory_map(inner) if inner == file else filesystem.open_input_file(inner) as source:
         if stop is None:
@@ -102,7 +102,7 @@ def arrow_tables(file: str, start: int, stop: int | None, wanted: set[str], most
 
 
 def _gathered(batches: Iterable[pa.RecordBatch], most_rows: int) -> Iterator[pa.Table]:
-    """Return the rows of some batches in tables of bounded size."""
+    """Return the rows of several batches in tables of bounded size."""
     found: list[pa.RecordBatch] = []
     rows = 0
     for whole in batches:

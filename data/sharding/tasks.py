@@ -1,7 +1,7 @@
-"""What one task does: survey a file, sort a piece into runs, collect the labels of a part, write a part.
+"""The tasks of a cut dataset: survey a file, sort a piece into runs, collect the labels of a part, write a part.
 
-Each is a function of a frozen task to facts, run by Ray Data or in this process alike. What is wrong with the data comes
-back as messages, so that all of it is reported at once.
+Each is a function from a frozen task to facts, run by Ray Data or in this process. Problems of the data are returned as
+messages, so that all of them are reported together.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Labels = dict[str, tuple[set[str], set[str]]]  # of each label column: those of 
 
 @dataclass(frozen=True)
 class SurveyTask:
-    """A file whose hash and cuts are wanted."""
+    """A file to hash and to find cuts in."""
 
     file: str
     form: FileFormat
@@ -43,7 +43,7 @@ class SurveyTask:
 
 @dataclass(frozen=True)
 class ClockTask:
-    """A piece whose local times are looked at: of which a clock shows some twice."""
+    """A piece whose local times are examined for repeated hours."""
 
     source: DatasetSource
     piece: Piece
@@ -106,14 +106,14 @@ Task = SurveyTask | ClockTask | SortTask | GridTask | TidyTask | PartTask
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task, or what is wrong with the data."""
+    """The result of a task, or the problems of the data."""
 
     found: Survey | list[ClockSummary | None] | list[Run] | Grid | Tidied | Labels | Part | None
     problems: list[str]
 
 
 def run_task(task: Task) -> Outcome:
-    """Do the task; messages of what is wrong with the data are returned, all else is raised."""
+    """Run the task; problems of the data are returned, all other errors raised."""
     try:
         if isinstance(task, SurveyTask):
             return Outcome(survey(task.file, task.form), [])

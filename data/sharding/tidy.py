@@ -32,14 +32,14 @@ MOST_STRETCHES = 4  # as many rows as a stretch should have may be of one step
 
 @dataclass(frozen=True)
 class Tidied:
-    """A run of a series in order, and what became of the rows that it was made of."""
+    """A run of a series in order, and the counts of what became of its rows."""
 
     run: Run
     counts: Counts
 
 
 def find_grid(index: SeriesIndex, source: DatasetSource, read: Open) -> Grid:
-    """Return the grid of a series; raises InputError where its times are on none."""
+    """Return the grid of a series; raises InputError if its times fit none."""
 
     def scan() -> Iterator[Int64]:
         for number, run in index.runs:
@@ -53,7 +53,7 @@ def find_grid(index: SeriesIndex, source: DatasetSource, read: Open) -> Grid:
 
 
 def cut_times(index: SeriesIndex, most_rows: int) -> list[int]:
-    """Times that cut a series into stretches of about so many rows, as far as the marks of its runs say."""
+    """Return times that cut a series into stretches of about so many rows, by the marks of its runs."""
     marks = np.unique(np.concatenate([run.marks for _, run in index.runs]))
     earlier = sum(np.sum(rows_before_each(run, marks), axis=0) for _, run in index.runs)
     rows = np.asarray(earlier) // 2  # in the middle of what is possible

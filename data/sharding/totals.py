@@ -1,4 +1,4 @@
-"""The facts of stretches put together: what a dataset's parts say is what it would say in one piece."""
+"""Combine the facts of stretches: the parts of a dataset report what one piece would report."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Int64 = npt.NDArray[np.int64]
 
 
 def is_cut(parts: Sequence[Part]) -> bool:
-    """Return whether the parts are those of a dataset that was cut."""
+    """Return whether the parts belong to a dataset that was cut."""
     return any(part.stretches for part in parts)
 
 
 def own_rows(parts: Sequence[Part]) -> int:
-    """Return the rows of the dataset: those that parts keep of their neighbours are counted once."""
+    """Return the rows of the dataset, counting rows that neighbouring parts share once."""
     cut = {(stretch.series, stretch.length) for part in parts for stretch in part.stretches}
     return sum(length for _, length in cut) + sum(part.rows for part in parts if not part.stretches)
 
@@ -39,7 +39,7 @@ def total_statistics(parts: Sequence[Part], columns: int) -> Statistics:
 
 
 def longest_gaps(parts: Sequence[Part], columns: Sequence[str]) -> dict[str, int]:
-    """Return the most missing rows one after the other of each column, across the borders of parts."""
+    """Return the longest run of missing rows of each column, across the borders of parts."""
     longest = {name: max(part.longest_gap[name] for part in parts) for name in columns}
     for series in _by_series(parts):
         for name in columns:

@@ -1,4 +1,4 @@
-"""Files of a task are written where they belong: in a folder, or by way of a temporary one in an object store."""
+"""Write the files of a task to their place: a folder, or through a temporary folder to an object store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from data.reading.files import is_uri, open_filesystem
 
 @contextlib.contextmanager
 def writing_to(place: str | Path) -> Iterator[Path]:
-    """A folder to write files in that then are in this place, a path or URI."""
+    """Yield a folder whose files are then moved to this place, a path or URI."""
     place = str(place)
     if not is_uri(place):
         yield Path(place)

@@ -148,7 +148,7 @@ def test_a_run_that_has_not_ended_is_listed_and_logged(tmp_path: Path) -> None:
         ("path = []", "at least 1 item"),
         ('path = ""', "at least 1 character"),
         ('path = "in/small.toml"', "files of this kind hold no table"),
-        ('path = "in/anvil[z-a].csv"', "this is no glob"),
+        ('path = "in/anvil[z-a].csv"', "invalid glob"),
         ('path = "~nobody-here/a.csv"', "home directory"),
         ('path = "in/anvil.csv", test_path = "in/*.csv"', "path and in test_path"),
         ('path = ["in/anvil.csv", "more/anvil.csv"], series = "{file}"', "have the same name"),

@@ -85,7 +85,7 @@ def test_a_file_that_is_gone(tmp_path: Path) -> None:
         ("t;a\n1;2\n", ': its columns seem to be separated by ";": write delimiter = ";" ' + IN_RECIPE),
         ("t\ta\n1\t2\n", ': its columns seem to be separated by "\\t": write delimiter = "\\t" ' + IN_RECIPE),
         ("t;a\n1,5;2\n", ': its columns seem to be separated by ";": write delimiter = ";" ' + IN_RECIPE),
-        ("a,a\n1,2\n", ": the column 'a' stands there twice: give each column a name of its own"),
+        ("a,a\n1,2\n", ": the column 'a' appears twice: give each column its own name"),
         (
             "ü,b\n1,2\n".encode("latin-1"),
             ": there is no column 'a', and its header is not utf-8: write encoding = \"latin-1\", or what it is, "
@@ -116,11 +116,11 @@ def test_a_comma_where_another_delimiter_was_told(tmp_path: Path) -> None:
         ({20: "18,four"}, ", line 20, column 'a': 'four' is not a number: correct it, leave it empty where the value is"),
         ({5: "", 6: "", 20: "18,four"}, ", line 20, column 'a': 'four' is not a number"),
         ({9: '"3', 10: '4",5', 20: "18,1_000"}, ", line 20, column 'a': '1_000' is not a number"),
-        ({20: "18,inf", 25: "18,1"}, ", line 20, column 'a': inf is not a number that can be learnt from"),
-        ({20: "18,-Infinity"}, ", line 20, column 'a': -inf is not a number that can be learnt from"),
+        ({20: "18,inf", 25: "18,1"}, ", line 20, column 'a': inf is infinite or too large"),
+        ({20: "18,-Infinity"}, ", line 20, column 'a': -inf is infinite or too large"),
         (
             {20: "18,1e39"},
-            ", line 20, column 'a': 1e+39 is not a number that can be learnt from (32-bit numbers end at 3.4e38)",
+            ", line 20, column 'a': 1e+39 is infinite or too large (32-bit numbers end at 3.4e38)",
         ),
     ],
 )
@@ -162,7 +162,7 @@ def test_times(tmp_path: Path, change: dict[int, str], settings: dict[str, Any],
         (
             "2020-02-30",
             "'2020-02-30' is not a time: write it as 2016-07-01 13:00:00 (ISO 8601), or name its time_format, such as "
-            '"%d.%m.%Y %H:%M", in [data], or in the [[datasets]] entry where other datasets have another',
+            '"%d.%m.%Y %H:%M", in [data], or in this [[datasets]] entry',
         ),
         ("1.2.2020", "'1.2.2020' is not a time"),
         ("2020-01-01 25:00", "'2020-01-01 25:00' is not a time"),

@@ -62,7 +62,7 @@ def test_the_column_is_its_mean_with_the_flag_throughout(suffix: str, missing: s
     assert not found[..., 2].any()
     assert not inputs_of(one)[..., 3].any()
     assert other.prepared.manifest.warnings[0] == (
-        "optional column 'humidity' is in none of its files: it counts as missing throughout"
+        "optional column 'humidity' is in none of its files and is treated as missing throughout"
     )
     assert not any("optional" in each for each in one.prepared.manifest.warnings)
     # What a dataset that has it is as it was without the key.
@@ -99,7 +99,7 @@ def test_values_that_appear_after_the_train_rows_are_scaled_by_the_datasets_befo
     made.write_text("\n".join([lines[0], *cut]) + "\n")
     one, late = datasets_of(tmp_path, whole, made)
     assert late.prepared.manifest.warnings[0] == (
-        "optional column 'humidity' has no value in the train rows: it counts as missing throughout"
+        "optional column 'humidity' has no value in the train rows and is treated as missing throughout"
     )
     test = inputs_of(late, "test")
     expected = (70 - one.encoding.center[1]) / one.encoding.scale[1]
@@ -118,7 +118,7 @@ def test_files_of_one_dataset_may_differ(tmp_path: Path) -> None:
     source = DatasetSource("both", (str(tmp_path / "a.csv"), str(tmp_path / "b.csv")), settings)
     (dataset,) = prepare_in_process([source], tmp_path / "prepared")
     assert dataset.prepared.manifest.missing["humidity"] == 60
-    assert f"is not in 1 of 2 files: it counts as missing there ({late})" in dataset.prepared.manifest.warnings[0]
+    assert f"is not in 1 of 2 files: treated as missing there ({late})" in dataset.prepared.manifest.warnings[0]
 
 
 def test_a_category_may_be_absent_too(tmp_path: Path) -> None:

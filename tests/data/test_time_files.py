@@ -96,7 +96,7 @@ def test_the_hour_that_is_there_twice_in_autumn(tmp_path: Path, series: str | No
 def test_an_hour_that_no_clock_shows_is_refused(tmp_path: Path) -> None:
     write_csv(hours(60, "2024-03-30"), tmp_path / "a.csv")
     message = refused(tmp_path, time_zone="Europe/Berlin")
-    assert "a.csv, line 28, time 2024-03-31 02:00:00: no clock in Europe/Berlin shows this time" in message
+    assert "a.csv, line 28, time 2024-03-31 02:00:00: the clock in Europe/Berlin skips this time" in message
     assert "time_zone = 'Europe/Belrin' is not known" in refused_settings(tmp_path, time_zone="Europe/Belrin")
 
 

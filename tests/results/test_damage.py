@@ -156,7 +156,7 @@ def test_verify_tells_what_is_damaged_unreachable_and_foreign_apart_and_changes_
     shutil.rmtree(storage / "checkpoints" / last)
     code, out, _ = invoke("verify", "--storage", str(storage))
     assert code == 1
-    assert f"damaged  runs/small  it needs checkpoint {last}, which is not there" in out
+    assert f"damaged  runs/small  it needs checkpoint {last}, which is missing" in out
     assert "foreign  thesis" in out
     assert "foreign  prepared/photos" in out
     assert "facts.json is not as it was written" in out  # it is that of another key

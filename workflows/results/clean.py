@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data.errors import InputError
 from data.prepared.manifest import MANIFEST
-from data.records import DamagedRecordError, Json
+from data.records import DamagedRecordError
 from workflows.results.comparison import read_comparison
-from workflows.store.run_record import read_record, read_run
+from workflows.store.needs import RUN_FILES, Needs, needs_of_files
 from workflows.store.store import Store
 from workflows.store.usage import alone
 
-RUNNING_S = 3600.0  # a run that is under way says so after every epoch; one that has been silent for longer is not
-RUN_FILES = ("progress.json", "search.json", "searching.json")  # beside what it came to
 SCRATCH = re.compile(r"\..+-[0-9a-f]{8}([0-9a-f]{4})?")  # what a write or a preparation that was interrupted leaves
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 OF_A_DATASET = re.compile(
@@ -46,16 +44,11 @@ def find_leftovers(store: Store) -> list[Leftover]:
     Raises InputError if a run cannot be read: nobody knows then what it needs.
     """
     store = Store(store.storage, mend=False)
-    runs = [facts for name in store.storage.names("runs") for facts in _files_of_run(store, name)]
-    compared = [each for name in store.storage.names("runs") if (each := read_comparison(store, name)) is not None]
-    tips = [
-        {"name": c.name, "key": c.key, "kept": [k for kind in c.keys.values() for k in kind], "stages": []} for c in compared
-    ]
-    keys, prepared = _reached(store, [*runs, *tips])
-    # What a run trains is younger than it; the trials of a search that goes on take any epoch that they find.
-    begun = [0.0 if "trials_asked" in run else float(run["started"]) for run in runs if _is_running(run)]
-    since = min(begun, default=float("inf"))
-    rejected = {attempt["key"] for run in runs for attempt in _rejected(run)}
+    needs = [each for name in store.storage.names("runs") for each in _needs(store, name)]
+    keys, prepared = _reached(store, needs), {name for each in needs for name in each.prepared}
+    # Checkpoints that a run under way trains are younger than its start.
+    since = min((each.since for each in needs if each.since is not None), default=float("inf"))
+    rejected = {key for each in needs for key in each.rejected}
     found = [*_checkpoints(store, keys, rejected, since), *_derived(store, keys)] if since > 0 else []
     if since == float("inf"):
         found += [*_prepared(store, prepared), *_set_aside(store), *_scratch(store)]
@@ -119,54 +112,39 @@ def _scratch(store: Store) -> list[tuple[str, str]]:
     return [(path, "interrupted write") for path in found] + [(path, "interrupted clean") for path in trash]
 
 
-def _files_of_run(store: Store, name: str) -> list[Json]:
-    """Return what the files of a run or a search say; raises InputError for a file that is there and cannot be read."""
+def _needs(store: Store, name: str) -> list[Needs]:
+    """Return what the files of a run or a search need; raises InputError for a file that is there and cannot be read."""
     try:
-        ended = read_run(store.storage, name)
-        found = [None if ended is None else ended.result]
-        found += [read_record(store.storage, f"runs/{name}/{file}") for file in RUN_FILES]
+        found = [each for file in (None, *RUN_FILES) for each in needs_of_files(store.storage, name, file)]
     except DamagedRecordError as error:
         raise InputError(
-            f"clean: {store.address}/{error}: it cannot be read, so nobody knows what it needs: train the run again, or "
+            f"clean: {store.address}/{error}: it cannot be read, so what it needs is unknown: train the run again, or "
             "remove its folder; nothing was removed"
         ) from None
-    return [facts for facts in found if facts is not None]
+    compared = read_comparison(store, name)
+    if compared is not None:
+        kept = tuple(key for keys in compared.keys.values() for key in keys)
+        found.append(Needs(compared.name, compared.key, kept))
+    return found
 
 
-def _rejected(run: Json) -> list[Json]:
-    """Return the attempts at a stage that the guard did not keep: they are asked for again when the run is trained again."""
-    return [
-        attempt
-        for verdict in run.get("guard", [])
-        for number, attempt in enumerate(verdict["attempts"], 1)
-        if number != verdict["kept"] or verdict["action"] == "stop"
-    ]
-
-
-def _is_running(run: Json) -> bool:
-    return bool(run["status"] == "running" and time.time() - float(run["when"]) < RUNNING_S)
-
-
-def _reached(store: Store, runs: list[Json]) -> tuple[set[str], set[str]]:
-    """The keys of all states that some run points at, with those before them, and the prepared datasets of all runs."""
+def _reached(store: Store, needs: Sequence[Needs]) -> set[str]:
+    """Return the keys of all states that some record points at, with those before them."""
     keys: set[str] = set()
-    for run in runs:
-        stages = run.get("stages", [])
-        tips = [run["key"], *(key for stage in stages for key in [*stage["keys"], stage.get("key")]), *run.get("kept", [])]
-        tips += [attempt["key"] for attempt in _rejected(run)]
-        for tip in tips:
-            key: str | None = tip
+    for run in needs:
+        for tip in (run.key, *run.states, *run.rejected):
+            key = tip
             while key is not None and key not in keys:
                 keys.add(key)
                 record = store.record(key)
-                if record is None and (store.set_aside_now or ("stages" not in run and run.get("epochs_reached"))):
-                    damage = store.set_aside_now[-1] if store.set_aside_now else f"checkpoint {key} is not there"
+                if record is None and (store.set_aside_now or run.has_epochs):
+                    damage = store.set_aside_now[-1] if store.set_aside_now else f"checkpoint {key} is missing"
                     raise InputError(
-                        f"clean: run {run.get('name')!r}: {damage}, so the epochs before it are not known: train it "
-                        f"again, or remove {store.address}/runs/{run.get('name')}; nothing was removed"
+                        f"clean: run {run.name!r}: {damage}, so the epochs before it are not known: train it again, or "
+                        f"remove {store.address}/runs/{run.name}; nothing was removed"
                     )
                 key = None if record is None else record.parent
-    return keys, {name for run in runs for name in run.get("prepared", [])}
+    return keys
 
 
 def clean(store: Store, dry_run: bool) -> list[Leftover]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from data.errors import InputError
-from data.records import DamagedRecordError, Json
+from data.records import DamagedRecordError
 from workflows.results.clean import SCRATCH, find_leftovers
 from workflows.results.comparison import read_comparison
 from workflows.results.run_result import result_from
@@ -18,13 +18,13 @@ from workflows.results.verify_prepared import prepared_problems
 from workflows.store.evaluations import is_evaluation
 from workflows.store.kept import EpochRecord
 from workflows.store.look import Check, look_at
-from workflows.store.run_record import RUN, copies_of, read_record, read_run
+from workflows.store.needs import RUN_FILES, Needs, needs_of_files
+from workflows.store.run_record import RUN, copies_of, read_run
 from workflows.store.store import Store
 
 DAMAGED, UNREACHABLE, FOREIGN, UNCHECKED = "damaged", "unreachable", "foreign", "unchecked"
 KEY = re.compile(r"[0-9a-f]{16,64}")
 FOLDERS = ("built_in", "checkpoints", "damaged", "derived", "evaluations", "leases", "prepared", "runs", "trash")
-RECORDS = ("progress.json", "search.json", "searching.json")
 
 
 @dataclass(frozen=True)
@@ -152,24 +152,23 @@ def _tensor_problems(store: Store, path: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _run_problems(store: Store, name: str, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
-    storage, found = store.storage, list[Json]()
+    storage, found = store.storage, list[Needs]()
     names = set(storage.names(f"runs/{name}"))
     mend = "run its train or search command again"
     try:
         ended = read_run(storage, name)
         if ended is not None:
-            found.append(ended.result)
             result_from(ended.result)
+            found += needs_of_files(storage, name)
             kept = f"runs/{name}/{RUN}"
             for file, copy in copies_of(ended).items() if RUN in names else ():
                 if file in names and storage.read(f"runs/{name}/{file}") != copy:
                     yield f"runs/{name}/{file}", DAMAGED, f"this copy differs from {kept}, which counts; {mend}"
     except (DamagedRecordError, InputError) as error:
         yield f"runs/{name}/{RUN}", DAMAGED, f"{error}; {mend}"
-    for file in RECORDS:
+    for file in RUN_FILES:
         try:
-            record = read_record(storage, f"runs/{name}/{file}")
-            found += [] if record is None else [record]
+            found += needs_of_files(storage, name, file)
         except DamagedRecordError as error:
             yield f"runs/{name}/{file}", DAMAGED, f"{error}; {mend}"
     try:
@@ -178,30 +177,27 @@ def _run_problems(store: Store, name: str, records: dict[str, EpochRecord]) -> I
         yield f"runs/{name}/compare.json", DAMAGED, str(error)
     else:
         if comparison is not None:
-            found.append({"key": None, "kept": [key for keys in comparison.keys.values() for key in keys]})
-    if not found and not names & {RUN, "result.json", "compare.json", *RECORDS}:
+            found.append(Needs(name, None, tuple(key for keys in comparison.keys.values() for key in keys)))
+    if not found and not names & {RUN, "result.json", "compare.json", *RUN_FILES}:
         yield f"runs/{name}", FOREIGN, "no run and no search"
-    for facts in found:
-        yield from _missing(store, name, facts, records)
+    for needs in found:
+        yield from _missing(store, needs, records)
 
 
-def _missing(store: Store, name: str, facts: Json, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
-    """Return what a run needs and the store does not have."""
-    stages = facts.get("stages", [])
-    tips = [*(key for stage in stages for key in [*stage["keys"], stage.get("key")]), *facts.get("kept", [])]
-    if "stages" in facts or facts.get("epochs_reached"):
-        tips.append(facts["key"])  # at its start a run points at a state that is still to be written
+def _missing(store: Store, needs: Needs, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
+    """Yield what a run needs and the store does not have."""
+    at_its_end = needs.has_ended or needs.has_epochs  # before, a run points at a state that is still to be written
     seen: set[str] = set()
-    for tip in tips:
+    for tip in (*needs.states, *([needs.key] if at_its_end and needs.key is not None else [])):
         key: str | None = tip
         while key is not None and key not in seen:
             seen.add(key)
             if key not in records and not store.storage.names(f"checkpoints/{key}"):
-                yield f"runs/{name}", DAMAGED, f"it needs checkpoint {key}, which is not there; train it again"
+                yield f"runs/{needs.name}", DAMAGED, f"it needs checkpoint {key}, which is missing; train it again"
             key = records[key].parent if key in records else None
-    for folder in facts.get("prepared", []):
+    for folder in needs.prepared:
         if "manifest.json" not in store.storage.names(f"prepared/{folder}"):
-            yield f"runs/{name}", DAMAGED, f"it needs prepared/{folder}, which is not there; train it again"
+            yield f"runs/{needs.name}", DAMAGED, f"it needs prepared/{folder}, which is missing; train it again"
 
 
 def _leftovers(store: Store, known: set[str]) -> list[Finding]:
