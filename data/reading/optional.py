@@ -46,7 +46,7 @@ def optional_warnings(source: DatasetSource, observed: Mapping[str, float]) -> l
         elif without:
             named = ", ".join(without[:MOST_FILES]) + (" ..." if len(without) > MOST_FILES else "")
             found.append(
-                f"optional column {name!r} is not in {len(without)} of {len(source.files)} files: it counts as missing "
+                f"optional column {name!r} is not in {len(without)} of {len(source.files)} files: treated as missing "
                 f"there ({named})"
             )
         elif nowhere:

@@ -214,7 +214,7 @@ def test_parquet_is_named_by_row_and_kind(tmp_path: Path) -> None:
     frame = noise(40).astype(float)
     frame.loc[7, "a"] = -1e300
     frame.assign(t=pd.to_timedelta(np.arange(40), "h"), n=np.nan).to_parquet(path)
-    assert refused(tmp_path, path)[0].startswith(f"{path}, row 8, column 'a': -1e+300 is not a number")
+    assert refused(tmp_path, path)[0].startswith(f"{path}, row 8, column 'a': -1e+300 is infinite or too large")
     (message,) = refused(tmp_path, path, features=["t"], targets=["t"])
     assert message == f"{path}, column 't': it holds duration[us], not numbers: name another column"
     noise(40).assign(t=pd.to_timedelta(np.arange(40), "h")).to_parquet(path)
