@@ -81,7 +81,7 @@ def after_wait(placement: Placement, wait: Wait, free: Sequence[Node], waited_s:
         )
     each = "" if cpus == placement.cpus else f", {cpus:g} of {placement.cpus:g} cores each"
     if fits == placement.num_workers:
-        return Start(fits, placement.max_workers, f"going on with {fits} workers{each}" if each else "", cpus)
+        return Start(fits, placement.max_workers, f"going on with {workers(fits)}{each}" if each else "", cpus)
     words = f"going on with {fits} of {placement.num_workers} workers{each}; more are added when there is room for them"
     return Start(fits, max(placement.max_workers, placement.num_workers), words, cpus)
 
@@ -112,6 +112,11 @@ def what_fits(placement: Placement, nodes: Sequence[Node]) -> tuple[int, float]:
     return 0, placement.cpus
 
 
+def workers(count: int) -> str:
+    """Return a number of workers in words."""
+    return "1 worker" if count == 1 else f"{count} workers"
+
+
 def size_of(placement: Placement) -> str:
     """Return what a worker takes of its node."""
     cores = "1 core" if placement.cpus == 1 else f"{placement.cpus:.2g} cores"
@@ -130,7 +135,7 @@ def waiting_words(placement: Placement, wait: Wait, free: Sequence[Node], capaci
     if capacity.grows:
         why += f"; the cluster may grow to {capacity.cores} cores" + (f" and {capacity.gpus} GPUs" if capacity.gpus else "")
     size = size_of(replace(placement, cpus=wait.cpus))
-    return f"waiting for room for {wait.num_workers} workers of {size} since {waited_s:.0f} s: {why}"
+    return f"waiting for room for {workers(wait.num_workers)} of {size} since {waited_s:.0f} s: {why}"
 
 
 ON_NODE = "[on node {}]"  # ends the message of a worker's error

@@ -24,6 +24,7 @@ from cluster.recovery import (
     first_step,
     reconsider,
     waiting_words,
+    workers,
 )
 from cluster.telling import TELL_S, telling
 from workflows.relay.events import Emit, EpochDone, RunEvent, Waiting, WorkersLost, Working
@@ -88,7 +89,7 @@ def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) 
 
 def _tell_start(start: Start, group: Group, emit: Emit, waited_s: float) -> None:
     if not group.works.is_set():
-        emit(Waiting(f"starting {start.num_workers} workers since {waited_s:.0f} s"))
+        emit(Waiting(f"starting {workers(start.num_workers)} since {waited_s:.0f} s"))
 
 
 def failures_of(error: Any) -> dict[int, str]:
