@@ -12,13 +12,15 @@ import pytest
 
 import cluster.telling
 from cluster.capacity import Node
+from cluster.recovery import Start
 from cluster.telling import TELL_S, telling
 from workflows.loggers.progress_file import Progress
 from workflows.relay.claims import Claims
-from workflows.relay.events import EpochDone, Waiting
+from workflows.relay.events import EpochDone, Waiting, Working
 from workflows.relay.walk import Walker
 from workflows.search.run import Run
 from workflows.store.store import Store
+from workflows.training import attempts
 
 PATIENCE_S = 60.0  # of these tests, for what takes milliseconds
 
@@ -151,3 +153,12 @@ def test_a_search_says_that_no_trial_runs_and_what_is_free(monkeypatch: pytest.M
     run.idle_since = None  # one trains
     Run._tell_idle(run, 0.0)
     assert len(said) == 1
+
+
+def test_workers_that_start_are_told_until_they_work() -> None:
+    said: list[Any] = []
+    group = attempts.Group()
+    attempts._tell_start(Start(1, 2), group, said.append, 15.1)
+    group.hear(Working(2, ("w1", "w2")))
+    attempts._tell_start(Start(2, 2), group, said.append, 30.0)
+    assert said == [Waiting("starting 1 worker since 15 s")]
