@@ -16,6 +16,7 @@ from workflows.results.clean import find_leftovers
 from workflows.results.search_result import TrialResult
 from workflows.search.progress import SearchProgress
 from workflows.search.run import Tally
+from workflows.store.alive import SILENT_S
 from workflows.store.kept import EpochRecord
 from workflows.store.store import Store
 
@@ -41,8 +42,7 @@ def left(store: Store) -> set[str]:
     return {leftover.path for leftover in find_leftovers(Store(store.address))}
 
 
-def test_a_search_keeps_what_it_has_reached_until_it_is_ended(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workflows.search.progress.WRITE_S", -1.0)
+def test_a_search_keeps_what_it_has_reached_until_it_is_ended(store: Store) -> None:
     heard: list[str] = []
     note = SearchProgress(store, "tried", ["mine"], 4, Tally())
     assert left(store) == {f"checkpoints/{key}" for key in ("root", "a1", "a2", "b1", "nobody")} | {
@@ -100,3 +100,23 @@ def test_runs_and_report_tell_of_a_search_that_has_not_ended(store: Store) -> No
     assert "1 of 4" in line
     assert "has not finished (running" in page
     assert "has not finished (failed" in make_report(store, "tried")  # it ended, and search.json is not there
+
+
+def test_a_search_whose_process_died_is_shown_as_interrupted_and_one_that_lives_says_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = SearchProgress(store, "tried", [], 4, Tally())
+    note._write()
+    later = note.state.when + SILENT_S + 1
+    assert note.store.searches()["tried"]["status"] == "running"
+    monkeypatch.setattr("workflows.store.runs.time.time", lambda: later)
+    assert note.store.searches()["tried"]["status"] == "interrupted"
+    note.written = float("-inf")
+    note.beat()
+    assert note.store.searches()["tried"]["status"] == "running"
+    first = note.written
+    note.beat()  # nothing has changed since
+    assert note.written == first
+    note.watching(lambda event: None)(epoch("a1", "root"))
+    note.beat()
+    assert note.store.searches()["tried"]["kept"] == ["a1"]

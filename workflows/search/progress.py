@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from dataclasses import replace
 from types import TracebackType
@@ -10,6 +11,7 @@ from types import TracebackType
 from data.errors import InputError
 from data.records import to_json
 from data.signed import signed
+from workflows.loggers.heartbeat import BEAT_S, beating
 from workflows.relay.events import EpochDone
 from workflows.results.events import Event, Watch
 from workflows.results.search_result import SearchUnderWay
@@ -20,32 +22,44 @@ WRITE_S = 5.0  # between two notes; what a killed search trained since the last 
 
 
 class SearchProgress:
-    """Keeps searching.json of a search while it goes on, and after it was stopped, until it is ended."""
+    """Keeps searching.json of a search while it goes on, and after it was stopped, until it is ended.
+
+    A thread writes it: what the search says does not wait for an object store.
+    """
 
     def __init__(self, store: Store, name: str, prepared: list[str], num_trials: int, tally: Tally):
         self.store, self.name, self.tally = store, name, tally
         self.tips: set[str] = set()  # the epochs trained that no other one follows: all before them are reached by them
-        self.written = 0.0
+        self.written, self.changed = 0.0, False
+        self._lock = threading.Lock()  # of the tips and the state
         self.state = SearchUnderWay(name, tuple(prepared), num_trials, time.time())
+        self._beats = contextlib.ExitStack()
 
     def watching(self, watch: Watch) -> Watch:
         """Return a watch that notes what it hears before it is passed on."""
 
         def heard(event: Event) -> None:
             if isinstance(event, EpochDone):
-                self.tips.discard(event.parent or "")
-                self.tips.add(event.key)
-            if time.monotonic() - self.written > WRITE_S:
-                self._write()
+                with self._lock:
+                    self.tips.discard(event.parent or "")
+                    self.tips.add(event.key)
+            self.changed = True
             watch(event)
 
         return heard
 
+    def beat(self) -> None:
+        """Write what has changed, and every 30 s that the search is alive: one that is silent for long was interrupted."""
+        if self.changed or time.monotonic() - self.written >= BEAT_S:
+            self._write()
+
     def __enter__(self) -> SearchProgress:
         self._write()
+        self._beats.enter_context(beating(self.beat, every_s=WRITE_S))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._beats.close()
         if error is not None:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             self.state = replace(self.state, status=status, message=str(error) or type(error).__name__)
@@ -58,16 +72,17 @@ class SearchProgress:
         self.store.storage.remove(f"runs/{self.name}/searching.json")
 
     def _write(self) -> None:
-        self.written = time.monotonic()
+        self.written, self.changed = time.monotonic(), False
         trials = list(self.tally.trials.values())
         ended = {trial.key for trial in trials if trial.key is not None}
-        self.state = replace(
-            self.state,
-            when=time.time(),
-            trials_ended=len(trials),
-            epochs_trained=len(self.tally.trained),
-            kept=tuple(sorted(self.tips | ended)),
-        )
+        with self._lock:
+            self.state = replace(
+                self.state,
+                when=time.time(),
+                trials_ended=len(trials),
+                epochs_trained=len(self.tally.trained),
+                kept=tuple(sorted(self.tips | ended)),
+            )
         with contextlib.suppress(OSError, InputError):  # a note that cannot be written must not end the search
             self.store.storage.create()
             self.store.write_run(self.name, "searching.json", signed(to_json(self.state)))

@@ -55,8 +55,9 @@ class Runs:
         return self._json(name, "search.json")
 
     def searching(self, name: str) -> Json | None:
-        """Return how far a search is that has not ended, and what it has reached."""
-        return self._json(name, "searching.json")
+        """Return how far a search is that has not ended, or where it stopped, and what it has reached."""
+        found = self._json(name, "searching.json")
+        return found and as_seen(found, time.time())
 
     def searches(self) -> dict[str, Json]:
         """All searches that can be read by name, the latest first; of one that goes on or was stopped, how far it is."""
