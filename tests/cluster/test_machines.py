@@ -68,6 +68,7 @@ def test_a_node_that_is_unplugged_costs_60_s() -> None:
 @pytest.mark.long
 def test_a_node_that_is_added_brings_the_worker_back() -> None:
     told = scenario("added")
+    assert within(90, told)  # 20 s until Ray tells the group of the node, 30 s until the group looks, and its start
     assert "node w3 (10.77.0.13) was added" in told["text"]
     assert "2 workers from here on (1 before)" in told["text"]
 
@@ -83,8 +84,10 @@ def test_a_run_whose_process_was_killed_is_interrupted_and_goes_on() -> None:
 
 @pytest.mark.long
 def test_a_store_that_is_away_is_waited_for_in_the_preparation_and_in_the_fit() -> None:
-    told = scenario("store_away")
+    told = scenario("store_away")  # for 20 s each
     assert "waiting for the storage" in told["text"]
+    assert within(20, told)  # from when it is back
+    assert within(SILENCE_S + 5, {**told, "seconds": told["silent"]})
 
 
 @pytest.mark.long
