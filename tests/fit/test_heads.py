@@ -10,16 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import (
-    alone_and_on_workers,
-    epochs_of,
-    outcome,
-    prepare_sequences,
-    random_sequences,
-    state_at,
-    walk,
-    weights_hash,
-)
+from helpers import outcome, prepare_sequences, random_sequences, state_at, walk, weights_hash
 from torch import nn
 
 from data.prepared.encoding import EncodedDataset
@@ -175,23 +166,6 @@ def plan_with(datasets: list[EncodedDataset], method: str = "replay", head: str 
     keys = {"hidden_size": 6, "head": head, **model}
     training = TrainingSettings(batch_size=16, learning_rate=0.01, gradient_clip=1.0, weight_decay=0.01)
     return make_plan(0, ModelSettings.model_validate(keys), training, datasets, [2, 2, 2][: len(datasets)], settings)
-
-
-def walked_on(group_folder: str) -> list[float]:
-    folder = Path(group_folder)
-    datasets = make_datasets(folder)
-    plan = plan_with(datasets, dropout=0.2)
-    walk(plan, datasets, folder / "runs", Group.current())
-    errors = [each.error for each in outcome(plan, folder / "runs").validation[-1] if each is not None]
-    return [*(epoch.train_loss for epoch in epochs_of(plan, folder / "runs")), *errors]
-
-
-@pytest.mark.slow
-def test_two_and_three_workers_train_the_heads_as_one_does(tmp_path: Path) -> None:
-    """About 15 s."""
-    alone, on_workers = alone_and_on_workers(walked_on, make_datasets, tmp_path)
-    for found in on_workers:
-        assert found == pytest.approx(alone, rel=1e-5)
 
 
 @pytest.mark.parametrize("method", ["none", "replay", "ewc", "l2", "distill", "replay+distill"])

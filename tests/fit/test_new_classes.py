@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from helpers import outcome, prepare_sequences, random_sequences, state_at, walk, weights_hash
+from helpers import forkserver, outcome, prepare_sequences, random_sequences, state_at, walk, weights_hash
 from torch import nn
 
 from data.prepared.encoding import EncodedDataset
@@ -23,7 +25,10 @@ from workflows.fit.group import Group
 from workflows.fit.learner import Learner
 from workflows.fit.sampling import epoch_batches
 from workflows.recipe.settings import RetentionSettings, TrainingSettings
+from workflows.relay.events import EvaluationStarted, RunEvent
 from workflows.relay.plan import Plan, make_plan
+from workflows.relay.walk import Walker
+from workflows.store.store import Store
 
 SETTINGS = ModelSettings(hidden_size=5, loss="cross_entropy")
 
@@ -165,6 +170,54 @@ def test_a_new_class_retrains_nothing_and_a_resumed_run_ends_in_the_same_bits(
     shutil.rmtree(tmp_path / "cut" / "checkpoints" / done.key, ignore_errors=True)
     walk(plan, datasets, tmp_path / "cut")
     assert weights_hash(done.key, tmp_path / "cut") == weights_hash(done.key, tmp_path / "runs")
+
+
+KILLED_AT = ("before the first epoch", "in the second epoch", "before it is measured")  # of the stage that adds a class
+
+
+def walk_to_a_kill(folder: str, moment: str) -> None:
+    """Walk the plan up to a moment of its third stage, and end this process as `kill -9` does."""
+    datasets = datasets_of(Path(folder), THREE)
+    fit_epoch: Any = Learner.fit_epoch
+    last: list[tuple[int, int, int]] = []
+
+    def fit_or_be_killed(learner: Learner, dataset: Any, rates: Any, seed: tuple[int, int, int], *rest: Any) -> Any:
+        last.append(seed)
+        if moment == KILLED_AT[0] and seed == (0, 2, 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        def on_step(step: int, seen: int) -> None:
+            if moment == KILLED_AT[1] and (*seed, step) == (0, 2, 1, 1):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        return fit_epoch(learner, dataset, rates, seed, on_step, *rest[1:])
+
+    def emit(event: RunEvent) -> None:
+        if isinstance(event, EvaluationStarted) and moment == KILLED_AT[2] and last[-1:] == [(0, 2, 1)]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Learner.fit_epoch = fit_or_be_killed  # type: ignore[method-assign]
+    Walker(plan_with(datasets, head="dataset"), datasets, Store(f"{folder}/runs"), Group(), emit).walk()
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_while_the_head_grows_ends_in_the_same_bits(tmp_path: Path) -> None:
+    whole, killed, left = tmp_path / "whole", tmp_path / "killed", []
+    datasets = datasets_of(whole, THREE)
+    plan = plan_with(datasets, head="dataset")
+    walk(plan, datasets, whole / "runs")
+    for moment in KILLED_AT:
+        process = forkserver().Process(target=walk_to_a_kill, args=(str(killed), moment))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        left.append({path.parent.name for path in (killed / "runs" / "checkpoints").glob("*/facts.json")})
+    third = [epoch.key for epoch in plan.straight_on()][4:]
+    assert [[key in keys for key in third] for keys in left] == [[False, False], [True, False], [True, True]]
+    walk(plan, datasets_of(killed, THREE), killed / "runs")
+    expected, found = (outcome(plan, folder / "runs") for folder in (whole, killed))
+    assert (found.key, found.validation) == (expected.key, expected.validation)
+    assert weights_hash(found.key, killed / "runs") == weights_hash(expected.key, whole / "runs")
 
 
 def test_datasets_that_have_the_same_classes_have_the_addresses_that_they_had(tmp_path: Path) -> None:

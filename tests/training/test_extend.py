@@ -134,8 +134,12 @@ def test_a_result_is_extended_with_arrays(classes: bool, tmp_path: Path) -> None
 
 
 @pytest.mark.filterwarnings("ignore:dataset 'c' adds the classes below")
-@pytest.mark.parametrize("head", ["shared", "dataset"])
-def test_a_run_is_extended_with_a_new_class(head: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("head", "where"),
+    [("shared", "folder"), pytest.param("dataset", "bucket", marks=pytest.mark.slow)],
+)
+def test_a_run_is_extended_with_a_new_class(head: str, where: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    storage = str(tmp_path / "runs") if where == "folder" else f"{request.getfixturevalue('bucket')}/new_class"
     random = np.random.default_rng(0)
     pairs = {}
     for number, name in enumerate("abc"):
@@ -145,18 +149,18 @@ def test_a_run_is_extended_with_a_new_class(head: str, tmp_path: Path) -> None:
     model = {"loss": "cross_entropy", "hidden_size": 8, "head": head}
     keys: dict[str, Any] = {**model, "epochs": 12, "method": "replay", "learning_rate": 0.02}
     whole = train_arrays(pairs, storage=tmp_path / "whole", **keys)
-    first = train_arrays({name: pairs[name] for name in "ab"}, storage=tmp_path / "runs", **keys)
+    first = train_arrays({name: pairs[name] for name in "ab"}, storage=storage, **keys)
     found = first.extend(pairs["c"], "c")
     assert (found.key, found.document["epochs_trained"]) == (whole.key, 12)
     for name in "abc":
         np.testing.assert_array_equal(found.predict(pairs[name][0], name), whole.predict(pairs[name][0], name))
     assert "below" in found.predict(pairs["c"][0], "c")
     assert any("dataset 'c' adds the classes below: the model has 3" in each for each in found.document["warnings"])
-    compared = compare(tmp_path / "runs", found.name)
+    compared = compare(storage, found.name)
     assert compared.epochs["joint"] == 12
-    state = Store(str(tmp_path / "runs")).load(compared.keys["joint"][0]).model
+    state = Store(storage).load(compared.keys["joint"][0]).model
     assert len(state["head.bias"]) == 3  # joint training has all classes from the start
-    old = train_arrays({name: pairs[name] for name in "ab"}, storage=tmp_path / "runs", name="old", classes="all", **keys)
+    old = train_arrays({name: pairs[name] for name in "ab"}, storage=storage, name="old", classes="all", **keys)
     with pytest.raises(InputError, match="classes below, which the run does not have, and its recipe has"):
         old.extend(pairs["c"], "c")
 
