@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from models.head import PREFIX
 from workflows.fit.thirds import BEFORE, TAIL, parts_kept, tail_steps
 
 
@@ -17,12 +18,14 @@ class StepSums:
         self.parameters = dict(parameters)
         self.sums = {part: [torch.zeros_like(each) for each in self.parameters.values()] for part in (TAIL, BEFORE)}
         self.kept: tuple[str, ...] = ()
+        self.idle: tuple[str, ...] = ()
         self.first_of_tail = 0
 
     @torch.no_grad()
-    def begin(self, epoch: int, num_steps: int) -> None:
-        """Begin an epoch 0, 1, ... of a stage."""
+    def begin(self, epoch: int, num_steps: int, idle: Sequence[int] = ()) -> None:
+        """Begin an epoch 0, 1, ... of a stage; no step of it has a sample of the datasets `idle`, whose heads stay."""
         self.kept, self.first_of_tail = parts_kept(epoch), num_steps - tail_steps(epoch, num_steps)
+        self.idle = tuple(f"{PREFIX}{number}." for number in idle)
         for values in self.sums.values():
             torch._foreach_zero_(values)
 
@@ -46,6 +49,7 @@ class StepSums:
             f"{part}.{name}": value.detach().cpu().clone()
             for part in self.kept
             for name, value in zip(self.parameters, self.sums[part], strict=True)
+            if not name.startswith(self.idle)
         }
 
 
@@ -55,13 +59,13 @@ def mean_weights(
     """Return the mean of the weights after each averaged step.
 
     `epochs` has the sums that the checkpoint of each averaged epoch keeps, its number, and whether all of its steps count;
-    `last` are the weights at the end of the last epoch: what is not trained is taken from there.
+    `last` are the weights at the end of the last epoch: what an epoch did not train is taken from there.
     """
     count = sum(num_steps if whole else tail_steps(number, num_steps) for _, number, whole in epochs)
     found = dict(last)
     for name, value in last.items():
         wanted = [(sums, f"{part}.{name}") for sums, _, whole in epochs for part in ((TAIL, BEFORE) if whole else (TAIL,))]
-        parts = [sums[key].double() for sums, key in wanted if key in sums]
-        if parts:
+        if wanted and all(key in sums for sums, key in wanted):
+            parts = [sums[key].double() for sums, key in wanted]
             found[name] = (torch.stack(parts).sum(dim=0) / count).to(value.dtype)
     return found

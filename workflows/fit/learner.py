@@ -127,7 +127,7 @@ class Learner:
         batches = (retention.replay.left(batch, len(old)) for batch, (_, old) in zip(batches, drawn, strict=True))
         part_of = no_part
         if self.step_sums is not None:
-            lane.between(partial(self.step_sums.begin, seed[2], len(sizes)))
+            lane.between(partial(self.step_sums.begin, seed[2], len(sizes), self._idle(head, retention)))
             part_of = self.step_sums.part
         steps = steps_of(batches, drawn, lengths_of, self.micro_batch, self.group, part_of, head, lane.threads)
         lane.open(dataset, retention, lambda step: dropout_masks(self.model, step, seed), self.model.corrections.numbers)
@@ -146,6 +146,11 @@ class Learner:
             losses += finite_losses(noted, dataset, seed[2], len(losses), len(sizes))
         last_rate = lane.rate_of(self.optimizer)
         return EpochResult(sum(losses) / total, total, first_rate, last_rate, time.perf_counter() - started)
+
+    def _idle(self, head: int | Callable[[Int64], Int64] | None, retention: Retention) -> list[int]:
+        """Return the datasets whose corrections of the head an epoch leaves as they are: without replay all but its own."""
+        others = [number for number in self.model.corrections.numbers if number != head]
+        return [] if callable(head) or retention.replay.kept else others
 
     def do(self, step: Step, retention: Retention) -> None:
         """One step. The group adds up between its two parts; a process alone does them in one."""

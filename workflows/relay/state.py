@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 
@@ -11,8 +11,11 @@ from models.lstm import LSTM
 from workflows.fit.average import mean_weights
 from workflows.fit.learner import Learner
 from workflows.fit.thirds import BEFORE, TAIL
+from workflows.relay.actions import Average
 from workflows.relay.plan import Plan
-from workflows.store.store import State
+from workflows.store.heads import heads_in
+from workflows.store.kept import EpochRecord
+from workflows.store.store import State, Store
 
 
 def first_model(plan: Plan) -> LSTM:
@@ -41,6 +44,27 @@ def averaged_state(states: Sequence[tuple[State, int, bool]], num_steps: int) ->
     last = states[-1][0]
     model = mean_weights([(state.optimizer, number, whole) for state, number, whole in states], num_steps, last.model)
     return State(model, {name: value for name, value in last.optimizer.items() if not name.startswith((TAIL, BEFORE))})
+
+
+def commit_average(store: Store, plan: Plan, action: Average) -> EpochRecord:
+    """Commit the averaged state at the end of a stage; returns the record that stands."""
+    states = [(store.load(key), number, whole) for key, number, whole in action.epochs]
+    heads = heads_elsewhere(plan, action.stage, heads_in(states[-1][0].model), action.parent, store.record)
+    averaged = averaged_state(states, plan.steps_an_epoch(plan.stages[action.stage]))
+    return store.commit(action.key, averaged, EpochRecord(action.key, action.parent, heads=heads))[0]
+
+
+def heads_elsewhere(
+    plan: Plan, stage: int, heads: Collection[str], parent: str | None, record_of: Callable[[str], EpochRecord | None]
+) -> dict[str, str]:
+    """Return which corrections of the head a stage leaves as the state before has them, and the checkpoints that have them.
+
+    Without replay those are all but its own; `heads` are those of the state before, whose address is `parent`.
+    """
+    all_move = plan.retention.replays or plan.joint or not plan.training.carry_optimizer
+    others = set() if all_move else {number for number in heads if number != str(stage)}
+    before = record_of(parent) if others and parent is not None else None
+    return {} if before is None else {number: before.heads.get(number, before.key) for number in sorted(others)}
 
 
 def load_state(learner: Learner, state: State) -> None:

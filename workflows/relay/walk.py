@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,7 +33,7 @@ from workflows.relay.lookup import measured
 from workflows.relay.plan import Epoch, Plan
 from workflows.relay.relay import Outcome, drive_stages, relay
 from workflows.relay.retention import Memory
-from workflows.relay.state import averaged_state, first_model, load_state, state_of
+from workflows.relay.state import commit_average, first_model, heads_elsewhere, load_state, state_of
 from workflows.store.kept import EpochRecord, Errors
 from workflows.store.store import DamagedCheckpointError, Store
 from workflows.store.telling import telling_waits
@@ -155,9 +155,17 @@ class Walker:
                 self.emit(Waiting(f"waiting for the storage {self.store.address}: {error}"))
                 time.sleep(STORE_RETRY_S)
 
-    def _commit(self, record: EpochRecord) -> EpochRecord:
-        """Commit the learner's state. If another process was faster, its state is read before it is gone on from."""
-        found, mine = self._first_does(lambda: self.store.commit(record.key, state_of(self.learner), record))
+    def _commit(self, record: EpochRecord, heads: Collection[str] = (), stage: int = 0) -> EpochRecord:
+        """Commit the learner's state. If another process was faster, its state is read before it is gone on from.
+
+        `heads` are the corrections of the head that the state before it had, `stage` the one that it was trained in.
+        """
+
+        def commit() -> tuple[EpochRecord, bool]:
+            known = replace(record, heads=heads_elsewhere(self.plan, stage, heads, record.parent, self.store.record))
+            return self.store.commit(record.key, state_of(self.learner), known)
+
+        found, mine = self._first_does(commit)
         self.state_key = record.key if mine else ""
         standing: EpochRecord = found
         return standing
@@ -190,6 +198,7 @@ class Walker:
                 reported = time.monotonic()
                 self.emit(StepDone(step + 1, seen, total))
 
+        before = set(map(str, self.learner.model.corrections.numbers))
         self.state_key = ""  # no checkpoint's state until the epoch is done
         seed = (plan.seed, epoch.stage, epoch.number)
         started = time.perf_counter()
@@ -204,19 +213,13 @@ class Walker:
         result = self.learner.fit_epoch(dataset, plan.rates(epoch), seed, on_step, retention, plan.pool(stage), head)
         rates = EpochRecord(epoch.key, epoch.parent, learning_rate=result.last_rate, first_learning_rate=result.first_rate)
         record = replace(rates, train_loss=result.train_loss, samples=result.samples, seconds=result.seconds)
-        committed = self._commit(replace(record, workers=self.group.size))
+        committed = self._commit(replace(record, workers=self.group.size), before, epoch.stage)
         self.report.epochs.append(epoch.key)
         self.emit(epoch_done(epoch, plan, committed, time.perf_counter() - started, self.group.size))
         return committed
 
     def _average(self, action: Average) -> EpochRecord:
-        steps = self.plan.steps_an_epoch(self.plan.stages[action.stage])
-
-        def average() -> EpochRecord:
-            states = [(self.store.load(key), number, whole) for key, number, whole in action.epochs]
-            return self.store.commit(action.key, averaged_state(states, steps), EpochRecord(action.key, action.parent))[0]
-
-        committed: EpochRecord = self._first_does(average)
+        committed: EpochRecord = self._first_does(lambda: commit_average(self.store, self.plan, action))
         return committed
 
     def _head_of(self, number: int, split: str) -> Any:

@@ -19,7 +19,9 @@ from models.metrics import METRICS
 from workflows.store.measures import ForecastMeasures
 
 # Of facts.json. Version 0 (up to commit 6e35f09) also had the names and numbers of the run that trained the epoch.
-RECORD_VERSION = 1
+# Version 2 has heads in other checkpoints, which an earlier program would take for zero; without them it is 1.
+RECORD_VERSION = 2
+PLAIN_VERSION = 1
 # Raised when an evaluation measures more than before, other than a metric of models.metrics: kept ones of a lower version
 # are measured again. 2: with the loss. 3: with the measures of forecasts, by step and relative to the season.
 METRICS_VERSION = 3
@@ -34,12 +36,18 @@ class FileRecord:
     name: str
 
 
+def file_record(content: bytes, name: str) -> FileRecord:
+    """Return the record of a file with this content."""
+    return FileRecord(len(content), hashlib.sha256(content).hexdigest(), name)
+
+
 @dataclass(frozen=True)
 class EpochRecord:
     """facts.json of a checkpoint: how the state `key` was made from the state `parent`.
 
     An untrained state has no parent, and its numbers are 0. `learning_rate` is the rate of the last step. `seconds`,
-    `workers` and `when` tell how this checkpoint was made.
+    `workers` and `when` tell how this checkpoint was made. `heads` has the corrections of the head that are not in this
+    checkpoint's files, because they did not change: the dataset's number, and the key of an earlier one whose files have it.
     """
 
     key: str
@@ -52,11 +60,13 @@ class EpochRecord:
     workers: int = 0
     when: float = 0.0
     files: Mapping[str, FileRecord] = field(default_factory=dict)
-    version: int = RECORD_VERSION
+    version: int = PLAIN_VERSION
+    heads: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of facts.json, before it is sealed."""
-        return dataclasses.asdict(self)
+        content = dataclasses.asdict(self)
+        return content if self.heads else {key: value for key, value in content.items() if key != "heads"}
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> EpochRecord:
@@ -74,8 +84,9 @@ class EpochRecord:
             name: FileRecord(int(each["bytes"]), str(each["sha256"]), str(each.get("name", name)))
             for name, each in content["files"].items()
         }
-        known = {each.name for each in dataclasses.fields(EpochRecord)} - {"files", "version"}
-        return EpochRecord(**{key: content[key] for key in known & set(content)}, files=files, version=version)
+        heads = {str(number): str(key) for number, key in content.get("heads", {}).items()}
+        known = {each.name for each in dataclasses.fields(EpochRecord)} - {"files", "version", "heads"}
+        return EpochRecord(**{key: content[key] for key in known & set(content)}, files=files, version=version, heads=heads)
 
 
 @dataclass(frozen=True)

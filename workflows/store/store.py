@@ -28,6 +28,7 @@ Any number of processes on any number of machines may use one store at once. The
    as it was written is named, and written anew by the command that made it.
 8. What was written by version 6e35f09 is read: its evaluations and tensors lie in the checkpoint's folder, and its
    runs have three files instead of run.json. Nothing is written there again.
+9. A record may name earlier checkpoints of its chain, which have what did not change since (heads.py).
 
 Where nothing can be created exclusively (gs://, abfs://: see conditional.py) one command at a time may use the store.
 No file of the store is ever unpickled.
@@ -44,7 +45,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workflows.store.evaluations import keep_evaluations, kept_evaluations
-from workflows.store.kept import EpochRecord, Errors, FileRecord, sealed
+from workflows.store.heads import by_head, without
+from workflows.store.kept import RECORD_VERSION, EpochRecord, Errors, file_record, sealed
 from workflows.store.leases import Leases
 from workflows.store.look import Check, Look, content_of, look_at
 from workflows.store.run_record import replace_file
@@ -84,6 +86,7 @@ class Store(Runs):
         self.mend = mend
         self._trusted: set[str] = set()  # checkpoints that this process has written or checked
         self._old: set[str] = set()  # checkpoints with evaluations and tensors in their own folder (rule 8)
+        self._holders: dict[str, tuple[dict[str, State], Mapping[str, str]]] = {}  # checkpoints that others refer to
         self._hashed_bytes = 0
         self.set_aside_now: list[str] = []  # what this process found damaged, in words
 
@@ -144,17 +147,18 @@ class Store(Runs):
     def commit(self, key: str, state: State, record: EpochRecord) -> tuple[EpochRecord, bool]:
         """Write a checkpoint, all of it or nothing. Returns the record that stands, and whether it is this one.
 
-        Another process may have committed the key before: then this state is dropped, as it may differ in the last bits.
+        Corrections of the head that `record.heads` has elsewhere are not written. Another process may have committed the key
+        before: then this state is dropped, as it may differ in the last bits.
         """
         from safetensors.torch import save
 
+        if record.heads:
+            state = State(without(state.model, record.heads), without(state.optimizer, record.heads))
+            record = replace(record, version=RECORD_VERSION)
         contents = {"model.safetensors": save(state.model), "optimizer.safetensors": save(state.optimizer)}
         for _ in range(MAX_TRIES):
             attempt = "" if self.storage.local else f"-{uuid.uuid4().hex[:8]}"
-            files = {
-                name: FileRecord(len(content), hashlib.sha256(content).hexdigest(), name.replace(".", f"{attempt}.", 1))
-                for name, content in contents.items()
-            }
+            files = {n: file_record(each, n.replace(".", f"{attempt}.", 1)) for n, each in contents.items()}
             written = replace(record, key=key, when=time.time(), files=files)
             named = {files[name].name: content for name, content in contents.items()}
             if self.storage.publish(f"checkpoints/{key}", {**named, "facts.json": sealed(written.to_json())}):
@@ -166,7 +170,30 @@ class Store(Runs):
         raise OSError(f"{self.address}/checkpoints/{key}: it cannot be written, and what is there cannot be read")
 
     def load(self, key: str) -> State:
-        """The state of a checkpoint; raises DamagedCheckpointError, and sets it aside, if a file is not as written."""
+        """The state of a checkpoint; raises DamagedCheckpointError, and sets it aside, if a file is not as written.
+
+        The same where an earlier checkpoint is damaged that has a correction of its head.
+        """
+        state, record = self._written(key)
+        for number, holder in record.heads.items():
+            held = self._held(number, holder)
+            state.model.update(held.model)
+            state.optimizer.update(held.optimizer)
+        return state
+
+    def _held(self, number: str, key: str) -> State:
+        """Return the weights and moments of a correction that a checkpoint has, in its files or elsewhere."""
+        if key not in self._holders:
+            state, record = self._written(key)
+            moments = by_head(state.optimizer)
+            own = {n: State(weights, moments.get(n, {})) for n, weights in by_head(state.model).items()}
+            self._holders[key] = own, record.heads
+        own, elsewhere = self._holders[key]
+        # What had all corrections when it was named may have been written again, without those of before.
+        return self._held(number, elsewhere[number]) if number in elsewhere else own[number]
+
+    def _written(self, key: str) -> tuple[State, EpochRecord]:
+        """Return what the files of a checkpoint have, and its record; see load."""
         from safetensors.torch import load
 
         for _ in range(MAX_TRIES):
@@ -179,7 +206,7 @@ class Store(Runs):
             }
             if None not in found.values():
                 model, optimizer = (load(found[name] or b"") for name in ("model.safetensors", "optimizer.safetensors"))
-                return State(model, optimizer)
+                return State(model, optimizer), record
             self._second_look(key)
         words = [each for each in self.set_aside_now if each.startswith(f"checkpoint {key}:")]
         raise DamagedCheckpointError(words[-1] if words else f"checkpoint {key}: it is not there any more")
