@@ -1,6 +1,10 @@
-"""Run as a program: datasets in all layouts are prepared on 1, 2 and 3 Ray nodes, and on a cluster that has none at first.
+"""Run as a program: datasets in all layouts are prepared in one process, on Ray nodes, or on a cluster of no node at first.
 
-Prints as JSON, for each preparation, the digest of what was prepared, and on which nodes its tasks ran.
+    shard_nodes.py FOLDER NUM_SERIES ROWS here      makes the files and the reference, which the others read
+    shard_nodes.py FOLDER NUM_SERIES ROWS 2         on 2 nodes
+    shard_nodes.py FOLDER NUM_SERIES ROWS s3://...  from the object store into it, on a cluster of no node at first
+
+Prints as JSON, for each preparation, whether what was prepared is the reference, and on which nodes its tasks ran.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +42,7 @@ ZONE = "Europe/Berlin"
 SETTINGS: dict[str, Any] = {**PANEL, "time_zone": ZONE, "lookback": 48, "stride": 3}
 ALONE: dict[str, Any] = {**SETTINGS, "series": None}
 PIECE_BYTES = 1 << 21
+PART_ROWS = (1000, 7919, 1 << 15)
 
 
 def make_panel(num_series: int, rows: int) -> pd.DataFrame:
@@ -137,28 +143,22 @@ def nodes_of(runs: list[TaskRun]) -> dict[str, int]:
     return {kind: len(nodes) for kind, nodes in found.items()}
 
 
-def sources_of(files: dict[str, list[Path]], alone: list[Path]) -> dict[str, DatasetSource]:
-    return {name: source_of(own, **SETTINGS) for name, own in files.items()} | {"l3": source_of(alone, **ALONE)}
+def sources_of(files: dict[str, list[Path]]) -> dict[str, DatasetSource]:
+    return {name: source_of(own, **(ALONE if name == "l3" else SETTINGS)) for name, own in files.items()}
 
 
-def main(folder: Path, remote: str, num_series: int, rows: int) -> None:
-    set_environment()
-    frame = make_panel(num_series, rows)
-    files = write_layouts(frame, folder / "panel")
-    long = make_panel(1, rows)
-    alone = write_layouts(long, folder / "alone")["l2"]
-    sources = sources_of(files, alone)
-    layout.CUT_BYTES = 1 << 50
-    reference = {
-        "l3": digest_of(prepared_in(str(folder / "whole_alone"), source_of(alone, **ALONE), run_here)),
-        "panel": digest_of(prepared_in(str(folder / "whole"), sources["l5"], run_here)),
-    }
-    print(json.dumps({"reference": reference}), flush=True)
+@dataclass(frozen=True)
+class Panel:
+    """The files of each layout, and the digests of what one process prepares of them in one piece."""
 
-    def tell(what: str, name: str, found: PreparedDataset, runs: list[TaskRun], started: float) -> None:
-        expected = reference["l3" if name == "l3" else "panel"]
+    files: dict[str, list[Path]]
+    sources: dict[str, DatasetSource]
+    reference: dict[str, str]
+
+    def tell(self, what: str, name: str, found: PreparedDataset, runs: list[TaskRun], started: float) -> None:
+        """Print what came of a preparation."""
         facts = {
-            "equal": digest_of(found) == expected,
+            "equal": digest_of(found) == self.reference[name],
             "parts": len(found.manifest.parts),
             "nodes": nodes_of(runs),
             "sha256": found.manifest.sha256,
@@ -166,23 +166,56 @@ def main(folder: Path, remote: str, num_series: int, rows: int) -> None:
         }
         print(json.dumps({"what": what, "layout": name, **facts}), flush=True)
 
-    for most_rows in (1000, 7919, 1 << 15):
+
+def make(folder: Path, num_series: int, rows: int) -> None:
+    """Write the files of all layouts and the digests of the reference."""
+    files = write_layouts(make_panel(num_series, rows), folder / "panel")
+    files["l3"] = write_layouts(make_panel(1, rows), folder / "alone")["l2"]
+    layout.CUT_BYTES = 1 << 50
+    sources = sources_of(files)
+    whole = {name: digest_of(prepared_in(str(folder / f"whole_{name}"), sources[name], run_here)) for name in ("l3", "l5")}
+    reference = {name: whole["l3" if name == "l3" else "l5"] for name in files}
+    told = {"files": {name: [str(each) for each in own] for name, own in files.items()}, "reference": reference}
+    (folder / "panel.json").write_text(json.dumps(told))
+
+
+def read_panel(folder: Path) -> Panel:
+    told = json.loads((folder / "panel.json").read_text())
+    files = {name: [Path(each) for each in own] for name, own in told["files"].items()}
+    return Panel(files, sources_of(files), told["reference"])
+
+
+def in_one_process(folder: Path, panel: Panel) -> None:
+    for most_rows in PART_ROWS:
         small_parts(most_rows)
-        for name, source in sources.items():
+        for name, source in panel.sources.items():
             started = time.monotonic()
             found = prepared_in(str(folder / f"here_{most_rows}_{name}"), source, run_here)
-            tell(f"here {most_rows}", name, found, [], started)
-    for count in (1, 2, 3):
-        small_parts(1000)
-        nodes = Nodes(folder, count)
-        for name, source in sources.items():
-            runs, started = list[TaskRun](), time.monotonic()
-            found = prepared_in(str(folder / f"nodes_{count}_{name}"), source, noted(runs))
-            tell(f"{count} nodes", name, found, runs, started)
-        nodes.end()
-    if remote:
+            panel.tell(f"here {most_rows}", name, found, [], started)
+
+
+def on_nodes(folder: Path, panel: Panel, count: int) -> None:
+    small_parts(PART_ROWS[0])
+    nodes = Nodes(folder / f"machines_{count}", count)
+    for name, source in panel.sources.items():
+        runs, started = list[TaskRun](), time.monotonic()
+        found = prepared_in(str(folder / f"nodes_{count}_{name}"), source, noted(runs))
+        panel.tell(f"{count} nodes", name, found, runs, started)
+    nodes.end()
+
+
+def main(folder: Path, num_series: int, rows: int, part: str) -> None:
+    set_environment()
+    if part == "here":
+        make(folder, num_series, rows)
+    panel = read_panel(folder)
+    if part == "here":
+        in_one_process(folder, panel)
+    elif part.isdigit():
+        on_nodes(folder, panel, int(part))
+    else:
         small_parts(1 << 13)
-        for row in from_no_node(folder, remote, files, num_series * rows):
+        for row in from_no_node(folder / "empty", part, panel.files, num_series * rows):
             print(json.dumps(row), flush=True)
     os._exit(0)  # threads of Ray may be left
 
@@ -233,4 +266,4 @@ def from_no_node(folder: Path, remote: str, files: dict[str, list[Path]], rows: 
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
