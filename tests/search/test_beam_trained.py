@@ -25,7 +25,9 @@ from workflows.report.report import make_report
 from workflows.results.events import Event, LevelDone
 from workflows.results.search_result import SearchResult, search_from
 from workflows.search.estimate import estimate, estimate_words
+from workflows.search.proposal import Proposal
 from workflows.search.result import best_document, write_search
+from workflows.search.scene import Scene
 from workflows.store.store import Store
 from workflows.training.run import train
 
@@ -115,6 +117,51 @@ def test_killed_after_any_number_of_epochs_the_result_is_the_same(
                 killed.stdout.readline()
             killed.send_signal(signal.SIGKILL)
     assert search_here(recipe, tmp_path).trials == result.trials
+
+
+@pytest.mark.long
+@pytest.mark.ray
+def test_a_search_command_that_is_killed_under_ray_goes_on_with_the_same_levels(searched: Searched, tmp_path: Path) -> None:
+    """About 60 s: three commands with a Ray of their own, each killed when there are some more checkpoints."""
+    folder, _, result, _ = searched
+    share_prepared(folder / "runs", tmp_path)
+    command = [sys.executable, "-m", "workflows", "search", str(folder / "small.toml"), "--storage", str(tmp_path)]
+    checkpoints = tmp_path / "checkpoints"
+
+    def there() -> int:
+        return len(list(checkpoints.glob("[!.]*"))) if checkpoints.is_dir() else 0
+
+    for more in (1, 5, 7):
+        enough = there() + more
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as killed:
+            while killed.poll() is None and there() < enough:
+                time.sleep(0.02)
+            killed.send_signal(signal.SIGKILL)
+        assert killed.returncode == -signal.SIGKILL
+    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    found = Store(str(tmp_path)).search("small")
+    assert found is not None
+    again = search_from(found)
+    assert again.trials == result.trials
+    assert (again.best, again.key, again.pareto) == (result.best, result.key, result.pareto)
+    assert 0 < again.epochs_trained < result.epochs_trained
+
+
+def test_the_plan_of_a_trial_is_made_once_in_each_process(
+    searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, recipe, _, _ = searched
+    share_prepared(folder / "runs", tmp_path)
+    made, plan = Counter[int](), Scene.plan
+
+    def count(scene: Scene, proposal: Proposal, datasets: Any) -> Any:
+        made[proposal.number] += 1
+        return plan(scene, proposal, datasets)
+
+    monkeypatch.setattr(Scene, "plan", count)
+    two = check_recipe({**recipe.document, "search": {"decay_rate": [0.5, 0.9], "epochs": [1]}}, folder)
+    assert len(search_here(two, tmp_path).trials) == 2
+    assert made == {0: 2, 1: 2}  # by the search, and by the process that trains it, which is the same here
 
 
 def test_two_searches_that_overlap_train_the_union_of_their_epochs_each_once(searched: Searched, tmp_path: Path) -> None:

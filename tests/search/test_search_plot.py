@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from workflows.report.search_sections import search_sections
 from workflows.results.picture import Pictures
 from workflows.results.search_result import SearchResult, TrialMetrics, TrialResult
 from workflows.search.beam import Beam
+from workflows.search.pareto import pareto_front
 from workflows.search.plot import effect_panels, plot_search, search_panels
 from workflows.search.supply import Supply
 from workflows.search.tree import Chain
@@ -73,6 +74,29 @@ def test_tick_labels_do_not_overlap(values: list[Any]) -> None:
             assert not labels_overlap(axes), panel.caption
 
 
+def covered(axes: Any) -> int:
+    """How many points of lines lie under the legend."""
+    box = axes.get_legend().get_window_extent()
+    points = [axes.transData.transform(line.get_xydata()) for line in axes.get_lines()]
+    return sum(box.contains(*point) for own in points for point in own.tolist() if not math.isnan(point[0]))
+
+
+def test_no_legend_covers_a_trial() -> None:
+    for found in (beam_of_twelve(), on_two_objectives()):
+        for panel in [*search_panels(found), *effect_panels(found)]:
+            assert covered(painted(panel)) == 0, panel.caption
+
+
+def test_values_of_several_magnitudes_stand_on_a_logarithmic_axis_at_powers_of_ten() -> None:
+    (rate,) = (painted(panel) for panel in effect_panels(search([{"rate": rate} for rate in (1e-4, 1e-3, 1e-2)])))
+    assert rate.get_xscale() == "log"
+    low, high = rate.get_xlim()
+    shown = [label.get_text() for label in rate.get_xticklabels() if low <= label.get_position()[0] <= high]
+    assert shown == ["0.0001", "0.001", "0.01"]
+    (few,) = (painted(panel) for panel in effect_panels(search([{"rate": rate} for rate in (0.5, 0.9)])))
+    assert few.get_xscale() == "linear"
+
+
 def test_the_file_is_svg_with_every_panel_and_failed_trials_are_left_out() -> None:
     found = search([{"rate": 0.5, "name": "$x"}, {"rate": 0.9, "name": "y"}])
     with matplotlib.rc_context():
@@ -107,6 +131,22 @@ def beam_of_twelve() -> SearchResult:
     return search_result(trials, algorithm="beam", beam_width=4, best=best.number, pareto=(best.number,), key=best.key)
 
 
+def on_two_objectives() -> SearchResult:
+    """40 trials over four keys with long names, made up."""
+    values = itertools.product((0.5, 0.7, 0.9, 1.0), (1, 2, 4), ("constant", "one_cycle"), (0.0001, 0.01))
+    keys = ("training.decay_rate", "datasets.plant_dogwood.epochs", "training.schedule", "training.learning_rate")
+    trials = []
+    for number, each in enumerate(itertools.islice(values, 40)):
+        metrics = TrialMetrics(0.6 + 0.01 * (number * 7 % 13), 0.02 * (number * 5 % 11), 0.0, 0.0, 0.7)
+        config = dict(zip(keys, each, strict=True))
+        trials.append(TrialResult(number, config, metrics, "key", None, (1, 2, 4), 1000 * (number % 9)))
+    points = [(trial.metrics.objective("forgetting"), trial.metrics.objective("mean_scaled_error")) for trial in trials]
+    front = sorted(pareto_front(points), key=lambda number: points[number])
+    best = min(range(40), key=lambda number: points[number][1])
+    objectives = ("mean_scaled_error", "forgetting")
+    return search_result(trials, algorithm="optuna", objectives=objectives, best=best, pareto=tuple(front), key="key")
+
+
 def test_the_tree_of_a_beam_joins_each_trial_to_the_one_that_it_extends() -> None:
     found = beam_of_twelve()
     axes = painted(search_panels(found)[0])
@@ -125,13 +165,16 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 
 @pytest.mark.long
-def test_a_beam_over_twelve_datasets_is_shown_whole_on_a_phone(browser: Browser, tmp_path: Path) -> None:
-    sections = search_sections(Pictures(), beam_of_twelve(), "name = 's'", "s", "runs")
+@pytest.mark.parametrize("made", [beam_of_twelve, on_two_objectives])
+def test_a_search_is_shown_whole_on_a_phone(browser: Browser, tmp_path: Path, made: Callable[[], SearchResult]) -> None:
+    sections = search_sections(Pictures(), made(), "name = 's'", "s", "runs")
     (tmp_path / "page.html").write_text(page("s", [], sections, "made up"), encoding="utf-8")
     questions = [
         "document.documentElement.scrollWidth - document.documentElement.clientWidth",
         "[...document.querySelectorAll('div.scroll:not(.wide)')]"
         ".filter(each => each.scrollWidth > each.clientWidth + 1).length",
+        "[...document.querySelectorAll('tbody td, tbody th')]"
+        ".filter(each => each.scrollWidth > each.clientWidth + 1).length",
     ]
     seen = browser.look(tmp_path / "page.html", 390, "light", questions)
-    assert (seen.answers, seen.complaints) == ([0, 0], [])
+    assert (seen.answers, seen.complaints) == ([0, 0, 0], [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workflows.loggers.search_terminal import config_words
+from workflows.loggers.search_terminal import config_words, short_name
 from workflows.report.page import Cell, Details, Figure, Gallery, Listing, Paragraph, Part, Section, Table
 from workflows.report.run_sections import number
 from workflows.results.number_format import counted
@@ -83,12 +83,18 @@ def _trials(search: SearchResult) -> list[Part]:
         for trial in shown
     ]
     caption = f"Best {len(shown)} of {len(complete)} complete trials (★: best by {search.objectives[0]})"
-    head = ["trial", *([] if wide else keys), "mean error / naive", "forgetting", "test / naive", "epochs"]
+    head = ["trial", *([] if wide else _names(keys)), "mean error / naive", "forgetting", "test / naive", "epochs"]
     parts: list[Part] = [Table(head, rows, caption)]
     if wide:
         values: list[list[Cell]] = [[str(trial.number), config_words(trial.config)] for trial in shown]
         parts.append(Details("Values of these trials", Table(["trial", "values"], values, "Searched values", words=True)))
     return parts
+
+
+def _names(keys: Sequence[str]) -> Sequence[str]:
+    """Return the searched keys without their sections, where that tells them apart."""
+    names = [short_name(key) for key in keys]
+    return names if len(set(names)) == len(keys) else keys
 
 
 def _measures(trial: TrialResult) -> tuple[float | None, ...]:

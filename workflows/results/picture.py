@@ -126,11 +126,11 @@ def short(name: str, length: int = 16) -> str:
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
-def plain_ticks(axis: Any, low: float, high: float) -> None:
-    """Label a logarithmic axis from `low` to `high` with plain numbers."""
+def plain_ticks(axis: Any, low: float, high: float, steps: Sequence[int] = (1, 2, 5)) -> None:
+    """Label a logarithmic axis from `low` to `high` with plain numbers: these times powers of ten."""
     from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
-    ticks = [base * 10.0**power for power in range(-6, 7) for base in (1, 2, 5)]
+    ticks = [base * 10.0**power for power in range(-9, 7) for base in steps]
     ticks = [tick for tick in ticks if low / 2 <= tick <= high * 2]
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(lambda value, _: f"{value:g}")

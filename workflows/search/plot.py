@@ -10,10 +10,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workflows.results.picture import BLUE, GRAY, GREEN, ORANGE, Axes, Panel, draw_sheet, short
+from workflows.results.picture import BLUE, GRAY, GREEN, ORANGE, Axes, Panel, draw_sheet, plain_ticks, short
 from workflows.results.search_result import SearchResult, TrialResult
 
 MAX_EFFECTS = 10  # panels; a search over 500 datasets has as many epoch choices
+WIDE = 20  # times as large as the lowest value of a key is the highest: more is drawn on a logarithmic axis
+LEGEND_ROOM = 0.18  # of the height of the points
 ERROR_LABEL = "mean error / naive"
 
 
@@ -63,7 +65,7 @@ def _cost_panel(search: SearchResult, trials: Sequence[TrialResult]) -> Panel:
         best = search.best_trial
         if best is not None:
             _star(axes, best, best.samples)
-            axes.legend(loc="best")
+            _legend(axes)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.locator_params(axis="x", nbins=4)
         axes.set_xlabel("training samples")
@@ -88,7 +90,7 @@ def _front_panel(search: SearchResult, trials: Sequence[TrialResult]) -> Panel:
         axes.set_xlabel("forgetting (counts from 0)")
         axes.set_ylabel(ERROR_LABEL)
         if front or best is not None:
-            axes.legend(loc="best")
+            _legend(axes)
 
     alt = f"Error against forgetting of each trial; {len(front)} trials are on the Pareto front."
     return Panel(paint, "Error and forgetting, with the Pareto front", alt)
@@ -116,10 +118,10 @@ def _tree_panel(search: SearchResult) -> Panel:
                     xs += [*(float(each.level or 0) for each in (*before, each)), math.nan]
                     ys += [*(_error(each) for each in (*before, each)), math.nan]
             axes.plot(xs, ys, color=color, alpha=alpha, linewidth=width, marker=".", markersize=3, label=label)
-        axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+        axes.xaxis.get_major_locator().set_params(integer=True, nbins=7)
         axes.set_xlabel("datasets trained")
         axes.set_ylabel(ERROR_LABEL)
-        axes.legend(loc="best")
+        _legend(axes)
 
     alt = f"Tree of the beam search: {len(tried)} trials, of which {len(kept - {None})} were extended or are the best."
     return Panel(paint, f"Beginnings that were kept (width {search.beam_width})", alt)
@@ -143,13 +145,16 @@ def _effect_panel(name: str, values: Mapping[Any, Sequence[float]]) -> Panel:
             labels = [short(value, 16) for value in values]
             axes.set_xticks(places, labels, rotation=30 if long else 0, ha="right" if long else "center")
             axes.margins(x=0.15)
+        elif min(places) > 0 and max(places) > WIDE * min(places):
+            axes.set_xscale("log")
+            plain_ticks(axes.xaxis, min(places), max(places), steps=(1,))
         elif len(places) <= 5 and _spread(places):
             axes.set_xticks(places, [f"{value:g}" for value in values])
         else:
             axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel(short(name, 40))
         axes.set_ylabel(ERROR_LABEL)
-        axes.legend(loc="best")
+        _legend(axes)
 
     shown = ", ".join(f"{short(str(value), 20)}: {min(errors):.3f}" for value, errors in list(values.items())[:12])
     return Panel(paint, f"Effect of {short(name, 40)}", f"Lowest mean error for each value of {name}: {shown}.")
@@ -159,6 +164,13 @@ def _spread(values: Sequence[float]) -> bool:
     """Return whether labels at these values have room beside each other on a linear axis."""
     gaps = [after - before for before, after in itertools.pairwise(values)]
     return min(gaps) > 0.12 * (values[-1] - values[0])
+
+
+def _legend(axes: Axes) -> None:
+    """Show the legend above all points, in room that is made for it."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + LEGEND_ROOM * (high - low))
+    axes.legend(loc="upper center", ncols=3, borderaxespad=0.0, columnspacing=1.2, handletextpad=0.4)
 
 
 def _star(axes: Axes, best: TrialResult, place: float) -> None:

@@ -29,7 +29,7 @@ from workflows.search.result import failed_trial, trial_result
 from workflows.search.scene import Scene
 from workflows.search.stage_report import StageReport
 from workflows.search.supply import Algorithm, Supply
-from workflows.search.tree import Chain
+from workflows.search.tree import MAX_COMPARED, Chain
 from workflows.store.store import Store
 
 
@@ -59,11 +59,17 @@ class Run:
         self.tally, self.watch = tally, watch
         self.supply = Supply(algorithm, self.chain, self.proposed)
         self.idle_since: float | None = time.monotonic()  # when no trial was known to run; None: one trains
+        self.plans: dict[int, Plan] = {}  # of trials that have not ended; each is asked for several times
 
     def plan(self, proposal: Proposal) -> tuple[Plan, Sequence[EncodedDataset]]:
         """Return the plan of a trial, and the datasets that it is for."""
         datasets = self.opened[self.scene.variant_of(proposal.config)]
-        return self.scene.plan(proposal, datasets), datasets[: proposal.level]
+        plan = self.plans.get(proposal.number)
+        if plan is None:
+            plan = self.scene.plan(proposal, datasets)
+            if len(self.plans) < MAX_COMPARED:  # of 7 kB each; a grid may have 10,000 trials
+                self.plans[proposal.number] = plan
+        return plan, datasets[: proposal.level]
 
     def chain(self, proposal: Proposal) -> Chain:
         """Return the epochs of a trial as they are planned."""
@@ -103,6 +109,7 @@ class Run:
     def _note(self, proposal: Proposal, plan: Plan, datasets: Sequence[EncodedDataset], outcome: Outcome) -> TrialResult:
         self.tally.epochs.update(record.key for stage in outcome.stages for record in stage.epochs)
         self.tally.trials[proposal.number] = trial_result(proposal, plan, datasets, outcome)
+        self.plans.pop(proposal.number, None)
         return self.tally.trials[proposal.number]
 
     def ended(self, proposal: Proposal, report: StageReport) -> bool:
@@ -113,6 +120,7 @@ class Run:
         trial: TrialResult | None
         if report.failed:
             trial = self.tally.trials[proposal.number] = failed_trial(proposal, report.failed)
+            self.plans.pop(proposal.number, None)
         elif report.complete:
             trial = self.known(proposal)
         elif self.recipe.search.scheduler == "none" or not report.stages:
