@@ -21,10 +21,10 @@ NUM_SERIES, ROWS = 40, 20_000
 Told = list[dict[str, Any]]
 
 
-def run_program(folder: Path, part: str) -> Told:
+def run_program(folder: Path, part: str, num_series: int = NUM_SERIES, rows: int = ROWS) -> Told:
     program = Path(__file__).parents[1] / "support" / "shard_nodes.py"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, str(program), str(folder), str(NUM_SERIES), str(ROWS), part]
+    command = [sys.executable, str(program), str(folder), str(num_series), str(rows), part]
     found = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False, timeout=3600)
     print(found.stdout)
     assert found.returncode == 0
@@ -63,21 +63,23 @@ def test_bytes_and_hashes_do_not_depend_on_nodes_and_all_nodes_work_on_one_file(
             assert row["nodes"]["SortTask"] == row["nodes"]["PartTask"] == count
 
 
-def test_a_cluster_without_nodes_waits_for_them_and_each_machine_gets_what_it_needs(
-    here: Told, folder: Path, bucket: str
-) -> None:
+def test_a_cluster_without_nodes_waits_for_them_and_each_machine_gets_what_it_needs(bucket: str, tmp_path: Path) -> None:
     """The source is read for its hash, for its local times and for its rows; each prepared file once, by its reader."""
-    rows = run_program(folder, f"{bucket}/nodes")
-    reference = json.loads((folder / "panel.json").read_text())["reference"]["l5"]
-    started = [row for row in rows if row["what"] == "from no node"]
-    assert {row["layout"] for row in started} == {"l2", "l4"}
-    seen = requests()
-    for row in started:
+    rows = run_program(tmp_path, f"{bucket}/nodes", 10, 5000)
+    reference = json.loads((tmp_path / "panel.json").read_text())["reference"]["l5"]
+    prepared = {row["layout"]: row for row in rows if row["what"] == "prepared"}
+    seen = [each for each in requests() if each.method == "GET"]
+    for name in ("l2", "l4"):
+        row = prepared[name]
         assert row["nodes"]["SortTask"] == row["nodes"]["PartTask"] == 2
-        assert row["driver_arrow"] == []
+        assert row["driver_arrow"] == row["node_arrow"] == []
         assert row["driver_bytes"] < row["prepared_bytes"] / 10
-        sent = sum(each.sent for each in seen if each.method == "GET" and f"nodes/source/{row['layout']}/" in each.path)
+        sent = sum(each.sent for each in seen if f"nodes/source/{name}/" in each.path)
         assert row["source_bytes"] <= sent <= 3.5 * row["source_bytes"]
-        got = [each for each in seen if each.method == "GET" and f"nodes/prepared/{row['fingerprint']}/values-" in each.path]
-        assert 0 < sum(each.sent for each in got) <= row["prepared_bytes"]
-    assert [row["digest"] for row in rows if row["what"] == "from no node, read"] == [reference, reference]
+    assert [row["digest"] for row in rows if row["what"] == "read"] == [reference, reference]
+    (each,) = (row for row in rows if row["what"] == "a part on each node")
+    assert each["kept"] == [["values-00000.arrow"], ["values-00001.arrow"]]
+    for name, row in prepared.items():
+        got = [one for one in seen if f"nodes/prepared/{row['fingerprint']}/" in one.path and one.path.endswith(".arrow")]
+        once = row["prepared_bytes"] + (sum(each["read"]) if name == "l2" else 0)
+        assert sum(one.sent for one in got) == once

@@ -1,7 +1,7 @@
 """Run as a program: datasets in all layouts are prepared in one process, on Ray nodes, or on a cluster of no node at first.
 
     shard_nodes.py FOLDER NUM_SERIES ROWS here      makes the files and the reference, which the others read
-    shard_nodes.py FOLDER NUM_SERIES ROWS 2         on 2 nodes
+    shard_nodes.py FOLDER NUM_SERIES ROWS 2 [l4 ..] on 2 nodes; all layouts, or these
     shard_nodes.py FOLDER NUM_SERIES ROWS s3://...  from the object store into it, on a cluster of no node at first
 
 Prints as JSON, for each preparation, whether what was prepared is the reference, and on which nodes its tasks ran.
@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,16 +109,27 @@ class Nodes:
     def __init__(self, folder: Path, count: int):
         from ray.cluster_utils import Cluster
 
-        self.folder, self.count = folder, 0
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        self.folder, self.names = folder, list[str]()
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         for _ in range(count):
             self.add()
         connect(str(self.cluster.address))
 
     def add(self) -> None:
         cache = {"LSTM_RELAY_CACHE": str(self.folder / f"cache_{self.count}")}
-        self.cluster.add_node(num_cpus=1, env_vars=cache)
-        self.count += 1
+        self.names.append(self.cluster.add_node(num_cpus=1, env_vars=cache).node_id)
+
+    @property
+    def count(self) -> int:
+        return len(self.names)
+
+    def on_each(self, work: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """What a function of the number of each node and these arguments returns there."""
+        import ray
+
+        places = [ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(name, soft=False) for name in self.names]
+        tasks = [ray.remote(work).options(scheduling_strategy=place) for place in places]
+        return list(ray.get([task.remote(number, *arguments) for number, task in enumerate(tasks)]))
 
     def end(self) -> None:
         disconnect()
@@ -194,34 +205,37 @@ def in_one_process(folder: Path, panel: Panel) -> None:
             panel.tell(f"here {most_rows}", name, found, [], started)
 
 
-def on_nodes(folder: Path, panel: Panel, count: int) -> None:
+def on_nodes(folder: Path, panel: Panel, count: int, layouts: Sequence[str]) -> None:
     small_parts(PART_ROWS[0])
     nodes = Nodes(folder / f"machines_{count}", count)
-    for name, source in panel.sources.items():
-        runs, started = list[TaskRun](), time.monotonic()
+    for name in layouts or panel.sources:
+        source, runs, started = panel.sources[name], list[TaskRun](), time.monotonic()
         found = prepared_in(str(folder / f"nodes_{count}_{name}"), source, noted(runs))
         panel.tell(f"{count} nodes", name, found, runs, started)
     nodes.end()
 
 
-def main(folder: Path, num_series: int, rows: int, part: str) -> None:
+def main(folder: Path, num_series: int, rows: int, part: str, *layouts: str) -> None:
     set_environment()
-    if part == "here":
+    if not (folder / "panel.json").exists():
         make(folder, num_series, rows)
     panel = read_panel(folder)
     if part == "here":
         in_one_process(folder, panel)
     elif part.isdigit():
-        on_nodes(folder, panel, int(part))
+        on_nodes(folder, panel, int(part), layouts)
     else:
         small_parts(1 << 13)
-        for row in from_no_node(folder / "empty", part, panel.files, num_series * rows):
+        for row in from_no_node(folder / "empty", part, panel.files):
             print(json.dumps(row), flush=True)
     os._exit(0)  # threads of Ray may be left
 
 
-def from_no_node(folder: Path, remote: str, files: dict[str, list[Path]], rows: int) -> Iterator[Facts]:
-    """L2 and L4 from an object store into it, on a cluster that gets its two nodes when the preparation has begun."""
+def from_no_node(folder: Path, remote: str, files: dict[str, list[Path]]) -> Iterator[Facts]:
+    """L2 and L4 from an object store into it, on a cluster that gets its two nodes when the preparation has begun.
+
+    Then each node reads one part of L2, and another machine all of both.
+    """
     from pyarrow import fs
 
     from data.reading.files import open_filesystem
@@ -232,38 +246,45 @@ def from_no_node(folder: Path, remote: str, files: dict[str, list[Path]], rows: 
     driver = folder / "driver"
     os.environ["LSTM_RELAY_CACHE"] = str(driver)
     nodes = Nodes(folder, 0)
-    for place, name in enumerate(("l4", "l2")):
+    for name in ("l4", "l2"):
         source = source_of([f"{remote}/source/{name}/{file.name}" for file in files[name]], **SETTINGS)
-        runs, found, started = list[TaskRun](), list[PreparedDataset](), time.monotonic()
-        thread = threading.Thread(target=lambda: found.append(prepared_in(remote, source, noted(runs))))  # noqa: B023
-        thread.start()
-        if place == 0:
-            time.sleep(3)  # the tasks wait
-            nodes.add()
-            nodes.add()
-        thread.join()
-        size = sum(file.stat().st_size for file in driver.rglob("*") if file.is_file())
-        arrow = [str(file) for file in driver.rglob("*.arrow")]
-        seconds = round(time.monotonic() - started, 1)
-        manifest = found[0].manifest
+        runs, started = list[TaskRun](), time.monotonic()
+        with ThreadPoolExecutor() as beside:
+            found = beside.submit(prepared_in, remote, source, noted(runs))
+            if nodes.count == 0:
+                wait([found], timeout=3)  # its tasks wait
+                assert not found.done()
+                nodes.add()
+                nodes.add()
+            manifest = found.result().manifest
         yield {
-            "what": "from no node",
+            "what": "prepared",
             "layout": name,
             "nodes": nodes_of(runs),
-            "driver_bytes": size,
-            "driver_arrow": arrow,
+            "driver_bytes": sum(file.stat().st_size for file in driver.rglob("*") if file.is_file()),
+            "driver_arrow": [str(file) for file in driver.rglob("*.arrow")],
+            "node_arrow": [str(file) for file in folder.glob("cache_*/**/*.arrow")],
             "fingerprint": manifest.fingerprint,
             "source_bytes": sum(file.stat().st_size for file in files[name]),
             "prepared_bytes": sum(size for part in manifest.parts for size, _ in part.files.values()),
-            "rows": manifest.rows,
-            "seconds": seconds,
+            "seconds": round(time.monotonic() - started, 1),
         }
         os.environ["LSTM_RELAY_CACHE"] = str(folder / f"reader_{name}")
-        again = PreparedDataset(Shelf(remote).fetch(manifest.fingerprint), found[0].name, found[0].settings)
-        yield {"what": "from no node, read", "layout": name, "digest": digest_of(again), "least_rows": rows // 2}
+        again = PreparedDataset(Shelf(remote).fetch(manifest.fingerprint))
+        yield {"what": "read", "layout": name, "digest": digest_of(again)}
         os.environ["LSTM_RELAY_CACHE"] = str(driver)
+    read = nodes.on_each(read_part, remote, manifest.fingerprint)
+    kept = [sorted(file.name for file in folder.glob(f"cache_{number}/**/*.arrow")) for number in range(len(read))]
+    yield {"what": "a part on each node", "read": read, "kept": kept}
     nodes.end()
 
 
+def read_part(number: int, remote: str, fingerprint: str) -> int:
+    """Read the rows of one part; returns the bytes of its file."""
+    dataset = PreparedDataset(Shelf(remote).fetch(fingerprint))
+    assert len(dataset.parts[number].values)
+    return dataset.manifest.parts[number].files[f"values-{number:05d}.arrow"][0]
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
