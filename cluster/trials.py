@@ -66,23 +66,36 @@ def place_trials(
             f"trials_per_gpu = {trials_per_gpu} with workers_per_trial = {num_workers}: NCCL, which adds up the gradients, "
             "refuses two workers on one GPU: write workers_per_trial = 0, or trials_per_gpu = 1"
         )
+    largest = int(max((node.cores for node in nodes), default=cpus))
+    grows = cpus > sum(int(node.cores) for node in nodes)  # by machines of which nobody knows how large they are
+    if own > largest and not grows:
+        raise PlacementError(
+            f"cpus_per_worker = {own}: a worker is on one node, and none has {own} cores, the largest has {largest}: write "
+            f"cpus_per_worker = {largest} or fewer"
+        )
+    usable = cpus if grows else min(cpus, own * room_for(nodes, float(own)))
     needs = [("core", cpus, own), *([("GPU", gpus, 1)] if with_gpu else [])]
     for what, there, one in needs:
         if each * one > there:
             raise PlacementError(
                 f"workers_per_trial = {num_workers}: a trial needs {each} x {one} {what} = {each * one}, the cluster has "
-                f"{there}: write workers_per_trial = {there // one} or fewer"
-                + (", or use_gpu = false in [compute]" if what == "GPU" else "")
+                f"{there}: write {_fewer(each, there, one)}" + (", or use_gpu = false in [compute]" if what == "GPU" else "")
             )
     arithmetic = ", ".join(f"{there} {what}s / {each * one} a trial" for what, there, one in needs)
     if not with_gpu or num_workers:
-        room = min(there // (each * one) for _, there, one in needs)
+        room = min(min(there, usable if what == "core" else there) // (each * one) for what, there, one in needs)
         whole = room_for(nodes, float(each * own), float(each * with_gpu)) if num_workers > 1 else 0
         if whole:
             room, arithmetic = whole, f"{arithmetic}, each on one node"
         return TrialPlacement(max(min(room, num_trials), 1), num_workers, with_gpu, arithmetic, 1, own, whole > 0)
     shared = useful if trials_per_gpu == "auto" else trials_per_gpu
     if trials_per_gpu == "auto":  # a trial that waits for a core keeps no GPU busy; nor do more trials than there are
-        shared = max(min(shared, cpus // own // gpus, -(-num_trials // gpus)), 1)
+        shared = max(min(shared, usable // own // gpus, -(-num_trials // gpus)), 1)
     arithmetic += f", {shared} trials a GPU" if shared > 1 else ""
-    return TrialPlacement(max(min(cpus // own, gpus * shared, num_trials), 1), 0, True, arithmetic, shared, own)
+    return TrialPlacement(max(min(usable // own, gpus * shared, num_trials), 1), 0, True, arithmetic, shared, own)
+
+
+def _fewer(each: int, there: int, one: int) -> str:
+    if there >= one:
+        return f"workers_per_trial = {there // one} or fewer"
+    return f"cpus_per_worker = {max(there // each, 1)} or fewer"

@@ -193,6 +193,20 @@ def test_what_can_never_be_placed_is_refused_with_the_arithmetic() -> None:
         place_trials(2, True, {"CPU": 8.0, "GPU": 2.0}, 81, 4)
 
 
+def test_a_trial_with_several_cores_is_on_one_node() -> None:
+    nodes = (Node("a", 8.0), Node("b", 7.0))
+    assert place_trials(0, False, {"CPU": 15.0}, 81, nodes=nodes, cpus_per_worker=4).num_concurrent == 2 + 1
+    with pytest.raises(PlacementError, match=r"none has 9 cores, the largest has 8: write cpus_per_worker = 8 or fewer"):
+        place_trials(0, False, {"CPU": 15.0}, 81, nodes=nodes, cpus_per_worker=9)
+    with pytest.raises(PlacementError, match=r"needs 1 x 16 core = 16, the cluster has 15: write cpus_per_worker = 15 or"):
+        place_trials(0, False, {"CPU": 15.0}, 81, cpus_per_worker=16)
+    # A cluster that grows may get a machine that is large enough.
+    assert place_trials(0, False, {"CPU": 16.0}, 81, nodes=nodes, cpus_per_worker=9).num_concurrent == 1
+    small = tuple(Node(str(number), 3.0, 1.0) for number in range(4))
+    shared = place_trials(0, True, {"CPU": 12.0, "GPU": 4.0}, 81, 3, nodes=small, cpus_per_worker=2)
+    assert shared.num_concurrent == 4  # one core of each node is left
+
+
 @pytest.mark.parametrize(
     ("asked", "useful", "cpus", "gpus", "trials", "expected"),
     [
