@@ -14,7 +14,7 @@ from typing import Any
 from data.errors import InputError
 from data.prepared.attempt import Attempt, attempt
 from data.prepared.finish import finish
-from data.prepared.layout import CUT_BYTES, is_cut_at_once, is_worth_cutting, unpacked_bytes
+from data.prepared.layout import CUT_BYTES, is_cut_at_once, is_worth_cutting, sizes_of
 from data.prepared.manifest import FORMAT, MANIFEST, DamagedManifestError
 from data.prepared.mended import right_home
 from data.prepared.prepared import PreparedDataset
@@ -122,7 +122,7 @@ def _prepare_absent(
     stamps: Mapping[str, list[int]],
     hashes: Mapping[str, str],
 ) -> None:
-    sizes = {file: unpacked_bytes(file) for source in absent.values() for file in (*source.files, *source.test_files)}
+    sizes = sizes_of(absent.values())
     for address in absent:
         made.begin(address)
     by_file = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -20,6 +21,8 @@ from pyarrow import fs
 from data.errors import InputError
 from data.writing import write_whole
 
+SAMPLE_BYTES = 1 << 20
+MOST_TIMES = 16  # the highest compression ratio that is told apart from higher ones
 PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}  # first bytes of compressed files
 
 
@@ -92,9 +95,23 @@ def first_bytes(path: str, count: int) -> bytes:
 def open_input(path: str) -> IO[bytes]:
     """Return the file's bytes, decompressed if the content is compressed."""
     filesystem, inner = open_filesystem(path)
-    start = first_bytes(path, 4)
-    codec = next((name for mark, name in PACKED.items() if start.startswith(mark)), None)
-    return filesystem.open_input_stream(inner, compression=codec)  # type: ignore[no-any-return]
+    return filesystem.open_input_stream(inner, compression=_codec(first_bytes(path, 4)))  # type: ignore[no-any-return]
+
+
+def _codec(start: bytes) -> str | None:
+    return next((name for mark, name in PACKED.items() if start.startswith(mark)), None)
+
+
+def compression_ratio(path: str) -> float:
+    """Return the compression ratio of the first MB of a file; 1 if the content is not compressed."""
+    start = first_bytes(path, SAMPLE_BYTES)
+    codec, size = _codec(start), 0
+    if codec is None:
+        return 1.0
+    with contextlib.suppress(OSError), pa.CompressedInputStream(pa.BufferReader(start), codec) as stream:
+        while size < MOST_TIMES * len(start) and (chunk := stream.read(SAMPLE_BYTES)):
+            size += len(chunk)  # ends inside a compressed block, with an error
+    return size / len(start)
 
 
 def is_packed(path: str) -> bool:

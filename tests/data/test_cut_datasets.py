@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from data_cases import noise, prepare_one, source_of, write_csv
 from panels import PANEL, by_series, by_time, panel, row_groups, same
 
 from data.errors import InputError
 from data.prepared import layout, part_files
-from data.prepared.layout import is_cut_at_once, is_worth_cutting
+from data.prepared.layout import PACKED_TIMES, is_cut_at_once, is_worth_cutting, sizes_of
 from data.prepared.part_files import DamagedRowsError
 from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
@@ -38,6 +39,29 @@ def test_one_large_file_or_series_is_cut_and_files_with_series_of_their_own_are_
     assert is_cut_at_once(many, {"a.csv": 1024 * MB, "b.csv": 1 * MB})
     untimed = source_of(["a.csv", "b.csv"])  # each file is a series of its own
     assert not is_cut_at_once(untimed, {"a.csv": 500 * MB, "b.csv": 500 * MB})
+
+
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "zst"])
+def test_packed_files_count_as_large_as_they_are_unpacked_and_at_least_four_times(tmp_path: Path, suffix: str) -> None:
+    def pack(name: str, content: bytes) -> str:
+        path = tmp_path / f"{name}.csv.{suffix}"
+        with pa.output_stream(path, compression={"gz": "gzip", "zst": "zstd"}.get(suffix, suffix)) as stream:
+            stream.write(content)
+        return str(path)
+
+    random = np.random.default_rng(0)
+    values = np.cumsum(random.normal(size=20_000)).round(1)
+    alike = "".join(
+        f"2024-01-01 {n // 60:05}:{n % 60:02},{value},a name of a place\n" for n, value in enumerate(values)
+    ).encode()
+    large, small = pack("large", alike), pack("small", alike[:100_000])
+    plain = str(write_csv(noise(10, "ab"), tmp_path / "plain.csv"))
+    found = sizes_of([source_of([large, small, plain])])
+    assert found[plain] == Path(plain).stat().st_size
+    assert 0.7 * len(alike) < found[large] < 1.4 * len(alike)
+    assert found[small] > PACKED_TIMES * Path(small).stat().st_size
+    noisy = pack("noisy", random.bytes(3_000_000))
+    assert sizes_of([source_of([noisy])]) == {noisy: PACKED_TIMES * Path(noisy).stat().st_size}
 
 
 class Counted:
@@ -86,6 +110,34 @@ def test_an_error_in_a_cut_dataset_leaves_nothing_behind(tmp_path: Path) -> None
     with pytest.raises(InputError, match="not a whole number of steps"):
         prepare([source], tmp_path / "p", FileNotes(tmp_path / "p" / "sources"), run_here)
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("layout", [by_time, row_groups])
+def test_a_preparation_that_is_interrupted_after_any_of_its_steps_leaves_nothing_behind(tmp_path: Path, layout: Any) -> None:
+    source, folder = source_of(layout(panel(2), tmp_path), **PANEL), tmp_path / "deep" / "p"
+    steps = 0
+
+    class Interrupted(Counted):
+        def __call__(self, tasks: list[list[Any]]) -> list[list[Any]]:
+            nonlocal left
+            found = super().__call__(tasks)
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+            return found
+
+    while True:
+        steps += 1
+        left = steps
+        try:
+            prepare([source], folder, FileNotes(folder / "sources"), Interrupted())
+        except KeyboardInterrupt:
+            assert not (tmp_path / "deep").exists()
+        else:
+            break
+    assert steps > 3  # hashes, runs, labels, parts
+    assert len(list(folder.glob("[!s]*"))) == 1
 
 
 def prepared(tmp_path: Path) -> PreparedDataset:
