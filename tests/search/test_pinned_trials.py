@@ -1,4 +1,4 @@
-"""The workers of a data-parallel trial are on one node: what is asked of Ray, and where it puts them."""
+"""The workers of a data-parallel trial are on one node of a real Ray."""
 
 from __future__ import annotations
 
@@ -11,21 +11,9 @@ from pathlib import Path
 import pytest
 from small import write_small
 
-from cluster.placement import Placement
-from workflows.training.workers import trainer_for
-
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 
-@pytest.mark.parametrize(("one_node", "strategy"), [(True, "STRICT_PACK"), (False, "PACK")])
-def test_the_workers_of_a_trial_are_asked_for_together(tmp_path: Path, one_node: bool, strategy: str) -> None:
-    trainer = trainer_for(print, {}, Placement(2, 2, False, 2.0, "a trial"), str(tmp_path), one_node=one_node)
-    scaling = trainer.scaling_config
-    assert (scaling.num_workers, scaling.placement_strategy) == (2, strategy)
-    assert scaling.resources_per_worker == {"CPU": 2.0}
-
-
-@pytest.mark.long
 def test_on_two_nodes_of_three_cores_each_trial_of_two_workers_has_one_for_itself(tmp_path: Path) -> None:
     """About 60 s. By their cores alone three trials would run at a time, one of them on both nodes."""
     recipe = write_small(tmp_path, search={"decay_rate": [0.5, 0.9], "epochs": [1], "workers_per_trial": 2})
