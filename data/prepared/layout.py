@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from data.reading.file_format import PACKED
-from data.reading.files import bare_name, file_bytes, compression_ratio
+from data.reading.files import bare_name, compression_ratio, file_bytes
 from data.reading.settings import DatasetSource
 
 CUT_BYTES = 64 << 20  # of the files of a dataset; smaller ones are prepared in one piece in about a second

@@ -65,7 +65,7 @@ def test_bytes_and_hashes_do_not_depend_on_nodes_and_all_nodes_work_on_one_file(
 
 def test_a_cluster_without_nodes_waits_for_them_and_each_machine_gets_what_it_needs(bucket: str, tmp_path: Path) -> None:
     """The source is read for its hash, for its local times and for its rows; each prepared file once, by its reader."""
-    rows = run_program(tmp_path, f"{bucket}/nodes", 10, 5000)
+    rows = run_program(tmp_path, f"{bucket}/nodes", 10, ROWS)
     reference = json.loads((tmp_path / "panel.json").read_text())["reference"]["l5"]
     prepared = {row["layout"]: row for row in rows if row["what"] == "prepared"}
     seen = [each for each in requests() if each.method == "GET"]

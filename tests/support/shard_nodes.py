@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from data_cases import source_of
 from panels import PANEL, digest_of
 
+import data.prepared.prepare
 import data.sharding.parts
 import data.sharding.pieces
 from cluster.connect import connect, disconnect, set_environment
@@ -41,7 +42,7 @@ Facts = dict[str, Any]
 ZONE = "Europe/Berlin"
 SETTINGS: dict[str, Any] = {**PANEL, "time_zone": ZONE, "lookback": 48, "stride": 3}
 ALONE: dict[str, Any] = {**SETTINGS, "series": None}
-PIECE_BYTES = 1 << 21
+PIECE_BYTES = "SHARD_PIECE_BYTES"  # the environment's name of the size of a piece, also for the processes of the nodes
 PART_ROWS = (1000, 7919, 1 << 15)
 
 
@@ -80,26 +81,29 @@ def write_layouts(frame: pd.DataFrame, folder: Path) -> dict[str, list[Path]]:
 
     for name, own in frame.groupby("site"):
         put(f"l1/{name}.csv", own)
-    for month, own in frame.groupby(frame["utc"].dt.strftime("%Y-%m")):
-        put(f"l2/{month}.parquet", own)
+    for year, own in frame.groupby(frame["utc"].dt.year):
+        put(f"l2/{year}.parquet", own)
     put("l4/all.parquet", frame.sort_values("utc", kind="stable"))
     put("l5/all.csv", frame)
     return found
 
 
-def small_parts(most_rows: int) -> None:
-    """Cut all datasets in this process, whatever their size."""
-    layout.CUT_BYTES = 0
+def small_parts(most_rows: int, piece_bytes: int = 1 << 21) -> None:
+    """Cut all datasets, whatever their size; their files are hashed by tasks."""
+    layout.CUT_BYTES = data.prepared.prepare.CUT_BYTES = 0
     data.sharding.parts.PART_BYTES = 1
     data.sharding.parts.FEWEST_ROWS = most_rows
-    data.sharding.pieces.PIECE_BYTES = PIECE_BYTES
+    os.environ[PIECE_BYTES] = str(piece_bytes)
+    data.sharding.pieces.PIECE_BYTES = piece_bytes
 
 
 def work(task: list[Any]) -> list[Any]:
     """What a task does, with the same size of pieces in the processes of the nodes."""
     import data.sharding.pieces
 
-    data.sharding.pieces.PIECE_BYTES = 1 << 21
+    data.sharding.pieces.PIECE_BYTES = (
+        "SHARD_PIECE_BYTES"  # the environment's name of the size of a piece, also for the processes of the nodes
+    )
     return run_task(task)
 
 
@@ -225,7 +229,7 @@ def main(folder: Path, num_series: int, rows: int, part: str, *layouts: str) -> 
     elif part.isdigit():
         on_nodes(folder, panel, int(part), layouts)
     else:
-        small_parts(1 << 13)
+        small_parts(1 << 13, 1 << 19)
         for row in from_no_node(folder / "empty", part, panel.files):
             print(json.dumps(row), flush=True)
     os._exit(0)  # threads of Ray may be left
