@@ -101,7 +101,7 @@ def work(task: list[Any]) -> list[Any]:
     """What a task does, with the same size of pieces in the processes of the nodes."""
     import data.sharding.pieces
 
-    data.sharding.pieces.PIECE_BYTES = (
+    data.sharding.pieces.PIECE_BYTES = int(os.environ[PIECE_BYTES])
         "SHARD_PIECE_BYTES"  # the environment's name of the size of a piece, also for the processes of the nodes
     )
     return run_task(task)
