@@ -102,8 +102,6 @@ def work(task: list[Any]) -> list[Any]:
     import data.sharding.pieces
 
     data.sharding.pieces.PIECE_BYTES = int(os.environ[PIECE_BYTES])
-        "SHARD_PIECE_BYTES"  # the environment's name of the size of a piece, also for the processes of the nodes
-    )
     return run_task(task)
 
 
