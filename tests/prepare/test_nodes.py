@@ -49,14 +49,14 @@ def test_bytes_are_those_of_one_piece_for_every_layout_and_part_size(here: Told)
     assert [(row["what"], row["layout"]) for row in here if not row["equal"]] == []
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize(("count", "part_rows"), [(1, 1 << 15), (2, 1000), (3, 7919)])
 def test_bytes_and_hashes_do_not_depend_on_nodes_and_all_nodes_work_on_one_file(
-    here: Told, folder: Path, count: int
+    here: Told, folder: Path, count: int, part_rows: int
 ) -> None:
-    rows = run_program(folder, str(count))
+    rows = run_program(folder, f"{count}:{part_rows}")
     assert {row["layout"] for row in rows} == LAYOUTS
     assert [row["layout"] for row in rows if not row["equal"]] == []
-    hashes = {row["layout"]: row["sha256"] for row in here if row["what"] == "here 1000"}
+    hashes = {row["layout"]: row["sha256"] for row in here if row["what"] == f"here {part_rows}"}
     assert {row["layout"]: row["sha256"] for row in rows} == hashes
     for row in rows:
         if row["layout"] in ("l2", "l4", "l5"):

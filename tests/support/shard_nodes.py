@@ -1,7 +1,7 @@
 """Run as a program: datasets in all layouts are prepared in one process, on Ray nodes, or on a cluster of no node at first.
 
     shard_nodes.py FOLDER NUM_SERIES ROWS here      makes the files and the reference, which the others read
-    shard_nodes.py FOLDER NUM_SERIES ROWS 2 [l4 ..] on 2 nodes; all layouts, or these
+    shard_nodes.py FOLDER NUM_SERIES ROWS 2:7919 [l4 ..]   on 2 nodes, in parts of 7,919 rows; all layouts, or these
     shard_nodes.py FOLDER NUM_SERIES ROWS s3://...  from the object store into it, on a cluster of no node at first
 
 Prints as JSON, for each preparation, whether what was prepared is the reference, and on which nodes its tasks ran.
@@ -207,13 +207,13 @@ def in_one_process(folder: Path, panel: Panel) -> None:
             panel.tell(f"here {most_rows}", name, found, [], started)
 
 
-def on_nodes(folder: Path, panel: Panel, count: int, layouts: Sequence[str]) -> None:
-    small_parts(PART_ROWS[0])
+def on_nodes(folder: Path, panel: Panel, count: int, most_rows: int, layouts: Sequence[str]) -> None:
+    small_parts(most_rows)
     nodes = Nodes(folder / f"machines_{count}", count)
     for name in layouts or panel.sources:
         source, runs, started = panel.sources[name], list[TaskRun](), time.monotonic()
-        found = prepared_in(str(folder / f"nodes_{count}_{name}"), source, noted(runs))
-        panel.tell(f"{count} nodes", name, found, runs, started)
+        found = prepared_in(str(folder / f"nodes_{count}_{most_rows}_{name}"), source, noted(runs))
+        panel.tell(f"{count} nodes {most_rows}", name, found, runs, started)
     nodes.end()
 
 
@@ -224,8 +224,9 @@ def main(folder: Path, num_series: int, rows: int, part: str, *layouts: str) -> 
     panel = read_panel(folder)
     if part == "here":
         in_one_process(folder, panel)
-    elif part.isdigit():
-        on_nodes(folder, panel, int(part), layouts)
+    elif part[0].isdigit():
+        count, most_rows = map(int, part.split(":"))
+        on_nodes(folder, panel, count, most_rows, layouts)
     else:
         small_parts(1 << 13, 1 << 19)
         for row in from_no_node(folder / "empty", part, panel.files):
