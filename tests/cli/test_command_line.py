@@ -60,7 +60,7 @@ def test_every_command_has_help_with_an_example(entrance: str, command: str) -> 
         (["train", "nowhere.toml"], ["nowhere.toml", "there is no such file", "demo"]),
         (["train", "demo", "--set", "training.decayrate=0.5"], ["'decayrate'", "did you mean 'decay_rate'?"]),
         (["train", "demo", "--name", "a/b"], ["--name", "'a/b'", "no slash"]),
-        (["log", "nobody"], ["nobody", "there is no such run"]),
+        (["log", "nobody"], ["nobody", "no such run"]),
         (["rollback", "nobody", "--to", "1"], ["nobody", "no finished run"]),
     ],
 )

@@ -214,7 +214,7 @@ def test_retry_halves_the_rate_until_nothing_rises_too_far_and_goes_on_from_ther
     said = [sentence_of(report_of(tell.verdict, plan), tell.over) for tell in answers.told]
     rise = "at 1 raised the error of 0 from 1.0000 to"
     too_far = "more than tolerance = 0.3 allows"
-    kept = "attempt 3 of 3 is kept (rate 0.013, strength 1; mean errors 1.5000, 1.2500, 1.1250): it raises no error too far"
+    kept = "attempt 3 of 3 is kept (rate 0.013, strength 1; mean errors 1.5000, 1.2500, 1.1250): it breaches no tolerance"
     assert said == [
         f"attempt 1 {rise} 2.0000, {too_far}: trying attempt 2 with rate 0.025",
         f"attempt 2 {rise} 1.5000, {too_far}: trying attempt 3 with rate 0.013",

@@ -159,7 +159,7 @@ def test_verify_tells_what_is_damaged_unreachable_and_foreign_apart_and_changes_
     assert f"damaged  runs/small  it needs checkpoint {last}, which is missing" in out
     assert "foreign  thesis" in out
     assert "foreign  prepared/photos" in out
-    assert "facts.json is not as it was written" in out  # it is that of another key
+    assert "the content of facts.json has changed" in out  # it is that of another key
     shutil.copytree(whole[0] / "runs" / "checkpoints" / last, storage / "checkpoints" / last)
     shutil.rmtree(storage / "checkpoints" / "mine")
     shutil.rmtree(storage / "runs" / "small")

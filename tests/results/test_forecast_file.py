@@ -81,7 +81,7 @@ def test_ray_data_reads_many_files_to_the_same_end(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"name": "sides"}, ["sides: there is no such run", "did you mean 'sites'?"]),
+        ({"name": "sides"}, ["sides: no such run", "did you mean 'sites'?"]),
         ({"--dataset": "c"}, ["run 'sites' has no dataset 'c'", "write one of a, b"]),
         ({"--dataset": None, "--input": "short.csv"}, ["short.csv: neither a column nor its name says which dataset"]),
         ({"--probabilities": ""}, ["run 'sites' forecasts numbers", 'train with loss = "quantile"']),

@@ -87,7 +87,7 @@ def test_a_new_site_is_refused_with_the_most_alike_dataset_and_forecast_by_its_n
     with pytest.raises(InputError) as raised:
         forecast(by_column, "west.csv")
     assert f"west.csv: {len(new):,} rows have site = 'west', which is no dataset of run 'sites' (a, b)" in str(raised.value)
-    assert "the most alike is 'b' (distance " in str(raised.value)
+    assert "the most similar is 'b' (distance " in str(raised.value)
     assert 'or train with head = "shared" and scaling_scope = "shared"' in str(raised.value)
     assert not (folder / "out.csv").exists()
     assert sorted(path.name for path in folder.iterdir()) == [name for name in before if name != "out.csv"]

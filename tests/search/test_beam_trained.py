@@ -227,7 +227,7 @@ def test_the_page_shows_the_tree_and_what_each_level_kept(searched: Searched) ->
     assert "Beginnings that were kept after each dataset" in page
     for trial in result.way_to_best:
         assert f">{trial.number} ★<" in page
-    assert b"Beginnings that were kept (width 2)" in store.storage.read("runs/tree/search.svg")
+    assert b"Prefixes that were kept (width 2)" in store.storage.read("runs/tree/search.svg")
 
 
 @pytest.mark.long

@@ -159,5 +159,5 @@ def test_the_command_shows_the_comparison_and_refuses_what_is_no_run(home: Path)
     for word in (*MACHINES, "joint", "separate", "gradient samples", "mean"):
         assert word in shown
     assert invoke("compare", "nothing", "--storage", str(home / "runs"))[0] == 2
-    with pytest.raises(InputError, match="nothing: there is no such run"):
+    with pytest.raises(InputError, match="nothing: no such run"):
         compare(home / "runs", "nothing")

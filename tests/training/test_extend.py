@@ -55,7 +55,7 @@ def test_an_extended_run_equals_the_run_that_had_all_datasets_from_the_start(
     assert [each.name for each in opened.datasets] == list(MACHINES)
     again = train(opened.recipe, storage)  # its stored recipe, and all earlier files gone
     assert (again.epochs_trained, again.key) == (0, expected.key)
-    assert [f"dataset {name!r}: its files are gone: it is used as it was prepared" for name in MACHINES[:2]] == [
+    assert [f"dataset {name!r}: its files are gone; its prepared rows are used" for name in MACHINES[:2]] == [
         each for each in again.warnings if "gone" in each
     ]
 
@@ -94,7 +94,7 @@ def test_what_is_wrong_is_refused_before_anything_is_written(tmp_path: Path) -> 
         extend(runs, "small", "new", path, learning_rate=-1)
     with pytest.raises(InputError, match="--set changes training of run 'small'"):
         extend(runs, "small", "new", path, overrides=["training.batch_size=8"])
-    with pytest.raises(InputError, match="nothing: there is no such run"):
+    with pytest.raises(InputError, match="nothing: no such run"):
         extend(runs, "nothing", "new", path)
     assert {file: file.read_bytes() for file in (tmp_path / "runs" / "runs").rglob("*") if file.is_file()} == before
 
@@ -174,7 +174,7 @@ def test_training_goes_on_where_a_file_is_gone_and_others_are_added(tmp_path: Pa
     found = train(whole, tmp_path / "runs")
     assert found.epochs_trained == 2
     assert [each for each in found.warnings if "gone" in each] == [
-        f"dataset {MACHINES[0]!r}: its files are gone: it is used as it was prepared"
+        f"dataset {MACHINES[0]!r}: its files are gone; its prepared rows are used"
     ]
     with pytest.raises(InputError, match="there is no such file"):  # the name of a run that was not trained on it
         train(whole, tmp_path / "runs", "other")

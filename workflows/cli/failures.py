@@ -1,4 +1,4 @@
-"""What a person is told of an error, and the exit code: one line on stderr, no traceback."""
+"""Turn an error into one line on stderr, without a traceback, and an exit code."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ KEPT = "what was written before is kept, and the same command goes on from there
 
 
 def words_of(error: BaseException) -> str | None:
-    """Return the message of an error that no input caused: of the system or of memory; None for one of the program."""
+    """Return the message for an error of the system or of memory; None for an error of the program."""
     if isinstance(error, MemoryError) or "allocate memory" in str(error):
         return f"memory is used up: use a smaller batch_size or shuffle_gb, or fewer workers; {KEPT}"
-    if not isinstance(error, OSError):  # of a worker's error the cause says what it was
+    if not isinstance(error, OSError):  # a worker's error has the original error as its cause
         return None if error.__cause__ is None else words_of(error.__cause__)
     lines = str(error).strip().splitlines()
     what = error.strerror or (lines[-1] if lines else type(error).__name__)
@@ -31,7 +31,7 @@ def words_of(error: BaseException) -> str | None:
 
 
 def complain(text: str) -> None:
-    """Write a message to stderr, if there still is one."""
+    """Write a message to stderr, if it is still open."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     with contextlib.suppress(OSError, ValueError):
@@ -39,14 +39,14 @@ def complain(text: str) -> None:
 
 
 def open_missing_streams() -> None:
-    """Give a process that was started without stdout or stderr streams that go nowhere."""
+    """Replace missing stdout and stderr by streams that discard everything."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def abandon_stdout() -> None:
-    """Let what is still to be flushed to a stdout that does not take it go nowhere, so that the exit is silent."""
+    """Discard what a closed stdout no longer takes, so that the exit is silent."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

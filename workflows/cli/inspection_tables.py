@@ -1,4 +1,4 @@
-"""An inspection as tables that fit the screen: what is the same in all datasets is written once."""
+"""Show an inspection as tables that fit the screen; what all datasets share is written once."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from workflows.prepare.inspection import InspectedDataset, Inspection, Scale, mo
 from workflows.prepare.order import order_words
 from workflows.results.number_format import empty_table, few_digits
 
-Cells = dict[str, list[str]]  # a column's heading, and what it says of each dataset
+Cells = dict[str, list[str]]  # a column's heading, and its text for each dataset
 
-ALIKE = 0.0005  # what chance makes of the distance of two samples of one distribution
+ALIKE = 0.0005  # distance of two samples of one distribution, by chance
 EDGE = 3  # between the columns of a table
 FIGURE_WIDTH = 7  # of a distance with its space
 
 
 def inspection(found: Inspection, width: int) -> list[RenderableType]:
-    """Everything to show of an inspection on a screen of `width` letters, in its order."""
+    """Return everything to show of an inspection on a screen of `width` characters, in order."""
     names = [each.name for each in found.datasets]
     shown = [
         *_folded("Rows", names, _row_cells(found.datasets)),
@@ -74,7 +74,7 @@ def _table(names: Sequence[str], cells: Cells) -> Table:
 
 
 def _scales(datasets: Sequence[InspectedDataset], names: Sequence[str], width: int) -> list[RenderableType]:
-    """Mean and deviation of the columns that differ the most between the datasets, as many as there is room for."""
+    """Show mean and deviation of the columns that differ most between the datasets, as many as fit."""
     columns = most_different(datasets, list(datasets[0].columns))
     cells = {name: [_mean_and_deviation(each.columns[name]) for each in datasets] for name in columns}
     return _fitting("Scales of the train rows: mean ± standard deviation", names, cells, width)
@@ -99,7 +99,7 @@ def _targets(datasets: Sequence[InspectedDataset], names: Sequence[str], width: 
 
 
 def _fitting(title: str, names: Sequence[str], cells: Cells, width: int) -> list[RenderableType]:
-    """Return a table of the first columns, as many as fit, and a line that names the others."""
+    """Return a table of the columns that fit, and a line that names the others."""
     left = width - EDGE - max(map(len, [*names, "dataset"]))
     shown: Cells = {}
     for head, said in cells.items():
@@ -115,7 +115,7 @@ def _fitting(title: str, names: Sequence[str], cells: Cells, width: int) -> list
 
 
 def _distances(found: Inspection, width: int) -> list[RenderableType]:
-    """Each dataset's distances in the suggested order: to all others where there is room, else the nearest and farthest."""
+    """Show each dataset's distances in the suggested order: to all others, or to the nearest and farthest."""
     names, suggested = found.order.names, found.order.suggested
     places = [names.index(name) for name in suggested]
     distances = found.distances
@@ -126,7 +126,9 @@ def _distances(found: Inspection, width: int) -> list[RenderableType]:
         ["", "dataset", *([*numbers, "mean"] if whole else ["mean", "nearest", "farthest"])], (1,) if whole else (1, 3, 4)
     )
     for number, place in enumerate(places, 1):
-        row = [max(0.0, 1000 * each) for each in distances[place]]  # chance may put alike ones a little below 0
+        row = [
+            max(0.0, 1000 * each) for each in distances[place]
+        ]  # by chance the distance of similar datasets may be slightly negative
         others = [other for other in places if other != place]
         ends = [min(others, key=lambda other: row[other]), max(others, key=lambda other: row[other])]
         mean = f"{max(0.0, 1000 * found.mean_distance[place]):.1f}"
@@ -136,20 +138,20 @@ def _distances(found: Inspection, width: int) -> list[RenderableType]:
             *(f"{row[other]:.1f} {names[other]}" for other in ends if not whole),
         ]
         table.add_row(str(number), Text(names[place]), *map(Text, cells))
-    return [Text("Distances between the train samples, in thousandths (below 0.5: alike), in the suggested order"), table]
+    return [Text("Distances between the train samples, in thousandths (below 0.5: the same), in the suggested order"), table]
 
 
 def _order(found: Inspection) -> list[RenderableType]:
     order = found.order
     words = [Text(order_words(order.suggested))]
     if max(map(max, found.distances)) < ALIKE:
-        words.append(Text("All of them are alike, as far as their train samples tell: the order decides little."))
+        words.append(Text("Their train samples have the same distribution: the order matters little."))
     if order.used == "suggested":
         words.append(Text('The recipe says order = "suggested": it is trained in this order.'))
     elif order.names == order.suggested:
-        words.append(Text("The recipe has them in this order already."))
+        words.append(Text("The recipe already has this order."))
     else:
-        words.append(Text('Trained in the order of the recipe; order = "suggested" at its top takes this one.'))
+        words.append(Text('Trained in the order of the recipe; set order = "suggested" at its top to use this one.'))
     return list(words)
 
 

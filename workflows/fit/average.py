@@ -1,4 +1,4 @@
-"""The sums of the weights after each step, and the mean that is taken from them at the end of a stage (see fit.thirds)."""
+"""Sums of the weights after each step, and the average taken from them at the end of a stage (see fit.thirds)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workflows.fit.thirds import BEFORE, TAIL, parts_kept, tail_steps
 
 
 class StepSums:
-    """The sums of some parameters after the steps of an epoch, on their device and in the same memory each time."""
+    """The sums of parameters after the steps of an epoch, on their device, always in the same memory."""
 
     def __init__(self, parameters: Mapping[str, Tensor]):
         self.parameters = dict(parameters)
@@ -30,21 +30,21 @@ class StepSums:
             torch._foreach_zero_(values)
 
     def part(self, step: int) -> str:
-        """Return the sum that a step 0, 1, ... belongs to; empty where the epoch does not keep it.
+        """Return the part of the sums that step 0, 1, ... belongs to; empty where the epoch keeps none.
 
-        A step is recorded by its part, so what is done in one may not depend on the epoch.
+        A step is recorded by its part, so its kernels may not depend on the epoch.
         """
         part = TAIL if step >= self.first_of_tail else BEFORE
         return part if part in self.kept else ""
 
     @torch.no_grad()
     def add(self, part: str) -> None:
-        """Add the parameters as they are now."""
+        """Add the present parameters."""
         if part:
             torch._foreach_add_(self.sums[part], list(self.parameters.values()))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the sums of the last epoch by part and parameter, copied to the host; none before the first."""
+        """Return the sums of the last epoch by part and parameter, copied to the host; none before the first epoch."""
         return {
             f"{part}.{name}": value.detach().cpu().clone()
             for part in self.kept

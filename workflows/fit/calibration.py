@@ -1,4 +1,4 @@
-"""How long a step takes with so many threads: measured on a model that nobody keeps."""
+"""Measure how long a step takes with a number of threads, on a throwaway model."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from workflows.fit.learner import Learner
 from workflows.fit.retention import NO_RETENTION
 from workflows.fit.steps import batches_of, no_part, steps_of
 
-ROUNDS = 5  # of which the fastest counts: what others do on the machine only makes a step slower
+ROUNDS = 5  # the fastest counts: other processes only make a step slower
 LIMIT_S = 1.5  # no further round begins after this
 
 
 def seconds_a_step(
     learner_of: Callable[[int], Learner], dataset: EncodedDataset, kinds: Sequence[tuple[int, int]]
 ) -> list[float]:
-    """Return the seconds of a step for each kind (threads, samples), each in turn; torch's threads are left as they were.
+    """Return the seconds of a step for each (threads, samples), measured in turn; torch's thread count is restored.
 
     `learner_of` makes a learner with so many threads.
     """

@@ -28,8 +28,8 @@ from workflows.fit.threads import Replica
 def lane_for(device: torch.device, model: ModelSettings, memory_gb: float | None = None, threads: int = 1) -> Lane:
     """Return the lane of a device for a model.
 
-    A CPU has `threads`; `memory_gb` limits the rows that live on a GPU, by default to half of what is free. Samples with
-    weights are gathered on the host.
+    A CPU has `threads`; `memory_gb` limits the rows kept on a GPU, by default to half of its free memory. Weighted
+    samples are gathered on the host.
     """
     if device.type != "cuda" or model.class_weights is not None:
         return HostLane(device, threads)
@@ -37,9 +37,10 @@ def lane_for(device: torch.device, model: ModelSettings, memory_gb: float | None
 
 
 class DeviceLane:
-    """Nothing waits for the device: each kind of step is recorded as a CUDA graph. On a CPU, in tests, without graphs.
+    """The steps of a GPU: each kind of step is recorded as a CUDA graph, and the host never waits for one.
 
-    Samples and rates are sent there some hundred steps at a time; losses are noted there, and read when they are all done.
+    On a CPU, in tests, without graphs. Samples and rates are sent a few hundred steps at a time; losses are stored on the
+    device and read when these steps are done.
     """
 
     steps_together = 64
@@ -148,14 +149,14 @@ class DeviceLane:
         """See Lane."""
         with only_heads(model, () if step.mixed else step.heads):
             optimizer.step()
-        if step.mixed:  # which corrections it has samples of is known on the device alone: the kernels are always the same
+        if step.mixed:  # only the device knows which corrections have samples: the kernels are always the same
             absent = self.absent.index_select(0, self.place)[0]
             for column, number in enumerate(self.heads):
                 step_unless(absent[column], optimizer, model.corrections.parameters_of(number))
         self.place.add_(1)
 
     def rate_of(self, optimizer: torch.optim.Optimizer) -> float:
-        """See Lane; to the seven digits that the device has of it."""
+        """See Lane; with the seven digits that the device has."""
         with self._stream():
             return float(f"{float(optimizer.param_groups[0]['lr']):.7g}")
 
@@ -181,14 +182,14 @@ class DeviceLane:
         return here or self.host.batch(dataset, split, samples)
 
     def _send_masks(self, masks: Tensor) -> None:
-        """Put this worker's masks of a step where its graph looks for them."""
+        """Copy this worker's dropout masks of a step to the memory its graph reads."""
         if self.masks_there.shape[1:] != masks.shape[1:] or len(self.masks_there) < len(masks):
             self.masks_there = torch.zeros(masks.shape, device=self.device)
             self._moved()
         self.masks_there[: len(masks)].copy_(pinned(masks, self.device), non_blocking=True)
 
     def _send_owners(self, steps: Sequence[Step]) -> None:
-        """Send whose corrections of the head apply to this worker's samples, and which of them each step leaves alone."""
+        """Send which dataset's head correction each sample takes, and which corrections each step leaves unchanged."""
         owners = [np.empty(0, np.int64) if not step.mixed else step.piece_owners for step in steps]
         width = max(len(each) for each in owners if each is not None)
         if not width:
@@ -206,14 +207,14 @@ class DeviceLane:
         self.absent[: len(steps)].copy_(pinned(torch.from_numpy(absent), self.device), non_blocking=True)
 
     def _owners(self) -> Tensor | int | None:
-        """Whose corrections apply to the samples of the step under way: one dataset's, or each sample's."""
+        """Return whose head corrections the step under way uses: one dataset's, or each sample's."""
         assert self.step is not None
         if self.step.mixed:
             return self.owners.index_select(0, self.place)[0]
         return self.step.heads[0] if self.step.heads else None
 
     def _moved(self) -> None:
-        """What recorded steps read or write is elsewhere now."""
+        """Note that recorded steps would read or write stale memory."""
         if self.graphs is not None:
             self.graphs.clear()
             self.graphs.stream.wait_stream(torch.cuda.current_stream(self.device))

@@ -1,4 +1,4 @@
-"""Dropout masks that do not depend on the number of workers, or on the device."""
+"""Dropout masks that do not depend on the number of workers or the device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workflows.fit.steps import Step
 
 
 def dropout_masks(model: LSTM, step: Step, seed: tuple[int, int, int]) -> Tensor | None:
-    """Masks of a whole global batch, so that a sample's mask does not depend on the worker that has it; None: no dropout.
+    """Return masks for a whole global batch, so that a sample's mask does not depend on its worker; None: no dropout.
 
     On the host: (new samples, then replayed ones; layers; units), from `seed` (seed, stage, epoch) and the step's number.
     """

@@ -1,4 +1,4 @@
-"""One worker's part of an evaluation: the sums of the errors over its share of a split."""
+"""One worker's share of an evaluation: the sums of the errors over its samples."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from workflows.fit.sampling import Int64, micro_batches, worker_share
 if TYPE_CHECKING:
     from workflows.fit.learner import Learner
 
-MEASURED_TOGETHER = 65_536  # samples of an evaluation whose lengths are looked at together
+MEASURED_TOGETHER = 65_536  # samples whose lengths are sorted together
 
 
 class NonFiniteLossError(Exception):
-    """The loss or its gradient was not a number; the state before the epoch stands."""
+    """The loss or its gradient was not finite; the state before the epoch remains."""
 
 
 def own_errors(

@@ -1,4 +1,4 @@
-"""Samples through the model, as many at a time as its device likes."""
+"""Run samples through the model, as many at a time as suit its device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EVALUATED_BATCH = {"cpu": 256, "cuda": 4096}  # forward alone needs a quarter of
 def outputs_of(model: LSTM, batch: Batch, training: TrainingSettings, head: int | None = None) -> Tensor:
     """Return a model's outputs for the samples of a batch, on its own device and in the precision of the training.
 
-    `head` is the dataset whose correction of the head applies; None: none does.
+    `head` is the dataset whose head correction applies; None: none.
     """
     device = next(model.parameters()).device
     inputs, lengths = torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.lengths).to(device)
@@ -42,5 +42,5 @@ def forward(
 
 
 def sequences_together(model: LSTM, device: torch.device, most: Mapping[str, int]) -> int:
-    """Return how many samples go through the network at once, of which each may be several sequences to it."""
+    """Return how many samples go through the network at once; each may be several sequences."""
     return max(most[device.type] // model.num_series, 1)

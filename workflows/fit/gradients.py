@@ -1,4 +1,4 @@
-"""The gradients of a step: all in one buffer, and of the corrections of the head only those that the step has samples of."""
+"""The gradients of a step in one buffer, with only those head corrections that the step has samples of."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.lstm import LSTM
 
 @contextlib.contextmanager
 def only_heads(model: LSTM, heads: Sequence[int]) -> Iterator[None]:
-    """Let the optimizer see no gradient of other datasets' corrections: Adam's moments would move them without a sample."""
+    """Hide the gradients of other datasets' head corrections: Adam's moments would move them without a sample."""
     idle = [
         p for number in model.corrections.numbers if number not in heads for p in model.corrections.parameters_of(number)
     ]
@@ -29,7 +29,7 @@ def only_heads(model: LSTM, heads: Sequence[int]) -> Iterator[None]:
 
 
 def gradients_in_one(parameters: Sequence[torch.nn.Parameter], device: torch.device) -> Tensor:
-    """Return a buffer (numbers + 1,) that all gradients lie in, and the loss at its end: one all-reduce a step."""
+    """Return a buffer (numbers + 1,) with all gradients and the loss at its end: one all-reduce per step."""
     sums, place = torch.zeros(sum(p.numel() for p in parameters) + 1, device=device), 0
     for parameter in parameters:
         parameter.grad = sums[place : place + parameter.numel()].view_as(parameter)
@@ -39,9 +39,9 @@ def gradients_in_one(parameters: Sequence[torch.nn.Parameter], device: torch.dev
 
 @torch.no_grad()
 def step_unless(absent: Tensor, optimizer: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter]) -> None:
-    """One step of AdamW for some parameters; where `absent` (a number on their device) is 1, they and their moments stay.
+    """Run one AdamW step; where `absent` (a number on the device) is 1, the parameters and their moments stay unchanged.
 
-    That is what torch has for gradients that overflow: the kernel looks at the number, the host need not know it.
+    Torch provides this for gradients that overflow: the kernel reads the number, so the host need not know it.
     """
     group = optimizer.param_groups[0]
     for parameter in parameters:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Hashable
 
 import torch
 
-WARM_UP = 2  # times that a kind of work runs step by step first: libraries and the optimizer make what they keep
-MOST_GRAPHS = 32  # kinds of work that are recorded; what is rarer runs step by step
+WARM_UP = 2  # runs before recording, in which libraries and the optimizer allocate what they keep
+MOST_GRAPHS = 32  # kinds of work that are recorded; rarer ones run without a graph
 
 
 class Graphs:
-    """Recorded work, by its kind. Work of one kind launches the same kernels on the same memory every time."""
+    """Recorded work by kind. Work of one kind launches the same kernels on the same memory every time."""
 
     def __init__(self, device: torch.device):
         self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -22,10 +22,10 @@ class Graphs:
         self.pool = torch.cuda.graph_pool_handle()
 
     def _recorded(self, work: Callable[[], None]) -> torch.cuda.CUDAGraph:
-        """Return the graph of some work, which is not done.
+        """Record work as a graph, without running it.
 
-        By hand: the context manager of torch gives all free memory back to the GPU first, for which every process that
-        shares it waits. Python collects no garbage meanwhile: a graph among it that is destroyed spoils the recording.
+        torch's context manager first returns all free memory to the GPU, for which every process that shares it waits.
+        Garbage collection is off meanwhile: destroying a graph spoils a recording.
         """
         graph, collects = torch.cuda.CUDAGraph(), gc.isenabled()
         gc.disable()
@@ -42,15 +42,15 @@ class Graphs:
         return graph
 
     def clear(self) -> None:
-        """Forget all that is recorded: the memory that it works on has changed."""
+        """Forget all recorded work, because the memory it uses has changed."""
         self.recorded.clear()
         self.seen.clear()
         self.pool = torch.cuda.graph_pool_handle()  # the memory of a handle goes with the last graph that uses it
 
     def run(self, kind: Hashable, work: Callable[[], None]) -> None:
-        """Do some work on the own stream: as it comes, or from the third time on by its graph.
+        """Run work on the lane's own stream: directly at first, from the third time on by its graph.
 
-        What the work makes and frees lies in the graph's own memory; all that outlives it must be there before.
+        Memory allocated by the work belongs to the graph; everything that outlives it must exist before.
         """
         graph = self.recorded.get(kind)
         if graph is None:

@@ -1,4 +1,4 @@
-"""The workers of a run as one group: sums over all of them, and words from the first to the others."""
+"""The workers of a run as a group: sums over all of them, and broadcasts from the first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Group:
-    """A worker's place among the workers. Where torch.distributed is not set up, the group is this process alone."""
+    """A worker's rank among the workers. Without torch.distributed the group is this process alone."""
 
     rank: int = 0
     size: int = 1

@@ -1,4 +1,4 @@
-"""Several datasets as one, whose samples are shuffled together: what joint training fits."""
+"""Several datasets as one, with their samples shuffled together, for joint training."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Int64 = npt.NDArray[np.int64]
 
 
 class Joint(EncodedDataset):
-    """A dataset for the fit; its samples are numbered by dataset, then as in each of them.
+    """A dataset of several datasets; samples are numbered by dataset, then as in each.
 
-    Errors in units have no meaning over datasets: those that are measured of it are in units of the first one.
+    Errors in units have no meaning over several datasets: they are given in units of the first one.
     """
 
     def __init__(self, datasets: Sequence[EncodedDataset]):
@@ -34,7 +34,7 @@ class Joint(EncodedDataset):
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
     def owners(self, split: str) -> Callable[[Int64], Int64]:
-        """Tell the dataset of each sample of a split, whose correction of the head it takes."""
+        """Return a function from samples of a split to their datasets, whose head corrections they take."""
         offsets = self._offsets(split)
         return lambda samples: np.searchsorted(offsets, samples, side="right") - 1
 

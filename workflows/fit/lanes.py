@@ -1,6 +1,6 @@
-"""What differs between devices: where the rows live, and whether a step is recorded (device_lane.py).
+"""The differences between devices: where the rows are, and whether steps are recorded (device_lane.py).
 
-The learner reads the same on all of them.
+The learner is the same for all of them.
 """
 
 from __future__ import annotations
@@ -27,54 +27,54 @@ GATHERED = 128  # samples of the same length, by some steps together
 
 
 def one_or_each(step: Step, owners: Int64) -> Tensor | int:
-    """Whose corrections of the head apply: one dataset's for all samples of a step, or each sample's."""
+    """Return whose head corrections apply: one dataset's for all samples of a step, or each sample's."""
     return step.head if isinstance(step.head, int) and not len(step.old) else torch.from_numpy(owners)
 
 
 class Lane(Protocol):
-    """How the steps of an epoch get their samples and are done, on one device."""
+    """How the steps of an epoch get their samples and run, on one device."""
 
-    steps_together: int  # steps that are loaded, and whose losses are read, together
-    threads: int  # of this process, that the samples of a step are dealt to
+    steps_together: int  # steps loaded together, and whose losses are read together
+    threads: int  # threads of this process that share the samples of a step
 
     def new_optimizer(self, parameters: list[torch.nn.Parameter], rate: float, decay: float) -> torch.optim.Optimizer:
-        """AdamW; with a weight decay of 0 this is Adam to the bit."""
+        """Return AdamW; with weight decay 0 it equals Adam to the bit."""
 
     def forget(self) -> None:
-        """The optimizer or the weights are others now."""
+        """Note that the optimizer or the weights have been replaced."""
 
     def open(self, dataset: EncodedDataset, retention: Retention, masks: Masks, heads: Sequence[int] = ()) -> None:
-        """Begin an epoch; `heads` are the datasets that have a correction of the head."""
+        """Start an epoch; `heads` are the datasets with a head correction."""
 
     def load(self, steps: Sequence[Step], rates: Sequence[float]) -> None:
-        """Take note of the steps that come next."""
+        """Load the samples of the next steps."""
 
     def run(self, step: Step, part: str, work: Callable[[], None]) -> None:
-        """Do a part of a step: `work` launches the same kernels for all steps of the same kind."""
+        """Run a part of a step: `work` launches the same kernels for all steps of the same kind."""
 
     def between(self, work: Callable[[], object]) -> None:
-        """Do what is not recorded, in order with the parts of the steps."""
+        """Run work that is not recorded, in order with the parts of the steps."""
 
     def each_piece(self, copies: Sequence[Replica], work: Callable[[Replica, Taken], None]) -> None:
-        """Do `work` with each piece of the step under way, and its thread's copy of the model; only inside `run`."""
+        """Run `work` on each piece of the step under way with its thread's copy of the model; only inside `run`."""
 
     def each(self, work: Callable[[int], None]) -> None:
-        """Do `work` on each thread, with its number."""
+        """Run `work` on each thread, with its number."""
 
     def end_step(self, optimizer: torch.optim.Optimizer, loss: Tensor, total: Tensor) -> None:
         """Note the step's loss and the sum of all that must be finite, and set its rate; only inside `run`."""
 
     def optimize(self, optimizer: torch.optim.Optimizer, model: LSTM, step: Step) -> None:
-        """Step along the gradient, but for the corrections that the step has no sample of; only inside `run`, at its end."""
+        """Step along the gradient, without head corrections that have no sample; only inside `run`, at its end."""
 
     def rate_of(self, optimizer: torch.optim.Optimizer) -> float:
-        """Return the rate that the optimizer has used last."""
+        """Return the learning rate that the optimizer used last."""
 
     def read(self, everything: bool) -> list[tuple[float, float]]:
         """Return the losses and sums noted since the last call, those of the last loaded steps only with `everything`."""
 
     def batch(self, dataset: EncodedDataset, split: str, samples: Int64) -> Taken:
-        """Samples for an evaluation."""
+        """Return samples for an evaluation."""
 
 
 class HostLane:
@@ -162,7 +162,7 @@ class HostLane:
         return found
 
     def _taken(self, piece: Piece, new: Batch | None, masks: Tensor | None, owners: Tensor | int | None) -> Taken:
-        """Return the samples of a piece; `new` are the new ones where they are gathered already."""
+        """Return the samples of a piece; `new` are the new ones if they are gathered already."""
         step = self.step
         new = new or self.dataset.batch("train", step.batch[piece.new])
         old = self.replay.batches(step.owners[piece.replayed], step.old[piece.replayed])

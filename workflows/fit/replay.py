@@ -1,9 +1,9 @@
 """Replay: samples of earlier datasets, kept in a small memory and mixed into each batch of a later one.
 
 Experience replay as in Chaudhry et al. 2019 (On Tiny Episodic Memories in Continual Learning): the memory of each dataset
-is a choice of its train samples from all over it, and what is replayed is balanced over the earlier datasets, each of which
-weighs in a step `strength` times as much as the new one, however few of its samples there are. What is kept are numbers of
-samples, not copies of them.
+holds train samples from all of it. Replayed samples are balanced over the earlier datasets, each of which weighs
+`strength` times as much in a step as the new one, however few of its samples there are. The memory holds sample numbers,
+not copies.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy.typing as npt
 from data.prepared.encoding import Batch, EncodedDataset
 
 Int64 = npt.NDArray[np.int64]
-MEMORY_STREAM, REPLAY_STREAM = 1, 2  # kinds of random numbers, so that none of them repeats another's
+MEMORY_STREAM, REPLAY_STREAM = 1, 2  # separate random streams
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What a stage replays: the earlier datasets, the samples kept of each, how many are mixed in and what they weigh."""
+    """What a stage replays: the earlier datasets, the samples kept of each, how many are mixed in, and their weight."""
 
     datasets: Sequence[EncodedDataset]
     kept: Sequence[Int64]
@@ -31,19 +31,19 @@ class Replay:
     replaces: bool = False  # replayed samples take the place of new ones, instead of being added to them
 
     def weight(self, new: int, old: int) -> float:
-        """Return the weight of each replayed sample in a step with `new` and `old` samples, a new one having 1.
+        """Return the weight of each replayed sample in a step with `new` and `old` samples, relative to a new one.
 
         The replayed samples of a step together weigh `strength` times the new ones for each earlier dataset, whatever
-        their count was rounded to.
+        their rounded count.
         """
         return self.strength * len(self.kept) * new / old if old else 0.0
 
     def draw(self, batch_sizes: Sequence[int], seed: tuple[int, int, int]) -> list[tuple[Int64, Int64]]:
-        """For each batch of an epoch the places of earlier datasets, rising, and the samples to replay: both (count,).
+        """Return for each batch the indices of earlier datasets, rising, and the samples to replay: both (count,).
 
-        With a batch of B samples share * B are replayed, at least one; where they replace new ones, at most B - 1.
-        Over the epoch each earlier dataset is
-        replayed equally often, to within one, and so is each of its kept samples. `seed` is (seed, stage, epoch).
+        With a batch of B samples share * B are replayed, at least one; if they replace new ones, at most B - 1. Over the
+        epoch each earlier dataset is replayed equally often, to within one, and so is each of its kept samples. `seed` is
+        (seed, stage, epoch).
         """
         random = np.random.default_rng((*seed, REPLAY_STREAM))
         counts = self.counts(batch_sizes, self.share, self.replaces) if self.kept else [0] * len(batch_sizes)
@@ -76,10 +76,10 @@ NOTHING_TO_REPLAY = Replay((), (), 0.0, 0.0)
 
 
 def kept_samples(count: int, memory: int | float, seed: tuple[int, int]) -> Int64:
-    """Return the samples that are kept of a dataset of `count`: `memory` of them, or that share; seed (seed, stage).
+    """Return the samples kept of a dataset of `count`: `memory` of them, or that share; seed (seed, stage).
 
-    One is chosen by chance from each of `memory` stretches whose lengths are equal to within one: what is kept stands for
-    the whole of the dataset, where neighbouring windows share most of their rows.
+    One is drawn from each of `memory` stretches of equal length (to within one), so that they represent the whole
+    dataset: neighbouring windows share most of their rows.
     """
     size = min(memory if isinstance(memory, int) else max(int(memory * count), 1), count)
     random = np.random.default_rng((*seed, MEMORY_STREAM))
@@ -88,13 +88,13 @@ def kept_samples(count: int, memory: int | float, seed: tuple[int, int]) -> Int6
 
 
 def _in_turns(values: Int64, count: int, random: np.random.Generator) -> Int64:
-    """`count` of the values, in rounds that each bring all of them in a new order."""
+    """Return `count` of the values, in rounds that each bring all of them in a new order."""
     rounds = [random.permutation(values) for _ in range(-(-count // max(len(values), 1)))]
     return np.concatenate([np.empty(0, np.int64), *rounds])[:count].astype(np.int64)
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
-    """Several batches one after the other, padded at the end to the longest."""
+    """Concatenate batches, padded at the end to the longest."""
     if len(batches) == 1:
         return batches[0]
     steps = max(batch.inputs.shape[1] for batch in batches)

@@ -18,7 +18,7 @@ ROWS_AT_ONCE = 1 << 20  # that are encoded on their way to the device
 
 
 def resident_bytes(dataset: EncodedDataset) -> int:
-    """Return what the rows of a dataset take on a device."""
+    """Return the bytes of a dataset's rows on a device."""
     rows = sum(len(part.values) for part in dataset.prepared.parts)
     width = 2 if dataset.prepared.classes else len(dataset.prepared.targets)
     return 4 * rows * (dataset.num_features + width)
@@ -36,12 +36,12 @@ class Rows:
 
     @property
     def num_bytes(self) -> int:
-        """Return what they take."""
+        """Return the bytes of the rows."""
         return sum(each.numel() * each.element_size() for each in (self.inputs, self.targets) if each is not None)
 
     @torch.inference_mode(mode=False)  # what an evaluation brings here, the next epoch trains on
     def add(self, dataset: EncodedDataset) -> None:
-        """Take a dataset's rows, unless they are there already."""
+        """Add a dataset's rows, unless they are there already."""
         if dataset in self.first:
             return
         inputs, targets, first = [self.inputs], [self.targets], []
@@ -59,7 +59,7 @@ class Rows:
         self.version += 1
 
     def keep(self, datasets: Sequence[EncodedDataset]) -> None:
-        """Let go of all datasets, and take these."""
+        """Drop all datasets, and add these."""
         self.inputs = self.targets = None
         self.first = {}
         for dataset in datasets:
@@ -67,7 +67,7 @@ class Rows:
 
 
 class Buckets:
-    """Few lengths that samples of different lengths are padded to."""
+    """A few lengths that samples of different lengths are padded to, so that few shapes are recorded."""
 
     def __init__(self, lengths: npt.NDArray[np.int32]):
         self.longest = int(lengths.max(initial=1))
@@ -75,12 +75,12 @@ class Buckets:
         self.edges = np.unique(-(-self.longest * np.arange(1, LENGTH_BUCKETS + 1) // LENGTH_BUCKETS))
 
     def steps(self, lengths: npt.NDArray[np.integer]) -> int:
-        """Return the steps that some samples are padded to: their longest, up to the next bucket."""
+        """Return the steps that samples are padded to: their longest, rounded up to the next bucket."""
         return self.longest if self.uniform else int(self.edges[np.searchsorted(self.edges, lengths.max(initial=1))])
 
 
 class Samples:
-    """The samples of a split of some resident datasets, numbered through in their order."""
+    """The samples of a split of some resident datasets, numbered across them in order."""
 
     @torch.inference_mode(mode=False)
     def __init__(self, rows: Rows, datasets: Sequence[EncodedDataset], split: str):
@@ -107,12 +107,12 @@ class Samples:
         return self.buckets.longest if self.buckets.uniform else self.buckets.steps(self.lengths[numbers])
 
     def take(self, numbers: Tensor, steps: int, num_new: int) -> Taken:
-        """Return the samples of these numbers, padded to `steps`; nothing of it waits for the device."""
+        """Return the samples of these numbers, padded to `steps`, without waiting for the device."""
         starts, offsets = self.starts_there[numbers], self.steps_there
         if self.buckets.uniform:
             lengths, ends = None, starts + steps
             columns = self.inputs.shape[1]
-            # Each window is one stretch of memory: overlapping windows as a view, of which whole ones are copied.
+            # Each window is contiguous memory: windows overlap in a view, and whole ones are copied.
             windows = self.inputs.as_strided((max(len(self.inputs) - steps + 1, 0), steps, columns), (columns, columns, 1))
             inputs = windows.index_select(0, starts)
         else:
@@ -127,7 +127,7 @@ class Samples:
 
 
 class Resident:
-    """The samples of an epoch's steps, taken on the device from rows that live there."""
+    """The samples of an epoch's steps, gathered on the device from resident rows."""
 
     def __init__(self, device: torch.device, memory_bytes: int):
         self.device, self.memory_bytes = device, memory_bytes
@@ -139,13 +139,13 @@ class Resident:
         self.shape: tuple[tuple[int, int, int], ...] = ()  # new and replayed samples and steps of each piece of the step
 
     def fit(self, datasets: Sequence[EncodedDataset]) -> bool:
-        """Return whether the rows of some datasets, together, may live here."""
+        """Return whether the rows of some datasets fit on the device together."""
         return sum(resident_bytes(each) for each in set(datasets)) <= self.memory_bytes
 
     def open(self, datasets: Sequence[EncodedDataset]) -> bool:
-        """Begin an epoch of the first dataset, the others being replayed; returns whether anything was moved.
+        """Start an epoch of the first dataset, replaying the others; returns whether anything moved.
 
-        Where there is no room beside the rows that are here, they go.
+        If they do not fit beside the present rows, those are dropped.
         """
         if not all(self._add(dataset) for dataset in datasets):
             self.rows.keep(datasets)
@@ -155,7 +155,7 @@ class Resident:
         return True
 
     def _add(self, dataset: EncodedDataset) -> bool:
-        """Have a dataset's rows here, if there is room."""
+        """Make a dataset's rows resident, if they fit."""
         if dataset not in self.rows.first:
             if self.rows.num_bytes + resident_bytes(dataset) > self.memory_bytes:
                 return False
@@ -163,7 +163,7 @@ class Resident:
         return True
 
     def load(self, steps: Sequence[Step]) -> bool:
-        """Send the numbers of the samples of some steps; returns whether they are elsewhere now than before."""
+        """Send the sample numbers of some steps; returns whether they have moved in memory."""
         assert self.samples is not None
         rows: list[Int64] = []
         self.shapes.clear()
@@ -187,12 +187,12 @@ class Resident:
         return moved
 
     def begin(self, step: Step) -> Hashable:
-        """Return the shape of a step; its samples are the next ones to take."""
+        """Return the shape of a step and make its samples the next ones."""
         self.shape = self.shapes[step.number]
         return self.shape
 
     def pieces(self, place: Tensor) -> Iterator[Taken]:
-        """Return the samples of the step at a place (1,) among those loaded."""
+        """Return the samples of the step at a position (1,) among those loaded."""
         assert self.samples is not None
         numbers, at = self.numbers.index_select(0, place)[0], 0
         for num_new, num_replayed, steps in self.shape:
@@ -201,7 +201,7 @@ class Resident:
             at += count
 
     def batch(self, dataset: EncodedDataset, split: str, samples: Int64) -> Taken | None:
-        """Samples of a split, for an evaluation; None where there is no room for the dataset."""
+        """Return samples of a split for an evaluation; None if the dataset does not fit."""
         if not self._add(dataset):
             return None
         if self.evaluated is None or self.evaluated.of != (self.rows.version, dataset, split):

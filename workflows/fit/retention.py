@@ -1,4 +1,4 @@
-"""What a stage does against forgetting, as the fit takes it, and the importance that EWC gives each weight."""
+"""What a stage does against forgetting, as values for the fit, and the importance of each weight."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ IMPORTANCE_STREAM = 3  # a kind of random numbers, beside those of replay
 
 @dataclass(frozen=True)
 class Teacher:
-    """The model before a stage, whose outputs are targets too; its term is a mean over the samples that it is asked about.
+    """The model before a stage as a teacher; its term is a mean over the samples it is applied to.
 
-    These are the replayed ones, and the new ones too where `of_new`. It speaks of the `known` classes, None: of all.
+    These are the replayed samples, and the new ones too if `of_new`. It covers the `known` classes; None: all.
     """
 
     model: LSTM
@@ -40,7 +40,7 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Retention:
-    """Earlier samples to mix in, the model before the stage as a teacher, or its weights as an anchor; any may be absent."""
+    """Earlier samples to mix in, the model before the stage as a teacher, or its weights as an anchor; each is optional."""
 
     replay: Replay = NOTHING_TO_REPLAY
     teacher: Teacher | None = None

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 Int64 = npt.NDArray[np.int64]
-POOL_BATCHES = 32  # batches that are sorted by length together, where lengths differ
-POOL_BLOCKS = 16  # runs of neighbouring samples that a pool of a large dataset is mixed from
+POOL_BATCHES = 32  # batches sorted by length together
+POOL_BLOCKS = 16  # runs of neighbouring samples in a pool
 
 
 def epoch_batches(
@@ -32,11 +32,11 @@ def epoch_batches(
 
 
 def pooled_batches(count: int, pool: int, batch_size: int, seed: tuple[int, int, int]) -> Iterator[Int64]:
-    """Return the global batches of an epoch over `count` samples, of which only about `pool` are mixed at a time.
+    """Return the global batches of an epoch over `count` samples, of which about `pool` are shuffled at a time.
 
     Each sample once; all batches but the last are full. Runs of neighbouring samples, 16 to a pool, follow each other in
-    random order, and the samples of a pool are permuted: what a pool needs of the disk is a few long stretches, and
-    nothing that grows with the dataset is held but the order of the runs.
+    random order, and the samples of a pool are permuted: the disk reads a few long stretches per pool, and only the order
+    of the runs grows with the dataset.
     """
     random = np.random.default_rng(seed)
     size = max(pool // POOL_BLOCKS, 1)
@@ -62,14 +62,14 @@ def _cut(order: Int64, size: int) -> list[Int64]:
 
 
 def worker_share(count: int, rank: int, num_workers: int) -> slice:
-    """The places of a global batch (or of any list) of `count` that one worker takes: contiguous, sizes within one."""
+    """Return the slice of a global batch (or any list) of `count` that one worker takes: contiguous, sizes within one."""
     return slice(rank * count // num_workers, (rank + 1) * count // num_workers)
 
 
 def micro_batches(places: Int64, lengths: npt.NDArray[np.int32], size: int, multiple: int = 1) -> list[Int64]:
-    """Cut places into pieces of at most `size`, of nearly equal sizes, those of similar length together.
+    """Cut samples into pieces of at most `size`, nearly equal, with similar lengths together.
 
-    There are as many pieces as are needed, rounded up to a multiple of `multiple`, where there are so many places.
+    The number of pieces is rounded up to a multiple of `multiple`, if there are enough samples.
     """
     if not len(places):
         return []

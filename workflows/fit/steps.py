@@ -1,4 +1,4 @@
-"""What each step of an epoch takes: pure values, the same for rows in memory, on a disk or on a GPU."""
+"""What each step of an epoch consists of: values that are the same for rows in memory, on disk or on a GPU."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from workflows.fit.sampling import batch_sizes, epoch_batches, micro_batches, po
 from workflows.recipe.settings import TrainingSettings
 
 Int64 = npt.NDArray[np.int64]
-Head = int | Int64 | None  # the dataset whose correction of the head applies, for all new samples or for each
+Head = int | Int64 | None  # dataset whose head correction applies, for all new samples or for each
 LengthsOf = Callable[[Int64], npt.NDArray[np.int32]]
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What goes through the network together, on one thread: places in the step's new samples, and in its replayed ones."""
+    """Samples that go through the network together on one thread: indices into the step's new and replayed samples."""
 
     new: Int64
     replayed: Int64
@@ -30,7 +30,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Step:
-    """One step: the new samples of all workers, the replayed ones with the place of their dataset, this worker's pieces.
+    """One step: the new samples of all workers, the replayed ones with their dataset's index, this worker's pieces.
 
     `counts` are the numbers of new and of replayed samples: of all workers, then of each piece.
     """
@@ -41,28 +41,28 @@ class Step:
     old: Int64
     pieces: tuple[Piece, ...]
     counts: tuple[int, ...]
-    part: str = ""  # of the epoch's sums that the weights after it belong to
+    part: str = ""  # part of the epoch's weight sums that this step is added to
     head: Head = None
     uniform: bool = False  # all new samples are equally long
 
     @property
     def heads(self) -> tuple[int, ...]:
-        """Return the datasets whose corrections of the head this step trains, on whichever worker their samples are."""
+        """Return the datasets whose head corrections this step trains, on whichever worker their samples are."""
         return () if self.head is None else tuple(np.unique(np.append(self.owners, self.head)).tolist())
 
     @property
     def mixed(self) -> bool:
-        """Return whether the samples may belong to several datasets, each with a correction of the head."""
+        """Return whether the samples may belong to several datasets with head corrections."""
         return self.head is not None and (not isinstance(self.head, int) or len(self.old) > 0)
 
     @property
     def kind(self) -> tuple[object, ...]:
-        """Return all that decides which kernels the step launches on a GPU, but the lengths of its samples."""
+        """Return everything that decides which kernels the step launches on a GPU, except the lengths of its samples."""
         return (*self.counts, self.part, "mixed" if self.mixed else self.heads)
 
     @property
     def piece_owners(self) -> Int64 | None:
-        """Return the datasets of this worker's samples, in the order of its pieces; None where none has a correction."""
+        """Return the datasets of this worker's samples, in the order of its pieces; None without head corrections."""
         if self.head is None:
             return None
         new = np.full(len(self.batch), self.head)
@@ -71,13 +71,13 @@ class Step:
 
     @property
     def places(self) -> list[slice]:
-        """Return the samples of each piece among this worker's."""
+        """Return the slice of each piece among this worker's samples."""
         ends = np.cumsum([0, *(len(piece.new) + len(piece.replayed) for piece in self.pieces)]).tolist()
         return [slice(start, end) for start, end in pairwise(ends)]
 
     @property
     def mask_rows(self) -> Int64:
-        """This worker's samples among the new and then the replayed ones, in the order of its pieces."""
+        """Return this worker's samples among the new and then the replayed ones, in the order of its pieces."""
         parts = [part for piece in self.pieces for part in (piece.new, len(self.batch) + piece.replayed)]
         return np.concatenate([np.empty(0, np.int64), *parts])
 
@@ -97,7 +97,7 @@ def batches_of(
 
 
 def no_part(step: int) -> str:  # noqa: ARG001 whichever it is
-    """Return the part of a step where no sums are kept."""
+    """Return the part of a step if no weight sums are kept."""
     return ""
 
 
@@ -113,9 +113,8 @@ def steps_of(
 ) -> Iterator[Step]:
     """Return the steps of an epoch: its global batches of new samples, each with the (owners, samples) that are replayed.
 
-    `part_of` gives the part of a step; `head` is the number of the dataset, or gives that of each sample, where each dataset
-    has a correction of the head.
-    Without `lengths_of` all samples are equally long: then steps of equal counts are cut alike, and cut once.
+    `part_of` gives the part of a step; `head` is the number of the dataset, or gives that of each sample, if datasets
+    have head corrections. Without `lengths_of` all samples are equally long: then steps of equal counts are cut once.
     """
     cut: dict[tuple[int, int], tuple[tuple[Piece, ...], tuple[int, ...]]] = {}
     for number, (batch, (owners, old)) in enumerate(zip(batches, drawn, strict=True)):
@@ -138,7 +137,7 @@ def _counts(of_all: tuple[int, int], pieces: tuple[Piece, ...]) -> tuple[int, ..
 def _own_pieces(
     lengths: npt.NDArray[np.int32], num_replayed: int, micro_batch: int, group: Group, threads: int
 ) -> tuple[Piece, ...]:
-    """This worker's share of the new and of the replayed samples, cut into micro-batches that are dealt to threads."""
+    """Return this worker's share of the new and replayed samples, as micro-batches that are assigned to threads."""
     count = len(lengths)
     places = np.arange(count)[worker_share(count, group.rank, group.size)]
     replayed = np.arange(num_replayed)[worker_share(num_replayed, group.rank, group.size)]

@@ -1,4 +1,4 @@
-"""Datasets whose rows do not fit on a device: gathered by a thread, and copied there while the step before runs."""
+"""Datasets whose rows do not fit on a device: a thread gathers them, and they are copied during the step before."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from workflows.fit.resident import Buckets
 from workflows.fit.steps import Piece, Step
 from workflows.fit.taken import Taken
 
-AHEAD = 4  # steps that are gathered before their turn
-SLOTS = 2  # places on the device: one is read by the step under way, the next step's samples are copied to the other
+AHEAD = 4  # steps gathered ahead
+SLOTS = 2  # buffers on the device: the step under way reads one, the next samples are copied to the other
 
 
 class Slot:
-    """The place of one step's samples on the device, and when it is free again."""
+    """The buffer for one step's samples on the device, and when it is free again."""
 
     def __init__(self, device: torch.device, samples: int, steps: int, features: int, targets: Tensor):
         self.inputs = torch.zeros(samples * steps * features, device=device)
@@ -31,7 +31,7 @@ class Slot:
 
 
 class Streamed:
-    """The samples of an epoch's steps, gathered on the host. All that a recorded step reads lies in one of two places."""
+    """The samples of an epoch's steps, gathered on the host. Recorded steps read from one of two buffers."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -46,7 +46,7 @@ class Streamed:
         self.opened: tuple[object, ...] = ()
 
     def open(self, dataset: EncodedDataset, replay: Replay) -> bool:
-        """Begin an epoch; returns whether anything was moved."""
+        """Start an epoch; returns whether anything moved."""
         self.waiting.clear()
         while self.gathered:
             self.gathered.popleft().cancel()
@@ -59,7 +59,7 @@ class Streamed:
         return changed
 
     def load(self, steps: Sequence[Step]) -> bool:
-        """Take note of the steps that come next; returns whether their places on the device are others than before."""
+        """Load the samples of the next steps; returns whether their buffers have moved in memory."""
         self.waiting.extend(steps)
         most = max(sum(step.counts[2:]) for step in steps)
         moved = most > self.room
@@ -67,14 +67,14 @@ class Streamed:
             one = torch.from_numpy(self.dataset.batch("train", np.zeros(1, np.int64)).targets)
             longest, features = self.buckets.longest, self.dataset.num_features
             if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)  # a step under way may still read the old places
+                torch.cuda.synchronize(self.device)  # a step under way may still read the old buffers
             self.slots = [Slot(self.device, most, longest, features, one) for _ in range(SLOTS)]
             self.room = most
         self._gather_ahead()
         return moved
 
     def begin(self, step: Step) -> Hashable:
-        """Have the samples of a step copied; the current stream waits for them, the host does not."""
+        """Copy the samples of a step; the current stream waits for them, the host does not."""
         samples = self.gathered.popleft().result()
         self._gather_ahead()
         self.slot = step.number % SLOTS
@@ -91,7 +91,7 @@ class Streamed:
         return (self.slot, self.shape)
 
     def end(self) -> None:
-        """The step that began last is launched: its place is free when it is done."""
+        """Note that the last step is launched: its buffer is free when it is done."""
         free = self.slots[self.slot].free
         if free is not None:
             free.record(torch.cuda.current_stream(self.device))
@@ -115,7 +115,7 @@ class Streamed:
         return [self._gathered(step, piece, replay) for piece in step.pieces]
 
     def _gathered(self, step: Step, piece: Piece, replay: Replay) -> Taken:
-        """Return a piece in memory that a GPU can fetch from, padded to a bucket."""
+        """Return a piece in pinned memory, padded to a bucket."""
         new = self.dataset.batch("train", step.batch[piece.new])
         batch = joined([new, *replay.batches(step.owners[piece.replayed], step.old[piece.replayed])])
         steps, pin = self.buckets.steps(batch.lengths), self.device.type == "cuda"

@@ -1,4 +1,4 @@
-"""Samples as a step takes them, on the device of the model."""
+"""The samples of a step, on the device of the model."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from data.prepared.encoding import Batch
 class Taken:
     """Samples that go through the network together.
 
-    `inputs` (samples, steps, features); `lengths` (samples,), None where all steps of all samples are valid; `targets` as in
-    data.prepared.encoding.Batch. The first `num_new` samples are of the dataset that is fitted, the others are replayed.
-    `owners` says whose correction of the head each takes, or all of them; None: none does. `weights` (samples,) are those of
-    the samples in the loss; None: all are 1.
+    `inputs` (samples, steps, features); `lengths` (samples,), None if all steps of all samples are valid; `targets` as in
+    data.prepared.encoding.Batch. The first `num_new` samples belong to the dataset being trained, the others are
+    replayed. `owners` says whose head correction each sample takes, or all of them; None: none. `weights` (samples,) are
+    loss weights; None: all 1.
     """
 
     inputs: Tensor
@@ -36,7 +36,7 @@ class Taken:
 def taken(
     batch: Batch, num_new: int, masks: Tensor | None, device: torch.device, owners: Tensor | int | None = None
 ) -> Taken:
-    """Return a batch of the host on a device."""
+    """Copy a batch from the host to a device."""
     uniform = bool((batch.lengths == batch.inputs.shape[1]).all())
     lengths = None if uniform else torch.from_numpy(batch.lengths).to(device)
     inputs, targets = torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.targets).to(device)
@@ -46,5 +46,5 @@ def taken(
 
 
 def pinned(values: Tensor, device: torch.device) -> Tensor:
-    """Values of the host where a GPU can fetch them while the host goes on."""
+    """Return host values in pinned memory if a GPU will fetch them, so that the host need not wait."""
     return values.pin_memory() if device.type == "cuda" else values

@@ -1,8 +1,8 @@
-"""The samples of a step on several threads of a process, each with a copy of the model.
+"""Split the samples of a step over the threads of a process, each with a copy of the model.
 
-Inside an LSTM layer torch's threads meet at every time step; threads with samples of their own never do. On two cores a
-layer of 64 units (96 steps) made 9,800 windows a second in two halves of 16, 7,000 as 32 with two threads inside the layer,
-and 6,300 with one; with halves of 32 it was 11,700 against 8,000 and 6,800 (forward and backward, no optimizer).
+Inside an LSTM layer torch's threads synchronise at every time step; threads with their own samples never do. On two cores
+a layer of 64 units (96 steps) ran 9,800 windows a second in two halves of 16, 7,000 as 32 with two threads inside the
+layer, and 6,300 with one; with halves of 32 it was 11,700 against 8,000 and 6,800 (forward and backward, no optimizer).
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ class Replica:
 
 
 def replicas(model: LSTM, sums: Tensor, count: int) -> list[Replica]:
-    """Return the model with its own sums, and `count` - 1 copies that share its weights, each with sums of its own.
+    """Return the model with its own sums, and `count` - 1 copies that share its weights, each with its own sums.
 
-    They follow the weights for as long as these are changed in place.
+    They follow the weights as long as these are changed in place.
     """
     return [Replica(model, sums), *(_copy_of(model) for _ in range(count - 1))]
 
 
 def add_up(copies: Sequence[Replica]) -> None:
-    """Put the sum of all gradients and losses into the first replica's, always in the same order."""
+    """Add all gradients and losses to the first replica's, always in the same order."""
     for replica in copies[1:]:
         copies[0].sums.add_(replica.sums)
 
 
 def _copy_of(model: LSTM) -> Replica:
     shared = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in model.parameters()}
-    own = copy.deepcopy(model, shared)  # a parameter that it has met is not copied
+    own = copy.deepcopy(model, shared)  # parameters in the memo are shared, not copied
     return Replica(own, gradients_in_one([p for p in own.parameters() if p.requires_grad], torch.device("cpu")))
 
 
 class Threads:
-    """The calling thread and `count` - 1 others. Torch uses one core in each of the others, whatever it uses in this one."""
+    """The calling thread and `count` - 1 others; in each of the others torch uses one core."""
 
     def __init__(self, count: int):
         self.count = count
@@ -59,7 +59,7 @@ class Threads:
             self._others = ThreadPoolExecutor(count - 1, "lstm-relay-fit", torch.set_num_threads, (1,))
 
     def run(self, work: Callable[[int], None]) -> None:
-        """Do `work` with 0, 1, ... `count` - 1 at once; raises what any of them raised, after all have ended."""
+        """Run `work` with 0, 1, ... `count` - 1 in parallel; raises the first error after all have ended."""
         others = [] if self._others is None else [self._others.submit(work, n) for n in range(1, self.count)]
         try:
             work(0)

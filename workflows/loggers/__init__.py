@@ -1,1 +1,1 @@
-"""Who listens to a run: the terminal, the progress file, TensorBoard, a notebook."""
+"""Observers of a run: terminal, progress file, TensorBoard, MLflow, W&B, notebook."""

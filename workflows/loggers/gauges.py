@@ -1,4 +1,4 @@
-"""How far a run is, as Prometheus reads it from Ray: ray_lstm_relay_stage, _epoch and _samples_per_second, tagged by run."""
+"""Progress of a run as Prometheus gauges of Ray: ray_lstm_relay_stage, _epoch and _samples_per_second, tagged by run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 from workflows.relay.events import EpochDone, RunEvent
 
 GAUGES = {
-    "lstm_relay_stage": "dataset that is being trained on, counted from 1",
-    "lstm_relay_epoch": "epoch of that dataset that was committed last, counted from 1",
-    "lstm_relay_samples_per_second": "train samples a second in that epoch, all workers together",
+    "lstm_relay_stage": "dataset being trained, counted from 1",
+    "lstm_relay_epoch": "last committed epoch of that dataset, counted from 1",
+    "lstm_relay_samples_per_second": "train samples per second in that epoch, all workers together",
 }
 
 

@@ -1,4 +1,4 @@
-"""What is written every 30 s while a run goes on: a run whose process died is then seen to be silent."""
+"""Write a run's progress every 30 s, so that a run whose process died is noticed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def beating(*actions: Callable[[], object], every_s: float = BEAT_S) -> Iterator
     def beat() -> None:
         while not over.wait(every_s):
             for action in actions:
-                with contextlib.suppress(OSError):  # the storage is away: it is tried again with the next beat
+                with contextlib.suppress(OSError):  # the storage cannot be reached: the next beat tries again
                     action()
 
     thread = threading.Thread(target=beat, daemon=True)

@@ -1,4 +1,4 @@
-"""The loggers that a recipe asks for: opened when there is something to write, closed when the run is over."""
+"""The loggers of a recipe: opened at the first number, closed when the run ends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_loggers(names: Sequence[str]) -> None:
 
 
 class RunLoggers:
-    """The loggers of one training: one run of each tracker for all workers. `problems` says what could not be written."""
+    """The loggers of one training, one run per tracker for all workers. `problems` has write errors."""
 
     def __init__(self, recipe: Recipe, store: Store, name: str):
         check_loggers(recipe.logging.loggers)
@@ -40,12 +40,12 @@ class RunLoggers:
         self.trackers: list[Any] = []
 
     def are_new(self) -> bool:
-        """Return whether one of the loggers has nothing of the training with this recipe yet."""
+        """Return whether one of the loggers has nothing of this training yet."""
         boards = "tensorboard" in self.names and not self.store.storage.names(f"runs/{self.name}/events")
         return boards or any(self.tracked.id_of(name) is None for name in self.names if name in TRACKERS)
 
     def open(self, plan: Plan, datasets: Sequence[EncodedDataset], answered: Answered) -> Scalars:
-        """Return what writes the numbers of each event; those that the store holds are written now."""
+        """Return the writer of the numbers of each event; those in the store are written now."""
         if "tensorboard" in self.names:
             self.tensorboard = TensorBoard(self.store, self.name)
         self.trackers = [TRACKERS[name](self.tracked) for name in self.names if name in TRACKERS]
@@ -58,12 +58,12 @@ class RunLoggers:
             self.tensorboard.copy()
 
     def close(self) -> None:
-        """Finish writing; trackers take the recipe, the result and the page of the run with them, if there are some."""
+        """Finish writing; trackers get the recipe, the result and the report, if there are any."""
         for each in [*self.trackers, *([] if self.tensorboard is None else [self.tensorboard])]:
             each.close()
         self.trackers, self.tensorboard = [], None
 
     @property
     def problems(self) -> list[str]:
-        """Return why a tracker has written nothing more, in words."""
+        """Return why a tracker has stopped writing."""
         return [each.problem for each in self.trackers if each.problem]

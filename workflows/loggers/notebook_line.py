@@ -1,4 +1,4 @@
-"""What a notebook shows of a run: one line, redrawn after each epoch."""
+"""Show a run in a notebook: one line, redrawn after each epoch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workflows.results.events import Event, Finished
 
 
 class OneLine:
-    """Tells how far a run is in one line that is redrawn, in a notebook or on a terminal; its warnings are Python's."""
+    """Shows the progress of a run in one redrawn line, in a notebook or on a terminal; warnings are Python's."""
 
     def __init__(self) -> None:
         self.shown = sys.stdout.isatty() or "ipykernel" in sys.modules
@@ -38,7 +38,7 @@ class OneLine:
 
 
 def level_of_caller() -> int:
-    """Return the stack level, as warnings count it from whoever calls this, of the line that called the project."""
+    """Return the stack level, as warnings count it, of the line outside the project that called it."""
     frame, level = inspect.currentframe(), 0
     while frame is not None and str(frame.f_globals.get("__name__")).split(".")[0] == __name__.split(".")[0]:
         frame, level = frame.f_back, level + 1

@@ -1,4 +1,4 @@
-"""How far a run is, for whoever looks at it while it goes on or after it was stopped."""
+"""Record the progress of a run, for readers during the run and after it was stopped."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Progress:
             threading.Thread(target=self._write_changes, daemon=True).start()
 
     def __call__(self, event: RunEvent) -> None:
-        """Note an epoch that was committed."""
+        """Record a committed epoch."""
         if isinstance(event, EpochDone):
             reached = sum(self.planned[: event.stage]) + event.epoch + 1
             first, trained = self.progress.first_key or event.key, self.progress.epochs_trained + 1
@@ -78,7 +78,7 @@ class Progress:
         self._write()
 
     def beat(self) -> None:
-        """Say that the run is alive: one that is silent for long is shown as interrupted."""
+        """Record that the run is alive; a run without a beat is shown as interrupted."""
         self._note()
 
     def _note(self, **changes: Any) -> None:
@@ -103,5 +103,5 @@ class Progress:
                 self._write_file("progress.json", signed(self.progress.to_json()))
 
     def _write_file(self, file: str, content: bytes) -> None:
-        with contextlib.suppress(OSError):  # a note that cannot be written must not end the run
+        with contextlib.suppress(OSError):  # a write error here must not end the run
             self.store.write_run(self.progress.name, file, content)

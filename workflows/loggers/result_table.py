@@ -1,4 +1,4 @@
-"""What a run came to, a line for each dataset."""
+"""The result of a run, one line for each dataset."""
 
 from __future__ import annotations
 

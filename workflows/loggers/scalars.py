@@ -17,7 +17,7 @@ Answered = Sequence[tuple[Action, Any]]
 
 
 class Logger(Protocol):
-    """Where the numbers of a run go. A logger that cannot write must not end the run."""
+    """A destination for the numbers of a run. Write errors must not end the run."""
 
     def log(self, step: int, when: float, numbers: Mapping[str, float]) -> None:
         """Write numbers by name; `step` is the optimizer step of the plan, `when` seconds since 1970."""
@@ -27,7 +27,7 @@ class Logger(Protocol):
 
 
 class Scalars:
-    """Gives each number of a run to the loggers once: first what the store holds already, then each new event.
+    """Sends each number of a run to the loggers once: first those in the store, then each new event.
 
     The step is the optimizer step of the plan, so a resumed run continues its curves.
     """
@@ -50,7 +50,7 @@ class Scalars:
                 self(_evaluation(action, answer, self.names))
 
     def __call__(self, event: RunEvent) -> None:
-        """Write the numbers of an event that has some, once."""
+        """Write the numbers of an event once, if it has any."""
         if isinstance(event, EpochDone) and self._is_new(event.key):
             self.step = self.offsets[event.stage] + (event.epoch + 1) * self.plan.steps_an_epoch(
                 self.plan.stages[event.stage]

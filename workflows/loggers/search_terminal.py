@@ -1,4 +1,4 @@
-"""What a person sees of a search: a line for each trial that ends, and a table of the best."""
+"""Show a search: a line for each trial that ends, and a table of the best."""
 
 from __future__ import annotations
 

@@ -27,13 +27,13 @@ class TensorBoard:
             store.storage.remove(self.events)
 
     def _open(self) -> Any:
-        # Imported at the first number: tensorboardX imports torch, for which a run that only starts need not wait.
+        # Imported at the first number: tensorboardX imports torch, which a starting run need not wait for.
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         self.folder.mkdir(parents=True, exist_ok=True)
         writer = EventsWriter(str(self.folder / "events"), ".lstm-relay")
-        # A TensorBoard that is open drops the numbers of the earlier file when it reads this record.
+        # An open TensorBoard drops the numbers of the earlier file when it reads this record.
         writer.write_event(Event(session_log=SessionLog(status=SessionLog.START)))
         return writer
 

@@ -1,4 +1,4 @@
-"""What a person sees of a run: one line that is redrawn on a terminal, plain lines in a file or a job's log."""
+"""Show a run: one redrawn line on a terminal, plain lines in a file or a job's log."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MUCH_FORGOTTEN = 0.1  # of the naive forecast's error
 
 
 class Screen:
-    """Shows the events of a run. Use it as a context; call it with each event."""
+    """Shows the events of a run. Use it as a context manager; call it with each event."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -105,7 +105,7 @@ class Screen:
         self.status, self.phase_started = status, time.monotonic()
 
     def _line(self) -> RenderableType:
-        # One line at any width: a line that wraps would leave its first half behind when it is redrawn.
+        # One line at any width: redrawing a wrapped line would leave its first half on the screen.
         seconds = _clock(time.monotonic() - self.phase_started)
         status = shortened(self.status, self.console.width - len(seconds) - 5)
         return Text(f"  {status}  {seconds}", style="dim", no_wrap=True, overflow="ellipsis")
@@ -196,7 +196,7 @@ def _clock(seconds: float) -> str:
 
 
 def closing_words(result: RunResult) -> str:
-    """Return a few sentences on what a run came to and what it cost."""
+    """Return a few sentences on the result of a run and its cost."""
     words = []
     mean, forgotten = result.mean_scaled_error, result.forgetting
     if result.status == "stopped":
@@ -220,7 +220,7 @@ def _work(result: RunResult) -> str:
         return "All epochs were in the store: nothing was trained."
     trained, again, seconds = result.epochs_trained, result.epochs_tried_again, result.seconds
     how_many = f"{trained} of {result.epochs_requested} epochs trained"
-    if again:  # more than were asked for, or of those that were in the store already
+    if again:  # more than requested, or epochs that were in the store
         how_many = f"{counted(trained, 'epoch')} trained ({again} of them in further attempts)"
     phases = {"prepare": seconds.prepare, "start": seconds.start, "fit": seconds.fit, "evaluate": seconds.evaluate}
     return f"{how_many} in {seconds.total:.1f} s: {', '.join(f'{name} {value:.1f}' for name, value in phases.items())}."

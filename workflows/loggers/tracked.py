@@ -1,4 +1,4 @@
-"""What trackers such as MLflow know of a training: its id there, and the files that go with it."""
+"""What trackers such as MLflow know of a training: its id, and the files to attach."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ARTIFACTS = ("recipe.toml", "result.json", "report.html")
 
 
 class Tracked:
-    """One training in the trackers: a call that resumes it goes on with the run that it has there.
+    """One training in the trackers: a call that resumes it continues its run there.
 
     The same name with another recipe is another training. Nothing of a training depends on this file.
     """
@@ -28,12 +28,12 @@ class Tracked:
         self.recipe = hashlib.sha256(json.dumps(decided_by, sort_keys=True, default=str).encode()).hexdigest()
 
     def id_of(self, tracker: str) -> str | None:
-        """Return the id of this training in a tracker; None where it has none."""
+        """Return the id of this training in a tracker; None if it has none."""
         found = self._read().get(tracker, {})
         return found.get("id") if found.get("recipe") == self.recipe else None
 
     def keep(self, tracker: str, run_id: str) -> None:
-        """Keep the id of this training in a tracker."""
+        """Store the id of this training in a tracker."""
         content = self._read() | {tracker: {"id": run_id, "recipe": self.recipe}}
         self.store.write_run(self.name, FILE, json.dumps(content, indent=1).encode())
 
@@ -62,7 +62,7 @@ class Tracked:
         return found
 
     def artifacts(self) -> dict[str, bytes]:
-        """Return the files of this call that go with it, with the error matrix as a table; none before it has ended."""
+        """Return the files of this call to attach, with the error matrix as a table; none before it has ended."""
         if not self.finished:
             return {}
         found = {}

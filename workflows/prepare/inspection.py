@@ -1,4 +1,4 @@
-"""What is in the datasets of a recipe: rows, time, gaps, scales, samples, and the distances between the datasets."""
+"""The contents of a recipe's datasets: rows, time, gaps, scales, samples, and distances between the datasets."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class WindowLengths:
 
 @dataclass(frozen=True)
 class InspectedDataset:
-    """What is known of one dataset; `first` and `last` are its times, `classes` counts train samples by label."""
+    """Facts about one dataset; `first` and `last` are its times, `classes` counts train samples by label."""
 
     name: str
     rows: int
@@ -91,7 +91,7 @@ class Inspection:
 
 
 def inspect_datasets(datasets: Sequence[PreparedDataset], order: str, num_trained: int | None = None) -> Inspection:
-    """Return what is known of each dataset, in the order of training, and of the first `num_trained` together.
+    """Return facts about each dataset, in training order, and about the first `num_trained` together.
 
     `order` is the recipe's. Means, deviations, ranges and distances come from train rows alone; missing values and time
     from the rows of all three splits.
@@ -109,11 +109,11 @@ def inspect_datasets(datasets: Sequence[PreparedDataset], order: str, num_traine
 
 
 def inspect_dataset(dataset: PreparedDataset) -> InspectedDataset:
-    """Return what is known of one dataset."""
+    """Return facts about one dataset."""
     manifest, settings = dataset.manifest, dataset.settings
     first, last = manifest.time_span or (None, None)
     lengths = dataset.lengths("train")
-    # A label at the end of a sequence is no gap: targets count where they are a series.
+    # Labels at the end of a sequence leave no gaps: targets count only where they are a series.
     counted = [name for name in manifest.missing if name in settings.features or settings.horizon]
     gaps = {name: manifest.longest_gap[name] for name in counted}
     widest = max(gaps, key=lambda name: gaps[name])
@@ -150,8 +150,9 @@ def _scales(dataset: PreparedDataset) -> dict[str, Scale]:
 def most_different(datasets: Sequence[InspectedDataset], columns: Sequence[str]) -> list[str]:
     """Return the columns by how much their scales differ between the datasets, most different first.
 
-    The deviation of the means in units of the deviation within the datasets, plus the deviation of the logarithm of the
-    deviations: 1 is a column that is shifted by one deviation, or spread 2.7 times as wide, from dataset to dataset.
+    The measure is the deviation of the means in units of the deviation within the datasets, plus the deviation of the
+    logarithm of the deviations: 1 is a column that is shifted by one deviation, or 2.7 times as wide, from dataset to
+    dataset.
     """
 
     def difference(name: str) -> float:

@@ -1,4 +1,4 @@
-"""In which order datasets are trained: as the recipe has them, or as their distances suggest."""
+"""The training order of the datasets: as the recipe has them, or suggested by their distances."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 
 REASON = (
-    "the last is the nearest to all others, and the last few are spread over all kinds of data: what is trained last is "
+    "the last dataset is nearest to all others and the last few cover all kinds of data: what is trained last is "
     "remembered best"
 )
 
 
 def suggest_order(distances: Float64, names: Sequence[str]) -> list[int]:
-    """Return the places of the datasets in the suggested order, whatever the order they are given in.
+    """Return the datasets' indices in the suggested order, whatever order they are given in.
 
-    `distances` (datasets, datasets) is symmetric. The order is found from its end. The last dataset is the medoid, the one
-    with the smallest mean distance to all others: what the model knows best at the end is then near to all. Before it
-    comes, again and again, the one that is the farthest from its nearest among those behind it (farthest-first traversal,
-    Gonzalez 1985). So the last few leave no kind of data out, no two of a kind follow each other while there is another
-    kind, and what comes early, to be forgotten, is taught again by its like. The first, the primary, is the one that has
-    the nearest relative. Equal ones are in the order of their names.
+    `distances` (datasets, datasets) is symmetric. The order is built from its end. The last dataset is the medoid, with
+    the smallest mean distance to all others: what the model knows best at the end is then near to all. Before it comes,
+    repeatedly, the dataset farthest from its nearest among those placed (farthest-first traversal, Gonzalez 1985). So the
+    last few cover all kinds of data, and early datasets, which are forgotten most, have similar ones later. The first,
+    the primary, is the one with the nearest relative. Ties are broken by name.
     """
     means = mean_distances(distances)
     left = sorted(range(len(names)), key=lambda place: names[place], reverse=True)
@@ -36,12 +35,12 @@ def suggest_order(distances: Float64, names: Sequence[str]) -> list[int]:
 
 
 def mean_distances(distances: Float64) -> Float64:
-    """Return the mean distance of each dataset to all others; 0 where there is no other."""
-    # Rounded: sums of the same numbers in another order differ in their last bits, and are equal all the same.
+    """Return the mean distance of each dataset to all others; 0 if there is no other."""
+    # Rounded: sums of the same numbers in another order differ in their last bits.
     return np.asarray((distances.sum(axis=1) / max(len(distances) - 1, 1)).round(9))
 
 
 def order_words(names: Sequence[str]) -> str:
-    """Return the suggested order and its reason in a line."""
+    """Return the suggested order and its reason in one line."""
     shown = [*names[:6], f"{len(names) - 8} more", *names[-2:]] if len(names) > 12 else list(names)
     return f"suggested order: {', '.join(shown)} ({REASON})"

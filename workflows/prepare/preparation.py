@@ -1,4 +1,4 @@
-"""From a recipe to datasets that are ready to be trained on: what is prepared already costs a look."""
+"""From a recipe to datasets that are ready for training; datasets prepared before are only looked up."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from workflows.recipe.datasets import BUILT_IN_DATA, NOTHING_KEPT, find_datasets
 from workflows.recipe.kept import KeptDataset
 from workflows.recipe.recipe import Recipe
 
-SMALL_BYTES = 64 << 20  # read and prepared in less time than Ray takes to start
+SMALL_BYTES = 64 << 20  # prepared in less time than Ray takes to start
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The datasets of a recipe in the order of training, what each was made of, how long that took, and why this order.
+    """The prepared datasets of a recipe in training order, their descriptions, the time taken, and the reason for the order.
 
-    Those that are only measured have 0 epochs and come last.
+    Datasets that are only evaluated have 0 epochs and come last.
     """
 
     datasets: list[EncodedDataset]
@@ -54,14 +54,14 @@ def prepare_datasets(
     kept: Mapping[str, KeptDataset] = NOTHING_KEPT,
     tell: Callable[[str], object] = lambda words: None,
 ) -> Prepared:
-    """Find, check and prepare all datasets of a recipe; those that are prepared already cost a look.
+    """Find, check and prepare all datasets of a recipe; datasets prepared before are only looked up.
 
-    A dataset whose files are gone is used as it was prepared where it is among the `kept` ones, with a warning.
-    `before` is called before anything is read or written, unless all is prepared: it may refuse.
-    `tell` gets a sentence for each task that was lost and run again.
+    A dataset whose files are gone is used as it was prepared if it is among the `kept` ones, with a warning. `before` is
+    called before anything is read or written, unless everything is prepared; it may raise. `tell` gets a sentence for
+    each task that was lost and run again.
     """
     started = time.perf_counter()
-    hold_log()  # what Ray says from here on is about this run
+    hold_log()  # messages of Ray from here on belong to this run
     shelf = Shelf(storage)
     built_in = ""
     for name in _built_in_data(recipe):
@@ -91,7 +91,7 @@ def prepare_datasets(
     fresh = prepare(there, shelf.folder, facts, run, shelf.fetch, shelf.remote) if there else []
     by_name = {each.name: each for each in fresh}
     prepared = [by_name[s.name] if s.files else _as_prepared(s, kept[s.name].folder, shelf) for s in sources]
-    gone = tuple(f"dataset {s.name!r}: its files are gone: it is used as it was prepared" for s in sources if not s.files)
+    gone = tuple(f"dataset {s.name!r}: its files are gone; its prepared rows are used" for s in sources if not s.files)
     for each in prepared:
         shelf.keep(each.folder.name)
     words = ""
@@ -110,7 +110,7 @@ def prepare_datasets(
 
 
 def _as_prepared(source: DatasetSource, folder: str, shelf: Shelf) -> PreparedDataset:
-    """The prepared rows of a dataset whose files are gone; raises InputError where the store does not have them either."""
+    """Return the prepared rows of a dataset whose files are gone; raises InputError if the store does not have them."""
     home = shelf.fetch(folder)
     if not (home / MANIFEST).exists():
         raise InputError(f"dataset {source.name!r}: its files are gone, and {folder} is not in the store: restore them")
@@ -118,7 +118,7 @@ def _as_prepared(source: DatasetSource, folder: str, shelf: Shelf) -> PreparedDa
 
 
 def prepares_here(sources: Sequence[DatasetSource], num_workers: object, address: str | None) -> bool:
-    """Return whether the datasets are prepared in this process: small local files for a run that starts no workers."""
+    """Return whether the datasets are prepared in this process: small local files for a run without workers."""
     files = {file for source in sources for file in (*source.files, *source.test_files)}
     if num_workers != 0 or address is not None or any(is_uri(file) for file in files):
         return False
@@ -134,5 +134,5 @@ def _built_in_data(recipe: Recipe) -> set[str]:
     named = {match[1] for path in paths if (match := re.match(re.escape(BUILT_IN_DATA) + r"/([^/]+)/", path))}
     unknown = sorted(named - set(MAKERS))
     if unknown:
-        raise InputError(f"{BUILT_IN_DATA}/{unknown[0]}: there are no such built-in data: write one of {', '.join(MAKERS)}")
+        raise InputError(f"{BUILT_IN_DATA}/{unknown[0]}: no such built-in data: write one of {', '.join(MAKERS)}")
     return named

@@ -1,1 +1,1 @@
-"""The door for Python: `from workflows import train` for arrays, lists of sequences and recipes."""
+"""The Python interface: `from workflows import train` for arrays, lists of sequences, frames and recipes."""

@@ -1,4 +1,4 @@
-"""Pairs (X, y) in memory as the datasets of a recipe: checked together, described as a document, prepared without Ray."""
+"""Pairs (X, y) in memory as the datasets of a recipe: checked, described as a document, prepared without Ray."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workflows.recipe.recipe import Recipe, name_problems
 
 
 def check_pairs(data: Any, validation: Any, classes: bool | None = None) -> list[ArrayDataset]:
-    """Return the arrays of all datasets, checked by themselves, with each other and with what the loss takes."""
+    """Return the arrays of all datasets, each checked, checked against each other and against the loss."""
     pairs = _named(data, "data")
     held = {} if validation is None else _named(validation, "validation", list(pairs))
     problems = [
@@ -71,7 +71,7 @@ def checked_share(value: Any) -> float:
 
 
 def hold_out(data: Any, validation: Any, share: Any) -> tuple[Any, Any]:
-    """Return the first samples of each pair, and its last `share` of samples for validation, as Keras does."""
+    """Return the first samples of each pair, and its last `share` of samples for validation, as in Keras."""
     share = checked_share(share)
     if validation is not None:
         raise InputError("train: validation and validation_split say the same: write one of them")
@@ -86,7 +86,7 @@ def hold_out(data: Any, validation: Any, share: Any) -> tuple[Any, Any]:
 
 
 def document_of(arrays: Sequence[ArrayDataset], of_data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recipe that arrays would have as files; of arrays that are wrong, one that says nothing of them."""
+    """Return the recipe that the arrays would have as files."""
     if not arrays:
         stand_in = {"features": ["x0"], "targets": ["y0"], "lookback": 1, "horizon": 0}
         return {"data": {**stand_in, **of_data}, "datasets": [{"name": "dataset_1", "path": "memory://dataset_1"}]}
@@ -98,7 +98,7 @@ def document_of(arrays: Sequence[ArrayDataset], of_data: Mapping[str, Any]) -> d
 
 
 def prepare_pairs(arrays: Sequence[ArrayDataset], recipe: Recipe, storage: str, started: float) -> Prepared:
-    """The datasets of a recipe that document_of made, prepared in this process; what is prepared already is not written."""
+    """Prepare the datasets of a recipe from document_of in this process; datasets prepared before are not written again."""
     shelf = Shelf(storage)
     settings = [entry.settings for entry in recipe.entries]
     own = [
@@ -116,6 +116,6 @@ def prepare_pairs(arrays: Sequence[ArrayDataset], recipe: Recipe, storage: str, 
 
 
 def labels_of(data: Any) -> dict[str, Any]:
-    """Return the classes of all pairs as they were given, by what they are as text."""
+    """Return the classes of all pairs as given, by their text."""
     pairs = data.values() if isinstance(data, Mapping) else data
     return {text: label for _, y in pairs for text, label in labels_given(y).items()}

@@ -1,4 +1,4 @@
-"""Forecasts of samples in memory: the X of a training loop in, arrays out."""
+"""Forecasts of samples in memory: X in, arrays out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def place_of_arrays(run: TrainedRun, inputs: object, dataset: str | None) -> tup
 
 
 def forecast_arrays(run: TrainedRun, place: int, rows: Sequence[npt.NDArray[np.float32]], model: Forecaster) -> Forecasts:
-    """Return the forecasts of samples, one each, in their order."""
+    """Return one forecast for each sample, in order."""
     from workflows.results.prediction import Forecasts
 
     source = unlabelled(run.sources[place])

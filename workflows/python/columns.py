@@ -1,4 +1,4 @@
-"""What the columns of frames are for: by keyword, by the names that forecasting libraries share, or by their types."""
+"""The roles of a frame's columns: by keyword, by the names that forecasting libraries share, or by type."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from data.errors import InputError
 
-TIME, SERIES, TARGET, DATASET = "ds", "unique_id", "y", "dataset"  # where no keyword says another
+TIME, SERIES, TARGET, DATASET = "ds", "unique_id", "y", "dataset"  # without a keyword
 FEW = 12
 
 

@@ -1,4 +1,4 @@
-"""The errors of a run before and after each stage, as a table that shows itself."""
+"""The errors of a run before and after each stage, as a table that displays itself."""
 
 from __future__ import annotations
 

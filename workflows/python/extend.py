@@ -1,4 +1,4 @@
-"""Going on from a result on new data, from a notebook or a script."""
+"""Extend a result by new data, from a notebook or a script."""
 
 from __future__ import annotations
 

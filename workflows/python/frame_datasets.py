@@ -1,4 +1,4 @@
-"""Frames as the datasets of a recipe: through the same preparation as files, in this process."""
+"""Frames as the datasets of a recipe, prepared like files, in this process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from workflows.recipe.recipe import Recipe, name_problems
 
 @dataclass(frozen=True)
 class FrameDataset:
-    """One dataset of a frame: its rows, and the value of the column that told it apart, where one did."""
+    """One dataset of a frame: its rows, and the column value that selects them, if any."""
 
     name: str
     table: pa.Table
@@ -40,7 +40,7 @@ class FrameDataset:
 
 @dataclass(frozen=True)
 class Frames:
-    """Checked frames: the datasets, the keys of [data] that their columns decide, and the columns that nothing uses."""
+    """Checked frames: the datasets, the keys of [data] that their columns decide, and the unused columns."""
 
     datasets: list[FrameDataset]
     keys: dict[str, Any]
@@ -48,14 +48,14 @@ class Frames:
 
 
 def holds_frames(data: Any) -> bool:
-    """Return whether these data are a frame, or frames by name or in a list."""
+    """Return whether the data are a frame, or frames by name or in a list."""
     if isinstance(data, Mapping):
         return any(map(is_frame, data.values()))
     return is_frame(data) or (isinstance(data, (list, tuple)) and bool(data) and all(map(is_frame, data)))
 
 
 def check_frames(data: Any, column: str | None, keys: Mapping[str, Any]) -> Frames:
-    """Return the datasets of frames by name, or of one frame whose `column` tells them apart (default: `dataset`)."""
+    """Return the datasets of frames by name, or of one frame split by `column` (default: `dataset`)."""
     if is_frame(data):
         whole = table_of(data, "the frame")
         column = column or (DATASET if DATASET in whole.column_names else None)
@@ -77,7 +77,7 @@ def check_frames(data: Any, column: str | None, keys: Mapping[str, Any]) -> Fram
 
 
 def _apart(table: pa.Table, column: str) -> list[FrameDataset]:
-    """The rows of each value of a column, in the order of first appearance, so that a new value changes no other dataset."""
+    """Return the rows of each value of a column, in order of first appearance: a new value changes no other dataset."""
     if column not in table.column_names:
         raise InputError(f"train: dataset = {column!r}: the frame has no such column ({', '.join(table.column_names[:12])})")
     values = as_text(table.column(column)).combine_chunks()
@@ -93,9 +93,9 @@ def _apart(table: pa.Table, column: str) -> list[FrameDataset]:
 
 
 def rows_of(name: str, table: pa.Table, wheres: Sequence[Mapping[str, str]]) -> FrameDataset:
-    """Return a frame as one more dataset of a run whose datasets are told apart by these columns and values.
+    """Return a frame as one more dataset of a run whose datasets are split by these columns and values.
 
-    Raises InputError where the frame holds rows of several datasets.
+    Raises InputError if the frame has rows of several datasets.
     """
     for column in dict.fromkeys(column for where in wheres for column in where):
         if column not in table.column_names:
@@ -117,7 +117,7 @@ def document_of(frames: Frames, of_data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def prepare_frames(frames: Frames, recipe: Recipe, storage: str, started: float) -> Prepared:
-    """Return the datasets of a recipe that document_of made; rows that are prepared already are not prepared again."""
+    """Return the datasets of a recipe from document_of; rows prepared before are not prepared again."""
     classes = recipe.model.classifies
     settings = [entry.settings for entry in recipe.entries]
     found, sources = write_frames(frames.datasets, settings, classes, storage)
@@ -134,7 +134,7 @@ def prepare_frames(frames: Frames, recipe: Recipe, storage: str, started: float)
 def write_frames(
     datasets: Sequence[FrameDataset], settings: Sequence[DataSettings], classes: bool, storage: str
 ) -> tuple[list[PreparedDataset], list[DatasetSource]]:
-    """Prepare frames as files are prepared, by their content; raises InputError with all that is wrong with them."""
+    """Prepare frames like files, by their content; raises InputError with all problems."""
     shelf = Shelf(storage)
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
         tables = {each.name: _used(each, own) for each, own in zip(datasets, settings, strict=True)}
@@ -151,7 +151,7 @@ def write_frames(
 
 
 def _used(dataset: FrameDataset, settings: DataSettings) -> pa.Table:
-    """Return the columns that are read, so that no other decides the fingerprint."""
+    """Return the columns that are read, so that no others decide the fingerprint."""
     keys = settings.model_dump()
     values = [
         keys.get(key) for key in ("time", "series", "features", "targets", "categorical", "static", "known_future", "weight")
@@ -162,7 +162,7 @@ def _used(dataset: FrameDataset, settings: DataSettings) -> pa.Table:
 
 
 def labels_in(frames: Frames, target: str) -> dict[str, Any]:
-    """Return the classes of all frames as they were given, by what they are as text."""
+    """Return the classes of all frames as given, by their text."""
     found: dict[str, Any] = {}
     for each in frames.datasets:
         values = pc.unique(each.table.column(target)).drop_null()

@@ -1,4 +1,4 @@
-"""Forecasts of frames: new rows in, a frame of the same kind out, with columns that join the rows to come."""
+"""Forecasts of frames: new rows in, a frame of the same library out, whose columns join the rows to come."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _called(name: str) -> str:
 
 
 def _read_columns(settings: DataSettings, where: Mapping[str, str]) -> set[str]:
-    """Return all columns that reading new rows may look at, by either of their names."""
+    """Return all columns that reading new rows may need, by either of their names."""
     values = settings.model_dump()
     named = [values.get(key) for key in ("time", "series", "features", "targets", "categorical", "static", "known_future")]
     found = {name for value in named if value for name in ([value] if isinstance(value, str) else value)}
@@ -72,7 +72,7 @@ def _read_columns(settings: DataSettings, where: Mapping[str, str]) -> set[str]:
 
 
 def _as_given(table: pa.Table, given: pa.Schema, run: TrainedRun) -> pa.Table:
-    """Return the forecasts with dataset, series and times in the types that the rows have, so that the two join."""
+    """Return the forecasts with dataset, series and times in the types of the input rows, so that both can be joined."""
     settings, kinds = run.sources[0].settings, dict[str, pa.DataType]()
     columns = {"dataset": next(iter(run.sources[0].where), None), "series": settings.series}
     kinds |= {
@@ -83,7 +83,7 @@ def _as_given(table: pa.Table, given: pa.Schema, run: TrainedRun) -> pa.Table:
         if pa.types.is_timestamp(time) and pa.types.is_timestamp(made) and (time.tz or not made.tz):
             kinds |= {"cutoff": time, "time": time}
     for name, kind in kinds.items():
-        with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):  # a kind that texts do not become
+        with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):  # a type that text does not convert to
             table = _with_column(table, name, table.column(name).cast(kind, safe=False))
     return table
 

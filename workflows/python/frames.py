@@ -1,4 +1,4 @@
-"""Frames of pandas, polars and Arrow in, frames of the same kind out: what the project sees of each is an Arrow table."""
+"""Convert frames of pandas, polars and Arrow to Arrow tables and back."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _check_names(names: Sequence[str], label: str) -> None:
 
 
 def _with_index(frame: Any) -> Any:
-    """Return the frame with the levels of an index that says something as columns."""
+    """Return the frame with the meaningful levels of its index as columns."""
     index = frame.index
     if index.nlevels == 1 and index.name is None and "datetime" not in type(index).__name__.lower():
         return frame.reset_index(drop=True)
@@ -78,7 +78,7 @@ def _of_pandas(column: Any, where: str) -> pa.Array:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
-    """Return the column as the type that its content has in any library."""
+    """Return the column with the one type that its content has for all libraries."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
@@ -99,14 +99,14 @@ def _plain(column: pa.ChunkedArray) -> pa.Array:
 
 
 def schema_of(frame: Any, table: pa.Table) -> pa.Schema:
-    """Return the types that the columns of a frame have in its own library; of pandas those of `table`, which join alike."""
+    """Return the types of a frame's columns in its own library; for pandas those of `table`, which join alike."""
     if _library(frame) == "polars":
         return frame.head(0).lazy().collect().to_arrow().schema
     return table.schema if _library(frame) == "pandas" else frame.schema
 
 
 def like(frame: Any, table: pa.Table) -> Any:
-    """Return a table as a frame of the library that `frame` is of."""
+    """Return a table as a frame of the same library as `frame`."""
     if _library(frame) == "pandas":
         return table.to_pandas()
     if _library(frame) == "polars":
@@ -118,7 +118,7 @@ def like(frame: Any, table: pa.Table) -> Any:
 
 @contextlib.contextmanager
 def as_files(tables: dict[str, pa.Table], folder: Path, called: Callable[[str], str]) -> Iterator[dict[str, str]]:
-    """Write tables as Arrow files by name, for what reads files; messages about a file speak of `called(name)` instead."""
+    """Write tables as Arrow files by name, for code that reads files; messages then say `called(name)`."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: str(folder / f"{name}.arrow") for name in tables}
     for name, table in tables.items():

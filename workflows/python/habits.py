@@ -1,4 +1,4 @@
-"""Keywords that people bring from Keras, NeuralForecast and scikit-learn, with what they are called here."""
+"""Keywords of Keras, NeuralForecast and scikit-learn, with their names here."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ HABITS = {
 
 
 def unknown_key(key: str, known: Mapping[str, Any] | list[str]) -> str:
-    """Return what to say of a keyword that does not exist: what it is called here, or the nearest one."""
+    """Return the message about an unknown keyword: its name here, or the nearest one."""
     habit = HABITS.get(key)
     names = list(known)
     words = habit.split()[1].rstrip(",") if habit and habit.startswith("write ") else ""
     offered = words.partition("=")[0]
     if habit and (not words or offered in (*names, "watch", "validation", "validation_split", "workers", "storage")):
         return f"train: the key {key!r} is unknown: {habit}"
-    return f"train: the key {key!r} is unknown: {meant(key, names, 'RECIPE.md has those that there are')}"
+    return f"train: the key {key!r} is unknown: {meant(key, names, 'RECIPE.md lists them')}"

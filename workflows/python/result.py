@@ -1,4 +1,4 @@
-"""What a training gave, for a notebook: it shows its errors, predicts, and is saved."""
+"""The result of a training in a notebook: it displays its errors, predicts, and can be saved."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ if TYPE_CHECKING:  # results are shown without torch
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """A finished run in a storage: its errors, and its final state, which predicts. Training again leaves it as it is."""
+    """A finished run in a storage: its errors, and its final state, which predicts. Retraining does not change it."""
 
     storage: str
     run: TrainedRun
-    labels: Mapping[str, Any] = field(default_factory=dict)  # classes as they were given, by what they are as text
+    labels: Mapping[str, Any] = field(default_factory=dict)  # classes as given, by their text
 
     @property
     def result(self) -> RunResult:
-        """Return what the run came to, as a value."""
+        """Return the result as a value."""
         assert self.run.result is not None  # `open_run` opens only runs that have ended
         return self.run.result
 
@@ -76,12 +76,12 @@ class Result:
 
     @property
     def forgetting(self) -> float | None:
-        """How much worse the earlier datasets are at the end than at their best, of the naive error; None: not measured."""
+        """Return how much worse earlier datasets are at the end than at their best (naive = 1); None: not measured."""
         return self.result.forgetting
 
     @property
     def mean_scaled_error(self) -> float | None:
-        """Return the mean validation error at the end, of the naive forecast's; None if not measured."""
+        """Return the mean validation error at the end (naive = 1); None: not measured."""
         return self.result.mean_scaled_error
 
     @property
@@ -92,7 +92,7 @@ class Result:
         return ErrorMatrix(matrix.datasets, matrix.after, values, scaled, self.result.error)
 
     def evaluate(self, split: str | None = None) -> dict[str, Any]:
-        """The errors on each dataset as the command `evaluate` gives them; test unless given, or validation without one."""
+        """Return the errors on each dataset as the command `evaluate` does; default test, otherwise validation."""
         return evaluate(Store(self.storage), self.run, chosen_split(self.run, split)).to_json()
 
     def extend(
@@ -160,7 +160,7 @@ class Result:
         if _holds_frames(inputs):
             return self.predict(inputs, dataset, probabilities=True)
         found = self._forecasts(inputs, dataset)[1].probabilities
-        assert found is not None  # of classes there are probabilities
+        assert found is not None  # classes have probabilities
         return found
 
     def predict_quantiles(self, inputs: Any, dataset: str | None = None) -> Any:
@@ -174,12 +174,12 @@ class Result:
         if _holds_frames(inputs):
             return self.predict(inputs, dataset)
         place, found = self._forecasts(inputs, dataset)
-        assert found.levels is not None  # of a quantile loss there are levels
+        assert found.levels is not None  # a quantile loss has levels
         return self._without_step(found.levels, place)
 
     @property
     def classes(self) -> list[Any]:
-        """Return the classes as they were given, in the order of their probabilities; none where numbers are forecast."""
+        """Return the classes as given, in the order of their probabilities; none for numbers."""
         return [self.labels.get(label, label) for label in self.run.datasets[0].encoding.classes]
 
     @property
@@ -194,7 +194,7 @@ class Result:
         return {}
 
     def _forecasts(self, inputs: Any, dataset: str | None) -> tuple[int, Any]:
-        """Return the number of the dataset whose scaling the samples take, and their Forecasts."""
+        """Return the index of the dataset whose scaling the samples take, and their Forecasts."""
         from workflows.python.array_forecasts import forecast_arrays, place_of_arrays
 
         place, rows = place_of_arrays(self.run, inputs, dataset)

@@ -1,4 +1,4 @@
-"""What a run came to, in sentences."""
+"""The result of a run in sentences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from workflows.results.run_result import RunResult
 
 
 def sentences_of(result: RunResult) -> list[str]:
-    """Return one sentence about the run, and then what its guard has to say, or its last losses where no error is known."""
+    """Return a sentence about the run, one about its guard, or its last losses if no error is known."""
     mean = result.mean_scaled_error
     words = f"run {result.name!r}: {len(result.stages)} datasets, key {result.key[:12]}"
     words += "" if result.status == "finished" else f", {result.status}"

@@ -1,4 +1,4 @@
-"""Training from a notebook or a script: arrays in memory or a recipe in, a result that shows itself and predicts out."""
+"""Train from a notebook or a script: arrays, frames or a recipe in, a result that displays itself and predicts out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from workflows.training.run import train as train_recipe
 from workflows.training.run import train_prepared
 
 Pair = tuple[Any, Any]
-ARRAY_KEYS = ("scaling", "scaling_scope")  # of [data]; all else there is said by the arrays
+ARRAY_KEYS = ("scaling", "scaling_scope")  # keys of [data] that arrays do not decide
 
 
 def train(
@@ -129,7 +129,7 @@ def _find_recipe(data: Any, keys: Mapping[str, Any], validation: object) -> Reci
 
 
 def sort_keys(keys: Mapping[str, Any], allowed: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Keyword arguments as parts of a recipe's document, and what is wrong with their names."""
+    """Sort keyword arguments into the parts of a recipe's document; also returns the problems of their names."""
     owners = {key: section for section in reversed(list(allowed)) for key in SECTIONS[section].model_fields}
     found: dict[str, Any] = {}
     problems = []
@@ -211,7 +211,7 @@ def _train_frames(
 
 
 def _takes_classes(sections: Mapping[str, Any]) -> bool | None:
-    """Return whether the loss is one for classes; None where no valid loss is given, which the recipe's check tells."""
+    """Return whether the loss is for classes; None without a valid loss, which the recipe's check reports."""
     model = sections.get("model", {})
     loss = model.get("loss", ModelSettings.model_fields["loss"].default) if isinstance(model, Mapping) else None
     return LOSSES[loss].for_classes if loss in LOSSES else None

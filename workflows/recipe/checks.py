@@ -1,4 +1,4 @@
-"""What is wrong with the values of a section, in words that name the key, the value and what to write instead."""
+"""Check the values of a section; messages name the key, the value and what to write instead."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ FEW = 12  # names in a message
 def validated(
     model: type[Settings], values: Any, place: str, problems: list[str], also_known: Sequence[str] = ()
 ) -> Settings | None:
-    """Return the settings, or None with what is wrong added to the problems."""
+    """Return the settings, or None with the errors added to `problems`."""
     found = errors_of(model, values, place, also_known)
     problems += [message for _, message in found]
     return None if found else model.model_validate(values)
 
 
 def errors_of(model: type[BaseModel], values: Any, place: str, also_known: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """(key, message) of everything that is wrong with the values of a section; the key is "" where they contradict."""
+    """Return (key, message) for everything wrong with a section's values; the key is "" where they contradict each other."""
     if not isinstance(values, dict):
         return [("", f"{place} = {values!r}: write it as a table of keys")]
     try:
@@ -63,15 +63,15 @@ def _describe(model: type[BaseModel], key: str) -> str:
 
 
 def unknown(key: str, known: Sequence[str]) -> str:
-    """Return what to say of a key that nobody knows: the nearest one that is known."""
+    """Return the message about an unknown key, with the nearest known one."""
     hint = meant(key, known, f"the keys here are {', '.join(known)}")
     return f"the key {key!r} is unknown: {hint}"
 
 
 def meant(name: str, known: Sequence[str], otherwise: str = "") -> str:
-    """The nearest of the names that there are, as a question, or where none is near other words, or the first of them."""
+    """Return the nearest known name as a question; if none is near, `otherwise`, or the first known names."""
     near = nearest(name, known, alike=0.5)
     if near is not None:
         return f"did you mean {near!r}?"
-    few = f"write one of {', '.join(known[:FEW])}{' ...' if len(known) > FEW else ''}" if known else "there is none yet"
+    few = f"write one of {', '.join(known[:FEW])}{' ...' if len(known) > FEW else ''}" if known else "none exists yet"
     return otherwise or few

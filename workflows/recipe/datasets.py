@@ -1,4 +1,4 @@
-"""The datasets of a recipe: entries that name many become one each, with their files found."""
+"""The datasets of a recipe: entries that name many become one each, with their files."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _expand(entry: Entry, recipe: Recipe, facts: FileNotes, built_in: str | Path
 
 
 def _is_gone(entry: Entry, recipe: Recipe, built_in: str | Path) -> bool:
-    """Return whether a file that an entry names is not there, or no file matches."""
+    """Return whether a file that an entry names is missing, or no file matches."""
     try:
         for paths in (entry.keys.path, entry.keys.test_path or []):
             _find(paths, recipe, built_in, entry.settings.format is not None)
@@ -144,7 +144,7 @@ def _as_name(value: str) -> str:
 
 
 def _files_with(files: list[str], column: str, value: str, form: FileFormat) -> list[str]:
-    """Return the files that may hold the value: a folder named column=other holds nothing of it."""
+    """Return the files that may have the value: a folder named column=other has none of it."""
     apart = [file for file in files if hive_values(file).get(column, value) == value or own_column(file, column, form)]
     return apart or files
 
@@ -174,7 +174,7 @@ def _values_of(files: list[str], column: str, form: FileFormat, facts: FileNotes
 
 
 def movable(recipe: Recipe) -> dict[str, Any]:
-    """The document of a recipe with absolute paths and today's defaults: it means the same in any folder, at any time."""
+    """Return the document of a recipe with absolute paths and today's defaults: valid in any folder, at any time."""
 
     def moved(paths: Any) -> Any:
         if isinstance(paths, list):

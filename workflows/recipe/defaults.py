@@ -1,4 +1,4 @@
-"""Defaults that decide numbers and have changed: a stored recipe names them, and one of before means those of its time."""
+"""Defaults that decide numbers and have changed: stored recipes name them, older ones get those of their time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-# What recipes meant, that were stored before stored recipes named these keys.
+# The defaults of recipes stored before they named these keys.
 BEFORE: dict[str, dict[str, Any]] = {
     "model": {"head": "shared", "classes": "all"},
     "training": {"handover": "last"},
@@ -17,7 +17,7 @@ BEFORE: dict[str, dict[str, Any]] = {
 
 
 def named(document: Mapping[str, Any], sections: Mapping[str, BaseModel]) -> dict[str, Any]:
-    """Return the document with today's value of each of these keys where it names none."""
+    """Return the document with today's defaults for these keys written out."""
     values = {section: sections[section].model_dump(mode="json", exclude_none=True) for section in BEFORE}
     resolved = {
         **{
@@ -33,11 +33,11 @@ def named(document: Mapping[str, Any], sections: Mapping[str, BaseModel]) -> dic
 
 
 def of_their_time(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored document with the defaults that it was made with; one that names them stays as it is."""
+    """Return a stored document with the defaults of its time; one that names them is unchanged."""
     model = document.get("model", {})
     if "classes" in model:
         return dict(document)
-    if "head" in model:  # stored when `classes` was the only one of these keys that there was not
+    if "head" in model:  # stored when all of these keys but `classes` were named
         return _filled(document, {("model", "classes"): BEFORE["model"]["classes"]})
     return _filled(document, {(section, key): value for section, keys in BEFORE.items() for key, value in keys.items()})
 

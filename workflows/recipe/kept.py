@@ -1,4 +1,4 @@
-"""Datasets whose files are gone, but whose prepared rows are in the store: they are used as they were prepared."""
+"""Datasets whose files are gone but whose prepared rows are in the store; these are used."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SCALING = {"scaling", "scaling_scope"}  # these keys are applied when rows are e
 
 @dataclass(frozen=True)
 class KeptDataset:
-    """A dataset that a run was trained on: what it was made of, without its files, and the folder of its prepared rows."""
+    """A dataset that a run was trained on: its description without files, and the folder of its prepared rows."""
 
     source: DatasetSource
     folder: str
 
 
 def kept_for(entry: Entry, kept: Mapping[str, KeptDataset], classes: bool) -> list[DatasetSource]:
-    """The kept datasets that an entry whose files are gone means: of its name and settings; its scaling may be another."""
+    """Return the kept datasets that match an entry whose files are gone: same name and settings, apart from scaling."""
     pattern = "".join(
         "(.+)" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{[^{}]*\})", entry.keys.name)
     )

@@ -1,4 +1,4 @@
-"""A value put into a recipe's document under its dotted name: what --set and a search do."""
+"""Set a value in a recipe's document by its dotted name, for --set and searches."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from data.errors import InputError
 
 
 def override(document: dict[str, Any], text: str) -> None:
-    """Do what one --set KEY=VALUE asks for."""
+    """Apply one --set KEY=VALUE."""
     key, equals, value_text = text.partition("=")
     if not equals or not all(part.strip() for part in key.split(".")):
         raise InputError(f"--set {text}: write it as KEY=VALUE, for example training.decay_rate=0.7")
     try:
         value = tomllib.loads(f"value = {value_text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = value_text.strip()  # a word needs no quotes
+        value = value_text.strip()  # a plain word is taken as text
     put(document, key, value, f"--set {text}")
 
 

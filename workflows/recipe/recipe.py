@@ -1,4 +1,4 @@
-"""A recipe: what is trained on what, in which order. Everything that is wrong with one is said at once."""
+"""A recipe: what is trained on which datasets, in which order. All errors of a recipe are reported together."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Paths = OnePath | Annotated[list[OnePath], Field(min_length=1)]
 
 
 class EntryKeys(BaseModel):
-    """The keys of a [[datasets]] entry that are its own; all others override [data]."""
+    """The keys of a [[datasets]] entry that belong to it alone; all others override [data]."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -69,7 +69,7 @@ class EntryKeys(BaseModel):
 
 @dataclass(frozen=True)
 class Entry:
-    """One [[datasets]] entry: its own keys, and its settings with those of [data] behind them."""
+    """One [[datasets]] entry: its own keys, and its settings merged with [data]."""
 
     keys: EntryKeys
     settings: DataSettings
@@ -77,7 +77,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A checked recipe. `folder` is where its relative paths start; `document` is what was written, overrides in it."""
+    """A checked recipe. `folder` is the base of its relative paths; `document` is what was written, with overrides."""
 
     name: str
     seed: int
@@ -92,20 +92,20 @@ class Recipe:
     document: Mapping[str, Any] = field(repr=False)
     order: str = "given"
     logging: LoggingSettings = field(default_factory=LoggingSettings)
-    place: str = field(default="recipe", compare=False)  # what messages call it: its file, where it is one
+    place: str = field(default="recipe", compare=False)  # its name in messages: its file, if it has one
 
 
 def find_recipe(recipe: str) -> Path:
-    """Return the file of a recipe that is given by its path or by the name of a built-in one."""
+    """Return the file of a recipe, given its path or the name of a built-in one."""
     names = sorted(path.stem for path in BUILT_IN.glob("*.toml"))
     if recipe in names:
         return BUILT_IN / f"{recipe}.toml"
     path = Path(recipe)
-    with contextlib.suppress(OSError, ValueError):  # too long for a path, or no path at all
+    with contextlib.suppress(OSError, ValueError):  # too long for a path, or not a path
         if path.is_file():
             return path
     hint = meant(recipe, names, f"write a path to a TOML file, or one of {', '.join(names)}")
-    raise InputError(f"{recipe[:200]}: there is no such file or built-in recipe: {hint}")
+    raise InputError(f"{recipe[:200]}: no such file or built-in recipe: {hint}")
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -156,7 +156,7 @@ def name_problems(name: object) -> list[str]:
     """Return what is wrong with a name that becomes a folder's name."""
     try:
         fits = isinstance(name, str) and len(name.encode()) <= 100
-    except UnicodeEncodeError:  # half a character, as a command line may bring it
+    except UnicodeEncodeError:  # lone surrogates, as a command line may contain
         fits = False
     if not fits or not re.fullmatch(rf"[^/\\{ACTING}]+", str(name)) or str(name).startswith("."):
         return [
@@ -173,8 +173,8 @@ def _check_entries(document: Mapping[str, Any], place: str, problems: list[str])
         return []
     if not listed:
         problems.append(f"{place}: no datasets: add a [[datasets]] entry with name and path")
-    # Keys of [data] that are wrong by themselves are told once, not again for each dataset; a required key that is
-    # absent there may stand in every entry, and so may what ends a contradiction.
+    # Keys of [data] that are wrong by themselves are reported once, not for each dataset; a required key that is
+    # missing there may be in every entry, and so may the key that resolves a contradiction.
     found = errors_of(DataSettings, defaults, f"{place}: data")
     bad = {key for key, _ in found if key in defaults}
     contradictions = [message for key, message in found if key == ""]
@@ -189,7 +189,7 @@ def _check_entries(document: Mapping[str, Any], place: str, problems: list[str])
         merged = {**defaults, **rest}
         wrong = errors_of(DataSettings, merged, where, list(EntryKeys.model_fields))
         for key, message in wrong:
-            if not bad or key in rest:  # else the entry may only lack what is wrong in [data]
+            if not bad or key in rest:  # otherwise the entry only inherits an error of [data]
                 told = f"{place}: data{message.removeprefix(where)}"
                 owner = None if key in DataSettings.model_fields else _section_of(key)
                 if owner:
@@ -203,7 +203,7 @@ def _check_entries(document: Mapping[str, Any], place: str, problems: list[str])
 
 
 def _section_of(key: str) -> str | None:
-    """Return the section that has a key, for one that stands in a dataset's entry and is no setting of data."""
+    """Return the section that has a key which is misplaced in a dataset's entry."""
     return next((section for section, model in SECTIONS.items() if key in model.model_fields), None)
 
 

@@ -51,7 +51,7 @@ def _row(key: str, field: FieldInfo) -> str:
 
 
 def _kind_of(field: FieldInfo) -> str:
-    """Return what a field may be, in words: the names of its table, where it has one."""
+    """Return the type of a field in words: the names of its table, if it has one."""
     tables = [each.table for each in field.metadata if isinstance(each, NameIn)]
     return ", ".join(f"`{_toml(name)}`" for name in tables[0]) if tables else _kind(field.annotation)
 
@@ -71,7 +71,7 @@ def _toml(value: Any) -> str:
 
 
 def _kind(annotation: Any) -> str:
-    """Return what a value may be, in words."""
+    """Return a type in words."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _kind(arguments[0])

@@ -1,4 +1,4 @@
-"""The JSON schema of a recipe, for editors: completion, descriptions and errors while it is written."""
+"""The JSON schema of a recipe, for editors: completion, descriptions and errors while typing."""
 
 from __future__ import annotations
 

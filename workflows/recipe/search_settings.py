@@ -1,4 +1,4 @@
-"""What a search tries: the recipe's [search] section, its spaces checked and turned into values."""
+"""The recipe's [search] section: its spaces, checked and turned into values."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Range:
     log: bool = False
 
     def values(self) -> tuple[float, ...] | None:
-        """Return all values; None where there is no step, so that they cannot be counted."""
+        """Return all values; None without a step, because they cannot be listed."""
         if self.step is None:
             return None
         count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
-        # Without the rounding 0.3 + 3 * 0.1 would be another rate, and another address, than 0.6.
+        # Without rounding 0.3 + 3 * 0.1 would differ from 0.6, and so would its address.
         return tuple(round(self.low + place * self.step, 12) for place in range(count))
 
 
@@ -46,13 +46,13 @@ Space = Choices | Range
 
 
 def parse_space(value: Any, key: str) -> Space:
-    """Return a space as it is written in a recipe; raises ValueError with what to write instead."""
+    """Parse a space of a recipe; raises ValueError with what to write instead."""
     if isinstance(value, list):
         if not value:
             raise ValueError(f"{key} = []: the space is empty: {EXAMPLE}")
         return Choices(tuple(each for place, each in enumerate(value) if each not in value[:place]))
     if not isinstance(value, dict):
-        raise ValueError(f"{key} = {value!r} is one value, no space: {EXAMPLE}")
+        raise ValueError(f"{key} = {value!r} is a single value, not a space: {EXAMPLE}")
     for name in value:
         if name not in RANGE_KEYS:
             hint = meant(str(name), RANGE_KEYS)
@@ -62,7 +62,7 @@ def parse_space(value: Any, key: str) -> Space:
     high: Any = value.get("high")
     for name, number in (("low", low), ("high", high), *([("step", step)] if "step" in value else [])):
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) <= LARGEST:
-            raise ValueError(f"{key}: {name} = {number!r} is no number up to {LARGEST:g}: {EXAMPLE}")
+            raise ValueError(f"{key}: {name} = {number!r} is not a number up to {LARGEST:g}: {EXAMPLE}")
     if not isinstance(log, bool) or (log and (low <= 0 or step is not None)):
         raise ValueError(f"{key}: log = {log!r}: write true or false; true needs low above 0 and no step")
     if low > high:
@@ -70,7 +70,7 @@ def parse_space(value: Any, key: str) -> Space:
     if step is None and isinstance(low, int) and isinstance(high, int):
         step = 1
     if step is not None and step <= 0:
-        raise ValueError(f"{key}: step = {step} leads nowhere: write a number above 0")
+        raise ValueError(f"{key}: step = {step} is not positive: write a number above 0")
     if step is not None and (high - low) / step >= MAX_VALUES:
         raise ValueError(f"{key}: low = {low} to high = {high} in steps of {step} has more than {MAX_VALUES:,} values")
     return Range(low, high, step, log)
@@ -88,7 +88,7 @@ def _one_or_each(value: Any, info: ValidationInfo) -> Space | tuple[Space, ...]:
 
 
 def _by_dotted_name(value: Any, info: ValidationInfo) -> dict[str, Space]:
-    """Spaces by dotted names; a name that TOML read as tables in tables, being written without quotes, is the same."""
+    """Return spaces by dotted names; a name without quotes, which TOML reads as nested tables, counts as the same."""
     if not isinstance(value, dict):
         raise ValueError(f'{info.field_name} = {value!r}: write a table such as {{"training.batch_size" = [32, 64]}}')
     found: dict[str, Space] = {}
@@ -101,7 +101,7 @@ def _by_dotted_name(value: Any, info: ValidationInfo) -> dict[str, Space]:
 
 
 class DatasetSpace(BaseModel):
-    """What is tried for one dataset; where it is not given, what is tried for all."""
+    """The spaces of one dataset; default the spaces of all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -118,8 +118,8 @@ class SearchSettings(BaseModel):
 
     decay_rate: Annotated[Any, PlainValidator(_one_or_each)] = Field(
         None,
-        description="a list of choices, a range, or a list of them: one for each change of dataset (beam: one for all is "
-        "chosen anew at each change)",
+        description="a list of choices, a range, or a list of them: one for each change of dataset (beam: a single space is "
+        "searched at each change)",
     )
     epochs: Annotated[Any, PlainValidator(_space)] = Field(None, description="of each dataset: a list of choices or a range")
     datasets: dict[str, DatasetSpace] = Field(
@@ -128,18 +128,18 @@ class SearchSettings(BaseModel):
     values: Annotated[Any, PlainValidator(_by_dotted_name)] = Field(
         {}, description="any other value by its dotted name: [search.values]"
     )
-    num_samples: int = Field(20, ge=1, le=1_000_000, description="trials of random and optuna")
+    num_samples: int = Field(20, ge=1, le=1_000_000, description="number of trials of random and optuna")
     algorithm: Literal["grid", "random", "optuna", "beam"] = Field(
         "grid",
-        description="which trials are tried; beam: after each dataset the best beginnings are extended by every choice for "
+        description="search algorithm; beam: after each dataset the best prefixes are extended by every choice for "
         "the next one",
     )
-    beam_width: int = Field(4, ge=1, description="beginnings that a beam keeps after each dataset")
+    beam_width: int = Field(4, ge=1, description="prefixes that a beam keeps after each dataset")
     scheduler: Literal["none", "asha"] = Field(
-        "none", description="asha stops a trial that is behind after a dataset; not with beam"
+        "none", description="asha stops trials that are behind after a dataset; not with beam"
     )
     objectives: list[Objective] = Field(
-        ["mean_scaled_error"], min_length=1, description="what is to be low: mean_scaled_error, forgetting, or both"
+        ["mean_scaled_error"], min_length=1, description="what to minimise: mean_scaled_error, forgetting, or both"
     )
     trials_per_gpu: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto", description="trials that share a GPU, where a trial is one process; auto: up to 8, by the size of a step"

@@ -10,11 +10,11 @@ from models.retention_methods import RETENTION_METHODS, RetentionMethod
 from models.tables import NameIn, described
 
 DecayRate = Annotated[float, Field(gt=0, le=1)]
-FEW_SAMPLES = 2000  # kept of a dataset that does not fit into memory, or measured on by EWC
+FEW_SAMPLES = 2000  # samples kept of a dataset that does not fit into memory, or used for the Fisher information
 
 
 class TrainingSettings(BaseModel):
-    """How the model is trained on one dataset after the other."""
+    """How the model is trained on one dataset after another."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -75,7 +75,7 @@ class TrainingSettings(BaseModel):
 
 
 class RetentionSettings(BaseModel):
-    """How earlier datasets are kept in the model: the recipe's [retention] section."""
+    """How earlier datasets are retained: the recipe's [retention] section."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -126,7 +126,7 @@ class RetentionSettings(BaseModel):
         return self.parts.replays
 
     def deciding(self) -> dict[str, object]:
-        """Return the keys that decide the numbers of this method, and marks of its versions."""
+        """Return the keys that decide the numbers of this method, and its version marks."""
         weighs = self.parts.importance is not None
         keys = {"method", "strength"}
         keys |= {"memory", "share"} if self.replays else set()
@@ -139,15 +139,15 @@ class RetentionSettings(BaseModel):
         return self.model_dump(mode="json", include=keys) | asked | weighed | mixed | measured
 
     def kept_of(self, num_samples: int, is_large: bool) -> int | float:
-        """Return how many samples of a dataset are kept, or which share; a large dataset is one that is read in passes."""
+        """Return how many samples of a dataset are kept, or which share; a large dataset is read in passes."""
         if self.memory is not None:
             return self.memory
-        # Single samples from all over rows that do not stay in memory are read at the speed of random access.
+        # Samples spread over rows outside of memory are read at the speed of random access.
         return FEW_SAMPLES if is_large or not self.replays else num_samples
 
 
 class GuardSettings(BaseModel):
-    """What happens if a dataset raises the error on an earlier one: the recipe's [guard] section."""
+    """What happens when a dataset raises the error on an earlier one: the recipe's [guard] section."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 

@@ -1,4 +1,4 @@
-"""The rows of the next dataset are fetched while the one of this stage is fitted."""
+"""Fetch the rows of the next dataset while the present one is trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workflows.relay.plan import Plan
 
 
 class Ahead:
-    """What a worker fetches ahead of its use, on an object store; used as a context, it stops when that is left."""
+    """Fetches rows ahead of their use from an object store; as a context manager it stops on exit."""
 
     def __init__(self, plan: Plan, datasets: Sequence[EncodedDataset]):
         self.plan, self.datasets, self.prefetch = plan, datasets, Prefetch()
@@ -22,11 +22,11 @@ class Ahead:
         self.prefetch.close()
 
     def fetch(self, stage: int) -> None:
-        """Begin to fetch what the stage after this one reads, if it fits beside what this one reads and replays."""
+        """Start fetching what the next stage reads, if it fits beside what this stage reads and replays."""
         numbers = [each.dataset for each in self.plan.stages]
         if stage + 1 == len(numbers):
             return
         used = numbers[: stage + 1] if self.plan.retention.method != "none" else [numbers[stage]]
         following, *in_use = (self.datasets[number] for number in (numbers[stage + 1], *used))
-        if isinstance(following, EncodedDataset):  # one that joins all others is alone in its plan
+        if isinstance(following, EncodedDataset):  # joint training has a single stage
             self.prefetch.start(following.prepared, [each.prepared for each in in_use])

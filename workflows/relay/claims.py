@@ -1,4 +1,4 @@
-"""Which of two processes that want the same epoch or evaluation does it; the other one waits, then finds it in the store."""
+"""Decide which of two processes computes an epoch or evaluation; the other waits and reads it from the store."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from workflows.relay.plan import Plan
 from workflows.store.leases import WAIT_LIMIT_S, Lease
 from workflows.store.store import Store
 
-PATIENCE_S = 10.0  # of one claim: the other workers of the group wait for the first one meanwhile, and must hear from it
-SAY_AFTER_S = 2.0  # a wait that is longer is told, and then every TELL_S
+PATIENCE_S = 10.0  # per claim: the group's other workers wait for the first one meanwhile and must hear from it
+SAY_AFTER_S = 2.0  # longer waits are reported, and then every TELL_S
 
 
 @dataclass(frozen=True)
 class Claim:
-    """The store's answer to an action, or whether it is this process's to do now; neither: another process does it."""
+    """The store's answer to an action, or whether this process computes it now; neither: another process does."""
 
     answer: Any = None
     mine: bool = False
 
 
 class Claims:
-    """The claims of one walker; it does one action at a time."""
+    """The claims of one walker, which does one action at a time."""
 
     def __init__(self, plan: Plan, store: Store, emit: Emit):
         self.plan, self.store, self.emit = plan, store, emit
@@ -37,7 +37,7 @@ class Claims:
         self.since = 0.0
 
     def claim(self, action: Action) -> Claim:
-        """Wait for the store's answer or for the lease to do the action; after PATIENCE_S for neither."""
+        """Wait for the store's answer or for the lease; return neither after PATIENCE_S."""
         started = time.monotonic()
         self.release()
         if self.waiting_for != lease_name(action):
@@ -62,7 +62,7 @@ class Claims:
             time.sleep(self.store.leases.poll_seconds)
 
     def release(self) -> None:
-        """End the lease, if there is one."""
+        """Release the lease, if there is one."""
         if self.lease is not None:
             self.lease.release()
             self.lease = None
@@ -76,7 +76,7 @@ class Claims:
 
 
 def lease_name(action: Action) -> str:
-    """Return the name of the lease for an action, as every process that wants the same calls it."""
+    """Return the name of the lease for an action, the same in every process."""
     assert not isinstance(action, Tell)
     if isinstance(action, (Initialise, Average)):
         return f"{action.key}-train"

@@ -1,4 +1,4 @@
-"""What a sequence is compared with: the same model trained on all datasets at once (joint), and on each alone (separate).
+"""The plans to compare a sequence with: joint (one model, all datasets at once) and separate (each alone).
 
 Both are plans like any other: their epochs are in the same store, resumed and shared like those of a run.
 """
@@ -16,10 +16,10 @@ SPLITS = ("train", "validation", "test")
 
 
 def joint_plan(plan: Plan) -> Plan:
-    """Return the plan of training on all datasets at once: the last of its datasets stands for all others.
+    """Return the plan of joint training: the last of its datasets represents all others.
 
-    It starts at the first rate. Its epochs are the datasets' mean, weighted by their train samples and rounded, so that it
-    takes about as many gradient samples as the plain sequence.
+    It starts at the first rate. Its number of epochs is the mean of the datasets' epochs, weighted by their train samples
+    and rounded, so that it takes about as many gradient samples as the plain sequence.
     """
     facts = [plan.datasets[stage.dataset] for stage in plan.stages]
     counts = [each.samples["train"] for each in facts]
@@ -44,7 +44,7 @@ def separate_plan(plan: Plan, stage: Stage) -> Plan:
 
 
 def _with_outputs(plan: Plan, num_outputs: int) -> Plan:
-    """Return the plan with all these outputs from its first stage on."""
+    """Return the plan with these outputs from its first stage on."""
     if num_outputs == plan.num_outputs and not plan.grown:
         return plan
     made = replace(plan, num_outputs=num_outputs, grown=())
@@ -57,7 +57,7 @@ def _without_order(plan: Plan) -> Plan:
 
 
 def gradient_samples(plan: Plan, outcome: Outcome) -> int:
-    """Return the samples, new and replayed, that a run took a gradient of."""
+    """Return the number of samples, new and replayed, in the gradients of a run."""
     total = 0
     for number, (stage, done) in enumerate(zip(plan.stages, outcome.stages, strict=False)):
         sizes, settings = (

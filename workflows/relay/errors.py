@@ -1,4 +1,4 @@
-"""The errors of a split, from the sums that the workers make of its samples."""
+"""Compute the errors of a split from the sums that the workers make of its samples."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def errors_of(sums: ErrorSums, dataset: EncodedDataset, model: ModelSettings) ->
 
 
 def _with_weights(errors: Errors, sums: ErrorSums) -> Errors:
-    """Return the errors with the weighted means beside them, where samples have weights."""
+    """Return the errors with weighted means added, if samples have weights."""
     every, known, loss, wrong = sums.weighted.tolist()
     if not every:
         return errors
@@ -54,7 +54,7 @@ def _measures(sums: ForecastSums, count: int, dataset: EncodedDataset, model: Mo
     """Return the measures of `count` forecasts of a dataset."""
     season = None if dataset.baselines is None else dataset.baselines.season
     naive = BaselineSums(*sums.baselines.numpy())
-    with np.errstate(invalid="ignore", divide="ignore"):  # what was not counted is None below
+    with np.errstate(invalid="ignore", divide="ignore"):  # without samples the result is None below
         relative = sums.relative.numpy() / sums.scaled.numpy()
         seasonal = _error(naive.seasonal_absolute, naive.seasonal_squared, naive.count, dataset, model)
         last = _error(naive.last_absolute, naive.last_squared, naive.count, dataset, model)

@@ -1,4 +1,4 @@
-"""What a run reports while it goes on: one frozen class for each kind of event, from its first worker to whoever watches."""
+"""The events of a run: one frozen class for each kind, sent from its first worker to the watchers."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ class Preparing:
 
 @dataclass(frozen=True)
 class Planned:
-    """The datasets are prepared; `held` epochs of the plan are in the store already."""
+    """The datasets are prepared; `held` epochs of the plan are in the store."""
 
     plan: Plan
     held: int
     warnings: tuple[str, ...]
     seconds: float  # of the preparation
-    order: str = ""  # why the datasets are in this order; empty: as the recipe has them
+    order: str = ""  # reason for the order of the datasets; empty: the recipe's order
 
 
 @dataclass(frozen=True)
 class Placed:
-    """It is decided where the workers run."""
+    """The workers have been placed."""
 
     placement: Placement
 
 
 @dataclass(frozen=True)
 class Working:
-    """A worker group began, or began again after a loss or with another number of workers; `nodes` has the node of each."""
+    """A worker group started, or restarted after a loss or with another number of workers; `nodes` has each one's node."""
 
     workers: int
     nodes: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Working:
 
 @dataclass(frozen=True)
 class WorkersLost:
-    """The worker group ended before its work was done, for this reason, on this node where it is known."""
+    """The worker group ended early, for this reason, on this node where it is known."""
 
     cause: str
     node: str = ""
@@ -54,7 +54,7 @@ class WorkersLost:
 
 @dataclass(frozen=True)
 class Damaged:
-    """A checkpoint or an evaluation is not what was written; what it held is computed again."""
+    """A checkpoint or an evaluation is damaged; its content is computed again."""
 
     message: str
     trial: int | None = None
@@ -62,7 +62,7 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Waiting:
-    """The run waits, for the reason that the message names."""
+    """The run is waiting, for the reason in the message."""
 
     message: str
     trial: int | None = None
@@ -70,14 +70,14 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Noticed:
-    """Something happened around the run that is worth a line: a node came or went."""
+    """Something around the run changed: a node joined or left."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class EpochStarted:
-    """An epoch begins. `stage` and `epoch` count from 0."""
+    """An epoch started. `stage` and `epoch` count from 0."""
 
     stage: int
     epoch: int
@@ -87,7 +87,7 @@ class EpochStarted:
 
 @dataclass(frozen=True)
 class StepDone:
-    """`step` optimizer steps of the current epoch are done, `seen` of its `samples` train samples went in."""
+    """`step` optimizer steps of the current epoch are done, over `seen` of its `samples` train samples."""
 
     step: int
     seen: int
@@ -121,7 +121,7 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class EvaluationStarted:
-    """`datasets` datasets are about to be evaluated after `stage` stages."""
+    """The evaluation of `datasets` datasets after `stage` stages started."""
 
     stage: int
     split: str
@@ -141,7 +141,7 @@ class EvaluationDone:
 
 @dataclass(frozen=True)
 class Guarded:
-    """The guard judged an attempt at a stage; `over` is False where it will be tried again."""
+    """The guard judged an attempt at a stage; `over` is False if it will be tried again."""
 
     report: GuardReport
     over: bool
@@ -149,7 +149,7 @@ class Guarded:
 
 @dataclass(frozen=True)
 class Walked:
-    """The workers are done; `failed` is the reason if the run cannot go on."""
+    """The workers are done; `failed` is the reason if the run cannot continue."""
 
     workers: int
     failed: str | None = None
@@ -176,7 +176,7 @@ Emit = Callable[[RunEvent], None]
 
 
 def epoch_done(epoch: Epoch, plan: Plan, record: EpochRecord, fit_seconds: float = 0.0, workers: int = 1) -> EpochDone:
-    """Return the event of an epoch: the numbers of its checkpoint, the names and places of this plan."""
+    """Return the event of an epoch from its checkpoint's record and this plan's names."""
     return EpochDone(
         key=epoch.key,
         parent=epoch.parent,

@@ -1,7 +1,7 @@
-"""Why a run cannot go on, as an error that every room above the relay may raise and catch."""
+"""The error of a run that cannot continue, for every room above the relay."""
 
 from data.errors import FailedError
 
 
 class RunFailedError(FailedError):
-    """The run cannot go on; the message says where it stopped. What was committed before stands."""
+    """The run cannot continue; the message says where it stopped. Committed epochs remain."""

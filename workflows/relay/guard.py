@@ -1,4 +1,4 @@
-"""The guard: whether a dataset has spoilt an earlier one, and which attempt at it is kept. It decides; the relay acts."""
+"""The guard: whether a dataset has spoilt an earlier one, and which attempt at it is kept. It only decides."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Breach:
-    """The earlier dataset whose error rose the most, with its errors before and after; `others` rose too far as well.
+    """The earlier dataset whose error rose most, with its errors before and after; `others` more rose too far.
 
-    Where the guard compares losses, `errors` are the two errors that the error matrix has.
+    If the guard compares losses, `errors` are the two errors of the error matrix.
     """
 
     dataset: int
@@ -29,9 +29,9 @@ class Breach:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt at a stage: the rate it began with, its state, and the mean error over the datasets seen after it.
+    """One attempt at a stage: its first rate, its state, and the mean error over the datasets seen so far.
 
-    `mean_loss` is their mean loss where the guard watches the loss.
+    `mean_loss` is their mean loss if the guard watches the loss.
     """
 
     learning_rate: float
@@ -44,7 +44,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the guard came to at a stage that raised an earlier dataset's error by more than the tolerance."""
+    """The guard's decision at a stage that raised an earlier dataset's error by more than the tolerance."""
 
     stage: int
     action: str  # warn, stop, retry: as the recipe has it
@@ -81,7 +81,7 @@ def seen_error(after: Row, seen: Sequence[int], naive: Sequence[float | None]) -
 
 
 def best_attempt(attempts: Sequence[Attempt]) -> int:
-    """Return the first attempt without a breach; else the one with the lowest mean error (or loss), the first of equals."""
+    """Return the first attempt without a breach, otherwise the one with the lowest mean error (or loss)."""
     for number, attempt in enumerate(attempts):
         if attempt.breach is None:
             return number
@@ -92,7 +92,7 @@ def best_attempt(attempts: Sequence[Attempt]) -> int:
 
 @dataclass(frozen=True)
 class Rise:
-    """The earlier dataset whose error rose the most, by name; `others` more rose too far as well. See Breach."""
+    """The earlier dataset whose error rose most, by name; `others` more rose too far. See Breach."""
 
     dataset: str
     before: float
@@ -104,7 +104,7 @@ class Rise:
 
 @dataclass(frozen=True)
 class AttemptReport:
-    """One attempt at a stage as result.json has it; `rise` is None where no error rose too far."""
+    """One attempt at a stage, for result.json; `rise` is None if no error rose too far."""
 
     learning_rate: float
     strength: float
@@ -116,7 +116,7 @@ class AttemptReport:
 
 @dataclass(frozen=True)
 class GuardReport:
-    """A verdict as result.json and the events have it: names instead of numbers. `kept` counts from 1."""
+    """A verdict for result.json and the events: names instead of numbers. `kept` counts from 1."""
 
     stage: int
     dataset: str
@@ -125,7 +125,7 @@ class GuardReport:
     tolerance: float
     attempts: tuple[AttemptReport, ...]
     kept: int
-    monitor: str = "error"  # what was compared, as results of before had it
+    monitor: str = "error"  # what was compared; earlier results lack it
 
 
 def report_of(verdict: Verdict, plan: Plan) -> GuardReport:
@@ -150,7 +150,7 @@ def report_of(verdict: Verdict, plan: Plan) -> GuardReport:
 
 
 def sentence_of(report: GuardReport, over: bool = True) -> str:
-    """Return a verdict in words: which dataset raised whose error, by how much, and what is done about it."""
+    """Return a verdict in words: which dataset raised whose error, by how much, and what follows."""
     attempts, again = report.attempts, report.action == "retry"
     kept = attempts[report.kept - 1]
     shown = kept if over else attempts[-1]
@@ -174,5 +174,5 @@ def sentence_of(report: GuardReport, over: bool = True) -> str:
         return f"{text}: trying attempt {number} with {how}"
     errors = ", ".join("-" if a.mean_scaled_error is None else f"{a.mean_scaled_error:.4f}" for a in attempts)
     how = f"rate {kept.learning_rate:.2g}, strength {kept.strength:g}"
-    better = "" if kept.rise else ": it raises no error too far"
+    better = "" if kept.rise else ": it breaches no tolerance"
     return f"{text}: attempt {report.kept} of {len(attempts)} is kept ({how}; mean errors {errors}){better}"

@@ -1,4 +1,4 @@
-"""The learning rate: carried from dataset to dataset and decayed, then laid out over the steps of a dataset."""
+"""The learning rate: carried from dataset to dataset and decayed, then scheduled over the steps of a dataset."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def step_rates(
 ) -> Float64:
     """Return the rate of each of the steps first_step .. first_step + num_steps - 1 of a dataset, as float64 (num_steps,).
 
-    `schedule` lays the rate out over all steps of the dataset, of which there are `all_steps`; "constant" and "plateau" do
-    not depend on them. A linear ramp over the first `warmup_steps` steps of the run, (s + 1) / warmup_steps, multiplies it;
-    `steps_before` of them were before this dataset.
+    `schedule` covers all `all_steps` steps of the dataset; "constant" and "plateau" do not depend on them. A linear ramp
+    over the first `warmup_steps` steps of the run, (s + 1) / warmup_steps, multiplies it; `steps_before` of them were
+    before this dataset.
     """
     step = np.arange(first_step, first_step + num_steps)
     ramp = np.minimum((steps_before + step + 1) / warmup_steps, 1.0) if warmup_steps else np.ones(num_steps)
@@ -54,19 +54,19 @@ def _constant(rate: float, step: Int64, all_steps: int) -> Float64:  # noqa: ARG
 
 
 def _cosine(rate: float, step: Int64, all_steps: int) -> Float64:
-    """From the rate to zero along half a cosine (Loshchilov and Hutter 2017), as torch's CosineAnnealingLR."""
+    """Return half a cosine from the rate to zero (Loshchilov and Hutter 2017), as torch's CosineAnnealingLR."""
     return np.asarray(rate * (1 + np.cos(np.pi * step / all_steps)) / 2)
 
 
 def _cyclical(rate: float, step: Int64, all_steps: int) -> Float64:
-    """Two triangles from a quarter of the rate to the rate and back (Smith 2017), as torch's CyclicLR "triangular"."""
+    """Return two triangles from a quarter of the rate to the rate and back (Smith 2017): torch's CyclicLR "triangular"."""
     half = max(all_steps // 4, 1)
     height = 1 - np.abs(step / half - 2 * np.floor(1 + step / (2 * half)) + 1)
     return np.asarray(rate * (0.25 + 0.75 * np.maximum(height, 0)))
 
 
 def _one_cycle(rate: float, step: Int64, all_steps: int) -> Float64:
-    """Up to the rate over the first 30 % of the steps, then down to nearly nothing (Smith and Topin 2018).
+    """Rise to the rate over the first 30 % of the steps, then fall to nearly zero (Smith and Topin 2018).
 
     As torch's OneCycleLR: half cosines from rate / 25 to the rate to rate / 250,000.
     """
@@ -83,10 +83,10 @@ def _one_cycle(rate: float, step: Int64, all_steps: int) -> Float64:
 def plateau_rate(
     rate: float, errors: Sequence[float | None], factor: float, patience: int, threshold: float = PLATEAU_THRESHOLD
 ) -> float:
-    """The rate after epochs with these validation errors: times `factor` whenever more than `patience` were not better.
+    """Return the rate after epochs with these errors: times `factor` after more than `patience` epochs without improvement.
 
-    As torch's ReduceLROnPlateau: better is lower than the best so far by a share of `threshold`, and the count of epochs
-    starts anew at each reduction. What is no number is never better.
+    As torch's ReduceLROnPlateau: an improvement is lower than the best so far by a share of `threshold`, and the count
+    restarts at each reduction. NaN is never an improvement.
     """
     best, bad = math.inf, 0
     for error in errors:
@@ -104,5 +104,5 @@ SCHEDULES: dict[str, Callable[[float, Int64, int], Float64]] = {
     "cosine": _cosine,
     "cyclical": _cyclical,
     "one_cycle": _one_cycle,
-    "plateau": _constant,  # inside an epoch; from epoch to epoch plateau_rate decides
+    "plateau": _constant,  # constant inside an epoch; plateau_rate decides between epochs
 }

@@ -1,4 +1,4 @@
-"""What the store knows of a plan already. Resume, a finished run and a search all ask here; no torch and no Ray needed."""
+"""Look up what the store has of a plan: for resume, finished runs and searches, without torch and Ray."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workflows.store.store import Store
 
 
 def look_up(action: Action, plan: Plan, store: Store) -> Any:
-    """Return the store's answer to an action, or None where something of it is still to be done."""
+    """Return the store's answer to an action, or None if part of it is missing."""
     if isinstance(action, (Initialise, Average)):
         return store.record(action.key)
     if isinstance(action, Train):
@@ -41,17 +41,17 @@ Note = Callable[[Action, Any], None]
 
 
 def finished(plan: Plan, store: Store, note: Note = lambda action, answer: None) -> Outcome:
-    """Return the outcome of a run that the store holds completely; raises NotAnsweredError at the first action it lacks.
+    """Return the outcome of a run that the store holds completely; raises NotAnsweredError at the first missing action.
 
-    `note` is told every action that the store holds the answer to.
+    `note` is called with every action and its answer.
     """
     return drive(relay(plan), _answers(plan, store, note))
 
 
 def after_stages(plan: Plan, store: Store, num_stages: int) -> Outcome:
-    """Return the outcome of the first stages of a plan, not tested; raises NotAnsweredError if the store lacks any of it.
+    """Return the outcome of the first stages of a plan, not tested; raises NotAnsweredError if any of it is missing.
 
-    Of a run that the guard stopped before, the whole.
+    For a run that the guard stopped earlier, the whole outcome.
     """
     for outcome in drive_stages(relay(plan), _answers(plan, store, lambda action, answer: None)):
         reached = outcome
@@ -76,5 +76,5 @@ def _answers(plan: Plan, store: Store, note: Note) -> Callable[[Action], Any]:
 
 
 def num_epochs(outcome: Outcome) -> int:
-    """Return the epochs of a run, those behind the one that a dataset handed over counted too."""
+    """Return the number of epochs of a run, including those after the one that a dataset handed over."""
     return sum(len(stage.epochs) for stage in outcome.stages)

@@ -23,7 +23,7 @@ CHAIN_FORMAT = 1  # raised when the same epoch would give other numbers; then ev
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch, before it is trained: its key is the address of the state after it."""
+    """One epoch before it is trained; its key is the address of the state after it."""
 
     parent: str
     key: str
@@ -38,7 +38,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Stage:
-    """One dataset's turn: at most `epochs` epochs around `learning_rate`."""
+    """The training on one dataset: at most `epochs` epochs around `learning_rate`."""
 
     dataset: int
     learning_rate: float
@@ -58,9 +58,9 @@ class Plan:
     num_outputs: int
     root: str
     retention: RetentionSettings = NO_RETENTION
-    guard: GuardSettings = JUST_WARN  # decides which states are kept, no address
+    guard: GuardSettings = JUST_WARN  # decides which states are kept, but no address
     channels: Channels | None = None
-    joint: bool = False  # the last dataset stands for all others, and the only stage trains on it
+    joint: bool = False  # the last dataset represents all others, and the only stage trains on it
     grown: tuple[int, ...] = ()  # classes: outputs in each stage, where datasets add to those of the first one
 
     @property
@@ -69,7 +69,7 @@ class Plan:
         return self.training.monitor or ("loss" if self.model.classifies else "error")
 
     def head_of(self, dataset: int) -> int | None:
-        """Return the number by which a dataset's correction of the head goes, that of its stage; None where it has none."""
+        """Return the number of a dataset's head correction (that of its stage); None if it has none."""
         if not self.model.dataset_heads:
             return None
         if self.joint:
@@ -77,15 +77,15 @@ class Plan:
         return next((number for number, stage in enumerate(self.stages) if stage.dataset == dataset), None)
 
     def outputs_in(self, stage: int) -> int:
-        """Return the outputs that the model has in a stage: those of the classes up to its dataset."""
+        """Return the number of model outputs in a stage: those for the classes up to its dataset."""
         return self.grown[stage] if self.grown else self.num_outputs
 
     def steps_an_epoch(self, stage: Stage) -> int:
-        """Optimizer steps of one epoch; one of them may have fewer samples."""
+        """Return the optimizer steps of one epoch; one of them may have fewer samples."""
         return -(-self.datasets[stage.dataset].samples["train"] // self.training.batch_size)
 
     def pool(self, stage: Stage) -> int:
-        """Return how many train samples of a dataset are mixed at a time; 0: all of them."""
+        """Return how many train samples of a dataset are shuffled at a time; 0: all."""
         dataset, limit = self.datasets[stage.dataset], self.training.shuffle_gb * 1e9
         if not self.training.shuffle or dataset.train_bytes <= limit:
             return 0
@@ -131,7 +131,7 @@ class Plan:
         return replace(epoch, key=address(decided_by))
 
     def _retained(self, starts: tuple[str, ...]) -> dict[str, Any]:
-        """Return what is done against forgetting in a stage; nothing where there is nothing to forget."""
+        """Return what decides retention in a stage; empty if there is nothing to retain."""
         if self.retention.method == "none" or len(starts) == 1:
             return {}
         before = self.stages[: len(starts) - 1]
@@ -143,11 +143,11 @@ class Plan:
         return decided
 
     def kept_of(self, stage: Stage, retention: RetentionSettings) -> int | float:
-        """Return how many train samples are kept of the dataset of an earlier stage, or which share of them."""
+        """Return how many train samples of an earlier stage's dataset are kept, or which share."""
         return retention.kept_of(self.datasets[stage.dataset].samples["train"], self.pool(stage) > 0)
 
     def straight_on(self) -> Iterator[Epoch]:
-        """Return all epochs where each dataset hands over its last one or the average, at the rate that it began with."""
+        """Return all epochs if each dataset hands over its last or averaged state at its first rate."""
         starts: tuple[str, ...] = ()
         key = self.root
         for stage in self.stages:
@@ -161,7 +161,7 @@ class Plan:
             key = average_key(keys) if self.training.hands_over == "average" else key
 
     def again(self, stage_number: int, attempt: int) -> Plan:
-        """Return the plan of another attempt at a stage, 1, 2, ...: its rate halved each time, or the retention doubled."""
+        """Return the plan of attempt 1, 2, ... at a stage: its rate halved each time, or its retention doubled."""
         if self.guard.retry == "retention":
             strength = self.retention.strength * 2**attempt
             return replace(self, retention=self.retention.model_copy(update={"strength": strength}))
@@ -184,7 +184,7 @@ def make_plan(
     retention: RetentionSettings = NO_RETENTION,
     guard: GuardSettings = JUST_WARN,
 ) -> Plan:
-    """The plan of training the datasets in this order; those behind the trained ones, with 0 epochs, are only measured."""
+    """Return the plan of training the datasets in this order; those with 0 epochs come last and are evaluated only."""
     first, counts = datasets[0], [count for count in epochs if count]
     seen = classes_seen(datasets[: len(counts)]) if model.classes == "seen" and first.encoding.classes else None
     count = len(first.encoding.classes) if seen is None else seen[0]
@@ -226,8 +226,8 @@ def root_of(plan: Plan) -> str:
 
 
 def _undecided(model: ModelSettings) -> set[str]:
-    """Return the keys of the model that decide nothing as they stand, so that they are not in its address."""
-    # The head decides from the second stage on, classes by the outputs, their weights by the encoding of each dataset.
+    """Return the model keys that have no effect as they are set, so that they are not part of the address."""
+    # The head matters from the second stage on; classes are part of the outputs, their weights of each dataset's encoding.
     idle = {"head", "classes", "class_weights"}
     idle |= set() if model.predicts_quantiles else {"quantiles"}
     if model.window_normalization == "none":

@@ -1,4 +1,4 @@
-"""What a plan knows of its datasets: their samples, and the hashes of all that decides them."""
+"""What a plan knows of its datasets: their numbers of samples, and the hashes of what decides them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class PlannedDataset:
 
     @staticmethod
     def of(dataset: EncodedDataset, loss: str, num_classes: int | None = None) -> PlannedDataset:
-        """Return the facts of an encoded dataset, whose train rows hold the first `num_classes` classes; None: all count.
+        """Return the facts of an encoded dataset, whose train rows have the first `num_classes` classes; None: all.
 
-        The labels of later classes decide nothing, unless its validation or test rows may hold them.
+        Labels of later classes decide nothing, unless its validation or test rows may have them.
         """
         own, encoding = dataset.prepared.manifest.sha256, dataset.encoding
         known = dict.fromkeys(own, encoding.sha256())
@@ -58,5 +58,5 @@ def classes_seen(datasets: Sequence[EncodedDataset]) -> list[int]:
 
 
 def address(decided_by: dict[str, Any]) -> str:
-    """Return the hash that names what these values decide: 32 hexadecimal digits."""
+    """Return the address for values: their hash, as 32 hexadecimal digits."""
     return hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()[:32]

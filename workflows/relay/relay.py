@@ -1,8 +1,7 @@
-"""The relay: which epoch comes next, what is measured, where a dataset hands over. It decides; others do.
+"""The relay: which epoch comes next, what is measured, where a dataset hands over. It only decides.
 
-`relay` yields what it needs and is sent the answer. The same decisions are driven by three kinds of answers: from the
-store alone (what is there already, where does the run go on), by workers that train what the store lacks, and by a test
-that makes the answers up.
+`relay` yields an action and is sent the answer. The same decisions are driven by three kinds of answers: from the store
+alone (what exists, where the run continues), by workers that train what the store lacks, and by tests.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from workflows.store.kept import EpochRecord, Errors
 
 @dataclass
 class StageOutcome:
-    """What came of one dataset's turn."""
+    """The outcome of one stage."""
 
     dataset: int
     learning_rate: float
     epochs: list[EpochRecord] = field(default_factory=list)
-    errors: list[float | None] = field(default_factory=list)  # on its own validation split after each epoch
+    errors: list[float | None] = field(default_factory=list)  # on its own validation split, after each epoch
     losses: list[float | None] = field(default_factory=list)
     handed_over: int = -1  # the number of the epoch that the next dataset starts from
     key: str = ""
@@ -35,9 +34,9 @@ class StageOutcome:
 
 @dataclass
 class Outcome:
-    """What came of a run: its final state, its stages, and the errors of all datasets before and after each stage.
+    """The outcome of a run: its final state, its stages, and the errors of all datasets before and after each stage.
 
-    A run that the guard has stopped ends before the stage that it was stopped for. `test` is empty until all is done.
+    A run that the guard stopped ends before that stage. `test` is empty until everything is done.
     """
 
     key: str
@@ -54,7 +53,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class StageOver:
-    """A stage is over for good: the guard does not try it again. It goes to whoever drives; nobody answers it."""
+    """A stage is finished and will not be retried by the guard. It is sent to the driver and has no answer."""
 
     outcome: Outcome
 
@@ -63,7 +62,7 @@ Walk = Generator[Action | StageOver, Any, Outcome]
 
 
 def relay(plan: Plan) -> Walk:
-    """Walk all stages of a plan."""
+    """Decide all stages of a plan."""
     everything = tuple(range(len(plan.datasets)))
     yield Initialise(plan.root)
     outcome = Outcome(plan.root, [], [(yield from _errors_after(plan, plan.root, 0))], [], [])
@@ -87,7 +86,7 @@ Tried = tuple[StageOutcome, list[Errors | None], Verdict | None]
 
 
 def _guarded_stage(plan: Plan, starts: tuple[str, ...], before: list[Errors | None]) -> Generator[Action, Any, Tried]:
-    """A stage, tried again where the guard wants it, with the errors of all datasets after the attempt that is kept."""
+    """Decide a stage, repeated if the guard asks for it, with the errors of all datasets after the kept attempt."""
     guard, number = plan.guard, len(starts) - 1
     tried: list[tuple[StageOutcome, list[Errors | None]]] = []
     attempts: list[Attempt] = []
@@ -105,18 +104,17 @@ def _guarded_stage(plan: Plan, starts: tuple[str, ...], before: list[Errors | No
         if over:
             break
     stage, errors = tried[best_attempt(attempts)]
-    if errors is not tried[-1][1]:  # so that the errors that were told last are those of the state that is kept
+    if errors is not tried[-1][1]:  # so that the last reported errors belong to the kept state
         errors = yield from _errors_after(plan, stage.key, number + 1)
     stage.attempts = len(tried)
     return stage, errors, verdict
 
 
 def measured_after(plan: Plan, done: int) -> tuple[int, ...]:
-    """Return the datasets that are measured after `done` stages: all before the first and after the last.
+    """Return the datasets that are evaluated after `done` stages: all before the first and after the last.
 
-    In between, where training.evaluations is a number: so many, the same each time and spread evenly over the sequence, and
-    those of the last two stages and of the next one, which backward and forward transfer and the guard compare, and those
-    that are never trained.
+    In between, if training.evaluations is a number: so many, evenly spread over the sequence, and those of the last two
+    stages and of the next one, which transfer and the guard compare, and those that are never trained.
     """
     number, at_most = len(plan.datasets), plan.training.evaluations
     if at_most == "all" or done in (0, len(plan.stages)):
@@ -189,7 +187,7 @@ def average_of(keys: Sequence[str], stage: int) -> Average:
 
 
 def best_epoch(errors: list[float | None]) -> int:
-    """Return the number of the epoch with the lowest error, the first of equals; what is no number is worst."""
+    """Return the number of the epoch with the lowest error, the first of equals; NaN is worst."""
 
     def badness(number: int) -> float:
         error = errors[number]
@@ -199,12 +197,12 @@ def best_epoch(errors: list[float | None]) -> int:
 
 
 def stops_early(errors: list[float | None], patience: int) -> bool:
-    """Return whether the last `patience` epochs have all been no better than the best before them."""
+    """Return whether none of the last `patience` epochs improved on the best before them."""
     return patience > 0 and len(errors) - 1 - best_epoch(errors) >= patience
 
 
 class NotAnsweredError(Exception):
-    """The first action that a run still has to do, with `held` epochs behind it; raised by an answer, out of `drive`."""
+    """Raised out of `drive` at the first action without an answer, after `held` epochs."""
 
     def __init__(self, action: Action, held: int = 0):
         self.action = action
@@ -220,9 +218,9 @@ def drive(walk: Walk, answer: Callable[[Action], Any]) -> Outcome:
 
 
 def drive_stages(walk: Walk, answer: Callable[[Action], Any]) -> Iterator[Outcome]:
-    """Answer the actions of a relay and pause after each stage with the outcome so far; the last one is the whole.
+    """Answer the actions of a relay and pause after each stage with the outcome so far; the last one is complete.
 
-    It is one outcome that grows: read it before going on.
+    It is one growing outcome: read it before continuing.
     """
     reply = None
     while True:

@@ -1,7 +1,7 @@
-"""What the datasets before a stage leave for it: samples, a teacher, or weights with their importance.
+"""What earlier datasets leave for a stage: samples, a teacher, or weights with their importance.
 
-All of it follows from the chain: nothing but the importance, which costs a pass over samples, is kept in the store, with the
-state that it belongs to. So a stage that is resumed goes on with the same.
+All of it follows from the chain: only the importance, which costs a pass over samples, is kept in the store, with its
+state. So a resumed stage continues with the same values.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from workflows.store.store import Store
 
 
 class Memory:
-    """One worker's memory of the stages before the one that it is in. All workers of the group ask alike."""
+    """One worker's view of the stages before the present one. All workers of the group call it alike."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Memory:
         self.last: tuple[object, Retention] = (None, NO_RETENTION)
 
     def retention(self, epoch: Epoch) -> Retention:
-        """Return what the epoch's stage does against forgetting; made once a stage."""
+        """Return the retention of the epoch's stage; computed once per stage."""
         settings = epoch.retention
         if settings.method == "none" or epoch.stage == 0:
             return NO_RETENTION
@@ -58,12 +58,12 @@ class Memory:
         return self.last[1]
 
     def _teacher(self, epoch: Epoch) -> Teacher:
-        """Return the model before the epoch's stage. Beside replay it is not asked of what it cannot know.
+        """Return the model before the epoch's stage. Beside replay it does not teach what it cannot know.
 
-        Of numbers: a dataset that it has not seen. On validation splits (ETT, one seed, two orders) the error at the end was
-        1.03 of joint training's, 1.06 when it was asked of new samples too. Of classes: those that it has not learnt, which
-        it would hold down: 78 % of nine speakers' sequences were right, 62 % when it spoke of all. Without replay nothing
-        else keeps up what is old, so it is asked of everything (speakers: 58 % against 34 %).
+        For numbers: a dataset that it has not seen. On validation splits (ETT, one seed, two orders) the error at the end
+        was 1.03 of joint training's, 1.06 with the teacher on new samples too. For classes: those it has not learnt,
+        which it would suppress: 78 % of nine speakers' sequences were right, 62 % with the teacher on all. Without replay
+        nothing else retains what is old, so it teaches everything (speakers: 58 % against 34 %).
         """
         model, settings = self._model(epoch.starts[-1]), epoch.retention
         classes = self.plan.model.classifies
@@ -108,7 +108,7 @@ class Memory:
         return Anchor(held, self._importance(epoch) if weighs else None, epoch.retention.strength)
 
     def _importance(self, epoch: Epoch) -> dict[str, Tensor]:
-        """Return the importance of each weight for all datasets before the epoch's: from the store as far as it is there."""
+        """Return the importance of each weight for all datasets before the epoch's, from the store as far as possible."""
         found, known = None, epoch.stage
         while known and (found := self._kept_importance(epoch, known)) is None:
             known -= 1
@@ -140,10 +140,10 @@ class Memory:
         self.first_does(lambda: self.store.keep_tensors(epoch.starts[number], name, found))
 
     def _importance_name(self, epoch: Epoch, number: int) -> str:
-        """Return all that decides the importance after `number` stages; the states before are part of the chain."""
+        """Return the name of the importance after `number` stages, by all that decides it beside the states before."""
         settings = epoch.retention
         earlier = [self.plan.datasets[stage.dataset].sha256["train"] for stage in self.plan.stages[:number]]
         memory = settings.memory or FEW_SAMPLES
         decided_by = [self.plan.seed, list(epoch.starts[: number + 1]), earlier, memory, settings.importance_decay]
-        decided_by += [] if settings.method == "ewc" else [settings.method]  # which was the only one at first
+        decided_by += [] if settings.method == "ewc" else [settings.method]  # originally the only method with importance
         return "importance-" + hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Between a learner and the state that a checkpoint holds."""
+"""Convert between a learner and the state in a checkpoint."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from workflows.store.store import State, Store
 
 
 def first_model(plan: Plan) -> LSTM:
-    """Return the untrained model of a plan, by its seed; the random numbers of the process are left as they were."""
+    """Return the untrained model of a plan, from its seed; the process's random state is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         return LSTM(plan.model, plan.num_features, plan.num_outputs, plan.channels)
 
 
 def state_of(learner: Learner) -> State:
-    """The weights, moments and sums of a learner by the names of the parameters; on a CPU they are its own, not copies."""
+    """Return weights, moments and sums of a learner by parameter name; on a CPU they are views, not copies."""
     model = {name: value.detach().cpu() for name, value in learner.model.state_dict().items()}
     moments = {}
     for name, parameter in learner.model.named_parameters():
@@ -37,7 +37,7 @@ def state_of(learner: Learner) -> State:
 
 
 def averaged_state(states: Sequence[tuple[State, int, bool]], num_steps: int) -> State:
-    """The mean of the weights over the last third of a stage's steps, with the moments that the last epoch ended with.
+    """Return the average of the weights over the last third of a stage's steps, with the moments of its last epoch.
 
     `states` are those of the epochs whose steps count, the last epoch being the last: see mean_weights.
     """
@@ -68,12 +68,12 @@ def heads_elsewhere(
 
 
 def load_state(learner: Learner, state: State) -> None:
-    """Bring a learner into a state."""
+    """Load a state into a learner."""
     load_weights(learner.model, state.model)
     learner.attach()
     parameters = dict(learner.model.named_parameters())
     for key, value in state.optimizer.items():
         what, _, name = key.partition(".")
-        if what in (TAIL, BEFORE):  # sums of the epoch that is over
+        if what in (TAIL, BEFORE):  # sums of the previous epoch
             continue
         learner.optimizer.state[parameters[name]][what] = value.clone().to(learner.device)

@@ -1,4 +1,4 @@
-"""A worker walks the relay: what the store holds is looked up, the rest is trained, measured and committed."""
+"""Walk the relay as a worker: look up what the store has; train, evaluate and commit the rest."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ from workflows.store.kept import EpochRecord, Errors
 from workflows.store.store import DamagedCheckpointError, Store
 from workflows.store.telling import telling_waits
 
-STORE_PATIENCE_S = 60.0  # how long a store that cannot be reached is waited for
+STORE_PATIENCE_S = 60.0  # how long to wait for an unreachable store
 STORE_RETRY_S = 2.0
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}  # waiting does not help
-MAX_DAMAGED = 100  # checkpoints that one walk sets aside before it gives up on the store
+MAX_DAMAGED = 100  # damaged checkpoints before a walk gives up
 
 
 class StoreError(Exception):
-    """The store could not be written or read."""
+    """The store could not be read or written."""
 
 
 @dataclass
 class Report:
-    """What one walk did: the keys of the epochs that it trained. What that took is told by its events."""
+    """What one walk did: the keys of the epochs it trained. Their cost is in its events."""
 
     epochs: list[str] = field(default_factory=list)
 
 
 class Walker:
-    """One worker on its way through a plan. All workers of the group take the same steps."""
+    """One worker walking a plan. All workers of the group take the same steps."""
 
     def __init__(
         self,
@@ -74,19 +74,19 @@ class Walker:
         self.emit: Emit = emit if group.rank == 0 else lambda event: None
         self.report = Report()
         self.learner = Learner(first_model(plan), plan.model, plan.training, group, device, lane)
-        self.state_key = ""  # the address of the state that the learner is in, where it has one
+        self.state_key = ""  # address of the learner's state, if it has one
         self.claims = Claims(plan, store, self.emit)
         self.memory = Memory(plan, datasets, store, group, device, self._first_does)
         self.ahead = Ahead(plan, datasets)
 
     def walk(self) -> Report:
-        """Do all that the plan asks for and the store lacks."""
+        """Do everything that the plan needs and the store lacks."""
         for _ in self.stages():
             pass
         return self.report
 
     def stages(self) -> Iterator[Outcome]:
-        """Do the same, pausing once after each stage with the outcome so far; the last outcome is the whole, tested."""
+        """Do the same, pausing after each stage with the outcome so far; the last outcome is complete and tested."""
         told = 0
         with self.ahead:
             for _ in range(MAX_DAMAGED):
@@ -101,7 +101,7 @@ class Walker:
         raise StoreError(f"{self.store.address}: {MAX_DAMAGED} checkpoints were damaged: check the disk")
 
     def answer(self, action: Action) -> Any:
-        """Return the store's answer to an action, or what this group did; one group at a time does the same action."""
+        """Return the store's answer to an action, or what this group did; one group at a time does an action."""
         if isinstance(action, Tell):
             self.emit(Guarded(report_of(action.verdict, self.plan), action.over))
             return True
@@ -123,7 +123,7 @@ class Walker:
             self.claims.release()
 
     def _first_does(self, work: Callable[[], Any]) -> Any:
-        """Return what the first worker did, told to all; where it failed, all of them fail together."""
+        """Run work on the first worker and return its result on all; if it fails, all fail."""
         result: Any = None
         if self.group.rank == 0:
             try:
@@ -143,7 +143,7 @@ class Walker:
         return value
 
     def _patiently(self, work: Callable[[], Any]) -> Any:
-        """Do some work on the store, again where the store cannot be reached, for a while."""
+        """Run work on the store, repeated for a while if the store cannot be reached."""
         started = time.monotonic()
         while True:
             try:
@@ -176,7 +176,7 @@ class Walker:
         return self._commit(EpochRecord(key, None))
 
     def _be_at(self, key: str) -> None:
-        """Bring the learner into the state of a checkpoint."""
+        """Load the state of a checkpoint into the learner."""
         if key != self.state_key:
             load_state(self.learner, self._first_does(lambda: self.store.load(key)))
             self.state_key = key
@@ -199,7 +199,7 @@ class Walker:
                 self.emit(StepDone(step + 1, seen, total))
 
         before = set(map(str, self.learner.model.corrections.numbers))
-        self.state_key = ""  # no checkpoint's state until the epoch is done
+        self.state_key = ""  # not a checkpoint's state until the epoch is done
         seed = (plan.seed, epoch.stage, epoch.number)
         started = time.perf_counter()
         self.learner.have_outputs(plan.outputs_in(epoch.stage))
@@ -223,7 +223,7 @@ class Walker:
         return committed
 
     def _head_of(self, number: int, split: str) -> Any:
-        """Whose corrections of the head a dataset's samples take."""
+        """Return whose head correction a dataset's samples take."""
         dataset = self.datasets[number]
         if isinstance(dataset, Joint):
             return dataset.owners(split) if self.plan.model.dataset_heads else None

@@ -160,9 +160,9 @@ def _history(dataset: EncodedDataset, split: str, sample: int) -> tuple[Float, n
 
 
 def row_times(manifest: Manifest, number: int) -> npt.NDArray[np.datetime64] | None:
-    """Return the time of every row of a part, where it follows from the first and the last one.
+    """Return the time of every row of a part, if it follows from the first and the last one; otherwise None.
 
-    That is where the part holds one series on a grid of equal steps (`frequency`) and all its rows belong to a split.
+    That is so if the part holds one series on a grid of equal steps (`frequency`) and all its rows belong to a split.
     """
     part = manifest.parts[number]
     whole = part.num_series == 1 and part.used_rows == part.rows > 1

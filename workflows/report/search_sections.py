@@ -103,7 +103,7 @@ def _measures(trial: TrialResult) -> tuple[float | None, ...]:
 
 
 def _levels(search: SearchResult) -> Section:
-    """Return the beginnings that a beam search kept after each dataset, and what they added to the one that they extend."""
+    """Return the prefixes that a beam search kept after each dataset, and the choices they added."""
     by_number = {trial.number: trial for trial in search.trials}
     extended = {trial.parent for trial in search.trials if trial.parent is not None} | set(search.pareto)
     way = {trial.number for trial in search.way_to_best}

@@ -1,4 +1,4 @@
-"""The course of a run as values: steps, learning rates, losses and errors of each epoch."""
+"""The progress of a run as values: steps, learning rates, losses and errors of each epoch."""
 
 from __future__ import annotations
 

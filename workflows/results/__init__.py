@@ -1,1 +1,1 @@
-"""A run that was trained: its result, its errors, its forecasts, and the tables that show them."""
+"""Finished runs: their results, errors, forecasts, and the tables that show them."""

@@ -1,4 +1,4 @@
-"""Which trained dataset new rows are most like: the distance that `inspect` shows, between their windows."""
+"""Find the trained dataset most similar to new rows, by the distance that `inspect` shows."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from data.reading.files import FileNotes, file_bytes
 from data.reading.settings import DatasetSource
 from workflows.results.trained import TrainedRun
 
-MOST_BYTES = 1 << 28  # of files that are read for a suggestion
+MOST_BYTES = 1 << 28  # size of files that are read for a suggestion
 
 
 def most_alike(run: TrainedRun, source: DatasetSource) -> tuple[str, float] | None:
-    """Return the dataset of the run whose train windows are most like those of `source.files`, and the distance.
+    """Return the dataset of the run whose train windows are most similar to those of `source.files`, and the distance.
 
-    None where the rows do not say it: they lack the targets, have no whole window, or cannot be read.
+    None if the rows cannot tell: they lack the targets, have no whole window, or cannot be read.
     """
     if sum(file_bytes(file) for file in source.files) > MOST_BYTES:
         return None

@@ -1,8 +1,8 @@
-"""Removing what no run reaches. What cannot be read is no reason to remove anything, and only what is ours is removed.
+"""Remove what no run needs. Nothing is removed because it cannot be read, and only what lstm-relay wrote is removed.
 
-A checkpoint is ours if its record names it, a prepared dataset if its manifest does, what is in damaged/ if the store wrote
-why.txt. A folder is moved to trash/ before it is deleted (in an object store its manifest is removed first), so that a
-`clean` that was killed leaves nothing that looks whole; the next one ends its work.
+A checkpoint is ours if its record names it, a prepared dataset if its manifest does, a folder in damaged/ if the store
+wrote why.txt. A folder is moved to trash/ before it is deleted (in an object store its manifest is removed first), so
+that a killed `clean` leaves nothing that looks whole; the next one finishes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from workflows.store.needs import RUN_FILES, Needs, needs_of_files
 from workflows.store.store import Store
 from workflows.store.usage import alone
 
-SCRATCH = re.compile(r"\..+-[0-9a-f]{8}([0-9a-f]{4})?")  # what a write or a preparation that was interrupted leaves
+SCRATCH = re.compile(r"\..+-[0-9a-f]{8}([0-9a-f]{4})?")  # left by interrupted writes and preparations
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 OF_A_DATASET = re.compile(
     r"(values|samples)-\d+\.arrow|(manifest|origin|quartiles|distances-\d+|checked)\.json|" + SCRATCH.pattern
@@ -31,7 +31,7 @@ SET_ASIDE = re.compile(r".+-[0-9a-f]{8}")
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something that no run reaches."""
+    """Something that no run needs."""
 
     path: str
     what: str
@@ -39,9 +39,9 @@ class Leftover:
 
 
 def find_leftovers(store: Store) -> list[Leftover]:
-    """Checkpoints and prepared datasets that no run reaches, and what interrupted writes left behind; changes nothing.
+    """Return checkpoints and prepared datasets that no run needs, and leftovers of interrupted writes; changes nothing.
 
-    Raises InputError if a run cannot be read: nobody knows then what it needs.
+    Raises InputError if a run cannot be read, because what it needs is then unknown.
     """
     store = Store(store.storage, mend=False)
     needs = [each for name in store.storage.names("runs") for each in _needs(store, name)]
@@ -60,7 +60,7 @@ def _checkpoints(store: Store, keys: set[str], rejected: set[str], since: float)
     others = [key for key in store.storage.names("checkpoints") if key not in keys and not key.startswith(".")]
     records = {key: record for key in others if (record := store.record(key)) is not None}
     while tried := {key for key, record in records.items() if record.parent in rejected}:
-        # The epochs of an attempt behind the one that it would have handed over are asked for again, too.
+        # Epochs of a rejected attempt after the one it would have handed over are requested again, too.
         rejected |= tried
         records = {key: record for key, record in records.items() if key not in tried}
     for key, record in records.items():
@@ -101,7 +101,7 @@ def _set_aside(store: Store) -> list[tuple[str, str]]:
 
 
 def _scratch(store: Store) -> list[tuple[str, str]]:
-    """What interrupted writes left, directly in our folders and in those of runs and states, and what is in trash/."""
+    """Return leftovers of interrupted writes in our folders and in those of runs and states, and the contents of trash/."""
     storage = store.storage
     places = ["checkpoints", "prepared", "leases"]
     places += [
@@ -129,7 +129,7 @@ def _needs(store: Store, name: str) -> list[Needs]:
 
 
 def _reached(store: Store, needs: Sequence[Needs]) -> set[str]:
-    """Return the keys of all states that some record points at, with those before them."""
+    """Return the keys of all states that the records need, including those before them."""
     keys: set[str] = set()
     for run in needs:
         for tip in (run.key, *run.states, *run.rejected):
@@ -148,7 +148,7 @@ def _reached(store: Store, needs: Sequence[Needs]) -> set[str]:
 
 
 def clean(store: Store, dry_run: bool) -> list[Leftover]:
-    """Remove what no run reaches, and return what that was; `dry_run` only looks.
+    """Remove what no run needs, and return what was removed; `dry_run` only lists it.
 
     Raises InputError while a command uses the store, and if anything that decides what is needed cannot be read.
     """
@@ -162,7 +162,7 @@ def clean(store: Store, dry_run: bool) -> list[Leftover]:
 
 
 def _remove(store: Store, path: str) -> None:
-    """Remove a file or a folder; one that a reader could take for whole disappears at once."""
+    """Remove a file or a folder; a folder that readers could take for whole disappears atomically."""
     folder, _, name = path.partition("/")
     place = f"trash/{name.rpartition('/')[2]}-{uuid.uuid4().hex[:8]}"
     if folder == "checkpoints" and not name.startswith("."):

@@ -38,7 +38,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run beside what it is compared with. `samples` are those that each took a gradient of; `keys` their final states."""
+    """A run beside joint and separate training. `samples` are gradient samples of each, `keys` their final states."""
 
     name: str
     key: str
@@ -63,7 +63,7 @@ def mean_comparison(compared: Mapping[str, Compared]) -> Compared:
 
 
 def read_comparison(store: Store, name: str) -> Comparison | None:
-    """Return the comparison of a run; None where it was not made. Raises InputError for a file that cannot be read."""
+    """Return the comparison of a run; None if there is none. Raises InputError for a file that cannot be read."""
     path = f"runs/{name}/{COMPARISON}"
     try:
         content = read_record(store.storage, path)

@@ -1,4 +1,4 @@
-"""Copy a run to another storage, with all that it needs there: its states, their evaluations, and its datasets' rows."""
+"""Copy a run to another storage with everything it needs: states, evaluations, and the rows of its datasets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ LAST = {"checkpoints": "facts.json", "prepared": MANIFEST}  # the file that comp
 
 
 def copy_run(run: TrainedRun, source: Store, to: Store) -> None:
-    """Copy a run that has ended; what the other storage has already stays as it is.
+    """Copy a finished run; what exists in the other storage stays unchanged.
 
-    Raises InputError where it has another run of this name, or where this one was trained again since it was opened.
+    Raises InputError if it has another run of this name, or if this run was trained again since it was opened.
     """
     record = source.ended(run.name)
     if record is None or record.result["key"] != run.key:
@@ -36,7 +36,7 @@ def copy_run(run: TrainedRun, source: Store, to: Store) -> None:
 
 
 def _states(store: Store, result: dict[str, object]) -> list[str]:
-    """Return the states of a run and those before them, the first of all first."""
+    """Return the states of a run and those before them, oldest first."""
     stages = result["stages"]
     assert isinstance(stages, list)
     found: dict[str, None] = {}

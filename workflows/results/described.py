@@ -1,4 +1,4 @@
-"""The datasets of a run as they are kept beside it: what datasets.json holds."""
+"""The datasets of a run as described in datasets.json."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class DescribedDataset:
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> DescribedDataset:
-        """Return what an entry of datasets.json describes; raises ValueError for settings that are not understood."""
+        """Return the dataset that an entry of datasets.json describes; raises ValueError for unknown settings."""
         settings, encoded = DataSettings.model_validate(content["settings"]), content["encoding"]
         source = DatasetSource(content["name"], (), settings, where=content["where"], classes=content["classes"])
         numbers = {name: tuple(encoded[name]) for name in ("center", "scale", "fill")}

@@ -1,4 +1,4 @@
-"""The errors of a run's final state on validation or test: those that the store keeps, and those it lacks, measured now."""
+"""The errors of a run's final state on validation or test: from the store, or computed now."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SPLITS = ("validation", "test")
 
 @dataclass(frozen=True)
 class DatasetErrors:
-    """The errors of one dataset on one split beside those of the naive forecast.
+    """The errors of one dataset on one split, beside those of the naive forecast.
 
-    `measured` is None if the split has no samples. `targets` and `quantiles` name the numbers of `measured`; both are empty
-    for classes.
+    `measured` is None if the split has no samples. `targets` and `quantiles` name the numbers of `measured`; both are
+    empty for classes.
     """
 
     measured: Errors | None
@@ -54,17 +54,17 @@ class DatasetErrors:
 
     @property
     def accuracy(self) -> float | None:
-        """Return the share of right classes; None for numbers."""
+        """Return the share of correct classes; None for numbers."""
         return None if self.measured is None or self.targets else 1 - self.measured.error
 
     @property
     def weighted_error(self) -> float | None:
-        """Return the error by the weights of the samples; None where all weigh 1."""
+        """Return the weighted error; None if all samples weigh 1."""
         return None if self.measured is None else self.measured.weighted_error
 
     @property
     def forecasts(self) -> ForecastMeasures:
-        """Return the measures of the forecasts; empty where there are none."""
+        """Return the measures of the forecasts; empty if there are none."""
         return (self.measured.forecasts if self.measured is not None else None) or ForecastMeasures()
 
     def to_json(self) -> dict[str, Any]:
@@ -108,9 +108,10 @@ class DatasetErrors:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The errors of a run's final state on one split of each dataset; `error` says in words what is measured.
+    """The errors of a run's final state on one split of each dataset; `error` names the error in words.
 
-    `measured_now` counts the datasets whose errors were not in the store, `measured_only` names those that are not trained.
+    `measured_now` counts the datasets whose errors were not in the store, `measured_only` names those that are not
+    trained.
     """
 
     name: str
@@ -142,7 +143,7 @@ class Evaluation:
 
 
 def chosen_split(run: TrainedRun, split: str | None) -> str:
-    """Return the named split; by default test if any dataset has test samples, else validation."""
+    """Return the named split; by default test if any dataset has test samples, otherwise validation."""
     if split is not None and split not in SPLITS:
         raise InputError(f"--split {split}: write one of {', '.join(SPLITS)}")
     held = [name for name in SPLITS if any(dataset.num_samples(name) for dataset in run.datasets)]
@@ -158,7 +159,7 @@ def chosen_split(run: TrainedRun, split: str | None) -> str:
 def evaluate(store: Store, run: TrainedRun, split: str) -> Evaluation:
     """Return the errors on each dataset, in scaled units and in those of each target.
 
-    What the store lacks is measured in this process and kept there. Where the store has all of it, no torch is needed.
+    What the store lacks is computed in this process and stored. If the store has everything, torch is not needed.
     """
     kept = store.evaluations(run.key)
     found = {number: measured(run.plan, number, split, kept) for number in range(len(run.datasets))}

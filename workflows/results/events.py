@@ -1,4 +1,4 @@
-"""What a run or a search reports at its end, and what each trial of a search came to."""
+"""The events at the end of a run or search, and of each trial."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class SearchPlanned:
-    """The trials of a search are decided, and how many run at a time. `orders` explains suggested orders of training."""
+    """The trials of a search are decided, and how many run at a time. `orders` explains suggested training orders."""
 
     trials: int
     placement: TrialPlacement
@@ -31,7 +31,7 @@ class SearchPlanned:
 
 @dataclass(frozen=True)
 class SearchHeld:
-    """`held` of the trials are in the store completely."""
+    """`held` of the trials are complete in the store."""
 
     held: int
     trials: int
@@ -47,7 +47,7 @@ class TrialDone:
 
 @dataclass(frozen=True)
 class LevelDone:
-    """A beam search has tried all choices for a dataset, its `level`th; the `kept` trials are extended, the best first."""
+    """A beam search has tried all choices for a dataset, its `level`th; the `kept` trials are extended, best first."""
 
     level: int
     kept: tuple[TrialResult, ...]
@@ -73,4 +73,4 @@ Watch = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Watch nothing."""
+    """Ignore an event."""

@@ -1,4 +1,4 @@
-"""A trained model as a file that other programs load: torch.export or ONNX, with a JSON of its inputs beside it."""
+"""Export a trained model for other programs: torch.export or ONNX, with a JSON that describes its inputs."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ FORMAT = 1  # of the JSON
 
 
 def raw_model(store: Store, run: TrainedRun, dataset: str | None = None) -> RawModel:
-    """Return the final model of a run for rows of one dataset, on the CPU; raises InputError where it has to be named."""
+    """Return the final model of a run for rows of one dataset, on the CPU; raises InputError if it must be named."""
     place = place_of(run, dataset)
     forecaster = make_forecaster(store, run, place)
     return RawModel(forecaster.model.cpu(), run.datasets[place], run.plan.head_of(place))
 
 
 def place_of(run: TrainedRun, dataset: str | None) -> int:
-    """Return the number of a dataset; it may be left out where all datasets have one scaling and one head."""
+    """Return the index of a dataset; it is optional if all datasets share one scaling and one head."""
     first, *others = [(each.encoding.center, each.encoding.scale, each.encoding.fill) for each in run.datasets]
     alike = all(each == first for each in others) and not run.plan.model.dataset_heads
     return 0 if dataset is None and alike else run.place_of(dataset)
 
 
 def export_model(store: Store, run: TrainedRun, output: str, dataset: str | None = None) -> Json:
-    """Write the model of a run to a .pt2 or .onnx file and a JSON of its inputs and outputs beside it.
+    """Write the model of a run to a .pt2 or .onnx file, and a JSON that describes its inputs and outputs.
 
-    Returns the content of the JSON, with `output` and `description` as the paths of both. Raises InputError before anything
-    is written.
+    Returns the content of the JSON, with `output` and `description` as the paths of both. Raises InputError before
+    anything is written.
     """
     target = Path(output)
     if target.suffix not in SUFFIXES:
@@ -65,7 +65,7 @@ def export_model(store: Store, run: TrainedRun, output: str, dataset: str | None
         if target.suffix == ".onnx":
             _write_onnx(program, model, Path(local))
         else:
-            held = io.BytesIO()  # torch takes no name that does not end in .pt2
+            held = io.BytesIO()  # torch requires a name that ends in .pt2
             with _quiet("torch._export"):  # of lists without entries
                 torch.export.save(program, held)
             Path(local).write_bytes(held.getbuffer())
@@ -86,7 +86,7 @@ def exported(model: RawModel) -> ExportedProgram:
 
 
 def _settings(run: TrainedRun, place: int) -> Json:
-    """Return what the rows of a window are, beside their columns."""
+    """Return what describes the rows of a window, beside their columns."""
     settings = run.datasets[place].prepared.settings
     longest = None if settings.lookback == "all" else settings.lookback
     return {
@@ -107,7 +107,7 @@ def _check_onnx() -> None:
 
 
 def _write_onnx(program: ExportedProgram, model: RawModel, path: Path) -> None:
-    with _quiet("torch.onnx"):  # it warns of packages that no model of ours needs
+    with _quiet("torch.onnx"):  # it warns of packages that our models do not need
         made = torch.onnx.export(
             program,
             dynamo=True,
@@ -122,7 +122,7 @@ def _write_onnx(program: ExportedProgram, model: RawModel, path: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Keep the warnings of a part of torch off the screen, which concern its own inside."""
+    """Suppress warnings from inside a part of torch."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.ERROR)

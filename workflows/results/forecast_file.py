@@ -1,4 +1,4 @@
-"""New files in, one file of forecasts out."""
+"""Forecast new files and write one output file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from workflows.results.trained import TrainedRun
 from workflows.store.store import Store
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")  # of what is written
-RAY_FROM_BYTES = 1 << 28  # of several files; one process reads as much in the seconds that Ray takes to start
+RAY_FROM_BYTES = 1 << 28  # size of several files that one process reads while Ray would start
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,10 @@ def predict_files(
     every: bool = False,
     probabilities: bool = False,
 ) -> Predicted:
-    """Forecast from the last window of each series in the files of `path`, or from `every` one, and write `output`.
+    """Forecast from the last window (or from `every` window) of each series in the files of `path`, and write `output`.
 
-    The files have the columns that the dataset was trained on, except its targets where they do not go in as features.
-    Without `dataset`, a column or the names of the files say whose each row is, and the output has a column for it. Raises
-    InputError before anything is written.
+    The files need the columns of the dataset, except targets that are not features. Without `dataset`, a column or the
+    file names decide whose each row is, and the output has a column for it. Raises InputError before anything is written.
     """
     path, output = absolute(path, Path.cwd()), absolute(output, Path.cwd())
     _check_output(output)
@@ -75,7 +74,7 @@ def predict_files(
 
 
 def _read(tasks: list[list[NewShard]], files: Sequence[str]) -> list[list[NewPart]]:
-    """In this process, or by Ray Data where there is so much to read that its start pays."""
+    """Read the rows in this process, or by Ray Data if there is so much that its start pays."""
     if len(tasks) == 1 or sum(file_bytes(file) for file in files) < RAY_FROM_BYTES:
         return [run_new_task(task) for task in tasks]
     from cluster.connect import connect, quiet
@@ -97,7 +96,7 @@ def _check_output(output: str) -> None:
 
 @contextlib.contextmanager
 def _writer(output: str, schema: pa.Schema, texts: Sequence[str]) -> Iterator[Any]:
-    """What writes record batches to a file that appears at its place only when all of it is there."""
+    """Yield a writer of record batches to a file that appears only when it is complete."""
     packed = "gzip" if output.lower().endswith(".gz") else None
     try:
         with (
@@ -112,7 +111,7 @@ def _writer(output: str, schema: pa.Schema, texts: Sequence[str]) -> Iterator[An
 
 @contextlib.contextmanager
 def _uploaded(address: str) -> Iterator[Path]:
-    """A place to write to; what is there at the end is sent to the address."""
+    """Yield a local path whose content is then uploaded to the address."""
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as folder:
         local = Path(folder) / "output"
         yield local
@@ -123,7 +122,7 @@ def _uploaded(address: str) -> Iterator[Path]:
 def _format(output: str, sink: Any, schema: pa.Schema, texts: Sequence[str]) -> Any:
     if output.lower().endswith(".parquet"):
         return pq.ParquetWriter(sink, schema)
-    # Arrow quotes all texts or none, and the names of columns always.
+    # Arrow quotes all texts or none, and always the column names.
     plain = not any(re.search(r'[",\r\n]', text) for text in texts)
     names = schema.names if plain else ['"' + name.replace('"', '""') + '"' for name in schema.names]
     sink.write((",".join(names) + "\n").encode())

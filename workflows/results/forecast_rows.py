@@ -20,7 +20,7 @@ from workflows.results.new_rows import Share
 from workflows.results.trained import TrainedRun
 from workflows.store.store import Store
 
-if TYPE_CHECKING:  # what is wrong with the input is told before torch is imported
+if TYPE_CHECKING:  # input errors are reported before torch is imported
     from workflows.results.prediction import Forecaster, Forecasts
 
 DATASET = "dataset"
@@ -30,7 +30,7 @@ Read = Callable[[list[list[NewShard]], Sequence[str]], list[list[NewPart]]]
 
 @dataclass(frozen=True)
 class Wanted:
-    """From `every` window or the last of each series; with `probabilities` of classes; with a column `dataset`."""
+    """What to forecast: `every` window or the last of each series, class `probabilities`, a column `dataset`."""
 
     every: bool = False
     probabilities: bool = False
@@ -39,7 +39,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class NewForecasts:
-    """Forecasts that are about to be made: all that is known of them before the first one."""
+    """Forecasts that are about to be made, with everything known before the first one."""
 
     run: TrainedRun
     store: Store
@@ -50,28 +50,28 @@ class NewForecasts:
 
     @property
     def horizon(self) -> int:
-        """Return the steps of a forecast; 0 where the label of the last row is predicted."""
+        """Return the steps of a forecast; 0 if the label of the last row is predicted."""
         return self.run.datasets[0].prepared.horizon
 
     @property
     def windows(self) -> int:
-        """Return how many forecasts there are."""
+        """Return the number of forecasts."""
         return sum(len(new) for _, new in self.parts)
 
     @property
     def series(self) -> int:
-        """Return how many series have a forecast."""
+        """Return the number of series with a forecast."""
         every = [part for _, new in self.parts for part in new.parts]
         return sum(len(part.names) - len(part.short) - len(part.touched) - len(part.unobserved) for part in every)
 
     @property
     def texts(self) -> list[str]:
-        """Return all texts that the table will hold, its header among them."""
+        """Return all texts of the table, including its header."""
         names = [name for _, new in self.parts for part in new.parts for name in part.names]
         return [*names, *self.run.datasets[0].encoding.classes, *self.schema.names, *(s.source.name for s, _ in self.parts)]
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Return the rows, some thousand windows at a time: by dataset, then series, then time."""
+        """Yield the rows, some thousand windows at a time: by dataset, then series, then time."""
         from workflows.results.prediction import make_forecaster
 
         forecaster = make_forecaster(self.store, self.run, self.parts[0][0].place)
@@ -102,9 +102,9 @@ class NewForecasts:
 def forecasts_of(
     store: Store, run: TrainedRun, shares: Sequence[Share], wanted: Wanted, read: Read
 ) -> Iterator[NewForecasts]:
-    """Read the new rows of all shares and check them, before anything is forecast; `read` runs the tasks that do it.
+    """Read and check the new rows of all shares before anything is forecast; `read` runs the tasks.
 
-    Raises InputError with all that is wrong. Of several datasets, one without a single window is a warning.
+    Raises InputError with all problems. With several datasets, one without a window is a warning.
     """
     if wanted.probabilities and not run.plan.model.classifies:
         raise InputError(
@@ -144,7 +144,7 @@ def forecasts_of(
 
 
 def _schema(run: TrainedRun, parts: Sequence[tuple[Share, NewData]], wanted: Wanted) -> pa.Schema:
-    """Return the columns of the table; a target that is named like one of the first has `_forecast` behind its name."""
+    """Return the columns of the table; a target with the name of another column gets the suffix `_forecast`."""
     prepared, encoding, model = run.datasets[0].prepared, run.datasets[0].encoding, run.plan.model
     kinds = [new.time_type for _, new in parts]
     time = max(kinds, key=lambda kind: str(kind) if pa.types.is_timestamp(kind) else "")  # us is after s

@@ -1,4 +1,4 @@
-"""Tables of how good forecasts are by step, and of how often their intervals are right."""
+"""Tables of forecast errors by step, and of the coverage of intervals."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MOST_STEPS = 6  # columns of a table
 
 
 def steps_shown(horizon: int) -> list[int]:
-    """Return the steps that a table shows, from 0: the first, the last, and some evenly between them."""
+    """Return the steps that a table shows, from 0: first, last, and some evenly between them."""
     count = min(horizon, MOST_STEPS)
     return sorted({round(place * (horizon - 1) / max(count - 1, 1)) for place in range(count)})
 
 
 def forecast_tables(datasets: Mapping[str, DatasetErrors]) -> list[Table]:
-    """Return the tables of the datasets of an evaluation that have such measures."""
+    """Return the tables of an evaluation's datasets that have such measures."""
     found = [
         _steps(datasets, "scaled_error", "error / naive, by forecast step"),
         _steps(datasets, "mase", "MASE, by forecast step"),

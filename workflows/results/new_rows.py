@@ -1,4 +1,4 @@
-"""Whose the rows of new files are: each row goes to a dataset of the run by a name, a column or its file, or is refused."""
+"""Assign the rows of new files to datasets of a run, by a given name, a column or the file name."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from workflows.recipe.checks import meant
 from workflows.results.alike import most_alike
 from workflows.results.trained import TrainedRun
 
-FEW = 5  # values in a sentence
+FEW = 5  # values named in a message
 
 
 @dataclass(frozen=True)
 class Share:
-    """New rows that are forecast as those of one dataset: those that `source` names, by the head and scaling of `place`."""
+    """New rows to forecast as one dataset: the rows that `source` names, with the head and scaling of `place`."""
 
     place: int
     source: DatasetSource
@@ -32,7 +32,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Rows that no dataset of the run claims: where they begin, what they hold, and how they would be read."""
+    """Rows that belong to no dataset of the run: where they begin, what they hold, and how they would be read."""
 
     where: str
     holds: str
@@ -40,11 +40,11 @@ class Unknown:
 
 
 def shares_of(run: TrainedRun, dataset: str | None, files: Sequence[str]) -> list[Share]:
-    """Return whose rows the files hold, in the order of the run's datasets; raises InputError where nobody can say.
+    """Return which rows belong to which dataset, in the order of the run's datasets; raises InputError if that is unclear.
 
-    With a name all rows are of that dataset, except that files with a column that tells datasets apart hold those of
-    others, too. Without one, such a column or else the name of a file or its folder says it. Rows of no dataset are refused
-    with the most alike dataset, unless the model treats all datasets alike.
+    With a name all rows are of that dataset, except that files with a column that names datasets have those of others,
+    too. Without one, such a column decides, otherwise the name of a file or its folder. Rows of no dataset are refused,
+    naming the most similar dataset, unless the model treats all datasets alike.
     """
     if dataset is not None:
         return [_named(run, dataset, files)]
@@ -87,7 +87,7 @@ def _named(run: TrainedRun, dataset: str, files: Sequence[str]) -> Share:
         values = {value: file for file in files if has_column(file, column, form) for value in _values(file, column, form)}
         new = [value for value in values if _place_of_value(run, column, value, values[value]) is None]
         if wanted in values or not new:
-            continue  # the rows of this dataset, or what reads them says that there are none
+            continue  # the rows of this dataset; reading them reports if there are none
         if len(new) > 1:
             shown = ", ".join(map(repr, new[:FEW])) + (" ..." if len(new) > FEW else "")
             raise InputError(
@@ -99,7 +99,7 @@ def _named(run: TrainedRun, dataset: str, files: Sequence[str]) -> Share:
 
 
 def _read_as(source: DatasetSource, files: Sequence[str]) -> DatasetSource:
-    """Return the source with these files, and the format of the training files unless their names say another."""
+    """Return the source with these files, and the format of the training files unless their names show another."""
     settings, known = source.settings, {SUFFIXES.get(suffix_of(file)) for file in files}
     if settings.format is not None and None not in known:
         settings = settings.model_copy(update={"format": None})
@@ -115,7 +115,7 @@ def _form(run: TrainedRun, column: str, file: str) -> FileFormat:
 
 
 def _values(file: str, column: str, form: FileFormat) -> dict[str, str]:
-    """Return the values of a column that tells datasets apart, with their rows in words."""
+    """Return the values of a column that names datasets, with their rows in words."""
     values = as_text(read_table(file, [], [column], form).column(column)).combine_chunks()
     if values.null_count:
         absent = int(np.flatnonzero(np.asarray(values.is_null()))[0])
@@ -128,7 +128,7 @@ def _values(file: str, column: str, form: FileFormat) -> dict[str, str]:
 
 
 def _place_of_value(run: TrainedRun, column: str, value: str, file: str) -> int | None:
-    """The dataset whose rows have this value; where several files have one each, the one that the file's name says."""
+    """Return the dataset with this value; if several have it, the one with the file's name."""
     found = [place for place, source in enumerate(run.sources) if source.where == {column: value}]
     if len(found) > 1:
         said = {_filled(entry.keys.name, file).replace(f"{{{column}}}", value) for entry in run.recipe.entries}
@@ -139,7 +139,7 @@ def _place_of_value(run: TrainedRun, column: str, value: str, file: str) -> int 
 
 
 def _place_of_file(run: TrainedRun, file: str) -> int | None:
-    """Return the dataset that the name of a file or of its folder says; of a run with one dataset, that one."""
+    """Return the dataset that the name of a file or its folder shows; for a run with one dataset, that one."""
     names = [each.name for each in run.datasets]
     if len(names) == 1:
         return 0
@@ -153,13 +153,13 @@ def _filled(template: str, file: str) -> str:
 
 
 def _alike_to_the_model(run: TrainedRun) -> bool:
-    """Whether rows are forecast in the same way whatever their dataset; gaps at the start are filled as the first's."""
+    """Return whether rows are forecast alike for every dataset; gaps at the start are filled as the first's."""
     scalings = {(each.encoding.center, each.encoding.scale) for each in run.datasets}
     return not run.plan.model.dataset_heads and len(scalings) == 1
 
 
 def _together(unknown: Sequence[Unknown]) -> list[Unknown]:
-    """Return one for each value or file, with all files that hold it."""
+    """Return one entry for each value or file, with all files that have it."""
     found: dict[str, Unknown] = {}
     for each in unknown:
         before = found.get(each.holds or each.where)
@@ -183,11 +183,11 @@ def _refusal(run: TrainedRun, unknown: Unknown) -> str:
 
 
 def _ways_out(run: TrainedRun, source: DatasetSource) -> str:
-    """Return what to do about rows of no dataset: name the most alike dataset, or train a model that needs none."""
+    """Return what to do about rows of no dataset: name the most similar one, or train a model that needs none."""
     found = most_alike(run, source)
-    named = "name the one that is most alike with --dataset (`inspect` shows distances)"
+    named = "name the most similar one with --dataset (`inspect` shows distances)"
     if found is not None:
-        named = f"the most alike is {found[0]!r} (distance {found[1]:.2f}): name it with --dataset"
+        named = f"the most similar is {found[0]!r} (distance {found[1]:.2f}): name it with --dataset"
     if len(run.datasets) == 1:
         return named
     keys = ['head = "shared"'] * run.plan.model.dataset_heads + ['scaling_scope = "shared"']

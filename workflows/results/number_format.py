@@ -1,4 +1,4 @@
-"""How numbers are told: with their nouns, as cells, and in tables whose figures stand one below the other."""
+"""Format numbers: with their nouns, as cells, and in tables with aligned digits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def show(value: float | None, digits: int = 4) -> str:
-    """Return a number for a table; a dash where there is none."""
+    """Return a number for a table; a dash if there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
@@ -27,7 +27,7 @@ def few_digits(value: float | None, digits: int = 3) -> str:
 
 
 def empty_table(columns: Sequence[str], texts: Collection[int] = (0,), title: str | None = None) -> Table:
-    """Return a table without rows; the columns at the places `texts` are words, all others figures."""
+    """Return a table without rows; the columns at the indices `texts` are text, all others numbers."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for place, column in enumerate(columns):
         table.add_column(Text(column), justify="left" if place in texts else "right")

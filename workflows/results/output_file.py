@@ -1,4 +1,4 @@
-"""A file that a person names to be written: refused where it cannot be, before the work that fills it; there at once."""
+"""Output files named by the user: checked before the work that fills them, and written atomically."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from data.writing import write_whole
 
 
 def check_file(option: str, path: str) -> None:
-    """Raise InputError unless `path` can be a file, in words that begin with the option that names it."""
+    """Raise InputError unless `path` can be a file; the message begins with the option that names it."""
     target = Path(path).absolute()
     if target.is_dir():
         raise InputError(f"{option} {path}: this is a folder: write the name of a file in it")
@@ -18,7 +18,7 @@ def check_file(option: str, path: str) -> None:
 
 
 def write_file(option: str, path: str, content: str) -> None:
-    """Write text to a file, all at once; raises InputError where the system does not let it be written."""
+    """Write text to a file atomically; raises InputError if the system refuses."""
     try:
         write_whole(Path(path), content.encode())
     except OSError as error:

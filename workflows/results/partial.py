@@ -1,4 +1,4 @@
-"""The result of a run that has not ended, as far as the store holds it."""
+"""The result of a run that has not ended, as far as the store has it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workflows.store.store import Store
 
 
 def partial_result(progress: RunProgress, plan: Plan, store: Store, naive: list[float | None]) -> RunResult:
-    """Return what is known of a run that has not ended."""
+    """Return the result so far of a run that has not ended."""
     names = tuple(dataset.name for dataset in plan.datasets)
     stages: list[StageResult] = []
     rows: list[list[Errors | None]] = []
@@ -73,7 +73,7 @@ def partial_result(progress: RunProgress, plan: Plan, store: Store, naive: list[
 
 
 def unopened_result(progress: RunProgress) -> RunResult:
-    """Return what is known of a run that has not ended and whose plan cannot be made again."""
+    """Return the result so far of a run that has not ended and whose plan cannot be rebuilt."""
     return RunResult(
         name=progress.name,
         status=progress.status,
@@ -98,7 +98,7 @@ def unopened_result(progress: RunProgress) -> RunResult:
 
 
 def kept_tests(run: TrainedRun, store: Store) -> dict[str, SplitErrors]:
-    """Return the test errors that the store keeps of a run's state; without figures where they were not measured."""
+    """Return the test errors that the store has of a run's state; empty entries where they are missing."""
     kept, loss = store.evaluations(run.key), run.plan.model.loss
     found = dict.fromkeys((dataset.name for dataset in run.datasets), NOT_MEASURED)
     for number, dataset in enumerate(run.datasets):

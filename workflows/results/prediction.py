@@ -1,4 +1,4 @@
-"""A trained model at work: its forecasts in the targets' own units, and its errors on splits that were not measured yet."""
+"""Use a trained model: forecasts in the targets' own units, and errors on splits that were not evaluated yet."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from workflows.store.kept import Errors
 from workflows.store.store import DamagedCheckpointError, State, Store
 
 Int64 = npt.NDArray[np.int64]
-CHUNK = 4096  # windows whose forecasts are held at once
+CHUNK = 4096  # windows forecast at a time
 
 
 @dataclass(frozen=True)
 class Forecasts:
-    """What a model says of some windows.
+    """Forecasts of some windows.
 
-    `point` is (windows, steps, targets) in the targets' own units, one step where the horizon is 0; or class labels
+    `point` is (windows, steps, targets) in the targets' own units, one step if the horizon is 0; or class labels
     (windows,). `levels` is (windows, steps, targets, quantiles) for the quantile loss, `probabilities` (windows, classes)
-    for classes, in the order of the encoding's classes; else None.
+    for classes, in the order of the encoding's classes; otherwise None.
     """
 
     point: npt.NDArray[Any]
@@ -47,7 +47,7 @@ class Forecasts:
 
 @dataclass(frozen=True)
 class Forecaster:
-    """The final state of a run, ready to predict with the scaling of one of its datasets."""
+    """The final state of a run, ready to predict with the scaling of one dataset."""
 
     model: LSTM
     run: TrainedRun
@@ -55,7 +55,7 @@ class Forecaster:
     device: torch.device
 
     def forecast(self, batch: Batch) -> Forecasts:
-        """Return the forecasts of encoded windows, whatever targets the batch has."""
+        """Return the forecasts of encoded windows; targets of the batch are ignored."""
         plan, encoding = self.run.plan, self.run.datasets[self.dataset].encoding
         with torch.inference_mode():
             shape = self.shape
@@ -73,12 +73,12 @@ class Forecaster:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(steps, targets) of one forecast."""
+        """Return (steps, targets) of one forecast."""
         prepared = self.run.datasets[self.dataset].prepared
         return max(prepared.horizon, 1), len(prepared.targets)
 
     def walk(self, lengths: npt.NDArray[np.int32], batch: Callable[[Int64], Batch]) -> Iterator[tuple[Int64, Forecasts]]:
-        """The forecasts of all windows, in their order, some thousands at a time; `batch` gives those of these numbers."""
+        """Yield the forecasts of all windows, in order, some thousand at a time; `batch` returns windows by number."""
         together = sequences_together(self.model, self.device, EVALUATED_BATCH)
         for start in range(0, len(lengths), CHUNK):
             samples = np.arange(start, min(start + CHUNK, len(lengths)))
@@ -99,21 +99,21 @@ class Forecaster:
 
 
 def in_units(scaled: npt.NDArray[np.float32], encoding: Encoding) -> npt.NDArray[np.float64]:
-    """Scaled targets (..., targets) in their own units."""
+    """Return scaled targets (..., targets) in their own units."""
     num_targets = scaled.shape[-1]
     center, scale = (np.array(values[-num_targets:]) for values in (encoding.center, encoding.scale))
     return np.asarray(scaled * scale + center, np.float64)
 
 
 def make_forecaster(store: Store, run: TrainedRun, dataset: int) -> Forecaster:
-    """Return the model of a run's final state; raises RunFailedError where the store does not have it as it was written."""
+    """Return the model of a run's final state; raises RunFailedError if the store has it no longer."""
     model, device = first_model(run.plan), device_of(run)
     load_weights(model, _state(store, run).model)
     return Forecaster(model.to(device).eval(), run, dataset, device)
 
 
 def measure(store: Store, run: TrainedRun, split: str, datasets: Sequence[int]) -> dict[int, Errors]:
-    """Return the errors of the final state on some datasets, as a run measures them, in this process."""
+    """Return the errors of the final state on some datasets, computed in this process as in a run."""
     plan = run.plan
     learner = Learner(first_model(plan), plan.model, plan.training, Group(), str(device_of(run)))
     load_state(learner, _state(store, run))
@@ -133,7 +133,7 @@ def measure(store: Store, run: TrainedRun, split: str, datasets: Sequence[int]) 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread: with two, each small step took twice the processor time, and no less of the clock."""
+    """Have torch compute in one thread: two took twice the processor time of each small step, in the same wall time."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -143,7 +143,7 @@ def one_thread() -> Iterator[None]:
 
 
 def device_of(run: TrainedRun) -> torch.device:
-    """Return a GPU where there is one and the recipe does not refuse it."""
+    """Return a GPU if there is one and the recipe allows it."""
     return torch.device("cuda" if run.recipe.compute.use_gpu and torch.cuda.is_available() else "cpu")
 
 

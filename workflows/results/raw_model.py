@@ -1,4 +1,4 @@
-"""One torch module from raw units to raw units: scaling, categories, calendar and the dataset's head are inside."""
+"""A torch module from raw units to raw units, with scaling, categories, calendar and the dataset's head inside."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class RawModel(nn.Module):
         self.missing, self.carry = prepared.settings.missing, carry
         for name in ("center", "scale", "fill"):
             self.register_buffer(name, torch.tensor(getattr(encoding, name)[:numbers], dtype=self.dtype))
-        # Classes have no scaling: what is behind the features is that of numeric targets.
+        # Entries after the features are the scaling of numeric targets; classes have none.
         for name in ("center", "scale"):
             self.register_buffer(f"target_{name}", torch.tensor(getattr(encoding, name)[numbers:], dtype=torch.float64))
 
     @property
     def input_names(self) -> list[str]:
-        """Return the inputs that this model takes, in the order of `forward`."""
+        """Return the inputs of this model, in the order of `forward`."""
         return ["values", *(["codes"] if self.labels else []), *(["times"] if self.calendar else [])]
 
     @property
@@ -93,7 +93,7 @@ class RawModel(nn.Module):
         return point, self._in_units(levels, (len(self.targets), 1))
 
     def encoded(self, values: Tensor, codes: Tensor | None, times: Tensor | None) -> Tensor:
-        """Return what the network sees: (batch, steps, features)."""
+        """Return the network's input: (batch, steps, features)."""
         values = values.to(self.dtype)
         absent = values.isnan()
         if self.missing in ("interpolate", "forward"):
@@ -111,12 +111,12 @@ class RawModel(nn.Module):
         return torch.cat(columns, dim=2)
 
     def _in_units(self, scaled: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Scaled targets in their own units, without the step where the horizon is 0."""
+        """Return scaled targets in their own units, without the step if the horizon is 0."""
         own = scaled * self.target_scale.view(shape) + self.target_center.view(shape)
         return (own if self.horizon else own[:, 0]).to(self.dtype)
 
     def describe(self) -> dict[str, Any]:
-        """Return what a program that has no access to this one needs to know of the inputs and outputs."""
+        """Return a description of the inputs and outputs for programs without lstm-relay."""
         width, count = str(self.dtype).removeprefix("torch."), len(self.targets)
         inputs: list[Mapping[str, Any]] = [
             {
@@ -150,7 +150,7 @@ class RawModel(nn.Module):
 
 
 def calendar_waves(times: Tensor, parts: Sequence[str]) -> Tensor:
-    """Return sine and cosine of the place of each time in its day, week or year, as data.reading.columns has them."""
+    """Return sine and cosine of each time's position in its day, week or year, as data.reading.columns does."""
     days = torch.div(times, DAY, rounding_mode="floor")
     hour = (times - days * DAY).double() / HOUR
     waves = []
@@ -168,7 +168,7 @@ def calendar_waves(times: Tensor, parts: Sequence[str]) -> Tensor:
 
 
 def _of_the_year(days: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the month, January being 0, and the day of the year from 0, of days since 1970 (Hinnant's civil_from_days)."""
+    """Return the month (January is 0) and the day of the year from 0, of days since 1970 (Hinnant's civil_from_days)."""
     shifted = days + 719_468  # since 1 March of the year 0, so that leap days end a year
     era = torch.div(shifted, 146_097, rounding_mode="floor")
     of_era = shifted - era * 146_097

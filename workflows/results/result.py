@@ -1,4 +1,4 @@
-"""A run's result, computed from what the store holds: one function for it, whoever asks."""
+"""Compute a run's result from the store: one function, for finished, running and rolled-back runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workflows.store.kept import Errors
 
 
 def result_of(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome: Outcome) -> RunResult:
-    """Return the result of an outcome: all that the store decides, and nothing of how it was computed this time."""
+    """Return the result of an outcome: everything that the store decides, nothing of how it was computed this time."""
     loss = plan.model.loss
     names = tuple(dataset.name for dataset in datasets)
     naive = [naive_error(dataset, "validation", loss) for dataset in datasets]
@@ -83,7 +83,7 @@ def matrix_of(
 
 
 def versions() -> dict[str, str]:
-    """Return what the numbers were made with."""
+    """Return the versions that the numbers were computed with."""
     packages = ("lstm-relay", "ray", "torch", "numpy", "pyarrow")
     return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
 

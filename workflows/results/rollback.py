@@ -1,4 +1,4 @@
-"""Moving a run's pointer back, which loses nothing."""
+"""Move a run's pointer back to an earlier stage; nothing is lost."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def rolled_back(result: RunResult, num_stages: int) -> RunResult:
 
 
 def roll_back(store: Store, name: str, to: str) -> RunResult:
-    """Point a run at the end of an earlier stage. Its later checkpoints stay until `clean`; training it again goes on."""
+    """Point a run at the end of an earlier stage. Later checkpoints stay until `clean`; training it restores them."""
     record = store.ended(name)
     if record is None:
         raise InputError(f"{name}: there is no finished run of this name in {store.address}")

@@ -1,4 +1,4 @@
-"""A run under way or stopped as a value: what progress.json holds."""
+"""A run under way or stopped, as a value: progress.json."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workflows.results.run_result import Session
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a run is; `key` is the last address that it reached.
+    """The progress of a run; `key` is the last address it reached.
 
     `recipe` is the document of the recipe, `described` the hash of the file that describes the datasets. `stage` and
     `epoch` count from 0 and are None before the first epoch. `started` and `when` (the last sign of life) are Unix times.
@@ -32,9 +32,9 @@ class RunProgress:
     stage: int | None = None
     epoch: int | None = None
     message: str | None = None
-    first_key: str | None = None  # of the epochs that this call has trained
+    first_key: str | None = None  # train samples of the epochs that this call has trained
     epochs_trained: int = 0  # by this call
-    sessions: tuple[Session, ...] = ()  # the calls before it
+    sessions: tuple[Session, ...] = ()  # earlier calls
 
     def to_json(self) -> dict[str, Any]:
         """Return what progress.json holds; what is not known yet is left out."""
@@ -42,5 +42,5 @@ class RunProgress:
 
 
 def progress_from(content: Mapping[str, Any]) -> RunProgress:
-    """Return the progress that progress.json holds; raises DamagedRecordError where it does not hold one."""
+    """Return the progress in progress.json; raises DamagedRecordError if it is not one."""
     return from_json(RunProgress, content)

@@ -1,4 +1,4 @@
-"""A run's result as a value: what result.json holds."""
+"""A run's result as a value: result.json."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Row = tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class StageResult:
-    """One dataset's turn. Tuples have an entry for each epoch; `handed_over` counts epochs from 1."""
+    """The training on one dataset. Tuples have an entry for each epoch; `handed_over` counts epochs from 1."""
 
     dataset: str
     learning_rate: float
@@ -79,7 +79,7 @@ class SplitErrors:
         return None if self.measured is None else self.measured.by_target.get(metric)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what result.json holds of it; measures that the loss does not have are left out."""
+        """Return its entry in result.json; measures that the loss does not have are left out."""
         found = {name: getattr(self, name) for name in ("error", "scaled_error", "naive_error", "samples")}
         measured = {} if self.measured is None else self.measured.to_json()
         return found | {name: value for name, value in measured.items() if name != "version"}
@@ -96,7 +96,7 @@ NOT_MEASURED = SplitErrors()
 
 @dataclass(frozen=True)
 class Seconds:
-    """Where the time of a run went."""
+    """The time of a run by phase."""
 
     prepare: float = 0.0
     start: float = 0.0
@@ -119,11 +119,11 @@ class Session:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to: finished, stopped by the guard, rolled back, or as far as it is.
+    """The result of a run: finished, stopped by the guard, rolled back, or so far.
 
-    `key` is the address of the state that it ends at. Errors relative to naive are 1 where the model is as good as the
-    naive forecast. `when` and `ended` are Unix times; `ended` is that of the training where `when` is a later change.
-    `epochs_trained`, `seconds` and `workers` are those of the last call, `sessions` are all calls that trained its epochs.
+    `key` is the address of its final state. Relative errors are 1 where the model equals the naive forecast. `when` and
+    `ended` are Unix times; `ended` is that of the training if `when` is a later change. `epochs_trained`, `seconds` and
+    `workers` are those of the last call, `sessions` are all calls that trained its epochs.
     """
 
     name: str
@@ -159,7 +159,7 @@ class RunResult:
     format: int = FORMAT
 
     def to_json(self) -> dict[str, Any]:
-        """Return what result.json holds; what is not known is left out where it is optional."""
+        """Return the content of result.json; optional values that are unknown are left out."""
         content = to_json(self)
         for name in ("epochs_trained", "seconds", "ended", "started", "rolled_back_from", "message", "measured_only"):
             if content[name] in (None, []):
@@ -168,7 +168,7 @@ class RunResult:
 
 
 def result_from(content: Mapping[str, Any]) -> RunResult:
-    """Return the result that result.json holds; raises DamagedRecordError where it does not hold one."""
+    """Return the result in result.json; raises DamagedRecordError if it is not one."""
     try:
         test = {name: SplitErrors.from_json(each) for name, each in content["test"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""A search's result as values: what search.json holds."""
+"""A search's result as values: search.json."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from data.records import from_json, to_json
 
 FORMAT = 1  # raised when a key of search.json changes its meaning
-WORST = 1e30  # an objective that is not known; not infinity, of which ASHA's percentile would make NaN
+WORST = 1e30  # an unknown objective; infinity would become NaN in ASHA's percentile
 
 
 @dataclass(frozen=True)
 class TrialMetrics:
-    """Errors relative to naive over the datasets that a trial trained on; None where they were not measured.
+    """Errors relative to naive over the datasets that a trial trained on; None where not measured.
 
-    The last three are those of trials that trained on all datasets.
+    The last three exist only for trials that trained on all datasets.
     """
 
     mean_scaled_error: float | None = None
@@ -26,9 +26,9 @@ class TrialMetrics:
     test_mean_scaled_error: float | None = None
 
     def objective(self, name: str) -> float:
-        """Return what a search minimises.
+        """Return the value that a search minimises.
 
-        Forgetting counts from 0: a negative value is the improvement of a start that was undertrained, and no merit.
+        Forgetting counts from 0: a negative value is the improvement of an undertrained start, not a merit.
         """
         if name == "forgetting":
             return max(self.forgetting or 0.0, 0.0)  # of a single dataset there is none
@@ -37,11 +37,11 @@ class TrialMetrics:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial came to: finished, stopped or failed.
+    """The result of a trial: finished, stopped or failed.
 
-    `stopped_after` is the last dataset of a trial that did not train on all, `failed` says why one could not be ended.
-    `epochs` has the epochs of each dataset, `samples` is what went in, `key` the address of the last state. Of a beam
-    search, `level` is the number of datasets that the trial is for, and `parent` the trial that it extends.
+    `stopped_after` is the last dataset of a trial that did not train on all, `failed` says why one could not finish.
+    `epochs` has the epochs of each dataset, `samples` is the number of train samples, `key` the address of the last
+    state. In a beam search, `level` is the number of datasets of the trial, and `parent` the trial that it extends.
     """
 
     number: int
@@ -61,7 +61,7 @@ class TrialResult:
         return self.stopped_after is None and self.metrics.mean_scaled_error is not None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what search.json holds of it; what it does not have is left out where it is optional."""
+        """Return its entry in search.json; optional values that it lacks are left out."""
         content = to_json(self)
         return {
             name: value for name, value in content.items() if value is not None or name not in ("failed", "level", "parent")
@@ -70,10 +70,10 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search came to.
+    """The result of a search.
 
-    `best` is the trial with the lowest first objective, `pareto` the trials that no other one beats in both measures, from
-    the lowest error on; `key` and `kept` are their states. `epochs_requested` counts what all trials ask for,
+    `best` is the trial with the lowest first objective, `pareto` the trials that no other one beats in both measures,
+    from the lowest error on; `key` and `kept` are their states. `epochs_requested` counts the epochs of all trials,
     `epochs_distinct` each epoch once. `when` is Unix time. `beam_width` is None for other algorithms.
     """
 
@@ -110,7 +110,7 @@ class SearchResult:
 
     @property
     def stopped(self) -> list[TrialResult]:
-        """Return the trials that did not train on all datasets: stopped early, or the beginnings of a beam search."""
+        """Return the trials that did not train on all datasets: stopped early, or prefixes of a beam search."""
         return [trial for trial in self.trials if trial.stopped_after is not None]
 
     @property
@@ -120,7 +120,7 @@ class SearchResult:
 
     @property
     def way_to_best(self) -> list[TrialResult]:
-        """Return the best trial of a beam search after those that it extends, the first of them first."""
+        """Return the best trial of a beam search and the trials that lead to it, first one first."""
         by_number = {trial.number: trial for trial in self.trials}
         found: list[TrialResult] = []
         number = self.best
@@ -139,10 +139,7 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class SearchUnderWay:
-    """How far a search is that has not ended: what searching.json holds.
-
-    `kept` are the states that `clean` leaves; times are Unix times.
-    """
+    """The progress of a search: searching.json. `kept` are the states that `clean` keeps; times are Unix times."""
 
     name: str
     prepared: tuple[str, ...]
@@ -158,10 +155,10 @@ class SearchUnderWay:
 
 
 def search_from(content: Mapping[str, Any]) -> SearchResult:
-    """Return the result that search.json holds; raises DamagedRecordError where it does not hold one."""
+    """Return the result in search.json; raises DamagedRecordError if it is not one."""
     return from_json(SearchResult, content)
 
 
 def under_way_from(content: Mapping[str, Any]) -> SearchUnderWay:
-    """Return what searching.json holds; raises DamagedRecordError where it does not hold it."""
+    """Return the progress in searching.json; raises DamagedRecordError if it is not one."""
     return from_json(SearchUnderWay, content)

@@ -1,4 +1,4 @@
-"""The calls that trained the epochs of a run: kept while the same command is run again, and added up."""
+"""The calls that trained the epochs of a run, collected over repeated commands and added up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workflows.results.run_result import RunResult, Seconds, Session
 
 
 def calls_of(result: RunResult) -> list[Session]:
-    """Return the calls that trained a run; of a result of before there were sessions, its last one."""
+    """Return the calls that trained a run; for results without sessions, the last one."""
     if result.sessions or not result.epochs_trained or result.seconds is None or not result.stages:
         return list(result.sessions)
     ended = result.when if result.ended is None else result.ended
@@ -20,7 +20,7 @@ def calls_of(result: RunResult) -> list[Session]:
 
 
 def calls_before(result: RunResult | None, progress: RunProgress | None) -> list[Session]:
-    """Return the calls that a run's last result tells of, or those of a run that has not ended, the last one included."""
+    """Return the calls in a run's last result or progress, including the last one."""
     if progress is None:
         return [] if result is None else calls_of(result)
     found = list(progress.sessions)
@@ -31,9 +31,9 @@ def calls_before(result: RunResult | None, progress: RunProgress | None) -> list
 
 
 def with_calls(result: RunResult, before: Sequence[Session], trained: Sequence[str]) -> RunResult:
-    """Return the result with the calls that trained epochs of it: those of other epochs are another run's.
+    """Return the result with the calls that trained its epochs; calls of other epochs belong to another run.
 
-    `trained` are the epochs of this call; of an attempt that the guard rejected none is in the result.
+    `trained` are the epochs of this call; those of a rejected attempt are not in the result.
     """
     keys = {key for stage in result.stages for key in stage.keys}
     kept = [each for each in before if each.key in keys]

@@ -18,41 +18,41 @@ T = TypeVar("T")
 
 
 def run_from(content: Mapping[str, Any]) -> Run:
-    """Return the run of a result or a progress; raises DamagedRecordError where it is neither."""
+    """Return a run from a result or a progress; raises DamagedRecordError if it is neither."""
     return result_from(content) if "stages" in content else progress_from(content)
 
 
 def stored_run(store: Store, name: str) -> Run | None:
-    """Return what a run came to, or how far it is where that is newer; None where there is none; raises InputError."""
+    """Return the result of a run, or its progress if that is newer; None if there is no run; raises InputError."""
     content = store.run(name)
     return None if content is None else _checked(store, name, content, run_from)
 
 
 def stored_result(store: Store, name: str) -> RunResult | None:
-    """Return what a run last came to, whatever it does now; None where it has not ended once; raises InputError."""
+    """Return the last result of a run, whatever it does now; None if it has never ended; raises InputError."""
     content = store.result(name)
     return None if content is None else _checked(store, name, content, result_from)
 
 
 def stored_runs(store: Store) -> tuple[dict[str, Run], list[str]]:
-    """Return all runs that can be read by name, the latest first, and what is wrong with the others."""
+    """Return all readable runs by name, latest first, and the problems of the others."""
     return _all(store, store.runs(), run_from)
 
 
 def stored_search(store: Store, name: str) -> SearchResult | None:
-    """Return what a search last came to; None where it has not ended once; raises InputError."""
+    """Return the last result of a search; None if it has never ended; raises InputError."""
     content = store.search(name)
     return None if content is None else _checked(store, name, content, search_from)
 
 
 def search_under_way(store: Store, name: str) -> SearchUnderWay | None:
-    """Return how far a search is that has not ended; None where there is none; raises InputError."""
+    """Return the progress of a search that has not ended; None if there is none; raises InputError."""
     content = store.searching(name)
     return None if content is None else _checked(store, name, content, under_way_from)
 
 
 def stored_searches(store: Store) -> tuple[dict[str, Search], list[str]]:
-    """Return all searches that can be read by name, the latest first, and what is wrong with the others."""
+    """Return all readable searches by name, latest first, and the problems of the others."""
     return _all(
         store, store.searches(), lambda content: search_from(content) if "trials" in content else under_way_from(content)
     )

@@ -1,4 +1,4 @@
-"""Tables of what is in a storage: prepared datasets, runs, and the chain of epochs of one run."""
+"""Tables of a storage: prepared datasets, runs, and the epochs of a run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from workflows.store.store import Store
 
 
 def prepared_tables(datasets: Sequence[EncodedDataset]) -> list[Table]:
-    """Return what became of the rows of prepared datasets, and of their windows."""
+    """Return tables of what became of the rows and windows of prepared datasets."""
     rows = empty_table(("dataset", "rows read", "used", "inserted", "filled", "series", "fingerprint"), texts=(0, 6))
     windows = empty_table(("dataset", "train", "validation", "test", "left out"), texts=(0, 4), title="windows")
     for dataset in datasets:
@@ -67,7 +67,7 @@ def runs_table(runs: Mapping[str, Run]) -> Table:
 
 
 def stages_reached(run: Run) -> str:
-    """Return how many datasets were begun, of all that are trained where that is fewer."""
+    """Return how many datasets were started, at most the number of trained ones."""
     begun = len(run.stages) if isinstance(run, RunResult) else 0 if run.stage is None else run.stage + 1
     every = len(run.datasets) - (len(run.measured_only) if isinstance(run, RunResult) else 0)
     return str(every) if begun == every else f"{begun} of {every}"
@@ -80,7 +80,7 @@ def _epochs_reached(run: Run) -> str:
 
 
 def searches_table(searches: Mapping[str, Search]) -> Table:
-    """Return a table with one row for each search, also of one that has not ended."""
+    """Return a table with one row for each search, including unfinished ones."""
     columns = (
         "search",
         "status",
@@ -113,7 +113,7 @@ def searches_table(searches: Mapping[str, Search]) -> Table:
 
 
 def log_table(store: Store, run: Run) -> Table:
-    """Return a table with one row for each epoch of a run, also of one that has not ended."""
+    """Return a table with one row for each epoch of a run, including unfinished runs."""
     if isinstance(run, RunResult):
         error_is, lines = run.error, _finished_epochs(run)
     else:
@@ -153,7 +153,7 @@ def log_table(store: Store, run: Run) -> Table:
 
 @dataclass(frozen=True)
 class _Line:
-    """An epoch of a run: its dataset and number there, with an arrow if the dataset handed over this one, not its last."""
+    """An epoch of a run: its dataset and its number there, with an arrow if a dataset handed over this one, not its last."""
 
     key: str
     dataset: str = "-"
@@ -170,7 +170,7 @@ def _finished_epochs(run: RunResult) -> list[_Line]:
 
 
 def _plan_of(store: Store, run: RunProgress) -> Plan | None:
-    """Return the plan of a run that has not ended, None where what it was made with is gone."""
+    """Return the plan of an unfinished run; None if something it needs is gone."""
     try:
         return reopen(store, run).plan
     except (InputError, OSError, ValueError, KeyError):
@@ -178,7 +178,7 @@ def _plan_of(store: Store, run: RunProgress) -> Plan | None:
 
 
 def _chain(store: Store, key: str, plan: Plan | None) -> list[_Line]:
-    """Return the epochs that lead to a state, the first of them first, as far as the plan knows them by name and error."""
+    """Return the epochs that lead to a state, first one first, with name and error where the plan knows them."""
     lines = {} if plan is None else _planned_lines(store, plan)
     found: list[_Line] = []
     record = store.record(key)

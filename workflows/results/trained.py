@@ -1,4 +1,4 @@
-"""A run, opened again from the store alone: its plan, the state it has reached and its datasets, without their files."""
+"""Open a run from the store alone: its plan, its state and its datasets, without their files."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ DATASETS_UNDER_WAY = "progress-datasets.json"  # beside progress.json, which has
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run and the datasets that it is trained on, in the order of training.
+    """A run and its datasets, in training order.
 
-    `key` is the address of its final state, or of the last one that it has reached; `result` is None where it has not ended.
+    `key` is the address of its final state, or of the last one it reached; `result` is None if it has not ended.
     """
 
     name: str
@@ -47,21 +47,21 @@ class TrainedRun:
     sources: list[DatasetSource]
 
     def place_of(self, dataset: str | None) -> int:
-        """Return the number of a dataset by its name; None is allowed if there is only one. Raises InputError."""
+        """Return the index of a dataset by its name; None is allowed if there is only one. Raises InputError."""
         names = [each.name for each in self.datasets]
         if dataset is None and len(names) == 1:
             return 0
         if dataset is None:
             raise InputError(f"run {self.name!r} has {len(names)} datasets: name the one to predict for, {meant('', names)}")
         if dataset not in names:
-            other = "name the one that is most alike (`inspect` shows distances)"
+            other = "name the most similar one (`inspect` shows distances)"
             other += ', or train with head = "shared"' if self.plan.model.dataset_heads and len(names) > 1 else ""
             raise InputError(f"run {self.name!r} has no dataset {dataset!r}: {meant(dataset, names)}; for a new one {other}")
         return names.index(dataset)
 
 
 def open_run(store: Store, name: str) -> TrainedRun:
-    """Open the run of this name as it last ended; raises InputError if it has not ended once."""
+    """Open the run of this name with its last result; raises InputError if it has never ended."""
     record = store.ended(name)
     if record is None:
         raise InputError(why_not(store, name))
@@ -73,7 +73,7 @@ def open_run(store: Store, name: str) -> TrainedRun:
 
 
 def reopen(store: Store, run: RunResult | RunProgress) -> TrainedRun:
-    """Open the run of this result or progress; raises InputError where something that it was made with is gone."""
+    """Open the run of this result or progress; raises InputError if something it needs is gone."""
     if isinstance(run, RunProgress):
         return _open(store, run, recipe_of(store, run), _datasets_under_way(store, run))
     opened = open_run(store, run.name)
@@ -98,9 +98,9 @@ def _open(store: Store, run: RunResult | RunProgress, recipe: Recipe, described:
 
 
 def kept_datasets(store: Store, name: str) -> dict[str, KeptDataset]:
-    """Return the datasets that the run of this name was last trained on, by name; empty if there is no such run.
+    """Return the datasets that the run of this name was last trained on, by name; empty without such a run.
 
-    A run that is damaged is trained again; its readable copy says where the rows are of files that are gone.
+    A damaged run is trained again; its readable copy tells where the rows of missing files are.
     """
     described: list[dict[str, Any]] = []
     for read in (
@@ -109,17 +109,17 @@ def kept_datasets(store: Store, name: str) -> dict[str, KeptDataset]:
         lambda: datasets_from(store.storage.read(f"runs/{name}/{DATASETS_UNDER_WAY}"), DATASETS_UNDER_WAY),
     ):
         with contextlib.suppress(OSError, InputError, DamagedRecordError):
-            described += read()  # the last one of a name counts
+            described += read()  # the last dataset of a name counts
     found = {}
     for each in described:
-        with contextlib.suppress(KeyError, TypeError, ValueError):  # settings that are not understood any more
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # settings of another version
             kept = DescribedDataset.from_json(each)
             found[kept.source.name] = KeptDataset(kept.source, kept.prepared)
     return found
 
 
 def recipe_of(store: Store, run: RunResult | RunProgress) -> Recipe:
-    """Return the recipe of a run; raises InputError where it is missing or is not understood any more."""
+    """Return the recipe of a run; raises InputError if it is missing or invalid today."""
     if isinstance(run, RunProgress) and run.recipe:
         return _checked_recipe(run.name, run.recipe)
     record = store.ended(run.name)
@@ -150,7 +150,7 @@ def _ended_datasets(store: Store, name: str, record: RunRecord) -> list[Describe
 
 
 def _datasets_under_way(store: Store, progress: RunProgress) -> list[DescribedDataset]:
-    """Return the datasets of a run under way; raises InputError where they are those of another command."""
+    """Return the datasets of a run under way; raises InputError if they belong to another command."""
     name = progress.name
     try:
         written = store.storage.read(f"runs/{name}/{DATASETS_UNDER_WAY}")
@@ -197,4 +197,4 @@ def why_not(store: Store, name: str) -> str:
         )
     if progress is not None:
         return f"{name}: this run has not ended ({progress['status']}): the same train command goes on with it"
-    return f"{name}: there is no such run in {store.address}: {meant(name, list(store.runs()))}"
+    return f"{name}: no such run in {store.address}: {meant(name, list(store.runs()))}"

@@ -1,4 +1,4 @@
-"""Checking every file of a store by its hash, and whether each run finds what it needs. Nothing is changed."""
+"""Check every file of a store by its hash, and that each run has what it needs. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FOLDERS = ("built_in", "checkpoints", "damaged", "derived", "evaluations", "leas
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be, or not ours. Only `damaged` is a fault.
+    """Something damaged, or not ours. Only `damaged` is a fault.
 
     `unreachable`: no run needs it, `clean` removes it. `foreign`: lstm-relay did not write it. `unchecked`: an earlier
     version wrote it without a hash.
@@ -42,7 +42,7 @@ class Finding:
 
 @dataclass
 class Verified:
-    """What a scan found, and how many files and folders of each kind it checked."""
+    """The findings of a scan, and how many files and folders of each kind it checked."""
 
     findings: list[Finding] = field(default_factory=list)
     checked: Counter[str] = field(default_factory=Counter)
@@ -56,7 +56,7 @@ class Verified:
 def verify(store: Store) -> Verified:
     """Check every checkpoint, evaluation, prepared part, run and search of a store; writes nothing.
 
-    A command that works meanwhile may move what is being looked at, so what seems damaged is looked at twice.
+    Another command may move a file while it is checked, so apparent damage is checked twice.
     """
     store = Store(store.storage, mend=False)
     found = Verified()
@@ -75,7 +75,7 @@ def verify(store: Store) -> Verified:
 
 
 def _twice(found: Verified, what: str, look: Callable[[], Iterator[tuple[str, str, str]]]) -> None:
-    """Note the findings that a second look confirms."""
+    """Add the findings that a second check confirms."""
     first = _looked(look)
     if any(kind == DAMAGED for _, kind, _ in first):
         first &= _looked(look)
@@ -147,13 +147,13 @@ def _derived(store: Store, found: Verified) -> None:
 
 def _evaluation_problems(store: Store, path: str) -> Iterator[tuple[str, str, str]]:
     if not is_evaluation(store.storage, path):
-        yield path, DAMAGED, "it is not as it was written; it is measured again where it is needed"
+        yield path, DAMAGED, "its content has changed; it is evaluated again when needed"
 
 
 def _tensor_problems(store: Store, path: str) -> Iterator[tuple[str, str, str]]:
     content = store.storage.read(path)
     if hashlib.sha256(content[64:]).hexdigest().encode() != content[:64]:
-        yield path, DAMAGED, "it is not as it was written; it is computed again where it is needed"
+        yield path, DAMAGED, "its content has changed; it is computed again when needed"
 
 
 def _run_problems(store: Store, name: str, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
@@ -212,5 +212,5 @@ def _leftovers(store: Store, known: set[str]) -> list[Finding]:
             for each in find_leftovers(store)
             if each.path not in known
         ]
-    except (InputError, OSError):  # what cannot be read was found already
+    except (InputError, OSError):  # unreadable files are reported above
         return []

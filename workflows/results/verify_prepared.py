@@ -1,4 +1,4 @@
-"""Checking a prepared dataset: its manifest, every byte of its parts, and what is kept beside them."""
+"""Check a prepared dataset: its manifest, every byte of its parts, and the files beside them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workflows.store.store import Store
 
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 KEPT = ("quartiles.json", DISTANCES)
-SOURCES = "sources"  # what is known of source files, beside the datasets
+SOURCES = "sources"  # notes about source files, beside the datasets
 CHUNK_BYTES = 1 << 22
 Problems = Iterator[tuple[str, str, str]]  # path, kind, what is wrong
 
@@ -30,7 +30,7 @@ def prepared_problems(store: Store, name: str) -> Problems:
         return
     if MANIFEST not in names:
         ours = FINGERPRINT.fullmatch(name)
-        yield folder, "damaged" if ours else "foreign", "it has no manifest; prepare makes it anew" if ours else "not ours"
+        yield folder, "damaged" if ours else "foreign", "it has no manifest; prepare writes it again" if ours else "not ours"
         return
     try:
         manifest, has_hash = _manifest(store, f"{folder}/{MANIFEST}")
@@ -41,7 +41,7 @@ def prepared_problems(store: Store, name: str) -> Problems:
         yield folder, "foreign", f"its manifest is that of {manifest.fingerprint or 'no dataset'}"
         return
     if not has_hash:
-        yield f"{folder}/{MANIFEST}", "unchecked", "it was written before manifests had a hash"
+        yield f"{folder}/{MANIFEST}", "unchecked", "an earlier version wrote it without a hash"
     for number, part in enumerate(manifest.parts):
         for file in part_names(number):
             yield from _part_problems(store, f"{folder}/{file}", file in names, part.files.get(file))
@@ -56,15 +56,15 @@ def _manifest(store: Store, path: str) -> tuple[Manifest, bool]:
 
 def _part_problems(store: Store, path: str, there: bool, known: tuple[int, str] | None) -> Problems:
     if not there:
-        yield path, "damaged", "it is missing; prepare makes the dataset anew"
+        yield path, "damaged", "it is missing; prepare writes the dataset again"
     elif known is None:
-        yield path, "unchecked", "it was prepared before there were hashes"
+        yield path, "unchecked", "an earlier version wrote it without a hash"
     elif _summary(f"{store.address}/{path}") != tuple(known):
-        yield path, "damaged", "its bytes are not those that were written; prepare makes the dataset anew"
+        yield path, "damaged", "its content has changed; prepare writes the dataset again"
 
 
 def _summary(address: str) -> tuple[int, str] | None:
-    """The length and the SHA-256 of a file, read piece by piece, as a part may be larger than memory; None: no file."""
+    """Return the length and SHA-256 of a file, read in pieces because a part may exceed the memory; None without a file."""
     filesystem, inner = open_filesystem(address)
     digest, count = hashlib.sha256(), 0
     with contextlib.suppress(FileNotFoundError, IsADirectoryError):
@@ -85,4 +85,4 @@ def _kept_problems(store: Store, path: str) -> Problems:
         content = json.loads(store.storage.read(path))
         three_rows = isinstance(content, list) and all(isinstance(row, list) for row in content) and len(content) == 3
         old = three_rows or (isinstance(content, dict) and "sha256" not in content)
-    yield path, "unchecked" if old else "damaged", "it has no valid hash, so it is computed again where it is needed"
+    yield path, "unchecked" if old else "damaged", "it has no valid hash and is computed again when needed"

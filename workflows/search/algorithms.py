@@ -1,4 +1,4 @@
-"""The algorithms of a search: which trials it has, and in what they depend on each other's results."""
+"""The algorithms of a search: which trials it has, and how they depend on each other's results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workflows.search.supply import Algorithm, Listed
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What an algorithm is made of: the recipe, its parameters, how many trials run at a time, and the order of training.
+    """What an algorithm needs: the recipe, its parameters, how many trials run at a time, and the training orders.
 
     `orders` has, for each way to prepare the data, the recipe entry of each dataset in turn.
     """
@@ -28,7 +28,7 @@ class SearchPlan:
 
 
 def listed_configs(recipe: Recipe, parameters: Sequence[Parameter]) -> list[Config] | None:
-    """Return the trials of a grid or a random draw; None where they depend on results."""
+    """Return the trials of a grid or a random draw; None if they depend on results."""
     search = recipe.search
     if search.algorithm == "grid":
         return grid(parameters, recipe.place)

@@ -1,8 +1,8 @@
-"""Beam search: after each dataset the best beginnings are extended by every choice for the next one. No Ray here.
+"""Beam search: after each dataset the best prefixes are extended by every choice for the next one, without Ray.
 
-With d datasets, c choices for each and a beam of w it trains about w * c * d stages, where a grid trains c ** d. The trials
-of a level depend on the results of the last one alone, so they are the same however many run at a time, and a search that
-was interrupted goes on with the same ones.
+With d datasets, c choices for each and a beam of w it trains about w * c * d stages; a grid trains c ** d. The trials of
+a level depend only on the results of the level before, so they are the same however many run at a time, and an
+interrupted search continues with the same ones.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from workflows.search.space import Config
 
 
 def best_beginnings(trials: Sequence[TrialResult], width: int, objectives: Sequence[str]) -> list[TrialResult]:
-    """Return the at most `width` trials of a level that are worth extending, the best first.
+    """Return at most `width` trials of a level to extend, best first.
 
-    With one objective the lowest ones. With two the Pareto front, then the front of the rest; of a front that does not
-    fit, those with the most room around them. Ties go to the trial that trained on fewer samples, then to the first.
-    What failed, or was stopped by the guard before the end of its level, cannot be extended.
+    With one objective the lowest ones. With two the Pareto front, then the front of the rest; if a front does not fit,
+    its least crowded trials. Ties go to the trial with fewer samples, then to the first. Failed trials, and those that
+    the guard stopped within their level, cannot be extended.
     """
     usable = [t for t in trials if t.metrics.mean_scaled_error is not None and len(t.epochs) == t.level]
     usable.sort(key=lambda trial: (trial.samples, trial.number))
@@ -42,7 +42,7 @@ def best_beginnings(trials: Sequence[TrialResult], width: int, objectives: Seque
 
 
 def extend(parents: Sequence[TrialResult], level: int, choices: Sequence[Config], first_number: int) -> list[Proposal]:
-    """Return the trials of a level: each parent with each choice for its dataset, numbered from `first_number` on."""
+    """Return the trials of a level: each parent with each choice for its dataset, numbered from `first_number`."""
     made = [(parent, {**parent.config, **choice}) for parent in parents for choice in choices]
     return [Proposal(first_number + n, config, level, parent.number) for n, (parent, config) in enumerate(made)]
 
@@ -58,7 +58,7 @@ class Beam:
 
     @property
     def num_trials(self) -> int:
-        """Return how many trials there are, if as many of each level as the beam holds can be extended."""
+        """Return how many trials there are if every level fills the beam."""
         count, total = 1, 0
         for choices in self.choices:
             count = min(count, self.width) * len(choices)
@@ -66,7 +66,7 @@ class Beam:
         return total
 
     def more(self, ended: Mapping[int, TrialResult]) -> list[Proposal]:
-        """Return the trials of the next level; none while the last one goes on, or after the last dataset."""
+        """Return the trials of the next level; none while the last one is running, or after the last dataset."""
         if not self.levels:
             self.levels.append([Proposal(number, config, 1) for number, config in enumerate(self.choices[0])])
             return self.levels[-1]

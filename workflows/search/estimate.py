@@ -1,4 +1,4 @@
-"""What a search would do: its trials and epochs, what the store holds of them, and how long the rest takes. No Ray."""
+"""Estimate a search: its trials and epochs, what the store has of them, and the time for the rest. No Ray."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from workflows.store.store import Store
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a search would do.
+    """The cost of a search.
 
-    `exact` unless its trials depend on results that are not there yet; then the numbers are those of the longest beginnings
-    that could be kept. `seconds` is the time of the fit alone, from the `epochs_measured` epochs that the store holds; None
-    where it holds none of this search.
+    `exact` unless its trials depend on missing results; then the numbers are those of the longest prefixes that could be
+    kept. `seconds` is the time of the fit alone, from the `epochs_measured` epochs in the store; None if it has none of
+    this search.
     """
 
     algorithm: str
@@ -43,9 +43,9 @@ class Estimate:
 
 
 def estimate(recipe: Recipe, storage: str | Path, num_workers: int | None = None) -> Estimate:
-    """Return what a search would do on this machine; nothing is started, trained or written.
+    """Estimate a search on this machine; nothing is started, trained or written.
 
-    Raises InputError for a search that cannot be, and where the datasets are not prepared.
+    Raises InputError for an invalid search, and if the datasets are not prepared.
     """
     store, recipe = Store(str(storage), mend=False), with_workers(recipe, num_workers)
     parameters = parameters_of(recipe, recipe.place)
@@ -91,7 +91,7 @@ def estimate(recipe: Recipe, storage: str | Path, num_workers: int | None = None
 
 
 def _longest(proposal: Proposal, chain: Chain) -> TrialResult:
-    """A trial that is not known: a beam prefers the costly ones of these, so that what is said is no less than it is."""
+    """Return an unknown trial of a beam: the costliest choices, so that the estimate is an upper bound."""
     stages = proposal.level or 1
     metrics = TrialMetrics(mean_scaled_error=1.0, forgetting=0.0)
     cost = -int(sum(chain.costs))
@@ -99,7 +99,7 @@ def _longest(proposal: Proposal, chain: Chain) -> TrialResult:
 
 
 def _work(chains: dict[int, Chain], num_concurrent: int, held: set[str]) -> float:
-    """Return the cost of what one core trains from the start of the search to its end."""
+    """Return the work of one core from the start of the search to its end."""
     left = {number: each for number, each in chains.items() if set(each.keys) - held}
     if len(left) <= MAX_COMPARED:
         return simulate(left, num_concurrent, held).ends_at
@@ -118,6 +118,6 @@ def estimate_words(found: Estimate) -> str:
     if not left:
         return f"{words}."
     if found.seconds is None:
-        return f"{words}. No epoch of this search is measured yet: train the recipe once to get an estimate of the time."
+        return f"{words}. No epoch of this search is in the store: train the recipe once to get an estimate of the time."
     minutes, seconds = divmod(round(found.seconds), 60)
-    return f"{words} in {most}{minutes}:{seconds:02d} min by the measured ones; evaluation and the start of Ray come on top."
+    return f"{words} in {most}{minutes}:{seconds:02d} min by those in the store, plus evaluation and the start of Ray."

@@ -25,7 +25,7 @@ def check_optuna() -> None:
 
 
 class Study:
-    """Asks Optuna for trials, and tells it what they came to. Everything is to be low."""
+    """Asks Optuna for trials and reports their results. All objectives are minimised."""
 
     def __init__(self, parameters: Sequence[Parameter], num_objectives: int, seed: int):
         check_optuna()
@@ -56,7 +56,7 @@ class Study:
         return values[trial.suggest_categorical(parameter.name, list(range(len(values))))]
 
     def tell(self, number: int, values: Values | None, complete: bool = True) -> None:
-        """What a trial came to; None: it failed. Of one that was stopped early only that it is no better is certain."""
+        """Report the result of a trial; None: it failed. A stopped trial is only known to be no better."""
         states = self._optuna.trial.TrialState
         if values is None or (not complete and len(values) > 1):
             self.study.tell(self.asked[number], state=states.FAIL)
@@ -70,8 +70,8 @@ class Study:
 class OptunaTrials:
     """Trial n is proposed from exactly the results of the trials up to n - lag, in their order.
 
-    With fewer results it waits, and more it does not look at; otherwise the proposals would depend on which of two trials
-    that run at the same time ends first, and a search that was interrupted would go on with other trials.
+    With fewer results it waits, and later ones it ignores; otherwise proposals would depend on which of two concurrent
+    trials ends first, and an interrupted search would continue with other trials.
     """
 
     def __init__(self, study: Study, objectives: Sequence[str], num_trials: int, lag: int):
@@ -79,7 +79,7 @@ class OptunaTrials:
         self.proposed = self.told = 0
 
     def more(self, ended: Mapping[int, TrialResult]) -> list[Proposal]:
-        """Return the next trial; none where it is too early for it, or there is no other."""
+        """Return the next trial; none if it must wait, or if there is no other."""
         if self.proposed == self.num_trials:
             return []
         while self.told <= self.proposed - self.lag:

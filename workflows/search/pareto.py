@@ -1,4 +1,4 @@
-"""Which of several trials are the best in more than one measure at once. Every measure is to be low."""
+"""Find the trials that are best in more than one measure at once. All measures are minimised."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pareto_front(points: Sequence[Point]) -> list[int]:
 
 
 def fronts(points: Sequence[Point]) -> list[list[int]]:
-    """Return the numbers of all points: the front, the front of those that remain without it, and so on."""
+    """Return the indices of all points: the front, the front of the rest without it, and so on."""
     left, found = list(range(len(points))), list[list[int]]()
     while left:
         front = [left[place] for place in pareto_front([points[number] for number in left])]
@@ -31,7 +31,7 @@ def fronts(points: Sequence[Point]) -> list[list[int]]:
 
 
 def crowding(points: Sequence[Point]) -> list[float]:
-    """Return how far apart the neighbours of each point lie; the ends are infinitely far (Deb 2002, NSGA-II)."""
+    """Return the crowding distance of each point; infinite at the ends (Deb 2002, NSGA-II)."""
     distances = [0.0] * len(points)
     for measure in range(len(points[0]) if points else 0):
         order = sorted(range(len(points)), key=lambda number: (points[number][measure], number))

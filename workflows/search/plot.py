@@ -97,7 +97,7 @@ def _front_panel(search: SearchResult, trials: Sequence[TrialResult]) -> Panel:
 
 
 def _tree_panel(search: SearchResult) -> Panel:
-    """Every trial of a beam search by its number of datasets, joined to the one that it extends."""
+    """Draw every trial of a beam search by its number of datasets, joined to the one that it extends."""
     way = {trial.number for trial in search.way_to_best}
     tried = [each for each in search.trials if each.level is not None and each.metrics.mean_scaled_error is not None]
     by_number = {each.number: each for each in tried}
@@ -124,7 +124,7 @@ def _tree_panel(search: SearchResult) -> Panel:
         _legend(axes)
 
     alt = f"Tree of the beam search: {len(tried)} trials, of which {len(kept - {None})} were extended or are the best."
-    return Panel(paint, f"Beginnings that were kept (width {search.beam_width})", alt)
+    return Panel(paint, f"Prefixes that were kept (width {search.beam_width})", alt)
 
 
 def _effect_panel(name: str, values: Mapping[Any, Sequence[float]]) -> Panel:

@@ -1,4 +1,4 @@
-"""How far a search is, and which states it has reached: what `clean` leaves alone, and what `runs` tells of it."""
+"""Record the progress of a search and the states it has reached, for `clean` and `runs`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workflows.results.search_result import SearchUnderWay
 from workflows.search.run import Tally
 from workflows.store.store import Store
 
-WRITE_S = 5.0  # between two notes; what a killed search trained since the last one is young, and `clean` may take it
+WRITE_S = 5.0  # between two writes; `clean` may remove what a killed search trained since the last one
 
 
 class SearchProgress:
@@ -29,14 +29,14 @@ class SearchProgress:
 
     def __init__(self, store: Store, name: str, prepared: list[str], num_trials: int, tally: Tally):
         self.store, self.name, self.tally = store, name, tally
-        self.tips: set[str] = set()  # the epochs trained that no other one follows: all before them are reached by them
+        self.tips: set[str] = set()  # trained epochs without a successor; earlier ones follow from them
         self.written, self.changed = 0.0, False
         self._lock = threading.Lock()  # of the tips and the state
         self.state = SearchUnderWay(name, tuple(prepared), num_trials, time.time())
         self._beats = contextlib.ExitStack()
 
     def watching(self, watch: Watch) -> Watch:
-        """Return a watch that notes what it hears before it is passed on."""
+        """Return a watch that records events before it passes them on."""
 
         def heard(event: Event) -> None:
             if isinstance(event, EpochDone):
@@ -68,7 +68,7 @@ class SearchProgress:
         self._write()
 
     def remove(self) -> None:
-        """The search has ended: search.json says all."""
+        """Remove searching.json: the search has ended and search.json is written."""
         self.store.storage.remove(f"runs/{self.name}/searching.json")
 
     def _write(self) -> None:
@@ -83,6 +83,6 @@ class SearchProgress:
                 epochs_trained=len(self.tally.trained),
                 kept=tuple(sorted(self.tips | ended)),
             )
-        with contextlib.suppress(OSError, InputError):  # a note that cannot be written must not end the search
+        with contextlib.suppress(OSError, InputError):  # a write error here must not end the search
             self.store.storage.create()
             self.store.write_run(self.name, "searching.json", signed(to_json(self.state)))

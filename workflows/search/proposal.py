@@ -1,4 +1,4 @@
-"""A trial before it is run."""
+"""A trial before it runs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Proposal:
-    """A trial to run: its number, the values that it tries, and how far it goes.
+    """A trial to run: its number, its values, and how far it goes.
 
-    `level` is the number of datasets that a trial of a beam search trains on, `parent` the trial that it extends; None: the
-    trial trains on all of them.
+    `level` is the number of datasets that a trial of a beam search trains on, `parent` the trial that it extends; None:
+    the trial trains on all of them.
     """
 
     number: int
@@ -21,7 +21,7 @@ class Proposal:
     parent: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what Ray Tune is given as a trial's configuration."""
+        """Return the trial's configuration for Ray Tune."""
         return asdict(self)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""search.json and best.toml: what the trials of a search came to, which are the best, and what they cost."""
+"""search.json and best.toml: the results of all trials, the best ones, and their cost."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from workflows.store.store import Store
 
 
 def trial_result(proposal: Proposal, plan: Plan, datasets: Sequence[EncodedDataset], outcome: Outcome) -> TrialResult:
-    """Return what a trial came to.
+    """Return the result of a trial.
 
-    One that trained and tested all that its plan has is what `train` gives with its recipe. Of one that ended before, or
-    that the guard stopped, the metrics are those over the datasets that had their turn, and not comparable.
+    One that trained and tested everything in its plan equals `train` with its recipe. The metrics of a trial that ended
+    before, or that the guard stopped, cover the datasets it reached, and are not comparable.
     """
     whole = bool(outcome.test) and not outcome.stopped
     stages, metrics = outcome.stages, metrics_after(plan, outcome)
@@ -48,7 +48,7 @@ def trial_result(proposal: Proposal, plan: Plan, datasets: Sequence[EncodedDatas
 
 
 def failed_trial(proposal: Proposal, why: str) -> TrialResult:
-    """Return a trial that could not be ended."""
+    """Return a trial that could not finish."""
     return TrialResult(proposal.number, dict(proposal.config), failed=why, level=proposal.level, parent=proposal.parent)
 
 
@@ -63,8 +63,8 @@ def summarise(
 ) -> SearchResult:
     """Return the result of a search.
 
-    Best is the lowest first objective of a trial that trained on all datasets; ties go to the first one. `distinct` counts
-    the epochs of all trials, each once, `trained` those that this search trained.
+    Best is the lowest first objective of a trial that trained on all datasets; ties go to the first one. `distinct`
+    counts the epochs of all trials, each once, `trained` those that this search trained.
     """
     search = recipe.search
     whole = [trial for trial in trials if trial.complete]
@@ -83,7 +83,7 @@ def summarise(
         best=ranked[0].number if ranked else None,
         pareto=tuple(trial.number for trial in front),
         key=ranked[0].key if ranked else None,
-        kept=tuple(trial.key for trial in front if trial.key is not None),  # what `clean` leaves, beside the best
+        kept=tuple(trial.key for trial in front if trial.key is not None),  # kept by `clean`, beside the best
         epochs_requested=requested,
         epochs_trained=trained,
         epochs_distinct=distinct,

@@ -1,4 +1,4 @@
-"""A search that is under way: what the store holds is noted, what it lacks Ray Tune runs."""
+"""A search under way: the store's results are collected, and Ray Tune runs the rest."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from workflows.store.store import Store
 
 @dataclass
 class Tally:
-    """What a search has come to so far: the trials by number, their epochs, and those that were trained for it."""
+    """The results of a search so far: the trials by number, their epochs, and those that were trained for it."""
 
     trials: dict[int, TrialResult] = field(default_factory=dict)
     epochs: set[str] = field(default_factory=set)
@@ -62,7 +62,7 @@ class Run:
         self.plans: dict[int, Plan] = {}  # of trials that have not ended; each is asked for several times
 
     def plan(self, proposal: Proposal) -> tuple[Plan, Sequence[EncodedDataset]]:
-        """Return the plan of a trial, and the datasets that it is for."""
+        """Return the plan of a trial, and its datasets."""
         datasets = self.opened[self.scene.variant_of(proposal.config)]
         plan = self.plans.get(proposal.number)
         if plan is None:
@@ -72,18 +72,18 @@ class Run:
         return plan, datasets[: proposal.level]
 
     def chain(self, proposal: Proposal) -> Chain:
-        """Return the epochs of a trial as they are planned."""
+        """Return the planned epochs of a trial."""
         return chain_of(self.plan(proposal)[0], self.scene.variant_of(proposal.config))
 
     def proposed(self, proposals: Sequence[Proposal]) -> None:
-        """Tell which trials a beam extends."""
+        """Emit which trials a beam extends."""
         parents = dict.fromkeys(each.parent for each in proposals if each.parent is not None)
         if parents and proposals[0].level is not None:
             self.watch(LevelDone(proposals[0].level - 1, tuple(self.supply.ended[number] for number in parents)))
 
     def look_up(self) -> bool:
-        """Note the trials that the store holds completely; returns whether these are all."""
-        if self.recipe.search.scheduler != "none":  # which of them are stopped is decided anew
+        """Collect the trials that the store holds completely; returns whether these are all."""
+        if self.recipe.search.scheduler != "none":  # which of them are stopped is decided again
             return False
         whole = self.supply.settle(self.known)
         if self.supply.ended:
@@ -91,7 +91,7 @@ class Run:
         return whole
 
     def known(self, proposal: Proposal) -> TrialResult | None:
-        """Return what a trial came to if the store holds all of it."""
+        """Return the result of a trial if the store has all of it."""
         plan, datasets = self.plan(proposal)
         try:
             return self._note(proposal, plan, datasets, self._outcome(proposal, plan))
@@ -113,9 +113,9 @@ class Run:
         return self.tally.trials[proposal.number]
 
     def ended(self, proposal: Proposal, report: StageReport) -> bool:
-        """Note a trial that is finished, was stopped by the scheduler or failed.
+        """Record a trial that is finished, was stopped by the scheduler or failed.
 
-        False: the store lacks part of what the trial did, or nobody knows why it ended. It has to be run again.
+        Returns False if the store lacks part of the trial, or its end is unexplained: it has to run again.
         """
         trial: TrialResult | None
         if report.failed:
@@ -137,12 +137,12 @@ class Run:
         return trial is not None
 
     def lost(self, number: int) -> None:
-        """The process of a trial was lost."""
+        """Record that the process of a trial was lost."""
         self.idle_since = self.idle_since or time.monotonic()
         self.watch(TrialLost(number))
 
     def heard(self, event: RunEvent) -> None:
-        """What the trials say."""
+        """Record an event of the trials."""
         self.idle_since = None
         if isinstance(event, EpochDone):
             self.tally.trained.append(event.key)
@@ -150,7 +150,7 @@ class Run:
         self.watch(event)
 
     def with_ray(self, name: str, address: str | None, placement: TrialPlacement) -> None:
-        """Let Ray Tune run the trials that are not done."""
+        """Have Ray Tune run the remaining trials."""
         self.store.storage.create()
         connect(address)
         num_stages = max(len(variant.datasets) for variant in self.scene.variants.values())

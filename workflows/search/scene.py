@@ -1,4 +1,4 @@
-"""What all trials of a search have in common, small enough to be sent to each of their processes."""
+"""What all trials of a search share, small enough to be sent to each of their processes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Scene:
-    """A search's recipe, its prepared datasets by the values that change them, its store, and what a trial gets."""
+    """A search's recipe, its prepared datasets by the values that change them, its store, and a trial's resources."""
 
     document: Mapping[str, Any]
     folder: Path
@@ -63,10 +63,9 @@ class Scene:
         return [reference.open(shelf) for reference in found]
 
     def plan(self, proposal: Proposal, datasets: Sequence[EncodedDataset]) -> Plan:
-        """Return the plan of a trial: what `train` would do with its recipe, up to the last dataset that the trial is for.
+        """Return the plan of a trial: that of `train` with its recipe, up to the trial's last dataset.
 
-        The addresses of epochs do not depend on the datasets after them, so the plan of a beginning is the beginning of
-        the plan.
+        The addresses of epochs do not depend on later datasets, so a prefix has the plan's first epochs.
         """
         recipe = check_recipe(trial_document(self.document, proposal.config), self.folder)
         entries = self.variants[self.variant_of(proposal.config)].entries[: proposal.level]
@@ -79,7 +78,7 @@ class Scene:
 
 
 def variant_name(config: Config) -> str:
-    """Return the name of the datasets that these values of the data settings give."""
+    """Return the name of the datasets for these values of the data settings."""
     return json.dumps(config, sort_keys=True, default=str)
 
 
@@ -92,15 +91,15 @@ def set_scene(
     watch: Watch = ignore,
     before: Callable[[], object] = lambda: None,
 ) -> tuple[Scene, dict[str, list[EncodedDataset]], list[str]]:
-    """Prepare the datasets of every variant; `before` is called before anything is written, and may refuse.
+    """Prepare the datasets of every variant; `before` is called before anything is written, and may raise.
 
-    Beside what is sent to the trials, the datasets of this process are returned, and the lines on the orders of training.
+    Also returns the datasets of this process, and the lines on the training orders.
     """
     first = {each.name: (each.values() or (each.space.low,))[0] for each in parameters}  # type: ignore[union-attr]
     variants, opened, orders = {}, {}, []
     for values in data_variants(parameters):
         made = trial_recipe(recipe, {**first, **values})
-        # Each dataset's epochs are the trial's; what has to be known here is the entry that each dataset comes from.
+        # Epochs are those of the trial; only the entry that each dataset comes from matters here.
         entries = tuple(
             Entry(entry.keys.model_copy(update={"epochs": number}), entry.settings)
             for number, entry in enumerate(made.entries, 1)
@@ -108,7 +107,9 @@ def set_scene(
         numbered = dataclasses.replace(made, entries=entries)
         prepared = prepare_watched(numbered, store.storage, address, watch, before)
         epochs = [count for count in prepared.epochs if count]
-        datasets = prepared.datasets[: len(epochs)]  # a search judges by what it trains: no state depends on the others
+        datasets = prepared.datasets[
+            : len(epochs)
+        ]  # a search compares trained datasets only: no state depends on the others
         sent = tuple(map(DatasetRef.of, datasets))
         key = variant_name(values)
         orders.append(prepared.order)
@@ -125,4 +126,4 @@ def set_scene(
 
 
 def _unheard(event: RunEvent) -> None:
-    """Emit nothing, until the trials have a channel."""
+    """Discard an event, until the trials have a channel."""

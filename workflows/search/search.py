@@ -1,4 +1,4 @@
-"""A search, from a recipe to search.json: every epoch is trained once, whatever the number of trials that ask for it."""
+"""A search, from a recipe to search.json: every epoch is trained once, however many trials need it."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def search(
     address: str | None = None,
     watch: Watch = ignore,
 ) -> SearchResult:
-    """Try what the recipe's [search] describes and return what search.json holds.
+    """Run the search in the recipe's [search] and return its result, the content of search.json.
 
-    What the store in `storage` holds already is not trained again, so that the same call goes on where another one was
-    interrupted. Raises InputError before anything is written, RunFailedError where no trial came to an end.
+    Epochs in the store are not trained again, so the same call resumes an interrupted search. Raises InputError before
+    anything is written, RunFailedError if no trial finishes.
     """
     store, recipe = Store(str(storage)), with_workers(recipe, num_workers)
     with store.using("search") as usage:
@@ -105,7 +105,7 @@ def _search(recipe: Recipe, store: Store, name: str, address: str | None, watch:
 
 
 def check_trials(recipe: Recipe, parameters: list[Parameter]) -> int:
-    """Return how many trials there are at most, each of them checked; raises InputError before anything is started."""
+    """Return the largest number of trials, after checking each of them; raises InputError before anything is started."""
     check_parameters(recipe, parameters, recipe.place)
     data_variants(parameters)
     configs = listed_configs(recipe, parameters)
@@ -114,8 +114,8 @@ def check_trials(recipe: Recipe, parameters: list[Parameter]) -> int:
             check_optuna()
             return recipe.search.num_samples
         for each in parameters:
-            grid([each], recipe.place)  # refuses what has no step
-        return MAX_TRIALS  # a beam knows its trials when it knows the datasets
+            grid([each], recipe.place)  # refuses ranges without a step
+        return MAX_TRIALS  # the trials of a beam depend on the datasets
     for number, config in enumerate(configs, 1):
         trial_recipe(recipe, config, f"search, trial {number} ({_words(config)})")
     return len(configs)
@@ -126,7 +126,7 @@ def _words(config: Config) -> str:
 
 
 def place(recipe: Recipe, num_trials: int, there: Capacity) -> TrialPlacement:
-    """Where the trials run; raises InputError where not even one can."""
+    """Place the trials; raises InputError if not even one fits."""
     useful = useful_trials_per_gpu(recipe.training.batch_size, recipe.model.hidden_size)
     workers, shared = recipe.search.workers_per_trial, recipe.search.trials_per_gpu
     cpus = 1 if recipe.compute.cpus_per_worker == "auto" else recipe.compute.cpus_per_worker

@@ -24,7 +24,7 @@ DECAY = "training.decay_rate"
 
 @dataclass(frozen=True)
 class Parameter:
-    """A value of the recipe that is searched, under the name that --set takes; DECAY.1 is the first change's."""
+    """A searched value of the recipe, under the name that --set takes; DECAY.1 is the rate of the first change."""
 
     name: str
     space: Space
@@ -35,11 +35,11 @@ class Parameter:
         return self.name.startswith("data.") or (self.name.startswith("datasets.") and not self.name.endswith(".epochs"))
 
     def values(self) -> tuple[Any, ...] | None:
-        """Return all of its values; None where they cannot be counted."""
+        """Return all of its values; None if they cannot be listed."""
         return self.space.values if isinstance(self.space, Choices) else self.space.values()
 
     def draw(self, random: np.random.Generator) -> Any:
-        """Return a value at random."""
+        """Return a random value."""
         values = self.values()
         if values is not None:
             return values[int(random.integers(len(values)))]
@@ -51,14 +51,14 @@ class Parameter:
 
 
 def parameters_of(recipe: Recipe, place: str = "recipe") -> list[Parameter]:
-    """Everything that a recipe's [search] searches; raises InputError where that is nothing, or names what is not there."""
+    """Return everything that a recipe's [search] searches; raises InputError if that is nothing, or has unknown names."""
     search = recipe.search
     names = [entry.keys.name for entry in recipe.entries if entry.keys.train]
     problems = []
     for name in search.datasets:
         if name not in names:
             there = any(name == entry.keys.name for entry in recipe.entries)
-            what = "it has train = false, and is not trained" if there else "there is no such [[datasets]] entry"
+            what = "it has train = false, and is not trained" if there else "no such [[datasets]] entry"
             problems.append(f"{place}: search.datasets.{name}: {what}: {meant(name, names)}")
     found = _decay_parameters(recipe, place, problems)
     for name in names:
@@ -80,7 +80,7 @@ def parameters_of(recipe: Recipe, place: str = "recipe") -> list[Parameter]:
 
 
 def _decay_parameters(recipe: Recipe, place: str, problems: list[str]) -> list[Parameter]:
-    """Return the decay rates that are searched: one for all changes of dataset, or one for each."""
+    """Return the searched decay rates: one for all changes of dataset, or one for each."""
     search, names = recipe.search, [entry.keys.name for entry in recipe.entries if entry.keys.train]
     own = {name: each.decay_rate for name, each in search.datasets.items() if each.decay_rate is not None and name in names}
     if not own:
@@ -91,7 +91,7 @@ def _decay_parameters(recipe: Recipe, place: str, problems: list[str]) -> list[P
     several = next((name for name in names if "{" in name), None)
     if several is not None or recipe.order != "given":
         why = 'order = "suggested" decides it' if several is None else f"the entry {several!r} makes several datasets"
-        problems.append(f"{where}: the place of a dataset has to be known, but {why}: write an entry for each dataset")
+        problems.append(f"{where}: the position of the dataset must be known, but {why}: write an entry for each dataset")
         return []
     if names[0] in own:
         problems.append(
@@ -109,11 +109,11 @@ def _decay_parameters(recipe: Recipe, place: str, problems: list[str]) -> list[P
 
 
 def level_choices(recipe: Recipe, parameters: Sequence[Parameter], order: Sequence[int]) -> list[list[Config]]:
-    """Return what each dataset in turn adds to a trial of a beam search: every combination of the choices that belong to it.
+    """Return what each dataset in turn adds to a trial of a beam search: every combination of its choices.
 
-    They are the dataset's epochs and the decay rate of the change to it; where the recipe gives one space for all decay
-    rates, each change chooses its own. All other values are chosen with the first dataset, and datasets of one entry share
-    the choice of the first of them. `order` has the recipe entry of each dataset.
+    They are the dataset's epochs and the decay rate of the change to it; a single space for all decay rates applies to
+    each change separately. All other values are chosen with the first dataset, and datasets of one entry share the choice
+    of the first of them. `order` has the recipe entry of each dataset.
     """
     names = [entry.keys.name for entry in recipe.entries]
     first = {f"datasets.{names[entry]}.epochs": order.index(entry) for entry in order}
@@ -130,7 +130,7 @@ def level_choices(recipe: Recipe, parameters: Sequence[Parameter], order: Sequen
 
 
 def trial_document(document: Mapping[str, Any], config: Config) -> dict[str, Any]:
-    """Return the recipe's document with a trial's values in it, and without what is searched."""
+    """Return the recipe's document with a trial's values, without its search spaces."""
     made = copy.deepcopy({key: value for key, value in document.items() if key != "search"})
     changes = sorted((name for name in config if name.startswith(f"{DECAY}.")), key=lambda name: int(name.rsplit(".", 1)[1]))
     for name, value in config.items():
@@ -147,7 +147,7 @@ def trial_recipe(recipe: Recipe, config: Config, place: str = "recipe") -> Recip
 
 
 def check_parameters(recipe: Recipe, parameters: Sequence[Parameter], place: str = "recipe") -> None:
-    """Raise InputError with every value of every parameter that no recipe can have; of a range, its ends are looked at."""
+    """Raise InputError with every invalid value of every parameter; ranges are checked at their ends."""
     first = {each.name: (each.values() or (each.space.low,))[0] for each in parameters}  # type: ignore[union-attr]
     problems: list[str] = []
     for each in parameters:
@@ -160,7 +160,7 @@ def check_parameters(recipe: Recipe, parameters: Sequence[Parameter], place: str
                 problems.append(f"{place}: search.values: {each.name!r}: write SECTION.KEY, such as training.batch_size")
                 break
             try:
-                # The others keep their own values, so that one that is wrong is not told again for each of these; the
+                # The others keep their own values, so that a wrong one is not reported again for each of these; the
                 # rates of the changes are one value together.
                 own = {name: first[name] for name in first if name.startswith(f"{DECAY}.")} if DECAY in each.name else {}
                 trial_recipe(recipe, {**own, each.name: value}, f"{place}: search, {each.name} = {value!r}")
@@ -171,7 +171,7 @@ def check_parameters(recipe: Recipe, parameters: Sequence[Parameter], place: str
 
 
 def grid(parameters: Sequence[Parameter], place: str = "recipe") -> list[Config]:
-    """Every combination, the last parameter changing fastest."""
+    """Return every combination, the last parameter changing fastest."""
     values: list[tuple[Any, ...]] = []
     for each in parameters:
         known = each.values()
@@ -192,7 +192,7 @@ def grid(parameters: Sequence[Parameter], place: str = "recipe") -> list[Config]
 
 
 def draw(parameters: Sequence[Parameter], num_samples: int, seed: int) -> list[Config]:
-    """Random trials, the same for the same seed; none twice, so fewer where the space holds fewer."""
+    """Return distinct random trials, the same for the same seed; fewer if the space is smaller."""
     random = np.random.default_rng([seed, 0x5EA2C4])
     found: list[Config] = []
     for _ in range(20 * num_samples):
@@ -205,5 +205,5 @@ def draw(parameters: Sequence[Parameter], num_samples: int, seed: int) -> list[C
 
 
 def data_variants(parameters: Sequence[Parameter], place: str = "recipe") -> list[Config]:
-    """Every combination of the values that need datasets of their own; one empty one where there are none."""
+    """Return every combination of values that need their own datasets; a single empty one if there are none."""
     return grid([each for each in parameters if each.changes_data], place)

@@ -1,4 +1,4 @@
-"""What a trial reports to Ray Tune after a stage."""
+"""The report of a trial to Ray Tune after a stage."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from workflows.results.search_result import WORST
 
 @dataclass(frozen=True)
 class StageReport:
-    """`stages` datasets are done, `trained` epochs were trained for that; `complete` if that is all the trial is for.
+    """`stages` datasets are done, for which `trained` epochs were trained; `complete` if the trial is done.
 
-    The objectives are those over the datasets so far, WORST where they are not known. `failed` says why the trial cannot
-    go on. A trial that is `parked` does nothing until it is stopped.
+    The objectives are those over the datasets so far, WORST where unknown. `failed` says why the trial cannot continue. A
+    `parked` trial does nothing until it is stopped.
     """
 
     mean_scaled_error: float = WORST

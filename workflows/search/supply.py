@@ -1,4 +1,4 @@
-"""The trials of a search that are left: what the store holds is taken from there, the rest is given out one by one."""
+"""The remaining trials of a search: results in the store are taken from there, the others are given out one by one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from workflows.search.tree import MAX_COMPARED, Chain, next_trial
 
 
 class Algorithm(Protocol):
-    """What trials a search has, from what those before came to. It decides; it runs nothing."""
+    """Decides which trials a search has, from the results so far. It runs nothing."""
 
     @property
     def num_trials(self) -> int:
         """Return how many trials there are at most."""
 
     def more(self, ended: Mapping[int, TrialResult]) -> list[Proposal]:
-        """Return trials that were not proposed before; none where results have to be waited for, or there are no more."""
+        """Return trials that were not proposed before; none if it must wait for results, or if there are no more."""
 
 
 class Listed:
@@ -36,7 +36,7 @@ class Listed:
 
 
 class Supply:
-    """The trials of one search on their way: waiting, running, or ended."""
+    """The trials of one search: waiting, running, or ended."""
 
     def __init__(
         self,
@@ -50,10 +50,10 @@ class Supply:
         self.ended: dict[int, TrialResult] = {}
         self.chains: dict[int, Chain] = {}
         self.trained: set[str] = set()  # epochs that are known to be in the store
-        self.open_data = ""  # of the trial that ended last: its process takes the next one
+        self.open_data = ""  # the trial that ended last: its process takes the next one
 
     def next(self) -> Proposal | None:
-        """Return the trial to start now; None where there is none before another one has ended."""
+        """Return the trial to start now; None if none can start before another one ends."""
         if not self.waiting and not self._propose():
             return None
         if len(self.waiting) == 1:
@@ -68,7 +68,7 @@ class Supply:
 
     @property
     def idle(self) -> bool:
-        """Return whether no trial can be started before another one has ended, or none at all."""
+        """Return whether no trial can start before another one ends, or none at all."""
         return not self.waiting and not self._propose()
 
     @property
@@ -77,7 +77,7 @@ class Supply:
         return not self.running and self.idle
 
     def final(self, trial: TrialResult) -> None:
-        """Note what a trial came to; nothing that is said later changes it."""
+        """Record the final result of a trial; later results are ignored."""
         proposal = self.running.pop(trial.number)
         self.ended[trial.number] = trial
         if trial.number in self.chains:
@@ -85,11 +85,11 @@ class Supply:
             del self.chains[trial.number]
 
     def again(self, number: int) -> None:
-        """Let a trial that was lost be run again, before any other is proposed."""
+        """Put a lost trial back, before any other is proposed."""
         self.waiting[number] = self.running.pop(number)
 
     def settle(self, known: Callable[[Proposal], TrialResult | None]) -> bool:
-        """Take what is known already of all trials, and of those that follow from it; return whether that was all."""
+        """Take known results of all trials, and of those that follow from them; returns whether that was all."""
         lacking: dict[int, Proposal] = {}
         while self.waiting or self._propose():
             number, proposal = self.waiting.popitem()

@@ -1,11 +1,11 @@
-"""Which trial to start next. Trials that begin alike are a tree of epochs, each of which is trained once."""
+"""Choose the trial to start next. Trials with common prefixes form a tree of epochs, each of which is trained once."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 
-MAX_COMPARED = 1000  # trials that are compared; a choice takes time in proportion
+MAX_COMPARED = 1000  # trials that are compared at each choice
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Chain:
 def next_trial(waiting: Mapping[int, Chain], trained: Set[str], running: Collection[Chain] = (), open_data: str = "") -> int:
     """Return the number of the trial to start while others run.
 
-    First, the one that waits least for epochs that a running trial is on its way to: a core that waits is idle. Of
-    these, the one whose next epoch leads to the longest way that is left (the critical path), then to the most epochs,
-    as these let other cores work. Then one whose data is open where the next trial will run; then the longest, because
-    trials that are a part of it cost nothing afterwards.
+    First, the one that waits least for epochs that a running trial will train: a waiting core is idle. Of these, the one
+    whose next epoch begins the longest remaining path (the critical path), then the most epochs, because these give other
+    cores work. Then one whose data is open where the next trial will run; then the longest, because trials contained in
+    it cost nothing afterwards.
     """
     taken = {key for chain in running for key in chain.keys if key not in trained}
     longest, below = _unlocked(waiting.values(), trained)
@@ -40,10 +40,10 @@ def next_trial(waiting: Mapping[int, Chain], trained: Set[str], running: Collect
 
 
 def _unlocked(chains: Collection[Chain], trained: Set[str]) -> tuple[dict[str, float], dict[str, float]]:
-    """What begins at each epoch that is not trained yet: the longest way to the end of a trial, and all epochs together."""
+    """Return for each untrained epoch the longest path to the end of a trial, and the total of all epochs after it."""
     longest: dict[str, float] = {}
     cost_of: dict[str, float] = {}
-    before: dict[str, tuple[int, str]] = {}  # place in the chain, and the epoch before
+    before: dict[str, tuple[int, str]] = {}  # index in the chain, and the epoch before
     for chain in chains:
         rest = 0.0
         for place in range(len(chain.keys) - 1, -1, -1):
@@ -64,7 +64,7 @@ def _unlocked(chains: Collection[Chain], trained: Set[str]) -> tuple[dict[str, f
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a search goes on a number of cores: when it ends, and how long its cores were idle while one could have trained.
+    """The course of a search on a number of cores: its end, and idle time of cores that could have trained.
 
     Times are in the unit of the costs.
     """
@@ -74,7 +74,7 @@ class Schedule:
 
 
 def simulate(chains: Mapping[int, Chain], num_concurrent: int, trained: Set[str] = frozenset()) -> Schedule:
-    """Return how trials go that are started by `next_trial`, each epoch being trained by the first that comes to it."""
+    """Simulate trials started by `next_trial`; each epoch is trained by the first trial that reaches it."""
     waiting, done = dict(chains), set(trained)
     cores: list[Chain | None] = [None] * num_concurrent
     under_way: dict[str, tuple[float, int]] = {}  # when it is trained, and by which core

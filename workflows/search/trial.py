@@ -1,4 +1,4 @@
-"""A trial of a search: a class Trainable of Ray Tune whose step is one stage, in a process that trials share in turn."""
+"""A trial of a search: a Trainable class of Ray Tune whose step is one stage, in a process that trials share in turn."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PARKED_S = 0.3  # between two reports of a process that waits for its next trial
 
 
 class Walks:
-    """Walks through the plans of trials, one after the other; datasets that one has opened stay mapped for the next."""
+    """Walks the plans of trials, one after another; datasets stay mapped for the next trial."""
 
     def __init__(self, scene: Scene):
         self.scene = scene
@@ -40,11 +40,11 @@ class Walks:
         self.plan: Plan | None = None
         self.lane: Lane | None = None
         self.stages: Iterator[Outcome] | None = None
-        self.level: int | None = None  # the number of stages after which the trial ends, untested; None: it does them all
+        self.level: int | None = None  # number of stages after which the trial ends, untested; None: all
         self.trained = 0
 
     def begin(self, proposal: Proposal) -> None:
-        """Leave the walk that is under way, if any, and begin that of another trial."""
+        """Leave the present walk, if any, and start that of another trial."""
         self.stages, self.trained = None, 0
         variant = self.scene.variant_of(proposal.config)
         if variant not in self.datasets:
@@ -68,7 +68,7 @@ class Walks:
         self.stages = walker.stages()
 
     def next_stage(self) -> StageReport:
-        """Do the next stage; of a trial of a beam search all of them, as nobody decides anything between two."""
+        """Run the next stage; for a trial of a beam search all of them, because nothing is decided in between."""
         assert self.stages is not None
         assert self.plan is not None
         try:
@@ -85,20 +85,20 @@ class Walks:
 
 
 class Worker(Protocol):
-    """What does the stages of trials: this process, or a group of workers that it asks."""
+    """Runs the stages of trials: this process, or a group of workers."""
 
     def begin(self, proposal: Proposal) -> None:
-        """Begin another trial."""
+        """Start another trial."""
 
     def next_stage(self) -> StageReport:
-        """Do the next stage."""
+        """Run the next stage."""
 
 
 class Trial(Trainable):
-    """One trial after the other in the same process (reuse_actors=True): no start of a process for each."""
+    """Trials one after another in the same process (reuse_actors=True), which saves starting a process for each."""
 
     def setup(self, config: dict[str, Any], scene: Scene | None = None) -> None:
-        """Begin the first trial."""
+        """Start the first trial."""
         assert scene is not None
         find_service(scene.gpu_service)
         if scene.num_workers:
@@ -111,7 +111,7 @@ class Trial(Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
-        """Begin another trial, with all that is open staying so."""
+        """Start another trial and keep everything open."""
         proposal = new_config["proposal"]
         self.parked = proposal is None
         if not self.parked:
@@ -119,14 +119,14 @@ class Trial(Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Return one stage."""
+        """Run one stage and return its report."""
         if self.parked:
             time.sleep(PARKED_S)
             return StageReport(parked=True).to_json()
         return self.walks.next_stage().to_json()
 
     def cleanup(self) -> None:
-        """Free the workers, where there are any."""
+        """Free the workers, if there are any."""
         close = getattr(self.walks, "close", None)
         if close is not None:
             close()

@@ -1,7 +1,7 @@
-"""A data-parallel trial: one Ray Train worker group that walks the plans of all trials of an actor, stage by stage.
+"""A data-parallel trial: one Ray Train worker group walks the plans of all trials of an actor, stage by stage.
 
-A worker group takes 12 s to start, so it stays from trial to trial. The trial's actor asks, through a queue, and the first
-worker answers; the others hear of it from the first.
+A worker group takes 12 s to start, so it stays from trial to trial. The trial's actor sends requests through a queue, the
+first worker answers and broadcasts them to the others.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from workflows.search.stage_report import StageReport
 from workflows.training.channel import Channel, Sender
 from workflows.training.workers import trainer_for
 
-LISTEN_S = 1.0  # a worker that hears nothing says so to the others, which would else give up on it
-START_LIMIT_S = 300.0  # for the first answer of a group, its start included
+LISTEN_S = 1.0  # the first worker tells the others that it is still waiting, so that they do not time out
+START_LIMIT_S = 300.0  # for a group's first answer, including its start
 
 
 class TrialGroupError(Exception):
@@ -37,7 +37,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Begin:
-    """Begin a trial; its first `skip` reports were given by a group that was lost: they are taken from the store."""
+    """Start a trial; its first `skip` reports were given by a lost group and are taken from the store."""
 
     proposal: Proposal
     skip: int = 0
@@ -57,7 +57,7 @@ class End:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the stage that request number `request` asked for came to."""
+    """The answer to request number `request`, for a stage."""
 
     request: int
     report: StageReport
@@ -80,7 +80,7 @@ class Task:
 
 
 def serve(task: Task) -> None:
-    """What each worker does until it is told to end: begin trials and do their stages, in step with the others."""
+    """Run a worker until it is told to end: start trials and run their stages, in step with the others."""
     import torch
     from ray.util.queue import Empty
 
@@ -110,7 +110,7 @@ def serve(task: Task) -> None:
 
 
 class GroupWalks:
-    """The trial actor's end: the same calls as `Walks`, done by a group of workers."""
+    """The trial actor's side: the same calls as `Walks`, done by a group of workers."""
 
     def __init__(self, scene: Scene):
         set_environment()
@@ -139,13 +139,13 @@ class GroupWalks:
             self.heard.put(Ended(str(error).strip().splitlines()[-1]))
 
     def begin(self, proposal: Proposal) -> None:
-        """Begin a trial."""
+        """Start a trial."""
         self.trial, self.done = Begin(proposal), 0
         if self.ready:
             self.requests.put(self.trial)
 
     def next_stage(self) -> StageReport:
-        """Do the next stage; raises TrialGroupError where the group is lost for good or does not start in time."""
+        """Run the next stage; raises TrialGroupError if the group is lost for good or does not start in time."""
         started = time.monotonic()
         if self.ready:
             self._ask()
@@ -174,7 +174,7 @@ class GroupWalks:
         self.requests.put(NextStage(self.asked))
 
     def close(self) -> None:
-        """End the workers and free their cores; where they do not end by themselves they end with this process."""
+        """End the workers and free their cores; if they do not end themselves, they end with this process."""
         self.requests.put(End())
         self.thread.join(timeout=20)
         self.channel.__exit__()
@@ -182,5 +182,5 @@ class GroupWalks:
 
 
 def serve_task(config: dict[Any, Any]) -> None:
-    """What Ray Train calls on each worker."""
+    """Run a worker under Ray Train."""
     serve(config["task"])

@@ -1,4 +1,4 @@
-"""Ray Tune runs the trials: quietly, with finite limits, and what each came to is told as it happens."""
+"""Run the trials by Ray Tune: quietly, with finite limits, and with each result reported as it arrives."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from workflows.search.stage_report import StageReport
 from workflows.search.supply import Supply
 from workflows.search.trial import Trial
 
-MAX_RESTARTS = 2  # of a trial whose process was lost; its epochs are in the store
-REDUCTION = 2  # of the trials that have come to the end of a dataset, the better half goes on
+MAX_RESTARTS = 2  # restarts of a trial whose process was lost; its epochs are in the store
+REDUCTION = 2  # the better half of the trials at the end of a dataset continues
 TuneResult = dict[str, Any]  # what Tune passes around
 
 
 def proposal_of(trial: Any) -> Proposal | None:
-    """Return the proposal that a trial of Tune is for; None: it is parked."""
+    """Return the proposal of a trial of Tune; None: it is parked."""
     content = trial.config["proposal"]
     return None if content is None else Proposal.from_json(content)
 
 
 class Suggestions(Searcher):
-    """Tune's side of a supply.
+    """Tune's searcher over a supply.
 
-    Where a process has no trial Tune ends it, and a new one takes seconds. So while the last trials of a level go on, the
-    other processes are parked in a trial that does nothing, until there is work again.
+    Tune ends a process without a trial, and a new one takes seconds. So while the last trials of a level run, the other
+    processes are parked in a trial that does nothing, until there is work again.
     """
 
     def __init__(self, supply: Supply):
@@ -47,7 +47,7 @@ class Suggestions(Searcher):
         self.parks = False
 
     def set_search_properties(self, *_args: Any, **_spec: Any) -> bool:
-        """Return the objectives are the recipe's."""
+        """Accept any objective: the recipe decides."""
         return True
 
     def suggest(self, trial_id: str) -> TuneResult | str | None:  # type: ignore[override]  # noqa: ARG002
@@ -60,11 +60,11 @@ class Suggestions(Searcher):
         return {"proposal": None} if self.parks else None
 
     def leaves(self, _trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Return whether a trial is to be stopped: a parked one where there is work, or there never will be."""
+        """Return whether to stop a trial: a parked one if there is work, or if there never will be."""
         return bool(result.get("parked")) and (not self.supply.idle or self.supply.done)
 
     def on_trial_complete(self, trial_id: str, result: TuneResult | None = None, error: bool = False) -> None:
-        """Nothing: Tune's word is not the final one."""
+        """Do nothing: the final result comes from elsewhere."""
 
     def __getstate__(self) -> TuneResult:
         return {}  # as for _Told
@@ -73,15 +73,15 @@ class Suggestions(Searcher):
         """Nothing: the same trials are proposed again."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """See save."""
+        """Do nothing (see save)."""
 
 
 class _Told(Callback):
-    """Hands on the last report of each trial that ends, and lets those be run again that have to.
+    """Reports the end of each trial, and has trials run again where needed.
 
-    These are the ones that Tune gives up too early, and those whose epochs the store lacks after they have ended. If the
-    process of a trial that has ended is lost before another trial has begun in it, Tune 2.60 counts the one loss twice
-    and fails a trial that never started.
+    These are trials that Tune gives up too early, and ended ones whose epochs the store lacks. Tune 2.60 counts one actor
+    death twice if it happens after a trial has ended and before the next one starts, and fails a trial that never
+    started.
     """
 
     def __init__(self, run: Run):
@@ -93,13 +93,13 @@ class _Told(Callback):
         return {}  # Tune keeps a copy for its own way of going on, which is not ours
 
     def on_trial_complete(self, **info: Any) -> None:  # type: ignore[override]
-        """A trial is done, or was stopped."""
+        """Record a trial that finished or was stopped."""
         proposal = proposal_of(info["trial"])
         if proposal is not None:
             self._tell(proposal, StageReport.from_json(info["trial"].last_result))
 
     def on_trial_error(self, iteration: int, trial: Any, **_: Any) -> None:  # type: ignore[override]
-        """Tune does not start a trial again."""
+        """Record a trial that Tune does not restart."""
         proposal = proposal_of(trial)
         if proposal is None:
             return
@@ -111,7 +111,7 @@ class _Told(Callback):
         self._tell(proposal, StageReport(failed=f"its process was lost {lost} times, the last time by: {lines[-1]}"))
 
     def on_trial_recover(self, iteration: int, trial: Any, **_: Any) -> None:  # type: ignore[override]
-        """The process of a trial was lost; it is done again from the store, by another."""
+        """Record that a trial's process was lost; another one repeats it from the store."""
         proposal = proposal_of(trial)
         if proposal is not None:
             self._count(iteration, trial, proposal)
@@ -141,10 +141,10 @@ def run_trials(
 ) -> None:
     """Run the trials that the run's supply gives out, until all have ended.
 
-    A trial whose process was lost is run again from the store; after more than MAX_RESTARTS losses it has failed.
+    A trial whose process was lost is repeated from the store; after more than MAX_RESTARTS losses it has failed.
     """
-    # What a logger of Tune writes for each step costs half of a trial that trains nothing; Ctrl-C is to end the search,
-    # not to be taken for its regular end.
+    # Tune's loggers cost half the time of a trial that trains nothing; Ctrl-C must end the search,
+    # not count as its regular end.
     os.environ.update(TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_DISABLE_SIGINT_HANDLER="1", RAY_AIR_NEW_OUTPUT="0")
     os.environ.setdefault("TUNE_WARN_THRESHOLD_S", "10")
     data_parallel = placement.num_workers > 0
@@ -164,7 +164,7 @@ def run_trials(
         tune_config=tune.TuneConfig(
             scheduler=scheduler,
             search_alg=suggestions,
-            num_samples=-1,  # the search says itself when the last trial has ended
+            num_samples=-1,  # the search itself detects when the last trial has ended
             max_concurrent_trials=placement.num_concurrent,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: str(trial.trial_id),  # a config can be longer than a name may be

@@ -1,4 +1,4 @@
-"""Whether a run that says it is running still does: its process writes progress.json every 30 s while it lives."""
+"""Detect dead runs: a live process writes progress.json every 30 s."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SILENT_S = 150.0  # five beats; the clocks of two machines may differ by some of
 
 
 def as_seen(facts: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """Return the facts of a run that is under way; one that has been silent for too long is interrupted, not running."""
+    """Return the record of a run under way; after too long a silence its status is interrupted, not running."""
     silent = now - float(facts.get("when", 0.0))
     if facts.get("status") != "running" or silent < SILENT_S:
         return dict(facts)

@@ -1,8 +1,8 @@
-"""Writes to S3 that succeed only under a condition: the file does not exist, or still holds what was read.
+"""Conditional writes to S3: they succeed only if the file does not exist, or still has the content that was read.
 
-PyArrow 26 has no such write: `open_output_stream` sends no If-None-Match, whatever its metadata say (looked at on the wire).
-S3 has had it since 2024 (If-None-Match on PutObject, then If-Match), and so have MinIO, Ceph and moto. boto3 sends both.
-Where a store ignores the condition, nothing is exclusive there; one object that is written twice tells.
+PyArrow 26 cannot: `open_output_stream` sends no If-None-Match, whatever its metadata (checked on the wire). S3 has had it
+since 2024 (If-None-Match on PutObject, then If-Match), and so have MinIO, Ceph and moto. boto3 sends both. If a store
+ignores the condition, nothing is exclusive there; writing one object twice shows it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from pyarrow import fs
 
 ANSWER_S, CONNECT_S, ATTEMPTS = 20.0, 5.0, 3  # of a request: a store that does not answer is known to be away after a minute
-TRIES = 10  # of a write that S3 answers with 409: another conditional write to the same key is under way
+TRIES = 10  # retries of a write that S3 answers with 409: another conditional write to the same key is under way
 TRY_AGAIN_S = 0.1
 
 
@@ -36,9 +36,9 @@ class ConditionalWriter:
         return self._client
 
     def create(self, path: str, content: bytes) -> bool:
-        """Write an object unless it exists.
+        """Create an object unless it exists.
 
-        A write whose answer was lost is sent again and then refused, so what is there is compared with `content`.
+        A write whose answer was lost is sent again and then refused, so the existing object is compared with `content`.
         """
         return self._put(path, content, IfNoneMatch="*") or self._found(path)[0] == content
 
@@ -50,11 +50,11 @@ class ConditionalWriter:
         return self._put(path, content, IfMatch=tag) or self._found(path)[0] == content
 
     def read(self, path: str) -> bytes | None:
-        """Return the content of an object; None where there is none."""
+        """Return the content of an object; None if there is none."""
         return self._found(path)[0]
 
     def _found(self, path: str) -> tuple[bytes | None, str]:
-        """Return the content of an object and its tag; None where there is none."""
+        """Return the content of an object and its tag; None if there is none."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         bucket, _, key = path.partition("/")
@@ -89,7 +89,7 @@ class ConditionalWriter:
         return False
 
     def delete(self, path: str) -> None:
-        """Delete an object. PyArrow would put an empty object, a folder, in the place of the last one of a prefix."""
+        """Delete an object. PyArrow would leave an empty object (a folder) in place of the last one of a prefix."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         bucket, _, key = path.partition("/")
@@ -99,7 +99,7 @@ class ConditionalWriter:
             raise OSError(f"{path}: {error}") from None
 
     def keeps_conditions(self, prefix: str) -> bool:
-        """Return whether the object store refuses to create what exists."""
+        """Return whether the object store refuses to create an existing object."""
         path = f"{prefix}/leases/.exclusive-{uuid.uuid4().hex[:8]}"
         try:
             return self.create(path, b"first") and not self.create(path, b"second")
@@ -114,7 +114,7 @@ def _status(error: Any) -> int:
 
 
 def conditional_writer(filesystem: fs.FileSystem) -> ConditionalWriter | None:
-    """Return what writes conditionally where this filesystem writes; None: not S3."""
+    """Return the conditional writer for a filesystem; None: not S3."""
     if not isinstance(filesystem, fs.S3FileSystem):
         return None
     _, (options,) = filesystem.__reduce__()

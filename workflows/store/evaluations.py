@@ -51,12 +51,12 @@ def kept_evaluations(storage: Storage, key: str, old: bool) -> tuple[dict[str, E
 
 
 def is_evaluation(storage: Storage, path: str) -> bool:
-    """Return whether a file is an evaluation as it was written, or has just gone."""
+    """Return whether a file is an intact evaluation, or has just been removed."""
     return _read(storage, path) is not None
 
 
 def path_is_folder(storage: Storage, path: str) -> bool:
-    """Return whether a folder lies where a file belongs."""
+    """Return whether there is a folder in the place of a file."""
     try:
         storage.read(path)
     except IsADirectoryError:
@@ -67,7 +67,7 @@ def path_is_folder(storage: Storage, path: str) -> bool:
 
 
 def _read(storage: Storage, path: str) -> tuple[float, dict[str, Errors]] | None:
-    """When errors were measured, and the errors; None if the file is damaged. A file that has just gone has none."""
+    """Return when errors were measured, and the errors; None if the file is damaged. A removed file has none."""
     try:
         content = unsealed(storage.read(path))
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""What the store keeps of an epoch and of an evaluation: two frozen values, and how each is written.
+"""The records of epochs and evaluations in the store, as frozen values, and how each is written.
 
-Both hold only what every reader of their address agrees on. The dataset's name, the number of the stage and the planned
-epochs belong to the run that asks: two runs can reach the same epoch in different places.
+Both have only what every reader of their address agrees on. The dataset's name, the number of the stage and the planned
+epochs belong to the run that asks: two runs can reach the same epoch in different positions.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class EpochRecord:
     def from_json(content: Mapping[str, Any]) -> EpochRecord:
         """Return the record of a facts.json of this version or an earlier one.
 
-        Raises InputError for a later version; KeyError, TypeError or ValueError for what is none.
+        Raises InputError for a later version; KeyError, TypeError or ValueError for invalid content.
         """
         version = int(content.get("version", 0))
         if version > RECORD_VERSION:
@@ -113,7 +113,7 @@ class Errors:
     version: int = METRICS_VERSION
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is written of it: the metrics of targets beside the others, under their names."""
+        """Return the JSON of an evaluation: the metrics of targets beside the others, under their names."""
         content = to_json(self)
         metrics = content.pop("by_target")
         return {key: value for key, value in {**content, **metrics}.items() if value is not None}
@@ -142,13 +142,13 @@ class Errors:
 
 
 def sealed(content: Mapping[str, Any]) -> bytes:
-    """JSON with a hash of itself, so that a changed digit is noticed."""
+    """Return JSON with a hash of itself, so that a changed digit is noticed."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return json.dumps({"content": content, "sha256": digest}, indent=1).encode()
 
 
 def unsealed(written: bytes) -> dict[str, Any] | None:
-    """Return what was sealed; None if it is not as it was written."""
+    """Return what was sealed; None if it has changed."""
     try:
         found = json.loads(written)
         content: dict[str, Any] = found["content"]

@@ -1,11 +1,10 @@
-"""Who does something now, so that of two processes that want the same epoch the second waits instead of training it too.
+"""Leases: of two processes that want the same epoch, the second waits instead of training it too.
 
-A lease is a file that exactly one process can create (see Storage.exclusive). Its owner renews it while it lives. A waiting
-process watches the content of the file: on the machine of a dead owner it takes over at once, elsewhere after
-SILENCE_S without a renewal. Clocks of two machines are not compared.
-
-A lease saves work and is no lock: an owner that was stopped for longer than SILENCE_S can find itself beside another one.
-Then an epoch is trained twice, and the first commit stays.
+A lease is a file that exactly one process can create (see Storage.exclusive). Its owner renews it while it lives. A
+waiting process watches the content of the file: on the machine of a dead owner it takes over at once, elsewhere after
+SILENCE_S without a renewal. Clocks of two machines are not compared. A lease saves work and is not a lock: an owner that
+was suspended for longer than SILENCE_S may continue beside another one. Then an epoch is trained twice, and the first
+commit stays.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from collections.abc import Callable, Iterator
 from workflows.store.storage import Storage
 
 RENEW_S = 2.0
-SILENCE_S = 20.0  # an owner that has not renewed its lease for so long is dead, or its machine is
-WAIT_LIMIT_S = 24 * 3600.0  # then a waiting process goes on, whatever the owner says
+SILENCE_S = 20.0  # an owner silent for so long is dead, or its machine is
+WAIT_LIMIT_S = 24 * 3600.0  # then a waiting process continues, whatever the owner does
 POLL_S, POLL_REMOTE_S = 0.03, 0.3
 
 
@@ -49,7 +48,7 @@ class Lease:
         return _id(self.storage.read(self.path)) == _id(self.content)
 
     def release(self) -> None:
-        """End the lease, unless another process has taken it over."""
+        """Release the lease, unless another process has taken it over."""
         self._over.set()
         self._thread.join()
         with contextlib.suppress(OSError):
@@ -58,10 +57,10 @@ class Lease:
 
 
 class Leases:
-    """The leases of a store. Where nothing can be created exclusively, every lease is granted.
+    """The leases of a store. If nothing can be created exclusively, every lease is granted.
 
-    `run` is an id of the run whose worker group this process belongs to, if it does: of one run only one group works at a
-    time, so what another process of the same run holds was left behind by workers that were lost, and is taken over at once.
+    `run` is an id of the run whose worker group this process belongs to, if any: only one group of a run works at a time,
+    so a lease of another process of the same run belongs to lost workers, and is taken over at once.
     """
 
     def __init__(self, storage: Storage):
@@ -71,7 +70,7 @@ class Leases:
         self._seen: dict[str, _Owner] = {}
 
     def try_acquire(self, name: str) -> Lease | None:
-        """Return the lease if nobody has it, or if its owner is dead; None: somebody else has it."""
+        """Return the lease if it is free or its owner is dead; None: another process has it."""
         path, content = f"leases/{name}", _words(0, run=self.run)
         owner = self._seen.setdefault(name, _Owner())
         if self.storage.create_file(path, content):
@@ -91,7 +90,7 @@ class Leases:
 
     @contextlib.contextmanager
     def hold(self, name: str, is_there: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Run the body as the only owner of `name`, or without it as soon as what it would make is there."""
+        """Run the body as the only owner of `name`, or without the lease as soon as its result exists."""
         lease = self._wait_for(name, is_there) if self.storage.exclusive else None
         try:
             yield
@@ -115,7 +114,7 @@ class Leases:
 
 
 def _words(beat: int, before: bytes = b"", run: str = "") -> bytes:
-    """Return the content of a lease: who has it, and how often it was renewed."""
+    """Return the content of a lease: its owner, and how often it was renewed."""
     told = json.loads(before) if before else {"place": _place(), "pid": os.getpid(), "id": uuid.uuid4().hex, "run": run}
     return json.dumps({**told, "beat": beat}).encode()
 
@@ -128,7 +127,7 @@ def _id(words: bytes) -> str:
 
 
 def _place() -> str:
-    """Where a process number means this process: the machine, and the container that it is in."""
+    """Return where a process number identifies this process: the machine, and its container."""
     with contextlib.suppress(OSError):
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     return socket.gethostname()

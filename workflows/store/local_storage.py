@@ -1,4 +1,4 @@
-"""A store in a folder: of this machine, or one that all machines mount."""
+"""A store in a folder, on this machine or mounted by all machines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from data.errors import InputError
 from data.reading.files import make_folder
 
 T = TypeVar("T")
-MOVED_AWAY = 10  # times that the folder of a file may be taken away by `clean` while the file is written
+MOVED_AWAY = 10  # times that `clean` may remove the folder of a file while it is written
 
 
 class LocalStorage:
@@ -39,7 +39,7 @@ class LocalStorage:
         self._was_there = True
 
     def _check_still_there(self) -> None:
-        """A place that went away (an unmounted disk) is neither empty nor made again in its stead."""
+        """Raise if the folder has disappeared (an unmounted disk): it is neither empty nor made again."""
         if self._was_there and not self.folder.is_dir():
             raise OSError(errno.EIO, "the storage folder is gone", self.address)
 
@@ -51,7 +51,7 @@ class LocalStorage:
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 break
-            except FileExistsError:  # mkdir found the folder, and it had gone when it looked whether it is one
+            except FileExistsError:  # removed between mkdir's two looks at it
                 if target.parent.exists():
                     raise
         return target
@@ -62,7 +62,7 @@ class LocalStorage:
             return (self.folder / path).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             self._check_still_there()
-            if os.path.islink(self.folder / path):  # what cannot be read is not what does not exist
+            if os.path.islink(self.folder / path):  # unreadable is not missing
                 raise IsADirectoryError(errno.EISDIR, "a link to nothing is here", str(self.folder / path)) from None
             raise FileNotFoundError(errno.ENOENT, "there is no such file", str(self.folder / path)) from None
 
@@ -80,7 +80,7 @@ class LocalStorage:
         self._try(path, write_to)
 
     def create_file(self, path: str, content: bytes) -> bool:
-        """See Storage. A link is made with its content, or not at all."""
+        """See Storage. A link is created with its content, or not at all."""
 
         def write_to(target: Path) -> bool:
             scratch = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
@@ -103,7 +103,7 @@ class LocalStorage:
         return write_to(self._inside(path))
 
     def take_over(self, path: str, expected: bytes, content: bytes) -> bool:
-        """See Storage. The file is renamed first, which one process alone can do, then looked at."""
+        """See Storage. The file is renamed first, which only one process can do, then compared."""
         target = self.folder / path
         taken = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
         try:
@@ -118,10 +118,9 @@ class LocalStorage:
         return self.create_file(path, content)
 
     def publish(self, folder: str, files: Mapping[str, bytes]) -> bool:
-        """See Storage.
+        """See Storage. Not synced: files lost in a power cut are noticed by size and hash, and trained again.
 
-        Not synced: what a power cut takes away is noticed by its size and hash, and is trained again. Syncing took half
-        of the time of a commit.
+        Syncing took half of the time of a commit.
         """
         target = self._inside(folder)
         scratch = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
@@ -182,7 +181,7 @@ def _files_below(path: Path) -> Iterator[Path]:
 
 
 def _write_through(path: Path, content: bytes) -> None:
-    """Write a file and wait until the disk has it: nothing makes it again."""
+    """Write a file and wait until the disk has it, because nothing can make it again."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()

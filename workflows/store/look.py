@@ -1,4 +1,4 @@
-"""One look at a checkpoint: its record, what is damaged, or that it is not there. It concludes nothing (see store.py)."""
+"""Look at a checkpoint once: its record, what is damaged, or that it is missing. Conclusions are drawn in store.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workflows.store.storage import Storage
 
 
 class Check(Enum):
-    """How closely a look checks the files of a checkpoint."""
+    """How thoroughly a look checks the files of a checkpoint."""
 
     NONE = "not at all"
     CHEAP = "by size and, up to a limit, by hash; not at all in an object store"
@@ -23,7 +23,7 @@ class Check(Enum):
 
 @dataclass(frozen=True)
 class Look:
-    """What one look at a checkpoint found: its record and what is damaged; neither: it is not there."""
+    """The result of one look at a checkpoint: its record and what is damaged; neither: it is missing."""
 
     record: EpochRecord | None = None
     damage: str = ""
@@ -31,10 +31,10 @@ class Look:
 
 
 def look_at(storage: Storage, folder: str, key: str, check: Check, limit: int = 0) -> Look:
-    """Look at the checkpoint `key` in a folder; a cheap check hashes files of up to `limit` bytes together."""
+    """Look at the checkpoint `key` in a folder; a cheap check hashes at most `limit` bytes of files."""
     try:
         written = storage.read(f"{folder}/facts.json")
-        if not written and not storage.local:  # what an object store leaves of a checkpoint that was taken away
+        if not written and not storage.local:  # left in an object store by a removed checkpoint
             return Look()
         content = unsealed(written)
     except FileNotFoundError:
@@ -43,12 +43,12 @@ def look_at(storage: Storage, folder: str, key: str, check: Check, limit: int = 
         content = None
     record = _record(content)
     if record is None or record.key != key:
-        return Look(damage="facts.json is not as it was written")
+        return Look(damage="the content of facts.json has changed")
     if check == Check.NONE or (check == Check.CHEAP and not storage.local):
         return Look(record)
     hashed = 0
     for name, known in record.files.items():
-        path, damage = f"{folder}/{known.name}", f"{name} is not as it was written"
+        path, damage = f"{folder}/{known.name}", f"the content of {name} has changed"
         if storage.size(path) != known.bytes:
             return Look(record, damage, hashed)
         if check == Check.FULL or hashed + known.bytes <= limit:
@@ -59,7 +59,7 @@ def look_at(storage: Storage, folder: str, key: str, check: Check, limit: int = 
 
 
 def content_of(storage: Storage, path: str, known: FileRecord) -> bytes | None:
-    """Return the content of a file as it was written; None if it is missing or another."""
+    """Return the content of a file if it is intact; None if it is missing or changed."""
     with contextlib.suppress(FileNotFoundError, IsADirectoryError):
         content = storage.read(path)
         if hashlib.sha256(content).hexdigest() == known.sha256:
@@ -72,7 +72,7 @@ def _record(content: dict[str, Any] | None) -> EpochRecord | None:
         return None
     try:
         return EpochRecord.from_json(content)
-    except InputError:  # of a later version: it is no damage
+    except InputError:  # a later version is not damage
         raise
     except (KeyError, TypeError, ValueError, AttributeError):
         return None

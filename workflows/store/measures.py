@@ -1,4 +1,4 @@
-"""What is kept of how good forecasts are, beside one error: by step, by interval, relative to the season and to naive."""
+"""Measures of forecasts that an evaluation keeps: by step, by interval, relative to the season and to naive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class ByStep:
-    """A number for each step of the horizon, averaged over targets; None where it is not known.
+    """One number for each step of the horizon, averaged over targets; None where unknown.
 
     `error` and those of the naive forecasts are in the units of Errors.error, `mase` is relative to the season.
     """

@@ -1,4 +1,4 @@
-"""A store under a prefix of an object store. Each object is written whole by the object store itself."""
+"""A store under a prefix of an object store, which writes each object atomically."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyarrow import fs
 from data.reading.files import open_filesystem
 from workflows.store.conditional import conditional_writer
 
-WITHDRAWN = b""  # in the place of the file that completed a folder. S3 replaces a file under a condition, not all delete so
+WITHDRAWN = b""  # replaces the file that completed a folder: S3 replaces under a condition, but not every store deletes so
 
 
 class ObjectStorage:
@@ -39,7 +39,7 @@ class ObjectStorage:
         return f"{self.prefix}/{path}" if path else self.prefix
 
     def read(self, path: str) -> bytes:
-        """See Storage. PyArrow asks for the length first, and fails where the file is replaced between the two requests."""
+        """See Storage. PyArrow reads the length first, and fails if the file is replaced between the two requests."""
         if self.writer is not None:
             found = self.writer.read(self._inner(path))
             if found is None:
@@ -114,7 +114,7 @@ class ObjectStorage:
             self.filesystem.delete_dir(self._inner(path))
 
     def withdraw(self, folder: str, to: str, names: Sequence[str]) -> None:
-        """See Storage. The file that completes the folder is replaced by an empty one if it still is the one that moved."""
+        """See Storage. The file that completes the folder is replaced by an empty one, unless another has been written."""
         first, *others = names
         try:
             content = self.read(f"{folder}/{first}")

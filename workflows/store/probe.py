@@ -1,4 +1,4 @@
-"""Whether a storage can be used, found out before anything is prepared: list, write, read, create once, delete."""
+"""Check that a storage can be used before anything is prepared: list, write, read, create once, delete."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from workflows.store.storage import Storage, open_storage
 from workflows.store.telling import telling_waits
 
 CONTENT = b"probe"
-AWAY_LIMIT_S = 60.0  # how long a storage that does not answer is waited for
+AWAY_LIMIT_S = 60.0  # how long to wait for a storage that does not answer
 RETRY_S = 3.0
-GRANTS = {  # what a step needs, as S3 names it; other stores have rights of the same kind
+GRANTS = {  # permissions of each step, as S3 names them; other stores have similar ones
     "list": "s3:ListBucket on the bucket",
     "write": "s3:PutObject on BUCKET/*",
     "read": "s3:GetObject on BUCKET/*",
@@ -28,7 +28,7 @@ GRANTS = {  # what a step needs, as S3 names it; other stores have rights of the
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a probe: how long it took, and what went wrong."""
+    """One step of a probe: its duration and its error."""
 
     name: str
     seconds: float
@@ -36,7 +36,7 @@ class Step:
 
     @property
     def away(self) -> bool:
-        """Return whether the storage did not answer at all: waiting may help."""
+        """Return whether the storage did not answer at all, so that waiting may help."""
         return bool(self.error) and not re.search(
             r"ACCESS_DENIED|Access ?Denied|Forbidden|HTTP status 40[0-9]|NO_SUCH_BUCKET|NoSuchBucket|INVALID_ACCESS_KEY|"
             r"SIGNATURE|RESOURCE_NOT_FOUND|No such file|Permission denied|not enough|credential",
@@ -60,13 +60,13 @@ def _first(text: str) -> str:
 
 
 def probe(storage: Storage) -> list[Step]:
-    """Try each step once, in order; the last of them has the error where one failed. What is written is deleted."""
+    """Run each step once, in order, up to the first error. What is written is deleted."""
     path, steps = f".probe-{uuid.uuid4().hex[:8]}", list[Step]()
     tries: dict[str, Callable[[], Any]] = {
         "list": lambda: storage.names(""),
         "write": lambda: storage.write(path, CONTENT),
         "read": lambda: _same(storage.read(path)),
-        "create once": lambda: storage.exclusive,  # where a store cannot, epochs may be trained twice, and nothing breaks
+        "create once": lambda: storage.exclusive,  # without it epochs may be trained twice, but nothing breaks
         "delete": lambda: storage.remove(path),
     }
     for name, attempt in tries.items():
@@ -86,9 +86,9 @@ def _same(content: bytes) -> None:
 
 
 def check_storage(storage: Storage, say: Callable[[str], None] = lambda words: None) -> None:
-    """Probe a storage; raises InputError with what to grant. One that does not answer is waited for, for a minute."""
+    """Probe a storage; raises InputError with the permissions to grant. Waits for one that does not answer, for a minute."""
     if storage.local:
-        return  # a folder says what is wrong with it when it is made
+        return  # a folder reports its errors when it is made
     started, told = time.monotonic(), 0.0
     while True:
         with telling_waits(storage, say):

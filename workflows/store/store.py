@@ -214,7 +214,7 @@ class Store(Runs):
     def evaluations(self, key: str) -> dict[str, Errors]:
         """Return all errors that were measured of a state, by the hash of the split. Damaged files are told and left out."""
         found, damaged = kept_evaluations(self.storage, key, self._is_old(key))
-        self.set_aside_now += [f"checkpoint {key}: {name} is not as it was written; measured again" for name in damaged]
+        self.set_aside_now += [f"checkpoint {key}: the content of {name} has changed; measured again" for name in damaged]
         return found
 
     def add_evaluations(self, key: str, errors: Mapping[str, Errors]) -> None:

@@ -1,4 +1,4 @@
-"""Worker groups are started until the run is done: what to do after a loss is decided in cluster.recovery, and done here."""
+"""Start worker groups until the run is done; cluster.recovery decides what follows a loss."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ FitGroup = Callable[[Start], None]
 
 @dataclass
 class Group:
-    """The nodes of the worker group that runs, by rank, and its losses since the last epoch."""
+    """The nodes of the present worker group, by rank, and its losses since the last epoch."""
 
     nodes: list[str] = field(default_factory=list)
     losses: int = 0
     works: threading.Event = field(default_factory=threading.Event)  # whether the group that was started has begun
 
     def hear(self, event: RunEvent) -> None:
-        """Take note of an event of the run."""
+        """Record an event of the run."""
         if isinstance(event, Working):
             self.nodes = list(event.nodes)
             self.works.set()
@@ -52,9 +52,9 @@ class Group:
 
 
 def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) -> None:
-    """Start groups by `fit` until one has done all.
+    """Start groups by `fit` until one has done everything.
 
-    Raises RunFailedError with the reason and the node where the run cannot go on.
+    Raises RunFailedError with the reason and the node if the run cannot continue.
     """
     from ray.train import ControllerError, TrainingFailedError
 
@@ -93,7 +93,7 @@ def _tell_start(start: Start, group: Group, emit: Emit, waited_s: float) -> None
 
 
 def failures_of(error: Any) -> dict[int, str]:
-    """Return what Ray Train reports of each worker of a group that failed, by rank."""
+    """Return Ray Train's report of each failed worker of a group, by rank."""
     failures = getattr(error, "worker_failures", None)
     if failures:
         return {int(rank): f"{type(each).__name__}: {each}" for rank, each in failures.items()}
@@ -101,9 +101,9 @@ def failures_of(error: Any) -> dict[int, str]:
 
 
 def wait_for_room(placement: Placement, wait: Wait, emit: Emit) -> Start | GiveUp:
-    """Wait until the workers fit on what is free, at most as long as `wait` says; every 15 s what is waited for is told.
+    """Wait until the workers fit on the free resources, at most as long as `wait` says; reports every 15 s.
 
-    A placement group that waits is also what a cluster's autoscaler adds machines for.
+    A waiting placement group also makes a cluster's autoscaler add machines.
     """
     started = told = time.monotonic()
     with _asked_for(placement, wait) as asked:

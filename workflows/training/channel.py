@@ -1,4 +1,4 @@
-"""A channel that carries the events of a run from the workers of a Ray cluster to a watcher in this process."""
+"""Carry the events of a run from the workers of a Ray cluster to a watcher in this process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Sender:
         self._last = self.mailbox.put.remote(event)
 
     def wait(self) -> None:
-        """Wait until all that was sent has arrived."""
+        """Wait until all events have arrived."""
         import ray
 
         if self._last is not None:
@@ -28,7 +28,7 @@ class Sender:
 
 
 class _Mailbox:
-    """An actor that keeps events until they are taken, in the order in which they came."""
+    """An actor that keeps events in order until they are taken."""
 
     def __init__(self) -> None:
         self.events: list[object] = []
@@ -49,7 +49,7 @@ class Channel:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self._watch = watch
-        # On the node of this process: another node may be lost while the run goes on.
+        # On the node of this process: other nodes may be lost during the run.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self.mailbox: Any = ray.remote(num_cpus=0)(_Mailbox).options(scheduling_strategy=here).remote()
         self._over = threading.Event()
@@ -62,10 +62,10 @@ class Channel:
     def __exit__(self, *_: object) -> None:
         import ray
 
-        # The thread has to end before the process leaves Ray: a call that is under way then ends the process.
+        # The thread must end before the process leaves Ray: a pending call would end the process.
         self._over.set()
         self._thread.join(timeout=30)
-        # A worker that is kept for the next task keeps its end of the channel, and so the mailbox's process.
+        # A worker kept for the next task keeps its end of the channel, and so the mailbox's process.
         with contextlib.suppress(Exception):  # the cluster may be gone before
             ray.kill(self.mailbox)
 
@@ -74,10 +74,10 @@ class Channel:
         from ray.exceptions import RayError
 
         while True:
-            ending = self._over.is_set()  # looked at before the last emptying, so that nothing is left behind
+            ending = self._over.is_set()  # checked before the last emptying, so that no event is lost
             try:
                 events: list[object] = ray.get(self.mailbox.take.remote())
-            except RayError:  # the cluster is going away; the run itself will say so
+            except RayError:  # the cluster is shutting down; the run itself reports it
                 return
             for event in events:
                 self._watch(event)

@@ -1,4 +1,4 @@
-"""Is the sequence worth it: the same model and settings trained on all datasets at once, and on each alone."""
+"""Train the same model and settings on all datasets at once and on each alone, to compare with a sequence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from workflows.training.cores import with_cores
 from workflows.training.run import place_workers
 from workflows.training.workers import Job, run_workers
 
-Plans = tuple[tuple[Plan, tuple[int, ...]], ...]  # each with the datasets of the run that it is over
+Plans = tuple[tuple[Plan, tuple[int, ...]], ...]  # each with its datasets of the run
 
 
 def compare(
@@ -32,8 +32,8 @@ def compare(
 ) -> Comparison:
     """Train what a finished run is compared with, as far as the store lacks it, and write compare.json beside the run.
 
-    Joint and separate training have the run's model, settings and number of epochs, and are measured by the same code.
-    Raises InputError where there is no finished run of this name.
+    Joint and separate training have the run's model, settings and number of epochs, and are evaluated by the same code.
+    Raises InputError without a finished run of this name.
     """
     store = Store(str(storage))
     run = open_run(store, name)
@@ -65,7 +65,7 @@ def _outcome(plan: Plan, store: Store) -> Outcome | None:
 
 
 def _train(store: Store, run: TrainedRun, plans: Plans, num_workers: int | None, address: str | None, watch: Watch) -> int:
-    """Do what the store lacks of all plans, in one worker group; returns the number of epochs that were trained."""
+    """Train what the store lacks of all plans, in one worker group; returns the number of trained epochs."""
     import tempfile
 
     recipe = run.recipe

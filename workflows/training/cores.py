@@ -1,8 +1,8 @@
-"""How a run uses the cores of this machine: one process with several threads, or workers, by what a step takes here.
+"""Choose between threads and workers on this machine, by the measured time of a step.
 
-A rule would be wrong on somebody's machine: with two quiet cores two threads made 1.6 to 2.1 times the steps of one, on two
-busy ones a third to a half. So the first steps are measured, once for each machine, model and batch size. The choice changes
-no number beyond rounding; it is kept so that the same machine rounds alike the next time.
+No rule fits every machine: on two quiet cores two threads ran 1.6 to 2.1 times the steps of one, on two busy ones a third
+to a half. So the first steps are measured, once for each machine, model and batch size. The choice changes no number
+beyond rounding; it is stored so that the same machine rounds the same way next time.
 """
 
 from __future__ import annotations
@@ -24,10 +24,8 @@ from data.writing import write_whole
 from workflows.relay.plan import Plan
 
 SHORT_RUN_S = 5.0  # a shorter run is not worth measuring
-GAIN = 0.9  # more threads are taken where a step takes at most this share of its time with fewer
-WORKERS_GAIN = (
-    0.8  # workers are taken where the run takes at most this share of its time in one process: this is an estimate
-)
+GAIN = 0.9  # more threads are used if a step takes at most this share of its time with fewer
+WORKERS_GAIN = 0.8  # workers are used if the estimated time of the run is at most this share of that in one process
 START_S = 12.0  # of a worker group
 REDUCE_S, REDUCE_PER_WORKER_S = 0.0005, 0.0007  # of adding up the gradients by gloo: measured with 2 to 16 workers
 
@@ -49,12 +47,12 @@ class Speeds:
 
 
 def powers_of_two(most: int) -> list[int]:
-    """1, 2, 4, ... and `most` itself."""
+    """Return 1, 2, 4, ... and `most` itself."""
     return sorted({2**n for n in range(most.bit_length()) if 2**n <= most} | {most})
 
 
 def choose(placement: Placement, speeds: Speeds, steps: int, may_add_workers: bool) -> Placement:
-    """Decide between one process and workers: pure."""
+    """Decide between one process and workers, from values alone."""
     threads = 1
     for number, seconds in sorted(speeds.threads.items()):
         if seconds < GAIN * speeds.threads[threads]:
@@ -76,7 +74,7 @@ def with_cores(
 ) -> Placement:
     """Return the placement of a run on the cores of this machine.
 
-    Where the recipe names workers, or how many cores each gets, that is what happens.
+    Workers, or cores of each, that the recipe names are used as they are.
     """
     auto = asked.num_workers == "auto"
     if placement.use_gpu or not (auto or placement.num_workers == 0) or asked.cpus_per_worker != "auto" or cores < 2:
@@ -95,7 +93,7 @@ def with_cores(
 
 
 def _measured(plan: Plan, dataset: EncodedDataset, cores: int, steps: int) -> Speeds | None:
-    """Return what steps take here; None where the whole run takes no longer than measuring is worth."""
+    """Return the measured seconds of a step; None if the whole run is shorter than measuring is worth."""
     import torch
 
     from workflows.fit.calibration import seconds_a_step
@@ -122,7 +120,7 @@ def _measured(plan: Plan, dataset: EncodedDataset, cores: int, steps: int) -> Sp
 
 
 def _key(plan: Plan, dataset: EncodedDataset, cores: int) -> str:
-    """Return all that a step's time depends on: the machine and its torch, the model, and the size of a step."""
+    """Return everything that a step's time depends on: the machine and its torch, the model, and the size of a step."""
     lengths = dataset.lengths("train")
     facts = {
         "threads": "each with samples of its own",

@@ -1,6 +1,6 @@
-"""Go on from a run that has ended, on new data: one dataset is appended, all else stays as the run has it.
+"""Extend a finished run by new data: one dataset is appended, everything else stays as it is.
 
-The files of the earlier datasets are not looked at: their prepared rows and every state are in the store.
+The files of earlier datasets are not needed: their prepared rows and every state are in the store.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Prepare = Callable[[Recipe], tuple[PreparedDataset, DatasetSource]]
 
 @dataclasses.dataclass(frozen=True)
 class Addition:
-    """What is appended to a run: the name of the dataset, its keys as a [[datasets]] entry, and its first rate."""
+    """What is appended to a run: the dataset's name, its keys as a [[datasets]] entry, and its first learning rate."""
 
     name: str
     keys: dict[str, Any]
@@ -57,10 +57,10 @@ def extend(
     address: str | None = None,
     watch: Watch = ignore,
 ) -> RunResult:
-    """Append the dataset in the files of `path` to the run `name` and train it; returns the result of the run with it.
+    """Append the dataset in the files of `path` to the run `name` and train it; returns the run's new result.
 
     It has its own `epochs`, and a `learning_rate` that may be higher than the carried one; `overrides` are KEY=VALUE as
-    --set takes them. Only its own epochs are trained. Raises InputError before anything is written.
+    for --set. Only its own epochs are trained. Raises InputError before anything is written.
     """
     store, started = Store(str(storage)), time.perf_counter()
     paths = [path] if isinstance(path, str) else list(path)
@@ -93,7 +93,7 @@ def extend_run(
     address: str | None = None,
     watch: Watch = ignore,
 ) -> RunResult:
-    """Append a dataset to an opened run; `prepare` gives its rows for the recipe that has it."""
+    """Append a dataset to an opened run; `prepare` returns its rows for the extended recipe."""
     recipe = extended_recipe(run, addition)
     if num_workers is not None:
         recipe = dataclasses.replace(recipe, compute=recipe.compute.model_copy(update={"num_workers": num_workers}))
@@ -104,9 +104,9 @@ def extend_run(
     own = make_encodings([*before[:count], new], [*settings[:count], settings[-1]])[-1]
     encoding, warnings = _encoded_as(run.datasets[count - 1].encoding, own, new, recipe.model.classes == "seen")
     (encoding,) = with_class_weights([encoding], [new], recipe.model.class_weights)
-    # A class that is new may be among the validation labels of earlier datasets.
+    # A new class may occur in the validation labels of earlier datasets.
     known = [EncodedDataset(each.prepared, _with_classes(each.encoding, encoding.classes)) for each in run.datasets]
-    datasets = [*known[:count], EncodedDataset(new, encoding), *known[count:]]  # those that are only measured come last
+    datasets = [*known[:count], EncodedDataset(new, encoding), *known[count:]]  # datasets that are only evaluated come last
     epochs = [stage.epochs for stage in run.plan.stages]
     epochs.append(recipe.entries[-1].keys.epochs or recipe.training.epochs)
     epochs += [0] * len(known[count:])
@@ -117,7 +117,7 @@ def extend_run(
 
 
 def extended_recipe(run: TrainedRun, addition: Addition) -> Recipe:
-    """Return the recipe of a run with one more dataset; raises InputError with what is wrong with it."""
+    """Return the recipe of a run with one more dataset; raises InputError with its problems."""
     names, status = [each.name for each in run.datasets], "finished" if run.result is None else run.result.status
     if addition.name in names:
         raise InputError(f"--dataset {addition.name}: run {run.name!r} has a dataset of this name: write another")
@@ -135,7 +135,7 @@ def extended_recipe(run: TrainedRun, addition: Addition) -> Recipe:
 
 
 def _decay_rates(run: TrainedRun, learning_rate: float | None) -> list[float] | None:
-    """Return the decay rates with one more change; None where the recipe's one number stays."""
+    """Return the decay rates with one more change; None if the recipe's single number stays."""
     training, changes = run.plan.training, len(run.plan.stages) - 1
     decay = training.decay_rate
     given = [decay] * changes if isinstance(decay, (int, float)) else list(decay)
@@ -152,7 +152,7 @@ def _with_classes(encoding: Encoding, classes: list[str]) -> Encoding:
 
 
 def _encoded_as(earlier: Encoding, own: Encoding, new: PreparedDataset, grows: bool) -> tuple[Encoding, list[str]]:
-    """The encoding of the new dataset: categories and a shared scale are those of the run, whose classes come first."""
+    """Return the encoding of the new dataset: categories and a shared scale are the run's, whose classes come first."""
     unknown = sorted(set(own.classes) - set(earlier.classes))
     if unknown and not grows:
         raise InputError(
@@ -174,7 +174,7 @@ def _encoded_as(earlier: Encoding, own: Encoding, new: PreparedDataset, grows: b
 
 
 def _check_that_only_new_epochs_are_trained(run: TrainedRun, plan: Plan) -> None:
-    """Refuse settings with which earlier epochs would be others."""
+    """Raise InputError for settings that would change earlier epochs."""
     count = len(run.plan.stages)
     before, after = (
         {

@@ -1,4 +1,4 @@
-"""What the run of the same name came to before: what is damaged of it, and why nothing of it can be used."""
+"""The last result of a run of the same name: whether it is damaged, and why nothing of it can be reused."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from workflows.store.store import Store
 
 
 def last_result(store: Store, name: str, watch: Watch) -> RunResult | None:
-    """Return what the run of this name last came to. A damaged record is named, and written anew when the run ends."""
+    """Return the last result of the run of this name. A damaged record is reported, and rewritten when the run ends."""
     try:
         return stored_result(store, name)
     except InputError as error:
         for message in error.messages:
-            watch(Noticed(f"warning: {message.partition(': run its')[0]}; it is written anew"))
+            watch(Noticed(f"warning: {message.partition(': run its')[0]}; it is rewritten"))
         return None
 
 
 def last_calls(store: Store, name: str, before: RunResult | None) -> list[Session]:
-    """Return the calls that trained the run of this name before, the one that was interrupted among them."""
+    """Return the calls that trained the run of this name before, including an interrupted one."""
     try:
         progress = store.progress(name)
         return calls_before(before, None if progress is None else progress_from(progress))
-    except (InputError, DamagedRecordError):  # what is damaged is written anew
+    except (InputError, DamagedRecordError):  # a damaged record is rewritten
         return []
 
 
 def changed_for_all(recipe: Recipe, plan: Plan, held: int, before: RunResult | None) -> list[str]:
-    """Return a warning where nothing of the run's last result can be used because what all datasets share has changed."""
+    """Return a warning if nothing of the run's last result can be reused because shared scaling or categories changed."""
     names = [dataset.name for dataset in plan.datasets]
     if held or before is None or list(before.datasets) == names:
         return []

@@ -1,4 +1,4 @@
-"""Which dataset adds classes to those of the datasets before it: a misspelt one is seen here."""
+"""Report which datasets add classes, so that misspelt labels are noticed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from workflows.relay.plan import Plan
 
 
 def new_classes(plan: Plan, datasets: Sequence[EncodedDataset]) -> list[str]:
-    """Tell which datasets add which classes to those of the datasets before them."""
+    """Return which datasets add which classes to those of the datasets before them."""
     found = []
     for number in range(1, len(plan.grown)):
         before, now = plan.grown[number - 1 : number + 1]

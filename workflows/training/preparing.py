@@ -1,4 +1,4 @@
-"""Preparation on a cluster: checked first, waited for where there is no room, gone on with where the storage was away."""
+"""Prepare on a cluster: check it first, wait for free cores, and resume after the storage was unreachable."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from workflows.store.storage import Storage
 if TYPE_CHECKING:
     from workflows.relay.events import Emit
 
-RETRIES = 3  # of a preparation during which the storage went away
+RETRIES = 3  # attempts of a preparation during which the storage was unreachable
 ONE_CORE = Placement(1, 1, False, 1.0, "a task of the preparation")
 
 
 def check_cluster(storage: Storage, address: str | None, emit: Emit) -> None:
-    """Check the storage and every node of a cluster; raises InputError with all that is wrong and what to do about it."""
+    """Check the storage and every node of a cluster; raises InputError with all problems and what to do."""
     check_storage(storage, lambda words: emit(Waiting(words)))
     if address is not None:
         from cluster.versions import check_nodes
@@ -41,7 +41,7 @@ def check_cluster(storage: Storage, address: str | None, emit: Emit) -> None:
 
 
 def wait_for_a_core(emit: Emit) -> None:
-    """Wait until a task can run: another job may have all cores, or the first machine is still to be added."""
+    """Wait until a task can run: another job may use all cores, or the first machine is still being added."""
     from workflows.training.attempts import wait_for_room
 
     answer = wait_for_room(ONE_CORE, first_step(ONE_CORE, capacity()), emit)
@@ -70,10 +70,10 @@ def prepare_watched(
     before: Callable[[], object] = lambda: None,
     kept: Mapping[str, KeptDataset] = NOTHING_KEPT,
 ) -> Prepared:
-    """Prepare the datasets of a recipe, as `prepare_datasets` does, on a cluster where an address names one.
+    """Prepare the datasets of a recipe, as `prepare_datasets` does, on a cluster if an address names one.
 
-    On a cluster a node that comes or goes is said, and every 15 s that the preparation goes on. Where the storage goes away
-    meanwhile it is waited for, and what was not prepared yet is prepared again.
+    On a cluster, nodes that join or leave are reported, and every 15 s that the preparation continues. If the storage
+    becomes unreachable it waits, and then prepares what is missing.
     """
 
     def begin() -> None:

@@ -1,7 +1,6 @@
-"""Ray Train's own views of a run: one report of metrics after each stage, with which its dashboard and `Result` work.
+"""Report metrics to Ray Train after each stage, for its dashboard and `Result`.
 
-A report waits for the controller and for all workers, 0.2 s. So at most one is made each 5 s, and the
-last one always.
+A report waits for the controller and for all workers, 0.2 s. So at most one is made each 5 s, and always the last one.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class StageReports:
 
 
 def _report(metrics: dict[str, Any], first: bool) -> None:
-    """Report to Ray Train. Metrics without a checkpoint are not in its `Result`, so the first worker adds a note of them."""
+    """Report to Ray Train; the first worker adds a checkpoint with a note, without which `Result` has no metrics."""
     import ray.train
 
     if not first:

@@ -57,7 +57,7 @@ from workflows.training.workers import Job, run_workers
 
 @dataclass
 class Done:
-    """What was trained now: the keys of the epochs, how many of them in further attempts of the guard, and the time."""
+    """What this call trained: the keys of the epochs, how many in further attempts of the guard, and the time."""
 
     epochs: list[str] = field(default_factory=list)
     tried_again: int = 0
@@ -75,10 +75,10 @@ def train(
     address: str | None = None,
     watch: Watch = ignore,
 ) -> RunResult:
-    """Train a recipe's datasets in sequence and return the result, which result.json holds.
+    """Train a recipe's datasets in sequence and return the result, the content of result.json.
 
-    What the store in `storage` holds already is not trained again; a run that it holds completely starts no Ray. `watch`
-    is told what goes on. Raises InputError before anything is written, RunFailedError where the run cannot go on.
+    Epochs in the store are not trained again; a run that the store holds completely starts no Ray. `watch` is called with
+    each event. Raises InputError before anything is written, RunFailedError if the run cannot continue.
     """
     check_loggers(recipe.logging.loggers)
     store = Store(str(storage))
@@ -99,7 +99,7 @@ def train(
 def train_prepared(
     recipe: Recipe, prepared: Prepared, store: Store, name: str, address: str | None = None, watch: Watch = ignore
 ) -> RunResult:
-    """Train datasets that are prepared, as `train` does."""
+    """Train prepared datasets, as `train` does."""
     with store.using("train"), contextlib.closing(RunLoggers(recipe, store, name)) as loggers:
         return _train(recipe, prepared, store, name, address, watch, loggers)
 
@@ -159,7 +159,7 @@ def _train(
 
 
 def place_workers(recipe: Recipe, address: str | None) -> Placement:
-    """Decide where the workers go; what the cluster does not have is refused with the arithmetic."""
+    """Place the workers; a request that the cluster cannot meet is refused with the numbers."""
     if address is not None:
         connect(address)
     try:
@@ -192,7 +192,7 @@ def _run(
     loggers: RunLoggers,
     sessions: Sequence[Session],
 ) -> Done:
-    """Place the workers, let them do what the store lacks, and keep note of how far they are."""
+    """Place the workers, let them do what the store lacks, and record their progress."""
     placement = place_workers(recipe, address)
     if address is None:
         placement = with_cores(placement, recipe.compute, plan, prepared.datasets, capacity().cores)
@@ -200,7 +200,7 @@ def _run(
     watch(Placed(placement))
     started, begun = time.perf_counter(), 0.0
     done = Done()
-    again = False  # whether the guard has the stage under way tried again
+    again = False  # whether the guard repeats the stage under way
     progress = Progress(store, name, plan, describe_datasets(prepared), movable(recipe), sessions)
     scalars = loggers.open(plan, prepared.datasets, answered)
     gauges = Gauges(name)
@@ -209,7 +209,7 @@ def _run(
         nonlocal begun, again
         if isinstance(event, Working) and not begun:
             begun = time.perf_counter()
-        if isinstance(event, Working | Guarded):  # workers that start anew are told all verdicts so far again
+        if isinstance(event, Working | Guarded):  # restarted workers report all earlier verdicts again
             again = isinstance(event, Guarded) and not event.over
         if isinstance(event, EpochDone):
             done.epochs.append(event.key)
@@ -230,12 +230,12 @@ def _run(
         log = (Path(store.address) / "runs" / name if store.storage.local else Path(here)) / "ray.log"
         write_log_to(log)
         copy = Copy(store, name, log)
-        # Ray Train's own notes; on a cluster all of its machines must reach them.
+        # Ray Train's own files; on a cluster all of its machines must reach them.
         scratch = here if address is None else f"{store.address}/runs/{name}/.ray_train"
         try:
             with beating(progress.beat, loggers.copy, copy):
                 done.workers = run_workers(job, placement, address, scratch)
-        except BaseException as error:  # nobody shall find a run that says it is running and is not
+        except BaseException as error:  # no reader may find a run marked as running that is not
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             progress.stopped(status, str(error) or type(error).__name__)
             raise
@@ -243,6 +243,6 @@ def _run(
             with contextlib.suppress(OSError):
                 copy()
             store.storage.remove(f"runs/{name}/.ray_train")
-    progress.stopped("failed", "it ended before its result was written")  # until the result is there
+    progress.stopped("failed", "it ended before its result was written")  # until the result is written
     done.start_seconds = begun - started
     return done

@@ -1,4 +1,4 @@
-"""One Ray Train worker group walks all datasets: what is sent to it, what each worker does, and what comes back."""
+"""One Ray Train worker group walks all datasets: what it is sent, what each worker does, and what it returns."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from workflows.training.channel import Channel, Sender
 from workflows.training.reporting import StageReports
 
 START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
-ELASTIC_INTERVAL_S = 30.0  # how often an elastic group looks for room for more workers
-MAX_RESTARTS = 3  # of a trial's worker group, after a worker or its node was lost
-MAX_STARTS = 15  # of one that finds no room, 20 s each (see cluster.connect): 5 minutes
-ELASTIC_START_S, ELASTIC_STARTS = 5, 8  # of a group that may grow: how long a start waits for room, and how many there are
+ELASTIC_INTERVAL_S = 30.0  # interval at which an elastic group checks for more workers
+MAX_RESTARTS = 3  # restarts of a trial's worker group after a loss
+MAX_STARTS = 15  # attempts to place it, 20 s each (see cluster.connect): 5 minutes
+ELASTIC_START_S, ELASTIC_STARTS = 5, 8  # an elastic group: how long a start waits for resources, and how many starts
 COLLECTIVE_TIMEOUT_S = 600  # a worker that waits longer for the others fails, and the group is started again
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know, small enough to be sent to each of them."""
+    """What each worker needs to know; small, because it is sent to each of them."""
 
     plan: Plan
     datasets: tuple[DatasetRef, ...]
@@ -54,7 +54,7 @@ class Job:
 
 
 def _nodes_of(group: Any) -> list[str]:
-    """Return the node of each worker, by rank; nothing where this process is the only worker."""
+    """Return the node of each worker, by rank; empty if this process is the only worker."""
     if group.size == 1 and "ray" not in sys.modules:
         return []
     import ray
@@ -75,9 +75,9 @@ def _this_node() -> str:
 
 
 def work(job: Job) -> None:
-    """Walk the relay, as each worker does; the first one reports the end, also one that the run cannot go on from.
+    """Walk the relay as one worker; the first one reports the end, including a failure the run cannot survive.
 
-    Any other error is raised: then the worker group is started again and resumes from the store.
+    Any other error is raised: then the worker group is restarted and resumes from the store.
     """
     import torch
 
@@ -99,7 +99,7 @@ def work(job: Job) -> None:
     store = Store(job.storage)
     store.leases.run = job.run
     reports = StageReports(group, len(job.plan.stages))
-    # Ray Train's local mode, in this process, has nobody to report to.
+    # Ray Train's local mode, in this process, has no controller to report to.
     evaluated = reports if nodes else lambda done: None
     lane = lane_for(torch.device(device), job.plan.model, job.device_memory_gb, job.threads)
     walker = Walker(job.plan, datasets, store, group, job.emit, device, evaluated, lane)
@@ -113,7 +113,7 @@ def work(job: Job) -> None:
     except (NonFiniteLossError, StoreError) as error:
         walked = Walked(group.size, str(error))
     finally:
-        torch.set_num_threads(before)  # this process may be somebody's notebook
+        torch.set_num_threads(before)  # this process may be a notebook
     if group.rank == 0:
         job.emit(walked)
         if isinstance(job.emit, Sender):
@@ -121,10 +121,10 @@ def work(job: Job) -> None:
 
 
 def run_workers(job: Job, placement: Placement, address: str | None, scratch: str) -> int:
-    """Let the workers do all that the store lacks; returns how many they were at the end.
+    """Have the workers do everything that the store lacks; returns how many they were at the end.
 
-    Raises RunFailedError where the run cannot go on, or where workers were lost too often. With 0 workers Ray Train's local
-    mode runs the same function in this process. What a group did is an event: Ray Train 2.52 returns no values.
+    Raises RunFailedError if the run cannot continue, or if workers were lost too often. With 0 workers Ray Train's local
+    mode runs the same function in this process. Results of a group are events: Ray Train 2.52 returns no values.
     """
     ended: list[Walked] = []
 
@@ -143,17 +143,17 @@ def run_workers(job: Job, placement: Placement, address: str | None, scratch: st
         with quiet("ray.train.torch"):
             _run_group(heard, placement, scratch)
     if not ended:
-        raise RunFailedError("the workers ended without a word: run the same command again; it resumes from the store")
+        raise RunFailedError("the workers ended without a result: run the same command again; it resumes from the store")
     if ended[-1].failed is not None:
         raise RunFailedError(ended[-1].failed)
     return ended[-1].workers
 
 
 def _connect_and_import(address: str | None) -> None:
-    """Connect to Ray, which takes four seconds, and import torch beside it, which takes one.
+    """Connect to Ray, which takes four seconds, and import torch in parallel, which takes one.
 
-    The import is waited for whatever becomes of the connection: one that is cut off by the end of the process crashes in
-    the libraries that torch loads, and hides what ended the process.
+    The import always completes: one that the end of the process cuts off crashes in torch's libraries and hides the real
+    error.
     """
     importing = threading.Thread(target=importlib.import_module, args=("torch",))
     importing.start()
@@ -187,7 +187,7 @@ def _run_group(job: Job, placement: Placement, scratch: str) -> None:
 
 @contextlib.contextmanager
 def start_timeout(seconds: int | None) -> Iterator[None]:
-    """Let the groups that are started in the context wait so long for their room; None: as long as cluster.connect says."""
+    """Let groups that are started in the context wait so long for resources; None: as long as cluster.connect says."""
     before = os.environ.get(START_TIMEOUT)
     if seconds is not None:
         os.environ[START_TIMEOUT] = str(seconds)
@@ -208,7 +208,7 @@ def _work_on(config: dict[Any, Any]) -> None:
 
 
 def _trainer(job: Job, placement: Placement, scratch: str) -> Any:
-    """Return one TorchTrainer for the whole sequence: a trainer for each dataset would cost 12 to 19 s a piece."""
+    """Return one TorchTrainer for the whole sequence: a trainer for each dataset would cost 12 to 19 s each."""
     return trainer_for(_work_on, {"job": job}, placement, scratch)
 
 
@@ -221,9 +221,9 @@ def trainer_for(
     max_starts: int = MAX_STARTS,
     strategy: str = "PACK",
 ) -> Any:
-    """A TorchTrainer that calls a function with `config` on each of the placed workers, with limits that are finite.
+    """Return a TorchTrainer that calls a function with `config` on each placed worker, with finite limits.
 
-    `strategy` is Ray's for placement groups: PACK takes few nodes, STRICT_PACK takes one.
+    `strategy` is Ray's for placement groups: PACK uses few nodes, STRICT_PACK uses one.
     """
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
@@ -241,7 +241,7 @@ def trainer_for(
             resources_per_worker={"CPU": placement.cpus, **({"GPU": 1} if placement.use_gpu else {})},
         ),
         run_config=RunConfig(  # type: ignore[arg-type]
-            name=f"workers-{time.time_ns()}",  # a name that was used before would silently resume that one
+            name=f"workers-{time.time_ns()}",  # a reused name would silently resume the earlier run
             storage_path=scratch,
             failure_config=FailureConfig(max_failures=max_restarts, controller_failure_limit=max_starts),
         ),
