@@ -39,7 +39,7 @@ result = train(airports, name="airports", epochs=5, learning_rate=1e-2, batch_si
 print(result)
 
 # %% [markdown]
-# A new airport opens. A model that does not know it says which airport is most alike.
+# A new airport opens. A model that does not know it says which airport is most similar.
 
 # %%
 east = passengers(300, 1.08)

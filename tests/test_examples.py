@@ -12,7 +12,7 @@ SAYS = {
     "from_keras": ["validation MSE    slow  middle    fast", "average forgetting: ", "with replay"],
     "new_airport": [
         "which dataset of run 'airports'",
-        "the most alike is ",
+        "the most similar is ",
         "5 epochs were trained, those of the new airport",
     ],
     "quantiles_polars": ["y_q0.1", "between the levels 0.1 and 0.9"],

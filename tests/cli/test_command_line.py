@@ -57,7 +57,7 @@ def test_every_command_has_help_with_an_example(entrance: str, command: str) -> 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train", "nowhere.toml"], ["nowhere.toml", "there is no such file", "demo"]),
+        (["train", "nowhere.toml"], ["nowhere.toml", "no such file", "demo"]),
         (["train", "demo", "--set", "training.decayrate=0.5"], ["'decayrate'", "did you mean 'decay_rate'?"]),
         (["train", "demo", "--name", "a/b"], ["--name", "'a/b'", "no slash"]),
         (["log", "nobody"], ["nobody", "no such run"]),

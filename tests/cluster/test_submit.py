@@ -50,7 +50,7 @@ def invoke(*words: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nowhere.toml"], "there is no such file"),
+        (["nowhere.toml"], "no such file"),
         (["demo", "--name", "../up"], "no slash"),
         (["demo", "--set", "training.decayrate=1"], "did you mean 'decay_rate'?"),
         (["demo", "--storage", "runs"], "a folder is one machine's alone"),

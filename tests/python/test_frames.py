@@ -182,7 +182,7 @@ def test_a_new_site_is_told_in_the_words_of_python(tmp_path: Path) -> None:
     assert str(raised.value).startswith(
         "the frame: 240 rows have site = 'west', which is no dataset of run 'relay' (n, s): "
     )
-    assert "the most alike is " in str(raised.value)
+    assert "the most similar is " in str(raised.value)
     expected = result.predict(frame, "s")
     pd.testing.assert_frame_equal(result.predict(new, "s"), expected)
     with pytest.raises(InputError, match="the frame: neither a column nor its name says which dataset"):

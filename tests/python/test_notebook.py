@@ -139,7 +139,7 @@ def test_the_tutorials_loop_through_the_door_gives_the_losses_of_keras(program: 
         ({}, {}, ["write a list of (X, y)"]),
         ([PAIRS[0], (PAIRS[1][0][..., :2], PAIRS[1][1])], {}, ["'dataset_2' has 2 features and 2 targets, 'dataset_1' 3"]),
         ([PAIRS[0], (PAIRS[1][0], np.arange(40))], {}, ["dataset 'dataset_2': y holds whole numbers"]),
-        ("nowhere.toml", {}, ["there is no such file"]),
+        ("nowhere.toml", {}, ["no such file"]),
         ("demo", {"validation": PAIRS}, ["validation goes with arrays"]),
         ({"data": {}, "datasets": []}, {"epoch": 1}, ["'epoch' is unknown", "no datasets"]),
     ],

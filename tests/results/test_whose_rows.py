@@ -91,7 +91,7 @@ def test_a_new_site_is_refused_with_the_most_alike_dataset_and_forecast_by_its_n
     assert 'or train with head = "shared" and scaling_scope = "shared"' in str(raised.value)
     assert not (folder / "out.csv").exists()
     assert sorted(path.name for path in folder.iterdir()) == [name for name in before if name != "out.csv"]
-    with pytest.raises(InputError, match="run 'sites' has no dataset 'west': write one of a, b; the most alike is 'b'"):
+    with pytest.raises(InputError, match="run 'sites' has no dataset 'west': write one of a, b; the most similar is 'b'"):
         forecast(by_column, "west.csv", "west")
     expected, _ = forecast(by_column, "both.csv", "b")
     pd.testing.assert_frame_equal(forecast(by_column, "west.csv", "b")[0], expected)

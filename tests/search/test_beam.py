@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from workflows.recipe.search_settings import Choices
 from workflows.results.search_result import TrialMetrics, TrialResult
-from workflows.search.beam import Beam, best_beginnings, extend
+from workflows.search.beam import Beam, best_prefixes, extend
 from workflows.search.optuna_study import OptunaTrials, Study
 from workflows.search.pareto import crowding, fronts, pareto_front
 from workflows.search.proposal import Proposal
@@ -47,9 +47,9 @@ def run(beam: Beam, judge: Judge, concurrent: int = 1, order: random.Random | No
             supply.final(judge(supply.running[number]))
 
 
-def test_the_best_beginnings_have_the_lowest_error_and_ties_go_to_the_cheaper() -> None:
+def test_the_best_prefixes_have_the_lowest_error_and_ties_go_to_the_cheaper() -> None:
     trials = [trial(0, 0.5, samples=9), trial(1, 0.4), trial(2, 0.5, samples=3), trial(3, 0.6), trial(4, 0.5, samples=3)]
-    assert [each.number for each in best_beginnings(trials, 4, ["mean_scaled_error"])] == [1, 2, 4, 0]
+    assert [each.number for each in best_prefixes(trials, 4, ["mean_scaled_error"])] == [1, 2, 4, 0]
 
 
 def test_what_failed_or_was_stopped_before_its_level_is_not_extended() -> None:
@@ -59,7 +59,7 @@ def test_what_failed_or_was_stopped_before_its_level_is_not_extended() -> None:
         dataclasses.replace(trial(2, 0.9, level=2), epochs=(1, 3)),
         dataclasses.replace(trial(3, None, level=2), epochs=(1, 3)),
     ]
-    assert [each.number for each in best_beginnings(trials, 4, ["mean_scaled_error"])] == [2]
+    assert [each.number for each in best_prefixes(trials, 4, ["mean_scaled_error"])] == [2]
     beam = Beam([[{"a": 1}], [{"b": 1}]], 4, ["mean_scaled_error"])
     supply = run(beam, lambda each: TrialResult(each.number, each.config, failed="no", level=each.level))
     assert list(supply.ended) == [0]  # nothing is left to extend
@@ -69,10 +69,10 @@ def test_with_two_objectives_the_front_is_kept_and_forgetting_counts_from_zero()
     both = ["mean_scaled_error", "forgetting"]
     # An undertrained beginning that improves a lot is as good in forgetting as one that forgets nothing, and no better.
     trials = [trial(0, 1.45, 0.0), trial(1, 1.73, -0.29), trial(2, 1.2, 0.3), trial(3, 1.3, 0.1), trial(4, 1.25, 0.2)]
-    kept = [each.number for each in best_beginnings(trials, 4, both)]
+    kept = [each.number for each in best_prefixes(trials, 4, both)]
     assert kept == [2, 4, 3, 0]
-    assert sorted(each.number for each in best_beginnings(trials, 2, both)) == [0, 2]  # the ends of the front
-    assert best_beginnings(trials, 5, both)[-1].number == 1
+    assert sorted(each.number for each in best_prefixes(trials, 2, both)) == [0, 2]  # the ends of the front
+    assert best_prefixes(trials, 5, both)[-1].number == 1
 
 
 def test_the_pareto_front_is_what_no_other_point_beats() -> None:
@@ -144,7 +144,7 @@ def test_levels_do_not_depend_on_the_order_of_ends_or_on_what_is_lost(
         kept = sorted(results, key=lambda r: (r.metrics.mean_scaled_error, r.samples, r.number))[:width]
         assert {each.parent for each in after} == {each.number for each in kept}
         assert after == extend(
-            best_beginnings(results, width, ["mean_scaled_error"]), level + 1, choices[level], before[-1].number + 1
+            best_prefixes(results, width, ["mean_scaled_error"]), level + 1, choices[level], before[-1].number + 1
         )
     assert sorted(supply.ended) == list(range(len(supply.ended)))
     if width >= len(every):  # nothing is left out: the best of all

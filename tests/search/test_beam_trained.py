@@ -53,7 +53,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recipe, Se
 Searched = tuple[Path, Recipe, SearchResult, list[Event]]
 
 
-def test_each_level_extends_the_best_beginnings_and_trains_only_what_is_new(searched: Searched) -> None:
+def test_each_level_extends_the_best_prefixes_and_trains_only_what_is_new(searched: Searched) -> None:
     _, _, result, events = searched
     assert [len([t for t in result.trials if t.level == level]) for level in (1, 2, 3)] == [2, 8, 8]
     for level in (1, 2):
@@ -195,7 +195,7 @@ def test_a_dry_run_tells_what_a_search_then_does_and_writes_nothing(searched: Se
     found = estimate(recipe, tmp_path)
     assert (found.exact, found.trials, found.epochs_distinct, found.epochs_held) == (False, 18, result.epochs_distinct, 0)
     assert "at most 18 trials (beam)" in estimate_words(found)
-    assert "No epoch of this search is measured yet" in estimate_words(found)
+    assert "No epoch of this search is in the store" in estimate_words(found)
     assert sorted(path for path in tmp_path.rglob("*")) == before
     # All of it is held; then of a search with one more choice of epochs the beginnings.
     held = estimate(recipe, folder / "runs")
@@ -224,7 +224,7 @@ def test_the_page_shows_the_tree_and_what_each_level_kept(searched: Searched) ->
     write_search(store, "tree", recipe, result)
     page = make_report(store, "tree")
     assert "Tree of the beam search: 18 trials" in page
-    assert "Beginnings that were kept after each dataset" in page
+    assert "Prefixes that were kept after each dataset" in page
     for trial in result.way_to_best:
         assert f">{trial.number} ★<" in page
     assert b"Prefixes that were kept (width 2)" in store.storage.read("runs/tree/search.svg")

@@ -84,7 +84,7 @@ def test_random_trials_are_the_same_for_the_same_seed_and_none_is_drawn_twice() 
         ({"decay_rate": {"low": 0.9, "high": 0.3}}, ["the space is empty", "low = 0.9 is above high = 0.3"]),
         ({"decay_rate": {"low": 0.3, "hihg": 0.9}}, ["'hihg'", "did you mean 'high'?"]),
         ({"decay_rate": {"low": 0.3, "high": 0.9}}, ["a grid or a beam needs a step for training.decay_rate"]),
-        ({"decay_rate": 0.7}, ["decay_rate = 0.7 is one value", "write a list"]),
+        ({"decay_rate": 0.7}, ["decay_rate = 0.7 is a single value", "write a list"]),
         ({"decay_rate": [0.5, 1.5]}, ["search, training.decay_rate = 1.5"]),
         ({"decayrate": [0.5]}, ["'decayrate'", "did you mean 'decay_rate'?"]),
         ({"epochs": [0, 1]}, ["datasets.anvil.epochs = 0", "greater than or equal to 1"]),
@@ -149,7 +149,7 @@ def test_the_decay_rate_of_a_change_may_be_a_datasets_own_choice() -> None:
     with pytest.raises(InputError, match=r"anvil\.decay_rate: the first dataset keeps the learning rate: remove it"):
         parameters_of(recipe_with({"datasets": {"anvil": {"decay_rate": [0.5]}}}))
     suggested = check_recipe({**small_document(), "order": "suggested", "search": search}, Path("/somewhere"))
-    with pytest.raises(InputError, match=r"crane\.decay_rate: the place of a dataset has to be known"):
+    with pytest.raises(InputError, match=r"crane\.decay_rate: the position of the dataset must be known"):
         parameters_of(suggested)
 
 

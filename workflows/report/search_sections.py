@@ -61,7 +61,7 @@ def _summary(search: SearchResult) -> str:
     complete, stopped, failed = len(search.complete), len(search.stopped), len(search.failed)
     how = f"scheduler {search.scheduler}" if search.beam_width is None else f"width {search.beam_width}"
     words = f"{len(search.trials)} trials ({search.algorithm}, {how}): {complete} complete"
-    words += f", {stopped} {'stopped early' if search.beam_width is None else 'beginnings'}" if stopped else ""
+    words += f", {stopped} {'stopped early' if search.beam_width is None else 'prefixes'}" if stopped else ""
     words += f", {failed} failed" if failed else ""
     trained, requested = search.epochs_trained, search.epochs_requested
     return f"{words}. {requested:,} epochs requested, {trained:,} trained; the others were shared or in the store."
@@ -117,9 +117,9 @@ def _levels(search: SearchResult) -> Section:
             first = [level, counted(len(trials), "trial")] if place == 0 else ["", ""]
             star = " ★" if trial.number in way else ""
             rows.append([*first, f"{trial.number}{star}", number(trial.metrics.mean_scaled_error), config_words(added)])
-    words = "After each dataset the best beginnings are extended by every choice for the next one (★: the way to the best)."
+    words = "After each dataset the best prefixes are extended by every choice for the next one (★: the way to the best)."
     head = ["datasets", "tried", "kept", "mean error / naive", "added"]
-    return Section("Beam", [Paragraph(words), Table(head, rows, "Beginnings that were kept after each dataset", words=True)])
+    return Section("Beam", [Paragraph(words), Table(head, rows, "Prefixes that were kept after each dataset", words=True)])
 
 
 def _rank(trial: TrialResult) -> tuple[float, int]:

@@ -16,7 +16,7 @@ from workflows.search.proposal import Proposal
 from workflows.search.space import Config
 
 
-def best_beginnings(trials: Sequence[TrialResult], width: int, objectives: Sequence[str]) -> list[TrialResult]:
+def best_prefixes(trials: Sequence[TrialResult], width: int, objectives: Sequence[str]) -> list[TrialResult]:
     """Return at most `width` trials of a level to extend, best first.
 
     With one objective the lowest ones. With two the Pareto front, then the front of the rest; if a front does not fit,
@@ -73,7 +73,7 @@ class Beam:
         last = self.levels[-1]
         if len(self.levels) == len(self.choices) or any(proposal.number not in ended for proposal in last):
             return []
-        parents = best_beginnings([ended[proposal.number] for proposal in last], self.width, self.objectives)
+        parents = best_prefixes([ended[proposal.number] for proposal in last], self.width, self.objectives)
         level = len(self.levels) + 1
         found = extend(parents, level, self.choices[level - 1], last[-1].number + 1)
         if found:
