@@ -75,7 +75,8 @@ def test_a_cluster_without_nodes_waits_for_them_and_each_machine_gets_what_it_ne
         assert row["driver_arrow"] == row["node_arrow"] == []
         assert row["driver_bytes"] < row["prepared_bytes"] / 10
         sent = sum(each.sent for each in seen if f"nodes/source/{name}/" in each.path)
-        assert row["source_bytes"] <= sent <= 3.5 * row["source_bytes"]
+        # Its hash 1, local times 0.8, rows 1; the rest are footers of 64 kB, with each of the pieces of 0.5 MB.
+        assert row["source_bytes"] <= sent <= 4.5 * row["source_bytes"]
     assert [row["digest"] for row in rows if row["what"] == "read"] == [reference, reference]
     (each,) = (row for row in rows if row["what"] == "a part on each node")
     assert each["kept"] == [["values-00000.arrow"], ["values-00001.arrow"]]
