@@ -117,6 +117,8 @@ def test_what_cannot_work_ends_at_once_with_its_reason_and_its_node(name: str, c
 def test_a_search_and_a_run_that_gets_one_more_dataset() -> None:
     told = scenario("searched_and_extended")
     assert (told["search"], told["first"], told["second"]) == (0, 0, 0)
+    assert "2 of 2 epochs trained" in told["text"]
+    assert "1 of 3 epochs trained" in told["text"]
 
 
 @pytest.mark.long
