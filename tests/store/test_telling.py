@@ -149,7 +149,7 @@ def test_a_search_says_that_no_trial_runs_and_what_is_free(monkeypatch: pytest.M
     assert said == []
     now = 120.0
     Run._tell_idle(run, 0.0)
-    assert said == [Waiting("waiting for the first epoch of a trial since 30 s: cores w2 0.5 free")]
+    assert said == [Waiting("trials start or wait for a core since 30 s: cores w2 0.5 free")]
     run.idle_since = None  # one trains
     Run._tell_idle(run, 0.0)
     assert len(said) == 1

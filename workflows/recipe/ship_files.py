@@ -40,7 +40,8 @@ class Shipment:
     def words(self, storage: str) -> str:
         """Return what is said of the shipment."""
         there = f", {self.num_there} were there already" if self.num_there else ""
-        return f"{self.num_sent} files of data sent to {storage}/{SHIPPED}, {self.bytes_sent / 1e6:.1f} MB{there}"
+        size = f"{self.bytes_sent / 1e6:.1f} MB" if self.bytes_sent >= 1e6 else f"{self.bytes_sent / 1e3:.0f} kB"
+        return f"{self.num_sent} files of data sent to {storage}/{SHIPPED}, {size}{there}"
 
 
 def ship_files(files: Mapping[str, Path], storage: str, say: Callable[[str], object]) -> Shipment:
