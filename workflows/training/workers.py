@@ -34,7 +34,9 @@ START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 ELASTIC_INTERVAL_S = 30.0  # interval at which an elastic group checks for more workers
 MAX_RESTARTS = 3  # restarts of a trial's worker group after a loss
 MAX_STARTS = 15  # attempts to place it, 20 s each (see cluster.connect): 5 minutes
-ELASTIC_START_S, ELASTIC_STARTS = 5, 8  # an elastic group: how long a start waits for resources, and how many starts
+# An elastic group: how long a start waits for resources, and how many starts. Ray Train looks every 20 s which nodes there are:
+# a start may wait in vain for room on one that was just lost.
+ELASTIC_START_S, ELASTIC_STARTS = 5, 8
 COLLECTIVE_TIMEOUT_S = 600  # a worker that waits longer for the others fails, and the group is started again
 
 
@@ -180,7 +182,10 @@ def _run_group(job: Job, placement: Placement, scratch: str) -> None:
             )
             sent = dataclasses.replace(job, emit=emit, threads=max(int(start.cpus), 1))
             # What to do after a loss is decided here, with what is known of the nodes: see attempts.py.
-            trainer_for(_work_on, {"job": sent}, now, scratch, max_restarts=0, max_starts=0).fit()
+            elastic = now.max_workers > now.num_workers
+            with start_timeout(ELASTIC_START_S if elastic else None):
+                starts = ELASTIC_STARTS if elastic else 0
+                trainer_for(_work_on, {"job": sent}, now, scratch, max_restarts=0, max_starts=starts).fit()
 
         attempts.run_attempts(fit, placement, group, job.emit)
 
