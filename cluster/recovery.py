@@ -13,6 +13,7 @@ from cluster.placement import Placement
 ROOM_LIMIT_S = 600.0  # how long a run waits for cores that other jobs hold
 GROWTH_LIMIT_S = 900.0  # how long it waits for machines that the cluster may add
 MAX_LOSSES = 3  # of workers in a row without an epoch in between
+MAX_TAKEN = 15  # times in a row that the room for workers is gone when they start
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,17 @@ def after_loss(placement: Placement, capacity: Capacity, loss: Loss, losses: int
         return GiveUp(loss.words())
     if losses > MAX_LOSSES:
         return GiveUp(f"the workers were lost {losses} times without finishing an epoch, the last time by: {loss.words()}")
+    return _room_now(placement, capacity)
+
+
+def after_taken(placement: Placement, capacity: Capacity, times: int) -> Wait | GiveUp:
+    """Return how a run goes on when the room for its workers was taken, or its node lost, before they had started."""
+    if times > MAX_TAKEN:
+        return GiveUp(f"the room for the workers was taken {times} times before they had started")
+    return _room_now(placement, capacity)
+
+
+def _room_now(placement: Placement, capacity: Capacity) -> Wait:
     fits, cpus = what_fits(placement, capacity.nodes)
     limit = GROWTH_LIMIT_S if capacity.grows else ROOM_LIMIT_S
     return Wait(fits or placement.num_workers, limit, cpus=cpus)

@@ -9,12 +9,14 @@ from cluster.placement import Placement
 from cluster.recovery import (
     GROWTH_LIMIT_S,
     MAX_LOSSES,
+    MAX_TAKEN,
     ROOM_LIMIT_S,
     GiveUp,
     Loss,
     Start,
     Wait,
     after_loss,
+    after_taken,
     after_wait,
     find_loss,
     first_step,
@@ -109,6 +111,13 @@ def test_where_no_node_is_left_the_run_waits_for_one() -> None:
     assert after_loss(TWO, Capacity(()), Loss("the node was lost"), 1) == Wait(2, ROOM_LIMIT_S)
     growing = Capacity((), grows_to_cores=4)
     assert after_loss(TWO, growing, Loss("the node was lost"), 1) == Wait(2, GROWTH_LIMIT_S)
+
+
+def test_room_that_was_taken_is_no_loss_and_is_waited_for_again_but_not_for_ever() -> None:
+    assert after_taken(TWO, Capacity((W1, W2)), MAX_TAKEN) == Wait(2, ROOM_LIMIT_S)
+    assert after_taken(TWO, Capacity((W1,)), 1) == Wait(1, ROOM_LIMIT_S)
+    over = after_taken(TWO, Capacity((W1, W2)), MAX_TAKEN + 1)
+    assert over == GiveUp("the room for the workers was taken 16 times before they had started")
 
 
 NAMES = [W1.name, W2.name]

@@ -167,9 +167,8 @@ class Run:
     def _tell_idle(self, _waited_s: float) -> None:
         idle_s = time.monotonic() - (self.idle_since or float("inf"))
         if idle_s >= TELL_S:
-            self.watch(
-                Waiting(f"waiting for the first epoch of a trial since {idle_s:.0f} s: {free_words(free_nodes())} free")
-            )
+            words = f"trials start or wait for a core since {idle_s:.0f} s: {free_words(free_nodes())} free"
+            self.watch(Waiting(words))
 
     @contextlib.contextmanager
     def _log(self, name: str) -> Iterator[Path]:

@@ -19,6 +19,7 @@ from cluster.recovery import (
     Start,
     Wait,
     after_loss,
+    after_taken,
     after_wait,
     find_loss,
     first_step,
@@ -36,10 +37,11 @@ FitGroup = Callable[[Start], None]
 
 @dataclass
 class Group:
-    """The nodes of the present worker group, by rank, and its losses since the last epoch."""
+    """The nodes of the present worker group, by rank, and its losses and failed starts since the last epoch."""
 
     nodes: list[str] = field(default_factory=list)
     losses: int = 0
+    taken: int = 0  # how often its room was taken before it had started
     works: threading.Event = field(default_factory=threading.Event)  # whether the group that was started has begun
 
     def hear(self, event: RunEvent) -> None:
@@ -48,7 +50,7 @@ class Group:
             self.nodes = list(event.nodes)
             self.works.set()
         elif isinstance(event, EpochDone):
-            self.losses = 0
+            self.losses = self.taken = 0
 
 
 def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) -> None:
@@ -78,13 +80,17 @@ def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) 
                 fit(start)
             return
         except TrainingFailedError as error:
-            group.losses += 1
             gone = sorted(there - {node.name for node in capacity().nodes})
+            if isinstance(error, ControllerError) and not gone and "timed out" in str(error).lower():
+                group.taken += 1
+                step = after_taken(placement, capacity(), group.taken)
+                emit(Waiting("the room for the workers was taken before they had started"))
+                continue
+            group.losses += 1
             loss = find_loss(failures_of(error), group.nodes, gone)
             step = after_loss(placement, capacity(), loss, group.losses)
             if isinstance(step, Wait):
-                late = isinstance(error, ControllerError) and not gone and "timed out" in str(error).lower()
-                emit(Waiting("the room for the workers was taken") if late else WorkersLost(loss.cause, loss.node))
+                emit(WorkersLost(loss.cause, loss.node))
 
 
 def _tell_start(start: Start, group: Group, emit: Emit, waited_s: float) -> None:

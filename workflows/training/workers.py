@@ -34,8 +34,8 @@ START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 ELASTIC_INTERVAL_S = 30.0  # interval at which an elastic group checks for more workers
 MAX_RESTARTS = 3  # restarts of a trial's worker group after a loss
 MAX_STARTS = 15  # attempts to place it, 20 s each (see cluster.connect): 5 minutes
-# An elastic group: how long a start waits for resources, and how many starts. Ray Train looks every 20 s which nodes there are:
-# a start may wait in vain for room on one that was just lost.
+# An elastic group: how long a start waits for resources, and how many starts. Ray Train looks every 20 s which nodes exist,
+# so a start may wait in vain for resources of a node that was just lost.
 ELASTIC_START_S, ELASTIC_STARTS = 5, 8
 COLLECTIVE_TIMEOUT_S = 600  # a worker that waits longer for the others fails, and the group is started again
 
