@@ -75,6 +75,10 @@ def _reduce(pair: list[Mapping[str, Any]]) -> dict[str, float | str]:
 
 
 def _last_line(error: Exception) -> str:
+    from ray.exceptions import GetTimeoutError
+
+    if isinstance(error, GetTimeoutError):
+        return "no connection"
     lines = str(error).strip().splitlines()
     return (lines[-1] if lines else type(error).__name__)[:200]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,10 @@ from cluster.telling import TELL_S, telling
 from workflows.relay.events import Emit, EpochDone, RunEvent, Waiting, WorkersLost, Working
 from workflows.relay.failures import RunFailedError
 
+START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+# An elastic group: how long a start waits for resources, and how many starts. Ray Train looks every 20 s which nodes exist,
+# so a start may wait in vain for resources of a node that was just lost.
+ELASTIC_START_S, ELASTIC_STARTS = 5, 8
 LOOK_S = 2  # whole seconds, as a placement group waits
 FitGroup = Callable[[Start], None]
 
@@ -96,6 +101,21 @@ def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) 
 def _tell_start(start: Start, group: Group, emit: Emit, waited_s: float) -> None:
     if not group.works.is_set():
         emit(Waiting(f"starting {workers(start.num_workers)} since {waited_s:.0f} s"))
+
+
+@contextlib.contextmanager
+def start_timeout(seconds: int | None) -> Iterator[None]:
+    """Let groups that are started in the context wait so long for resources; None: as long as cluster.connect says."""
+    before = os.environ.get(START_TIMEOUT)
+    if seconds is not None:
+        os.environ[START_TIMEOUT] = str(seconds)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[START_TIMEOUT] = before
+        else:
+            os.environ.pop(START_TIMEOUT, None)
 
 
 def failures_of(error: Any) -> dict[int, str]:

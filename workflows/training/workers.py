@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-import os
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +29,9 @@ from workflows.training import attempts
 from workflows.training.channel import Channel, Sender
 from workflows.training.reporting import StageReports
 
-START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 ELASTIC_INTERVAL_S = 30.0  # interval at which an elastic group checks for more workers
 MAX_RESTARTS = 3  # restarts of a trial's worker group after a loss
 MAX_STARTS = 15  # attempts to place it, 20 s each (see cluster.connect): 5 minutes
-# An elastic group: how long a start waits for resources, and how many starts. Ray Train looks every 20 s which nodes exist,
-# so a start may wait in vain for resources of a node that was just lost.
-ELASTIC_START_S, ELASTIC_STARTS = 5, 8
 COLLECTIVE_TIMEOUT_S = 600  # a worker that waits longer for the others fails, and the group is started again
 
 
@@ -183,26 +178,11 @@ def _run_group(job: Job, placement: Placement, scratch: str) -> None:
             sent = dataclasses.replace(job, emit=emit, threads=max(int(start.cpus), 1))
             # What to do after a loss is decided here, with what is known of the nodes: see attempts.py.
             elastic = now.max_workers > now.num_workers
-            with start_timeout(ELASTIC_START_S if elastic else None):
-                starts = ELASTIC_STARTS if elastic else 0
+            with attempts.start_timeout(attempts.ELASTIC_START_S if elastic else None):
+                starts = attempts.ELASTIC_STARTS if elastic else 0
                 trainer_for(_work_on, {"job": sent}, now, scratch, max_restarts=0, max_starts=starts).fit()
 
         attempts.run_attempts(fit, placement, group, job.emit)
-
-
-@contextlib.contextmanager
-def start_timeout(seconds: int | None) -> Iterator[None]:
-    """Let groups that are started in the context wait so long for resources; None: as long as cluster.connect says."""
-    before = os.environ.get(START_TIMEOUT)
-    if seconds is not None:
-        os.environ[START_TIMEOUT] = str(seconds)
-    try:
-        yield
-    finally:
-        if before is not None:
-            os.environ[START_TIMEOUT] = before
-        else:
-            os.environ.pop(START_TIMEOUT, None)
 
 
 def _work_on(config: dict[Any, Any]) -> None:
