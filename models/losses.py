@@ -48,7 +48,7 @@ class ErrorSums:
     the samples whose class was predicted wrongly. `known` counts the samples that the loss is summed over: all but those
     whose class the model does not have. `forecasts` has more measures of predicted numbers. `weighted` is zero where all
     samples weigh 1, else the sums of all weights, of those of the `known` samples, of their weighted losses, and of the
-    weights of the `wrong` ones.
+    weighted errors: those of the `wrong` ones, or what the model is judged by.
     """
 
     samples: float
@@ -89,14 +89,18 @@ class ErrorSums:
             if weights is not None:
                 wrong = weights * (forecast(outputs, (1, 1), settings) != targets)
                 loss = loss_sum(outputs[known], targets[known], settings, weights[known])
-                parts = (weights, weights[known], loss, wrong)
-                self.weighted += torch.stack([part.double().sum() for part in parts]).cpu()
+                self._add_weighted(weights, weights[known], loss, wrong)
             return
         self.known += len(targets)
         self.loss += float(loss_sum(outputs, targets, settings))
         point = forecast(outputs, (targets.shape[1], targets.shape[2]), settings)
         gap = (point - targets).double()
         steps = targets.shape[1]
+        if weights is not None:
+            loss = loss_sum(outputs, targets, settings, weights)
+            absolute, squared = gap.abs().flatten(1).mean(dim=1), (gap**2).flatten(1).mean(dim=1)
+            error = settings.loss_function.error.of_point(absolute, squared) * weights
+            self._add_weighted(weights, weights, loss, loss if settings.predicts_quantiles else error)
         sums = [metric.values(gap).sum(dim=(0, 1)).cpu() / steps for metric in METRICS.values()]
         self.metrics += torch.stack(sums)
         if self.forecasts is not None:
@@ -104,6 +108,9 @@ class ErrorSums:
             levels = outputs.float().view(quantiles) if settings.predicts_quantiles else None
             unknown = torch.full((len(targets), targets.shape[2]), torch.nan, device=targets.device)
             self.forecasts.add(point, levels, targets, settings, unknown if scales is None else scales)
+
+    def _add_weighted(self, *parts: Tensor) -> None:
+        self.weighted += torch.stack([part.double().sum() for part in parts]).cpu()
 
     def __add__(self, other: ErrorSums) -> ErrorSums:
         return self.from_tensor(self.to_tensor() + other.to_tensor())

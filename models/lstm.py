@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from models.added import AddedClasses
 from models.channels import put_together, take_apart, width_of_a_series
 from models.head import Corrections
+from models.known_future import KnownFuture
 from models.normalization import normalise, restore
 from models.settings import Channels, ModelSettings
 
@@ -23,9 +24,17 @@ class LSTM(nn.Module):
         num_features: numbers at each step.
         num_outputs: numbers that are predicted for each sample.
         channels: which of the features is which target; needed where settings.needs_channels.
+        known: the features whose values at the predicted steps the head sees; None: none.
     """
 
-    def __init__(self, settings: ModelSettings, num_features: int, num_outputs: int, channels: Channels | None = None):
+    def __init__(
+        self,
+        settings: ModelSettings,
+        num_features: int,
+        num_outputs: int,
+        channels: Channels | None = None,
+        known: KnownFuture | None = None,
+    ):
         super().__init__()
         self.settings = settings
         self.channels = channels or Channels(num_features, ())
@@ -43,9 +52,11 @@ class LSTM(nn.Module):
         self.backward_layers = nn.ModuleList(
             nn.LSTM(size, settings.hidden_size, batch_first=True) for size in sizes if settings.bidirectional
         )
-        self.head = nn.Linear(width, num_outputs)
-        self.corrections = Corrections(width, num_outputs)  # empty at first: see models.head
-        self.added = AddedClasses(width, num_outputs)  # empty at first: see models.added
+        self.width, self.known = width, known
+        seen = width + (0 if known is None else known.numbers)
+        self.head = nn.Linear(seen, num_outputs)
+        self.corrections = Corrections(seen, num_outputs)  # empty at first: see models.head
+        self.added = AddedClasses(seen, num_outputs)  # empty at first: see models.added
         for layer in [*self.forward_layers, *self.backward_layers]:
             _initialise(layer)
         nn.init.xavier_uniform_(self.head.weight)
@@ -54,7 +65,7 @@ class LSTM(nn.Module):
     @property
     def mask_shape(self) -> tuple[int, ...]:
         """(layers, units) of the dropout masks of one sample, or (series, layers, units) where it has more than one."""
-        own = (len(self.forward_layers), self.head.in_features)
+        own = (len(self.forward_layers), self.width)
         return (self.num_series, *own) if self.num_series > 1 else own
 
     def have_outputs(self, num_outputs: int) -> bool:
@@ -66,7 +77,12 @@ class LSTM(nn.Module):
         return grown
 
     def forward(
-        self, inputs: Tensor, lengths: Tensor | None, masks: Tensor | None = None, owners: Tensor | int | None = None
+        self,
+        inputs: Tensor,
+        lengths: Tensor | None,
+        masks: Tensor | None = None,
+        owners: Tensor | int | None = None,
+        known: Tensor | None = None,
     ) -> Tensor:
         """Outputs (batch, num_outputs) of inputs (batch, steps, features), padded at the end to a common length.
 
@@ -74,6 +90,7 @@ class LSTM(nn.Module):
         units) multiply the outputs of each layer at every step: dropout with one mask a sequence (Gal and Ghahramani 2016);
         None drops nothing. Where each channel is a series of its own, they are (batch, series, layers, units).
         `owners` (batch,), or one number for all, are the datasets whose corrections of the head apply; None: no correction.
+        `known` (batch, predicted steps, columns) has what is known of them, for a model that sees it.
         """
         settings, level = self.settings, None
         if settings.window_normalization != "none":
@@ -84,6 +101,9 @@ class LSTM(nn.Module):
             masks = masks if masks is None or masks.ndim == 3 else masks.flatten(0, 1)
             owners = owners.repeat_interleave(self.num_series) if isinstance(owners, Tensor) else owners
         summary = self._read(inputs, lengths, masks)
+        if self.known is not None:
+            assert known is not None
+            summary = torch.cat([summary, known.flatten(1).to(summary.dtype)], dim=1)
         outputs: Tensor = self.head(summary)
         if len(self.added):
             outputs = self.added(outputs, summary)

@@ -69,7 +69,7 @@ def trained(model: LSTM) -> list[tuple[str, torch.nn.Parameter]]:
 
 def curvature_sum(
     model: LSTM,
-    samples: Sequence[tuple[Tensor, Tensor]],
+    samples: Sequence[tuple[Tensor, Tensor, Tensor | None]],
     noise: Sequence[Tensor],
     settings: ModelSettings,
     head: int | None = None,
@@ -79,14 +79,15 @@ def curvature_sum(
     For each sample on its own, the squared gradient of its log-likelihood at a target drawn from the model's own forecast,
     not at the observed one (Kunstner et al. 2019), in the units of the loss: its mean over noise is the Gauss-Newton
     curvature of the squared error (any loss of numbers is taken for it), or of the cross entropy. `samples` has (inputs
-    (1, steps, features), length (1,)); `noise` has, for each, standard normal numbers (num_outputs,), or one uniform
-    number that draws the class. `head` is the dataset whose correction of the head applies.
+    (1, steps, features), length (1,), what is known of the predicted rows (1, steps, columns) or None); `noise` has, for
+    each, standard normal numbers (num_outputs,), or one uniform number that draws the class. `head` is the dataset whose
+    correction of the head applies.
     """
     parameters = [parameter for _, parameter in trained(model)]
     sums = [torch.zeros_like(parameter, dtype=torch.float64) for parameter in parameters]
     model.train()  # cuDNN has no backward pass of an LSTM that is not; no mask is given, so nothing is dropped
-    for (inputs, length), drawn in zip(samples, noise, strict=True):
-        outputs = model(inputs, length, owners=head)[0]
+    for (inputs, length, known), drawn in zip(samples, noise, strict=True):
+        outputs = model(inputs, length, owners=head, known=known)[0]
         if settings.classifies:
             chances = outputs.detach().softmax(0).cumsum(0)
             drawn_class = int((chances < drawn).sum().clamp(max=len(chances) - 1))

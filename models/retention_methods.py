@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from models.lstm import LSTM
     from models.settings import ModelSettings
 
-    Samples = Sequence[tuple[Tensor, Tensor]]
+    Samples = Sequence[tuple[Tensor, Tensor, Tensor | None]]
     Importance = Callable[[LSTM, Samples, Sequence[Tensor], ModelSettings, int | None], list[Tensor]]
 
 

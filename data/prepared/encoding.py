@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,34 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from data.prepared.baselines import Baselines
+from data.prepared.batch import Batch as Batch
 from data.prepared.encodings import Encoding as Encoding
 from data.prepared.encodings import make_encodings as make_encodings
 from data.prepared.prepared import PreparedDataset
 from data.prepared.rows import renumbering, windows_of
 from data.prepared.scaling import scaling_warnings
+from data.samples.future import known_places
 
 Float32 = npt.NDArray[np.float32]
 Numbers = npt.NDArray[Any]  # 32 bits, or 64 where a part needs them
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some samples as the model takes them.
-
-    `inputs` (samples, steps, features), zero beyond each sample's `lengths`; `targets` (samples, horizon, targets),
-    horizon at least 1, or class numbers (samples,), -1 for a class that no train row has; `weights` (samples,) in the
-    loss, None where all are 1.
-    """
-
-    inputs: Float32
-    lengths: npt.NDArray[np.int64]
-    targets: npt.NDArray[np.float32] | npt.NDArray[np.int64]
-    weights: Float32 | None = None
-
-    def samples(self, which: slice) -> Batch:
-        """Return some of the samples."""
-        weights = None if self.weights is None else self.weights[which]
-        return Batch(self.inputs[which], self.lengths[which], self.targets[which], weights)
 
 
 Gather = Callable[[str, int, npt.NDArray[np.int64]], Batch]
@@ -47,10 +29,12 @@ Gather = Callable[[str, int, npt.NDArray[np.int64]], Batch]
 class EncodedDataset:
     """The samples of a prepared dataset, gathered and encoded on request; safe to share, never copied.
 
-    `season` has the rows of a season, 0 where there is none; by default the season of the settings of `prepared`.
+    `season` has the rows of a season, 0 where there is none; by default the season of the settings of `prepared`. `ahead`
+    are the rows of a horizon, by default that of `prepared`. `known` are the places of known_future columns among the
+    features.
     """
 
-    def __init__(self, prepared: PreparedDataset, encoding: Encoding, season: int | None = None):
+    def __init__(self, prepared: PreparedDataset, encoding: Encoding, season: int | None = None, ahead: int | None = None):
         self.prepared = prepared
         self.season = (prepared.settings.season_rows if season is None else season) or None
         self.encoding = encoding
@@ -59,6 +43,9 @@ class EncodedDataset:
         self._numbers = kinds.count("number")
         self._codes = [place for place, kind in enumerate(kinds) if kind == "code"]
         self._plain = [place for place, kind in enumerate(kinds) if kind in ("calendar", "flag")]
+        self.ahead = prepared.horizon if ahead is None else ahead
+        self.known = tuple(known_places(prepared.settings))  # numeric features are the first ones
+        self._weight = kinds.index("weight") if "weight" in kinds else None
         width = self._numbers
         self._tiled: dict[tuple[int, np.dtype[Any]], tuple[Numbers, Numbers]] = {}  # see _tiles
         filled = (np.array(encoding.fill) - np.array(encoding.center)) / np.array(encoding.scale)
@@ -120,16 +107,31 @@ class EncodedDataset:
 
     def batch(self, split: str, samples: npt.NDArray[np.int64]) -> Batch:
         """Return the samples of these numbers, in this order."""
-        found = self._joined(split, samples, self._gather)
-        if not self.weighted:
-            return found
-        known = np.array([*self.encoding.class_weights, 1.0], np.float32)  # the last one of classes that are not known
-        return replace(found, weights=known[found.targets])
+        return self._joined(split, samples, self._gather)
 
     @property
     def weighted(self) -> bool:
         """Return whether the samples weigh differently in the loss."""
-        return bool(self.encoding.class_weights)
+        return bool(self.encoding.class_weights) or self._weight is not None
+
+    def weights(self, split: str, samples: npt.NDArray[np.int64]) -> Float32:
+        """Return the weights of samples: that of the class times that of the sample, of mean 1 over the train samples."""
+        found = np.ones(len(samples), np.float32)
+        for number, where in self.prepared.groups(split, samples) if self.weighted else []:
+            starts, lengths = self.prepared.place(split, number, samples[where])
+            found[where] = self._weights_at(number, starts + lengths - 1)
+        return found
+
+    def _weights_at(self, number: int, ends: npt.NDArray[np.int64]) -> Float32:
+        """Return the weights of the samples of a part that end at these rows."""
+        values, found = self.prepared.parts[number].values, np.ones(len(ends), np.float32)
+        if self._weight is not None:
+            mean = self.prepared.manifest.mean_weight
+            found *= (values[ends, self._weight] / mean).astype(np.float32)
+        if self.encoding.class_weights:
+            known = np.array([*self.encoding.class_weights, 1.0], np.float32)  # the last one of classes that are not known
+            found *= known[self._class_numbers[number][values[ends, -1].astype(np.int64)]]  # type: ignore[index]
+        return found
 
     def inputs(self, split: str, samples: npt.NDArray[np.int64]) -> Batch:
         """Return the inputs of these samples; `targets` is (samples, 0), because those of new rows are not known."""
@@ -165,7 +167,9 @@ class EncodedDataset:
         for where, batch in found:
             inputs[where, : batch.inputs.shape[1]] = batch.inputs
             lengths[where], targets[where] = batch.lengths, batch.targets
-        return Batch(inputs, lengths, targets)
+        order = np.argsort(np.concatenate([where for where, _ in found]))
+        weights = _ordered([batch.weights for _, batch in found], order)
+        return Batch(inputs, lengths, targets, weights, _ordered([batch.known for _, batch in found], order))
 
     def _gather_inputs(self, split: str, number: int, samples: npt.NDArray[np.int64]) -> Batch:
         starts, lengths = self.prepared.place(split, number, samples)
@@ -178,13 +182,19 @@ class EncodedDataset:
             places = starts[:, None] + np.minimum(offsets, lengths[:, None] - 1)
             inputs = self._encode_inputs(values.take(places, axis=0), number)
             inputs[offsets >= lengths[:, None]] = 0.0
-        return Batch(inputs, lengths.astype(np.int64), np.empty((len(samples), 0), np.float32))
+        known = None
+        if self.known:
+            ahead = self._encode_inputs(windows_of(values, starts + lengths, self.ahead), number)
+            known = np.ascontiguousarray(ahead[..., list(self.known)])
+        return Batch(inputs, lengths.astype(np.int64), np.empty((len(samples), 0), np.float32), known=known)
 
     def _gather(self, split: str, number: int, samples: npt.NDArray[np.int64]) -> Batch:
         given = self._gather_inputs(split, number, samples)
         starts, lengths = self.prepared.place(split, number, samples)
         values = self.prepared.parts[number].values
         ends = starts + lengths
+        if self.weighted:
+            given = replace(given, weights=self._weights_at(number, ends - 1))
         if self.prepared.classes:
             codes = values[ends - 1, -1].astype(np.int64)
             return replace(given, targets=self._class_numbers[number][codes])  # type: ignore[index]
@@ -222,3 +232,9 @@ class EncodedDataset:
             tiles = np.tile(center, steps), np.tile(scale, steps)
             self._tiled = {(steps, bits): tiles}
         return tiles
+
+
+def _ordered(parts: Sequence[Float32 | None], order: npt.NDArray[np.intp]) -> Float32 | None:
+    """Return what all parts have, one after the other, in this order; None where there is none."""
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there)[order] if there else None

@@ -15,7 +15,7 @@ from data.prepared.manifest import Manifest
 from data.prepared.prepared import PreparedDataset
 from data.reading.columns import MAX_CATEGORIES, columns_of
 from data.reading.optional import optional_warnings
-from data.reading.read import number_columns
+from data.reading.read import measured_columns
 from data.reading.settings import SPLITS, DatasetSource
 from data.reading.times import show_time
 from data.samples.counts import Counts
@@ -31,7 +31,7 @@ FEWEST_STEPS = 100  # of a 32-bit number in a standard deviation; with fewer the
 
 def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: str) -> list[str]:
     """Combine the facts of the parts and write the manifest; returns the problems of the dataset as a whole."""
-    numeric = number_columns(source)
+    numeric = measured_columns(source)
     cut = is_cut(parts)
     if cut:
         statistics, gaps = total_statistics(parts, len(numeric)), longest_gaps(parts, numeric)
@@ -119,7 +119,7 @@ def _whole_problems(source: DatasetSource, parts: list[Part], statistics: Statis
                 "become columns: leave it out of categorical, or group its values"
             )
     any_train = any(part.train_spans for part in parts)
-    for column, count in dict(zip(number_columns(source), statistics.count, strict=True)).items():
+    for column, count in dict(zip(measured_columns(source), statistics.count, strict=True)).items():
         if count == 0 and any_train and column not in settings.optional:
             role = "target is missing" if column in settings.targets else "column has no value"
             found.append(
@@ -129,6 +129,7 @@ def _whole_problems(source: DatasetSource, parts: list[Part], statistics: Statis
     for split in dict.fromkeys(expected):
         if samples[split] == 0 and not found:
             needed = f"lookback {settings.lookback}, horizon {settings.horizon}, missing {settings.missing!r}"
+            needed += "" if settings.weight is None else f", weight {settings.weight!r} above 0"
             found.append(
                 f"{place}: split = {_show_split(source)} leaves no sample in the {split} part ({needed}): give that part "
                 "more rows (with targets), or write a shorter lookback or horizon"
@@ -144,14 +145,14 @@ def _warnings(source: DatasetSource, parts: list[Part], statistics: Statistics) 
     short, every = sum(part.num_short for part in parts), sum(part.num_series for part in parts)
     if short:
         found.append(f"{short} of {every} series are shorter than one sample ({_one_sample(source)}) and give none")
-    seen = dict(zip(number_columns(source), statistics.count, strict=True))
+    seen = dict(zip(measured_columns(source), statistics.count, strict=True))
     found += optional_warnings(source, seen)
-    spreads = dict(zip(number_columns(source), statistics.deviation, strict=True))
+    spreads = dict(zip(measured_columns(source), statistics.deviation, strict=True))
     spreads = {
         column: spread for column, spread in spreads.items() if seen[column] or column not in source.settings.optional
     }
     constant = [column for column, spread in spreads.items() if spread == 0]
-    size = dict(zip(number_columns(source), np.maximum(abs(statistics.low), abs(statistics.high)), strict=True))
+    size = dict(zip(measured_columns(source), np.maximum(abs(statistics.low), abs(statistics.high)), strict=True))
     for column, spread in spreads.items():
         if (
             all(part.bits == 32 for part in parts)

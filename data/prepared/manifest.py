@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -60,6 +61,12 @@ class Manifest:
     counts: Counts | None = None
     format: int = FORMAT
     version: int = VERSION
+
+    @property
+    def mean_weight(self) -> float:
+        """Return the mean weight of the train samples; 1 where there are none, as weights then are only compared."""
+        total, count = math.fsum(part.weight for part in self.parts), self.samples["train"]
+        return total / count if count else 1.0
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as it is written."""

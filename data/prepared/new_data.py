@@ -13,6 +13,8 @@ import pyarrow as pa
 from data.errors import IN_RECIPE, InputError
 from data.prepared.encoding import Batch, EncodedDataset, Encoding
 from data.prepared.manifest import Manifest
+from data.prepared.no_window import NoWindowError as NoWindowError
+from data.prepared.no_window import why_no_window
 from data.prepared.prepared import PreparedDataset
 from data.reading.columns import columns_of
 from data.reading.optional import misspelt_problems
@@ -63,7 +65,7 @@ class NewData:
             ],
         ).write(folder)
         self.prepared = PreparedDataset(folder, source.name, source.settings)
-        self._encoded = EncodedDataset(self.prepared, encoding)
+        self._encoded = EncodedDataset(self.prepared, encoding, ahead=ahead)
         self.lengths = self.prepared.lengths(NEW)
         kinds = {part.kind_of_time[1] for part in parts if part.kind_of_time}
         seconds = all(part.whole_seconds for part in parts)
@@ -104,11 +106,11 @@ class NewData:
         few = f"fewer rows than one window (min_lookback {settings.shortest_history})"
         gap = 'no window without a missing value, and missing = "drop"'
         blind = "no target is observed in any window: a forecast would come from filled values alone"
-        for what, names in ((few, "short"), (gap, "touched"), (blind, "unobserved")):
+        ahead = f"no window with {', '.join(settings.known_future)} at the {self.ahead} rows behind it"
+        for what, names in ((few, "short"), (gap, "touched"), (blind, "unobserved"), (ahead, "unforeseen")):
             series = [name for part in self.parts for name in getattr(part, names)]
             if series:
-                shown = ", ".join(repr(name) for name in series[:5]) + (" ..." if len(series) > 5 else "")
-                yield f"{len(series)} series without a forecast ({shown}): {what}"
+                yield f"{len(series)} series without a forecast ({_few(series)}): {what}"
         cut = [words for part in self.parts for words in part.cut]
         yield from cut[:FEW]
         if len(cut) > FEW:
@@ -116,6 +118,10 @@ class NewData:
         blind_windows = sum(part.blind for part in self.parts)
         if blind_windows:
             yield f"{blind_windows:,} windows without a single observed target give no forecast"
+        unknown_windows = sum(part.no_future for part in self.parts)
+        if unknown_windows:
+            names = ", ".join(settings.known_future)
+            yield f"{unknown_windows:,} windows without {names} at the {self.ahead} rows behind them give no forecast"
         filled = sorted(((name, share) for part in self.parts for name, share in part.filled), key=lambda each: -each[1])
         if filled:
             shown = ", ".join(f"{name!r} {share:.0%}" for name, share in filled[:FEW]) + (
@@ -124,21 +130,19 @@ class NewData:
             yield f"forecasts of {len(filled)} series come from windows of which more than a tenth was filled: {shown}"
         unknown = [name for part in self.parts for name in part.without_step]
         if unknown:
-            shown = ", ".join(map(repr, unknown[:FEW])) + (" ..." if len(unknown) > FEW else "")
             yield (
-                f"{len(unknown)} series without regular steps of time ({shown}): the `time` of steps after them is empty: "
-                "train with `frequency`, which tells them"
+                f"{len(unknown)} series without regular steps of time ({_few(unknown)}): the `time` of steps after them is "
+                "empty: train with `frequency`, which tells them"
             )
         for column, known in self._encoded.encoding.categories.items():
             unseen = sorted({label for part in self.parts for label in part.categories[column]} - set(known))
             if unseen:
-                shown = ", ".join(repr(label) for label in unseen[:5]) + (" ..." if len(unseen) > 5 else "")
-                yield f"column {column!r}: {shown} is an unseen category, treated as missing"
+                yield f"column {column!r}: {_few(unseen)} is an unseen category, treated as missing"
         yield from (warning for part in self.parts for warning in part.warnings)
 
 
-class NoWindowError(InputError):
-    """The new rows are readable, but no forecast can come from them."""
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:FEW])) + (" ..." if len(names) > FEW else "")
 
 
 def read_new(
@@ -221,25 +225,5 @@ def finish_new(parts: Sequence[NewPart], source: DatasetSource, encoding: Encodi
     """Combine the parts in a folder; raises InputError if none of them has a window."""
     check_kinds_of_time([part.kind_of_time for part in parts if part.kind_of_time is not None])
     if not any(part.samples for part in parts):
-        found = [series for part in parts for series in zip(part.rows, part.names, strict=True)]
-        if not found:
-            held = " and ".join(f"{column} = {value!r}" for column, value in source.where.items())
-            raise NoWindowError(f"dataset {source.name!r}: no row of the files has {held}: give files that hold such rows")
-        rows, name = max(found)
-        needed = source.settings.shortest_history
-        if rows < needed:
-            raise NoWindowError(
-                f"no series has the {needed} rows of one window (min_lookback); the longest, {name!r}, has {rows}: give "
-                "the rows before them too"
-            )
-        if any(part.unobserved for part in parts):
-            names = [name for part in parts for name in part.unobserved]
-            wanted = [
-                name for name in source.settings.features if name in source.settings.targets
-            ] or source.settings.features
-            raise NoWindowError(
-                f"no row of series {names[0]!r} has a value of {', '.join(wanted)} within a window: a forecast would come "
-                "from filled values alone: give rows with observed values"
-            )
-        raise NoWindowError('every window has a missing value, and the model was trained with missing = "drop": fill them')
+        raise why_no_window(parts, source, ahead)
     return NewData(folder, parts, source, encoding, ahead)

@@ -165,6 +165,14 @@ class PreparedDataset:
         rows = [part.values[part.ends(split) - 1, -len(self.targets) :] for part in self._parts_with(split)]
         return np.concatenate(rows) if rows else np.empty((0, len(self.targets)), np.float32)
 
+    def sample_weights(self, split: str) -> npt.NDArray[np.float64]:
+        """Return the weight of every sample of a split, as it was read; 1 without a weight column."""
+        kinds = [column.kind for column in self.columns]
+        if "weight" not in kinds:
+            return np.ones(self.num_samples(split))
+        rows = [part.values[part.ends(split) - 1, kinds.index("weight")] for part in self._parts_with(split)]
+        return np.concatenate([np.empty(0), *rows])
+
     def target_labels(self, split: str) -> list[str]:
         """Return the class of every sample of a split."""
         labels = []

@@ -1,4 +1,4 @@
-"""The columns of prepared rows: numeric features, category codes, calendar, missing flags, then targets."""
+"""The columns of prepared rows: numeric features, category codes, calendar, missing flags, a weight, then targets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Column:
     """A column of the prepared rows. Category codes index the labels of a part; -1 is missing."""
 
     name: str
-    kind: Literal["number", "code", "calendar", "flag", "target", "class"]
+    kind: Literal["number", "code", "calendar", "flag", "weight", "target", "class"]
 
 
 def columns_of(source: DatasetSource) -> list[Column]:
@@ -32,6 +32,7 @@ def columns_of(source: DatasetSource) -> list[Column]:
         *(Column(name, "code") for name in settings.categorical),
         *(Column(f"{part}_{wave}", "calendar") for part in settings.calendar for wave in ("sin", "cos")),
         *(Column(f"{name}_missing", "flag") for name in settings.features if settings.missing_flags),
+        *([] if settings.weight is None else [Column(settings.weight, "weight")]),
         *(Column(name, "class" if source.classes else "target") for name in settings.targets),
     ]
 

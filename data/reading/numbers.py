@@ -21,6 +21,31 @@ LARGEST = float(np.finfo(np.float32).max)
 
 def read_numbers(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
     """Return the numbers of a column, NaN where missing: float32 where the file has 32 bits, otherwise float64."""
+    values = _values(places, name, column)
+    wide = values.dtype != np.float32
+    broken = np.flatnonzero(np.abs(values) > LARGEST if wide else np.isinf(values))  # or beyond what 32 bits hold
+    if len(broken):
+        raise InputError(
+            f"{places.at(broken[0])}, column {name!r}: {column[broken[0]].as_py()} is infinite or too large "
+            "(32-bit numbers end at 3.4e38): correct it, or leave it empty where the value is missing"
+        )
+    return values
+
+
+def read_weights(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Return the weights of a column; raises InputError for the first that is negative, missing or not finite."""
+    values = _values(places, name, column)
+    wrong = np.flatnonzero(~((values >= 0) & (values <= LARGEST)))
+    if len(wrong):
+        found = column[wrong[0]].as_py()
+        what = "it is empty" if np.isnan(values[wrong[0]]) else f"{found} is no weight"
+        raise InputError(
+            f"{places.at(wrong[0])}, weight column {name!r}: {what}: write a number from 0 (the sample is left out) up"
+        )
+    return values
+
+
+def _values(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
     kind, form = column.type, places.form
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
         column = _parsed(places, name, as_text(column))
@@ -37,13 +62,6 @@ def read_numbers(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.N
         marks = np.isin(values, np.array(form.missing_numbers, values.dtype))
         if marks.any():
             values = np.where(marks, np.array(np.nan, values.dtype), values)
-    wide = values.dtype != np.float32
-    broken = np.flatnonzero(np.abs(values) > LARGEST if wide else np.isinf(values))  # or beyond what 32 bits hold
-    if len(broken):
-        raise InputError(
-            f"{places.at(broken[0])}, column {name!r}: {column[broken[0]].as_py()} is infinite or too large "
-            "(32-bit numbers end at 3.4e38): correct it, or leave it empty where the value is missing"
-        )
     return values
 
 

@@ -58,7 +58,8 @@ def _others(file: str, source: DatasetSource) -> list[str]:
     """Return the columns of a file that the recipe does not use."""
     settings = source.settings
     used = {*settings.features, *settings.targets, *settings.categorical, *settings.rename, *(settings.time or [])}
-    return [name for name in column_names(file, settings.file_format) if name not in {*used, settings.series}]
+    used |= {name for name in (settings.series, settings.weight) if name is not None}
+    return [name for name in column_names(file, settings.file_format) if name not in used]
 
 
 def _letters(name: str) -> Sequence[str]:

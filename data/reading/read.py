@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 
 from data.errors import InputError
 from data.reading.file_format import FileFormat
-from data.reading.numbers import read_numbers
+from data.reading.numbers import read_numbers, read_weights
 from data.reading.optional import lacking, misspelt_problems
-from data.reading.settings import DatasetSource
+from data.reading.settings import DatasetSource, DataSettings
 from data.reading.table import NO_ROWS, RowPlaces, check_header, read_table
 from data.reading.texts import as_text
 from data.reading.times import Times, read_times
@@ -29,8 +29,8 @@ ReadTable = Callable[[str, tuple[str, ...], tuple[str, ...], FileFormat], pa.Tab
 class Rows:
     """The rows of one file, in the order of the file.
 
-    `numbers` (rows, features + targets) is NaN where a value is missing. A class target is left out of it and kept in
-    `labels`, like categorical columns, None where missing. `series` are the series names as text, where a column has
+    `numbers` (rows, features + weight + targets) is NaN where a value is missing. A class target is left out of it and kept
+    in `labels`, like categorical columns, None where missing. `series` are the series names as text, where a column has
     them.
     """
 
@@ -43,9 +43,21 @@ class Rows:
 
 
 def number_columns(source: DatasetSource) -> list[str]:
-    """Return the columns read as numbers: features, then targets unless they are classes."""
+    """Return the columns read as numbers: features, a weight, then targets unless they are classes."""
+    settings = source.settings
+    weight = [] if settings.weight is None else [settings.weight]
+    return [*settings.features, *weight, *([] if source.classes else settings.targets)]
+
+
+def measured_columns(source: DatasetSource) -> list[str]:
+    """Return the number columns that have statistics: all but the weight."""
     settings = source.settings
     return settings.features + ([] if source.classes else settings.targets)
+
+
+def measured_numbers(numbers: npt.NDArray[Any], settings: DataSettings) -> npt.NDArray[Any]:
+    """Return numbers (rows, number columns) without the weight: (rows, measured columns)."""
+    return numbers if settings.weight is None else np.delete(numbers, len(settings.features), axis=1)
 
 
 def label_columns(source: DatasetSource) -> list[str]:
@@ -77,9 +89,10 @@ def read_rows(
         table, places = table.filter(pa.array(keep)), RowPlaces(file, settings.file_format, rows)
     problems: list[str] = []
     columns: list[npt.NDArray[Any]] = []
-    for name in numbers:
+    weight = None if settings.weight is None or not with_targets else len(settings.features)
+    for place, name in enumerate(numbers):
         try:
-            columns.append(read_numbers(places, name, table.column(name)))
+            columns.append((read_weights if place == weight else read_numbers)(places, name, table.column(name)))
         except InputError as error:
             problems += error.messages
     keys = None

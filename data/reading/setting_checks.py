@@ -6,7 +6,7 @@ import codecs
 import difflib
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data.reading.frequency import parse_frequency
 from data.reading.split_dates import SplitDates
@@ -16,6 +16,22 @@ if TYPE_CHECKING:
     from data.reading.settings import DataSettings
 
 DIRECTIVES = set("YmdHMSyBbAaIpzjT%eDFRfZsGVuwUWcxXh")
+
+
+def as_list(value: object) -> object:
+    """Return a name as a list of one; all else as it is."""
+    return [value] if isinstance(value, str) else value
+
+
+def fixed_features_last(given: Any) -> Any:
+    """Return settings with the features that no window normalization changes last: known_future, then static ones."""
+    if not isinstance(given, dict) or not (given.get("static") or given.get("known_future")):
+        return given
+    static, known, features = (as_list(given.get(key, [])) for key in ("static", "known_future", "features"))
+    if not (isinstance(static, list) and isinstance(known, list) and isinstance(features, list)):
+        return given  # which is told of by the types
+    last = [*(name for name in known if name not in static), *static]
+    return {**given, "features": [*(name for name in features if name not in last), *last]}
 
 
 def settings_problems(settings: DataSettings) -> list[str]:
@@ -85,7 +101,7 @@ def _column_problems(settings: DataSettings) -> list[str]:
         found.append('series is empty: name a column, write "{file}", or leave it out')
     if settings.split_by == "series" and settings.series is None:
         found.append('split_by = "series" needs series: name the column that tells them apart, or "{file}"')
-    for key in ("features", "targets", "categorical", "optional", "static"):
+    for key in ("features", "targets", "categorical", "optional", "static", "known_future"):
         names = getattr(settings, key)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -95,7 +111,10 @@ def _column_problems(settings: DataSettings) -> list[str]:
         found.append(f"{moving[0]!r} is in static and in targets: what is predicted is not constant: keep it in one of them")
     if settings.static and set(settings.features) == set(settings.static):
         found.append("all features are static: name one in features that changes within a series")
-    both = sorted(set(settings.features) & set(settings.categorical))
+    found += _known_problems(settings)
+    if settings.weight in settings.targets:
+        found.append(f"{settings.weight!r} is in weight and in targets: the weight of a sample is no target: name another")
+    both = sorted(set(settings.features) & set(settings.categorical) - set(settings.known_future))
     if both:
         found.append(f"{both[0]!r} is in features and in categorical: keep it in one of them")
     for name in settings.optional:
@@ -114,6 +133,29 @@ def _column_problems(settings: DataSettings) -> list[str]:
         leaked = sorted(set(getattr(settings, key)) & set(settings.targets)) if settings.horizon == 0 else []
         if leaked:
             found.append(f"{leaked[0]!r} is in {key} and in targets with horizon = 0: the answer would be in the input")
+    return found
+
+
+def _known_problems(settings: DataSettings) -> list[str]:
+    known, found = settings.known_future, []
+    if known and settings.horizon == 0:
+        found.append("known_future tells what is known of the predicted rows and needs horizon >= 1: leave it out")
+    for name in known:
+        if name in settings.targets:
+            found.append(
+                f"{name!r} is in known_future and in targets: what is predicted is not known: keep it in one of them"
+            )
+        if name in settings.static:
+            found.append(f"{name!r} is in known_future and in static: what is constant is known anyway: keep it in static")
+        if name in settings.categorical:
+            found.append(
+                f"{name!r} is in known_future and in categorical: known columns are numbers: write a column of 0 and 1 for "
+                "each category"
+            )
+    if known and set(settings.features) == {*known, *settings.static}:
+        found.append(
+            "all features are known_future or static: name one in features that is not known before, as the targets"
+        )
     return found
 
 

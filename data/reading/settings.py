@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from data.reading.file_format import FileFormat
 from data.reading.frequency import Frequency, parse_frequency, usual_season
-from data.reading.setting_checks import missing_marks, settings_problems
+from data.reading.setting_checks import as_list, fixed_features_last, missing_marks, settings_problems
 from data.reading.split_dates import SplitDates as SplitDates
 from data.reading.times import TimeForm
 
@@ -40,11 +40,7 @@ FIRST_KEYS = frozenset(
 )
 
 
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Names = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
+Names = Annotated[list[str], BeforeValidator(as_list, json_schema_input_type=str | list[str])]
 
 
 class DataSettings(BaseModel):
@@ -78,7 +74,7 @@ class DataSettings(BaseModel):
     )
     time: Annotated[
         list[str] | None,
-        BeforeValidator(_as_list, json_schema_input_type=str | list[str]),
+        BeforeValidator(as_list, json_schema_input_type=str | list[str]),
         Field(
             description="time column; or a date and a time column; or columns for year, month, day, ...; default the "
             "order of the rows, with one series per file"
@@ -109,6 +105,11 @@ class DataSettings(BaseModel):
         description="numeric columns that are constant within a series, such as an area or a capacity: features that window "
         "normalization does not change; two values in one series are an error",
     )
+    known_future: Names = Field(
+        [],
+        description="numeric columns whose values over the horizon are known when forecasting, as a price, a planned load "
+        "or a holiday (0 or 1): features whose values at the predicted rows the head sees, too",
+    )
     categorical: Names = Field(
         [],
         description="one-hot encoded columns, by the categories in the train rows (at most 32); zeros if missing or unseen",
@@ -138,6 +139,13 @@ class DataSettings(BaseModel):
         description="rows of one season, for the seasonal naive forecast and MASE; default by frequency: a day for steps "
         "below one, 7 days, 52 weeks, 12 months, 4 quarters, 5 business days",
     )
+    weight: str | None = Field(
+        None,
+        min_length=1,
+        description="column with the weight of a sample in the loss and in the weighted errors: the value at its last input "
+        "row, divided by the mean over the dataset's train samples. 2 counts as the sample twice; 0, and a row that "
+        "frequency inserted, leave it out",
+    )
     missing: Literal["interpolate", "forward", "mean", "zero", "drop"] = Field(
         "interpolate",
         description="how missing values of numeric features are filled; drop: leave out samples that contain one",
@@ -159,13 +167,8 @@ class DataSettings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _static_features_last(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or not given.get("static"):
-            return given
-        static, features = _as_list(given["static"]), _as_list(given.get("features", []))
-        if not isinstance(static, list) or not isinstance(features, list):
-            return given  # which is told of by the types
-        return {**given, "features": [*(name for name in features if name not in static), *static]}
+    def _fixed_features_last(cls, given: Any) -> Any:
+        return fixed_features_last(given)
 
     @model_validator(mode="after")
     def _consistent(self) -> DataSettings:

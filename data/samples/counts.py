@@ -78,7 +78,7 @@ class Counts:
         return found
 
 
-MISSING_TARGET, MISSING_INPUT, SHORT_SERIES = "missing target", "missing input", "short series"
+MISSING_TARGET, MISSING_INPUT, SHORT_SERIES, NO_WEIGHT = "missing target", "missing input", "short series", "weight 0"
 
 
 def show_reasons(left_out: Mapping[str, int]) -> str:

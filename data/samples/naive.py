@@ -53,7 +53,7 @@ def last_known(rows: Float32, columns: list[Column], targets: list[str], before:
     """
     numbers = {column.name: place for place, column in enumerate(columns) if column.kind == "number"}
     own = {name: len(columns) - len(targets) + offset for offset, name in enumerate(targets)}
-    names = [column.name for column in columns if column.kind in ("number", "target")]
+    names = [column.name for column in columns if column.kind in ("number", "weight", "target")]
     known = {} if before is None else dict(zip(names, before.values.tolist(), strict=True))
     return np.stack(
         [last_observed(rows[:, numbers.get(name, own[name])], known.get(name, np.nan)) for name in targets], axis=1

@@ -20,14 +20,15 @@ from data.reading.table import has_column, read_table
 from data.samples.ahead import UNKNOWN, times_after
 from data.samples.counts import SHARE_TO_WARN_OF
 from data.samples.fill import fill_rows
+from data.samples.future import end_of_history, known_places, observed_columns, raise_problems
 from data.samples.notes import time_notes
 from data.samples.part_files import write_samples, write_values
 from data.samples.precision import narrowed
-from data.samples.series import Series, kind_of_time, taken
+from data.samples.series import Series, kind_of_time
 from data.samples.splits import whole_series
 from data.samples.static import check_static
 from data.samples.tell_apart import series_of
-from data.samples.windows import find_windows
+from data.samples.windows import Marks, find_windows
 
 Int64 = npt.NDArray[np.int64]
 NEW = "test"  # the split that all new rows are in, uncut
@@ -62,6 +63,9 @@ class NewPart:
     unobserved: list[str] = field(default_factory=list)  # series without an observed target in a window
     cut: list[str] = field(default_factory=list)  # what was left out at the end of a series, where nothing is observed
     filled: list[tuple[str, float]] = field(default_factory=list)  # series and share of the most filled of its windows
+    history: list[int] = field(default_factory=list)  # rows of each series up to the last observed one
+    unforeseen: list[str] = field(default_factory=list)  # series without a window whose horizon is known
+    no_future: int = 0  # windows that were left out as the file has not what has to be known of their horizon
     blind: int = 0  # windows that were left out as none of their targets is observed
     without_step: list[str] = field(default_factory=list)  # series whose next times are not known
     kind_of_time: tuple[str, str] | None = None
@@ -75,7 +79,9 @@ RunNew = Callable[[list[list[NewShard]]], list[list[NewPart]]]
 
 def unlabelled(source: DatasetSource) -> DatasetSource:
     """Return the source as new rows are read: without targets, a window ending at any row that has enough rows before it."""
-    return replace(source, settings=source.settings.model_copy(update={"horizon": 0, "stride": 1}), classes=False)
+    return replace(
+        source, settings=source.settings.model_copy(update={"horizon": 0, "stride": 1, "weight": None}), classes=False
+    )
 
 
 def write_new_part(
@@ -86,14 +92,15 @@ def write_new_part(
     Beside the rows and windows stand the times of all rows, those of each series followed by `ahead` steps.
     """
     settings = source.settings
-    observed = _observed_columns(source)
+    observed, known = observed_columns(settings), known_places(settings)
     optional = np.isin(settings.features, settings.optional)
     for each in series:
         check_static(each, source)
-    ended = [_until_observed(each, observed) for each in series]
-    series = narrowed([each for each, _ in ended])
-    part = NewPart([each.name for each in series], [len(each) for each in series])
-    bounds = [whole_series(NEW, len(each)) for each in series]
+    ended = [end_of_history(each, settings, ahead) for each in series]
+    if not every:
+        raise_problems(ended, settings.shortest_history)
+    series = narrowed([each.series for each in ended])
+    part = NewPart([each.name for each in series], [len(each) for each in series], history=[each.history for each in ended])
     for name in settings.categorical:
         part.categories[name] = sorted({label for each in series for label in each.labels[name]} - {None})
     bits = np.result_type(np.float32, *(each.numbers for each in series))
@@ -101,15 +108,21 @@ def write_new_part(
     times = np.empty(len(values) + ahead * len(series), np.int64)
     windows: list[tuple[Int64, Int64]] = []
     offset = 0
-    for place_of_series, (each, bound) in enumerate(zip(series, bounds, strict=True)):
+    for place_of_series, (each, history) in enumerate(zip(series, part.history, strict=True)):
         place = slice(offset, offset + len(each))
-        absent = fill_rows(values[place], each, bound, source, part.categories)
+        absent = fill_rows(values[place], each, (0, history, len(each), len(each)), source, part.categories)
         first = offset + ahead * place_of_series
         times[first : first + len(each) + ahead] = _times_and_after(each, settings.grid, ahead)
         bad_input = np.any(absent, axis=1) if settings.missing == "drop" else None
-        found = find_windows(bound, SPLITS.index(NEW), settings, bad_input, np.zeros(len(each), bool))
+        marks = Marks(np.zeros(len(each), bool), bad_input)
+        found = find_windows(whole_series(NEW, history), SPLITS.index(NEW), settings, marks)
         starts, lengths = found.starts, found.lengths
-        keep = np.full(len(starts), True) if every else starts + lengths == len(each)
+        keep = np.full(len(starts), True) if every else starts + lengths == history
+        possible = bool(keep.any())
+        if known:
+            foreseen = _foreseen(absent[:, known], starts + lengths, ahead, settings.missing == "drop")
+            part.no_future += int((keep & ~foreseen).sum())
+            keep &= foreseen
         there: npt.NDArray[Any] = np.any(~absent[:, observed], axis=1)
         seen = _in_windows(there, starts, lengths) > 0
         part.blind += int((keep & ~seen).sum())
@@ -117,14 +130,17 @@ def write_new_part(
             :, ~np.logical_and(absent.all(axis=0), optional)
         ]  # training has already warned of columns that files lack
         shares = _in_windows(counted.sum(axis=1), starts, lengths) / (lengths * max(counted.shape[1], 1))
-        possible, keep = bool(keep.any()), keep & seen
+        foreseeable, possible = bool(keep.any()) or not possible, bool(keep.any())
+        keep &= seen
         windows.append((starts[keep] + offset, lengths[keep]))
         if keep.any() and float(shares[keep].max()) > SHARE_TO_WARN_OF:
             part.filled.append((each.name, float(shares[keep].max())))
-        if keep.any() and ahead and times[first + len(each)] == UNKNOWN:
+        if keep.any() and ahead and not known and times[first + len(each)] == UNKNOWN:
             part.without_step.append(each.name)
-        if len(each) < settings.shortest_history:
+        if history < settings.shortest_history:
             part.short.append(each.name)
+        elif not foreseeable:
+            part.unforeseen.append(each.name)
         elif possible and not keep.any():
             part.unobserved.append(each.name)
         elif not keep.any():
@@ -134,7 +150,7 @@ def write_new_part(
             part.whole_seconds &= bool((each.times.value % 1_000_000 == 0).all())
         offset += len(each)
     part.warnings = time_notes(series, source)
-    part.cut = [words for _, words in ended if words]
+    part.cut = [note for each in ended for note in each.notes]
     part.holes = int(np.isnan(values[:, : len(settings.features)]).sum())
     part.samples = sum(len(starts) for starts, _ in windows)
     write_values(values, folder / f"values-{number:05d}.arrow")
@@ -150,24 +166,13 @@ def _times_and_after(each: Series, frequency: Frequency | None, ahead: int) -> I
     return np.concatenate([each.times.value, times_after(each.times, frequency, ahead)])
 
 
-def _observed_columns(source: DatasetSource) -> list[int]:
-    """Return the features that say whether a row is observed: the targets among them, or all where no target goes in."""
-    features = source.settings.features
-    own = [place for place, name in enumerate(features) if name in source.settings.targets]
-    return own or [place for place, name in enumerate(features) if name not in source.settings.static]
-
-
-def _until_observed(each: Series, columns: list[int]) -> tuple[Series, str | None]:
-    """The series up to its last observed row, as rows behind it ask for a forecast; and words about what was left out."""
-    there = np.flatnonzero((~np.isnan(each.numbers[:, columns])).any(axis=1))
-    if not len(there) or there[-1] == len(each) - 1:
-        return each, None
-    kept = taken(each, slice(0, int(there[-1]) + 1))
-    last = "" if kept.times is None else f" ({kept.times.show(len(kept) - 1)})"
-    return (
-        kept,
-        f"series {each.name!r}: the last {len(each) - len(kept)} rows are empty: it ends at the last observed row{last}",
-    )
+def _foreseen(absent: npt.NDArray[np.bool_], ends: Int64, ahead: int, whole: bool) -> npt.NDArray[np.bool_]:
+    """Return which windows, by the row behind their last one, have `ahead` rows behind them; `whole`: without a gap."""
+    found = ends + ahead <= len(absent)
+    if whole:
+        gaps = np.concatenate([[0], np.cumsum(absent.any(axis=1))])
+        found &= gaps[np.minimum(ends + ahead, len(absent))] == gaps[ends]
+    return np.asarray(found)
 
 
 def _in_windows(marks: npt.NDArray[Any], starts: Int64, lengths: Int64) -> Int64:

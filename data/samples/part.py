@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from data.reading.columns import columns_of
-from data.reading.read import label_columns, number_columns
+from data.reading.read import label_columns, measured_columns, measured_numbers
 from data.reading.settings import SPLITS, DatasetSource, DataSettings
-from data.samples.counts import MISSING_INPUT, MISSING_TARGET, SHORT_SERIES, Counts
+from data.samples.counts import MISSING_INPUT, MISSING_TARGET, NO_WEIGHT, SHORT_SERIES, Counts
 from data.samples.fill import fill_rows
 from data.samples.gaps import longest_run
 from data.samples.naive import ForecastErrors, last_known
@@ -27,7 +27,7 @@ from data.samples.splits import Bounds, split_by_series, split_in_time, whole_se
 from data.samples.static import check_static
 from data.samples.statistics import Statistics
 from data.samples.stretch import Stretch, StretchSummary, missing_run, steps_of
-from data.samples.windows import find_windows
+from data.samples.windows import find_windows, marks_of
 
 Float32 = npt.NDArray[np.float32]
 
@@ -64,6 +64,7 @@ class Part:
     steps: Steps = field(default_factory=dict)
     labels: dict[str, dict[str, int]] = field(default_factory=dict)  # by split: the samples of each class
     bits: int = 32  # of each number; 64 where 32 cannot hold the differences between rows
+    weight: float = 0.0  # of all train samples together, where they have weights
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts by name."""
@@ -103,7 +104,7 @@ def write_part(
 
     For a `cut` dataset, the series are the loaded rows of its stretches.
     """
-    settings, numeric = source.settings, number_columns(source)
+    settings, numeric = source.settings, measured_columns(source)
     series = narrowed(series, None if cut is None else cut.bits)
     part = Part(missing=dict.fromkeys(numeric, 0), longest_gap=dict.fromkeys(numeric, 0))
     if cut is None:
@@ -141,22 +142,25 @@ def write_part(
             part.holes += int(np.isnan(place[:, : len(settings.features)]).sum())
         begin, end = stretch.train_span()
         if cut is not None:
-            facts.blocks = stretch.block_statistics(each.numbers)
+            facts.blocks = stretch.block_statistics(measured_numbers(each.numbers, settings))
         elif bound[1]:
-            statistics = statistics.plus(Statistics.of(each.numbers[: bound[1]]))
+            statistics = statistics.plus(Statistics.of(measured_numbers(each.numbers[: bound[1]], settings)))
         if begin < end:
             _add_span(part.train_spans, part.rows + begin, part.rows + end)
         targets = rows[:, -len(settings.targets) :]
-        bad_target = np.any(targets < 0 if source.classes else np.isnan(targets), axis=1)
-        bad_input = np.any(absent[:, : len(settings.features)], axis=1) if settings.missing == "drop" else None
+        marks = marks_of(rows, absent, source)
+        weights = None if settings.weight is None else rows[:, -1 - len(settings.targets)]
         last = None if settings.horizon == 0 else last_known(rows, kinds, settings.targets, stretch.before)
         for index, split in enumerate(SPLITS):
             if bound[index] == bound[index + 1]:
                 continue
-            found = find_windows(bound, index, settings, bad_input, bad_target, None if cut is None else stretch)
+            found = find_windows(bound, index, settings, marks, None if cut is None else stretch)
             starts, lengths = found.starts, found.lengths
             left_out[MISSING_TARGET] += found.without_target
             left_out[MISSING_INPUT] += found.without_input
+            left_out[NO_WEIGHT] += found.without_weight
+            if weights is not None and split == "train":
+                part.weight += float(weights[starts + lengths - 1].sum(dtype=np.float64))
             samples[split].append((starts - stored.start + part.rows, lengths))
             if source.classes:
                 _count_labels(part, split, rows[starts + lengths - 1, -1], part.categories[settings.targets[0]])

@@ -48,6 +48,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "forward": {"missing": "forward"},
     "mean": {"missing": "mean", "missing_flags": False},
     "drop": {"missing": "drop", "min_lookback": 12},
+    "weight": {"weight": "w"},
+    "known future": {"known_future": ["a"], "missing": "drop", "missing_flags": False, "min_lookback": 12},
     "label": {"targets": ["b"], "features": ["a"], "horizon": 0},
     "whole series": {"lookback": "all", "features": ["a"], "horizon": 0, "split_by": "series"},
 }

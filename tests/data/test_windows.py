@@ -12,7 +12,7 @@ from data_cases import encoded, noise, prepare_frame, prepare_one, samples_of, s
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.samples.windows import find_windows
+from data.samples.windows import Marks, find_windows
 
 BOUNDS = ((0, 36), (36, 48), (48, 60))
 SPLITS = ("train", "validation", "test")
@@ -115,7 +115,7 @@ def test_every_allowed_window_is_there_and_no_other(case: dict[str, Any], part: 
     settings = settings_of(
         features=["a"], targets=["b"], **{key: case[key] for key in ("lookback", "min_lookback", "horizon", "stride")}
     )
-    found = find_windows(case["bounds"], part, settings, case["bad_input"], case["bad_target"])
+    found = find_windows(case["bounds"], part, settings, Marks(case["bad_target"], case["bad_input"]))
     starts, lengths = found.starts, found.lengths
     allowed = []
     for end in range(len(case["bad_target"])):  # the last row that goes in

@@ -35,8 +35,8 @@ def output_sensitivity(
     """Memory aware synapses (Aljundi et al. 2018): the absolute gradient of the squared norm of the outputs."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     sums = [torch.zeros_like(parameter, dtype=torch.float64) for parameter in parameters]
-    for inputs, length in samples:
-        norm = model(inputs, length, owners=head).square().sum()
+    for inputs, length, known in samples:
+        norm = model(inputs, length, owners=head, known=known).square().sum()
         gradients = torch.autograd.grad(norm, parameters, allow_unused=True)
         for total, gradient in zip(sums, gradients, strict=True):
             total += 0 if gradient is None else gradient.double().abs()

@@ -52,6 +52,7 @@ def panel(num_series: int = SERIES, rows: int = ROWS, seed: int = 0) -> pd.DataF
         frame["site"] = f"s{number}"
         frame["kind"] = random.choice(["x", "y", "z"], length)
         frame.loc[length - 20 :, "kind"] = "late"
+        frame["w"] = np.arange(length) % 4 / 2
         keep = (random.random(length) > 0.1) | (np.arange(length) == 0)
         frames.append(frame[keep])
     return pd.concat(frames, ignore_index=True)

@@ -220,3 +220,31 @@ def test_an_interrupt_exits_with_130_and_the_same_command_goes_on(
     assert 0 < result["epochs_trained"] <= NUM_LONG_EPOCHS - 4
     for here, there in zip(result["error_matrix"]["validation"], undisturbed[1]["error_matrix"]["validation"], strict=True):
         assert here == pytest.approx(there, rel=1e-5)
+
+
+def child_of(process: subprocess.Popen[str], name: str) -> bool:
+    """Return whether a program of this name runs below a process."""
+    for pid in (int(each) for each in os.listdir("/proc") if each.isdigit()):
+        with contextlib.suppress(OSError):
+            if name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes() and process.pid in ancestors(pid) - {pid}:
+                return True
+    return False
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("begun", ["gcs_server", "raylet", "RayTrainWorker"])
+def test_an_interrupt_while_ray_starts_ends_cleanly(begun: str, undisturbed: Run, tmp_path: Path) -> None:
+    """Ctrl-C when Ray's first process, its node or its first worker has begun: one line, and no process stays."""
+    recipe, storage = write_small(tmp_path, **LONG), tmp_path / "runs"
+    share_prepared(undisturbed[0] / "runs", storage)
+    process = start(recipe, storage, 2)
+    until = time.monotonic() + 120
+    while not child_of(process, begun) and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 130, said
+    assert said.count("interrupted; run the same command to resume") == 1
+    assert not any(word in said for word in ("Traceback", "Error", "(raylet)", "WARNING"))
+    assert processes_that_stay(f"LSTM_RELAY_CACHE={storage}") == []
+    assert train(load_recipe(recipe), storage, None, 0).to_json()["key"] == undisturbed[1]["key"]

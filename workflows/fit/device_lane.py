@@ -28,8 +28,8 @@ from workflows.fit.threads import Replica
 def lane_for(device: torch.device, model: ModelSettings, memory_gb: float | None = None, threads: int = 1) -> Lane:
     """Return the lane of a device for a model.
 
-    A CPU has `threads`; `memory_gb` limits the rows kept on a GPU, by default to half of its free memory. Weighted
-    samples are gathered on the host.
+    A CPU has `threads`; `memory_gb` limits the rows kept on a GPU, by default to half of its free memory. Samples
+    with class weights are gathered on the host.
     """
     if device.type != "cuda" or model.class_weights is not None:
         return HostLane(device, threads)

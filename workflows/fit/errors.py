@@ -60,7 +60,7 @@ def _add_errors(
     for samples in pieces[thread :: len(parts)]:
         taken = learner.lane.batch(dataset, split, samples)
         whose = torch.from_numpy(head(samples)).to(learner.device) if callable(head) else head
-        outputs = forward(model, taken.inputs, taken.lengths, learner.training, None, whose)
+        outputs = forward(model, taken.inputs, taken.lengths, learner.training, None, whose, taken.known)
         scales = _scales(dataset, split, samples, learner.device)
         parts[thread].add(outputs, taken.targets, learner.settings, scales, taken.weights)
 

@@ -24,7 +24,8 @@ def outputs_of(model: LSTM, batch: Batch, training: TrainingSettings, head: int 
     """
     device = next(model.parameters()).device
     inputs, lengths = torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.lengths).to(device)
-    return forward(model, inputs, lengths, training, None, head)
+    known = None if batch.known is None else torch.from_numpy(batch.known).to(device)
+    return forward(model, inputs, lengths, training, None, head, known)
 
 
 def forward(
@@ -34,10 +35,11 @@ def forward(
     training: TrainingSettings,
     masks: Tensor | None = None,
     owners: Tensor | int | None = None,
+    known: Tensor | None = None,
 ) -> Tensor:
     """Return a model's outputs for samples on its device, in the precision of the training."""
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-        outputs: Tensor = model(inputs, lengths, masks, owners)
+        outputs: Tensor = model(inputs, lengths, masks, owners, known)
     return outputs
 
 

@@ -54,5 +54,5 @@ class Joint(EncodedDataset):
         numbers = (samples - self._offsets(split)[owners])[order]
         together = joined([self.datasets[o].batch(split, numbers[owners[order] == o]) for o in np.unique(owners)])
         back = np.argsort(order)
-        weights = None if together.weights is None else together.weights[back]
-        return Batch(together.inputs[back], together.lengths[back], together.targets[back], weights)
+        weights, known = (None if each is None else each[back] for each in (together.weights, together.known))
+        return Batch(together.inputs[back], together.lengths[back], together.targets[back], weights, known)

@@ -176,7 +176,8 @@ class Learner:
 
         def add(replica: Replica, taken: Taken) -> None:
             count = taken.num_new
-            outputs = forward(replica.model, taken.inputs, taken.lengths, self.training, taken.masks, taken.owners)
+            given = (taken.inputs, taken.lengths, self.training, taken.masks, taken.owners, taken.known)
+            outputs = forward(replica.model, *given)
             own = loss_sum(outputs[:count], taken.targets[:count], self.settings, taken.weights_of(slice(count)))
             loss = own
             if len(outputs) > count:
@@ -216,7 +217,8 @@ class Learner:
         lengths = None if taken.lengths is None else taken.lengths[first:]
         with torch.no_grad():
             owners = taken.owners[first:] if isinstance(taken.owners, Tensor) else taken.owners
-            taught = forward(teacher.model, taken.inputs[first:], lengths, self.training, None, owners)
+            known = None if taken.known is None else taken.known[first:]
+            taught = forward(teacher.model, taken.inputs[first:], lengths, self.training, None, owners, known)
         return teacher.strength * distillation_sum(outputs[first:], taught, self.settings, teacher.known)
 
     def evaluate(self, dataset: EncodedDataset, split: str, head: int | None = None) -> ErrorSums:

@@ -107,4 +107,6 @@ def joined(batches: Sequence[Batch]) -> Batch:
     weights = [np.ones(len(b.lengths), np.float32) if b.weights is None else b.weights for b in batches]
     weighted = any(batch.weights is not None for batch in batches)
     targets = np.concatenate([batch.targets for batch in batches])
-    return Batch(inputs, lengths, targets, np.concatenate(weights) if weighted else None)
+    known = [batch.known for batch in batches if batch.known is not None]
+    found = np.concatenate(known) if known else None
+    return Batch(inputs, lengths, targets, np.concatenate(weights) if weighted else None, found)

@@ -100,6 +100,11 @@ class Samples:
         self.buckets = Buckets(self.lengths)
         self.starts_there = torch.from_numpy(np.concatenate(starts)).to(rows.device)
         self.lengths_there = torch.from_numpy(self.lengths.astype(np.int64)).to(rows.device)
+        self.weights_there = None
+        if any(dataset.weighted for dataset in datasets):
+            weights = [dataset.weights(split, np.arange(count)) for dataset, count in zip(datasets, counts, strict=True)]
+            self.weights_there = torch.from_numpy(np.concatenate(weights)).to(rows.device)
+        self.known_there = torch.tensor(datasets[0].known, dtype=torch.int64, device=rows.device)
         self.steps_there = torch.arange(max(self.buckets.longest, self.horizon), device=rows.device)
 
     def steps(self, numbers: Int64) -> int:
@@ -120,10 +125,12 @@ class Samples:
             ends, valid = starts + lengths, offsets[:steps] < lengths[:, None]
             inputs = self.inputs[starts[:, None] + torch.minimum(offsets[:steps], lengths[:, None] - 1)]
             inputs = torch.where(valid[..., None], inputs, 0.0)
+        weights = None if self.weights_there is None else self.weights_there[numbers]
         if self.classes:
-            return Taken(inputs, lengths, self.targets[ends - 1], num_new)
+            return Taken(inputs, lengths, self.targets[ends - 1], num_new, weights=weights)
         ahead = ends[:, None] + offsets[: self.horizon] if self.horizon else ends[:, None] - 1
-        return Taken(inputs, lengths, self.targets[ahead], num_new)
+        known = self.inputs[ahead].index_select(2, self.known_there) if len(self.known_there) else None
+        return Taken(inputs, lengths, self.targets[ahead], num_new, weights=weights, known=known)
 
 
 class Resident:

@@ -71,9 +71,10 @@ def importance(
     noise = random.random((count, 1)) if settings.classifies else random.standard_normal((count, num_outputs))
     mine = range(count)[worker_share(count, group.rank, group.size)]
 
-    def one(place: int) -> tuple[Tensor, Tensor]:
+    def one(place: int) -> tuple[Tensor, Tensor, Tensor | None]:
         batch = dataset.batch("train", samples[place : place + 1])
-        return torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.lengths).to(device)
+        known = None if batch.known is None else torch.from_numpy(batch.known).to(device)
+        return torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.lengths).to(device), known
 
     drawn = [torch.from_numpy(noise[place].astype(np.float32)).to(device) for place in mine]
     sums = measure(model, [one(place) for place in mine], drawn, settings, head)

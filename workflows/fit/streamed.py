@@ -8,13 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from data.prepared.encoding import EncodedDataset
+from data.prepared.encoding import Batch, EncodedDataset
 from workflows.fit.replay import Replay, joined
 from workflows.fit.resident import Buckets
 from workflows.fit.steps import Piece, Step
-from workflows.fit.taken import Taken
+from workflows.fit.taken import Taken, pinned
 
 AHEAD = 4  # steps gathered ahead
 SLOTS = 2  # buffers on the device: the step under way reads one, the next samples are copied to the other
@@ -23,10 +22,14 @@ SLOTS = 2  # buffers on the device: the step under way reads one, the next sampl
 class Slot:
     """The buffer for one step's samples on the device, and when it is free again."""
 
-    def __init__(self, device: torch.device, samples: int, steps: int, features: int, targets: Tensor):
+    def __init__(self, device: torch.device, samples: int, steps: int, features: int, one: Batch):
+        targets = torch.from_numpy(one.targets)
+        known = (1, 0, 0) if one.known is None else one.known.shape
+        self.known = torch.zeros(samples, *known[1:], device=device)
         self.inputs = torch.zeros(samples * steps * features, device=device)
         self.lengths = torch.zeros(samples, dtype=torch.int64, device=device)
         self.targets = torch.zeros(samples, *targets.shape[1:], dtype=targets.dtype, device=device)
+        self.weights = torch.ones(samples, device=device)
         self.free = torch.cuda.Event() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
 
@@ -55,6 +58,7 @@ class Streamed:
             self.opened = (dataset, *replay.datasets)
             self.buckets = Buckets(np.concatenate([each.lengths("train") for each in (dataset, *replay.datasets)]))
             self.slots, self.room = [], 0
+            self.weighted = any(each.weighted for each in (dataset, *replay.datasets))
         self.dataset, self.replay = dataset, replay
         return changed
 
@@ -64,7 +68,7 @@ class Streamed:
         most = max(sum(step.counts[2:]) for step in steps)
         moved = most > self.room
         if moved:
-            one = torch.from_numpy(self.dataset.batch("train", np.zeros(1, np.int64)).targets)
+            one = self.dataset.batch("train", np.zeros(1, np.int64))
             longest, features = self.buckets.longest, self.dataset.num_features
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)  # a step under way may still read the old buffers
@@ -104,7 +108,9 @@ class Streamed:
             size = count * steps * self.dataset.num_features
             inputs = slot.inputs[number : number + size].view(count, steps, -1)
             lengths = None if self.buckets.uniform else slot.lengths[row : row + count]
-            yield Taken(inputs, lengths, slot.targets[row : row + count], num_new)
+            weights = slot.weights[row : row + count] if self.weighted else None
+            known = slot.known[row : row + count] if slot.known.numel() else None
+            yield Taken(inputs, lengths, slot.targets[row : row + count], num_new, weights=weights, known=known)
             row, number = row + count, number + size
 
     def _gather_ahead(self) -> None:
@@ -121,10 +127,13 @@ class Streamed:
         steps, pin = self.buckets.steps(batch.lengths), self.device.type == "cuda"
         inputs = torch.zeros(len(batch.inputs), steps, batch.inputs.shape[2], pin_memory=pin)
         inputs[:, : batch.inputs.shape[1]] = torch.from_numpy(batch.inputs)
-        lengths, targets = torch.from_numpy(batch.lengths), torch.from_numpy(batch.targets)
-        return Taken(
-            inputs, lengths.pin_memory() if pin else lengths, targets.pin_memory() if pin else targets, len(piece.new)
+        lengths, targets = (
+            pinned(torch.from_numpy(batch.lengths), self.device),
+            pinned(torch.from_numpy(batch.targets), self.device),
         )
+        weights = None if batch.weights is None else pinned(torch.from_numpy(batch.weights), self.device)
+        known = None if batch.known is None else pinned(torch.from_numpy(batch.known), self.device)
+        return Taken(inputs, lengths, targets, len(piece.new), weights=weights, known=known)
 
     def _copy(self, samples: Sequence[Taken], slot: Slot) -> None:
         row, number = 0, 0
@@ -134,4 +143,10 @@ class Streamed:
             slot.inputs[number : number + size].copy_(each.inputs.view(-1), non_blocking=True)
             slot.lengths[row : row + count].copy_(each.lengths, non_blocking=True)
             slot.targets[row : row + count].copy_(each.targets, non_blocking=True)
+            if each.known is not None:
+                slot.known[row : row + count].copy_(each.known, non_blocking=True)
+            if each.weights is not None:
+                slot.weights[row : row + count].copy_(each.weights, non_blocking=True)
+            elif self.weighted:
+                slot.weights[row : row + count].fill_(1.0)
             row, number = row + count, number + size

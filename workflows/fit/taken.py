@@ -17,7 +17,7 @@ class Taken:
     `inputs` (samples, steps, features); `lengths` (samples,), None if all steps of all samples are valid; `targets` as in
     data.prepared.encoding.Batch. The first `num_new` samples belong to the dataset being trained, the others are
     replayed. `owners` says whose head correction each sample takes, or all of them; None: none. `weights` (samples,) are
-    loss weights; None: all 1.
+    loss weights; None: all 1. `known` (samples, horizon, columns) has the known_future columns of the predicted rows.
     """
 
     inputs: Tensor
@@ -27,6 +27,7 @@ class Taken:
     masks: Tensor | None = None
     owners: Tensor | int | None = None
     weights: Tensor | None = None
+    known: Tensor | None = None
 
     def weights_of(self, some: slice) -> Tensor | None:
         """Return the weights of some of the samples."""
@@ -42,7 +43,8 @@ def taken(
     inputs, targets = torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.targets).to(device)
     owners = owners.to(device) if isinstance(owners, Tensor) else owners
     weights = None if batch.weights is None else torch.from_numpy(batch.weights).to(device)
-    return Taken(inputs, lengths, targets, num_new, None if masks is None else masks.to(device), owners, weights)
+    known = None if batch.known is None else torch.from_numpy(batch.known).to(device)
+    return Taken(inputs, lengths, targets, num_new, None if masks is None else masks.to(device), owners, weights, known)
 
 
 def pinned(values: Tensor, device: torch.device) -> Tensor:

@@ -65,5 +65,5 @@ class RunLoggers:
 
     @property
     def problems(self) -> list[str]:
-        """Return why a tracker has stopped writing."""
-        return [each.problem for each in self.trackers if each.problem]
+        """Return why a tracker has stopped writing, or writes to another run than before."""
+        return [words for each in self.trackers for words in (each.problem, each.note) if words]

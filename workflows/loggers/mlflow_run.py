@@ -19,12 +19,15 @@ AT_A_TIME = 100  # parameters, which a server takes at once
 class MLflowRun:
     """One run of MLflow. The server is that of MLFLOW_TRACKING_URI.
 
-    The first error of the server is kept in `problem`, and nothing more is sent: the training goes on.
+    A training that is resumed continues its run there; what the server has of it is not sent again. Where that run is gone a
+    new one is begun, and `note` says so. The first error of the server is kept in `problem`, and nothing more is sent: the
+    training goes on.
     """
 
     def __init__(self, tracked: Tracked):
         self.tracked = tracked
-        self.problem = ""
+        self.problem = self.note = ""
+        self.sent: dict[str, set[int]] | None = None  # steps that the server has of each metric; None: it has none
         self.client: Any = None
         self.run_id = ""
 
@@ -36,10 +39,20 @@ class MLflowRun:
             from mlflow.entities import Metric
 
             self._open()
-            metrics = [Metric(_key(name), value, int(when * 1000), step) for name, value in numbers.items()]
-            self.client.log_batch(self.run_id, metrics=metrics)
+            new = {_key(name): value for name, value in numbers.items() if not self._has(_key(name), step)}
+            metrics = [Metric(name, value, int(when * 1000), step) for name, value in new.items()]
+            if metrics:
+                self.client.log_batch(self.run_id, metrics=metrics)
         except Exception as error:  # a tracker must not end a training
             self.problem = f"mlflow: {type(error).__name__}: {error}"
+
+    def _has(self, key: str, step: int) -> bool:
+        """Return whether the server had a metric at a step when this training was resumed."""
+        if self.sent is None:
+            return False
+        if key not in self.sent:
+            self.sent[key] = {each.step for each in self.client.get_metric_history(self.run_id, key)}
+        return step in self.sent[key]
 
     def _open(self) -> None:
         if self.client is not None:
@@ -49,10 +62,13 @@ class MLflowRun:
 
         client = MlflowClient()
         known = self.tracked.id_of("mlflow")
-        if known is not None:
+        gone = None if known is None else _why_gone(client, known)
+        if known is not None and gone is None:
             client.update_run(known, status="RUNNING")
-            self.client, self.run_id = client, known
+            self.client, self.run_id, self.sent = client, known, {}
             return
+        if gone is not None:
+            self.note = f"mlflow: the run {known} of this training {gone}: a new one was begun"
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
         experiment = client.get_experiment_by_name(name)
         number = client.create_experiment(name) if experiment is None else experiment.experiment_id
@@ -76,6 +92,19 @@ class MLflowRun:
             self.client.set_terminated(self.run_id, "FINISHED" if self.tracked.finished else "KILLED")
         except Exception as error:
             self.problem = f"mlflow: {type(error).__name__}: {error}"
+
+
+def _why_gone(client: Any, run_id: str) -> str | None:
+    """Return why a run cannot be continued; None where it can."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        stage = client.get_run(run_id).info.lifecycle_stage
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return "is not on this server"
+    return None if stage == "active" else "was deleted"
 
 
 def _key(name: str) -> str:

@@ -22,7 +22,7 @@ class WandbRun:
 
     def __init__(self, tracked: Tracked):
         self.tracked = tracked
-        self.problem = ""
+        self.problem = self.note = ""
         self.run: Any = None
         self.temporary: Any = None
 

@@ -69,6 +69,11 @@ def _check(run: TrainedRun, rows: Sequence[npt.NDArray[np.float32]], place: int)
         raise InputError(
             f"predict: this model takes {', '.join(also)} too, which are no numbers in X: give a frame with them"
         )
+    if settings.known_future:
+        raise InputError(
+            f"predict: this model takes {', '.join(settings.known_future)} at the predicted rows, which X does not hold: "
+            "give a frame with these rows, their targets empty"
+        )
     if rows[0].shape[1] != len(settings.features):
         names = ", ".join(settings.features[:12])
         raise InputError(f"predict: X has {rows[0].shape[1]} features, the model {len(settings.features)} ({names})")

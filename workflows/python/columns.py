@@ -36,7 +36,7 @@ def column_keys(schema: pa.Schema, keys: Mapping[str, Any], also: Sequence[str] 
         found["targets"] = [TARGET]
     whole = {**keys, **found}
     targets = _names(whole["targets"])
-    used = [*also, *_names(whole.get("time")), *_names(whole.get("series")), *_names(whole.get("categorical"))]
+    used = [*also, *(name for key in ("time", "series", "categorical", "weight") for name in _names(whole.get(key)))]
     numbers = [field.name for field in schema if _is_number(field.type) and field.name not in (*used, *targets)]
     if keys.get("features") is None:
         ahead = isinstance(keys.get("horizon"), int) and keys["horizon"] > 0
@@ -46,7 +46,7 @@ def column_keys(schema: pa.Schema, keys: Mapping[str, Any], also: Sequence[str] 
                 f"train: no column of numbers is left to go in beside {', '.join(targets)}: name features=[...]"
             )
     used += [*targets, *_names({**keys, **found}["features"])]
-    used += [name for key in ("static", "known_future", "weight") for name in _names(whole.get(key))]
+    used += [name for key in ("static", "known_future") for name in _names(whole.get(key))]
     return found, [name for name in names if name not in used]
 
 

@@ -211,7 +211,7 @@ def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> li
     found = []
     first = entries[0]
     for entry in entries[1:]:
-        for key in ("features", "static", "targets", "categorical", "calendar", "missing_flags", "horizon"):
+        for key in ("features", "static", "known_future", "targets", "categorical", "calendar", "missing_flags", "horizon"):
             here, there = getattr(entry.settings, key), getattr(first.settings, key)
             if here != there:
                 found.append(

@@ -67,6 +67,7 @@ def channels_of(datasets: Sequence[EncodedDataset]) -> Channels:
                 )
     if problems:
         raise InputError(problems)
-    # Static features are the last numbers: what is constant in each window would be lost if it were made relative to itself.
-    moving = len(numbers) - len(prepared.settings.static)
+    # Known and static features are the last numbers, which are not made relative to the window: what is constant in it would
+    # be lost, and the known rows that are predicted are not part of it.
+    moving = len(numbers) - len(prepared.settings.static) - len(prepared.settings.known_future)
     return Channels(moving, places, any(column.kind == "flag" for column in prepared.columns))

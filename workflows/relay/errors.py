@@ -28,7 +28,7 @@ def errors_of(sums: ErrorSums, dataset: EncodedDataset, model: ModelSettings) ->
     if model.classifies:
         return _with_weights(Errors(float(sums.wrong / count), int(count), mean_loss), sums)
     mse, mae = float(sums.of(SQUARED).mean()) / count, float(sums.of(ABSOLUTE).mean()) / count
-    return Errors(
+    errors = Errors(
         error=sums.loss / count if model.predicts_quantiles else model.loss_function.error.of_point(mae, mse),
         samples=int(count),
         loss=mean_loss,
@@ -39,6 +39,7 @@ def errors_of(sums: ErrorSums, dataset: EncodedDataset, model: ModelSettings) ->
         },
         forecasts=None if sums.forecasts is None else _measures(sums.forecasts, int(count), dataset, model),
     )
+    return _with_weights(errors, sums)
 
 
 def _with_weights(errors: Errors, sums: ErrorSums) -> Errors:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from data.prepared.encoding import EncodedDataset
+from models.known_future import KnownFuture
 from models.settings import Channels, ModelSettings
 from workflows.fit.thirds import averaged_epochs
 from workflows.recipe.settings import GuardSettings, RetentionSettings, TrainingSettings
@@ -61,6 +62,7 @@ class Plan:
     guard: GuardSettings = JUST_WARN  # decides which states are kept, but no address
     channels: Channels | None = None
     joint: bool = False  # the last dataset represents all others, and the only stage trains on it
+    known: KnownFuture | None = None  # what the head sees of the predicted rows
     grown: tuple[int, ...] = ()  # classes: outputs in each stage, where datasets add to those of the first one
 
     @property
@@ -206,6 +208,7 @@ def make_plan(
         num_outputs=outputs,
         root="",
         channels=channels,
+        known=KnownFuture(first.known, first.prepared.horizon) if first.known else None,
         grown=() if seen is None or seen[-1] == outputs else tuple(seen),
     )
     return replace(plan, root=root_of(plan))
@@ -221,6 +224,7 @@ def root_of(plan: Plan) -> str:
             "num_features": plan.num_features,
             "num_outputs": plan.num_outputs,
             **({} if plan.channels is None else {"channels": asdict(plan.channels)}),
+            **({} if plan.known is None else {"known_future": asdict(plan.known)}),
         }
     )
 

@@ -22,7 +22,7 @@ def first_model(plan: Plan) -> LSTM:
     """Return the untrained model of a plan, from its seed; the process's random state is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
-        return LSTM(plan.model, plan.num_features, plan.num_outputs, plan.channels)
+        return LSTM(plan.model, plan.num_features, plan.num_outputs, plan.channels, plan.known)
 
 
 def state_of(learner: Learner) -> State:

@@ -1,4 +1,4 @@
-"""The report section on forecasts as forecasters measure them: seasonal naive, MASE, errors by step, intervals."""
+"""The report section on forecasts as forecasters measure them: seasonal naive, MASE, errors by step, intervals, weights."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ def measures_section(test: Mapping[str, SplitErrors]) -> Section | None:
     parts += [_by_step(found, key, caption) for key, caption in STEPS.items() if _rows_by_step(found, key)]
     if any(each.intervals for each in found.values()):
         parts.append(_intervals(found))
+    if any(errors.weighted_error is not None for errors in test.values()):
+        parts.append(_weighted(test))
     return Section("Forecast measures", parts) if parts else None
 
 
@@ -46,6 +48,13 @@ def _seasonal(test: Mapping[str, SplitErrors], found: Mapping[str, ForecastMeasu
     return Table(
         ["dataset", "season, rows", "seasonal naive", "test / seasonal naive", "MASE"], rows, "Relative to the season"
     )
+
+
+def _weighted(test: Mapping[str, SplitErrors]) -> Table:
+    rows: list[list[Cell]] = [
+        [name, _number(errors.error, 4), _number(errors.weighted_error, 4)] for name, errors in test.items()
+    ]
+    return Table(["dataset", "test error", "by the weights of the samples"], rows, "Weighted errors")
 
 
 def _rows_by_step(found: Mapping[str, ForecastMeasures], key: str) -> dict[str, Row]:

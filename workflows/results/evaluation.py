@@ -73,14 +73,15 @@ class DatasetErrors:
         found = {name: getattr(self, name) for name in ("samples", "error", "naive_error", "scaled_error")}
         if errors is None:
             return found
+        weighted = {name: getattr(errors, name) for name in ("weighted_error", "weighted_loss")}
+        weighted = {name: value for name, value in weighted.items() if value is not None}
         if not self.targets:
             naive = None if self.naive_error is None else 1 - self.naive_error
-            weighted = {name: getattr(errors, name) for name in ("weighted_error", "weighted_loss")}
-            weighted = {name: value for name, value in weighted.items() if value is not None}
             return {**found, "accuracy": self.accuracy, "naive_accuracy": naive, **weighted}
         steps = measures.by_step
         return {
             **found,
+            **weighted,
             "seasonal_naive_error": measures.seasonal_naive_error,
             "error_to_seasonal_naive": scaled(errors.error, measures.seasonal_naive_error),
             "season": measures.season,

@@ -80,7 +80,7 @@ def exported(model: RawModel) -> ExportedProgram:
     portable.model, portable.carry = scanned(model.model), scanned_carry
     batch, length = Dim("batch", min=1), Dim("length", min=1)
     example = portable.example(3, 5)
-    shapes = {name: {0: batch, 1: length} for name in example}
+    shapes = {name: {0: batch} if name == "future" else {0: batch, 1: length} for name in example}
     with torch.no_grad(), _quiet("torch.export"):
         return torch.export.export(portable, (), kwargs=example, dynamic_shapes=shapes, strict=False)
 

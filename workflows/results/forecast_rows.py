@@ -62,7 +62,8 @@ class NewForecasts:
     def series(self) -> int:
         """Return the number of series with a forecast."""
         every = [part for _, new in self.parts for part in new.parts]
-        return sum(len(part.names) - len(part.short) - len(part.touched) - len(part.unobserved) for part in every)
+        without = sum(len(p.short) + len(p.touched) + len(p.unobserved) + len(p.unforeseen) for p in every)
+        return sum(len(part.names) for part in every) - without
 
     @property
     def texts(self) -> list[str]:
@@ -89,9 +90,9 @@ class NewForecasts:
         if forecasts.point.ndim == 1:
             columns.append(forecasts.point)
         else:
-            columns += list(forecasts.point.reshape(len(each), -1).T.astype(np.float32))
+            columns += list(forecasts.point.reshape(len(each), -1).T)
         if forecasts.levels is not None:
-            columns += list(forecasts.levels.reshape(len(each), -1).T.astype(np.float32))
+            columns += list(forecasts.levels.reshape(len(each), -1).T)
         if self.wanted.probabilities and forecasts.probabilities is not None:
             columns += list(forecasts.probabilities.T)
         arrays = [pa.array(values).cast(field.type) for values, field in zip(columns, self.schema, strict=True)]
@@ -154,12 +155,15 @@ def _schema(run: TrainedRun, parts: Sequence[tuple[Share, NewData]], wanted: Wan
             f"dataset {first.prepared.name!r}: its times are numbers, those of others are dates: predict them one at a time"
         )
     own = [f"{name}_forecast" if name in (DATASET, *COLUMNS) else name for name in prepared.targets]
-    kind = pa.string() if encoding.classes else pa.float32()
+    # 32 bits, or 64 where those of the rows do not tell neighbouring values apart.
+    wide = any(part.bits == 64 for share, _ in parts for part in run.datasets[share.place].prepared.manifest.parts)
+    number = pa.float64() if wide else pa.float32()
+    kind = pa.string() if encoding.classes else number
     fields = [(DATASET, pa.string())] if wanted.dataset else []
     fields += list(zip(COLUMNS, (pa.string(), time, pa.int64(), time), strict=True))
     fields += [(name, kind) for name in own]
     if model.predicts_quantiles:
-        fields += [(f"{name}_q{level:g}", pa.float32()) for name in prepared.targets for level in model.quantiles]
+        fields += [(f"{name}_q{level:g}", number) for name in prepared.targets for level in model.quantiles]
     if wanted.probabilities:
         fields += [(f"{prepared.targets[0]}_p_{label}", pa.float32()) for label in encoding.classes]
     return pa.schema(fields)

@@ -23,7 +23,8 @@ class RawModel(nn.Module):
 
     `forward` takes `values` (batch, steps, features), NaN where missing; `codes` (batch, steps, categorical columns), the
     place of each label among `labels`, -1 where it is missing or new; and `times` (batch, steps), microseconds since 1970
-    on the clock of the recipe's time zone. The last two are for models that have such columns. All windows of a batch have
+    on the clock of the recipe's time zone; `future` (batch, horizon, known columns), the known_future columns of the rows
+    that are predicted, without gaps. The last three are for models that have such columns. All windows of a batch have
     the same number of steps. Gaps are filled as `data.missing` says, from the window alone.
 
     It returns forecasts (batch, horizon, targets) in the targets' units, (batch, targets) where the horizon is 0; of a
@@ -33,6 +34,8 @@ class RawModel(nn.Module):
     center: Tensor
     scale: Tensor
     fill: Tensor
+    known_center: Tensor
+    known_scale: Tensor
     target_center: Tensor
     target_scale: Tensor
     carry: Carry
@@ -50,8 +53,13 @@ class RawModel(nn.Module):
         self.classes, self.horizon = list(encoding.classes), prepared.horizon
         self.calendar, self.flags = list(prepared.settings.calendar), prepared.settings.missing_flags
         self.missing, self.carry = prepared.settings.missing, carry
+        self.known = list(prepared.settings.known_future)
+        known = list(dataset.known)
         for name in ("center", "scale", "fill"):
             self.register_buffer(name, torch.tensor(getattr(encoding, name)[:numbers], dtype=self.dtype))
+        for name in ("center", "scale"):
+            own = torch.tensor(getattr(encoding, name), dtype=self.dtype)[known]
+            self.register_buffer(f"known_{name}", own)
         # Entries after the features are the scaling of numeric targets; classes have none.
         for name in ("center", "scale"):
             self.register_buffer(f"target_{name}", torch.tensor(getattr(encoding, name)[numbers:], dtype=torch.float64))
@@ -59,7 +67,8 @@ class RawModel(nn.Module):
     @property
     def input_names(self) -> list[str]:
         """Return the inputs of this model, in the order of `forward`."""
-        return ["values", *(["codes"] if self.labels else []), *(["times"] if self.calendar else [])]
+        given = {"codes": self.labels, "times": self.calendar, "future": self.known}
+        return ["values", *(name for name, used in given.items() if used)]
 
     @property
     def output_names(self) -> list[str]:
@@ -75,13 +84,18 @@ class RawModel(nn.Module):
             made["codes"] = torch.zeros(batch, steps, len(self.labels), dtype=torch.int64)
         if self.calendar:
             made["times"] = torch.zeros(batch, steps, dtype=torch.int64)
+        if self.known:
+            made["future"] = torch.zeros(batch, self.horizon, len(self.known), dtype=self.dtype)
         return made
 
     def forward(
-        self, values: Tensor, codes: Tensor | None = None, times: Tensor | None = None
+        self, values: Tensor, codes: Tensor | None = None, times: Tensor | None = None, future: Tensor | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
         """See the class."""
-        outputs: Tensor = self.model(self.encoded(values, codes, times), None, None, self.head)
+        known = None
+        if future is not None and self.known:
+            known = ((future.to(self.dtype) - self.known_center) / self.known_scale).float()
+        outputs: Tensor = self.model(self.encoded(values, codes, times), None, None, self.head, known)
         outputs = outputs.float()
         if self.classes:
             return outputs.softmax(dim=1)
@@ -134,6 +148,10 @@ class RawModel(nn.Module):
         if self.calendar:
             unit = "microseconds since 1970-01-01T00:00:00 of each row, on the clock of time_zone"
             inputs.append({"name": "times", "dtype": "int64", "shape": ["batch", "length"], "unit": unit})
+        if self.known:
+            shape = ["batch", self.horizon, len(self.known)]
+            told = {"columns": self.known, "missing": "NaN is not allowed", "meaning": "the rows that are predicted"}
+            inputs.append({"name": "future", "dtype": width, "shape": shape, **told})
         if self.classes:
             shape = ["batch", len(self.classes)]
             return {

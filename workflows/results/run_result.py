@@ -60,6 +60,11 @@ class SplitErrors:
         return None if self.measured is None else self.measured.error
 
     @property
+    def weighted_error(self) -> float | None:
+        """Return the error by the weights of the samples; None where all weigh 1."""
+        return None if self.measured is None else self.measured.weighted_error
+
+    @property
     def scaled_error(self) -> float | None:
         """Return the error relative to the naive forecast (naive = 1)."""
         return scaled(self.error, self.naive_error)

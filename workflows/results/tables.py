@@ -211,19 +211,20 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
     title = f"{evaluation.name}: {evaluation.split} error ({evaluation.error}{', scaled units' if targets else ''})"
     seasonal = any(errors.forecasts.seasonal_naive_error is not None for errors in datasets.values())
     weighted = any(each.weighted_error is not None for each in evaluation.datasets.values())
-    of_classes = ["accuracy", *(["weighted error"] if weighted else [])]
-    more = ["seasonal naive", "error / seasonal", "MASE"] if seasonal else [] if targets else of_classes
+    more = ["seasonal naive", "error / seasonal", "MASE"] if seasonal else [] if targets else ["accuracy"]
+    more += ["weighted error"] if weighted else []
     whole = empty_table(["dataset", "samples", "error", "naive", "error / naive", *more], title=title)
     columns = ["dataset", "target", *(metric.title for metric in METRICS.values()), "naive MAE", "naive RMSE"]
     own = empty_table(columns, texts=(0, 1), title="in the targets' own units")
     for name, errors in datasets.items():
         relative = errors.scaled_error
         color = "" if relative is None else "red" if relative > 1 else "green"
-        last = [] if targets else [show(errors.accuracy, 3), *([show(errors.weighted_error)] if weighted else [])]
+        last = [] if targets else [show(errors.accuracy, 3)]
         if seasonal:
             season = errors.forecasts
             to_season = None if errors.error is None else scaled(errors.error, season.seasonal_naive_error)
             last = [show(season.seasonal_naive_error), show(to_season, 2), show(season.mean_mase, 2)]
+        last += [show(errors.weighted_error)] if weighted else []
         cells = [f"{errors.samples:,}", show(errors.error), show(errors.naive_error)]
         whole.add_row(Text(name), *cells, Text(show(relative, 2), style=color), *last)
         for row in _units_rows(errors):
