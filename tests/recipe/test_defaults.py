@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomli_w
@@ -11,7 +12,7 @@ from small import small_document, write_small
 
 from workflows.recipe.datasets import movable
 from workflows.recipe.defaults import BEFORE, of_their_time
-from workflows.recipe.recipe import check_recipe, load_recipe
+from workflows.recipe.recipe import Recipe, check_recipe, load_recipe
 from workflows.results.evaluation import evaluate
 from workflows.results.trained import open_run
 from workflows.store.run_record import RECIPE
@@ -36,7 +37,7 @@ def test_a_recipe_that_was_stored_before_means_what_it_meant() -> None:
     document = {"training": {"epochs": 3}, "retention": {"method": "replay", "memory": 7}, "model": {"hidden_size": 3}}
     found = of_their_time(document)
     assert found["model"] == {"hidden_size": 3, **BEFORE["model"]}
-    assert found["training"] == {"epochs": 3, "handover": "last"}
+    assert found["training"] == {"epochs": 3, "handover": "last", "decay_rate": 0.8}
     assert found["retention"] == {"method": "replay", "memory": 7, "share": 0.4}
     assert document == {
         "training": {"epochs": 3},
@@ -47,7 +48,24 @@ def test_a_recipe_that_was_stored_before_means_what_it_meant() -> None:
 
 def test_a_recipe_that_was_stored_before_classes_could_be_added_means_all_classes() -> None:
     found = of_their_time({"model": {"head": "dataset"}, "retention": {"method": "replay"}})
-    assert found == {"model": {"head": "dataset", "classes": "all"}, "retention": {"method": "replay"}}
+    assert found["model"] == {"head": "dataset", "classes": "all"}
+    assert found["retention"] == {"method": "replay"}
+
+
+def test_the_rate_stays_with_replay_and_decays_otherwise_unless_the_recipe_says_how(tmp_path: Path) -> None:
+    def recipe_of(**sections: Any) -> Recipe:
+        return check_recipe(small_document(**sections), tmp_path)
+
+    replay = recipe_of(retention={"method": "replay"})
+    assert (replay.training.decay_rate, recipe_of(retention={"method": "replay+distill"}).training.decay_rate) == (1.0, 1.0)
+    assert (recipe_of().training.decay_rate, recipe_of(retention={"method": "ewc"}).training.decay_rate) == (0.8, 0.8)
+    assert recipe_of(retention={"method": "replay"}, training={"decay_rate": 0.8}).training.decay_rate == 0.8
+    stored = movable(replay)
+    assert stored["training"]["decay_rate"] == 1.0
+    assert check_recipe(stored, tmp_path).training.decay_rate == 1.0
+    # Stored before, when 0.8 was the default of every method.
+    del stored["training"]["decay_rate"]
+    assert check_recipe(of_their_time(stored), tmp_path).training.decay_rate == 0.8
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

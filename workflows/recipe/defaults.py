@@ -8,12 +8,21 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from workflows.recipe.settings import REPLAY_DECAY_RATE
+
 # The defaults of recipes stored before they named these keys.
 BEFORE: dict[str, dict[str, Any]] = {
     "model": {"head": "shared", "classes": "all"},
-    "training": {"handover": "last"},
+    "training": {"handover": "last", "decay_rate": 0.8},
     "retention": {"share": 0.4, "memory": 2000},
 }
+
+
+def at_the_rate_of(retention: Any, training: Any) -> Any:
+    """Return the settings of [training] with the default decay rate of a retention method, where they name none."""
+    if not retention.replays or "decay_rate" in training.model_fields_set:
+        return training
+    return training.model_copy(update={"decay_rate": REPLAY_DECAY_RATE})
 
 
 def named(document: Mapping[str, Any], sections: Mapping[str, BaseModel]) -> dict[str, Any]:
@@ -34,12 +43,12 @@ def named(document: Mapping[str, Any], sections: Mapping[str, BaseModel]) -> dic
 
 def of_their_time(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stored document with the defaults of its time; one that names them is unchanged."""
-    model = document.get("model", {})
-    if "classes" in model:
-        return dict(document)
-    if "head" in model:  # stored when all of these keys but `classes` were named
-        return _filled(document, {("model", "classes"): BEFORE["model"]["classes"]})
-    return _filled(document, {(section, key): value for section, keys in BEFORE.items() for key, value in keys.items()})
+    model, lacks = document.get("model", {}), {("training", "decay_rate")}  # the key that was named last
+    if "classes" not in model:
+        lacks |= {("model", "classes")}
+        if "head" not in model:
+            lacks |= {(section, key) for section, keys in BEFORE.items() for key in keys}
+    return _filled(document, {(section, key): BEFORE[section][key] for section, key in sorted(lacks)})
 
 
 def _filled(document: Mapping[str, Any], values: Mapping[tuple[str, str], Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from data.errors import InputError
 from data.reading.settings import DataSettings
 from models.settings import ModelSettings
 from workflows.recipe.checks import errors_of, meant, unknown, validated
+from workflows.recipe.defaults import at_the_rate_of
 from workflows.recipe.overrides import override
 from workflows.recipe.search_settings import SearchSettings
 from workflows.recipe.settings import GuardSettings, LoggingSettings, RetentionSettings, TrainingSettings
@@ -137,6 +138,7 @@ def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe
         sections[section] = validated(SECTIONS[section], document.get(section, {}), f"{place}: {section}", problems)
     entries = _check_entries(document, place, problems)
     if not problems:
+        sections["training"] = at_the_rate_of(sections["retention"], sections["training"])
         problems += [f"{place}: {problem}" for problem in _whole_problems(entries, sections)]
     if problems:
         raise InputError(list(dict.fromkeys(problems)))

@@ -10,6 +10,7 @@ from models.retention_methods import RETENTION_METHODS, RetentionMethod
 from models.tables import NameIn, described
 
 DecayRate = Annotated[float, Field(gt=0, le=1)]
+REPLAY_DECAY_RATE = 1.0  # default of `decay_rate` with replay, which forgets little at the full rate
 FEW_SAMPLES = 2000  # samples kept of a dataset that does not fit into memory, or used for the Fisher information
 
 
@@ -22,7 +23,7 @@ class TrainingSettings(BaseModel):
     decay_rate: DecayRate | list[Annotated[float, Field(gt=0)]] = Field(
         0.8,
         description="factor on the learning rate at each change of dataset; a list is applied by position, and may have "
-        "factors above 1",
+        "factors above 1. Default 1 with replay, otherwise 0.8",
     )
     min_learning_rate: float = Field(0.0, ge=0, description="lower bound of the decayed learning rate")
     epochs: int = Field(5, ge=1, le=1_000_000, description="epochs on each dataset that does not set its own")
