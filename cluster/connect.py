@@ -61,7 +61,14 @@ def connect(address: str | None = None, **options: Any) -> None:
     global _connected_here, _own_cluster
     verbose = VERBOSE in os.environ
     level = logging.INFO if verbose else logging.WARNING
-    ray.init(address=address or "local", log_to_driver=verbose, logging_level=level, **options)
+    try:
+        ray.init(address=address or "local", log_to_driver=verbose, logging_level=level, **options)
+    except (ConnectionError, ValueError):  # of an address that is wrong, or of a cluster that is away
+        raise
+    except Exception as error:  # plain ones, of a machine that is too busy or too full to start it
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        ray.shutdown()
+        raise ConnectionError(f"Ray did not start on this machine: {lines[0]}") from error
     _connected_here, _own_cluster = True, address is None
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, at_terminate)  # Ray puts its own there

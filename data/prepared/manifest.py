@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -125,14 +126,34 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 
 
 def put_in_place(prepared: Path, home: Path) -> None:
-    """Move a finished folder to its address, unless another run has already put one there."""
-    if not (home / MANIFEST).exists():
-        if home.is_dir() and not home.is_symlink():
-            shutil.rmtree(home, ignore_errors=True)
-        else:
-            home.unlink(missing_ok=True)  # a file, or a link to nothing
+    """Move a finished folder to its address, unless another run was faster; what is there without a manifest is removed."""
+    while True:
         try:
             prepared.rename(home)
+            return
         except OSError:
-            if not (home / MANIFEST).exists():
+            if (home / MANIFEST).exists():
+                return
+            if not os.path.lexists(home):
                 raise
+        take_away(home, lambda moved: not (moved / MANIFEST).exists())
+
+
+def take_away(home: Path, is_lost: Callable[[Path], bool]) -> None:
+    """Remove what is at an address if it is lost: it is looked at where no other process reaches it, else put back.
+
+    Another run may have put a whole dataset there since it was looked at.
+    """
+    aside = home.with_name(f".removed-{uuid.uuid4().hex[:8]}")
+    try:
+        home.rename(aside)
+    except FileNotFoundError:
+        return
+    if not is_lost(aside):
+        with contextlib.suppress(OSError):  # unless there is another one already
+            aside.rename(home)
+            return
+    if aside.is_dir() and not aside.is_symlink():
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        aside.unlink(missing_ok=True)  # a file, or a link to nothing

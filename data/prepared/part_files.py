@@ -41,6 +41,11 @@ class PartFiles:
         self.names = [name for number in range(len(parts)) for name in part_names(number)]
         self._checked: dict[str, list[int]] | None = None
 
+    @property
+    def hashed(self) -> bool:
+        """Return whether all files have hashes, so that none is opened unchecked; earlier versions wrote none."""
+        return all(name in self.known for name in self.names)
+
     def open(self, name: str) -> Path:
         """Return the path of a file that is here and intact; raises DamagedRowsError."""
         path = self.folder / name

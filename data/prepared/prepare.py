@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -15,7 +14,7 @@ from data.errors import InputError
 from data.prepared.attempt import Attempt, attempt
 from data.prepared.finish import finish
 from data.prepared.layout import CUT_BYTES, is_cut_at_once, is_worth_cutting, sizes_of
-from data.prepared.manifest import FORMAT, MANIFEST, DamagedManifestError
+from data.prepared.manifest import FORMAT, MANIFEST, DamagedManifestError, take_away
 from data.prepared.mended import right_home
 from data.prepared.prepared import PreparedDataset
 from data.prepared.running import Run
@@ -169,14 +168,17 @@ def _prepare_absent(
 
 def _set_aside_if_damaged(home: Path) -> None:
     """Remove a prepared dataset that lacks a part or has changed bytes, so that it is prepared again."""
-    if not (home / MANIFEST).exists():
+    try:
+        (home / MANIFEST).stat()
+        seen = home.stat().st_ino
+    except OSError:  # there is none, or it was just taken away
         return
     try:
         whole = PreparedDataset(home).files.problem() is None
     except (DamagedManifestError, ValueError):  # of settings that the manifest holds, or of origin.json
         whole = False
     if not whole:
-        shutil.rmtree(home)
+        take_away(home, lambda moved: moved.stat().st_ino == seen)
 
 
 def _single(run: Run) -> Callable[[Sequence[object]], list[Outcome]]:

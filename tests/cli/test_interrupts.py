@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer
 
 from workflows.cli.application import errors_and_ray
-from workflows.cli.interrupts import INTERRUPTED, WORDS, leave_at_once, raise_on_ctrl_c, was_interrupted
+from workflows.cli.interrupts import INTERRUPTED, WORDS, Once, leave_at_once, was_interrupted
 
 ROOT = Path(__file__).parents[2]
 WHILE_IT_LOADS = """
@@ -43,12 +44,55 @@ def test_in_a_command_it_is_an_exception_whatever_an_import_makes_of_it(capsys: 
     assert not was_interrupted(ImportError("no module"))
 
 
-def test_a_command_raises_on_ctrl_c_unless_it_is_ignored() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        for handler, then in ((leave_at_once, signal.default_int_handler), (signal.SIG_IGN, signal.SIG_IGN)):
-            signal.signal(signal.SIGINT, handler)
-            raise_on_ctrl_c()
-            assert signal.getsignal(signal.SIGINT) is then
-    finally:
-        signal.signal(signal.SIGINT, before)
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_raises_once_and_is_ignored_while_the_command_ends(number: signal.Signals) -> None:
+    signal.signal(signal.SIGINT, leave_at_once)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    once = Once()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+    signal.raise_signal(number)
+    signal.raise_signal(signal.SIGINT)
+    once.over()
+    signal.raise_signal(signal.SIGINT)  # the program is ending
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_process_that_ignores_ctrl_c_or_a_hang_up_goes_on_ignoring_them() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    once = Once()
+    assert signal.getsignal(signal.SIGINT) is signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    once.over()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    Once().over()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+IMPATIENT = """
+import signal
+from workflows.cli import interrupts
+interrupts.leave_on_ctrl_c()
+once = interrupts.Once()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    once.raised_at -= 2 * interrupts.PATIENCE_S
+    signal.raise_signal(signal.SIGINT)
+print("it goes on")
+"""
+
+
+def test_a_command_that_does_not_end_is_ended_by_another_ctrl_c() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPATIENT], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", f"{WORDS}\n")

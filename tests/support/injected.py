@@ -1,6 +1,6 @@
 """Writes and deletions below a folder that fail: by an audit hook, so that no code has to know of it.
 
-What C++ opens by itself (Arrow's files) raises no audit event and does not fail here.
+What C++ opens by itself (Arrow's files) raises no audit event; pyarrow.OSFile and LocalFileSystem are replaced for that.
 """
 
 from __future__ import annotations
@@ -11,9 +11,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+
+import pyarrow as pa
+from pyarrow import fs
 
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate"}
+BEGUN = b"ARROW1\0\0"  # what a file of Arrow has when the disk is full
 
 
 class KilledError(BaseException):
@@ -33,6 +39,7 @@ class Injection:
     how: str = "full"
     count: int = 0
     opened: list[str] = field(default_factory=list)
+    arrow: int = 0  # how many of the changes were made by C++
 
     def hear(self, event: str, args: tuple[Any, ...]) -> None:
         """Count an audit event, or fail."""
@@ -60,6 +67,46 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         _active[-1].hear(event, args)
 
 
+def _opened_by_arrow(path: str) -> None:
+    """Hear of a file that C++ is about to write; on a full disk its beginning is left behind."""
+    if not _active:
+        return
+    before = _active[-1].count
+    try:
+        _active[-1].hear("open", (path, None, os.O_WRONLY))
+    except OSError:
+        injection = _active.pop()
+        try:
+            Path(path).write_bytes(BEGUN)
+        finally:
+            _active.append(injection)
+        raise
+    finally:
+        _active[-1].arrow += _active[-1].count - before
+
+
+_OSFile = pa.OSFile
+
+
+def _os_file(path: str, mode: str = "r", **options: Any) -> Any:
+    if "w" in mode:
+        _opened_by_arrow(str(path))
+    return _OSFile(path, mode, **options)
+
+
+class _Local(fs.LocalFileSystem):  # type: ignore[misc]
+    """The files of this machine, written by C++."""
+
+    def create_dir(self, path: str, *, recursive: bool = True) -> None:
+        if _active and not os.path.isdir(path):
+            _active[-1].hear("os.mkdir", (path,))
+        super().create_dir(path, recursive=recursive)
+
+    def open_output_stream(self, path: str, *args: Any, **options: Any) -> Any:
+        _opened_by_arrow(str(path))
+        return super().open_output_stream(path, *args, **options)
+
+
 _installed: list[bool] = []
 
 
@@ -72,7 +119,8 @@ def injected(folder: str, place: int = -1, how: str = "full") -> Iterator[Inject
     injection = Injection(str(folder), place, how)
     _active.append(injection)
     try:
-        yield injection
+        with patch.object(pa, "OSFile", _os_file), patch.object(fs, "LocalFileSystem", _Local):
+            yield injection
     finally:
         _active.remove(injection)
         if how == "cut" and injection.opened and os.path.isfile(injection.opened[-1]):

@@ -1,6 +1,9 @@
 """moto's S3 server with conditional writes that are one step, as S3 has them: moto looks, then writes, in many threads.
 
 python s3_server.py PORT [LOG]      LOG: a file that gets a line of JSON for each request (see s3_log)
+
+A POST to /-/attack says which of the requests that change something below a prefix is to fail, and how (see s3_attacks);
+the answer says how many there were since the last such POST.
 """
 
 from __future__ import annotations
@@ -11,8 +14,55 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+Application = Callable[..., Iterable[bytes]]
+CONTROL = "/-/attack"
+CHANGES = ("PUT", "POST", "DELETE")
+REFUSED = ("403 Forbidden", b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
+LOST = ("500 Internal Server Error", b"<Error><Code>InternalError</Code><Message>It was done.</Message></Error>")
 
-def logged(application: Callable[..., Iterable[bytes]], path: str) -> Callable[..., Iterable[bytes]]:
+
+class Attacked:
+    """The application, with one of its changes or all from it on failing."""
+
+    def __init__(self, application: Application):
+        self.application, self.lock = application, threading.Lock()
+        self.prefix, self.place, self.how, self.count = "", -1, "", 0
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == CONTROL:
+            return self._control(environ, start_response)
+        with self.lock:
+            how = self._how(environ)
+        if how == "lost":
+            b"".join(self.application(environ, lambda *_: lambda _: None))
+        if not how:
+            return self.application(environ, start_response)
+        status, body = LOST if how == "lost" else REFUSED
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start_response(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+        return [body]
+
+    def _how(self, environ: dict[str, Any]) -> str:
+        """How this request fails; empty: it does not. One that deletes several objects names them in its body only."""
+        if self.place < 0 and not self.prefix:
+            return ""
+        path, deletes = environ["PATH_INFO"], environ.get("QUERY_STRING", "").startswith("delete")
+        if environ["REQUEST_METHOD"] in CHANGES and (path.startswith(self.prefix) or deletes):
+            number, self.count = self.count, self.count + 1
+            if number == self.place:
+                return self.how
+        return "dead" if self.how == "dead" and 0 <= self.place < self.count else ""
+
+    def _control(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        asked = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        with self.lock:
+            body = json.dumps({"count": self.count}).encode()
+            self.prefix, self.place, self.how, self.count = asked["prefix"], asked["place"], asked["how"], 0
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
+
+
+def logged(application: Application, path: str) -> Application:
     """The application, which notes what it is asked for."""
     lock = threading.Lock()
 
@@ -46,7 +96,7 @@ def main(port: int, log: str | None = None) -> None:
             return put(self, *args, **options)
 
     S3Response.put_object = put_object
-    application = DomainDispatcherApplication(create_backend_app)
+    application = Attacked(DomainDispatcherApplication(create_backend_app))
     served = application if log is None else logged(application, log)
     run_simple("127.0.0.1", port, served, threaded=True, request_handler=MotoRequestHandler)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workflows.cli.interrupts import INTERRUPTED, WORDS, raise_on_ctrl_c, was_interrupted
+from workflows.cli.interrupts import INTERRUPTED, WORDS, Once, was_interrupted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,10 +92,6 @@ def check_name(name: str | None, option: str = "--name") -> None:
         raise InputError([f"{option} {problem}" for problem in name_problems(name)])
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 @contextlib.contextmanager
 def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
     """Turn errors into exit codes and shut Ray down at the end; `verbose` shows the messages of Ray."""
@@ -109,12 +105,10 @@ def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
     set_environment()
     if verbose:
         os.environ[VERBOSE] = "1"
-    signal.signal(signal.SIGTERM, _interrupt)  # sent when a cluster stops a job: treated as Ctrl-C
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # by nohup
-        signal.signal(signal.SIGHUP, _interrupt)
     open_missing_streams()
+    once = None
     try:
-        raise_on_ctrl_c()
+        once = Once()
         # A file or a job's log has no width: tables are not wrapped there. Names are no markup.
         yield Console(width=None if sys.stdout.isatty() else 160, markup=False)
         sys.stdout.flush()  # a full disk or a closed pipe is noticed here, not at the exit
@@ -143,6 +137,8 @@ def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
         abandon_stdout()
         raise typer.Exit(1) from None
     finally:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not cut off the end of Ray
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # another Ctrl-C does not cut off the end of Ray
         disconnect()
         signal.signal(signal.SIGINT, before)
+        if once is not None:
+            once.over()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 
 INTERRUPTED = 130
+PATIENCE_S = 10.0  # that a command which ends may take before another Ctrl-C ends it at once
 WORDS = "interrupted; run the same command to resume from the last epoch in the store"
 
 
@@ -23,10 +25,36 @@ def leave_on_ctrl_c() -> None:
         signal.signal(signal.SIGINT, leave_at_once)
 
 
-def raise_on_ctrl_c() -> None:
-    """Have Ctrl-C raise KeyboardInterrupt from now on, so that a command can clean up."""
-    if signal.getsignal(signal.SIGINT) is leave_at_once:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+class Once:
+    """Lets the first Ctrl-C, SIGTERM (a cluster stops a job) or SIGHUP raise KeyboardInterrupt: a command ends in order.
+
+    Another one while it ends is ignored; after `PATIENCE_S` it ends the process at once. A process that ignores Ctrl-C or
+    SIGHUP (nohup) goes on doing so.
+    """
+
+    def __init__(self) -> None:
+        self.raised_at: float | None = None
+        self.before = {}
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            handler = signal.getsignal(number)
+            if number == signal.SIGTERM or handler is not signal.SIG_IGN:
+                self.before[number] = handler
+                signal.signal(number, self._hear)
+
+    def _hear(self, *_: object) -> None:
+        if self.raised_at is None:
+            self.raised_at = time.monotonic()
+            raise KeyboardInterrupt
+        if time.monotonic() - self.raised_at > PATIENCE_S:
+            leave_at_once()
+
+    def over(self) -> None:
+        """The command has ended. What called it in this process has its own handlers again."""
+        if self.before.get(signal.SIGINT) is not leave_at_once:
+            for number, handler in self.before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not Python's
+        elif self.raised_at is None:
+            signal.signal(signal.SIGINT, leave_at_once)
 
 
 def was_interrupted(error: BaseException) -> bool:

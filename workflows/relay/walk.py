@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -40,7 +41,7 @@ from workflows.store.telling import telling_waits
 
 STORE_PATIENCE_S = 60.0  # how long to wait for an unreachable store
 STORE_RETRY_S = 2.0
-HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}  # waiting does not help
+HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}  # waiting does not help
 MAX_DAMAGED = 100  # damaged checkpoints before a walk gives up
 
 
@@ -90,14 +91,12 @@ class Walker:
         told = 0
         with self.ahead:
             for _ in range(MAX_DAMAGED):
-                try:
+                with contextlib.suppress(DamagedCheckpointError):  # it has been set aside: what it held is trained again
                     for outcome in drive_stages(relay(self.plan), self.answer):
                         if outcome.test or len(outcome.stages) > told:
                             told = len(outcome.stages)
                             yield outcome
-                except DamagedCheckpointError:  # it has been set aside: what it held is trained again
-                    continue
-                return
+                    return
         raise StoreError(f"{self.store.address}: {MAX_DAMAGED} checkpoints were damaged: check the disk")
 
     def answer(self, action: Action) -> Any:
@@ -211,7 +210,8 @@ class Walker:
             self.learner.have_heads(range(len(dataset.datasets)))
         retention = self.memory.retention(epoch)
         result = self.learner.fit_epoch(dataset, plan.rates(epoch), seed, on_step, retention, plan.pool(stage), head)
-        rates = EpochRecord(epoch.key, epoch.parent, learning_rate=result.last_rate, first_learning_rate=result.first_rate)
+        checked = all(each.prepared.files.hashed for each in self.datasets[: epoch.dataset + 1])
+        rates = EpochRecord(epoch.key, epoch.parent, result.last_rate, result.first_rate, rows_checked=checked)
         record = replace(rates, train_loss=result.train_loss, samples=result.samples, seconds=result.seconds)
         committed = self._commit(replace(record, workers=self.group.size), before, epoch.stage)
         self.report.epochs.append(epoch.key)

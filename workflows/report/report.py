@@ -59,7 +59,7 @@ def make_report(store: Store, name: str, against: str | None = None) -> str:
         status = f"{under_way.status}, last update {clock(under_way.when)}"
         intro.append(Paragraph(f"The search of this name has not finished ({status}): {words}.", "warning"))
     if search is not None:
-        best = _text(store, name, "best.toml")
+        best = search.best_recipe or _text(store, name, "best.toml")  # which searches of earlier versions have alone
         intro += [
             Paragraph(f"Search {search.name}, finished {clock(search.when)}."),
             KeyFigures(search_figures(search)),

@@ -75,6 +75,7 @@ class SearchResult:
     `best` is the trial with the lowest first objective, `pareto` the trials that no other one beats in both measures,
     from the lowest error on; `key` and `kept` are their states. `epochs_requested` counts the epochs of all trials,
     `epochs_distinct` each epoch once. `when` is Unix time. `beam_width` is None for other algorithms.
+    `best_recipe` is the recipe of the best trial as TOML; best.toml is a copy of it.
     """
 
     name: str
@@ -96,6 +97,7 @@ class SearchResult:
     versions: Mapping[str, str] = field(default_factory=dict)
     prepared: tuple[str, ...] = ()  # fingerprints of the datasets
     beam_width: int | None = None
+    best_recipe: str | None = None
     format: int = FORMAT
 
     @property
@@ -132,8 +134,9 @@ class SearchResult:
     def to_json(self) -> dict[str, Any]:
         """Return what search.json holds."""
         content = to_json(self)
-        if self.beam_width is None:
-            del content["beam_width"]
+        for name in ("beam_width", "best_recipe"):
+            if content[name] is None:
+                del content[name]
         return {**content, "trials": [trial.to_json() for trial in self.trials]}
 
 

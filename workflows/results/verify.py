@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from data.errors import InputError
 from data.records import DamagedRecordError
@@ -19,7 +21,7 @@ from workflows.store.evaluations import is_evaluation
 from workflows.store.kept import EpochRecord
 from workflows.store.look import Check, look_at
 from workflows.store.needs import RUN_FILES, Needs, needs_of_files
-from workflows.store.run_record import RUN, copies_of, read_run
+from workflows.store.run_record import RUN, copies_of, read_record, read_run
 from workflows.store.store import Store
 
 DAMAGED, UNREACHABLE, FOREIGN, UNCHECKED = "damaged", "unreachable", "foreign", "unchecked"
@@ -32,7 +34,7 @@ class Finding:
     """Something damaged, or not ours. Only `damaged` is a fault.
 
     `unreachable`: no run needs it, `clean` removes it. `foreign`: lstm-relay did not write it. `unchecked`: an earlier
-    version wrote it without a hash.
+    version wrote it without a hash, or it was trained on such rows.
     """
 
     path: str
@@ -134,15 +136,25 @@ def _derived(store: Store, found: Verified) -> None:
     folders = [(f"evaluations/{key}", "") for key in storage.names("evaluations")]
     folders += [(f"checkpoints/{key}", "evaluations-") for key in storage.names("checkpoints")]  # of an earlier version
     for folder, begins in folders:
+        _note_a_file(store, found, folder)
         for name in storage.names(folder):
             if name.startswith(begins) and not name.startswith("."):
                 path = f"{folder}/{name}"
                 _twice(found, "evaluation", partial(_evaluation_problems, store, path))
     for key in storage.names("derived"):
+        _note_a_file(store, found, f"derived/{key}")
         for name in storage.names(f"derived/{key}"):
             if not name.startswith("."):
                 path = f"derived/{key}/{name}"
                 _twice(found, "derived tensor", partial(_tensor_problems, store, path))
+
+
+def _note_a_file(store: Store, found: Verified, folder: str) -> None:
+    """Note a file, or a link to nothing, in the place of a folder; an object store has no folders."""
+    if store.storage.local and not folder.startswith("checkpoints/"):
+        place = Path(store.address) / folder
+        if os.path.lexists(place) and not place.is_dir() and KEY.fullmatch(place.name):
+            found.findings.append(Finding(folder, DAMAGED, "no folder is there; train sets it aside where it needs one"))
 
 
 def _evaluation_problems(store: Store, path: str) -> Iterator[tuple[str, str, str]]:
@@ -159,7 +171,7 @@ def _tensor_problems(store: Store, path: str) -> Iterator[tuple[str, str, str]]:
 def _run_problems(store: Store, name: str, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
     storage, found = store.storage, list[Needs]()
     names = set(storage.names(f"runs/{name}"))
-    mend = "run its train or search command again"
+    mend = "run its train, extend or search command again"
     try:
         ended = read_run(storage, name)
         if ended is not None:
@@ -174,6 +186,9 @@ def _run_problems(store: Store, name: str, records: dict[str, EpochRecord]) -> I
     for file in RUN_FILES:
         try:
             found += needs_of_files(storage, name, file)
+            best = (read_record(storage, f"runs/{name}/{file}") or {}).get("best_recipe")
+            if best is not None and "best.toml" in names and storage.read(f"runs/{name}/best.toml") != best.encode():
+                yield f"runs/{name}/best.toml", DAMAGED, f"this copy differs from {file}, which counts; {mend}"
         except DamagedRecordError as error:
             yield f"runs/{name}/{file}", DAMAGED, f"{error}; {mend}"
     try:
@@ -187,22 +202,37 @@ def _run_problems(store: Store, name: str, records: dict[str, EpochRecord]) -> I
         yield f"runs/{name}", FOREIGN, "no run and no search"
     for needs in found:
         yield from _missing(store, needs, records)
+    reached = {key for needs in found for key in _chain(needs, records)}
+    epochs = [record for key in reached if (record := records.get(key)) is not None and record.samples]
+    unchecked = sum(not record.rows_checked for record in epochs)
+    if unchecked:
+        words = (
+            f"{unchecked} of its {len(epochs)} epochs were trained on rows that had no hash to be checked by, or by an "
+            "earlier version: if such rows were damaged the epochs are wrong; train in another --storage to be sure"
+        )
+        yield f"runs/{name}", UNCHECKED, words
 
 
 def _missing(store: Store, needs: Needs, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
     """Yield what a run needs and the store does not have."""
+    for key in _chain(needs, records):
+        if key not in records and not store.storage.names(f"checkpoints/{key}"):
+            yield f"runs/{needs.name}", DAMAGED, f"it needs checkpoint {key}, which is missing; train it again"
+    for folder in needs.prepared:
+        if "manifest.json" not in store.storage.names(f"prepared/{folder}"):
+            yield f"runs/{needs.name}", DAMAGED, f"it needs prepared/{folder}, which is missing; train it again"
+
+
+def _chain(needs: Needs, records: dict[str, EpochRecord]) -> Iterator[str]:
+    """Yield the addresses of all states that a run points at, and of those before them, each once."""
     at_its_end = needs.has_ended or needs.has_epochs  # before, a run points at a state that is still to be written
     seen: set[str] = set()
     for tip in (*needs.states, *([needs.key] if at_its_end and needs.key is not None else [])):
         key: str | None = tip
         while key is not None and key not in seen:
             seen.add(key)
-            if key not in records and not store.storage.names(f"checkpoints/{key}"):
-                yield f"runs/{needs.name}", DAMAGED, f"it needs checkpoint {key}, which is missing; train it again"
+            yield key
             key = records[key].parent if key in records else None
-    for folder in needs.prepared:
-        if "manifest.json" not in store.storage.names(f"prepared/{folder}"):
-            yield f"runs/{needs.name}", DAMAGED, f"it needs prepared/{folder}, which is missing; train it again"
 
 
 def _leftovers(store: Store, known: set[str]) -> list[Finding]:

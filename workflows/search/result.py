@@ -1,11 +1,14 @@
-"""search.json and best.toml: the results of all trials, the best ones, and their cost."""
+"""search.json: the results of all trials, the best ones, and their cost."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from data.errors import InputError
 from data.prepared.encoding import EncodedDataset
 from data.signed import signed
 from workflows.recipe.datasets import movable
@@ -15,9 +18,11 @@ from workflows.relay.plan import Plan
 from workflows.relay.relay import Outcome
 from workflows.results.result import metrics_after, result_of, versions
 from workflows.results.search_result import SearchResult, TrialMetrics, TrialResult
+from workflows.results.stored_runs import stored_search
 from workflows.search.pareto import pareto_front
 from workflows.search.proposal import Proposal
 from workflows.search.space import Config, trial_recipe
+from workflows.store.run_record import MAX_COPIES
 from workflows.store.store import Store
 
 
@@ -101,14 +106,32 @@ def best_document(recipe: Recipe, config: Config, name: str) -> dict[str, Any]:
 
 
 def write_search(store: Store, name: str, recipe: Recipe, result: SearchResult) -> None:
-    """Write search.json, best.toml and the plot into the folder of the search."""
+    """Write search.json at once, then its copies for a person: best.toml and the plot.
+
+    The last of two searches of one name wins whole, as with runs.
+    """
     import tomli_w
 
-    from workflows.search.plot import plot_search
-
-    store.storage.create()
     if result.best_trial is not None:
         document = best_document(recipe, result.best_trial.config, f"{name[:90]}-best")
-        store.write_run(name, "best.toml", tomli_w.dumps(document).encode())
-    store.write_run(name, "search.svg", plot_search(result))
+        result = replace(result, best_recipe=tomli_w.dumps(document))
+    store.storage.create()
     store.write_run(name, "search.json", signed(result.to_json()))
+    for _ in range(MAX_COPIES):
+        _write_copies(store, name, result)
+        standing = None
+        with contextlib.suppress(InputError, OSError):
+            standing = stored_search(store, name)
+        if standing is None or (standing.when, standing.best_recipe) == (result.when, result.best_recipe):
+            return
+        result = standing
+
+
+def _write_copies(store: Store, name: str, result: SearchResult) -> None:
+    from workflows.search.plot import plot_search
+
+    if result.best_recipe is not None:
+        store.write_run(name, "best.toml", result.best_recipe.encode())
+    else:
+        store.storage.remove(f"runs/{name}/best.toml")  # of an earlier search
+    store.write_run(name, "search.svg", plot_search(result))

@@ -46,8 +46,10 @@ class EpochRecord:
     """facts.json of a checkpoint: how the state `key` was made from the state `parent`.
 
     An untrained state has no parent, and its numbers are 0. `learning_rate` is the rate of the last step. `seconds`,
-    `workers` and `when` tell how this checkpoint was made. `heads` has the corrections of the head that are not in this
-    checkpoint's files, because they did not change: the dataset's number, and the key of an earlier one whose files have it.
+    `workers` and `when` tell how this checkpoint was made, `rows_checked` whether the rows that it was trained on were
+    compared with the hashes that preparation wrote; earlier versions did not note that. `heads` has the corrections of the
+    head that are not in this checkpoint's files, because they did not change: the dataset's number, and the key of an
+    earlier one whose files have it.
     """
 
     key: str
@@ -59,6 +61,7 @@ class EpochRecord:
     seconds: float = 0.0
     workers: int = 0
     when: float = 0.0
+    rows_checked: bool = False
     files: Mapping[str, FileRecord] = field(default_factory=dict)
     version: int = PLAIN_VERSION
     heads: Mapping[str, str] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from data.errors import InputError
 from data.reading.files import make_folder
 
 T = TypeVar("T")
+OF_STATES = ("checkpoints", "derived", "evaluations")  # whose folders are named by keys: nobody else puts anything there
 MOVED_AWAY = 10  # times that `clean` may remove the folder of a file while it is written
 
 
@@ -51,10 +52,24 @@ class LocalStorage:
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 break
-            except FileExistsError:  # removed between mkdir's two looks at it
-                if target.parent.exists():
-                    raise
+            except (FileExistsError, NotADirectoryError):  # or it was removed between mkdir's two looks at it
+                self._give_way(target.parent)
         return target
+
+    def _give_way(self, folder: Path) -> None:
+        """Set aside what is in the place of a folder; raises NotADirectoryError where it may be somebody's file."""
+        for place in (*reversed(folder.relative_to(self.folder).parents), folder.relative_to(self.folder)):
+            path = self.folder / place
+            if path.is_dir() or not os.path.lexists(path):
+                continue
+            if len(place.parts) < 2 or place.parts[0] not in OF_STATES:
+                raise NotADirectoryError(errno.ENOTDIR, "a file is in the place of a folder: move it away", str(path))
+            aside = self.folder / "damaged" / f"{place.name}-{uuid.uuid4().hex[:8]}"
+            aside.mkdir(parents=True)
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                path.rename(aside / place.name)
+            (aside / "why.txt").write_text(f"a file was in the place of the folder {place}\n")
+            return
 
     def read(self, path: str) -> bytes:
         """See Storage."""
@@ -123,6 +138,8 @@ class LocalStorage:
         Syncing took half of the time of a commit.
         """
         target = self._inside(folder)
+        if os.path.lexists(target) and not target.is_dir():
+            self._give_way(target)
         scratch = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
         scratch.mkdir()
         try:

@@ -56,6 +56,17 @@ def publish_run(storage: Storage, name: str, record: RunRecord) -> None:
         record = standing  # another command has written it meanwhile: who writes the copies last writes those of what counts
 
 
+def mend_copies(storage: Storage, name: str) -> None:
+    """Write those copies anew that are not of the run's record, as a command leaves them that ends between the two."""
+    record = read_run(storage, name) if RUN in storage.names(f"runs/{name}") else None
+    for file, copy in copies_of(record).items() if record is not None else ():
+        same = False
+        with contextlib.suppress(OSError):
+            same = storage.read(f"runs/{name}/{file}") == copy
+        if not same:
+            replace_file(storage, f"runs/{name}/{file}", copy)
+
+
 def copies_of(record: RunRecord) -> dict[str, bytes]:
     """Return the readable files of a record, by name."""
     found = {RESULT: json.dumps(record.result, indent=1).encode()}

@@ -24,6 +24,7 @@ Any number of processes on any number of machines may use one store at once. The
 6. An address names what every reader of it agrees on. Names, stage numbers and planned epochs belong to the run.
 7. A run is one record. run.json is written at once when a run ends or is rolled back, and the last writer wins whole;
    readable copies (result.json, recipe.toml, datasets.json) follow it, and nothing reads them while there is a run.json.
+   search.json is the record of a search in the same way; best.toml and search.svg are copies.
    progress.json has the hash of the datasets that belong to it. Records have their own hash (records.py): one that is not
    as it was written is named, and written anew by the command that made it.
 8. What was written by version 6e35f09 is read: its evaluations and tensors lie in the checkpoint's folder, and its

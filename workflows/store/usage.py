@@ -37,8 +37,12 @@ class Usage:
             return
         if not storage.names(""):
             storage.create()
-        with contextlib.suppress(OSError):  # a full or read-only store: the command itself says so, if it has to write
+        try:
             self.lease = self.leases.try_acquire(f"{USING}{self.what}-{uuid.uuid4().hex[:8]}")
+        except NotADirectoryError:  # without leases `clean` would remove what this command needs
+            raise
+        except OSError:  # a full or read-only store: the command itself says so, if it has to write
+            pass
         while storage.names("leases").count(CLEAN):
             lease = self.leases.try_acquire(CLEAN)  # of a dead process, or of one that has just ended
             if lease is not None:

@@ -63,6 +63,7 @@ def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) 
 
     Raises RunFailedError with the reason and the node if the run cannot continue.
     """
+    from ray.exceptions import RayActorError
     from ray.train import ControllerError, TrainingFailedError
 
     step: Wait | GiveUp = first_step(placement, capacity())
@@ -84,6 +85,9 @@ def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) 
             with telling(functools.partial(_tell_start, start, group, emit)):
                 fit(start)
             return
+        except RayActorError as error:
+            # Ray keeps the cores of its workers until this process ends, so that there is no room for others.
+            step = GiveUp(f"Ray's controller of the workers was lost ({str(error).strip().splitlines()[0]})")
         except TrainingFailedError as error:
             gone = sorted(there - {node.name for node in capacity().nodes})
             if isinstance(error, ControllerError) and not gone and "timed out" in str(error).lower():

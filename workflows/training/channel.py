@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+MAX_RESTARTS = 3  # of the process that keeps the events
+
 
 class Sender:
     """A worker's end of a channel. It does not wait, and an event that cannot be sent does not end the run."""
@@ -22,9 +24,11 @@ class Sender:
     def wait(self) -> None:
         """Wait until all events have arrived."""
         import ray
+        from ray.exceptions import RayActorError
 
         if self._last is not None:
-            ray.get(self._last)
+            with contextlib.suppress(RayActorError):  # it was killed too often: the run says so, the work is in the store
+                ray.get(self._last)
 
 
 class _Mailbox:
@@ -51,7 +55,9 @@ class Channel:
         self._watch = watch
         # On the node of this process: other nodes may be lost during the run.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self.mailbox: Any = ray.remote(num_cpus=0)(_Mailbox).options(scheduling_strategy=here).remote()
+        # A mailbox whose process is killed is made again; the events that it held are lost, the run goes on.
+        lasting = {"scheduling_strategy": here, "max_restarts": MAX_RESTARTS, "max_task_retries": MAX_RESTARTS}
+        self.mailbox: Any = ray.remote(num_cpus=0)(_Mailbox).options(**lasting).remote()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
 

@@ -27,6 +27,7 @@ from workflows.relay.plan import Plan
 from workflows.results.events import Watch, ignore
 from workflows.results.run_result import RunResult
 from workflows.results.trained import TrainedRun, open_run, plan_of
+from workflows.store.run_record import mend_copies
 from workflows.store.store import Store
 from workflows.training.preparing import prepare_on
 from workflows.training.run import train_prepared
@@ -80,6 +81,7 @@ def extend(
 
     addition = Addition(dataset, keys, learning_rate, tuple(overrides))
     with store.using("extend"):
+        mend_copies(store.storage, name)  # a run that has the dataset is refused, also where its copies are not written
         return extend_run(store, open_run(store, name), addition, prepare, started, num_workers, address, watch)
 
 
