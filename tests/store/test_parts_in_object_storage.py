@@ -17,12 +17,13 @@ from data.prepared.cache import Shelf
 from data.prepared.part_files import DamagedRowsError
 from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
-from data.prepared.running import run_here
+from data.prepared.running import Run, run_here
 from data.reading.file_format import FileFormat
 from data.reading.files import FileNotes, file_stamp, open_filesystem
 from data.reading.settings import DatasetSource
 from data.sharding import parts
 from data.sharding.first_look import FIRST_ROWS, first_rows
+from data.sharding.tasks import PartTask
 
 
 @pytest.fixture
@@ -31,10 +32,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda name: monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / name))
 
 
-def prepared_in(address: str, source: DatasetSource) -> PreparedDataset:
+def prepared_in(address: str, source: DatasetSource, run: Run = run_here) -> PreparedDataset:
     shelf = Shelf(address)
     facts = FileNotes(shelf.folder / "sources")
-    return prepare([source], shelf.folder, facts, run_here, shelf.fetch, shelf.remote)[0]
+    return prepare([source], shelf.folder, facts, run, shelf.fetch, shelf.remote)[0]
 
 
 def objects(address: str) -> list[str]:
@@ -75,6 +76,29 @@ def test_an_error_leaves_nothing_in_the_store(bucket: str, tmp_path: Path, machi
     with pytest.raises(InputError, match="no series is as long as one sample"):
         prepared_in(address, source_of(write_csv(noise(20), tmp_path / "f.csv"), lookback=100))
     assert objects(address) == []
+
+
+def test_an_interrupt_when_all_parts_are_written_leaves_nothing_in_the_store(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Any
+) -> None:
+    monkeypatch.setattr(layout, "CUT_BYTES", 0)
+    monkeypatch.setattr(parts, "PART_BYTES", 1)
+    monkeypatch.setattr(parts, "FEWEST_ROWS", 256)
+    machine("first")
+    address, written = f"{bucket}/{tmp_path.name}", list[str]()
+
+    def interrupted(tasks: list[list[Any]]) -> list[list[Any]]:
+        found = run_here(tasks)
+        if isinstance(tasks[0][0], PartTask) and tasks[0][0].labels is not None:
+            written.extend(objects(address))
+            raise KeyboardInterrupt
+        return found
+
+    with pytest.raises(KeyboardInterrupt):
+        prepared_in(address, source_of(by_time(panel(2), tmp_path), **PANEL), interrupted)
+    assert len([name for name in written if name.endswith(".arrow")]) > 4
+    assert objects(address) == []
+    assert not list((tmp_path / "first").rglob("*.arrow"))
 
 
 def test_damaged_objects_are_not_read_and_a_damaged_copy_is_fetched_again(bucket: str, tmp_path: Path, machine: Any) -> None:
