@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 def test_on_two_nodes_of_three_cores_each_trial_of_two_workers_has_one_for_itself(tmp_path: Path) -> None:
     """About 60 s. By their cores alone three trials would run at a time, one of them on both nodes."""
-    recipe = write_small(tmp_path, search={"decay_rate": [0.5, 0.9], "epochs": [1], "workers_per_trial": 2})
+    recipe = write_small(tmp_path, search={"decay_rate": [0.3, 0.5, 0.7, 0.9], "epochs": [1], "workers_per_trial": 2})
     program = Path(__file__).parents[1] / "support" / "pinned_trials.py"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, str(program), str(recipe), str(tmp_path / "runs")]
