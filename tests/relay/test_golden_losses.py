@@ -49,15 +49,27 @@ GOLDEN: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str, flo
 }
 
 
+# settings of the data; the address of the last state and its train loss
+OF_DATA: dict[str, tuple[dict[str, Any], str, float]] = {
+    "known_future": ({"targets": ["b"], "known_future": ["a"]}, "2a194ab86b36ca6f785a4cb6df9e4f64", 0.981572696),
+    "weight": ({"targets": ["b"], "weight": "a"}, "06d4cf1cee4e8eb71cbab879ae5dcfbd", 0.956104737),
+}
+
+
 @pytest.fixture(scope="module")
 def numbers(tmp_path_factory: pytest.TempPathFactory) -> list[EncodedDataset]:
-    """Two datasets with a forecast of both columns; no random numbers, so that every NumPy writes the same files."""
-    folder = tmp_path_factory.mktemp("numbers")
+    """Two datasets with a forecast of both columns."""
+    return datasets_of(tmp_path_factory.mktemp("numbers"))
+
+
+def datasets_of(folder: Path, **changes: Any) -> list[EncodedDataset]:
+    """Two datasets with the columns a and b; no random numbers, so that every NumPy writes the same files."""
     sources = []
     for number, name in enumerate(("first", "second")):
         lines = [f"{t},{(t * (5 + 3 * number)) % 17},{(t * t + number) % 13}" for t in range(90)]
         (folder / f"{name}.csv").write_text("\n".join(["t,a,b", *lines]) + "\n")
-        settings = DataSettings(time="t", features=["a", "b"], targets=["a", "b"], frequency=1, lookback=6, horizon=2)
+        data = {"time": "t", "features": ["a", "b"], "targets": ["a", "b"], "frequency": 1, "lookback": 6, "horizon": 2}
+        settings = DataSettings(**{**data, **changes})
         sources.append(DatasetSource(name, (str(folder / f"{name}.csv"),), settings))
     return prepare_in_process(sources, folder / "prepared")
 
@@ -97,6 +109,14 @@ def test_the_last_epoch_of_two_datasets_is_what_it_was(
 ) -> None:
     model, training, retention, key, loss = GOLDEN[name]
     found, measured = last_epoch(classes if model == CLASSES else numbers, tmp_path, model, training, retention)
+    assert measured == pytest.approx(loss, rel=TOLERANCE)
+    assert found == key
+
+
+@pytest.mark.parametrize("name", OF_DATA)
+def test_so_it_is_with_columns_of_another_kind(name: str, tmp_path: Path) -> None:
+    data, key, loss = OF_DATA[name]
+    found, measured = last_epoch(datasets_of(tmp_path, **data), tmp_path / "store", {}, {}, {})
     assert measured == pytest.approx(loss, rel=TOLERANCE)
     assert found == key
 
