@@ -52,7 +52,7 @@ def search_here(recipe: Recipe, storage: Path, watch: Callable[[Event], None] = 
     from workflows.search.run import Run, Tally
     from workflows.search.scene import set_scene
     from workflows.search.space import parameters_of
-    from workflows.search.trial import Walks
+    from workflows.search.walks import Walks
     from workflows.store.store import Store
 
     started, store = time.perf_counter(), Store(str(storage))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial, reduce
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,11 +17,13 @@ from models.forecast_sums import ForecastSums
 from models.losses import ErrorSums
 from models.settings import ModelSettings
 from workflows.fit.forward import forward
+from workflows.fit.group import Group
+from workflows.fit.lanes import Lane
 from workflows.fit.sampling import Int64, micro_batches, worker_share
+from workflows.fit.threads import Replica
+from workflows.recipe.settings import TrainingSettings
 
-if TYPE_CHECKING:
-    from workflows.fit.learner import Learner
-
+Head = int | Callable[[Int64], Int64] | None  # the dataset whose head correction applies, for all samples or for each
 MEASURED_TOGETHER = 65_536  # samples whose lengths are sorted together
 
 
@@ -29,40 +31,49 @@ class NonFiniteLossError(Exception):
     """The loss or its gradient was not finite; the state before the epoch remains."""
 
 
-def own_errors(
-    learner: Learner, dataset: EncodedDataset, split: str, head: int | Callable[[Int64], Int64] | None
-) -> ErrorSums:
-    """Return the sums of the errors over a worker's share of a split; `head` is whose correction of the head applies."""
-    lane, rank, size = learner.lane, learner.group.rank, learner.group.size
-    parts = [_no_errors(dataset, learner.settings) for _ in range(lane.threads)]
-    share = range(dataset.num_samples(split))[worker_share(dataset.num_samples(split), rank, size)]
-    if parts[0].forecasts is not None and dataset.baselines is not None:
-        parts[0].forecasts.compare_with(dataset.baselines.sums(split, share.start, share.stop).arrays())
-    for start in range(share.start, share.stop, MEASURED_TOGETHER):
-        mine = np.arange(start, min(start + MEASURED_TOGETHER, share.stop))
-        pieces = micro_batches(mine, dataset.lengths(split, mine), learner.evaluated_batch, lane.threads)
-        lane.each(partial(_add_errors, learner, dataset, split, head, pieces, parts))
-    return reduce(operator.add, parts)
+@dataclass(frozen=True)
+class Evaluator:
+    """One worker's side of an evaluation: the model's replicas, the lane that runs them, and how many samples at a time."""
 
+    replicas: Sequence[Replica]
+    lane: Lane
+    group: Group
+    settings: ModelSettings
+    training: TrainingSettings
+    device: torch.device
+    batch_size: int
 
-@torch.inference_mode()
-def _add_errors(
-    learner: Learner,
-    dataset: EncodedDataset,
-    split: str,
-    head: int | Callable[[Int64], Int64] | None,
-    pieces: Sequence[Int64],
-    parts: Sequence[ErrorSums],
-    thread: int,
-) -> None:
-    """Add the errors of a thread's pieces to its part."""
-    model = learner.replicas[thread].model
-    for samples in pieces[thread :: len(parts)]:
-        taken = learner.lane.batch(dataset, split, samples)
-        whose = torch.from_numpy(head(samples)).to(learner.device) if callable(head) else head
-        outputs = forward(model, taken.inputs, taken.lengths, learner.training, None, whose, taken.known)
-        scales = _scales(dataset, split, samples, learner.device)
-        parts[thread].add(outputs, taken.targets, learner.settings, scales, taken.weights)
+    def own_errors(self, dataset: EncodedDataset, split: str, head: Head) -> ErrorSums:
+        """Return the sums of the errors over this worker's share of a split; `head` is whose head correction applies."""
+        parts = [_no_errors(dataset, self.settings) for _ in range(self.lane.threads)]
+        count = dataset.num_samples(split)
+        share = range(count)[worker_share(count, self.group.rank, self.group.size)]
+        if parts[0].forecasts is not None and dataset.baselines is not None:
+            parts[0].forecasts.compare_with(dataset.baselines.sums(split, share.start, share.stop).arrays())
+        for start in range(share.start, share.stop, MEASURED_TOGETHER):
+            mine = np.arange(start, min(start + MEASURED_TOGETHER, share.stop))
+            pieces = micro_batches(mine, dataset.lengths(split, mine), self.batch_size, self.lane.threads)
+            self.lane.each(partial(self._add_errors, dataset, split, head, pieces, parts))
+        return reduce(operator.add, parts)
+
+    @torch.inference_mode()
+    def _add_errors(
+        self,
+        dataset: EncodedDataset,
+        split: str,
+        head: Head,
+        pieces: Sequence[Int64],
+        parts: Sequence[ErrorSums],
+        thread: int,
+    ) -> None:
+        """Add the errors of a thread's pieces to its part; each thread has an inference mode of its own."""
+        for samples in pieces[thread :: len(parts)]:
+            taken = self.lane.batch(dataset, split, samples)
+            whose = torch.from_numpy(head(samples)).to(self.device) if callable(head) else head
+            model = self.replicas[thread].model
+            outputs = forward(model, taken.inputs, taken.lengths, self.training, None, whose, taken.known)
+            scales = _scales(dataset, split, samples, self.device)
+            parts[thread].add(outputs, taken.targets, self.settings, scales, taken.weights)
 
 
 def _no_errors(dataset: EncodedDataset, settings: ModelSettings) -> ErrorSums:

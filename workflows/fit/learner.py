@@ -23,7 +23,7 @@ from models.settings import ModelSettings
 from workflows.fit.average import StepSums
 from workflows.fit.device_lane import lane_for
 from workflows.fit.dropout import dropout_masks
-from workflows.fit.errors import check_finite, finite_losses, own_errors
+from workflows.fit.errors import Evaluator, check_finite, finite_losses
 from workflows.fit.forward import EVALUATED_BATCH, MICRO_BATCH, forward, sequences_together
 from workflows.fit.gradients import gradients_in_one
 from workflows.fit.group import Group
@@ -37,7 +37,7 @@ from workflows.recipe.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class EpochResult:
-    """The mean loss over all samples of the epoch, the rates used at its first and last step, and what it took."""
+    """The mean train loss of an epoch, its number of samples, the rates of its first and last step, and its seconds."""
 
     train_loss: float
     samples: int
@@ -47,7 +47,7 @@ class EpochResult:
 
 
 class Learner:
-    """A model with its optimizer, on one worker of a group. Every worker of the group holds the same."""
+    """A model with its optimizer on one worker; all workers of the group have the same."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Learner:
         self.attach()
 
     def attach(self) -> None:
-        """Take the model's parameters as they are now, with an optimizer that has no moments yet."""
+        """Use the model's present parameters, with a new optimizer."""
         trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.parameters = list(trained.values())
         self.sums = gradients_in_one(self.parameters, self.device)
@@ -80,16 +80,16 @@ class Learner:
         self.optimizer = self._new_optimizer()
 
     def have_heads(self, numbers: Iterable[int]) -> None:
-        """Have a correction of the head for each of these datasets, new ones at zero; the moments of the others stay."""
+        """Add missing head corrections for these datasets, at zero; the moments of the others stay."""
         if self.model.corrections.become({*self.model.corrections.numbers, *numbers}):
-            self._attach_anew()
+            self._attach_again()
 
     def have_outputs(self, num_outputs: int) -> None:
-        """Have an output for each of so many classes, new ones at zero; the moments of the others stay."""
+        """Add missing outputs, up to this number of classes, at zero; the moments of the others stay."""
         if self.model.have_outputs(num_outputs):
-            self._attach_anew()
+            self._attach_again()
 
-    def _attach_anew(self) -> None:
+    def _attach_again(self) -> None:
         moments = self.optimizer.state
         self.attach()
         self.optimizer.state.update({p: moments[p] for p in self.parameters if p in moments})
@@ -99,7 +99,7 @@ class Learner:
         return self.lane.new_optimizer(self.parameters, self.training.learning_rate, self.training.weight_decay)
 
     def reset_optimizer(self) -> None:
-        """Forget the moments."""
+        """Reset the optimizer's moments."""
         self.optimizer = self._new_optimizer()
 
     def fit_epoch(
@@ -112,7 +112,7 @@ class Learner:
         pool: int = 0,
         head: int | Callable[[Int64], Int64] | None = None,
     ) -> EpochResult:
-        """Train on every sample once, `rates` being the rate of each step, `seed` (seed, stage, epoch).
+        """Train on every sample once; `rates` has the rate of each step, `seed` is (seed, stage, epoch).
 
         Each step minimises the mean over its new samples and those replayed with them, the latter weighted by
         Replay.weight; a teacher adds its mean over all of them, an anchor its penalty. `train_loss` is of the new samples
@@ -153,7 +153,7 @@ class Learner:
         return [] if callable(head) or retention.replay.kept else others
 
     def do(self, step: Step, retention: Retention) -> None:
-        """One step. The group adds up between its two parts; a process alone does them in one."""
+        """Run one step. A group adds up gradients between its two parts; a single process runs both in one."""
 
         def gradient_and_update() -> None:
             self._gradient(step, retention)
@@ -210,7 +210,7 @@ class Learner:
             self.step_sums.add(step.part)
 
     def _away(self, teacher: Teacher, taken: Taken, outputs: Tensor) -> Tensor:
-        """Return how far the outputs for all samples together are from the teacher's, summed and weighted."""
+        """Return the distillation loss of all samples together, summed and weighted."""
         first = 0 if teacher.of_new else taken.num_new
         if first == len(outputs):
             return outputs.new_zeros(())
@@ -228,18 +228,19 @@ class Learner:
     def evaluate_all(
         self, datasets: Sequence[EncodedDataset], split: str, heads: Sequence[Any] | None = None
     ) -> list[ErrorSums]:
-        """For each dataset the exact sums of the errors over all samples of a split, over all workers.
+        """Return for each dataset the exact sums of the errors over all samples of a split, over all workers.
 
         `heads` has the number of each dataset in the sequence, where it has a correction of the head.
-        Raises NonFiniteLossError, on all workers, where an error is not finite: the weights have left all bounds.
+        Raises NonFiniteLossError, on all workers, if an error is not finite.
         """
         if not datasets:
             return []
         self.model.eval()
-        with torch.inference_mode():
-            pairs = zip(datasets, heads or [None] * len(datasets), strict=True)
-            own = [own_errors(self, dataset, split, head) for dataset, head in pairs]
-        # On the model's device: NCCL adds up nothing that lies elsewhere.
+        settings, training, size = self.settings, self.training, self.evaluated_batch
+        evaluator = Evaluator(self.replicas, self.lane, self.group, settings, training, self.device, size)
+        pairs = zip(datasets, heads or [None] * len(datasets), strict=True)
+        own = [evaluator.own_errors(dataset, split, head) for dataset, head in pairs]
+        # On the model's device, as NCCL needs it.
         totals = self.group.add_up(torch.cat([each.to_tensor() for each in own]).to(self.device)).cpu().view(len(own), -1)
         check_finite(totals, datasets, split)
         return [each.from_tensor(total) for each, total in zip(own, totals, strict=True)]

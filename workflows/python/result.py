@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,9 +110,12 @@ class Result:
         `data` is a frame, (X, y), or the path of a file, `dataset` its name. `learning_rate` may be higher than the carried
         one. Returns the result of the run with it; this one stays as it is.
         """
-        from workflows.python.extend import extend_result
+        from workflows.python.extend import NewDataset, extend_run_by
 
-        return extend_result(self, data, dataset, validation, epochs, learning_rate, watch)
+        name = dataset or f"dataset_{len(self.run.datasets) + 1}"
+        new = NewDataset(data, name, validation, epochs, learning_rate)
+        run, labels = extend_run_by(self.run, self.storage, new, watch)
+        return replace(self, run=run, labels={**self.labels, **labels})
 
     @property
     def model(self) -> nn.Module:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from cluster.connect import connect, quiet, write_log_to
 from cluster.ray_compat import free_nodes
 from cluster.recovery import free_words
-from cluster.telling import TELL_S, telling
-from cluster.trials import TrialPlacement
+from cluster.telling import TELL_S
 from data.prepared.encoding import EncodedDataset
-from workflows.loggers.heartbeat import Copy, beating
 from workflows.recipe.recipe import Recipe
 from workflows.relay.events import EpochDone, RunEvent, Waiting
 from workflows.relay.lookup import after_stages, finished
@@ -149,41 +142,12 @@ class Run:
             self.supply.trained.add(event.key)
         self.watch(event)
 
-    def with_ray(self, name: str, address: str | None, placement: TrialPlacement) -> None:
-        """Have Ray Tune run the remaining trials."""
-        self.store.storage.create()
-        connect(address)
-        num_stages = max(len(variant.datasets) for variant in self.scene.variants.values())
-        with self._log(name) as scratch, quiet("workflows.search.tuning"):
-            from workflows.search.tuning import run_trials
-            from workflows.training.channel import Channel
-
-            with Channel(self.heard) as emit:
-                shared = "" if address is None else f"{self.store.address}/runs/{name}/.ray_tune"
-                scene = dataclasses.replace(self.scene, emit=emit, scratch=shared)
-                with telling(self._tell_idle):
-                    run_trials(scene, self.recipe.search, placement, self, num_stages, shared or str(scratch))
-
-    def _tell_idle(self, _waited_s: float) -> None:
+    def tell_idle(self, _waited_s: float) -> None:
+        """Report how long no trial has been training, if that is long."""
         idle_s = time.monotonic() - (self.idle_since or float("inf"))
         if idle_s >= TELL_S:
             words = f"trials start or wait for a core since {idle_s:.0f} s: {free_words(free_nodes())} free"
             self.watch(Waiting(words))
-
-    @contextlib.contextmanager
-    def _log(self, name: str) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
-            local = self.store.storage.local
-            log = (Path(self.store.address) / "runs" / name if local else Path(scratch)) / "ray.log"
-            write_log_to(log)
-            copy = Copy(self.store, name, log)
-            try:
-                with beating(copy):
-                    yield Path(scratch)
-            finally:
-                with contextlib.suppress(OSError):
-                    copy()
-                self.store.storage.remove(f"runs/{name}/.ray_tune")
 
 
 def chain_of(plan: Plan, data: str = "") -> Chain:

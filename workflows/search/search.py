@@ -35,6 +35,7 @@ from workflows.search.space import (
     parameters_of,
     trial_recipe,
 )
+from workflows.search.under_ray import run_under_ray
 from workflows.store.store import Store
 from workflows.store.usage import Usage
 from workflows.training.preparing import check_cluster, wait_for_a_core
@@ -92,7 +93,7 @@ def _search(recipe: Recipe, store: Store, name: str, address: str | None, watch:
                     stack.enter_context(watching(lambda words: watch(Noticed(words))))
                 service = stack.enter_context(multi_process_service()) if together else ""
                 run.scene = dataclasses.replace(run.scene, gpu_service=service)
-                run.with_ray(name, address, placement)
+                run_under_ray(run, name, address, placement)
     trials = [trial for _, trial in sorted(tally.trials.items())]
     if not any(trial.failed is None for trial in trials):
         raise RunFailedError(f"no trial came to an end; the first: {trials[0].failed if trials else 'there was none'}")

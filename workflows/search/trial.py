@@ -2,86 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
 from ray.tune import Trainable
 
 from cluster.mps import find_service
-from data.prepared.encoding import EncodedDataset
-from workflows.fit.device_lane import lane_for
-from workflows.fit.errors import NonFiniteLossError
-from workflows.fit.group import Group
-from workflows.fit.lanes import Lane
-from workflows.relay.events import Damaged, EpochDone, RunEvent, Waiting
-from workflows.relay.plan import Plan
-from workflows.relay.relay import Outcome
-from workflows.relay.walk import StoreError, Walker
-from workflows.results.result import metrics_after
 from workflows.search.proposal import Proposal
 from workflows.search.scene import Scene
 from workflows.search.stage_report import StageReport
-from workflows.store.store import Store
+from workflows.search.walks import Walks
 
 PARKED_S = 0.3  # between two reports of a process that waits for its next trial
-
-
-class Walks:
-    """Walks the plans of trials, one after another; datasets stay mapped for the next trial."""
-
-    def __init__(self, scene: Scene):
-        self.scene = scene
-        self.store = Store(scene.storage)
-        self.datasets: dict[str, list[EncodedDataset]] = {}
-        self.plan: Plan | None = None
-        self.lane: Lane | None = None
-        self.stages: Iterator[Outcome] | None = None
-        self.level: int | None = None  # number of stages after which the trial ends, untested; None: all
-        self.trained = 0
-
-    def begin(self, proposal: Proposal) -> None:
-        """Leave the present walk, if any, and start that of another trial."""
-        self.stages, self.trained = None, 0
-        variant = self.scene.variant_of(proposal.config)
-        if variant not in self.datasets:
-            self.datasets[variant] = self.scene.open(variant)
-
-        def emit(event: RunEvent) -> None:
-            if isinstance(event, EpochDone):
-                self.trained += 1
-                self.scene.emit(replace(event, trial=proposal.number, pid=os.getpid()))
-            elif isinstance(event, Damaged | Waiting):
-                self.scene.emit(replace(event, trial=proposal.number))
-
-        whole = self.datasets[variant]
-        self.plan = self.scene.plan(proposal, whole)
-        self.level = None if proposal.level == len(whole) else proposal.level
-        device = "cuda" if self.scene.use_gpu else "cpu"
-        if self.lane is None:  # rows that are on the GPU stay there from trial to trial
-            self.lane = lane_for(torch.device(device), self.plan.model, self.scene.device_memory_gb, self.scene.cpus)
-        datasets = whole[: len(self.plan.datasets)]
-        walker = Walker(self.plan, datasets, self.store, Group.current(), emit, device, lane=self.lane)
-        self.stages = walker.stages()
-
-    def next_stage(self) -> StageReport:
-        """Run the next stage; for a trial of a beam search all of them, because nothing is decided in between."""
-        assert self.stages is not None
-        assert self.plan is not None
-        try:
-            for outcome in self.stages:
-                done = len(outcome.stages)
-                complete = bool(outcome.test) or done == self.level
-                if complete or (self.level is None and done < len(self.plan.stages)):
-                    break
-        except (NonFiniteLossError, StoreError) as error:
-            return StageReport(trained=self.trained, failed=str(error))
-        metrics = metrics_after(self.plan, outcome)
-        mean, forgotten = (metrics.objective(name) for name in ("mean_scaled_error", "forgetting"))
-        return StageReport(mean, forgotten, done, self.trained, complete)
 
 
 class Worker(Protocol):
@@ -102,7 +36,7 @@ class Trial(Trainable):
         assert scene is not None
         find_service(scene.gpu_service)
         if scene.num_workers:
-            from workflows.search.trial_group import GroupWalks
+            from workflows.search.trial_group import GroupWalks  # it imports Ray Train
 
             self.walks: Worker = GroupWalks(scene)
         else:

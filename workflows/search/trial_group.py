@@ -85,7 +85,7 @@ def serve(task: Task) -> None:
     from ray.util.queue import Empty
 
     from workflows.fit.group import Group
-    from workflows.search.trial import Walks
+    from workflows.search.walks import Walks
 
     torch.set_num_threads(1)
     walks, group = Walks(task.scene), Group.current()
