@@ -1,1 +1,1 @@
-"""Pure PyTorch: the LSTM and its losses. Nothing here knows of Ray, of files or of the order of training."""
+"""Pure PyTorch: the LSTM, its losses and retention terms. Nothing here depends on Ray, files or the training order."""

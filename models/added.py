@@ -1,6 +1,6 @@
-"""Classes that a later dataset adds to the head: rows of their own below those that were there.
+"""Outputs for classes that a later dataset adds to the head, as layers of their own.
 
-They start at zero, with moments of their own: no earlier weight, moment or state depends on a class that comes later.
+They start at zero, with their own moments: no earlier weight, moment or state depends on a later class.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 
 class AddedClasses(nn.ModuleDict):
-    """The layers that were added, by the number of their first output; the head has the first `num_first` outputs."""
+    """The added layers, by the number of their first output; the head has the first `num_first` outputs."""
 
-    PREFIX: ClassVar[str] = "added."  # of the names of all of them in a state
+    PREFIX: ClassVar[str] = "added."  # prefix of their names in a state
 
     def __init__(self, width: int, num_first: int):
         super().__init__()
@@ -23,7 +23,7 @@ class AddedClasses(nn.ModuleDict):
         self.num_outputs = num_first
 
     def become(self, sizes: Mapping[int, int]) -> bool:
-        """Have these layers (first output: number of outputs) and no others, new ones at zero; tells whether any changed."""
+        """Set the layers (first output: number of outputs), new ones at zero; returns whether any changed."""
         before = {int(first): cast(nn.Linear, layer).out_features for first, layer in self.items()}
         for first in before.keys() - sizes.keys():
             del self[str(first)]
@@ -33,18 +33,18 @@ class AddedClasses(nn.ModuleDict):
         return dict(sizes) != before
 
     def grow(self, num_outputs: int) -> bool:
-        """Add a layer so that there are so many outputs; returns whether one was added."""
+        """Add a layer to reach so many outputs; returns whether one was added."""
         sizes = {int(first): cast(nn.Linear, layer).out_features for first, layer in self.items()}
         missing = num_outputs - self.num_outputs
         return missing > 0 and self.become({**sizes, self.num_outputs: missing})
 
     def forward(self, outputs: Tensor, summary: Tensor) -> Tensor:
-        """Return the head's outputs (batch, num_first) with those that were added: (batch, num_outputs)."""
+        """Return the head's outputs (batch, num_first) followed by the added ones: (batch, num_outputs)."""
         return torch.cat([outputs, *(self[str(first)](summary) for first in sorted(map(int, self)))], dim=1)
 
 
 def zero_linear(width: int, num_outputs: int) -> nn.Linear:
-    """Return a linear layer of zeros; draws no random number."""
+    """Return a linear layer of zeros, without drawing random numbers."""
     made = cast(nn.Linear, nn.utils.skip_init(nn.Linear, width, num_outputs))  # type: ignore[no-untyped-call]
     for parameter in made.parameters():
         nn.init.zeros_(parameter)

@@ -1,4 +1,4 @@
-"""Each numeric feature as a series of its own, and the outputs of the series as one forecast again."""
+"""Split numeric features into separate series, and join the outputs of the series into one forecast."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from models.settings import Channels
 
 
 def width_of_a_series(num_features: int, channels: Channels) -> int:
-    """Numbers at each step of a series: its own, the shared ones, and its own missing flag."""
+    """Return the inputs of a series at each step: its own number, the shared ones, and its own missing flag."""
     return num_features - (channels.num_numbers - 1) * (1 + channels.flags)
 
 
 def take_apart(inputs: Tensor, channels: Channels) -> Tensor:
-    """(batch, steps, features) as (batch * numbers, steps, width_of_a_series), the series of a sample one after the other.
+    """Return (batch, steps, features) as (batch * numbers, steps, width_of_a_series), the series of a sample in sequence.
 
     As in PatchTST (Nie et al. 2023). One-hot and calendar features go with every series, a missing flag with its own.
     """
@@ -31,6 +31,6 @@ def take_apart(inputs: Tensor, channels: Channels) -> Tensor:
 
 def put_together(outputs: Tensor, channels: Channels, num_levels: int) -> Tensor:
     """Return the outputs of the series (batch * numbers, steps * num_levels) as (batch, steps * targets * num_levels)."""
-    # Not by a list of places: that would be copied to the device, which a step that is captured as a CUDA graph may not do.
+    # Not by a list of indices: it would be copied to the device, which a captured CUDA graph may not do.
     series = outputs.view(-1, channels.num_numbers, outputs.shape[1] // num_levels, num_levels).unbind(1)
     return torch.stack([series[place] for place in channels.targets], dim=2).flatten(1)

@@ -1,4 +1,4 @@
-"""How good forecasts are in more than one number: by step, by quantile level, relative to the season. Sums over samples."""
+"""Measures of forecasts beside one error: by step, by quantile level, relative to the season. Sums over samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.settings import ModelSettings
 
 
 def intervals_of(quantiles: Sequence[float]) -> list[tuple[int, int]]:
-    """Return the places of the lower and the upper level of each prediction interval, the widest first.
+    """Return the indices of the lower and upper level of each prediction interval, widest first.
 
     The lowest level is paired with the highest, the second lowest with the second highest, and so on.
     """
@@ -23,11 +23,11 @@ def intervals_of(quantiles: Sequence[float]) -> list[tuple[int, int]]:
 
 @dataclass
 class ForecastSums:
-    """Sums in float64 over the samples of a split; errors in scaled units, but for those of the naive forecasts.
+    """Sums in float64 over the samples of a split, in scaled units except those of the naive forecasts.
 
     By step and target (steps, targets): `absolute`, `squared`, and `relative`, the absolute error divided by the seasonal
-    scale of the series, over the `scaled` (targets,) samples that have one. `baselines` (5, steps, targets) is what
-    data.samples.baselines.BaselineSums has, in its order. `pinball` (steps, levels) is averaged over targets; `inside`
+    scale of the series, over the `scaled` (targets,) samples that have one. `baselines` (5, steps, targets) has the
+    fields of data.samples.baselines.BaselineSums, in order. `pinball` (steps, levels) is averaged over targets; `inside`
     (intervals,) counts the values between two levels.
     """
 
@@ -57,7 +57,7 @@ class ForecastSums:
     def add(self, point: Tensor, levels: Tensor | None, targets: Tensor, settings: ModelSettings, scales: Tensor) -> None:
         """Count a batch: point and targets (batch, steps, targets), levels (batch, steps, targets, quantiles).
 
-        `scales` (batch, targets) are in scaled units, NaN where they are not known.
+        `scales` (batch, targets) are in scaled units, NaN where unknown.
         """
         gap = (point - targets).double()
         absolute, known = gap.abs(), scales.isfinite()
@@ -73,7 +73,7 @@ class ForecastSums:
                 self.inside[place] += ((targets >= levels[..., low]) & (targets <= levels[..., high])).sum().cpu()
 
     def compare_with(self, baselines: Sequence[npt.NDArray[np.float64]]) -> None:
-        """Take the sums of the naive forecasts over the same samples, in the order of `baselines`."""
+        """Set the sums of the naive forecasts over the same samples, in the order of `baselines`."""
         self.baselines += torch.from_numpy(np.stack(baselines))
 
     def to_tensor(self) -> Tensor:
@@ -81,7 +81,7 @@ class ForecastSums:
         return torch.cat([getattr(self, each.name).flatten() for each in fields(self)])
 
     def from_tensor(self, sums: Tensor) -> ForecastSums:
-        """Return what to_tensor gave, added up, in the shapes of this one."""
+        """Return sums from the vector of to_tensor, in the shapes of this object."""
         own = [getattr(self, each.name) for each in fields(self)]
         cut = torch.split(sums, [each.numel() for each in own])
         return ForecastSums(*(part.view(each.shape) for part, each in zip(cut, own, strict=True)))

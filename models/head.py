@@ -1,8 +1,8 @@
-"""A correction of the shared head for each dataset: what the datasets answer differently to the same window.
+"""A correction of the shared head for each dataset, for datasets that answer the same window differently.
 
 With the shared head W, b and the correction V_d, c_d of dataset d the outputs are (W + V_d) h + (b + c_d). A correction
-starts at zero, so that it changes nothing until it is trained. It has the outputs that the head had when it was made:
-classes that later datasets add (see models.added) are none of its dataset, and it is zero for them.
+starts at zero, so it changes nothing until it is trained. It has as many outputs as the head had when it was made: for
+classes that later datasets add (see models.added) it is zero.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from models.added import AddedClasses, zero_linear
 
-PREFIX = "corrections."  # of the names of all corrections in a state
+PREFIX = "corrections."  # prefix of their names in a state
 
 
 class Corrections(nn.ModuleDict):
-    """The corrections that there are, by the number of the dataset in the sequence; a dataset without one has zero."""
+    """The corrections by the number of the dataset in the sequence; a dataset without one has zero."""
 
     places: Tensor
 
@@ -30,9 +30,10 @@ class Corrections(nn.ModuleDict):
         self.register_buffer("places", torch.zeros(1, dtype=torch.int64), persistent=False)
 
     def become(self, numbers: Iterable[int], sizes: Mapping[int, int] | None = None) -> bool:
-        """Have the corrections of these datasets and no others, new ones at zero; returns whether anything changed.
+        """Set the datasets with corrections, new ones at zero; returns whether anything changed.
 
-        `sizes` has the outputs of each; without it a correction stays as it is, and a new one has those of the head now.
+        `sizes` has the outputs of each; without it an existing correction is unchanged, and a new one has the head's
+        present outputs.
         """
         before = {number: self._linear(number).out_features for number in self.numbers}
         wanted = {number: (sizes or before).get(number, self.num_outputs) for number in numbers}
@@ -41,7 +42,7 @@ class Corrections(nn.ModuleDict):
         for number in sorted(number for number in wanted if before.get(number) != wanted[number]):
             self[str(number)] = zero_linear(self.width, wanted[number])
         if wanted != before:
-            # The place of each dataset among the stacked weights, 0 being nothing; the last entry stands for all others.
+            # The index of each dataset among the stacked weights, 0 for none; the last entry is for all others.
             places = torch.zeros(max(wanted, default=-1) + 2, dtype=torch.int64)
             for place, number in enumerate(self.numbers, 1):
                 places[number] = place
@@ -50,7 +51,7 @@ class Corrections(nn.ModuleDict):
         return wanted != before
 
     def parameters_of(self, number: int) -> list[nn.Parameter]:
-        """Return the parameters of the correction of a dataset; none where it has no correction."""
+        """Return the parameters of a dataset's correction; none if it has no correction."""
         return list(self[str(number)].parameters()) if str(number) in self else []
 
     def _linear(self, number: int) -> nn.Linear:
@@ -58,11 +59,11 @@ class Corrections(nn.ModuleDict):
 
     @property
     def numbers(self) -> list[int]:
-        """Return the datasets that have a correction, rising."""
+        """Return the datasets with a correction, in rising order."""
         return sorted(map(int, self))
 
     def forward(self, summary: Tensor, owners: Tensor | int) -> Tensor:
-        """V_d h + c_d for summaries h (batch, width) and the number of each one's dataset: (batch, num_outputs)."""
+        """Return V_d h + c_d for summaries h (batch, width) and each one's dataset: (batch, num_outputs)."""
         if isinstance(owners, int):
             if str(owners) not in self:
                 return summary.new_zeros(summary.shape[0], self.num_outputs)
@@ -70,13 +71,13 @@ class Corrections(nn.ModuleDict):
         return gathered(self, summary, owners) if summary.is_cuda else in_groups(self, summary, owners)
 
     def widened(self, outputs: Tensor) -> Tensor:
-        """Outputs (batch, fewer) with zeros for the classes that were added since: (batch, num_outputs)."""
+        """Return outputs (batch, fewer) with zeros for classes added later: (batch, num_outputs)."""
         absent = self.num_outputs - outputs.shape[1]
         return F.pad(outputs, (0, absent)) if absent else outputs
 
 
 def in_groups(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tensor:
-    """Return one product for each dataset: nothing is copied, but the datasets have to be known on the host."""
+    """Compute one product for each dataset: nothing is copied, but the host must know the datasets."""
     present = sorted({number for number in owners.tolist() if str(number) in corrections})
     outputs = summary.new_zeros(len(summary), corrections.num_outputs)
     for number in present:
@@ -86,7 +87,7 @@ def in_groups(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tens
 
 
 def gathered(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tensor:
-    """Return one product for all: each summary stands among zeros at the place of its dataset.
+    """Compute one product for all: each summary is placed among zeros at the position of its dataset.
 
     Always the same kernels, as a CUDA graph needs, and none that sorts, as the backward pass of an index does.
     """
@@ -102,13 +103,13 @@ def gathered(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tenso
 
 
 def sizes_in(weights: Mapping[str, Tensor], prefix: str) -> dict[int, int]:
-    """Return the outputs of each layer of a state whose names begin with a prefix and a number."""
+    """Return the number of outputs of each layer in a state, for names of a prefix and a number."""
     biases = {name: value for name, value in weights.items() if name.startswith(prefix) and name.endswith(".bias")}
     return {int(name.removeprefix(prefix).partition(".")[0]): len(value) for name, value in biases.items()}
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Load a state into a model, which has the corrections and the added classes of that state, and no others."""
+    """Load a state into a model and give it exactly the corrections and added classes of that state."""
     added, corrections = cast(AddedClasses, model.added), cast(Corrections, model.corrections)
     added.become(sizes_in(weights, added.PREFIX))
     added.to(corrections.places.device)

@@ -1,23 +1,21 @@
-"""The losses: one entry each. Read without torch, which a function imports when it is called."""
+"""The losses, one entry each. Importable without torch: functions import it when called."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from models.settings import ModelSettings
-
 
 @dataclass(frozen=True)
 class ErrorMeasure:
-    """The error that a model is judged by, under the name that people read.
+    """The error that a model is judged by, with its display name.
 
-    `of_point` returns the error of a point forecast from its mean absolute and its mean squared error (numbers or arrays).
-    The naive forecasts are measured by it, and so is the model, unless it predicts classes or quantiles.
+    `of_point` returns the error of a point forecast from its mean absolute and its mean squared error (numbers or
+    arrays). It measures the naive forecasts, and the model unless it predicts classes or quantiles.
     """
 
     name: str
@@ -26,49 +24,49 @@ class ErrorMeasure:
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss function and all that follows from its choice.
+    """A loss function and its properties.
 
     `values` returns the loss of each number (batch, ...) from the model's outputs and the targets, both (batch, steps,
-    targets); of a loss for quantiles the outputs have one more axis (levels), of one for classes they are (batch, classes)
-    and the targets (batch,). The loss of a sample is the mean of its values.
+    targets), and from the quantile levels. With a loss for quantiles the outputs have one more axis (levels); with one
+    for classes they are (batch, classes) and the targets (batch,). The loss of a sample is the mean of its values.
     """
 
-    values: Callable[[Tensor, Tensor, ModelSettings], Tensor]
+    values: Callable[[Tensor, Tensor, Sequence[float]], Tensor]
     error: ErrorMeasure
     description: str
     for_classes: bool = False
     for_quantiles: bool = False
 
 
-def _squared(outputs: Tensor, targets: Tensor, settings: ModelSettings) -> Tensor:  # noqa: ARG001 all losses are called alike
+def _squared(outputs: Tensor, targets: Tensor, levels: Sequence[float]) -> Tensor:  # noqa: ARG001 all losses are called alike
     import torch.nn.functional as F
 
     return F.mse_loss(outputs, targets, reduction="none")
 
 
-def _absolute(outputs: Tensor, targets: Tensor, settings: ModelSettings) -> Tensor:  # noqa: ARG001
+def _absolute(outputs: Tensor, targets: Tensor, levels: Sequence[float]) -> Tensor:  # noqa: ARG001
     import torch.nn.functional as F
 
     return F.l1_loss(outputs, targets, reduction="none")
 
 
-def _huber(outputs: Tensor, targets: Tensor, settings: ModelSettings) -> Tensor:  # noqa: ARG001
+def _huber(outputs: Tensor, targets: Tensor, levels: Sequence[float]) -> Tensor:  # noqa: ARG001
     import torch.nn.functional as F
 
     return F.huber_loss(outputs, targets, reduction="none")
 
 
-def _pinball(outputs: Tensor, targets: Tensor, settings: ModelSettings) -> Tensor:
-    """Koenker and Bassett (1978)."""
+def _pinball(outputs: Tensor, targets: Tensor, levels: Sequence[float]) -> Tensor:
+    """Return the pinball loss (Koenker and Bassett 1978)."""
     import torch
 
     # Filled on the device: a copy from the host may not be part of a captured step.
-    levels = torch.stack([torch.full((), level, device=outputs.device) for level in settings.quantiles])
+    shares = torch.stack([torch.full((), level, device=outputs.device) for level in levels])
     gap = targets[..., None] - outputs
-    return torch.maximum(levels * gap, (levels - 1) * gap)
+    return torch.maximum(shares * gap, (shares - 1) * gap)
 
 
-def _cross_entropy(outputs: Tensor, targets: Tensor, settings: ModelSettings) -> Tensor:  # noqa: ARG001
+def _cross_entropy(outputs: Tensor, targets: Tensor, levels: Sequence[float]) -> Tensor:  # noqa: ARG001
     import torch.nn.functional as F
 
     return F.cross_entropy(outputs, targets, reduction="none")
@@ -76,7 +74,7 @@ def _cross_entropy(outputs: Tensor, targets: Tensor, settings: ModelSettings) ->
 
 MSE = ErrorMeasure("MSE", lambda absolute, squared: squared)
 MAE = ErrorMeasure("MAE", lambda absolute, squared: absolute)
-# The pinball loss of a point forecast, averaged over levels that lie symmetrically, is half its absolute error.
+# The pinball loss of a point forecast, averaged over symmetric levels, is half its absolute error.
 PINBALL = ErrorMeasure("pinball loss", lambda absolute, squared: absolute / 2)
 WRONG_CLASSES = ErrorMeasure("share of wrong classes", lambda absolute, squared: absolute)
 

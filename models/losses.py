@@ -1,4 +1,4 @@
-"""The loss, the forecast and its errors, as sums: sums and counts add up exactly over any cut of a batch."""
+"""Loss, forecast and errors as sums, which add up exactly over any cut of a batch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def loss_sum(outputs: Tensor, targets: Tensor, settings: ModelSettings, weights:
     if not settings.classifies:
         shape = (*targets.shape, settings.num_levels) if settings.predicts_quantiles else targets.shape
         outputs = outputs.view(shape)
-    values = settings.loss_function.values(outputs, targets, settings)
+    values = settings.loss_function.values(outputs, targets, settings.quantiles)
     per_sample = values[0].numel() if len(values) else 1
     if weights is None:
         return values.sum() / per_sample
@@ -61,7 +61,7 @@ class ErrorSums:
 
     @staticmethod
     def zero(num_targets: int, forecasts: ForecastSums | None = None) -> ErrorSums:
-        """Return the sums of no samples; `forecasts` are those of none, where they are wanted."""
+        """Return the sums of no samples; `forecasts` are those of none, if they are needed."""
         return ErrorSums(0.0, 0.0, 0.0, 0.0, torch.zeros(len(METRICS), num_targets, dtype=torch.float64), forecasts)
 
     def of(self, metric: str) -> Tensor:
@@ -76,14 +76,15 @@ class ErrorSums:
         scales: Tensor | None = None,
         weights: Tensor | None = None,
     ) -> None:
-        """Count a batch: outputs (batch, num_outputs), targets as in loss_sum; a class without an output is never met.
+        """Count a batch: outputs (batch, num_outputs), targets as in loss_sum; a class without an output counts as wrong.
 
-        `scales` (batch, targets) are the seasonal scales of the samples, in scaled units, `weights` (batch,) their weights.
+        `scales` (batch, targets) are the seasonal scales of the samples, in scaled units, `weights` (batch,) their
+        weights.
         """
         self.samples += len(targets)
         if settings.classifies:
             self.wrong += float((forecast(outputs, (1, 1), settings) != targets).sum())
-            known = (targets >= 0) & (targets < outputs.shape[1])  # a later dataset may add the output of a class
+            known = (targets >= 0) & (targets < outputs.shape[1])  # a later dataset may add the output of this class
             self.known += float(known.sum())
             self.loss += float(loss_sum(outputs[known], targets[known], settings))
             if weights is not None:
@@ -122,7 +123,7 @@ class ErrorSums:
         return torch.cat([head, self.weighted, self.metrics.flatten(), *more])
 
     def from_tensor(self, sums: Tensor) -> ErrorSums:
-        """Return what to_tensor gave, added up, in the shapes of this one."""
+        """Return sums from the vector of to_tensor, in the shapes of this object."""
         samples, known, loss, wrong = (float(x) for x in sums[:4])
         weighted, metrics, rest = torch.split(sums[4:], [4, self.metrics.numel(), len(sums) - 8 - self.metrics.numel()])
         forecasts = None if self.forecasts is None else self.forecasts.from_tensor(rest)

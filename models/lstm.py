@@ -1,4 +1,4 @@
-"""The LSTM: sequences of any lengths in, one forecast out of the last valid step."""
+"""The LSTM: sequences of any length in, one forecast from the last valid step out."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ class LSTM(nn.Module):
 
     @property
     def mask_shape(self) -> tuple[int, ...]:
-        """(layers, units) of the dropout masks of one sample, or (series, layers, units) where it has more than one."""
+        """Return (layers, units) of the dropout masks of one sample, or (series, layers, units) for several series."""
         own = (len(self.forward_layers), self.width)
         return (self.num_series, *own) if self.num_series > 1 else own
 
     def have_outputs(self, num_outputs: int) -> bool:
-        """Have at least so many outputs, those of new classes at zero; returns whether any were added."""
+        """Add outputs, at zero, to reach so many; returns whether any were added."""
         grown = self.added.grow(num_outputs // self.num_series)
         if grown:
             self.added.to(self.head.weight.device)
@@ -114,12 +114,12 @@ class LSTM(nn.Module):
         return outputs if level is None else restore(outputs, level, self.channels.targets, settings.num_levels)
 
     def _read(self, inputs: Tensor, lengths: Tensor | None, masks: Tensor | None) -> Tensor:
-        """Return what the layers make of sequences, each at its last valid step: (sequences, width of the head)."""
+        """Return the layers' output for sequences, each at its last valid step: (sequences, width of the head)."""
         last = None if lengths is None else (lengths - 1).clamp(min=0)
         mirror = None
         if lengths is not None and last is not None and self.directions == 2:
             steps = torch.arange(inputs.shape[1], device=inputs.device)
-            # The valid steps of each sequence back to front, the padding where it was: its own inverse.
+            # The valid steps of each sequence reversed, the padding unchanged: its own inverse.
             mirror = torch.where(steps < lengths[:, None], last[:, None] - steps, steps)
         hidden = inputs
         for depth, layer in enumerate(self.forward_layers):
@@ -129,7 +129,7 @@ class LSTM(nn.Module):
                 output = torch.cat([output, backward], dim=2)
             hidden = output if masks is None else output * masks[:, depth, None, :]
         summary = hidden[:, -1] if last is None else _rows_at(hidden, last[:, None])[:, 0]
-        if self.directions == 2:  # each direction where it has read all: the last valid step, and the first
+        if self.directions == 2:  # each direction at its end: the last valid step, and the first
             half = hidden.shape[2] // 2
             summary = torch.cat([summary[:, :half], hidden[:, 0, half:]], dim=1)
         return summary
@@ -144,7 +144,7 @@ def _rows_at(hidden: Tensor, steps: Tensor) -> Tensor:
 
 
 def _mirrored(hidden: Tensor, mirror: Tensor | None) -> Tensor:
-    """Return the steps of each sequence in the order that `mirror` has, or back to front."""
+    """Return the steps of each sequence in the order of `mirror`, or reversed."""
     return hidden.flip(1) if mirror is None else _rows_at(hidden, mirror)
 
 
@@ -155,4 +155,4 @@ def _initialise(layer: nn.LSTM) -> None:
     nn.init.zeros_(weights["bias_ih_l0"])
     nn.init.zeros_(weights["bias_hh_l0"]).requires_grad_(False)
     with torch.no_grad():
-        weights["bias_ih_l0"][size : 2 * size] = 1.0  # gates stand in the order input, forget, cell, output
+        weights["bias_ih_l0"][size : 2 * size] = 1.0  # the gates are in the order input, forget, cell, output

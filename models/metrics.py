@@ -1,4 +1,4 @@
-"""The metrics of each target, in its own unit: one entry each. Read without torch."""
+"""The metrics of each target in its own unit, one entry each. Importable without torch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of the forecasts of each target: a mean over samples and steps, and what is made of it.
+    """A metric of the forecasts of each target: a mean over samples and steps, and a function of it.
 
-    `values` returns what is averaged, from the scaled errors (forecast - target), of any shape. `finish` returns the metric
-    in the target's unit, from the mean and from the number that a scaled unit of the target is worth (NumPy arrays with a
-    number for each target). `title` is the head of its column.
+    `values` returns what is averaged, from the scaled errors (forecast - target), of any shape. `finish` returns the
+    metric in the target's unit, from the mean and from the size of one scaled unit (NumPy arrays with a number for each
+    target). `title` is the head of its column.
     """
 
     title: str
@@ -28,4 +28,4 @@ METRICS: dict[str, Metric] = {
     "mae_units": Metric("MAE", lambda gap: gap.abs(), lambda mean, scale: mean * scale),
     "rmse_units": Metric("RMSE", lambda gap: gap**2, lambda mean, scale: mean**0.5 * scale),
 }
-ABSOLUTE, SQUARED = "mae_units", "rmse_units"  # whose means are also those of `Errors.mae` and `Errors.mse`
+ABSOLUTE, SQUARED = "mae_units", "rmse_units"  # their means are also `Errors.mae` and `Errors.mse`

@@ -1,4 +1,4 @@
-"""Each window relative to itself, and what was taken out of it given back to its forecast."""
+"""Per-window normalization and its inverse on the forecast."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEAST_VARIANCE = 1e-5  # added to the variance of a window, in scaled units: a c
 
 @dataclass(frozen=True)
 class Level:
-    """What a window was freed of: value = scale * normalised + shift, both (batch, numbers)."""
+    """What was removed from a window: value = scale * normalised + shift, both (batch, numbers)."""
 
     shift: Tensor
     scale: Tensor
@@ -57,7 +57,7 @@ def normalise(
 def restore(outputs: Tensor, level: Level, targets: Sequence[int], num_levels: int) -> Tensor:
     """Return the outputs (batch, steps * targets * num_levels) at the level of their windows, in float32.
 
-    `targets` are the places of the targets among the numbers of the level.
+    `targets` are the indices of the targets among the numbers of the level.
     """
     apart = outputs.float().view(outputs.shape[0], -1, len(targets), num_levels)
     shift, scale = (

@@ -1,4 +1,4 @@
-"""What holds a model to what it could do before: a teacher's outputs, or weights and how much they matter."""
+"""Retention terms: distillation from a teacher, and a penalty on changes to weights by their importance."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from models.settings import ModelSettings
 def distillation_sum(
     outputs: Tensor, teacher: Tensor, settings: ModelSettings, known: Sequence[int] | Tensor | None = None
 ) -> Tensor:
-    """How far the outputs are from the teacher's, summed over the batch: a scalar in float32; both (batch, num_outputs).
+    """Return the distance of the outputs from the teacher's, summed over the batch: a scalar in float32.
 
-    For numbers the squared gap, averaged over a sample's outputs; for classes the Kullback-Leibler divergence from the
-    teacher's probabilities to the student's (Hinton et al. 2015 at temperature 1), among the `known` classes where these
-    are given (Li and Hoiem 2016). Classes that were added since have no probability for the teacher.
+    Both are (batch, num_outputs). For numbers the squared error, averaged over a sample's outputs; for classes the
+    Kullback-Leibler divergence from the teacher's probabilities to the student's (Hinton et al. 2015 at temperature 1),
+    among the `known` classes if these are given (Li and Hoiem 2016). The teacher has no probability for classes that were
+    added later.
     """
     outputs, teacher = outputs.float(), teacher.float()
     if settings.classifies:
@@ -35,18 +36,18 @@ def distillation_sum(
 
 @dataclass(frozen=True)
 class Anchor:
-    """Weights to stay near to, by parameter, and the importance of each; None: all matter alike."""
+    """Weights to stay close to, by parameter, and the importance of each; None: all alike."""
 
     weights: Mapping[str, Tensor]
     importance: Mapping[str, Tensor] | None
     strength: float
 
     def _held(self, model: LSTM) -> list[tuple[str, torch.nn.Parameter]]:
-        """Return what is to stay near: all but a correction of the head that is newer than the weights."""
+        """Return the anchored parameters: all but head corrections newer than the weights."""
         return [(name, parameter) for name, parameter in trained(model) if name in self.weights]
 
     def penalty(self, model: LSTM) -> Tensor:
-        """Strength / 2 times the sum of importance * (weight - anchor)^2 (Kirkpatrick et al. 2017, equation 3)."""
+        """Return strength / 2 times the sum of importance * (weight - anchor)^2 (Kirkpatrick et al. 2017, equation 3)."""
         total = torch.zeros(())
         for name, parameter in self._held(model):
             gap = (parameter - self.weights[name]) ** 2
@@ -55,7 +56,7 @@ class Anchor:
 
     @torch.no_grad()
     def add_gradient(self, model: LSTM) -> None:
-        """Add the penalty's gradient, strength * importance * (weight - anchor), to that of the parameters."""
+        """Add the penalty's gradient, strength * importance * (weight - anchor), to the parameters' gradients."""
         for name, parameter in self._held(model):
             assert parameter.grad is not None
             gap = parameter - self.weights[name]
@@ -63,7 +64,7 @@ class Anchor:
 
 
 def trained(model: LSTM) -> list[tuple[str, torch.nn.Parameter]]:
-    """Return the parameters that are trained, by name."""
+    """Return the trained parameters by name."""
     return [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
 
 
@@ -85,7 +86,7 @@ def curvature_sum(
     """
     parameters = [parameter for _, parameter in trained(model)]
     sums = [torch.zeros_like(parameter, dtype=torch.float64) for parameter in parameters]
-    model.train()  # cuDNN has no backward pass of an LSTM that is not; no mask is given, so nothing is dropped
+    model.train()  # cuDNN needs train mode for the backward pass; without a mask nothing is dropped
     for (inputs, length, known), drawn in zip(samples, noise, strict=True):
         outputs = model(inputs, length, owners=head, known=known)[0]
         if settings.classifies:
@@ -95,6 +96,6 @@ def curvature_sum(
         else:
             value = math.sqrt(2 / len(outputs)) * (outputs * drawn).sum()
         for total, gradient in zip(sums, torch.autograd.grad(value, parameters, allow_unused=True), strict=True):
-            if gradient is not None:  # other datasets' corrections of the head have none
+            if gradient is not None:  # other datasets' head corrections have none
                 total += gradient.double() ** 2
     return sums

@@ -1,4 +1,4 @@
-"""The retention methods: one entry each. Read without torch, which a function imports when it is called."""
+"""The retention methods, one entry each. Importable without torch: functions import it when called."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RetentionMethod:
-    """What a method does while a later dataset is trained; several may be combined.
+    """What a method does while a later dataset is trained; parts can be combined.
 
     `replays`: samples of earlier datasets are mixed into each batch. `teaches`: the model before the dataset is a teacher
-    (models.retention.distillation_sum). `anchors`: changes to the weights are penalised (models.retention.Anchor), those of
-    each weight by its `importance`, which is summed over samples as models.retention.curvature_sum does; without it all
-    weights count alike. `strength` is the default of `retention.strength`.
+    (models.retention.distillation_sum). `anchors`: changes to the weights are penalised (models.retention.Anchor), those
+    of each weight by its `importance`, which is summed over samples as models.retention.curvature_sum does; without it
+    all weights count alike. `strength` is the default of `retention.strength`.
     """
 
     description: str = ""

@@ -1,4 +1,4 @@
-"""Recurrences as torch's scan: torch.export and ONNX then keep the number of steps open, where a layer fixes it."""
+"""Recurrences as torch's scan: torch.export and ONNX then keep the number of steps open, which a layer would fix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.lstm import LSTM
 
 
 class ScannedLayer(nn.Module):
-    """The layer of torch's nn.LSTM, step by step: batch first, one direction, from a state of zeros."""
+    """The layer of torch's nn.LSTM, step by step: batch first, one direction, from a zero state."""
 
     def __init__(self, layer: nn.LSTM):
         super().__init__()
@@ -28,7 +28,7 @@ class ScannedLayer(nn.Module):
     bias: Tensor
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, None]:
-        """Return the outputs (batch, steps, units) of inputs (batch, steps, features), in the place where nn.LSTM does."""
+        """Return the outputs (batch, steps, units) of inputs (batch, steps, features), as nn.LSTM does."""
         gates = (inputs @ self.weight.T + self.bias).transpose(0, 1)
         recurrent = self.recurrent
 

@@ -15,9 +15,9 @@ WindowNormalization = Literal["none", "last", "instance"]
 
 @dataclass(frozen=True)
 class Channels:
-    """What the numbers at each step are: numeric features, others (one-hot, calendar), then a missing flag a feature.
+    """The inputs at each step: numeric features, others (one-hot, calendar), then a missing flag for each feature.
 
-    `targets` has the place of each target among the numeric features.
+    `targets` has the index of each target among the numeric features.
     """
 
     num_numbers: int
@@ -26,7 +26,7 @@ class Channels:
 
 
 class ModelSettings(BaseModel):
-    """The LSTM and what it is fitted to."""
+    """The LSTM and its loss."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -76,12 +76,12 @@ class ModelSettings(BaseModel):
     @model_validator(mode="after")
     def _sorted_quantiles(self) -> ModelSettings:
         if sorted(set(self.quantiles)) != self.quantiles:
-            raise ValueError(f"quantiles = {self.quantiles} must rise: write {sorted(set(self.quantiles))}")
+            raise ValueError(f"quantiles = {self.quantiles} must increase: write {sorted(set(self.quantiles))}")
         return self
 
     @property
     def loss_function(self) -> Loss:
-        """Return the entry of the loss in the table of losses."""
+        """Return the loss's entry in the table of losses."""
         return LOSSES[self.loss]
 
     @property
@@ -96,26 +96,26 @@ class ModelSettings(BaseModel):
 
     @property
     def error_name(self) -> str:
-        """Return what the error is that the model is judged by, in words."""
+        """Return the name of the error that the model is judged by."""
         return self.loss_function.error.name
 
     @property
     def dataset_heads(self) -> bool:
-        """Return whether each dataset has a correction of the head."""
+        """Return whether each dataset has a head correction."""
         return (self.head or ("shared" if self.classifies else "dataset")) == "dataset"
 
     @property
     def needs_channels(self) -> bool:
-        """Return whether the model has to know which of its inputs is which target."""
+        """Return whether the model must know which of its inputs is which target."""
         return self.window_normalization != "none" or self.channel_independent
 
     @property
     def num_levels(self) -> int:
-        """Numbers that are predicted for each target at each step."""
+        """Return how many numbers are predicted for each target at each step."""
         return len(self.quantiles) if self.predicts_quantiles else 1
 
     def num_outputs(self, num_targets: int, horizon: int, num_classes: int) -> int:
-        """Numbers that the model gives for each sample."""
+        """Return the number of the model's outputs for each sample."""
         if self.classifies:
             return num_classes
         return max(horizon, 1) * num_targets * self.num_levels

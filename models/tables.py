@@ -1,4 +1,4 @@
-"""Names that a setting may have, taken from a table: one more entry in the table is one more value of the setting."""
+"""Settings whose values are the names of a table: a new entry in the table is a new value of the setting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class NameIn:
         self.table = table
 
     def check(self, name: str) -> str:
-        """Return the name; raises pydantic's literal_error where the table does not have it."""
+        """Return the name; raises pydantic's literal_error if the table does not have it."""
         if name not in self.table:
             *most, last = (repr(each) for each in self.table)
             raise PydanticCustomError(
@@ -34,5 +34,5 @@ class NameIn:
 
 
 def described(table: Mapping[str, Any]) -> str:
-    """Return each name of a table with the description of its entry, for the reference of the recipe."""
+    """Return each name of a table with its entry's description, for the recipe's reference."""
     return "; ".join(f"{name}: {entry.description}" for name, entry in table.items() if entry.description)

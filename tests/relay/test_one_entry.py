@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from workflows.store.kept import Errors
 from workflows.store.store import Store
 
 
-def log_cosh(outputs: torch.Tensor, targets: torch.Tensor, settings: ModelSettings) -> torch.Tensor:
+def log_cosh(outputs: torch.Tensor, targets: torch.Tensor, levels: Sequence[float]) -> torch.Tensor:
     return torch.log(torch.cosh(outputs - targets))
 
 
