@@ -25,7 +25,7 @@ def cache_folder(storage: str) -> Path:
     return cache_home() / hashlib.sha256(storage.encode()).hexdigest()[:16]
 
 
-class Shelf:
+class PreparedCache:
     """The prepared datasets of a storage; `home` is the local folder that mirrors the storage's `prepared` folder."""
 
     def __init__(self, storage: str):

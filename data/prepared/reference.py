@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from data.prepared.cache import Shelf
+from data.prepared.cache import PreparedCache
 from data.prepared.encoding import EncodedDataset, Encoding
 from data.prepared.prepared import PreparedDataset
 
@@ -23,7 +23,7 @@ class DatasetRef:
         """Return the reference of an open dataset."""
         return DatasetRef(dataset.prepared.folder.name, dataset.name, dataset.encoding, dataset.season)
 
-    def open(self, shelf: Shelf) -> EncodedDataset:
+    def open(self, prepared_cache: PreparedCache) -> EncodedDataset:
         """Map the dataset into this process."""
-        prepared = PreparedDataset(shelf.fetch(self.fingerprint), self.name)
+        prepared = PreparedDataset(prepared_cache.fetch(self.fingerprint), self.name)
         return EncodedDataset(prepared, self.encoding, self.season or 0)

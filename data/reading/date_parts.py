@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.errors import InputError
-from data.reading.table import RowPlaces, first_failure
+from data.reading.table import RowPositions, first_failure
 
 Int64 = npt.NDArray[np.int64]
 PART_RANGES = [("month", 1, 12), ("day", 1, 31), ("hour", 0, 23), ("minute", 0, 59), ("second", 0, 59)]
 
 
-def from_parts(places: RowPlaces, names: Sequence[str], columns: list[pa.ChunkedArray]) -> Int64:
+def from_parts(places: RowPositions, names: Sequence[str], columns: list[pa.ChunkedArray]) -> Int64:
     """Return microseconds since 1970 from the columns year, month, day, hour, minute and second, or the first of these."""
     parts = []
     for name, column in zip(names, columns, strict=True):

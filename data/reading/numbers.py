@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 from data.errors import InputError
 from data.reading.csv_file import NULLS
 from data.reading.file_format import FileFormat
-from data.reading.table import RowPlaces, first_failure
+from data.reading.table import RowPositions, first_failure
 from data.reading.texts import as_text
 
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def read_numbers(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
+def read_numbers(places: RowPositions, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
     """Return the numbers of a column, NaN where missing: float32 where the file has 32 bits, otherwise float64."""
     values = _values(places, name, column)
     wide = values.dtype != np.float32
@@ -65,7 +65,7 @@ def _values(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.NDArra
     return values
 
 
-def _parsed(places: RowPlaces, name: str, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+def _parsed(places: RowPositions, name: str, texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Parse text to numbers, bit for bit as the CSV reader does."""
     form = places.form
     texts = pc.utf8_trim_whitespace(texts)

@@ -16,7 +16,7 @@ from data.reading.file_format import FileFormat
 from data.reading.numbers import read_numbers, read_weights
 from data.reading.optional import lacking, misspelt_problems
 from data.reading.settings import DatasetSource, DataSettings
-from data.reading.table import NO_ROWS, RowPlaces, check_header, read_table
+from data.reading.table import NO_ROWS, RowPositions, check_header, read_table
 from data.reading.texts import as_text
 from data.reading.times import Times, read_times
 from data.reading.zones import Clock
@@ -39,7 +39,7 @@ class Rows:
     labels: dict[str, list[str | None]]
     series: pa.ChunkedArray | None
     times: Times | None
-    places: RowPlaces
+    places: RowPositions
 
 
 def number_columns(source: DatasetSource) -> list[str]:
@@ -82,11 +82,11 @@ def read_rows(
         raise InputError(f"{file}: {NO_ROWS}")
     for name in absent:
         table = table.append_column(name, pa.nulls(table.num_rows, pa.float64() if name in numbers else pa.string()))
-    places = RowPlaces(file, settings.file_format)
+    places = RowPositions(file, settings.file_format)
     for column, wanted in source.where.items():
         keep = np.asarray(pc.equal(as_text(table.column(column)), wanted).fill_null(False))
         rows = np.flatnonzero(keep) if places.rows is None else places.rows[keep]
-        table, places = table.filter(pa.array(keep)), RowPlaces(file, settings.file_format, rows)
+        table, places = table.filter(pa.array(keep)), RowPositions(file, settings.file_format, rows)
     problems: list[str] = []
     columns: list[npt.NDArray[Any]] = []
     weight = None if settings.weight is None or not with_targets else len(settings.features)
@@ -154,7 +154,7 @@ def distinct_values(file: str, column: str, form: FileFormat) -> list[str]:
     if values.null_count:
         absent = int(np.flatnonzero(np.asarray(values.is_null()))[0])
         raise InputError(
-            f"{RowPlaces(file, form).at(absent)}: the column {column!r}, which names datasets, is empty: write the dataset "
-            "that the row belongs to, or take the row out"
+            f"{RowPositions(file, form).at(absent)}: the column {column!r}, which names datasets, is empty: write the "
+            "dataset that the row belongs to, or take the row out"
         )
     return [str(value) for value in pc.unique(values).to_pylist()]

@@ -26,7 +26,7 @@ LINES_TO_LOOK_AT = 30  # for a header further down
 
 
 @dataclass(frozen=True)
-class RowPlaces:
+class RowPositions:
     """The positions of a table's rows in their file, resolved only when a message names one.
 
     `rows` are the row numbers in the file, from 0; None: all rows in order.

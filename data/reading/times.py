@@ -16,7 +16,7 @@ from data.errors import IN_RECIPE, InputError
 from data.reading.date_parts import from_parts
 from data.reading.frequency import MICROSECONDS
 from data.reading.looks import likely_format
-from data.reading.table import RowPlaces, first_failure
+from data.reading.table import RowPositions, first_failure
 from data.reading.texts import as_text
 from data.reading.time_text import PLAIN, ZONED, format_is_zoned, has_offset, microseconds, parse_format, parse_iso
 from data.reading.zones import Clock, skipped, to_local, to_utc, to_utc_in_order
@@ -93,7 +93,7 @@ def parse_time(text: str, zone: str | None = None) -> int:
 
 
 def read_times(
-    places: RowPlaces,
+    places: RowPositions,
     names: Sequence[str],
     columns: list[pa.ChunkedArray],
     form: TimeForm,
@@ -124,7 +124,7 @@ def read_times(
     return Times(to_utc_in_order(times.value, form.zone, keys, clock), "date", True, form.zone)
 
 
-def _read(places: RowPlaces, names: Sequence[str], columns: list[pa.ChunkedArray], form: TimeForm) -> Times:
+def _read(places: RowPositions, names: Sequence[str], columns: list[pa.ChunkedArray], form: TimeForm) -> Times:
     if len(names) > 1:
         return _from_several(places, names, columns, form)
     column, name = columns[0], names[0]
@@ -178,7 +178,7 @@ def _from_numbers(values: Int64, form: TimeForm) -> Times:
     return Times(values // 1000 if form.unit == "ns" else values * UNITS[str(form.unit)], "date", True)
 
 
-def _from_texts(places: RowPlaces, what: str, texts: pa.ChunkedArray, form: TimeForm) -> Times:
+def _from_texts(places: RowPositions, what: str, texts: pa.ChunkedArray, form: TimeForm) -> Times:
     time_format = form.format
     offsets = has_offset(texts) if time_format is None else np.array([format_is_zoned(time_format)])
     zoned = bool(offsets[0]) if len(offsets) else False
@@ -199,7 +199,7 @@ def _from_texts(places: RowPlaces, what: str, texts: pa.ChunkedArray, form: Time
         raise InputError(f"{places.at(row)}, {what}: {text!r} is not a time: write it as {wanted}") from None
 
 
-def _from_several(places: RowPlaces, names: Sequence[str], columns: list[Any], form: TimeForm) -> Times:
+def _from_several(places: RowPositions, names: Sequence[str], columns: list[Any], form: TimeForm) -> Times:
     """Read parts of a date if all columns are whole numbers and no format is given; otherwise join the texts."""
     if pa.types.is_date(columns[0].type) and len(names) == 2 and pa.types.is_time(columns[1].type):
         days = microseconds(columns[0].cast(PLAIN))

@@ -115,7 +115,7 @@ def write_run(rows: Rows, source: DatasetSource, piece: Piece, table: int, path:
         residue = int(residues[0]) if len(residues) and (residues == residues[0]).all() else None
         rounding = rounding_of(numbers[start:stop])
         found[name] = SeriesRun(start, stop, marks, earlier, observed, residue, rounding)
-    head = replace(rows, places=RunPlaces(piece, table, np.zeros(1, np.int64), source))  # type: ignore[arg-type]
+    head = replace(rows, places=RunPositions(piece, table, np.zeros(1, np.int64), source))  # type: ignore[arg-type]
     return Run(path, piece, table, found, _copied(part_of(head, 0, 1)))
 
 
@@ -153,7 +153,7 @@ def _order(codes: Int64, times: Int64 | None) -> Int64 | None:
 
 
 @dataclass(frozen=True)
-class RunPlaces:
+class RunPositions:
     """The positions in the files of rows taken from a run; resolved only when a message names one."""
 
     piece: Piece
@@ -192,7 +192,7 @@ class RunReader:
         if times is not None:
             times = replace(times, value=np.asarray(table.column("time")))
         labels = {name: table.column(name_of(name)).to_pylist() for name in label_columns(self.source)}
-        places = RunPlaces(self.run.piece, self.run.table, np.asarray(table.column("row")), self.source)
+        places = RunPositions(self.run.piece, self.run.table, np.asarray(table.column("row")), self.source)
         return replace(
             self.run.head,
             series=None if self.run.head.series is None else repeated(series, stop - start),
@@ -221,7 +221,7 @@ def rows_at(rows: Rows, places: Int64) -> Rows:
     if len(places) == len(rows.numbers):
         return rows
     there = rows.places
-    assert isinstance(there, RunPlaces)
+    assert isinstance(there, RunPositions)
     return replace(
         rows,
         numbers=rows.numbers.take(places, axis=0),
@@ -240,7 +240,7 @@ def repeated(name: str, count: int) -> pa.ChunkedArray:
 def part_of(rows: Rows, start: int, stop: int) -> Rows:
     """Return the rows from `start` to `stop` of those that were read."""
     places = rows.places
-    assert isinstance(places, RunPlaces)
+    assert isinstance(places, RunPositions)
     times = None if rows.times is None else replace(rows.times, value=rows.times.value[start:stop])
     labels = {name: values[start:stop] for name, values in rows.labels.items()}
     taken = replace(places, rows=places.rows[start:stop])

@@ -23,7 +23,7 @@ from data.samples.tell_apart import series_of
 from data.sharding.index import SeriesIndex
 from data.sharding.loading import Open, between
 from data.sharding.marks import rows_before_each
-from data.sharding.runs import MARK_ROWS, Run, RunPlaces, repeated, rows_at, write_run
+from data.sharding.runs import MARK_ROWS, Run, RunPositions, repeated, rows_at, write_run
 
 Int64 = npt.NDArray[np.int64]
 EVER = 2**62  # later than any time, and as a negative number earlier
@@ -100,7 +100,7 @@ def tidy(
             assert series.times is not None
             series = replace(series, times=replace(series.times, value=grid.times(step)))
     head = read(index.runs[0][0]).run
-    places = RunPlaces(head.piece, head.table, np.arange(len(series)), source)
+    places = RunPositions(head.piece, head.table, np.arange(len(series)), source)
     tidied = replace(
         rows[0],
         numbers=series.numbers,

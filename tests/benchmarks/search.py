@@ -28,15 +28,15 @@ from cluster.connect import connect, disconnect, quiet, set_environment, write_l
 from data.prepared.reference import DatasetRef
 from workflows.recipe.recipe import load_recipe
 from workflows.results.search_result import SearchResult
+from workflows.search.context import SearchContext, Variant, variant_name
 from workflows.search.proposal import Proposal
-from workflows.search.scene import Scene, Variant, variant_name
 from workflows.search.space import grid, parameters_of
 
 GRID = {"decay_rate": [0.5, 0.7, 0.9], "epochs": [1, 2, 4]}
 NUM_CONCURRENT = 2
 
 
-def train_stage(scene: Scene, config: dict[str, Any], stages: list[int], state: Any) -> tuple[Any, list[float]]:
+def train_stage(context: SearchContext, config: dict[str, Any], stages: list[int], state: Any) -> tuple[Any, list[float]]:
     """Train some stages of a trial without a store, from a state; the state after it, and the errors of all datasets."""
     import torch
 
@@ -46,8 +46,8 @@ def train_stage(scene: Scene, config: dict[str, Any], stages: list[int], state: 
     from workflows.relay.state import first_model, load_state, state_of
 
     torch.set_num_threads(1)
-    datasets = scene.open(scene.variant_of(config))
-    plan = scene.plan(Proposal(0, config), datasets)
+    datasets = context.open(context.variant_of(config))
+    plan = context.plan(Proposal(0, config), datasets)
     learner = Learner(first_model(plan), plan.model, plan.training, Group())
     if state is not None:
         load_state(learner, state)
@@ -60,10 +60,10 @@ def train_stage(scene: Scene, config: dict[str, Any], stages: list[int], state: 
     return state_of(learner), errors
 
 
-def tune_function(scene: Scene, config: dict[str, Any]) -> None:
+def tune_function(context: SearchContext, config: dict[str, Any]) -> None:
     from ray import tune
 
-    _, errors = train_stage(scene, config["proposal"], list(range(3)), None)
+    _, errors = train_stage(context, config["proposal"], list(range(3)), None)
     tune.report({"error": sum(errors)})
 
 
@@ -79,13 +79,13 @@ def shared(recipe: Any, storage: Path) -> tuple[float, SearchResult]:
     return time.perf_counter() - started, result
 
 
-def unshared(scene: Scene, configs: list[dict[str, Any]], scratch: Path) -> tuple[float, list[float]]:
+def unshared(context: SearchContext, configs: list[dict[str, Any]], scratch: Path) -> tuple[float, list[float]]:
     from ray import tune
 
     with quiet("ray.tune"):
         started = time.perf_counter()
         found = tune.Tuner(
-            tune.with_resources(lambda config: tune_function(scene, config), {"CPU": 1}),
+            tune.with_resources(lambda config: tune_function(context, config), {"CPU": 1}),
             param_space={"proposal": tune.grid_search(configs)},
             tune_config=tune.TuneConfig(trial_dirname_creator=lambda trial: str(trial.trial_id)),
             run_config=tune.RunConfig(name="unshared", storage_path=str(scratch), verbose=0),
@@ -93,7 +93,7 @@ def unshared(scene: Scene, configs: list[dict[str, Any]], scratch: Path) -> tupl
         return time.perf_counter() - started, [result.metrics["error"] for result in found]
 
 
-def nested(scene: Scene, configs: list[dict[str, Any]], scratch: Path) -> tuple[float, list[float]]:
+def nested(context: SearchContext, configs: list[dict[str, Any]], scratch: Path) -> tuple[float, list[float]]:
     from cluster.placement import Placement
     from workflows.training.workers import trainer_for
 
@@ -103,7 +103,7 @@ def nested(scene: Scene, configs: list[dict[str, Any]], scratch: Path) -> tuple[
         for config in configs:
             state, found = None, []
             for stage in range(3):
-                given = {"scene": scene, "config": config, "stage": stage, "state": state}
+                given = {"scene": context, "config": config, "stage": stage, "state": state}
                 state, found = trainer_for(train_function, given, placement, str(scratch)).fit().return_value
             errors.append(sum(found))
         return time.perf_counter() - started, errors
@@ -128,14 +128,14 @@ def main() -> None:
         prepared = prepare_datasets(recipe, str(where / "runs"))
         sent = tuple(map(DatasetRef.of, prepared.datasets))
         variants = {variant_name({}): Variant(sent, (0, 1, 2))}
-        scene = Scene(recipe.document, where, (), variants, str(where / "runs"), print, 0, False)
+        context = SearchContext(recipe.document, where, (), variants, str(where / "runs"), print, 0, False)
         os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
         # The unshared way keeps what Tune does by itself, its loggers too; ours switches them off for the process.
-        unshared_seconds, unshared_errors = unshared(scene, configs, where)
+        unshared_seconds, unshared_errors = unshared(context, configs, where)
         # The same trials as a person would try out: the first and the last of the grid, and those between them.
         last = len(configs) - 1
         some = sorted({round(place * last / max(given.trainer_trials - 1, 1)) for place in range(given.trainer_trials)})
-        nested_seconds, nested_errors = nested(scene, [configs[place] for place in some], where)
+        nested_seconds, nested_errors = nested(context, [configs[place] for place in some], where)
         shared_seconds, result = shared(recipe, where / "runs")
         disconnect()
     for place, error in zip(some, nested_errors, strict=True):

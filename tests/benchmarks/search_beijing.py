@@ -31,7 +31,7 @@ from small import share_prepared
 from cluster.trials import TrialPlacement
 from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.results.search_result import SearchResult
-from workflows.search.scene import set_scene
+from workflows.search.context import prepare_context
 from workflows.search.space import Config, parameters_of
 from workflows.store.store import Store
 
@@ -83,11 +83,11 @@ def as_many_epochs(sizes: Sizes, storage: Path, algorithm: str, epochs: int) -> 
 def unshared(recipe: Recipe, storage: Path, configs: list[Config]) -> tuple[float, int]:
     """CPU seconds and epochs of training whole trials without a store."""
     placement = TrialPlacement(1, 0, False, "benchmark")
-    scene, opened, _ = set_scene(recipe, parameters_of(recipe), Store(str(storage)), None, placement)
+    context, opened, _ = prepare_context(recipe, parameters_of(recipe), Store(str(storage)), None, placement)
     stages = list(range(len(next(iter(opened.values())))))
     started = time.process_time()
     for config in configs:
-        train_stage(scene, dict(config), stages, None)
+        train_stage(context, dict(config), stages, None)
     epochs = sum(int(value) for config in configs for name, value in config.items() if name.endswith(".epochs"))
     return time.process_time() - started, epochs
 
@@ -107,7 +107,7 @@ def main() -> None:
         storage = given.storage or Path(folder)
         recipe = recipe_of(*sizes, algorithm="beam", beam_width=given.width)
         placement = TrialPlacement(1, 0, False, "benchmark")
-        set_scene(recipe, parameters_of(recipe), Store(str(storage / "beam")), None, placement)  # prepares
+        prepare_context(recipe, parameters_of(recipe), Store(str(storage / "beam")), None, placement)  # prepares
         for other in ("random", "optuna"):
             if not (storage / other / "prepared").exists():
                 share_prepared(storage / "beam", storage / other)

@@ -14,7 +14,7 @@ from commands import invoke
 from small import small_document, write_small
 
 from data.errors import InputError, plain
-from workflows.cli.failures import words_of
+from workflows.cli.failures import system_error
 from workflows.recipe.recipe import check_recipe, name_problems
 from workflows.store.local_storage import LocalStorage
 from workflows.store.storage import checked_address, open_storage
@@ -104,11 +104,11 @@ def test_a_storage_that_cannot_be_written_ends_the_command_in_one_line_and_the_s
 
 
 def test_words_of_a_system_error_say_what_to_do_and_those_of_a_fault_of_ours_are_none() -> None:
-    assert "free space" in str(words_of(OSError(errno.ENOSPC, "No space left on device", "/x")))
-    assert "permissions" in str(words_of(PermissionError(errno.EACCES, "Permission denied", "/x")))
-    assert "memory" in str(words_of(MemoryError()))
-    assert "memory" in str(words_of(RuntimeError("DefaultCPUAllocator: can't allocate memory")))
-    assert words_of(KeyError("x")) is None
+    assert "free space" in str(system_error(OSError(errno.ENOSPC, "No space left on device", "/x")))
+    assert "permissions" in str(system_error(PermissionError(errno.EACCES, "Permission denied", "/x")))
+    assert "memory" in str(system_error(MemoryError()))
+    assert "memory" in str(system_error(RuntimeError("DefaultCPUAllocator: can't allocate memory")))
+    assert system_error(KeyError("x")) is None
 
 
 def test_a_message_shows_what_acts_on_a_terminal_and_hides_keys() -> None:

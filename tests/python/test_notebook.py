@@ -168,7 +168,7 @@ def test_a_recipe_is_trained_by_its_path_its_document_or_itself(
         assert (again.key, again.document["epochs_trained"]) == (first.key, 0)
     rows = np.genfromtxt(tmp_path / "anvil.csv", delimiter=",", skip_header=1)[:, 1:]
     windows = np.stack([rows[start : start + 12] for start in range(5)])
-    place = first.run.place_of("anvil")
+    place = first.run.index_of("anvil")
     batch = first.run.datasets[place].batch("train", np.arange(5))
     truth = batch.targets * first.run.datasets[place].target_scale + first.run.datasets[place].encoding.center[-1]
     found = first.predict(windows, "anvil")

@@ -13,7 +13,7 @@ from panels import panel
 from s3_log import Request, requests
 
 from data.prepared import layout
-from data.prepared.cache import Shelf
+from data.prepared.cache import PreparedCache
 from data.prepared.encoding import EncodedDataset
 from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
@@ -41,11 +41,18 @@ def datasets(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tu
     monkeypatch.setattr(parts, "FEWEST_ROWS", 256)
     monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "first"))
     address = f"{bucket}/{tmp_path.name}"
-    shelf = Shelf(address)
-    notes = FileNotes(shelf.folder / "sources")
-    made = prepare([source(n, tmp_path) for n in (0, 1)], shelf.folder, notes, run_here, shelf.fetch, shelf.remote)
+    cached = PreparedCache(address)
+    notes = FileNotes(cached.folder / "sources")
+    made = prepare(
+        [source(n, tmp_path) for n in (0, 1)],
+        cached.folder,
+        notes,
+        run_here,
+        cached.fetch,
+        cached.remote,
+    )
     monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "second"))
-    there = [PreparedDataset(Shelf(address).fetch(each.folder.name), each.name, each.settings) for each in made]
+    there = [PreparedDataset(PreparedCache(address).fetch(each.folder.name), each.name, each.settings) for each in made]
     assert all(len(each.manifest.parts) == 5 for each in there)
     return address, encoded(there)
 

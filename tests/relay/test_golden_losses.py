@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from helpers import epochs_of, prepare_in_process, walk
 
 from data.prepared.encoding import EncodedDataset
 from data.reading.settings import DatasetSource, DataSettings
-from models.settings import ModelSettings
+from models.loss_table import LOSSES
+from models.retention_methods import RETENTION_METHODS
+from models.settings import ModelSettings, WindowNormalization
 from workflows.recipe.settings import RetentionSettings, TrainingSettings
 from workflows.relay.plan import Plan, make_plan
 
@@ -125,3 +127,15 @@ def test_each_case_computes_something_else() -> None:
     losses = [round(loss, 7) for *_, loss in GOLDEN.values()]
     assert len(set(losses)) == len(losses)
     assert len({key for *_, key, _ in GOLDEN.values()}) == len(GOLDEN)
+
+
+def test_every_loss_retention_method_schedule_and_normalization_is_pinned() -> None:
+    settings: dict[str, set[Any]] = {"loss": {"mse"}, "method": {"none"}, "schedule": {"constant"}}
+    settings["window_normalization"] = {"none"}
+    for model, training, retention, *_ in GOLDEN.values():
+        for key, value in {**model, **training, **retention}.items():
+            settings.setdefault(key, set()).add(value)
+    assert settings["loss"] == set(LOSSES)
+    assert settings["method"] == set(RETENTION_METHODS)
+    assert settings["schedule"] == set(get_args(TrainingSettings.model_fields["schedule"].annotation))
+    assert settings["window_normalization"] == set(get_args(WindowNormalization))

@@ -59,7 +59,7 @@ def windows_of(folder: Path, site: str) -> Iterator[tuple[str, pd.Series, int, i
 def long_frame(opened: Opened, site: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The forecasts of all test windows beside the observed values, and the train rows: a series for each window."""
     store, run, folder = opened
-    place = run.place_of(site)
+    place = run.index_of(site)
     dataset, forecaster = run.datasets[place], make_forecaster(store, run, place)
     walked = forecaster.walk(dataset.lengths("test"), lambda samples: dataset.batch("test", samples))
     levels = np.concatenate([each.levels for _, each in walked if each.levels is not None])[:, :, 0]
@@ -89,7 +89,7 @@ def test_mase_pinball_and_coverage_are_those_of_utilsforecast(quantiles: Opened,
     wanted = mase(frame, ["model"], SEASON, train)["model"].mean()  # what utilsforecast.evaluate gives with agg_fn="mean"
     assert told["mase"]["power"] == pytest.approx(wanted, rel=1e-5)
     assert told["mean_mase"] == told["mase"]["power"]
-    scale = run.datasets[run.place_of(site)].target_scale[0]
+    scale = run.datasets[run.index_of(site)].target_scale[0]
     for level in QUANTILES:
         loss = quantile_loss(frame, {"model": f"q{level}"}, q=level)["model"].mean()
         assert told["pinball"][f"{level:g}"] * scale == pytest.approx(loss, rel=1e-4)
@@ -128,7 +128,7 @@ def test_the_seasonal_naive_forecast_repeats_the_season_before_the_window_ends(t
         assert told["season"] == SEASON
         assert told["seasonal_naive_mae_units"]["power"] == pytest.approx(np.abs(gaps).mean(), rel=1e-6)
         assert told["seasonal_naive_rmse_units"]["power"] == pytest.approx((np.array(gaps) ** 2).mean() ** 0.5, rel=1e-6)
-        scale = run.datasets[run.place_of(site)].target_scale[0]
+        scale = run.datasets[run.index_of(site)].target_scale[0]
         assert told["seasonal_naive_error"] == pytest.approx((np.array(gaps) ** 2).mean() / scale**2, rel=1e-6)
         assert told["error_to_seasonal_naive"] == pytest.approx(told["error"] / told["seasonal_naive_error"])
         assert told["intervals"] == []

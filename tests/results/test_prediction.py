@@ -52,7 +52,7 @@ def test_on_the_training_files_the_forecasts_are_those_of_the_test_samples(sites
     np.testing.assert_allclose(errors.mean(), list(measured["mae_units"].values()), rtol=1e-6)
     np.testing.assert_allclose((errors**2).mean() ** 0.5, list(measured["rmse_units"].values()), rtol=1e-6)
     # One by one: in the order of series and time, as the samples are.
-    place = run.place_of(dataset)
+    place = run.index_of(dataset)
     samples = run.datasets[place]
     batch = samples.batch("test", np.arange(samples.num_samples("test")))
     forecasts = make_forecaster(store, run, place).forecast(batch).point
@@ -140,7 +140,7 @@ def test_quantiles_stand_beside_the_forecast_and_the_middle_one_is_it(tmp_path: 
         np.testing.assert_array_equal(found[f"{name}_q0.5"], found[name])
         assert (found[f"{name}_q0.1"] != found[f"{name}_q0.9"]).all()
     store, run, _ = opened
-    place = run.place_of("b")
+    place = run.index_of("b")
     batch = run.datasets[place].batch("test", np.arange(5))
     forecaster = make_forecaster(store, run, place)
     with torch.no_grad():

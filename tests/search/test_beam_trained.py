@@ -24,10 +24,10 @@ from workflows.relay.events import EpochDone
 from workflows.report.report import make_report
 from workflows.results.events import Event, LevelDone
 from workflows.results.search_result import SearchResult, search_from
+from workflows.search.context import SearchContext
 from workflows.search.estimate import estimate, estimate_words
 from workflows.search.proposal import Proposal
 from workflows.search.result import best_document, write_search
-from workflows.search.scene import Scene
 from workflows.store.store import Store
 from workflows.training.run import train
 
@@ -152,13 +152,13 @@ def test_the_plan_of_a_trial_is_made_once_in_each_process(
 ) -> None:
     folder, recipe, _, _ = searched
     share_prepared(folder / "runs", tmp_path)
-    made, plan = Counter[int](), Scene.plan
+    made, plan = Counter[int](), SearchContext.plan
 
-    def count(scene: Scene, proposal: Proposal, datasets: Any) -> Any:
+    def count(context: SearchContext, proposal: Proposal, datasets: Any) -> Any:
         made[proposal.number] += 1
-        return plan(scene, proposal, datasets)
+        return plan(context, proposal, datasets)
 
-    monkeypatch.setattr(Scene, "plan", count)
+    monkeypatch.setattr(SearchContext, "plan", count)
     two = check_recipe({**recipe.document, "search": {"decay_rate": [0.5, 0.9], "epochs": [1]}}, folder)
     assert len(search_here(two, tmp_path).trials) == 2
     assert made == {0: 2, 1: 2}  # by the search, and by the process that trains it, which is the same here

@@ -15,7 +15,7 @@ from workflows.report.report import make_report
 from workflows.results.clean import find_leftovers
 from workflows.results.search_result import TrialResult
 from workflows.search.progress import SearchProgress
-from workflows.search.run import Tally
+from workflows.search.run import SearchTotals
 from workflows.store.alive import SILENT_S
 from workflows.store.kept import EpochRecord
 from workflows.store.store import Store
@@ -44,7 +44,7 @@ def left(store: Store) -> set[str]:
 
 def test_a_search_keeps_what_it_has_reached_until_it_is_ended(store: Store) -> None:
     heard: list[str] = []
-    note = SearchProgress(store, "tried", ["mine"], 4, Tally())
+    note = SearchProgress(store, "tried", ["mine"], 4, SearchTotals())
     assert left(store) == {f"checkpoints/{key}" for key in ("root", "a1", "a2", "b1", "nobody")} | {
         "prepared/mine",
         "prepared/other",
@@ -71,8 +71,8 @@ def test_a_search_keeps_what_it_has_reached_until_it_is_ended(store: Store) -> N
 
 
 def test_a_trial_that_came_out_of_the_store_is_kept_too(store: Store) -> None:
-    tally = Tally({0: TrialResult(0, {}, key="b1"), 1: TrialResult(1, {}, failed="no number")})
-    with pytest.raises(KeyboardInterrupt), SearchProgress(store, "tried", [], 2, tally):
+    totals = SearchTotals({0: TrialResult(0, {}, key="b1"), 1: TrialResult(1, {}, failed="no number")})
+    with pytest.raises(KeyboardInterrupt), SearchProgress(store, "tried", [], 2, totals):
         raise KeyboardInterrupt
     assert "checkpoints/b1" not in left(store)
     assert "checkpoints/a2" in left(store)
@@ -91,7 +91,7 @@ def test_log_says_of_a_search_that_it_is_one(store: Store) -> None:
 
 
 def test_runs_and_report_tell_of_a_search_that_has_not_ended(store: Store) -> None:
-    with SearchProgress(store, "tried", [], 4, Tally({0: TrialResult(0, {}, key="b1")}, {"b1"}, ["b1"])):
+    with SearchProgress(store, "tried", [], 4, SearchTotals({0: TrialResult(0, {}, key="b1")}, {"b1"}, ["b1"])):
         found = CliRunner().invoke(app, ["runs", "--storage", store.address])
         page = make_report(store, "tried")
     assert found.exit_code == 0
@@ -105,7 +105,7 @@ def test_runs_and_report_tell_of_a_search_that_has_not_ended(store: Store) -> No
 def test_a_search_whose_process_died_is_shown_as_interrupted_and_one_that_lives_says_so(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note = SearchProgress(store, "tried", [], 4, Tally())
+    note = SearchProgress(store, "tried", [], 4, SearchTotals())
     note._write()
     later = note.state.when + SILENT_S + 1
     assert note.store.searches()["tried"]["status"] == "running"

@@ -16,7 +16,7 @@ from small import write_small
 from test_store import KEY, state
 
 from data.built_in import make_built_in
-from data.prepared.cache import Shelf
+from data.prepared.cache import PreparedCache
 from data.reading.files import FileNotes, open_input
 from data.reading.find import find_files
 from workflows.recipe.datasets import find_datasets
@@ -100,18 +100,18 @@ def test_built_in_data_are_read_from_the_storage_by_machines_that_did_not_make_t
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "first"))
-    shelf = Shelf(f"{bucket}/{tmp_path.name}")
-    make_built_in("tutorial", shelf.home / "built_in")
-    there = shelf.share("built_in")
+    prepared_cache = PreparedCache(f"{bucket}/{tmp_path.name}")
+    make_built_in("tutorial", prepared_cache.home / "built_in")
+    there = prepared_cache.share("built_in")
     assert there == f"{bucket}/{tmp_path.name}/built_in"
     monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "second"))
     recipe = load_recipe(find_recipe("tutorial_a"))
     sources, _ = find_datasets(recipe, FileNotes(tmp_path / "facts"), there)
     assert [source.name for source in sources] == ["dataset_1", "dataset_2", "dataset_3"]
     assert len(find_files(f"{there}/tutorial/dataset_[13].csv")) == 2  # the brackets of a glob are no part of an address
-    made = (shelf.home / "built_in" / "tutorial" / "dataset_1.csv").read_bytes()
+    made = (prepared_cache.home / "built_in" / "tutorial" / "dataset_1.csv").read_bytes()
     assert open_input(sources[0].files[0]).read() == made
-    assert Shelf(str(tmp_path)).share("built_in") == str(tmp_path / "built_in")  # a folder is read where it is
+    assert PreparedCache(str(tmp_path)).share("built_in") == str(tmp_path / "built_in")  # a folder is read where it is
 
 
 @pytest.mark.ray

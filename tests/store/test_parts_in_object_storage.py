@@ -13,7 +13,7 @@ from s3_log import requests
 
 from data.errors import InputError
 from data.prepared import layout
-from data.prepared.cache import Shelf
+from data.prepared.cache import PreparedCache
 from data.prepared.part_files import DamagedRowsError
 from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
@@ -33,9 +33,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def prepared_in(address: str, source: DatasetSource, run: Run = run_here) -> PreparedDataset:
-    shelf = Shelf(address)
-    facts = FileNotes(shelf.folder / "sources")
-    return prepare([source], shelf.folder, facts, run, shelf.fetch, shelf.remote)[0]
+    cached = PreparedCache(address)
+    facts = FileNotes(cached.folder / "sources")
+    return prepare([source], cached.folder, facts, run, cached.fetch, cached.remote)[0]
 
 
 def objects(address: str) -> list[str]:
@@ -61,7 +61,7 @@ def test_rows_are_written_into_the_store_and_fetched_part_by_part(
     expected = [f"{kind}-{number:05d}.arrow" for kind in ("values", "samples") for number in numbers]
     assert objects(f"{address}/prepared") == sorted(f"{found.folder.name}/{n}" for n in [*expected, "manifest.json"])
     machine("second")
-    there = PreparedDataset(Shelf(address).fetch(found.folder.name), found.name, found.settings)
+    there = PreparedDataset(PreparedCache(address).fetch(found.folder.name), found.name, found.settings)
     assert not list(there.folder.glob("*.arrow"))
     assert len(there.parts[0].values)
     assert sorted(file.name for file in there.folder.glob("*.arrow")) == ["values-00000.arrow"]
@@ -116,7 +116,7 @@ def test_damaged_objects_are_not_read_and_a_damaged_copy_is_fetched_again(bucket
         stream.write(content[:-400] + bytes(400))
     machine("second")
     with pytest.raises(DamagedRowsError, match="is damaged"):
-        _ = PreparedDataset(Shelf(address).fetch(found.folder.name)).parts[0].values
+        _ = PreparedDataset(PreparedCache(address).fetch(found.folder.name)).parts[0].values
     again = prepared_in(address, source)  # the store lacks the dataset now
     assert again.parts[0].values.tobytes() == expected
 
@@ -143,12 +143,12 @@ def test_the_cache_stays_under_its_limit_and_what_is_mapped_stays_readable(
     machine("first")
     name = prepared_in(address, source_of(by_time(panel(), tmp_path), **PANEL)).folder.name
     machine("second")
-    whole = [part.values.tobytes() for part in PreparedDataset(Shelf(address).fetch(name)).parts]
+    whole = [part.values.tobytes() for part in PreparedDataset(PreparedCache(address).fetch(name)).parts]
     cache = tmp_path / "second"
     kept = sum(file.stat().st_size for file in cache.glob("*/prepared/*/*.arrow"))
     monkeypatch.setenv("LSTM_RELAY_CACHE_GB", str(kept / 2 / 1e9))
     machine("third")
-    cache, reader = tmp_path / "third", PreparedDataset(Shelf(address).fetch(name))
+    cache, reader = tmp_path / "third", PreparedDataset(PreparedCache(address).fetch(name))
     for number, part in enumerate(reader.parts):
         assert part.values.tobytes() == whole[number]
         assert sum(file.stat().st_size for file in cache.glob("*/prepared/*/*.arrow")) <= kept / 2
@@ -179,16 +179,23 @@ def test_objects_are_hashed_as_they_are_read(bucket: str, tmp_path: Path, machin
 
     put(content)
     source = source_of([f"{address}/in/f.csv"])
-    shelf = Shelf(address)
+    cached = PreparedCache(address)
     stamp = file_stamp(f"{address}/in/f.csv")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("data.prepared.prepare.file_stamp", lambda file: stamp)  # the store's clock is too coarse
         with pytest.raises(InputError, match=r"f\.csv: it was written while it was read"):
-            prepare([source], shelf.folder, FileNotes(shelf.folder / "sources"), run, shelf.fetch, shelf.remote)
+            prepare(
+                [source],
+                cached.folder,
+                FileNotes(cached.folder / "sources"),
+                run,
+                cached.fetch,
+                cached.remote,
+            )
     put(content)
     found = prepared_in(address, source)
     assert found.manifest.rows == 400
-    assert not list((shelf.folder / "sources").glob("*.json"))  # it is so new that it may change within the second
+    assert not list((cached.folder / "sources").glob("*.json"))  # it is so new that it may change within the second
     expected = prepare_one(write_csv(noise(400, "ab"), tmp_path / "f.csv"), tmp_path / "whole")
     assert found.manifest.fingerprint == expected.manifest.fingerprint
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.connect import connect, set_environment
-from data.prepared.cache import Shelf
+from data.prepared.cache import PreparedCache
 from data.prepared.prepared import PreparedDataset
 from workflows.prepare.preparation import prepare_datasets
 from workflows.recipe.recipe import Recipe, load_recipe
@@ -75,7 +75,7 @@ def actors(of_class: str) -> dict[int, str]:
 
 def files_here(address: str, names: list[str]) -> list[list[Any]]:
     """The files of prepared datasets that are on this machine, with their sizes."""
-    folders = [Shelf(address).fetch(name) for name in names]
+    folders = [PreparedCache(address).fetch(name) for name in names]
     return [[str(file), file.stat().st_size] for folder in folders for file in sorted(folder.iterdir())]
 
 
@@ -88,7 +88,7 @@ def prepare_and_fetch(nodes: Nodes, recipe: Recipe, address: str) -> Facts:
 
     def read(names: list[str]) -> list[list[Any]]:
         for name in names:
-            for part in PreparedDataset(Shelf(address).fetch(name)).parts:
+            for part in PreparedDataset(PreparedCache(address).fetch(name)).parts:
                 assert len(part.values)
         return files_here(address, names)
 

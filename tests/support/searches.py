@@ -48,23 +48,23 @@ def search_here(recipe: Recipe, storage: Path, watch: Callable[[Event], None] = 
 
     from cluster.trials import TrialPlacement
     from workflows.search.algorithms import ALGORITHMS, SearchPlan
+    from workflows.search.context import prepare_context
     from workflows.search.result import summarise
-    from workflows.search.run import Run, Tally
-    from workflows.search.scene import set_scene
+    from workflows.search.run import Run, SearchTotals
     from workflows.search.space import parameters_of
     from workflows.search.walks import Walks
     from workflows.store.store import Store
 
     started, store = time.perf_counter(), Store(str(storage))
     parameters = parameters_of(recipe)
-    scene, opened, _ = set_scene(recipe, parameters, store, None, TrialPlacement(1, 0, False, "a test"))
-    orders = [each.entries for each in scene.variants.values()]
+    context, opened, _ = prepare_context(recipe, parameters, store, None, TrialPlacement(1, 0, False, "a test"))
+    orders = [each.entries for each in context.variants.values()]
     algorithm = ALGORITHMS[recipe.search.algorithm](SearchPlan(recipe, parameters, 1, orders))
-    tally = Tally()
-    run = Run(recipe, scene, opened, store, algorithm, watch, tally)
+    totals = SearchTotals()
+    run = Run(recipe, context, opened, store, algorithm, watch, totals)
     run.look_up()
     torch.set_num_threads(1)  # as in a trial's own process
-    walks = Walks(dataclasses.replace(scene, emit=run.heard))
+    walks = Walks(dataclasses.replace(context, emit=run.heard))
     while (proposal := run.supply.next()) is not None:
         walks.begin(proposal)
         report = walks.next_stage()
@@ -72,9 +72,9 @@ def search_here(recipe: Recipe, storage: Path, watch: Callable[[Event], None] = 
             report = walks.next_stage()
         assert run.ended(proposal, report)
     assert run.supply.done
-    trials = [trial for _, trial in sorted(tally.trials.items())]
+    trials = [trial for _, trial in sorted(totals.trials.items())]
     seconds = time.perf_counter() - started
-    return summarise("s", recipe, trials, len(tally.epochs), len(tally.trained), seconds, [])
+    return summarise("s", recipe, trials, len(totals.epochs), len(totals.trained), seconds, [])
 
 
 def tell(event: Event) -> None:

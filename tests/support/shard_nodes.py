@@ -31,7 +31,7 @@ import data.sharding.parts
 import data.sharding.pieces
 from cluster.connect import connect, disconnect, set_environment
 from data.prepared import layout
-from data.prepared.cache import Shelf
+from data.prepared.cache import PreparedCache
 from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
 from data.prepared.running import TaskRun, run_here, run_task, run_with_ray
@@ -140,8 +140,15 @@ class Nodes:
 
 
 def prepared_in(address: str, source: DatasetSource, run: Callable[[Any], Any]) -> PreparedDataset:
-    shelf = Shelf(address)
-    return prepare([source], shelf.folder, FileNotes(shelf.folder / "sources"), run, shelf.fetch, shelf.remote)[0]
+    cached = PreparedCache(address)
+    return prepare(
+        [source],
+        cached.folder,
+        FileNotes(cached.folder / "sources"),
+        run,
+        cached.fetch,
+        cached.remote,
+    )[0]
 
 
 def noted(runs: list[TaskRun]) -> Callable[[Any], Any]:
@@ -273,7 +280,7 @@ def from_no_node(folder: Path, remote: str, files: dict[str, list[Path]]) -> Ite
             "seconds": round(time.monotonic() - started, 1),
         }
         os.environ["LSTM_RELAY_CACHE"] = str(folder / f"reader_{name}")
-        again = PreparedDataset(Shelf(remote).fetch(manifest.fingerprint))
+        again = PreparedDataset(PreparedCache(remote).fetch(manifest.fingerprint))
         yield {"what": "read", "layout": name, "digest": digest_of(again)}
         os.environ["LSTM_RELAY_CACHE"] = str(driver)
     read = nodes.on_each(read_part, remote, manifest.fingerprint)
@@ -284,7 +291,7 @@ def from_no_node(folder: Path, remote: str, files: dict[str, list[Path]]) -> Ite
 
 def read_part(number: int, remote: str, fingerprint: str) -> int:
     """Read the rows of one part; returns the bytes of its file."""
-    dataset = PreparedDataset(Shelf(remote).fetch(fingerprint))
+    dataset = PreparedDataset(PreparedCache(remote).fetch(fingerprint))
     assert len(dataset.parts[number].values)
     return dataset.manifest.parts[number].files[f"values-{number:05d}.arrow"][0]
 

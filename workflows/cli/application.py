@@ -100,7 +100,7 @@ def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
 
     from cluster.connect import VERBOSE, disconnect, set_environment
     from data.errors import FailedError, InputError
-    from workflows.cli.failures import abandon_stdout, complain, open_missing_streams, words_of
+    from workflows.cli.failures import discard_stdout, open_missing_streams, print_error, system_error
 
     set_environment()
     if verbose:
@@ -114,27 +114,27 @@ def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
         sys.stdout.flush()  # a full disk or a closed pipe is noticed here, not at the exit
     except InputError as error:
         for message in error.messages:
-            complain(f"error: {message}")
+            print_error(f"error: {message}")
         raise typer.Exit(2) from None
     except FailedError as error:
-        complain(f"error: {error}")
+        print_error(f"error: {error}")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        complain(WORDS)
+        print_error(WORDS)
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
-        complain("error: stdout was closed before everything was written")
-        abandon_stdout()
+        print_error("error: stdout was closed before everything was written")
+        discard_stdout()
         raise typer.Exit(1) from None
     except Exception as error:
         if was_interrupted(error):
-            complain(WORDS)
+            print_error(WORDS)
             raise typer.Exit(INTERRUPTED) from None
-        words = words_of(error)
+        words = system_error(error)
         if words is None:
             raise
-        complain(f"error: {words}")
-        abandon_stdout()
+        print_error(f"error: {words}")
+        discard_stdout()
         raise typer.Exit(1) from None
     finally:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # another Ctrl-C does not cut off the end of Ray

@@ -14,12 +14,12 @@ REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 KEPT = "what was written before is kept, and the same command goes on from there"
 
 
-def words_of(error: BaseException) -> str | None:
+def system_error(error: BaseException) -> str | None:
     """Return the message for an error of the system or of memory; None for an error of the program."""
     if isinstance(error, MemoryError) or "allocate memory" in str(error):
         return f"memory is used up: use a smaller batch_size or shuffle_gb, or fewer workers; {KEPT}"
     if not isinstance(error, OSError):  # a worker's error has the original error as its cause
-        return None if error.__cause__ is None else words_of(error.__cause__)
+        return None if error.__cause__ is None else system_error(error.__cause__)
     lines = str(error).strip().splitlines()
     what = error.strerror or (lines[-1] if lines else type(error).__name__)
     where = f"{error.filename}: " if error.filename else ""
@@ -30,7 +30,7 @@ def words_of(error: BaseException) -> str | None:
     return f"{where}{what}; {KEPT}"
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Write a message to stderr, if it is still open."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
@@ -45,7 +45,7 @@ def open_missing_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
-def abandon_stdout() -> None:
+def discard_stdout() -> None:
     """Discard what a closed stdout no longer takes, so that the exit is silent."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -12,7 +12,7 @@ from cluster.connect import connect, connected, hold_log, own_cluster, quiet
 from cluster.ray_compat import times_lost, update_data_limits_often
 from data.built_in import MAKERS, make_built_in
 from data.errors import InputError
-from data.prepared.cache import Shelf
+from data.prepared.cache import PreparedCache
 from data.prepared.class_weights import with_class_weights
 from data.prepared.distances import distances_between
 from data.prepared.encoding import EncodedDataset, make_encodings
@@ -62,12 +62,12 @@ def prepare_datasets(
     """
     started = time.perf_counter()
     hold_log()  # messages of Ray from here on belong to this run
-    shelf = Shelf(storage)
+    prepared_cache = PreparedCache(storage)
     built_in = ""
     for name in _built_in_data(recipe):
-        make_built_in(name, shelf.home / "built_in")
-        built_in = shelf.share("built_in")
-    facts = FileNotes(shelf.folder / "sources")
+        make_built_in(name, prepared_cache.home / "built_in")
+        built_in = prepared_cache.share("built_in")
+    facts = FileNotes(prepared_cache.folder / "sources")
     sources, epochs = find_datasets(recipe, facts, built_in, kept)
 
     here: list[bool] = []  # decided when the first task is run
@@ -88,12 +88,12 @@ def prepare_datasets(
             return run_with_ray(tasks, own_cluster=own_cluster(), tell=tell, times_lost=times_lost)
 
     there = [source for source in sources if source.files]
-    fresh = prepare(there, shelf.folder, facts, run, shelf.fetch, shelf.remote) if there else []
+    fresh = prepare(there, prepared_cache.folder, facts, run, prepared_cache.fetch, prepared_cache.remote) if there else []
     by_name = {each.name: each for each in fresh}
-    prepared = [by_name[s.name] if s.files else _as_prepared(s, kept[s.name].folder, shelf) for s in sources]
+    prepared = [by_name[s.name] if s.files else _as_prepared(s, kept[s.name].folder, prepared_cache) for s in sources]
     gone = tuple(f"dataset {s.name!r}: its files are gone; its prepared rows are used" for s in sources if not s.files)
     for each in prepared:
-        shelf.keep(each.folder.name)
+        prepared_cache.keep(each.folder.name)
     words = ""
     if recipe.order == "suggested":  # before they are encoded: the scale may be the first one's
         trained = [each for each, count in zip(prepared, epochs, strict=True) if count]
@@ -109,9 +109,9 @@ def prepare_datasets(
     return Prepared(datasets, sources, epochs, time.perf_counter() - started, words, gone)
 
 
-def _as_prepared(source: DatasetSource, folder: str, shelf: Shelf) -> PreparedDataset:
+def _as_prepared(source: DatasetSource, folder: str, prepared_cache: PreparedCache) -> PreparedDataset:
     """Return the prepared rows of a dataset whose files are gone; raises InputError if the store does not have them."""
-    home = shelf.fetch(folder)
+    home = prepared_cache.fetch(folder)
     if not (home / MANIFEST).exists():
         raise InputError(f"dataset {source.name!r}: its files are gone, and {folder} is not in the store: restore them")
     return PreparedDataset(home, source.name, source.settings)

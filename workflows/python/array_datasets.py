@@ -9,7 +9,7 @@ from typing import Any
 
 from data.errors import InputError
 from data.prepared.arrays import ArrayDataset, check_arrays, write_arrays
-from data.prepared.cache import Shelf
+from data.prepared.cache import PreparedCache
 from data.prepared.class_weights import with_class_weights
 from data.prepared.encoding import EncodedDataset, make_encodings
 from data.prepared.labels import labels_given
@@ -99,15 +99,15 @@ def document_of(arrays: Sequence[ArrayDataset], of_data: Mapping[str, Any]) -> d
 
 def prepare_pairs(arrays: Sequence[ArrayDataset], recipe: Recipe, storage: str, started: float) -> Prepared:
     """Prepare the datasets of a recipe from document_of in this process; datasets prepared before are not written again."""
-    shelf = Shelf(storage)
+    prepared_cache = PreparedCache(storage)
     settings = [entry.settings for entry in recipe.entries]
     own = [
         dataclasses.replace(each, source=dataclasses.replace(each.source, settings=setting))
         for each, setting in zip(arrays, settings, strict=True)
     ]
-    written = [write_arrays(each, shelf.folder) for each in own]
+    written = [write_arrays(each, prepared_cache.folder) for each in own]
     for each in written:
-        shelf.keep(each.folder.name)
+        prepared_cache.keep(each.folder.name)
     encodings = make_encodings(written, settings, recipe.model.classes == "all")
     encodings = with_class_weights(encodings, written, recipe.model.class_weights)
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(written, encodings, strict=True)]

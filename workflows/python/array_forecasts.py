@@ -53,7 +53,7 @@ def _scaling_of(run: TrainedRun, dataset: str | None, gaps: bool) -> int:
     encodings = [each.encoding for each in run.datasets]
     scalings = {(each.center, each.scale) for each in encodings}
     if dataset is not None or len(scalings) > 1:
-        return run.place_of(dataset)
+        return run.index_of(dataset)
     if gaps and len({each.fill for each in encodings}) > 1:
         hint = meant("", [each.name for each in run.datasets])
         raise InputError(

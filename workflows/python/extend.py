@@ -11,7 +11,7 @@ from typing import Any
 from cluster.connect import connected, disconnect, set_environment
 from data.errors import InputError
 from data.prepared.arrays import check_arrays, write_arrays
-from data.prepared.cache import Shelf
+from data.prepared.cache import PreparedCache
 from data.prepared.labels import labels_given
 from data.prepared.prepared import PreparedDataset
 from data.reading.settings import DatasetSource
@@ -80,10 +80,10 @@ def _extend_by_arrays(run: TrainedRun, store: Store, new: NewDataset, watch: Wat
         )
 
     def prepare(recipe: Recipe) -> tuple[PreparedDataset, DatasetSource]:
-        shelf, settings = Shelf(store.address), recipe.entries[-1].settings
+        prepared_cache, settings = PreparedCache(store.address), recipe.entries[-1].settings
         whole = dataclasses.replace(arrays, source=dataclasses.replace(arrays.source, settings=settings))
-        written = write_arrays(whole, shelf.folder)
-        shelf.keep(written.folder.name)
+        written = write_arrays(whole, prepared_cache.folder)
+        prepared_cache.keep(written.folder.name)
         return written, whole.source
 
     addition = new.addition(split=own.model_dump(mode="json")["split"])

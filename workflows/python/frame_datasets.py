@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.errors import InputError
-from data.prepared.cache import Shelf
+from data.prepared.cache import PreparedCache
 from data.prepared.class_weights import with_class_weights
 from data.prepared.encoding import EncodedDataset, make_encodings
 from data.prepared.prepare import prepare
@@ -135,7 +135,7 @@ def write_frames(
     datasets: Sequence[FrameDataset], settings: Sequence[DataSettings], classes: bool, storage: str
 ) -> tuple[list[PreparedDataset], list[DatasetSource]]:
     """Prepare frames like files, by their content; raises InputError with all problems."""
-    shelf = Shelf(storage)
+    prepared_cache = PreparedCache(storage)
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
         tables = {each.name: _used(each, own) for each, own in zip(datasets, settings, strict=True)}
         with as_files(tables, Path(scratch), lambda name: f"frame {name!r}") as paths:
@@ -144,9 +144,9 @@ def write_frames(
                 for each, own in zip(datasets, settings, strict=True)
             ]
             notes = FileNotes(Path(scratch) / "notes")
-            found = prepare(sources, shelf.folder, notes, run_here, shelf.fetch, shelf.remote)
+            found = prepare(sources, prepared_cache.folder, notes, run_here, prepared_cache.fetch, prepared_cache.remote)
     for each in found:
-        shelf.keep(each.folder.name)
+        prepared_cache.keep(each.folder.name)
     return found, [replace(source, files=()) for source in sources]
 
 

@@ -30,16 +30,16 @@ FORMAT = 1  # of the JSON
 
 def raw_model(store: Store, run: TrainedRun, dataset: str | None = None) -> RawModel:
     """Return the final model of a run for rows of one dataset, on the CPU; raises InputError if it must be named."""
-    place = place_of(run, dataset)
+    place = index_of(run, dataset)
     forecaster = make_forecaster(store, run, place)
     return RawModel(forecaster.model.cpu(), run.datasets[place], run.plan.head_of(place))
 
 
-def place_of(run: TrainedRun, dataset: str | None) -> int:
+def index_of(run: TrainedRun, dataset: str | None) -> int:
     """Return the index of a dataset; it is optional if all datasets share one scaling and one head."""
     first, *others = [(each.encoding.center, each.encoding.scale, each.encoding.fill) for each in run.datasets]
     alike = all(each == first for each in others) and not run.plan.model.dataset_heads
-    return 0 if dataset is None and alike else run.place_of(dataset)
+    return 0 if dataset is None and alike else run.index_of(dataset)
 
 
 def export_model(store: Store, run: TrainedRun, output: str, dataset: str | None = None) -> Json:
@@ -56,7 +56,7 @@ def export_model(store: Store, run: TrainedRun, output: str, dataset: str | None
         check_file("--output", str(path))
     if target.suffix == ".onnx":
         _check_onnx()
-    place = place_of(run, dataset)
+    place = index_of(run, dataset)
     model = raw_model(store, run, run.datasets[place].name)
     facts = {"format": FORMAT, "run": run.name, "key": run.key, "dataset": run.datasets[place].name, **_settings(run, place)}
     facts |= model.describe()

@@ -13,7 +13,7 @@ from data.errors import InputError
 from data.reading.file_format import SUFFIXES, FileFormat, stem, suffix_of
 from data.reading.files import folder_name
 from data.reading.settings import DatasetSource
-from data.reading.table import RowPlaces, has_column, read_table
+from data.reading.table import RowPositions, has_column, read_table
 from data.reading.texts import as_text
 from workflows.recipe.checks import meant
 from workflows.results.alike import most_alike
@@ -120,7 +120,7 @@ def _values(file: str, column: str, form: FileFormat) -> dict[str, str]:
     if values.null_count:
         absent = int(np.flatnonzero(np.asarray(values.is_null()))[0])
         raise InputError(
-            f"{RowPlaces(file, form).at(absent)}: the column {column!r}, which tells datasets apart, is empty: write the "
+            f"{RowPositions(file, form).at(absent)}: the column {column!r}, which tells datasets apart, is empty: write the "
             "dataset that the row belongs to, or take the row out"
         )
     counted = {each["values"]: each["counts"] for each in pc.value_counts(values).to_pylist()}

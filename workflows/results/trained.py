@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError
-from data.prepared.cache import Shelf
+from data.prepared.cache import PreparedCache
 from data.prepared.encoding import EncodedDataset
 from data.prepared.prepared import MANIFEST, PreparedDataset
 from data.reading.settings import DatasetSource
@@ -46,7 +46,7 @@ class TrainedRun:
     datasets: list[EncodedDataset]
     sources: list[DatasetSource]
 
-    def place_of(self, dataset: str | None) -> int:
+    def index_of(self, dataset: str | None) -> int:
         """Return the index of a dataset by its name; None is allowed if there is only one. Raises InputError."""
         names = [each.name for each in self.datasets]
         if dataset is None and len(names) == 1:
@@ -83,9 +83,9 @@ def reopen(store: Store, run: RunResult | RunProgress) -> TrainedRun:
 
 
 def _open(store: Store, run: RunResult | RunProgress, recipe: Recipe, described: Sequence[DescribedDataset]) -> TrainedRun:
-    shelf, datasets = Shelf(store.address), []
+    prepared_cache, datasets = PreparedCache(store.address), []
     for each in described:
-        source, folder = each.source, shelf.fetch(each.prepared)
+        source, folder = each.source, prepared_cache.fetch(each.prepared)
         if not (folder / MANIFEST).exists():
             raise InputError(
                 f"run {run.name!r}, dataset {source.name!r}: {store.address}/prepared/{each.prepared} is missing: train it "

@@ -12,9 +12,9 @@ from workflows.results.events import ignore
 from workflows.results.number_format import counted
 from workflows.results.search_result import TrialMetrics, TrialResult
 from workflows.search.algorithms import ALGORITHMS, SearchPlan
+from workflows.search.context import prepare_context
 from workflows.search.proposal import Proposal
-from workflows.search.run import Run, Tally
-from workflows.search.scene import set_scene
+from workflows.search.run import Run, SearchTotals
 from workflows.search.search import check_trials, place, with_workers
 from workflows.search.space import parameters_of
 from workflows.search.tree import MAX_COMPARED, Chain, simulate
@@ -57,10 +57,10 @@ def estimate(recipe: Recipe, storage: str | Path, num_workers: int | None = None
             f"--storage {store.address}"
         )
 
-    scene, opened, _ = set_scene(recipe, parameters, store, None, placement, before=refuse)
-    orders = [each.entries for each in scene.variants.values()]
+    context, opened, _ = prepare_context(recipe, parameters, store, None, placement, before=refuse)
+    orders = [each.entries for each in context.variants.values()]
     algorithm = ALGORITHMS[recipe.search.algorithm](SearchPlan(recipe, parameters, placement.num_concurrent, orders))
-    run = Run(recipe, scene, opened, store, algorithm, ignore, Tally())
+    run = Run(recipe, context, opened, store, algorithm, ignore, SearchTotals())
     chains: dict[int, Chain] = {}
     held = 0
 

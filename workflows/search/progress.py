@@ -15,7 +15,7 @@ from workflows.loggers.heartbeat import BEAT_S, beating
 from workflows.relay.events import EpochDone
 from workflows.results.events import Event, Watch
 from workflows.results.search_result import SearchUnderWay
-from workflows.search.run import Tally
+from workflows.search.run import SearchTotals
 from workflows.store.store import Store
 
 WRITE_S = 5.0  # between two writes; `clean` may remove what a killed search trained since the last one
@@ -27,8 +27,8 @@ class SearchProgress:
     A thread writes it: what the search says does not wait for an object store.
     """
 
-    def __init__(self, store: Store, name: str, prepared: list[str], num_trials: int, tally: Tally):
-        self.store, self.name, self.tally = store, name, tally
+    def __init__(self, store: Store, name: str, prepared: list[str], num_trials: int, totals: SearchTotals):
+        self.store, self.name, self.totals = store, name, totals
         self.tips: set[str] = set()  # trained epochs without a successor; earlier ones follow from them
         self.written, self.changed = 0.0, False
         self._lock = threading.Lock()  # of the tips and the state
@@ -73,14 +73,14 @@ class SearchProgress:
 
     def _write(self) -> None:
         self.written, self.changed = time.monotonic(), False
-        trials = list(self.tally.trials.values())
+        trials = list(self.totals.trials.values())
         ended = {trial.key for trial in trials if trial.key is not None}
         with self._lock:
             self.state = replace(
                 self.state,
                 when=time.time(),
                 trials_ended=len(trials),
-                epochs_trained=len(self.tally.trained),
+                epochs_trained=len(self.totals.trained),
                 kept=tuple(sorted(self.tips | ended)),
             )
         with contextlib.suppress(OSError, InputError):  # a write error here must not end the search

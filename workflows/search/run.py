@@ -17,9 +17,9 @@ from workflows.relay.plan import Plan
 from workflows.relay.relay import NotAnsweredError, Outcome
 from workflows.results.events import LevelDone, SearchHeld, TrialDone, TrialLost, Watch
 from workflows.results.search_result import TrialResult
+from workflows.search.context import SearchContext
 from workflows.search.proposal import Proposal
 from workflows.search.result import failed_trial, trial_result
-from workflows.search.scene import Scene
 from workflows.search.stage_report import StageReport
 from workflows.search.supply import Algorithm, Supply
 from workflows.search.tree import MAX_COMPARED, Chain
@@ -27,7 +27,7 @@ from workflows.store.store import Store
 
 
 @dataclass
-class Tally:
+class SearchTotals:
     """The results of a search so far: the trials by number, their epochs, and those that were trained for it."""
 
     trials: dict[int, TrialResult] = field(default_factory=dict)
@@ -41,32 +41,32 @@ class Run:
     def __init__(
         self,
         recipe: Recipe,
-        scene: Scene,
+        context: SearchContext,
         opened: Mapping[str, Sequence[EncodedDataset]],
         store: Store,
         algorithm: Algorithm,
         watch: Watch,
-        tally: Tally,
+        totals: SearchTotals,
     ):
-        self.recipe, self.scene, self.opened, self.store = recipe, scene, opened, store
-        self.tally, self.watch = tally, watch
+        self.recipe, self.context, self.opened, self.store = recipe, context, opened, store
+        self.totals, self.watch = totals, watch
         self.supply = Supply(algorithm, self.chain, self.proposed)
         self.idle_since: float | None = time.monotonic()  # when no trial was known to run; None: one trains
         self.plans: dict[int, Plan] = {}  # of trials that have not ended; each is asked for several times
 
     def plan(self, proposal: Proposal) -> tuple[Plan, Sequence[EncodedDataset]]:
         """Return the plan of a trial, and its datasets."""
-        datasets = self.opened[self.scene.variant_of(proposal.config)]
+        datasets = self.opened[self.context.variant_of(proposal.config)]
         plan = self.plans.get(proposal.number)
         if plan is None:
-            plan = self.scene.plan(proposal, datasets)
+            plan = self.context.plan(proposal, datasets)
             if len(self.plans) < MAX_COMPARED:  # of 7 kB each; a grid may have 10,000 trials
                 self.plans[proposal.number] = plan
         return plan, datasets[: proposal.level]
 
     def chain(self, proposal: Proposal) -> Chain:
         """Return the planned epochs of a trial."""
-        return chain_of(self.plan(proposal)[0], self.scene.variant_of(proposal.config))
+        return chain_of(self.plan(proposal)[0], self.context.variant_of(proposal.config))
 
     def proposed(self, proposals: Sequence[Proposal]) -> None:
         """Emit which trials a beam extends."""
@@ -89,21 +89,21 @@ class Run:
         try:
             return self._note(proposal, plan, datasets, self._outcome(proposal, plan))
         except NotAnsweredError as error:
-            chain = self.supply.chains[proposal.number] = chain_of(plan, self.scene.variant_of(proposal.config))
+            chain = self.supply.chains[proposal.number] = chain_of(plan, self.context.variant_of(proposal.config))
             self.supply.trained.update(chain.keys[: error.held])
             return None
 
     def _outcome(self, proposal: Proposal, plan: Plan) -> Outcome:
         level = proposal.level
-        if level is None or level == len(self.opened[self.scene.variant_of(proposal.config)]):
+        if level is None or level == len(self.opened[self.context.variant_of(proposal.config)]):
             return finished(plan, self.store)
         return after_stages(plan, self.store, level)
 
     def _note(self, proposal: Proposal, plan: Plan, datasets: Sequence[EncodedDataset], outcome: Outcome) -> TrialResult:
-        self.tally.epochs.update(record.key for stage in outcome.stages for record in stage.epochs)
-        self.tally.trials[proposal.number] = trial_result(proposal, plan, datasets, outcome)
+        self.totals.epochs.update(record.key for stage in outcome.stages for record in stage.epochs)
+        self.totals.trials[proposal.number] = trial_result(proposal, plan, datasets, outcome)
         self.plans.pop(proposal.number, None)
-        return self.tally.trials[proposal.number]
+        return self.totals.trials[proposal.number]
 
     def ended(self, proposal: Proposal, report: StageReport) -> bool:
         """Record a trial that is finished, was stopped by the scheduler or failed.
@@ -112,7 +112,7 @@ class Run:
         """
         trial: TrialResult | None
         if report.failed:
-            trial = self.tally.trials[proposal.number] = failed_trial(proposal, report.failed)
+            trial = self.totals.trials[proposal.number] = failed_trial(proposal, report.failed)
             self.plans.pop(proposal.number, None)
         elif report.complete:
             trial = self.known(proposal)
@@ -138,7 +138,7 @@ class Run:
         """Record an event of the trials."""
         self.idle_since = None
         if isinstance(event, EpochDone):
-            self.tally.trained.append(event.key)
+            self.totals.trained.append(event.key)
             self.supply.trained.add(event.key)
         self.watch(event)
 

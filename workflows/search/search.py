@@ -20,11 +20,11 @@ from workflows.relay.failures import RunFailedError
 from workflows.results.events import SearchFinished, SearchPlanned, Watch, ignore
 from workflows.results.search_result import SearchResult
 from workflows.search.algorithms import ALGORITHMS, SearchPlan, listed_configs
+from workflows.search.context import prepare_context
 from workflows.search.optuna_study import check_optuna
 from workflows.search.progress import SearchProgress
 from workflows.search.result import summarise, write_search
-from workflows.search.run import Run, Tally
-from workflows.search.scene import set_scene
+from workflows.search.run import Run, SearchTotals
 from workflows.search.space import (
     MAX_TRIALS,
     Config,
@@ -73,18 +73,18 @@ def _search(recipe: Recipe, store: Store, name: str, address: str | None, watch:
     check_cluster(store.storage, address, watch)
     placement = place(recipe, num_trials, capacity())
     watch(Preparing(recipe.name))
-    scene, opened, orders = set_scene(recipe, parameters, store, address, placement, watch)
+    context, opened, orders = prepare_context(recipe, parameters, store, address, placement, watch)
     algorithm = ALGORITHMS[recipe.search.algorithm](
-        SearchPlan(recipe, parameters, placement.num_concurrent, [each.entries for each in scene.variants.values()])
+        SearchPlan(recipe, parameters, placement.num_concurrent, [each.entries for each in context.variants.values()])
     )
     usage.begin()  # of a store that did not exist before
     watch(SearchPlanned(algorithm.num_trials, placement, tuple(orders), store.address))
     if placement.num_concurrent > 1 and not store.storage.exclusive:
         watch(Waiting(f"{store.address}: two trials at a time may train the same epoch there"))
-    tally = Tally()
+    totals = SearchTotals()
     folders = sorted({each.prepared.folder.name for datasets in opened.values() for each in datasets})
-    with SearchProgress(store, name, folders, algorithm.num_trials, tally) as note:
-        run = Run(recipe, scene, opened, store, algorithm, note.watching(watch), tally)
+    with SearchProgress(store, name, folders, algorithm.num_trials, totals) as note:
+        run = Run(recipe, context, opened, store, algorithm, note.watching(watch), totals)
         if not run.look_up():
             together = placement.trials_per_gpu > 1 and address is None
             with contextlib.ExitStack() as stack:
@@ -92,13 +92,13 @@ def _search(recipe: Recipe, store: Store, name: str, address: str | None, watch:
                     wait_for_a_core(watch)
                     stack.enter_context(watching(lambda words: watch(Noticed(words))))
                 service = stack.enter_context(multi_process_service()) if together else ""
-                run.scene = dataclasses.replace(run.scene, gpu_service=service)
+                run.context = dataclasses.replace(run.context, gpu_service=service)
                 run_under_ray(run, name, address, placement)
-    trials = [trial for _, trial in sorted(tally.trials.items())]
+    trials = [trial for _, trial in sorted(totals.trials.items())]
     if not any(trial.failed is None for trial in trials):
         raise RunFailedError(f"no trial came to an end; the first: {trials[0].failed if trials else 'there was none'}")
     seconds = time.perf_counter() - started
-    result = summarise(name, recipe, trials, len(tally.epochs), len(tally.trained), seconds, folders)
+    result = summarise(name, recipe, trials, len(totals.epochs), len(totals.trained), seconds, folders)
     write_search(store, name, recipe, result)
     note.remove()
     watch(SearchFinished(result, f"{store.address}/runs/{name}"))

@@ -10,8 +10,8 @@ import torch
 from ray.tune import Trainable
 
 from cluster.mps import find_service
+from workflows.search.context import SearchContext
 from workflows.search.proposal import Proposal
-from workflows.search.scene import Scene
 from workflows.search.stage_report import StageReport
 from workflows.search.walks import Walks
 
@@ -31,17 +31,17 @@ class Worker(Protocol):
 class Trial(Trainable):
     """Trials one after another in the same process (reuse_actors=True), which saves starting a process for each."""
 
-    def setup(self, config: dict[str, Any], scene: Scene | None = None) -> None:
+    def setup(self, config: dict[str, Any], context: SearchContext | None = None) -> None:
         """Start the first trial."""
-        assert scene is not None
-        find_service(scene.gpu_service)
-        if scene.num_workers:
+        assert context is not None
+        find_service(context.gpu_service)
+        if context.num_workers:
             from workflows.search.trial_group import GroupWalks  # it imports Ray Train
 
-            self.walks: Worker = GroupWalks(scene)
+            self.walks: Worker = GroupWalks(context)
         else:
             torch.set_num_threads(1)  # the fit has threads of its own: see workflows.fit.threads
-            self.walks = Walks(scene)
+            self.walks = Walks(context)
         self.reset_config(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:

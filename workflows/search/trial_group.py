@@ -16,8 +16,8 @@ from typing import Any
 
 from cluster.connect import set_environment
 from cluster.placement import Placement
+from workflows.search.context import SearchContext
 from workflows.search.proposal import Proposal
-from workflows.search.scene import Scene
 from workflows.search.stage_report import StageReport
 from workflows.training.channel import Channel, Sender
 from workflows.training.workers import trainer_for
@@ -74,7 +74,7 @@ class Ended:
 class Task:
     """What each worker of a trial's group needs."""
 
-    scene: Scene
+    context: SearchContext
     requests: Any  # a ray.util.queue.Queue
     answer: Sender
 
@@ -88,7 +88,7 @@ def serve(task: Task) -> None:
     from workflows.search.walks import Walks
 
     torch.set_num_threads(1)
-    walks, group = Walks(task.scene), Group.current()
+    walks, group = Walks(task.context), Group.current()
     if group.rank == 0:
         task.answer(Ready())
     while True:
@@ -112,7 +112,7 @@ def serve(task: Task) -> None:
 class GroupWalks:
     """The trial actor's side: the same calls as `Walks`, done by a group of workers."""
 
-    def __init__(self, scene: Scene):
+    def __init__(self, context: SearchContext):
         set_environment()
         from ray.util.queue import Queue
 
@@ -123,10 +123,10 @@ class GroupWalks:
         self.trial: Begin | None = None
         self.done = self.asked = 0
         self.ready = False
-        task = Task(scene, self.requests, self.channel.__enter__())
-        placement = Placement(scene.num_workers, scene.num_workers, scene.use_gpu, float(scene.cpus), "a trial")
-        strategy = "STRICT_PACK" if scene.one_node else "PACK"
-        scratch = scene.scratch or self.scratch.name
+        task = Task(context, self.requests, self.channel.__enter__())
+        placement = Placement(context.num_workers, context.num_workers, context.use_gpu, float(context.cpus), "a trial")
+        strategy = "STRICT_PACK" if context.one_node else "PACK"
+        scratch = context.scratch or self.scratch.name
         self.trainer = trainer_for(serve_task, {"task": task}, placement, scratch, strategy=strategy)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()

@@ -16,9 +16,9 @@ from ray.tune.search import Searcher
 
 from cluster.trials import TrialPlacement
 from workflows.recipe.search_settings import SearchSettings
+from workflows.search.context import SearchContext
 from workflows.search.proposal import Proposal
 from workflows.search.run import Run
-from workflows.search.scene import Scene
 from workflows.search.stage_report import StageReport
 from workflows.search.supply import Supply
 from workflows.search.trial import Trial
@@ -67,7 +67,7 @@ class Suggestions(Searcher):
         """Do nothing: the final result comes from elsewhere."""
 
     def __getstate__(self) -> TuneResult:
-        return {}  # as for _Told
+        return {}  # as for TrialCallback
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the same trials are proposed again."""
@@ -76,7 +76,7 @@ class Suggestions(Searcher):
         """Do nothing (see save)."""
 
 
-class _Told(Callback):
+class TrialCallback(Callback):
     """Reports the end of each trial, and has trials run again where needed.
 
     These are trials that Tune gives up too early, and ended ones whose epochs the store lacks. Tune 2.60 counts one actor
@@ -137,7 +137,7 @@ class _Told(Callback):
 
 
 def run_trials(
-    scene: Scene, search: SearchSettings, placement: TrialPlacement, run: Run, num_stages: int, scratch: str
+    context: SearchContext, search: SearchSettings, placement: TrialPlacement, run: Run, num_stages: int, scratch: str
 ) -> None:
     """Run the trials that the run's supply gives out, until all have ended.
 
@@ -160,7 +160,7 @@ def run_trials(
     suggestions = Suggestions(run.supply)
     suggestions.parks = search.algorithm == "beam" and scheduler is None
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(Trial, scene=scene), each),
+        tune.with_resources(tune.with_parameters(Trial, context=context), each),
         tune_config=tune.TuneConfig(
             scheduler=scheduler,
             search_alg=suggestions,
@@ -175,7 +175,7 @@ def run_trials(
             stop=suggestions.leaves,
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # what a trial has done is in the store
-            callbacks=[_Told(run)],
+            callbacks=[TrialCallback(run)],
             verbose=0,
         ),
     )

@@ -18,17 +18,17 @@ from workflows.store.store import Store
 
 def run_under_ray(run: Run, name: str, address: str | None, placement: TrialPlacement) -> None:
     """Have Ray Tune run the remaining trials of a search."""
-    store, scene = run.store, run.scene
+    store, context = run.store, run.context
     store.storage.create()
     connect(address)
-    num_stages = max(len(variant.datasets) for variant in scene.variants.values())
+    num_stages = max(len(variant.datasets) for variant in context.variants.values())
     with _log(store, name) as scratch, quiet("workflows.search.tuning"):
         from workflows.search.tuning import run_trials
         from workflows.training.channel import Channel
 
         with Channel(run.heard) as emit:
             shared = "" if address is None else f"{store.address}/runs/{name}/.ray_tune"
-            sent = dataclasses.replace(scene, emit=emit, scratch=shared)
+            sent = dataclasses.replace(context, emit=emit, scratch=shared)
             with telling(run.tell_idle):
                 run_trials(sent, run.recipe.search, placement, run, num_stages, shared or str(scratch))
 

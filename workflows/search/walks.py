@@ -18,8 +18,8 @@ from workflows.relay.plan import Plan
 from workflows.relay.relay import Outcome
 from workflows.relay.walk import StoreError, Walker
 from workflows.results.result import metrics_after
+from workflows.search.context import SearchContext
 from workflows.search.proposal import Proposal
-from workflows.search.scene import Scene
 from workflows.search.stage_report import StageReport
 from workflows.store.store import Store
 
@@ -27,9 +27,9 @@ from workflows.store.store import Store
 class Walks:
     """Walks the plans of trials, one after another; datasets stay mapped for the next trial."""
 
-    def __init__(self, scene: Scene):
-        self.scene = scene
-        self.store = Store(scene.storage)
+    def __init__(self, context: SearchContext):
+        self.context = context
+        self.store = Store(context.storage)
         self.datasets: dict[str, list[EncodedDataset]] = {}
         self.plan: Plan | None = None
         self.lane: Lane | None = None
@@ -40,23 +40,23 @@ class Walks:
     def begin(self, proposal: Proposal) -> None:
         """Leave the present walk, if any, and start that of another trial."""
         self.stages, self.trained = None, 0
-        variant = self.scene.variant_of(proposal.config)
+        variant = self.context.variant_of(proposal.config)
         if variant not in self.datasets:
-            self.datasets[variant] = self.scene.open(variant)
+            self.datasets[variant] = self.context.open(variant)
 
         def emit(event: RunEvent) -> None:
             if isinstance(event, EpochDone):
                 self.trained += 1
-                self.scene.emit(replace(event, trial=proposal.number, pid=os.getpid()))
+                self.context.emit(replace(event, trial=proposal.number, pid=os.getpid()))
             elif isinstance(event, Damaged | Waiting):
-                self.scene.emit(replace(event, trial=proposal.number))
+                self.context.emit(replace(event, trial=proposal.number))
 
         whole = self.datasets[variant]
-        self.plan = self.scene.plan(proposal, whole)
+        self.plan = self.context.plan(proposal, whole)
         self.level = None if proposal.level == len(whole) else proposal.level
-        device = "cuda" if self.scene.use_gpu else "cpu"
+        device = "cuda" if self.context.use_gpu else "cpu"
         if self.lane is None:  # rows that are on the GPU stay there from trial to trial
-            self.lane = lane_for(torch.device(device), self.plan.model, self.scene.device_memory_gb, self.scene.cpus)
+            self.lane = lane_for(torch.device(device), self.plan.model, self.context.device_memory_gb, self.context.cpus)
         datasets = whole[: len(self.plan.datasets)]
         walker = Walker(self.plan, datasets, self.store, Group.current(), emit, device, lane=self.lane)
         self.stages = walker.stages()

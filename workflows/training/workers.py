@@ -19,7 +19,7 @@ from cluster.placement import Placement
 from cluster.ray_compat import adapt_trainer, scaling_of
 from cluster.recovery import ON_NODE, Start
 from cluster.watching import watching
-from data.prepared.cache import Shelf
+from data.prepared.cache import PreparedCache
 from data.prepared.reference import DatasetRef
 from workflows.relay.events import Emit, Noticed, RunEvent, Walked, Working
 from workflows.relay.failures import RunFailedError
@@ -87,8 +87,8 @@ def work(job: Job) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # the fit has threads of its own: see workflows.fit.threads
     device = "cuda" if job.use_gpu else "cpu"
-    shelf = Shelf(job.storage)
-    datasets = [reference.open(shelf) for reference in job.datasets]
+    prepared_cache = PreparedCache(job.storage)
+    datasets = [reference.open(prepared_cache) for reference in job.datasets]
     group = Group.current()
     nodes = _nodes_of(group)
     if group.rank == 0:

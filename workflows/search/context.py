@@ -11,7 +11,7 @@ from typing import Any
 
 from cluster.trials import TrialPlacement
 from data.errors import InputError
-from data.prepared.cache import Shelf
+from data.prepared.cache import PreparedCache
 from data.prepared.encoding import EncodedDataset
 from data.prepared.reference import DatasetRef
 from workflows.recipe.recipe import Entry, Recipe, check_recipe
@@ -35,7 +35,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Scene:
+class SearchContext:
     """A search's recipe, its prepared datasets by the values that change them, its store, and a trial's resources."""
 
     document: Mapping[str, Any]
@@ -58,9 +58,9 @@ class Scene:
 
     def open(self, variant: str) -> list[EncodedDataset]:
         """Map the datasets of a variant into this process."""
-        shelf = Shelf(self.storage)
+        prepared_cache = PreparedCache(self.storage)
         found = self.variants[variant].datasets
-        return [reference.open(shelf) for reference in found]
+        return [reference.open(prepared_cache) for reference in found]
 
     def plan(self, proposal: Proposal, datasets: Sequence[EncodedDataset]) -> Plan:
         """Return the plan of a trial: that of `train` with its recipe, up to the trial's last dataset.
@@ -82,7 +82,7 @@ def variant_name(config: Config) -> str:
     return json.dumps(config, sort_keys=True, default=str)
 
 
-def set_scene(
+def prepare_context(
     recipe: Recipe,
     parameters: Sequence[Parameter],
     store: Store,
@@ -90,7 +90,7 @@ def set_scene(
     placement: TrialPlacement,
     watch: Watch = ignore,
     before: Callable[[], object] = lambda: None,
-) -> tuple[Scene, dict[str, list[EncodedDataset]], list[str]]:
+) -> tuple[SearchContext, dict[str, list[EncodedDataset]], list[str]]:
     """Prepare the datasets of every variant; `before` is called before anything is written, and may raise.
 
     Also returns the datasets of this process, and the lines on the training orders.
@@ -118,11 +118,11 @@ def set_scene(
         if not any(naive_error(each, "validation", made.model.loss) for each in datasets):
             raise InputError("search: no dataset has validation samples to judge a trial by: give split a validation part")
     names = tuple(each.name for each in parameters if each.changes_data)
-    scene = Scene(
+    context = SearchContext(
         dict(recipe.document), recipe.folder, names, variants, store.address, _unheard, placement.num_workers,
         placement.use_gpu, recipe.compute.device_memory, cpus=placement.cpus, one_node=placement.one_node,
     )  # fmt: skip
-    return scene, opened, [words for words in dict.fromkeys(orders) if words]
+    return context, opened, [words for words in dict.fromkeys(orders) if words]
 
 
 def _unheard(event: RunEvent) -> None:
