@@ -32,7 +32,7 @@ def read_numbers(places: RowPositions, name: str, column: pa.ChunkedArray) -> np
     return values
 
 
-def read_weights(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
+def read_weights(places: RowPositions, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
     """Return the weights of a column; raises InputError for the first that is negative, missing or not finite."""
     values = _values(places, name, column)
     wrong = np.flatnonzero(~((values >= 0) & (values <= LARGEST)))
@@ -45,7 +45,7 @@ def read_weights(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.N
     return values
 
 
-def _values(places: RowPlaces, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
+def _values(places: RowPositions, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
     kind, form = column.type, places.form
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
         column = _parsed(places, name, as_text(column))

@@ -86,7 +86,7 @@ def pids_of(token: str) -> list[int]:
 def _wait_for(address: str, token: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Until the job API can take a job: its agent comes up a moment after the dashboard."""
     request = urllib.request.Request(f"{address}/api/jobs/", headers={"Authorization": f"Bearer {token}"})
-    for _ in range(300):
+    for _ in range(900):  # Ray 2.52 on two busy cores takes more than 30 s
         assert process.poll() is None, log.read_text()
         with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=2):
             return
