@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,11 @@ from data.prepared.finish import finish
 from data.prepared.labels import as_array, checked_targets
 from data.prepared.manifest import FORMAT, MANIFEST, put_in_place, scratch_folder
 from data.prepared.prepared import PreparedDataset
-from data.reading.settings import DatasetSource, DataSettings
+from data.reading.settings import DatasetSource, DataSettings, Scaling
 from data.samples.counts import Counts
 from data.samples.part import write_part
 from data.samples.series import Series
 
-Scaling = Literal["standard", "robust", "minmax", "none"]
 Pair = tuple[Any, Any]
 
 

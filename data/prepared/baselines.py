@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.prepared.prepared import PreparedDataset
-from data.samples.baselines import BaselineSums, Float64, Int64, TargetColumns, seasonal_differences
+from data.samples.baselines import BaselineSums, Float64, Int64, TargetColumns, TargetRows, Windows, seasonal_differences
 
 
 class Baselines:
@@ -38,7 +38,8 @@ class Baselines:
                 starts, lengths = self.prepared.place(split, number, samples[where])
                 firsts = self._series_starts(number, starts)
                 values = self.prepared.parts[number].values
-                found.add(values, self.columns, starts + lengths - 1, lengths.astype(np.int64), self.season, firsts)
+                windows = Windows(starts + lengths - 1, lengths.astype(np.int64), firsts)
+                found.add(TargetRows(values, self.columns, self.season), windows)
             self._sums[split, start, stop] = found
         return self._sums[split, start, stop]
 

@@ -6,21 +6,14 @@ import codecs
 import difflib
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from data.reading.data_keys import DataKeys, as_list
 from data.reading.frequency import parse_frequency
 from data.reading.split_dates import SplitDates
 from data.reading.zones import zone_problem
 
-if TYPE_CHECKING:
-    from data.reading.settings import DataSettings
-
 DIRECTIVES = set("YmdHMSyBbAaIpzjT%eDFRfZsGVuwUWcxXh")
-
-
-def as_list(value: object) -> object:
-    """Return a name as a list of one; all else as it is."""
-    return [value] if isinstance(value, str) else value
 
 
 def fixed_features_last(given: Any) -> Any:
@@ -34,7 +27,7 @@ def fixed_features_last(given: Any) -> Any:
     return {**given, "features": [*(name for name in features if name not in last), *last]}
 
 
-def settings_problems(settings: DataSettings) -> list[str]:
+def settings_problems(settings: DataKeys) -> list[str]:
     """Return all contradictions between settings."""
     return [
         *_sample_problems(settings),
@@ -57,7 +50,7 @@ def missing_marks(values: Sequence[str | int | float]) -> tuple[tuple[str, ...],
     return texts, tuple(float(number) for number in numbers)
 
 
-def _sample_problems(settings: DataSettings) -> list[str]:
+def _sample_problems(settings: DataKeys) -> list[str]:
     found = []
     if settings.lookback == "all" and settings.horizon != 0:
         found.append(f'lookback = "all" makes one sample a series and needs horizon = 0, got {settings.horizon}')
@@ -83,7 +76,7 @@ def _sample_problems(settings: DataSettings) -> list[str]:
     return found
 
 
-def _split_problems(settings: DataSettings) -> list[str]:
+def _split_problems(settings: DataKeys) -> list[str]:
     if isinstance(settings.split, SplitDates):
         if settings.split_by == "series":
             return ['split by dates cuts in time: write fractions with split_by = "series"']
@@ -95,7 +88,7 @@ def _split_problems(settings: DataSettings) -> list[str]:
     return []
 
 
-def _column_problems(settings: DataSettings) -> list[str]:
+def _column_problems(settings: DataKeys) -> list[str]:
     found = []
     if settings.series == "":
         found.append('series is empty: name a column, write "{file}", or leave it out')
@@ -136,7 +129,7 @@ def _column_problems(settings: DataSettings) -> list[str]:
     return found
 
 
-def _known_problems(settings: DataSettings) -> list[str]:
+def _known_problems(settings: DataKeys) -> list[str]:
     known, found = settings.known_future, []
     if known and settings.horizon == 0:
         found.append("known_future tells what is known of the predicted rows and needs horizon >= 1: leave it out")
@@ -159,7 +152,7 @@ def _known_problems(settings: DataSettings) -> list[str]:
     return found
 
 
-def _time_problems(settings: DataSettings) -> list[str]:
+def _time_problems(settings: DataKeys) -> list[str]:
     found = [
         f"{key} needs a time column: name it in time, or leave {key} out"
         for key in ("time_unit", "time_zone")
@@ -179,7 +172,7 @@ def _time_problems(settings: DataSettings) -> list[str]:
     return found
 
 
-def _file_problems(settings: DataSettings) -> list[str]:
+def _file_problems(settings: DataKeys) -> list[str]:
     found = []
     try:
         codecs.lookup(settings.encoding)

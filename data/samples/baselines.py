@@ -24,6 +24,24 @@ class TargetColumns:
     own: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class TargetRows:
+    """The rows of a part (rows, columns), where the targets are in them, and the season in rows; None: no season."""
+
+    values: npt.NDArray[np.floating]
+    columns: TargetColumns
+    season: int | None
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of samples: the last input row, the number of input rows, and the first row of the series; all (samples,)."""
+
+    ends: Int64
+    lengths: Int64
+    firsts: Int64
+
+
 @dataclass
 class BaselineSums:
     """Sums over samples of the errors of both forecasts in the targets' own units: all (steps, targets).
@@ -47,30 +65,16 @@ class BaselineSums:
         """Return all sums, in the order of the fields."""
         return [getattr(self, each.name) for each in fields(self)]
 
-    def add(
-        self,
-        values: npt.NDArray[np.floating],
-        columns: TargetColumns,
-        ends: Int64,
-        lengths: Int64,
-        season: int | None,
-        firsts: Int64,
-    ) -> None:
-        """Add the samples whose last input rows are `ends`, with `lengths` input rows and series that begin at `firsts`."""
-        for start in range(0, len(ends), SAMPLES_AT_A_TIME):
+    def add(self, rows: TargetRows, windows: Windows) -> None:
+        """Add the samples of windows whose targets follow them in `rows`."""
+        for start in range(0, len(windows.ends), SAMPLES_AT_A_TIME):
             some = slice(start, start + SAMPLES_AT_A_TIME)
-            self._add(values, columns, ends[some], lengths[some], season, firsts[some])
+            self._add(rows, Windows(windows.ends[some], windows.lengths[some], windows.firsts[some]))
 
-    def _add(
-        self,
-        values: npt.NDArray[np.floating],
-        columns: TargetColumns,
-        ends: Int64,
-        lengths: Int64,
-        season: int | None,
-        firsts: Int64,
-    ) -> None:
-        last = last_values(values, columns.known, ends, lengths)
+    def _add(self, rows: TargetRows, windows: Windows) -> None:
+        values, columns, season = rows.values, rows.columns, rows.season
+        ends, firsts = windows.ends, windows.firsts
+        last = last_values(values, columns.known, ends, windows.lengths)
         for step in range(len(self.count)):
             truth = rows_at(values, ends + step + 1, columns.own)
             seasonal = last

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,14 @@ from workflows.cli.application import (
     load_untrained,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from workflows.results.events import Watch
+    from workflows.results.run_result import RunResult
+
 
 @app.command(epilog="Example: `lstm-relay train demo --set training.decay_rate=0.7`")
 def train(
@@ -38,16 +46,11 @@ def train(
     Epochs that are in the store are reused, so the same command resumes an interrupted run.
     """
     with errors_and_ray(verbose) as console:
-        from workflows.loggers.terminal import Screen
-        from workflows.report.attached import with_page
         from workflows.training.run import train as run
 
         checked = load(recipe, set_)
         check_name(name)
-        with Screen(console) as screen:
-            result = run(checked, storage, name, workers, address, with_page(screen, storage))
-        if result.status == "stopped":  # by the guard (action = "stop")
-            raise typer.Exit(1)
+        _show(console, storage, lambda watch: run(checked, storage, name, workers, address, watch))
 
 
 @app.command(epilog="Example: `lstm-relay extend pumps --path south.csv --dataset south --learning-rate 1e-3`")
@@ -65,18 +68,18 @@ def extend(
     set_: SetOption = None,
     verbose: VerboseOption = False,
 ) -> None:
-    """Go on from a run on new data: append one dataset and train it. Files of earlier datasets are not needed.
+    """Extend a run by new data: append one dataset and train it. Files of earlier datasets are not needed.
 
-    Only the epochs of the new dataset are trained; all else stays as the run has it.
+    Only the epochs of the new dataset are trained; everything else stays as it is.
     """
     with errors_and_ray(verbose) as console:
         check_name(name, "RUN")
-        from workflows.loggers.terminal import Screen
-        from workflows.report.attached import with_page
         from workflows.training.extend import extend as run
 
-        with Screen(console) as screen:
-            result = run(
+        _show(
+            console,
+            storage,
+            lambda watch: run(
                 storage,
                 name,
                 dataset,
@@ -86,10 +89,20 @@ def extend(
                 overrides=set_ or [],
                 num_workers=workers,
                 address=address,
-                watch=with_page(screen, storage),
-            )
-        if result.status == "stopped":
-            raise typer.Exit(1)
+                watch=watch,
+            ),
+        )
+
+
+def _show(console: Console, storage: str, train_with: Callable[[Watch], RunResult]) -> None:
+    """Train on the screen, with the page for trackers; exit code 1 if the guard stopped the run."""
+    from workflows.loggers.terminal import Screen
+    from workflows.report.attached import with_page
+
+    with Screen(console) as screen:
+        result = train_with(with_page(screen, storage))
+    if result.status == "stopped":
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: `lstm-relay compare pumps`")

@@ -24,14 +24,12 @@ def run_from(content: Mapping[str, Any]) -> Run:
 
 def stored_run(store: Store, name: str) -> Run | None:
     """Return the result of a run, or its progress if that is newer; None if there is no run; raises InputError."""
-    content = store.run(name)
-    return None if content is None else _checked(store, name, content, run_from)
+    return _read(store, name, store.run(name), run_from)
 
 
 def stored_result(store: Store, name: str) -> RunResult | None:
     """Return the last result of a run, whatever it does now; None if it has never ended; raises InputError."""
-    content = store.result(name)
-    return None if content is None else _checked(store, name, content, result_from)
+    return _read(store, name, store.result(name), result_from)
 
 
 def stored_runs(store: Store) -> tuple[dict[str, Run], list[str]]:
@@ -41,14 +39,12 @@ def stored_runs(store: Store) -> tuple[dict[str, Run], list[str]]:
 
 def stored_search(store: Store, name: str) -> SearchResult | None:
     """Return the last result of a search; None if it has never ended; raises InputError."""
-    content = store.search(name)
-    return None if content is None else _checked(store, name, content, search_from)
+    return _read(store, name, store.search(name), search_from)
 
 
 def search_under_way(store: Store, name: str) -> SearchUnderWay | None:
     """Return the progress of a search that has not ended; None if there is none; raises InputError."""
-    content = store.searching(name)
-    return None if content is None else _checked(store, name, content, under_way_from)
+    return _read(store, name, store.searching(name), under_way_from)
 
 
 def stored_searches(store: Store) -> tuple[dict[str, Search], list[str]]:
@@ -69,6 +65,10 @@ def _all(
         except InputError as error:
             odd += error.messages
     return found, odd
+
+
+def _read(store: Store, name: str, content: Mapping[str, Any] | None, read: Callable[[Mapping[str, Any]], T]) -> T | None:
+    return None if content is None else _checked(store, name, content, read)
 
 
 def _checked(store: Store, name: str, content: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> T:
