@@ -53,21 +53,23 @@ class NewShard:
 class NewPart:
     """The facts of a part, or the problems of its files; its rows, windows and times are in files beside it."""
 
-    names: list[str] = field(default_factory=list)  # of its series
+    names: list[str] = field(default_factory=list)  # names of its series
     rows: list[int] = field(default_factory=list)  # of each of them
     samples: int = 0
     holes: int = 0
     categories: dict[str, list[str]] = field(default_factory=dict)
     short: list[str] = field(default_factory=list)  # series with too few rows for a window
-    touched: list[str] = field(default_factory=list)  # series without a window that misses no value
+    touched: list[str] = field(default_factory=list)  # series without a complete window
     unobserved: list[str] = field(default_factory=list)  # series without an observed target in a window
-    cut: list[str] = field(default_factory=list)  # what was left out at the end of a series, where nothing is observed
-    filled: list[tuple[str, float]] = field(default_factory=list)  # series and share of the most filled of its windows
+    cut: list[str] = field(default_factory=list)  # what was cut off at the end of a series, where nothing is observed
+    filled: list[tuple[str, float]] = field(
+        default_factory=list
+    )  # series, and the share of filled values in its most filled window
     history: list[int] = field(default_factory=list)  # rows of each series up to the last observed one
     unforeseen: list[str] = field(default_factory=list)  # series without a window whose horizon is known
-    no_future: int = 0  # windows that were left out as the file has not what has to be known of their horizon
-    blind: int = 0  # windows that were left out as none of their targets is observed
-    without_step: list[str] = field(default_factory=list)  # series whose next times are not known
+    no_future: int = 0  # windows left out because the file lacks the known columns over their horizon
+    blind: int = 0  # windows left out because no target is observed
+    without_step: list[str] = field(default_factory=list)  # series whose next times are unknown
     kind_of_time: tuple[str, str] | None = None
     whole_seconds: bool = True
     warnings: list[str] = field(default_factory=list)
@@ -78,7 +80,7 @@ RunNew = Callable[[list[list[NewShard]]], list[list[NewPart]]]
 
 
 def unlabelled(source: DatasetSource) -> DatasetSource:
-    """Return the source as new rows are read: without targets, a window ending at any row that has enough rows before it."""
+    """Return the source for reading new rows: without targets, a window ending at any row with enough rows before it."""
     return replace(
         source, settings=source.settings.model_copy(update={"horizon": 0, "stride": 1, "weight": None}), classes=False
     )
@@ -89,7 +91,7 @@ def write_new_part(
 ) -> NewPart:
     """Prepare the series as the dataset's own were, and write them as part `number`; `source` is unlabelled.
 
-    Beside the rows and windows stand the times of all rows, those of each series followed by `ahead` steps.
+    Beside the rows and windows it writes the times of all rows, those of each series followed by `ahead` steps.
     """
     settings = source.settings
     observed, known = observed_columns(settings), known_places(settings)
@@ -160,14 +162,14 @@ def write_new_part(
 
 
 def _times_and_after(each: Series, frequency: Frequency | None, ahead: int) -> Int64:
-    """Return the times of the rows of a series and of the steps after it; the rows' numbers where they have none."""
+    """Return the times of the rows of a series and of the steps after it; row numbers without times."""
     if each.times is None:
         return np.arange(len(each) + ahead)
     return np.concatenate([each.times.value, times_after(each.times, frequency, ahead)])
 
 
 def _foreseen(absent: npt.NDArray[np.bool_], ends: Int64, ahead: int, whole: bool) -> npt.NDArray[np.bool_]:
-    """Return which windows, by the row behind their last one, have `ahead` rows behind them; `whole`: without a gap."""
+    """Return which windows have `ahead` rows after their last one; `whole`: without a gap."""
     found = ends + ahead <= len(absent)
     if whole:
         gaps = np.concatenate([[0], np.cumsum(absent.any(axis=1))])

@@ -1,4 +1,4 @@
-"""A picture of a run: losses and errors of each epoch, and the error on each dataset after each stage."""
+"""Plot a run: losses and errors of each epoch, and the error on each dataset after each stage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workflows.results.run_result import RunResult
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST = 7  # datasets that a reader can tell apart by colour
+MOST = 7  # datasets with distinguishable colours
 
 
 def draw_run(result: RunResult) -> Figure:

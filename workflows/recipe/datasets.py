@@ -26,14 +26,13 @@ NOTHING_KEPT: Mapping[str, KeptDataset] = {}
 def find_datasets(
     recipe: Recipe, facts: FileNotes, built_in: str | Path, kept: Mapping[str, KeptDataset] = NOTHING_KEPT
 ) -> tuple[list[DatasetSource], list[int]]:
-    """Every dataset with its files, and its epochs; raises InputError with all that is wrong.
+    """Return every dataset with its files and epochs; raises InputError with everything that is wrong.
 
-    Those that are not trained have 0 epochs and come last.
-    {file} in an entry's name makes a dataset of each matching file, {folder} of the files in each folder, {COLUMN} of each
-    distinct value of a column: in the order of the paths, then of the names, then of first appearance. `facts` remembers
-    the values of columns of files that have not changed; a path that begins with {built_in} lies in the place of the data
-    that the project makes itself. An entry whose files are gone stands for the `kept` datasets of its name and settings:
-    these have no files.
+    Those that are not trained have 0 epochs and come last. {file} in an entry's name creates a dataset for each matching
+    file, {folder} for each folder, {COLUMN} for each distinct value of a column: in the order of the paths, then of the
+    names, then of first appearance. `facts` caches the values of columns of unchanged files; a path that begins with
+    {built_in} is in the folder of built-in data. An entry whose files are gone means the `kept` datasets of its name and
+    settings, which have no files.
     """
     sources: list[DatasetSource] = []
     epochs: list[int] = []
@@ -69,7 +68,7 @@ def _epochs_of(entry: Entry, recipe: Recipe) -> int:
 
 
 def decay_problems(decay: float | list[float], count: int) -> list[str]:
-    """Return what is wrong with the decay rates for so many datasets."""
+    """Return the problems of the decay rates for so many datasets."""
     if not isinstance(decay, list) or len(decay) == count - 1:
         return []
     return [
@@ -83,7 +82,7 @@ def _expand(entry: Entry, recipe: Recipe, facts: FileNotes, built_in: str | Path
     any_suffix = settings.format is not None
     listed = _find(entry.keys.path, recipe, built_in, any_suffix)
     files = list(dict.fromkeys(file for path in listed for file in path))
-    # Rows with a time need no order of files, and the one by letters is part of addresses; datasets are trained in this one.
+    # Rows with a time need no file order, and the alphabetical one is part of addresses; training uses this one.
     natural = list(dict.fromkeys(file for path in listed for file in sorted(path, key=natural_order)))
     tested = _find(entry.keys.test_path, recipe, built_in, any_suffix) if entry.keys.test_path else []
     test_files = list(dict.fromkeys(file for path in tested for file in path))
@@ -127,7 +126,7 @@ def _is_gone(entry: Entry, recipe: Recipe, built_in: str | Path) -> bool:
 
 
 def _groups(files: list[str], fields: list[str]) -> list[list[str]]:
-    """Return the files of each dataset that {file} or {folder} names: in the order of the paths, then of the names."""
+    """Return the files of each dataset of {file} or {folder}: in the order of the paths, then of the names."""
     if "file" in fields:
         return [[file] for file in files]
     if "folder" not in fields:
@@ -139,7 +138,7 @@ def _groups(files: list[str], fields: list[str]) -> list[list[str]]:
 
 
 def _as_name(value: str) -> str:
-    """Return a value of a column as part of a name, which may have no slash and no control or bidirectional character."""
+    """Return a column value as part of a name, without slashes, control and bidirectional characters."""
     return re.sub(rf"[/\\{ACTING}]", "_", value)
 
 

@@ -1,7 +1,7 @@
-"""Local files of a recipe's data, put into the storage under the hash of their content: sent once, whatever runs use them.
+"""Put local files of a recipe's data into the storage under the hash of their content.
 
-`<storage>/shipped/<hash>/<name>`: the same content is never sent twice, and a sending that broke off goes on with the files
-that are not there yet. The nodes read them like any other address, each the parts that it prepares.
+`<storage>/shipped/<hash>/<name>`: the same content is never sent twice, and an interrupted transfer continues with the
+missing files. The nodes read them like any other address, each the parts that it prepares.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PAYS_BELOW = 0.7  # of the size
 
 @dataclass(frozen=True)
 class Shipment:
-    """Where the files are now, by the names that they were given, and what it took."""
+    """Where the files are now, by their names in the recipe, and the size of the transfer."""
 
     addresses: Mapping[str, str]
     num_sent: int
@@ -38,14 +38,14 @@ class Shipment:
     num_there: int
 
     def words(self, storage: str) -> str:
-        """Return what is said of the shipment."""
+        """Return a sentence about the shipment."""
         there = f", {self.num_there} were there already" if self.num_there else ""
         size = f"{self.bytes_sent / 1e6:.1f} MB" if self.bytes_sent >= 1e6 else f"{self.bytes_sent / 1e3:.0f} kB"
         return f"{self.num_sent} files of data sent to {storage}/{SHIPPED}, {size}{there}"
 
 
 def ship_files(files: Mapping[str, Path], storage: str, say: Callable[[str], object]) -> Shipment:
-    """Put files into a storage that this machine reaches too; raises InputError where it cannot be written."""
+    """Put files into a storage that this machine reaches too; raises InputError if it cannot be written."""
     root = f"{storage.rstrip('/')}/{SHIPPED}"
     addresses = dict[str, str]()
     sent = size = there = 0
@@ -87,7 +87,7 @@ def content_hash(path: Path) -> str:
 
 
 def _pays(path: Path) -> bool:
-    """Return whether a file is sent compressed: a CSV file of moderate size whose beginning becomes clearly smaller."""
+    """Return whether to compress a file: a CSV file of moderate size whose beginning compresses well."""
     if not path.name.lower().endswith(".csv") or not 0 < path.stat().st_size <= COMPRESSED_UP_TO:
         return False
     with path.open("rb") as file:
@@ -96,11 +96,11 @@ def _pays(path: Path) -> bool:
 
 
 def _send(path: Path, packed: bool, filesystem: fs.FileSystem, target: str) -> int:
-    """Write a file so that a reader sees all of it or nothing; returns the bytes that were sent."""
+    """Write a file atomically; returns the bytes that were sent."""
     local = isinstance(filesystem, fs.LocalFileSystem)
     if local:
         filesystem.create_dir(target.rpartition("/")[0], recursive=True)
-    scratch = f"{target}.{uuid.uuid4().hex[:8]}" if local else target  # an object store shows an object when it is whole
+    scratch = f"{target}.{uuid.uuid4().hex[:8]}" if local else target  # objects appear complete
     with path.open("rb") as file, filesystem.open_output_stream(scratch, compression=None) as stream:
         if packed:
             content = gzip.compress(file.read(), 6, mtime=0)  # the same bytes each time
@@ -117,7 +117,7 @@ def _send(path: Path, packed: bool, filesystem: fs.FileSystem, target: str) -> i
 
 
 def at_addresses(document: Mapping[str, Any], addresses: Mapping[str, str]) -> dict[str, Any]:
-    """Return a recipe's document with the addresses of its shipped files in the place of their names."""
+    """Return a recipe's document with the addresses of its shipped files instead of their names."""
     entries = [
         {
             key: [addresses.get(path, path) for path in value] if key in ("path", "test_path") else value

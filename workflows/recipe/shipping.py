@@ -1,4 +1,4 @@
-"""A recipe that travels: its document as another machine can use it, and the files of this machine that go with it."""
+"""Pack a recipe for a cluster: its document for another machine, and the local files that go with it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FILES = "files"  # the folder beside the shipped recipe
 
 
 def pack_recipe(recipe: Recipe, ship_data: bool, shared_folders: bool) -> tuple[dict[str, Any], dict[str, Path]]:
-    """Return the document to be shipped, and the files to be shipped by their names relative to it.
+    """Return the document to ship, and the files to ship by their names relative to it.
 
-    Addresses (s3://...) and built-in data stay as they are. A path of this machine is shipped, or stays where all machines
-    mount its folder, or is refused: then InputError says what there is to choose from, for all datasets at once.
+    Addresses (s3://...) and built-in data stay as they are. A local path is shipped, or stays if all machines mount its
+    folder, or is refused: then InputError names the choices, for all datasets at once.
     """
     files: dict[str, Path] = {}
     problems: list[str] = []
@@ -54,7 +54,7 @@ def _pack(
     files: dict[str, Path],
     any_suffix: bool = False,
 ) -> list[str]:
-    """Return the paths that stand for one path of a recipe on the cluster; what is to be shipped is added to `files`."""
+    """Return the paths that replace one path of a recipe on the cluster; files to ship are added to `files`."""
     if is_uri(path) or path.startswith(BUILT_IN_DATA):
         return [path]
     whole = absolute(path, folder)
@@ -86,7 +86,7 @@ def _pack(
 
 
 def check_shared_storage(storage: str, shared_folders: bool) -> str:
-    """Return the storage of a run on a cluster; raises InputError where only one machine would reach it."""
+    """Return the storage of a run on a cluster; raises InputError if only one machine reaches it."""
     if is_uri(storage) and not storage.startswith("file://"):
         return storage
     bare = storage.removeprefix("file://")

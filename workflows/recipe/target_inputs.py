@@ -1,4 +1,4 @@
-"""What a model that looks at each window by itself needs of the data: the targets among the features, scaled alike."""
+"""The data that per-window normalization needs: the targets among the features, scaled alike."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def channel_problems(data: DataSettings, model: ModelSettings) -> list[str]:
 
 
 def _misspelt(target: str, data: DataSettings) -> str:
-    """Return the question whether a target that is no feature is one that is written otherwise; empty where none is near."""
+    """Return a question if a target that is not a feature is misspelt; empty if no feature is near."""
     near = nearest(target, [name for name in data.features if name not in data.targets], alike=0.8)
     return "" if near is None else f"did you mean the feature {near!r} by {target!r}?"
 
@@ -50,8 +50,8 @@ def _misspelt(target: str, data: DataSettings) -> str:
 def channels_of(datasets: Sequence[EncodedDataset]) -> Channels:
     """Return the channels of datasets that have the same columns.
 
-    Raises InputError where a target is scaled otherwise than the feature of the same name: quartiles are those of the
-    features with their gaps filled, but of the targets as observed.
+    Raises InputError if a target is scaled differently from the feature of the same name: quartiles are those of the
+    features with gaps filled, but of the targets as observed.
     """
     prepared = datasets[0].prepared
     numbers = [column.name for column in prepared.columns if column.kind == "number"]

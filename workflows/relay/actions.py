@@ -1,4 +1,4 @@
-"""What the relay asks for, one value each: who answers does it, or looks it up."""
+"""The actions of the relay, one value each; a driver does them or looks them up."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Average:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """The errors of the state `key` on one split of some datasets. Answered by a list, None without samples."""
+    """The errors of the state `key` on one split of some datasets. Answered by a list; None without samples."""
 
     key: str
     datasets: tuple[int, ...]
@@ -48,7 +48,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Tell:
-    """What the guard found after an attempt at a stage, for whoever looks on. Answered by anything but None."""
+    """The guard's findings after an attempt at a stage, for watchers. Answered by anything but None."""
 
     verdict: Verdict
     over: bool  # whether this was the last attempt

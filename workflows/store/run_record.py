@@ -1,4 +1,4 @@
-"""runs/NAME/run.json: what a run came to, with the recipe and the datasets that it belongs to, in one file."""
+"""runs/NAME/run.json: the result of a run with its recipe and datasets, in one file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from data.signed import read_signed, signed
 from workflows.store.storage import Storage
 
 RUN = "run.json"
-RESULT, RECIPE, DATASETS = "result.json", "recipe.toml", "datasets.json"  # copies of its parts, for a person to read
-MAX_COPIES = 5  # times that copies are written because another command published the same run meanwhile
+RESULT, RECIPE, DATASETS = "result.json", "recipe.toml", "datasets.json"  # readable copies of its parts
+MAX_COPIES = 5  # times that copies are rewritten because another command published the same run
 RUN_VERSION = 1  # of run.json
-# What a record must have, by the type of each key, before anything of it is used.
+# Keys that a record must have, with their types.
 NEEDED: Mapping[str, Mapping[str, Any]] = {
     RESULT: {"name": str, "status": str, "key": str, "datasets": list, "stages": list, "epochs_requested": int},
     "progress.json": {"status": str, "key": str, "datasets": list, "epochs_requested": int, "when": (int, float)},
@@ -28,7 +28,7 @@ NEEDED: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run came to (result.json), the recipe as TOML text, and its datasets as they are described for reopening.
+    """The result of a run (result.json), the recipe as TOML text, and the descriptions of its datasets.
 
     A part is None only in a run of an earlier version that has lost its file.
     """
@@ -39,9 +39,9 @@ class RunRecord:
 
 
 def publish_run(storage: Storage, name: str, record: RunRecord) -> None:
-    """Write the record of a run at once, then the readable copies of its parts.
+    """Write the record of a run atomically, then the readable copies of its parts.
 
-    The last one wins whole: nothing reads the copies of a run that has run.json.
+    The last writer wins: nothing reads the copies of a run that has run.json.
     """
     content = {"version": RUN_VERSION, "recipe": record.recipe, "datasets": record.datasets, "result": record.result}
     replace_file(storage, f"runs/{name}/{RUN}", signed(content))
@@ -53,7 +53,7 @@ def publish_run(storage: Storage, name: str, record: RunRecord) -> None:
             standing = read_run(storage, name)
         if standing is None or standing.result == json.loads(json.dumps(record.result)):
             return
-        record = standing  # another command has written it meanwhile: who writes the copies last writes those of what counts
+        record = standing  # another command has published meanwhile: the last copies written are those of the valid record
 
 
 def mend_copies(storage: Storage, name: str) -> None:
@@ -78,7 +78,7 @@ def copies_of(record: RunRecord) -> dict[str, bytes]:
 
 
 def replace_file(storage: Storage, path: str, content: bytes) -> None:
-    """Write a file; a folder that lies in its place is set aside first."""
+    """Write a file; a folder in its place is set aside first."""
     try:
         storage.write(path, content)
     except IsADirectoryError:
@@ -91,10 +91,9 @@ def replace_file(storage: Storage, path: str, content: bytes) -> None:
 
 
 def read_run(storage: Storage, name: str) -> RunRecord | None:
-    """Return the record of a run that has ended once; None where there is none.
+    """Return the record of a run that has ended at least once; None if there is none.
 
-    A run of an earlier version has three files instead of one. Raises DamagedRecordError for a file that is not as it
-    was written.
+    A run of an earlier version has three files instead of one. Raises DamagedRecordError for a changed file.
     """
     content = read_record(storage, f"runs/{name}/{RUN}")
     if content is not None:
@@ -119,7 +118,7 @@ def _old_parts(storage: Storage, name: str) -> tuple[str | None, list[Json] | No
 
 
 def datasets_from(written: bytes, path: str) -> list[Json]:
-    """Return the descriptions of datasets in a file's content; raises DamagedRecordError where it holds none."""
+    """Return the descriptions of datasets in a file's content; raises DamagedRecordError if they are not valid."""
     try:
         datasets = json.loads(written)
     except (ValueError, RecursionError) as error:
@@ -134,7 +133,7 @@ def datasets_from(written: bytes, path: str) -> list[Json]:
 
 
 def read_record(storage: Storage, path: str) -> Json | None:
-    """Return a record of a run or a search; None where there is no file. Raises DamagedRecordError."""
+    """Return a record of a run or a search; None if there is no file. Raises DamagedRecordError."""
     try:
         content = read_signed(_read(storage, path))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""runs/NAME/: the files of a run or a search, and what they say."""
+"""runs/NAME/: the files of a run or a search, and their content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Runs:
-    """The runs and searches of a storage. A record that cannot be read raises InputError, which names its file."""
+    """The runs and searches of a storage. An unreadable record raises InputError with its file."""
 
     storage: Storage
 
@@ -25,7 +25,7 @@ class Runs:
         replace_file(self.storage, f"runs/{name}/{file}", content)
 
     def publish(self, name: str, record: RunRecord) -> None:
-        """Write what a run came to, with its recipe and its datasets, at once."""
+        """Write the result of a run, its recipe and its datasets, atomically."""
         publish_run(self.storage, name, record)
 
     def ended(self, name: str) -> RunRecord | None:
@@ -46,29 +46,29 @@ class Runs:
         )
 
     def progress(self, name: str) -> Json | None:
-        """Return how far a run is that has not ended, or where and why it stopped."""
+        """Return the progress of a run that has not ended, or where and why it stopped."""
         found = self._json(name, "progress.json")
         return found and as_seen(found, time.time())
 
     def search(self, name: str) -> Json | None:
-        """Return the result of a search that has ended once; None where there is none."""
+        """Return the result of a search that has ended at least once; None if there is none."""
         return self._json(name, "search.json")
 
     def searching(self, name: str) -> Json | None:
-        """Return how far a search is that has not ended, or where it stopped, and what it has reached."""
+        """Return the progress of a search that has not ended, or where it stopped, and what it reached."""
         found = self._json(name, "searching.json")
         return found and as_seen(found, time.time())
 
     def searches(self) -> dict[str, Json]:
-        """All searches that can be read by name, the latest first; of one that goes on or was stopped, how far it is."""
+        """Return all readable searches by name, latest first; unfinished ones with their progress."""
         return self._all(lambda name: self.searching(name) or self.search(name))
 
     def runs(self) -> dict[str, Json]:
-        """Return all runs that can be read by name, the latest first."""
+        """Return all readable runs by name, latest first."""
         return self._all(self.run)
 
     def unreadable(self) -> list[str]:
-        """Return what is wrong with the runs and searches that `runs` and `searches` leave out."""
+        """Return the problems of the runs and searches that `runs` and `searches` leave out."""
         found = []
         for name in self.storage.names("runs"):
             for read in (self.run, self.searching, self.search):
@@ -84,7 +84,7 @@ class Runs:
             try:
                 facts = read(name)
             except InputError:
-                continue  # one odd record does not hide the others
+                continue  # one damaged record does not hide the others
             if facts is not None:
                 found[name] = facts
         return dict(sorted(found.items(), key=lambda each: -float(each[1].get("when", 0))))

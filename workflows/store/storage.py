@@ -22,53 +22,54 @@ class Storage(Protocol):
 
     @property
     def exclusive(self) -> bool:
-        """Return whether of many processes that create or take over the same file exactly one succeeds."""
+        """Return whether exactly one of many processes succeeds in creating or taking over a file."""
 
     def create(self) -> None:
-        """Make the place itself, if it is not there."""
+        """Make the storage folder, if it is missing."""
 
     def read(self, path: str) -> bytes:
-        """Return the content of a file; raises FileNotFoundError where there is none.
+        """Return the content of a file; raises FileNotFoundError if there is none.
 
-        Raises IsADirectoryError where a folder, or a link to nothing, is in its place.
+        Raises IsADirectoryError if a folder, or a dangling link, is in its place.
         """
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file so that a reader sees all of it, or what was there before."""
+        """Write a file atomically: a reader sees all of it, or the former content."""
 
     def create_file(self, path: str, content: bytes) -> bool:
-        """Write a file unless it exists; returns whether it was written. A reader sees all of it or nothing."""
+        """Write a file unless it exists; returns whether it was written. Readers see all of it or nothing."""
 
     def take_over(self, path: str, expected: bytes, content: bytes) -> bool:
-        """Replace a file if it still holds `expected`; returns whether it was replaced."""
+        """Replace a file if it still has the content `expected`; returns whether it was replaced."""
 
     def publish(self, folder: str, files: Mapping[str, bytes]) -> bool:
         """Write a folder so that a reader who finds its last file finds all of them; returns whether it was written.
 
-        A folder that has this last file already stays as it is. So does, on a disk, any folder that is not empty.
+        A folder that already has this last file stays as it is. So does, on a disk, any folder that is not empty.
         """
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of what lies directly in a folder, sorted; none where there is no folder."""
+        """Return the names directly in a folder, sorted; none if there is no folder."""
 
     def size(self, folder: str) -> int:
         """Return the bytes of a file, or of all files below a folder."""
 
     def remove(self, path: str) -> None:
-        """Remove a file, or a folder with all that is in it, if it is there."""
+        """Remove a file, or a folder with all its content, if it exists."""
 
     def withdraw(self, folder: str, to: str, names: Sequence[str]) -> None:
-        """Move a folder to where nothing is; a reader finds all of it or nothing at its old place.
+        """Move a folder to a free place; readers find all of it or nothing at its old place.
 
-        `names` are its files, the one that completes it first: an object store moves these alone, and removes that first.
+        `names` are its files, the one that completes it first: an object store moves only these, and removes that one
+        first.
         """
 
     def put_back(self, folder: str, to: str, last: str) -> None:
-        """Undo a `withdraw`, unless `to` is there again: then the folder is dropped."""
+        """Undo a `withdraw`, unless `to` exists again: then the folder is dropped."""
 
 
 def open_storage(address: str) -> Storage:
-    """Return the storage at a path or an address; raises InputError for an address that names no place."""
+    """Return the storage at a path or an address; raises InputError for an invalid address."""
     address = checked_address(address)
     if is_uri(address):
         from workflows.store.object_storage import ObjectStorage
@@ -80,7 +81,7 @@ def open_storage(address: str) -> Storage:
 
 
 def checked_address(address: str) -> str:
-    """Return a path, with ~ expanded, or a URI that names a bucket and holds no keys; file:// becomes a path."""
+    """Return a path, with ~ expanded, or a URI with a bucket and without keys; file:// becomes a path."""
     scheme, mark, rest = address.partition("://")
     host, _, path = rest.partition("/")
     if not mark:

@@ -3,35 +3,35 @@
     checkpoints/KEY/           facts.json (EpochRecord) and the files that it names; complete when facts.json is there
     evaluations/KEY/*.json     errors of the state KEY, each with the version of the metrics
     derived/KEY/*              tensors computed from the state KEY (EWC importance)
-    leases/NAME                who trains, measures or removes something now (leases.py)
-    damaged/KEY-*/             what was set aside, with why.txt
-    runs/NAME/run.json         what a run came to, its recipe and its datasets: one record (run_record.py)
-    runs/NAME/                 beside it: copies of its parts for a person, how far a run is, its log and its page
+    leases/NAME                which process trains, evaluates or removes something now (leases.py)
+    damaged/KEY-*/             checkpoints set aside, with why.txt
+    runs/NAME/run.json         result, recipe and datasets of a run, as one record (run_record.py)
+    runs/NAME/                 beside it: readable copies of its parts, its progress, log and report
 
-Any number of processes on any number of machines may use one store at once. These rules are all that they agree on:
+Any number of processes on any number of machines may use one store at once, under these rules:
 
-1. A checkpoint is committed once and complete. In a folder it is one rename. In an object store facts.json is created
-   last, only if it does not exist, and it names files that no other attempt writes. What stands first stays: a process
-   that commits the same key later learns of it, and goes on from the state that stands.
-2. Nothing is written into a checkpoint's folder after that. Evaluations and derived tensors have folders of their own,
-   so that they never make a checkpoint's folder. Each of their files is written whole, and the first valid one stays.
-3. Only who has the lease `remove-KEY` takes a checkpoint away, to remove it or to set it aside. No commit needs a lease.
-4. A reader that finds no facts.json concludes that the checkpoint is not there: in an object store it may be under way.
-   In a folder that has other files it is damage, if rule 5 proves it.
-5. Damage is proven by a second look under the lease `remove-KEY`: nobody can take the folder away, and no commit replaces
-   it, so what is missing in a folder that is there was never written or was lost. What was moved is looked at a third
-   time, where no other process reaches it, and is put back if it is whole (an owner that slept through its lease).
-6. An address names what every reader of it agrees on. Names, stage numbers and planned epochs belong to the run.
-7. A run is one record. run.json is written at once when a run ends or is rolled back, and the last writer wins whole;
-   readable copies (result.json, recipe.toml, datasets.json) follow it, and nothing reads them while there is a run.json.
-   search.json is the record of a search in the same way; best.toml and search.svg are copies.
-   progress.json has the hash of the datasets that belong to it. Records have their own hash (records.py): one that is not
-   as it was written is named, and written anew by the command that made it.
-8. What was written by version 6e35f09 is read: its evaluations and tensors lie in the checkpoint's folder, and its
-   runs have three files instead of run.json. Nothing is written there again.
-9. A record may name earlier checkpoints of its chain, which have what did not change since (heads.py).
+1. A checkpoint is committed once and complete. In a folder the commit is one rename. In an object store facts.json is
+   created last, only if it does not exist, and it names files that no other attempt writes. The first commit stays: a
+   process that commits the same key later learns of it and continues from the committed state.
+2. Nothing is written into a checkpoint's folder after that. Evaluations and derived tensors have their own folders, so that
+   they never create a checkpoint's folder. Each of their files is written atomically, and the first valid one stays.
+3. Only the owner of the lease `remove-KEY` moves a checkpoint, to remove it or to set it aside. Commits need no lease.
+4. A reader that finds no facts.json takes the checkpoint for missing: in an object store it may be under way. In a folder
+   with other files it is damage, if rule 5 confirms it.
+5. Damage is confirmed by a second look under the lease `remove-KEY`: no process can move the folder, and no commit replaces
+   it, so a file missing from an existing folder was never written or was lost. What was moved is checked a third time,
+   where no other process reaches it, and is put back if it is intact (an owner that was suspended beyond its lease).
+6. An address means the same to every reader. Names, stage numbers and planned epochs belong to the run.
+7. A run is one record. run.json is written atomically when a run ends or is rolled back, and the last writer wins; readable
+   copies (result.json, recipe.toml, datasets.json) follow it, and nothing reads them while there is a run.json. search.json
+   is the record of a search in the same way; best.toml and search.svg are copies. progress.json has the hash of its
+   datasets. Records contain their own hash (records.py): a changed one is reported, and rewritten by the command that made
+   it.
+8. Stores of version 6e35f09 are read: evaluations and tensors are in the checkpoint's folder, and runs have three files
+   instead of run.json. Nothing is written there.
+9. A record may name earlier checkpoints of its chain that have its unchanged parts (heads.py).
 
-Where nothing can be created exclusively (gs://, abfs://: see conditional.py) one command at a time may use the store.
+Where nothing can be created exclusively (gs://, abfs://: see conditional.py), one command at a time may use the store.
 No file of the store is ever unpickled.
 """
 
@@ -63,21 +63,21 @@ MAX_TRIES = 5  # of a commit or a load beside processes that set aside and commi
 
 
 class DamagedCheckpointError(Exception):
-    """A checkpoint's files are not what was written; it has been set aside, so that its epoch is trained again."""
+    """A checkpoint's files have changed since they were written; it is set aside, so that its epoch is trained again."""
 
 
 @dataclass(frozen=True)
 class State:
-    """What an epoch starts from: the model's weights, and the optimizer's moments by parameter."""
+    """The state an epoch starts from: the model's weights, and the optimizer's moments by parameter."""
 
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor]
 
 
 class Store(Runs):
-    """A store at a path or an address. See the module for who may write what, and what a reader may conclude.
+    """A store at a path or an address. The module's docstring has the rules for writers and readers.
 
-    With `mend` what is proven damaged is set aside; without it, it is only told in `set_aside_now`.
+    With `mend` a checkpoint that is proven damaged is set aside; without it, it is only reported in `set_aside_now`.
     """
 
     def __init__(self, address: str | Storage, mend: bool = True):
@@ -89,14 +89,14 @@ class Store(Runs):
         self._old: set[str] = set()  # checkpoints with evaluations and tensors in their own folder (rule 8)
         self._holders: dict[str, tuple[dict[str, State], Mapping[str, str]]] = {}  # checkpoints that others refer to
         self._hashed_bytes = 0
-        self.set_aside_now: list[str] = []  # what this process found damaged, in words
+        self.set_aside_now: list[str] = []  # messages about the damage that this process found
 
     def using(self, what: str) -> Usage:
-        """Say in a `with` block that a command uses this store: `clean` removes nothing meanwhile."""
+        """Register in a `with` block that a command uses this store, so that `clean` removes nothing meanwhile."""
         return Usage(self.leases, what)
 
     def record(self, key: str) -> EpochRecord | None:
-        """Return the record of a checkpoint; None if the store has none, or has it damaged: then it is set aside."""
+        """Return the record of a checkpoint; None if it is missing, or damaged: then it is set aside."""
         look = self._look(key, Check.NONE if key in self._trusted else Check.CHEAP)
         if look.damage:
             look = self._second_look(key)
@@ -112,7 +112,7 @@ class Store(Runs):
         return found
 
     def _second_look(self, key: str) -> Look:
-        """Look again while nobody else can take the checkpoint away, and set it aside if it is damaged (rule 5)."""
+        """Look again while no other process can move the checkpoint, and set it aside if it is damaged (rule 5)."""
         self._trusted.discard(key)
         if not self.mend:
             look = self._look(key, Check.FULL)
@@ -124,7 +124,7 @@ class Store(Runs):
             return self._set_aside(key, look) if look.damage else look
 
     def _set_aside(self, key: str, look: Look) -> Look:
-        """Take a checkpoint that is proven damaged out of the chain, and keep it for a look."""
+        """Move a checkpoint that is proven damaged to damaged/."""
         place = f"damaged/{key}-{uuid.uuid4().hex[:8]}"
         self.storage.withdraw(f"checkpoints/{key}", place, _names(look.record))
         again = self._look(key, Check.FULL, place)
@@ -140,16 +140,16 @@ class Store(Runs):
         return Look()
 
     def remove_checkpoint(self, key: str, to: str) -> None:
-        """Take a checkpoint out of the chain for good: into the folder `to`, where it can be deleted in peace."""
+        """Move a checkpoint to the folder `to`, where it can be deleted without readers."""
         with self.leases.hold(f"remove-{key}"):
             self._trusted.discard(key)
             self.storage.withdraw(f"checkpoints/{key}", to, _names(self._look(key, Check.NONE).record))
 
     def commit(self, key: str, state: State, record: EpochRecord) -> tuple[EpochRecord, bool]:
-        """Write a checkpoint, all of it or nothing. Returns the record that stands, and whether it is this one.
+        """Write a checkpoint, all of it or nothing. Returns the committed record, and whether it is this one.
 
-        Corrections of the head that `record.heads` has elsewhere are not written. Another process may have committed the key
-        before: then this state is dropped, as it may differ in the last bits.
+        Head corrections that `record.heads` has elsewhere are not written. Another process may have committed the key
+        before: then this state is dropped, because it may differ in the last bits.
         """
         from safetensors.torch import save
 
@@ -171,9 +171,9 @@ class Store(Runs):
         raise OSError(f"{self.address}/checkpoints/{key}: it cannot be written, and what is there cannot be read")
 
     def load(self, key: str) -> State:
-        """The state of a checkpoint; raises DamagedCheckpointError, and sets it aside, if a file is not as written.
+        """Return the state of a checkpoint; raises DamagedCheckpointError, and sets it aside, if a file has changed.
 
-        The same where an earlier checkpoint is damaged that has a correction of its head.
+        The same holds if an earlier checkpoint with one of its head corrections is damaged.
         """
         state, record = self._written(key)
         for number, holder in record.heads.items():
@@ -183,7 +183,7 @@ class Store(Runs):
         return state
 
     def _held(self, number: str, key: str) -> State:
-        """Return the weights and moments of a correction that a checkpoint has, in its files or elsewhere."""
+        """Return the weights and moments of a head correction, from the checkpoint's files or from an earlier one."""
         if key not in self._holders:
             state, record = self._written(key)
             moments = by_head(state.optimizer)
@@ -194,7 +194,7 @@ class Store(Runs):
         return self._held(number, elsewhere[number]) if number in elsewhere else own[number]
 
     def _written(self, key: str) -> tuple[State, EpochRecord]:
-        """Return what the files of a checkpoint have, and its record; see load."""
+        """Return the content of a checkpoint's files, and its record; see load."""
         from safetensors.torch import load
 
         for _ in range(MAX_TRIES):
@@ -210,20 +210,20 @@ class Store(Runs):
                 return State(model, optimizer), record
             self._second_look(key)
         words = [each for each in self.set_aside_now if each.startswith(f"checkpoint {key}:")]
-        raise DamagedCheckpointError(words[-1] if words else f"checkpoint {key}: it is not there any more")
+        raise DamagedCheckpointError(words[-1] if words else f"checkpoint {key}: it is missing")
 
     def evaluations(self, key: str) -> dict[str, Errors]:
-        """Return all errors that were measured of a state, by the hash of the split. Damaged files are told and left out."""
+        """Return all errors of a state, by the hash of the split. Damaged files are reported and ignored."""
         found, damaged = kept_evaluations(self.storage, key, self._is_old(key))
         self.set_aside_now += [f"checkpoint {key}: the content of {name} has changed; measured again" for name in damaged]
         return found
 
     def add_evaluations(self, key: str, errors: Mapping[str, Errors]) -> None:
-        """Keep errors with the state that they belong to; what was measured first stays."""
+        """Add errors to the state they belong to; earlier ones stay."""
         keep_evaluations(self.storage, key, errors)
 
     def keep_tensors(self, key: str, name: str, tensors: dict[str, Tensor]) -> None:
-        """Keep tensors that were derived from a state."""
+        """Store tensors derived from a state."""
         from safetensors.torch import save
 
         content = save(tensors)
@@ -231,7 +231,7 @@ class Store(Runs):
         replace_file(self.storage, f"derived/{key}/{name}.safetensors.sealed", digest + content)
 
     def kept_tensors(self, key: str, name: str) -> dict[str, Tensor] | None:
-        """Return what `keep_tensors` kept; None if it is not there, or not as it was written."""
+        """Return what `keep_tensors` stored; None if it is missing or damaged."""
         from safetensors.torch import load
 
         for folder in ("derived", "checkpoints") if self._is_old(key) else ("derived",):

@@ -1,4 +1,4 @@
-"""Waiting for a storage is told: the client of an object store repeats a request for a minute without a word."""
+"""Report waits for a storage: an object store's client repeats a request for a minute silently."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workflows.store.storage import Storage
 
 
 def telling_waits(storage: Storage, say: Callable[[str], object]) -> AbstractContextManager[None]:
-    """Say every 15 s that an object store does not answer, until the context ends; a folder is not asked to."""
+    """Report every 15 s that an object store does not answer, until the context ends; folders are not watched."""
     if storage.local:
         return nullcontext()
     return telling(lambda waited: say(f"waiting for the storage {storage.address} since {waited:.0f} s"))

@@ -20,9 +20,9 @@ CLEAN, USING = "clean", "using-"
 
 
 class Usage:
-    """What one command says of itself.
+    """How one command registers itself.
 
-    Where the store does not exist yet it is not made: `begin` is called again with `make` before the first file is written.
+    A store that does not exist yet is not made: `begin` is called again with `make` before the first file is written.
     """
 
     def __init__(self, leases: Leases, what: str):
@@ -31,7 +31,7 @@ class Usage:
         self.new = not leases.storage.names("")  # the store did not exist before
 
     def begin(self, make: bool = False) -> None:
-        """Say that this command uses the store, and wait for the end of a `clean` that removes something now."""
+        """Register that this command uses the store, and wait for the end of a running `clean`."""
         storage = self.leases.storage
         if self.lease is not None or not (make or storage.names("")) or not storage.exclusive:
             return
@@ -41,7 +41,7 @@ class Usage:
             self.lease = self.leases.try_acquire(f"{USING}{self.what}-{uuid.uuid4().hex[:8]}")
         except NotADirectoryError:  # without leases `clean` would remove what this command needs
             raise
-        except OSError:  # a full or read-only store: the command itself says so, if it has to write
+        except OSError:  # a full or read-only store: the command reports it when it writes
             pass
         while storage.names("leases").count(CLEAN):
             lease = self.leases.try_acquire(CLEAN)  # of a dead process, or of one that has just ended
@@ -59,13 +59,13 @@ class Usage:
             self.lease.release()
         storage = self.leases.storage
         if self.new and storage.local and storage.names("") == ["leases"] and not storage.names("leases"):
-            with contextlib.suppress(OSError):  # nothing was written after all, unless it just was
+            with contextlib.suppress(OSError):  # nothing was written, unless another command just has
                 (Path(storage.address) / "leases").rmdir()
                 Path(storage.address).rmdir()
 
 
 def commands_using(leases: Leases) -> list[str]:
-    """Return the commands that use the store now, by what they are; leases of dead processes are ended."""
+    """Return the commands that use the store now, by kind; leases of dead processes are ended."""
     storage = leases.storage
     waiting = [name for name in storage.names("leases") if name.startswith(USING)]
     until = time.monotonic() + SILENCE_S + 1
@@ -88,7 +88,7 @@ def commands_using(leases: Leases) -> list[str]:
 
 @contextlib.contextmanager
 def alone(storage: Storage, address: str) -> Iterator[None]:
-    """Run the body while no command uses the store; raises InputError if one does, or if another `clean` is under way."""
+    """Run the body while no command uses the store; raises InputError if one does, or if another `clean` is running."""
     leases = Leases(storage)
     if not storage.exclusive:
         yield
