@@ -164,5 +164,5 @@ def _read(dataset: PreparedDataset) -> dict[str, float]:
 
 
 def _write(dataset: PreparedDataset, distances: dict[str, float]) -> None:
-    with contextlib.suppress(OSError):  # a folder that cannot be written to is asked anew each time
+    with contextlib.suppress(OSError):  # a folder that cannot be written to is read again each time
         write_whole(dataset.folder / KEPT, signed(distances))

@@ -22,7 +22,7 @@ from data.samples.part import Part
 from data.samples.statistics import Statistics
 from data.signed import read_signed, signed
 
-FORMAT = 2  # of the prepared folder; a new one prepares everything anew
+FORMAT = 2  # of the prepared folder; a new one prepares everything again
 HASH = "manifest_sha256"  # of all other keys of the manifest; those of earlier versions have none
 VERSION = 2  # of the manifest; 1 (or absent) has no counts
 
@@ -104,7 +104,7 @@ class Manifest:
             return Manifest.from_json(read_signed((folder / MANIFEST).read_bytes(), HASH))
         except (ValueError, KeyError, TypeError, AttributeError, IsADirectoryError) as error:
             raise DamagedManifestError(
-                f"{folder / MANIFEST} is damaged ({error!r}): run train or prepare again, which prepares the dataset anew"
+                f"{folder / MANIFEST} is damaged ({error!r}): run train or prepare again, which prepares the dataset again"
             ) from None
 
 

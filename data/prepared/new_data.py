@@ -91,7 +91,7 @@ class NewData:
             rows, part = starts + lengths - 1, self.parts[number]
             series = np.searchsorted(np.cumsum(part.rows), rows, side="right")
             times = np.load(self.folder / f"times-{number:05d}.npy", mmap_mode="r")
-            rows = rows + self.ahead * series  # behind each series stand the times that follow it
+            rows = rows + self.ahead * series  # the times after each series follow it
             names[where] = np.array(part.names, object)[series]
             last[where] = times[rows]
             steps[where] = times[rows[:, None] + following]
@@ -132,7 +132,7 @@ class NewData:
         if unknown:
             yield (
                 f"{len(unknown)} series without regular steps of time ({_few(unknown)}): the `time` of steps after them is "
-                "empty: train with `frequency`, which tells them"
+                "empty: train with `frequency`, which defines them"
             )
         for column, known in self._encoded.encoding.categories.items():
             unseen = sorted({label for part in self.parts for label in part.categories[column]} - set(known))

@@ -105,10 +105,10 @@ class PartFiles:
                 fs.copy_files(inner, str(scratch), source_filesystem=filesystem)
                 if name in self.known and file_facts(scratch) != tuple(self.known[name]):
                     if attempt:
-                        filesystem.delete_file(f"{inner.rpartition('/')[0]}/{MANIFEST}")  # it is prepared anew then
+                        filesystem.delete_file(f"{inner.rpartition('/')[0]}/{MANIFEST}")  # it is then prepared again
                         raise DamagedRowsError(
                             f"{self.origin}/{name} is damaged: its hash is not that of what was written; run again to "
-                            "prepare the dataset anew"
+                            "prepare the dataset again"
                         )
                     continue
                 scratch.rename(self.folder / name)

@@ -103,7 +103,7 @@ def _run(
         keep_freed_memory()
         try:
             results = pickle.dumps(work(pickle.loads(row["task"])))
-        except MemoryError:  # Ray tells a task's errors by their text alone
+        except MemoryError:  # Ray reports a task's errors only as text
             results = b""
         where = ray.get_runtime_context()
         return {

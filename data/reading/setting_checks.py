@@ -22,7 +22,7 @@ def fixed_features_last(given: Any) -> Any:
         return given
     static, known, features = (as_list(given.get(key, [])) for key in ("static", "known_future", "features"))
     if not (isinstance(static, list) and isinstance(known, list) and isinstance(features, list)):
-        return given  # which is told of by the types
+        return given  # reported by the type check
     last = [*(name for name in known if name not in static), *static]
     return {**given, "features": [*(name for name in features if name not in last), *last]}
 
@@ -93,7 +93,7 @@ def _column_problems(settings: DataKeys) -> list[str]:
     if settings.series == "":
         found.append('series is empty: name a column, write "{file}", or leave it out')
     if settings.split_by == "series" and settings.series is None:
-        found.append('split_by = "series" needs series: name the column that tells them apart, or "{file}"')
+        found.append('split_by = "series" needs series: name the column with their names, or "{file}"')
     for key in ("features", "targets", "categorical", "optional", "static", "known_future"):
         names = getattr(settings, key)
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -132,7 +132,7 @@ def _column_problems(settings: DataKeys) -> list[str]:
 def _known_problems(settings: DataKeys) -> list[str]:
     known, found = settings.known_future, []
     if known and settings.horizon == 0:
-        found.append("known_future tells what is known of the predicted rows and needs horizon >= 1: leave it out")
+        found.append("known_future describes the predicted rows and needs horizon >= 1: leave it out")
     for name in known:
         if name in settings.targets:
             found.append(
@@ -159,7 +159,7 @@ def _time_problems(settings: DataKeys) -> list[str]:
         if getattr(settings, key) is not None and settings.time is None
     ]
     if settings.duplicates != "error" and settings.time is None:
-        found.append("duplicates needs a time column, as rows are told apart by their times: name it in time")
+        found.append("duplicates needs a time column to compare rows: name it in time")
     if settings.time_zone is not None and (problem := zone_problem(settings.time_zone)):
         found.append(problem)
     if settings.time_format is not None:

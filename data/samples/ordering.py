@@ -67,7 +67,7 @@ def _twice(series: Series, source: DatasetSource, files: Sequence[Rows], row: in
     assert series.times is not None
     hint = 'keep one row of each time, or write duplicates = "first", "last" or "mean"'
     if source.settings.series in (None, FILE_AS_SERIES):
-        hint += "; or, where the rows are those of several series, name the column that tells them apart in series"
+        hint += "; or, where the rows are those of several series, name the column with their names in series"
     if not series.times.zoned and series.times.kind == "date":
         hint += "; or, where a clock was put back in autumn, write time_zone"
     again, first = _places_of(files, series.name if files[0].series is not None else None, int(series.times.value[row]))

@@ -123,7 +123,7 @@ def missing_run(missing: npt.NDArray[np.bool_]) -> tuple[int, int, bool]:
     return int(observed[0]), len(missing) - 1 - int(observed[-1]), False
 
 
-MOST_STEPS = 4096  # distinct steps that are told apart; beyond that the usual ones are exact, the rest is left out
+MOST_STEPS = 4096  # distinct steps that are counted; beyond that the usual ones are exact, the rest is left out
 
 
 def steps_of(times: Int64) -> tuple[Int64, Int64, Int64]:

@@ -41,7 +41,7 @@ def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
     elif untimed:
         pieces = [(rows, each) for rows in files for each in _by_key([rows], source)]
         count = Counter(each.name for _, each in pieces)
-        if len(count) == len(pieces):  # no series goes on in another file
+        if len(count) == len(pieces):  # no series continues in another file
             pieces.sort(key=lambda piece: piece[1].name)
         for rows, each in pieces:
             name = each.name if count[each.name] == 1 else f"{each.name} ({stem(rows.file)})"

@@ -64,7 +64,7 @@ def load_stretch(
     own = slice(first - start, stop - start)
     inserted = 0 if series.inserted is None else int(series.inserted[own].sum())
     counts = Counts(rows_read=stop - first - inserted, rows_inserted=inserted)
-    if index.tidied is not None and first == 0:  # the rows that were merged are told once
+    if index.tidied is not None and first == 0:  # merged rows are counted once
         merged = index.tidied.counts.rows_duplicate
         counts = counts.plus(replace(index.tidied.counts, rows_read=merged))
     series = replace(series, counts=counts)

@@ -118,7 +118,7 @@ def read_piece(
 ) -> Iterator[Rows]:
     """Return the checked rows of a piece, in tables of bounded size; messages name the file and the line or row in it.
 
-    `clocks` has one for each table, where repeated local hours are told apart by the rows of other tables. The tables are
+    `clocks` has one for each table, where repeated local hours are resolved by the rows of other tables. The tables are
     those that are read for the columns of `like`, absent: of `source`.
     """
     for number, (content, before) in enumerate(_contents(piece, source, like or source)):

@@ -44,7 +44,7 @@ def text_tables(file: str, form: FileFormat, most_bytes: int) -> Iterator[tuple[
             else:
                 header, first = content, lines
             done, offset, before = done + 1, end, lines - first
-    if buffer.strip() or done < 2:  # a file without rows is told by what reads it
+    if buffer.strip() or done < 2:  # a file without rows is reported when it is read
         yield encoded(header + bytes(buffer)), before
 
 

@@ -145,7 +145,7 @@ def test_the_same_time_twice_in_one_series(tmp_path: Path) -> None:
     assert (
         ", line 42, dataset 'd', series 'k': the time 2020-01-01 00:00:00 stands in line 2 already: keep one row" in message
     )
-    assert "tells them apart" not in message
+    assert "with their names in series" not in message
 
 
 def test_the_same_time_twice_is_named_by_its_lines_and_in_utc_where_it_has_a_zone(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_frame_extends_a_run_which_is_saved_loaded_and_drawn(tmp_path: Path) -
         ({}, {"validation": [1]}, "frames are split by time: write split="),
         ({}, {"validation_split": 2}, "validation_split = 2: write a share above 0"),
         ({"y": ["much"] * 480}, {}, "frame 'n', row 1, column 'y': 'much' is not a number"),
-        ({"site": [None] * 480}, {}, "the frame, row 1: the column 'site', which tells datasets apart, is empty"),
+        ({"site": [None] * 480}, {}, "the frame, row 1: the column 'site', which names datasets, is empty"),
         ({"y": [1, "two"] * 240}, {}, "the frame, column 'y': it has values of several kinds"),
         ({"ds": ["noon"] * 480}, {}, "frame 'n', row 1, column 'ds': 'noon' is not a time"),
     ],

@@ -99,7 +99,7 @@ def test_a_new_site_is_refused_with_the_most_alike_dataset_and_forecast_by_its_n
     with pytest.raises(InputError, match=r"there are 2 others of no dataset \('west', 'east'\): give files of one"):
         forecast(by_column, "two.csv", "b")
     new.assign(site=None).to_csv(folder / "empty.csv", index=False)
-    with pytest.raises(InputError, match=r"empty.csv, line 2: the column 'site', which tells datasets apart, is empty"):
+    with pytest.raises(InputError, match=r"empty.csv, line 2: the column 'site', which names datasets, is empty"):
         forecast(by_column, "empty.csv")
 
 

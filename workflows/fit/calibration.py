@@ -41,12 +41,12 @@ def seconds_a_step(
 
 
 def _step(learner: Learner, dataset: EncodedDataset, samples: int) -> float:
-    nobody = np.empty(0, np.int64)
+    no_samples = np.empty(0, np.int64)
     _, batches, lengths_of = batches_of(dataset, learner.training.model_copy(update={"batch_size": samples}), (0, 0, 0), 0)
     step = next(
         steps_of(
             batches,
-            iter([(nobody, nobody)]),
+            iter([(no_samples, no_samples)]),
             lengths_of,
             learner.micro_batch,
             learner.group,

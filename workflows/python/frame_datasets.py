@@ -83,7 +83,7 @@ def _apart(table: pa.Table, column: str) -> list[FrameDataset]:
     values = as_text(table.column(column)).combine_chunks()
     if values.null_count:
         row = int(np.flatnonzero(np.asarray(values.is_null()))[0])
-        raise InputError(f"the frame, row {row + 1}: the column {column!r}, which tells datasets apart, is empty")
+        raise InputError(f"the frame, row {row + 1}: the column {column!r}, which names datasets, is empty")
     codes = values.dictionary_encode()
     order = np.argsort(codes.indices.to_numpy(), kind="stable")
     ends = np.cumsum(np.bincount(codes.indices.to_numpy()))

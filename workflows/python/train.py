@@ -49,15 +49,15 @@ def train(
     Args:
         data: a list of (X, y), or {name: (X, y)}: X is (samples, steps, features), or a list of (steps, features) of
             different lengths; y is (samples, targets), or one class a sample as integers or strings. Or frames of
-            pandas, polars or Arrow in long format: {name: frame}, or one frame with a column that tells the datasets
-            apart. Or a recipe: the path of a TOML file, the name of a built-in one, its document as a dict, or a Recipe.
+            pandas, polars or Arrow in long format: {name: frame}, or one frame with a column that names the
+            datasets. Or a recipe: the path of a TOML file, the name of a built-in one, its document as a dict, or a Recipe.
         validation: pairs of the same kind, in the same order or by the same names; arrays only.
         validation_split: the share of each dataset's last samples that validate, as in Keras; of frames its last rows.
-        dataset: the column of a frame that tells the datasets apart; default: the column `dataset`, if there is one.
+        dataset: the column of a frame that names the datasets; default: the column `dataset`, if there is one.
         storage: folder or address of prepared data, checkpoints and runs.
         workers: data-parallel workers; 0: this process, which is what arrays are trained in unless it is given.
         address: a Ray cluster.
-        watch: is called with each event of the run. Unless given, one line tells how far it is.
+        watch: is called with each event of the run. Default: one line with the progress.
         keys: `name`, `seed`, and any key of the recipe's sections: `epochs=5, hidden_size=64, method="replay"`, or a
             section as a whole: `retention={"method": "replay"}`. Arrays are not scaled unless `scaling` says so. Columns
             of frames are named by the keys of [data]; ds, unique_id and y are the time, the series and the target.

@@ -149,7 +149,9 @@ class SearchSettings(BaseModel):
     @model_validator(mode="after")
     def _beam_stops_by_itself(self) -> SearchSettings:
         if self.algorithm == "beam" and self.scheduler != "none":
-            raise ValueError(f'scheduler = "{self.scheduler}": a beam decides itself what goes on: write scheduler = "none"')
+            raise ValueError(
+                f'scheduler = "{self.scheduler}": a beam itself decides which trials continue: write scheduler = "none"'
+            )
         return self
 
     @field_validator("objectives")

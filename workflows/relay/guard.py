@@ -49,7 +49,7 @@ class Verdict:
     stage: int
     action: str  # warn, stop, retry: as the recipe has it
     attempts: tuple[Attempt, ...]
-    kept: int  # the number of the attempt that the run goes on from; with "stop" it does not go on
+    kept: int  # number of the attempt that the run continues from; with "stop" it ends
 
 
 def find_breach(

@@ -47,7 +47,7 @@ def averaged_state(states: Sequence[tuple[State, int, bool]], num_steps: int) ->
 
 
 def commit_average(store: Store, plan: Plan, action: Average) -> EpochRecord:
-    """Commit the averaged state at the end of a stage; returns the record that stands."""
+    """Commit the averaged state at the end of a stage; returns the committed record."""
     states = [(store.load(key), number, whole) for key, number, whole in action.epochs]
     heads = heads_elsewhere(plan, action.stage, heads_in(states[-1][0].model), action.parent, store.record)
     averaged = averaged_state(states, plan.steps_an_epoch(plan.stages[action.stage]))

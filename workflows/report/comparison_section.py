@@ -12,7 +12,7 @@ HEAD = ("dataset", "sequence", "joint", "separate", "naive", "seasonal naive")
 
 
 def comparison_section(store: Store, run: RunResult) -> Section | None:
-    """Return the section of a run; None where nothing was compared, or where the run has gone on since."""
+    """Return the section of a run; None if nothing was compared, or if the run has been trained on since."""
     found = read_comparison(store, run.name)
     if found is None or found.key != run.key:
         return None

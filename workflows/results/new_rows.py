@@ -120,7 +120,7 @@ def _values(file: str, column: str, form: FileFormat) -> dict[str, str]:
     if values.null_count:
         absent = int(np.flatnonzero(np.asarray(values.is_null()))[0])
         raise InputError(
-            f"{RowPositions(file, form).at(absent)}: the column {column!r}, which tells datasets apart, is empty: write the "
+            f"{RowPositions(file, form).at(absent)}: the column {column!r}, which names datasets, is empty: write the "
             "dataset that the row belongs to, or take the row out"
         )
     counted = {each["values"]: each["counts"] for each in pc.value_counts(values).to_pylist()}

@@ -100,7 +100,7 @@ def _open(store: Store, run: RunResult | RunProgress, recipe: Recipe, described:
 def kept_datasets(store: Store, name: str) -> dict[str, KeptDataset]:
     """Return the datasets that the run of this name was last trained on, by name; empty without such a run.
 
-    A damaged run is trained again; its readable copy tells where the rows of missing files are.
+    A damaged run is trained again; its readable copy says where the rows of missing files are.
     """
     described: list[dict[str, Any]] = []
     for read in (

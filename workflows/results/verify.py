@@ -109,7 +109,7 @@ def _checkpoints(store: Store, found: Verified) -> dict[str, EpochRecord]:
             records.pop(key, None)
     lost = {holder for record in records.values() for holder in record.heads.values()} - records.keys()
     for holder in sorted(lost - set(store.storage.names("checkpoints"))):
-        what = f"a correction of the head is in checkpoint {holder}, which is not there; train trains its epoch again"
+        what = f"a head correction is in checkpoint {holder}, which is missing; train trains its epoch again"
         users = [key for key, record in records.items() if holder in record.heads.values()]
         found.findings += [Finding(f"checkpoints/{key}", DAMAGED, what) for key in users]
     return records

@@ -35,7 +35,7 @@ def prepared_problems(store: Store, name: str) -> Problems:
     try:
         manifest, has_hash = _manifest(store, f"{folder}/{MANIFEST}")
     except (ValueError, KeyError, TypeError, AttributeError, IsADirectoryError) as error:
-        yield f"{folder}/{MANIFEST}", "damaged", f"{error!r}; prepare makes the dataset anew"
+        yield f"{folder}/{MANIFEST}", "damaged", f"{error!r}; prepare writes the dataset again"
         return
     if manifest.fingerprint != name:
         yield folder, "foreign", f"its manifest is that of {manifest.fingerprint or 'no dataset'}"

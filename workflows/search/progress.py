@@ -22,7 +22,7 @@ WRITE_S = 5.0  # between two writes; `clean` may remove what a killed search tra
 
 
 class SearchProgress:
-    """Keeps searching.json of a search while it goes on, and after it was stopped, until it is ended.
+    """Keeps searching.json of a search while it runs, and after it was stopped, until it ends.
 
     A thread writes it: what the search says does not wait for an object store.
     """

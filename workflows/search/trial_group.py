@@ -135,7 +135,7 @@ class GroupWalks:
         try:
             self.trainer.fit()
             self.heard.put(Ended("it ended"))
-        except BaseException as error:  # told to whoever waits
+        except BaseException as error:  # raised in the waiting caller
             self.heard.put(Ended(str(error).strip().splitlines()[-1]))
 
     def begin(self, proposal: Proposal) -> None:
