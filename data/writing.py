@@ -1,11 +1,16 @@
-"""Write files atomically: under a temporary name first, then renamed."""
+"""Files that appear whole, written beside their place and renamed, and files that are uploaded."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+from pyarrow import fs
+
+CHUNK_BYTES = 1 << 22
 
 
 @contextlib.contextmanager
@@ -24,3 +29,12 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that no reader sees part of it."""
     with appearing(path) as scratch:
         scratch.write_bytes(content)
+
+
+def upload(path: Path, filesystem: fs.FileSystem, inner: str) -> None:
+    """Copy a file of this machine to a place in a filesystem; raises OSError where that fails.
+
+    PyArrow's copy_files (26.0) ignores an upload to S3 that fails when it is closed, and leaves an empty object.
+    """
+    with path.open("rb") as source, filesystem.open_output_stream(inner, compression=None) as sink:
+        shutil.copyfileobj(source, sink, CHUNK_BYTES)

@@ -14,6 +14,7 @@ from data.prepared.manifest import MANIFEST, Manifest, put_in_place, scratch_fol
 from data.prepared.origin import write_origin
 from data.prepared.part_files import part_names
 from data.reading.files import open_filesystem
+from data.writing import upload
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,7 @@ class Attempt:
             for number in range(len(Manifest.read(self.scratch / fingerprint).parts)):
                 for name in part_names(number):
                     filesystem.copy_file(f"{inner}/{name}", f"{home}/{name}")
-            fs.copy_files(
-                str(self.scratch / fingerprint / MANIFEST), f"{home}/{MANIFEST}", destination_filesystem=filesystem
-            )
+            upload(self.scratch / fingerprint / MANIFEST, filesystem, f"{home}/{MANIFEST}")
             write_origin(self.scratch / fingerprint, f"{self.remote}/{fingerprint}")
         put_in_place(self.scratch / fingerprint, self.home / fingerprint)
 

@@ -13,6 +13,7 @@ from pyarrow import fs
 from data.prepared.manifest import MANIFEST, put_in_place
 from data.prepared.origin import ORIGIN, write_origin
 from data.reading.files import is_uri, open_filesystem
+from data.writing import upload
 
 
 def cache_home() -> Path:
@@ -65,7 +66,7 @@ class PreparedCache:
         there = [file for file in (self.folder / fingerprint).iterdir() if file.name != ORIGIN]
         files = sorted(there, key=lambda file: file.name == MANIFEST)
         for file in files:
-            fs.copy_files(str(file), f"{inner}/{file.name}", destination_filesystem=filesystem)
+            upload(file, filesystem, f"{inner}/{file.name}")
 
     def share(self, name: str) -> str:
         """Return where all machines can read the folders of `home`/`name`: there, or in a copy in the storage."""
@@ -76,5 +77,5 @@ class PreparedCache:
         for file in (self.home / name).glob("[!.]*/*"):
             target = f"{inner}/{file.relative_to(self.home / name).as_posix()}"
             if filesystem.get_file_info(target).size != file.stat().st_size:
-                fs.copy_files(str(file), target, destination_filesystem=filesystem)
+                upload(file, filesystem, target)
         return address

@@ -7,9 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from pyarrow import fs
-
 from data.reading.files import is_uri, open_filesystem
+from data.writing import upload
 
 
 @contextlib.contextmanager
@@ -23,4 +22,4 @@ def writing_to(place: str | Path) -> Iterator[Path]:
         yield Path(folder)
         filesystem, inner = open_filesystem(place)
         for file in sorted(Path(folder).iterdir()):
-            fs.copy_files(str(file), f"{inner}/{file.name}", destination_filesystem=filesystem)
+            upload(file, filesystem, f"{inner}/{file.name}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attacked import BUCKET
 from data_cases import noise, prepare_one, source_of, write_csv
 from panels import PANEL, by_time, panel, same
 from pyarrow import fs
@@ -24,6 +25,7 @@ from data.reading.settings import DatasetSource
 from data.sharding import parts
 from data.sharding.first_look import FIRST_ROWS, first_rows
 from data.sharding.tasks import PartTask
+from data.writing import upload
 
 
 @pytest.fixture
@@ -99,6 +101,17 @@ def test_an_interrupt_when_all_parts_are_written_leaves_nothing_in_the_store(
     assert len([name for name in written if name.endswith(".arrow")]) > 4
     assert objects(address) == []
     assert not list((tmp_path / "first").rglob("*.arrow"))
+
+
+def test_an_upload_that_is_refused_is_an_error(bucket: str, tmp_path: Path) -> None:
+    """PyArrow's copy_files ignores it, and leaves an empty object."""
+    (tmp_path / "file").write_bytes(b"content")
+    filesystem, inner = open_filesystem(f"{bucket}/{tmp_path.name}/file")
+    with BUCKET.attacking(f"{bucket}/{tmp_path.name}", 0, "refused"), pytest.raises(OSError, match="ACCESS_DENIED"):
+        upload(tmp_path / "file", filesystem, inner)
+    assert filesystem.get_file_info(inner).type == fs.FileType.NotFound
+    upload(tmp_path / "file", filesystem, inner)
+    assert filesystem.get_file_info(inner).size == len(b"content")
 
 
 def test_damaged_objects_are_not_read_and_a_damaged_copy_is_fetched_again(bucket: str, tmp_path: Path, machine: Any) -> None:

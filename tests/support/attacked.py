@@ -197,7 +197,8 @@ class Stores:
         store.storage.remove("leases")  # as the process is dead
         code, out, err = self.run(command, address)
         assert code in command.ends, (place, how, code, out, err)
-        assert verify(store).damaged == [], (place, how)
+        damaged = verify(store).damaged
+        assert damaged == [], (place, how, damaged, out)
         if name == "clean":
             assert find_leftovers(store) == []
         assert seen(store) == seen(Store(self.at(f"{name} after"))), (place, how)

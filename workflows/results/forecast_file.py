@@ -14,13 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
-from pyarrow import fs
 
 from data.errors import InputError
 from data.reading.files import absolute, file_bytes, is_uri, open_filesystem
 from data.reading.find import find_files
 from data.samples.new_part import NewPart, NewShard, run_new_task
-from data.writing import appearing
+from data.writing import appearing, upload
 from workflows.relay.failures import RunFailedError
 from workflows.results.forecast_rows import Wanted, forecasts_of
 from workflows.results.new_rows import shares_of
@@ -116,7 +115,7 @@ def _uploaded(address: str) -> Iterator[Path]:
         local = Path(folder) / "output"
         yield local
         filesystem, inner = open_filesystem(address)
-        fs.copy_files(str(local), inner, destination_filesystem=filesystem)
+        upload(local, filesystem, inner)
 
 
 def _format(output: str, sink: Any, schema: pa.Schema, texts: Sequence[str]) -> Any:
