@@ -18,7 +18,7 @@ from data.prepared.manifest import FORMAT, MANIFEST, put_in_place, scratch_folde
 from data.prepared.prepared import PreparedDataset
 from data.reading.settings import DatasetSource, DataSettings, Scaling
 from data.samples.counts import Counts
-from data.samples.part import write_part
+from data.samples.part_writer import write_part
 from data.samples.series import Series
 
 Pair = tuple[Any, Any]

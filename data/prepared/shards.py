@@ -11,7 +11,8 @@ from data.reading.files import is_uri
 from data.reading.read import ReadTable, read_rows
 from data.reading.settings import DatasetSource
 from data.reading.table import read_table
-from data.samples.part import Part, write_part
+from data.samples.part import Part
+from data.samples.part_writer import write_part
 from data.samples.tell_apart import series_of
 from data.sharding.hashed import read_hashed
 from data.sharding.writing import writing_to

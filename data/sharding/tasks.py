@@ -18,7 +18,8 @@ from data.reading.read import label_columns
 from data.reading.settings import DatasetSource
 from data.reading.zones import Clock, ClockSummary, clock_summary
 from data.samples.grid import Grid
-from data.samples.part import Cut, Part, write_part
+from data.samples.part import Cut, Part
+from data.samples.part_writer import write_part
 from data.samples.series import Series
 from data.samples.splits import split_in_time, whole_series
 from data.samples.stretch import Stretch

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from data.reading.settings import SPLITS, DatasetSource
 from data.reading.times import Times
 from data.samples import statistics, stretch
-from data.samples.part import Cut, Part, write_part
+from data.samples.part import Cut, Part
 from data.samples.part_files import samples_in
+from data.samples.part_writer import write_part
 from data.samples.series import Series, irregular_steps
 from data.samples.splits import split_in_time
 from data.samples.stretch import Edge, Stretch
