@@ -115,8 +115,8 @@ def test_a_killed_mailbox_is_made_again(tmp_path: Path) -> None:
 
 def test_a_killed_queue_of_a_trial_costs_no_trial(tmp_path: Path) -> None:
     settings = {"decay_rate": [0.5, 0.9], "workers_per_trial": 1}
-    command = Command(tmp_path, "search", search=settings)
-    command.wait_for_epochs(3)
+    command = Command(tmp_path, "search", search=settings, training={"epochs": 3})
+    command.wait_for_epochs(2)
     command.kill("_QueueActor")
     code, _, err = command.end()
     assert (code, err) == (0, [])

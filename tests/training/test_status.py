@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,8 +69,6 @@ def test_a_run_that_ends_says_how(
 @pytest.mark.long
 def test_a_disk_of_any_size_ends_in_one_line_and_the_same_command_goes_on_with_more_room(tmp_path: Path) -> None:
     """About 2 s for each of 50 sizes."""
-    import subprocess
-
     training = {"epochs": 1, "batch_size": 32}
     recipe = write_small(tmp_path, rows=120, model={"hidden_size": 4}, training=training, compute={"num_workers": 0})
     assert invoke("train", str(recipe), "--storage", str(tmp_path / "whole"))[0] == 0
@@ -100,3 +100,26 @@ def test_a_disk_of_any_size_ends_in_one_line_and_the_same_command_goes_on_with_m
         finally:
             subprocess.run(["umount", "-l", str(disk)], check=True)
     assert {0, 1} <= seen
+
+
+LIMITED = """
+import resource, sys
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+from workflows.__main__ import main
+main()
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mib", [600, 800, 2200])
+def test_a_limit_of_memory_ends_in_one_line_and_the_same_command_goes_on_without_it(mib: int, tmp_path: Path) -> None:
+    """Of about 2,600 MiB of addresses that the run takes. Between those that are tried a C++ library may end the process."""
+    training = {"epochs": 1, "batch_size": 32}
+    recipe = write_small(tmp_path, rows=120, model={"hidden_size": 4}, training=training, compute={"num_workers": 0})
+    words = ["train", str(recipe), "--storage", str(tmp_path / "runs")]
+    command = [sys.executable, "-c", LIMITED, str(mib << 20), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert done.stderr.startswith("error: memory is used up")
+    assert invoke(*words)[0] == 0

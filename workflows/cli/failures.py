@@ -10,13 +10,15 @@ import sys
 from data.errors import plain
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# As C libraries and the loader of their files say it, a limit of the address space (ulimit -v) included.
+OUT_OF_MEMORY = ("allocate memory", "failed to map segment", "bad_alloc", "can't start new thread")
 REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 KEPT = "what was written before is kept, and the same command goes on from there"
 
 
 def system_error(error: BaseException) -> str | None:
     """Return the message for an error of the system or of memory; None for an error of the program."""
-    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
         return f"memory is used up: use a smaller batch_size or shuffle_gb, or fewer workers; {KEPT}"
     if not isinstance(error, OSError):  # a worker's error has the original error as its cause
         return None if error.__cause__ is None else system_error(error.__cause__)
