@@ -33,7 +33,7 @@ class DamagedManifestError(FailedError):
 
 @dataclass(frozen=True)
 class Manifest:
-    """Facts about one prepared dataset.
+    """The properties of one prepared dataset.
 
     `settings` are those that decide the rows and samples, as JSON. `sha256` has, for each split, the hash of all that its
     samples can see. `naive` has, for validation and test, the sums of the naive forecast's errors. `missing` and

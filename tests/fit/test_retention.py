@@ -30,12 +30,14 @@ def tiny_model(loss: str = "mse", outputs: int = 3) -> tuple[LSTM, ModelSettings
     return LSTM(settings, 2, outputs).double(), settings
 
 
-def samples_of(count: int, seed: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def samples_of(count: int, seed: int = 0) -> list[tuple[torch.Tensor, torch.Tensor, None]]:
     random = torch.Generator().manual_seed(seed)
-    return [(torch.randn(1, 3 + n, 2, generator=random, dtype=torch.float64), torch.tensor([3 + n])) for n in range(count)]
+    return [
+        (torch.randn(1, 3 + n, 2, generator=random, dtype=torch.float64), torch.tensor([3 + n]), None) for n in range(count)
+    ]
 
 
-def jacobian(model: LSTM, sample: tuple[torch.Tensor, torch.Tensor]) -> list[torch.Tensor]:
+def jacobian(model: LSTM, sample: tuple[torch.Tensor, torch.Tensor, None]) -> list[torch.Tensor]:
     """(num_outputs, *shape) for each trained parameter, one backward pass for each output."""
     outputs, parameters = model(*sample)[0], [parameter for _, parameter in trained(model)]
     rows = [torch.autograd.grad(output, parameters, retain_graph=True) for output in outputs]

@@ -46,7 +46,7 @@ class WindowLengths:
 
 @dataclass(frozen=True)
 class InspectedDataset:
-    """Facts about one dataset; `first` and `last` are its times, `classes` counts train samples by label."""
+    """The contents of one dataset; `first` and `last` are its times, `classes` counts train samples by label."""
 
     name: str
     rows: int
