@@ -117,7 +117,7 @@ def test_quantiles_come_with_the_forecast_in_their_order(tmp_path: Path) -> None
     assert found.shape == (*targets.shape, 3)
     np.testing.assert_array_equal(found[..., 1], result.predict(inputs))
     assert abs(found.mean() - targets.mean()) < 3 * targets.std()  # in the targets' own units
-    with pytest.raises(InputError, match='loss = "mse": train with loss="quantile"'):
+    with pytest.raises(InputError, match='loss = "mse" has no quantiles: train with loss="quantile"'):
         train(PAIRS[:1], name="plain", **keys).predict_quantiles(inputs)
 
 
