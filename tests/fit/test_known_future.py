@@ -247,7 +247,7 @@ def test_the_address_names_the_known_columns_only_where_there_are_some(tmp_path:
 
 def test_what_known_columns_cannot_be_is_said() -> None:
     for changes, told in (
-        ({"horizon": 0, "features": ["load"]}, "known of the predicted rows and needs horizon >= 1"),
+        ({"horizon": 0, "features": ["load"]}, "known_future describes the predicted rows and needs horizon >= 1"),
         ({"known_future": ["y"]}, "'y' is in known_future and in targets: what is predicted is not known"),
         ({"static": ["price"]}, "'price' is in known_future and in static"),
         ({"categorical": ["load"]}, "write a column of 0 and 1 for each category"),
