@@ -110,7 +110,7 @@ def test_a_checkpoint_that_others_refer_to_is_trained_again_where_it_is_lost(
     for key in named:
         shutil.rmtree(runs / "checkpoints" / key)
         problems = [each.what for each in verify(Store(str(runs))).damaged if key in each.what]
-        assert "a correction of the head is in checkpoint" in problems[0]
+        assert "a head correction is in checkpoint" in problems[0]
     assert walk(plan, datasets, runs).epochs or earlier_version
     found = state_at(done.key, runs)
     assert found.model.keys() == expected.model.keys()
