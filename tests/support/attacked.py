@@ -21,6 +21,7 @@ from small import small_document, write_machine
 
 from data.prepared import layout
 from data.sharding import parts
+from workflows.relay import walk
 from workflows.results.clean import find_leftovers
 from workflows.results.verify import verify
 from workflows.store.store import Store
@@ -165,6 +166,7 @@ class Stores:
         """Run a command on the store at an address."""
         filled = [word.format(recipe=self.folder / "small.toml", folder=self.folder) for word in command.words]
         with contextlib.ExitStack() as stack:
+            stack.enter_context(patch.object(walk, "STORE_PATIENCE_S", 1.0))  # a store that refuses all is waited for
             if command.cut:
                 stack.enter_context(patch.object(layout, "CUT_BYTES", 0))
                 stack.enter_context(patch.object(parts, "PART_BYTES", 1))
