@@ -39,6 +39,7 @@ def within(limit_s: float, told: Facts) -> bool:
     return bool(told["seconds"] < limit_s * max(1.0, told["start"] / QUIET_START_S))
 
 
+@pytest.mark.long
 def test_more_workers_than_a_node_has_cores_on_machines_whose_names_are_127_0_1_1() -> None:
     """About 50 s: three workers on two nodes of one core; without the interface of Ray's address gloo does not connect."""
     told = scenario("placed")

@@ -44,16 +44,11 @@ def jacobian(model: LSTM, sample: tuple[torch.Tensor, torch.Tensor, None]) -> li
     return [torch.stack([row[place] for row in rows]) for place in range(len(parameters))]
 
 
-def with_nothing_known(samples: list[Any]) -> list[Any]:
-    """The samples of a model whose head sees nothing of the predicted rows."""
-    return [(*sample, None) for sample in samples]
-
-
 def test_the_importance_is_that_of_a_loop_over_samples_and_outputs() -> None:
     """float64; for squared errors the gradient of the noisy likelihood is the Jacobian times the noise."""
     model, settings = tiny_model()
     samples, noise = samples_of(5), [torch.randn(3, dtype=torch.float64) for _ in range(5)]
-    found = curvature_sum(model, with_nothing_known(samples), noise, settings)
+    found = curvature_sum(model, samples, noise, settings)
     for place, total in enumerate(found):
         expected = torch.zeros_like(total)
         for sample, drawn in zip(samples, noise, strict=True):
@@ -66,7 +61,7 @@ def test_the_importance_of_classes_is_that_of_a_class_drawn_from_the_forecast() 
     model, settings = tiny_model("cross_entropy")
     samples = samples_of(4)
     drawn = [torch.tensor([share]) for share in (0.05, 0.5, 0.7, 0.999)]
-    found = curvature_sum(model, with_nothing_known(samples), drawn, settings)
+    found = curvature_sum(model, samples, drawn, settings)
     for place, total in enumerate(found):
         expected = torch.zeros_like(total)
         for sample, share in zip(samples, drawn, strict=True):
@@ -81,7 +76,7 @@ def test_the_importance_is_on_average_the_curvature_of_the_squared_error() -> No
     """Of the head's bias it is known: each output's own, 2 / num_outputs."""
     model, settings = tiny_model()
     noise = [torch.randn(3, dtype=torch.float64, generator=torch.Generator().manual_seed(n)) for n in range(600)]
-    bias = curvature_sum(model, with_nothing_known(samples_of(1)) * 600, noise, settings)[-1] / 600
+    bias = curvature_sum(model, samples_of(1) * 600, noise, settings)[-1] / 600
     torch.testing.assert_close(bias, torch.full((3,), 2 / 3, dtype=torch.float64), rtol=0.2, atol=0)
 
 

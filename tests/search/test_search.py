@@ -64,6 +64,7 @@ def test_a_grid_asks_for_567_epochs_and_trains_148_each_once(
     assert result["ratio"] == pytest.approx(567 / 148)
     written = json.loads((folder / "runs" / "runs" / "small" / "search.json").read_text())
     assert len(written.pop("sha256")) == 64
+    assert written.pop("best_recipe").startswith('name = "small-best"')
     assert written == json.loads(json.dumps(result))
     assert {"config", "metrics", "key", "stopped_after"} <= set(written["trials"][0])
     errors = [trial["metrics"]["mean_scaled_error"] for trial in written["trials"]]

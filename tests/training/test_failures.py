@@ -118,7 +118,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> dict[str, An
     return told
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_prepared_data_reach_every_node_through_a_storage_that_is_no_folder(nodes: dict[str, Any]) -> None:
     own, others = nodes["prepared"]["own"], nodes["prepared"]["nodes"]
     assert len(others) == 2
@@ -129,7 +129,7 @@ def test_prepared_data_reach_every_node_through_a_storage_that_is_no_folder(node
     assert sizes[0] == sizes[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_that_loses_a_node_ends_with_all_trials_and_trains_no_epoch_again(nodes: dict[str, Any]) -> None:
     told = nodes["search"]
     assert told["nodes"] == 2
@@ -140,7 +140,7 @@ def test_a_search_that_loses_a_node_ends_with_all_trials_and_trains_no_epoch_aga
     assert told["seconds_until_trial_goes_on"] < 10 + 3 * told["seconds_until_first_epoch"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_lost_node_takes_its_worker_and_an_added_one_brings_another(nodes: dict[str, Any]) -> None:
     told = nodes["run"]
     assert told["nodes"] == 2

@@ -126,8 +126,9 @@ def test_two_hundred_datasets_are_prepared_and_nothing_is_left(ray_session: None
     once_and_again(lambda: prepare(tmp_path / "few", 3), lambda: prepare(tmp_path / "many", 200))
 
 
-def test_a_search_of_a_hundred_trials_leaves_nothing(ray_session: None, tmp_path: Path) -> None:
-    """About 20 s: 111 epochs of 3 steps."""
+@pytest.mark.parametrize("rates", [5, pytest.param(10, marks=pytest.mark.long)])
+def test_a_search_of_many_trials_leaves_nothing(ray_session: None, tmp_path: Path, rates: int) -> None:
+    """25 and 100 trials: 31 and 111 epochs of 3 steps."""
 
     def run(folder: Path, rates: list[float]) -> None:
         recipe = write_small(
@@ -139,6 +140,5 @@ def test_a_search_of_a_hundred_trials_leaves_nothing(ray_session: None, tmp_path
         hidden = [path for path in (folder / "runs").rglob(".*") if path.name not in (".", "..")]
         assert hidden == []  # no lease, no half-written checkpoint, nothing of Tune's
 
-    once_and_again(
-        lambda: run(tmp_path / "few", [0.5]), lambda: run(tmp_path / "many", [0.1 * number for number in range(1, 11)])
-    )
+    many = [number / rates for number in range(1, rates + 1)]
+    once_and_again(lambda: run(tmp_path / "few", [0.5]), lambda: run(tmp_path / "many", many))
