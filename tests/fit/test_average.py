@@ -151,7 +151,7 @@ def walked_on(group_folder: str) -> list[float]:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_and_three_workers_average_as_one_does(tmp_path: Path) -> None:
     """About 15 s."""
     alone, on_workers = alone_and_on_workers(walked_on, make_datasets, tmp_path)

@@ -96,7 +96,7 @@ def replay_on(group_folder: str) -> list[float]:
     return [epoch.train_loss for epoch in epochs_of(plan, folder / "runs")]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_and_three_workers_replay_as_one_does(tmp_path: Path) -> None:
     """About 15 s."""
     alone, on_workers = alone_and_on_workers(replay_on, make_datasets, tmp_path)
