@@ -54,6 +54,7 @@ def losses_on(folder_: str) -> list[float]:
     return [epoch.train_loss for epoch in epochs_of(plan, folder / "runs")]
 
 
+@pytest.mark.long
 def test_two_workers_read_a_large_dataset_as_one_does(tmp_path: Path) -> None:
     for size in (1, 2):
         (tmp_path / str(size)).mkdir()

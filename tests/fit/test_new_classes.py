@@ -200,7 +200,7 @@ def walk_to_a_kill(folder: str, moment: str) -> None:
     Walker(plan_with(datasets, head="dataset"), datasets, Store(f"{folder}/runs"), Group(), emit).walk()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_is_killed_while_the_head_grows_ends_in_the_same_bits(tmp_path: Path) -> None:
     whole, killed, left = tmp_path / "whole", tmp_path / "killed", []
     datasets = datasets_of(whole, THREE)

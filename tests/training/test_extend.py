@@ -136,7 +136,7 @@ def test_a_result_is_extended_with_arrays(classes: bool, tmp_path: Path) -> None
 @pytest.mark.filterwarnings("ignore:dataset 'c' adds the classes below")
 @pytest.mark.parametrize(
     ("head", "where"),
-    [("shared", "folder"), pytest.param("dataset", "bucket", marks=pytest.mark.slow)],
+    [("shared", "folder"), pytest.param("dataset", "bucket", marks=pytest.mark.long)],
 )
 def test_a_run_is_extended_with_a_new_class(head: str, where: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     storage = str(tmp_path / "runs") if where == "folder" else f"{request.getfixturevalue('bucket')}/new_class"
