@@ -13,7 +13,7 @@ from workflows.fit.learner import Learner
 from workflows.fit.retention import NO_RETENTION
 from workflows.fit.steps import batches_of, no_part, steps_of
 
-ROUNDS = 5  # the fastest counts: other processes only make a step slower
+ROUNDS = 25  # the fastest counts: other processes only make a step slower, and with few rounds they decide
 LIMIT_S = 1.5  # no further round begins after this
 
 
