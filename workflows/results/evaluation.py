@@ -14,6 +14,7 @@ from data.records import to_json
 from models.settings import ModelSettings
 from workflows.relay.lookup import measured
 from workflows.relay.metrics import mean_of, naive_error, scaled
+from workflows.results.run_result import SplitErrors
 from workflows.results.trained import TrainedRun
 from workflows.store.kept import Errors
 from workflows.store.measures import ForecastMeasures
@@ -23,34 +24,13 @@ SPLITS = ("validation", "test")
 
 
 @dataclass(frozen=True)
-class DatasetErrors:
-    """The errors of one dataset on one split, beside those of the naive forecast.
+class DatasetErrors(SplitErrors):
+    """SplitErrors with the names of its numbers, `targets` and `quantiles` (both empty for classes), and naive units."""
 
-    `measured` is None if the split has no samples. `targets` and `quantiles` name the numbers of `measured`; both are
-    empty for classes.
-    """
-
-    measured: Errors | None
-    naive_error: float | None
     targets: tuple[str, ...] = ()
     quantiles: tuple[float, ...] = ()
     naive_mae_units: tuple[float, ...] | None = None
     naive_rmse_units: tuple[float, ...] | None = None
-
-    @property
-    def samples(self) -> int:
-        """Return the number of samples."""
-        return 0 if self.measured is None else self.measured.samples
-
-    @property
-    def error(self) -> float | None:
-        """Return the error that the model is judged by."""
-        return None if self.measured is None else self.measured.error
-
-    @property
-    def scaled_error(self) -> float | None:
-        """Return the error relative to the naive forecast (naive = 1)."""
-        return None if self.measured is None else scaled(self.measured.error, self.naive_error)
 
     @property
     def accuracy(self) -> float | None:
@@ -58,14 +38,9 @@ class DatasetErrors:
         return None if self.measured is None or self.targets else 1 - self.measured.error
 
     @property
-    def weighted_error(self) -> float | None:
-        """Return the weighted error; None if all samples weigh 1."""
-        return None if self.measured is None else self.measured.weighted_error
-
-    @property
     def forecasts(self) -> ForecastMeasures:
         """Return the measures of the forecasts; empty if there are none."""
-        return (self.measured.forecasts if self.measured is not None else None) or ForecastMeasures()
+        return super().forecasts or ForecastMeasures()
 
     def to_json(self) -> dict[str, Any]:
         """Return what `evaluate --json` writes of the dataset; numbers of targets are by name."""
@@ -183,7 +158,7 @@ def evaluate(store: Store, run: TrainedRun, split: str) -> Evaluation:
 
 def _beside_naive(errors: Errors | None, dataset: EncodedDataset, split: str, model: ModelSettings) -> DatasetErrors:
     if errors is None:
-        return DatasetErrors(None, None)
+        return DatasetErrors()
     naive = naive_error(dataset, split, model.loss)
     if model.classifies:
         return DatasetErrors(errors, naive)
