@@ -52,9 +52,8 @@ def _values(places: RowPositions, name: str, column: pa.ChunkedArray) -> npt.NDA
     elif pa.types.is_temporal(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind):
         raise InputError(f"{places.file}, column {name!r}: it holds {kind}, not numbers: name another column")
     elif pa.types.is_decimal(kind):
-        column = column.cast(pa.string()).cast(
-            pa.float64()
-        )  # Arrow's direct conversion to float64 may differ in the last bit
+        # Arrow's direct conversion to float64 may differ in the last bit.
+        column = column.cast(pa.string()).cast(pa.float64())
     elif not (pa.types.is_float64(kind) or pa.types.is_float32(kind)):
         column = column.cast(pa.float64(), safe=False)  # whole numbers beyond 2**53 are rounded
     values = np.asarray(column.to_numpy())

@@ -128,9 +128,8 @@ def write_new_part(
         there: npt.NDArray[Any] = np.any(~absent[:, observed], axis=1)
         seen = _in_windows(there, starts, lengths) > 0
         part.blind += int((keep & ~seen).sum())
-        counted = absent[
-            :, ~np.logical_and(absent.all(axis=0), optional)
-        ]  # training has already warned of columns that files lack
+        # Training has already warned of columns that files lack.
+        counted = absent[:, ~np.logical_and(absent.all(axis=0), optional)]
         shares = _in_windows(counted.sum(axis=1), starts, lengths) / (lengths * max(counted.shape[1], 1))
         foreseeable, possible = bool(keep.any()) or not possible, bool(keep.any())
         keep &= seen

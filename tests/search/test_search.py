@@ -58,9 +58,8 @@ def test_a_grid_asks_for_567_epochs_and_trains_148_each_once(
     assert (len(result["trials"]), result["epochs_requested"]) == (81, 567)
     assert len(trained) == result["epochs_trained"] == result["epochs_distinct"] == 4 + 36 + 108
     assert max(Counter(trained).values()) == 1
-    assert (
-        len({event.pid for event in events if isinstance(event, EpochDone)}) <= 2
-    )  # a process is reused from trial to trial
+    # A process is reused from trial to trial.
+    assert len({event.pid for event in events if isinstance(event, EpochDone)}) <= 2
     assert result["ratio"] == pytest.approx(567 / 148)
     written = json.loads((folder / "runs" / "runs" / "small" / "search.json").read_text())
     assert len(written.pop("sha256")) == 64

@@ -126,9 +126,8 @@ def _distances(found: Inspection, width: int) -> list[RenderableType]:
         ["", "dataset", *([*numbers, "mean"] if whole else ["mean", "nearest", "farthest"])], (1,) if whole else (1, 3, 4)
     )
     for number, place in enumerate(places, 1):
-        row = [
-            max(0.0, 1000 * each) for each in distances[place]
-        ]  # by chance the distance of similar datasets may be slightly negative
+        # By chance the distance of similar datasets may be slightly negative.
+        row = [max(0.0, 1000 * each) for each in distances[place]]
         others = [other for other in places if other != place]
         ends = [min(others, key=lambda other: row[other]), max(others, key=lambda other: row[other])]
         mean = f"{max(0.0, 1000 * found.mean_distance[place]):.1f}"

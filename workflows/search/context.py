@@ -107,9 +107,8 @@ def prepare_context(
         numbered = dataclasses.replace(made, entries=entries)
         prepared = prepare_watched(numbered, store.storage, address, watch, before)
         epochs = [count for count in prepared.epochs if count]
-        datasets = prepared.datasets[
-            : len(epochs)
-        ]  # a search compares trained datasets only: no state depends on the others
+        # A search compares trained datasets only: no state depends on the others.
+        datasets = prepared.datasets[: len(epochs)]
         sent = tuple(map(DatasetRef.of, datasets))
         key = variant_name(values)
         orders.append(prepared.order)

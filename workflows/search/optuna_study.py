@@ -50,9 +50,8 @@ class Study:
             assert isinstance(space, Range)
             return trial.suggest_float(parameter.name, space.low, space.high, log=space.log)
         if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-            return sorted(values)[
-                trial.suggest_int(parameter.name, 0, len(values) - 1)
-            ]  # Optuna knows that they are ordered
+            # Optuna knows that they are ordered.
+            return sorted(values)[trial.suggest_int(parameter.name, 0, len(values) - 1)]
         return values[trial.suggest_categorical(parameter.name, list(range(len(values))))]
 
     def tell(self, number: int, values: Values | None, complete: bool = True) -> None:
