@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from data_cases import noise, prepare_one, source_of, write_csv
-from panels import PANEL, by_series, by_time, panel, row_groups, same
+from panels import PANEL, by_series, by_time, cut_into_parts, panel, row_groups, same
 
 from data.errors import InputError
-from data.prepared import layout, part_files
+from data.prepared import part_files
 from data.prepared.layout import PACKED_TIMES, is_cut_at_once, is_worth_cutting, sizes_of
 from data.prepared.part_files import DamagedRowsError
 from data.prepared.prepare import prepare
@@ -22,7 +22,7 @@ from data.prepared.prepared import PreparedDataset
 from data.prepared.running import run_here
 from data.prepared.shards import Shard
 from data.reading.files import FileNotes
-from data.sharding import parts, pieces
+from data.sharding import pieces
 from data.sharding.tasks import PartTask, SurveyTask
 
 MB = 1 << 20
@@ -78,9 +78,7 @@ class Counted:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Datasets are cut whatever their size, into parts of 64 rows."""
-    monkeypatch.setattr(layout, "CUT_BYTES", 0)
-    monkeypatch.setattr(parts, "PART_BYTES", 1)
-    monkeypatch.setattr(parts, "FEWEST_ROWS", 64)
+    cut_into_parts(monkeypatch, 64)
     monkeypatch.setattr(pieces, "PIECE_BYTES", 5000)
 
 

@@ -9,18 +9,13 @@ import numpy as np
 import pytest
 from data_cases import encoded, source_of, write_csv
 from helpers import plan_of
-from panels import panel
+from panels import cut_into_parts, panel, prepared_in
 from s3_log import Request, requests
 
-from data.prepared import layout
 from data.prepared.cache import PreparedCache
 from data.prepared.encoding import EncodedDataset
-from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
-from data.prepared.running import run_here
-from data.reading.files import FileNotes
 from data.reading.settings import DatasetSource
-from data.sharding import parts
 from workflows.fit.group import Group
 from workflows.relay.events import EpochStarted
 from workflows.relay.walk import Walker
@@ -36,21 +31,10 @@ def source(number: int, folder: Path) -> DatasetSource:
 @pytest.fixture
 def datasets(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[EncodedDataset]]:
     """Two datasets of several parts in a store of their own, as a machine has them that has read none of their rows."""
-    monkeypatch.setattr(layout, "CUT_BYTES", 0)
-    monkeypatch.setattr(parts, "PART_BYTES", 1)
-    monkeypatch.setattr(parts, "FEWEST_ROWS", 256)
+    cut_into_parts(monkeypatch, 256)
     monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "first"))
     address = f"{bucket}/{tmp_path.name}"
-    cached = PreparedCache(address)
-    notes = FileNotes(cached.folder / "sources")
-    made = prepare(
-        [source(n, tmp_path) for n in (0, 1)],
-        cached.folder,
-        notes,
-        run_here,
-        cached.fetch,
-        cached.remote,
-    )
+    made = [prepared_in(address, source(number, tmp_path)) for number in (0, 1)]
     monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "second"))
     there = [PreparedDataset(PreparedCache(address).fetch(each.folder.name), each.name, each.settings) for each in made]
     assert all(len(each.manifest.parts) == 5 for each in there)

@@ -8,21 +8,17 @@ from typing import Any
 import pytest
 from attacked import BUCKET
 from data_cases import noise, prepare_one, source_of, write_csv
-from panels import PANEL, by_time, panel, same
+from panels import PANEL, by_time, cut_into_parts, panel, prepared_in, same
 from pyarrow import fs
 from s3_log import requests
 
 from data.errors import InputError
-from data.prepared import layout
 from data.prepared.cache import PreparedCache
 from data.prepared.part_files import DamagedRowsError
-from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
-from data.prepared.running import Run, run_here
+from data.prepared.running import run_here
 from data.reading.file_format import FileFormat
-from data.reading.files import FileNotes, file_stamp, open_filesystem
-from data.reading.settings import DatasetSource
-from data.sharding import parts
+from data.reading.files import file_stamp, open_filesystem
 from data.sharding.first_look import FIRST_ROWS, first_rows
 from data.sharding.tasks import PartTask
 from data.writing import upload
@@ -32,12 +28,6 @@ from data.writing import upload
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes this process another machine: with a cache of its own."""
     return lambda name: monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / name))
-
-
-def prepared_in(address: str, source: DatasetSource, run: Run = run_here) -> PreparedDataset:
-    cached = PreparedCache(address)
-    facts = FileNotes(cached.folder / "sources")
-    return prepare([source], cached.folder, facts, run, cached.fetch, cached.remote)[0]
 
 
 def objects(address: str) -> list[str]:
@@ -51,9 +41,7 @@ def test_rows_are_written_into_the_store_and_fetched_part_by_part(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Any, cut: bool
 ) -> None:
     if cut:
-        monkeypatch.setattr(layout, "CUT_BYTES", 0)
-        monkeypatch.setattr(parts, "PART_BYTES", 1)
-        monkeypatch.setattr(parts, "FEWEST_ROWS", 256)
+        cut_into_parts(monkeypatch, 256)
     address, frame = f"{bucket}/{tmp_path.name}", panel()
     machine("first")
     found = prepared_in(address, source_of(by_time(frame, tmp_path), **PANEL))
@@ -83,9 +71,7 @@ def test_an_error_leaves_nothing_in_the_store(bucket: str, tmp_path: Path, machi
 def test_an_interrupt_when_all_parts_are_written_leaves_nothing_in_the_store(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Any
 ) -> None:
-    monkeypatch.setattr(layout, "CUT_BYTES", 0)
-    monkeypatch.setattr(parts, "PART_BYTES", 1)
-    monkeypatch.setattr(parts, "FEWEST_ROWS", 256)
+    cut_into_parts(monkeypatch, 256)
     machine("first")
     address, written = f"{bucket}/{tmp_path.name}", list[str]()
 
@@ -149,9 +135,7 @@ def test_what_the_store_lacks_is_prepared_anew(bucket: str, tmp_path: Path, mach
 def test_the_cache_stays_under_its_limit_and_what_is_mapped_stays_readable(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Any
 ) -> None:
-    monkeypatch.setattr(layout, "CUT_BYTES", 0)
-    monkeypatch.setattr(parts, "PART_BYTES", 1)
-    monkeypatch.setattr(parts, "FEWEST_ROWS", 256)
+    cut_into_parts(monkeypatch, 256)
     address = f"{bucket}/{tmp_path.name}"
     machine("first")
     name = prepared_in(address, source_of(by_time(panel(), tmp_path), **PANEL)).folder.name
@@ -197,14 +181,7 @@ def test_objects_are_hashed_as_they_are_read(bucket: str, tmp_path: Path, machin
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("data.prepared.prepare.file_stamp", lambda file: stamp)  # the store's clock is too coarse
         with pytest.raises(InputError, match=r"f\.csv: it was written while it was read"):
-            prepare(
-                [source],
-                cached.folder,
-                FileNotes(cached.folder / "sources"),
-                run,
-                cached.fetch,
-                cached.remote,
-            )
+            prepared_in(address, source, run)
     put(content)
     found = prepared_in(address, source)
     assert found.manifest.rows == 400

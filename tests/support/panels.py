@@ -12,12 +12,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from data_cases import prepare_one, write_csv
 
 from data.errors import InputError
+from data.prepared import layout
+from data.prepared.cache import PreparedCache
 from data.prepared.finish import finish
+from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
+from data.prepared.running import Run, run_here
+from data.reading.files import FileNotes
 from data.reading.settings import SPLITS, DatasetSource
+from data.sharding import parts
 from data.sharding.pieces import survey
 from data.sharding.shard import Places, prepare_parts
 from data.sharding.tasks import Outcome, run_task
@@ -37,6 +44,20 @@ PANEL: dict[str, Any] = {
     "horizon": 3,
     "stride": 2,
 }
+
+
+def cut_into_parts(patch: pytest.MonkeyPatch, rows: int) -> None:
+    """Have datasets cut whatever their size, into parts of so many rows."""
+    patch.setattr(layout, "CUT_BYTES", 0)
+    patch.setattr(parts, "PART_BYTES", 1)
+    patch.setattr(parts, "FEWEST_ROWS", rows)
+
+
+def prepared_in(address: str, source: DatasetSource, run: Run = run_here) -> PreparedDataset:
+    """Prepare a dataset in a storage, as a command does."""
+    cached = PreparedCache(address)
+    notes = FileNotes(cached.folder / "sources")
+    return prepare([source], cached.folder, notes, run, cached.fetch, cached.remote)[0]
 
 
 def panel(num_series: int = SERIES, rows: int = ROWS, seed: int = 0) -> pd.DataFrame:

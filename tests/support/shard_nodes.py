@@ -24,7 +24,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from data_cases import source_of
-from panels import PANEL, digest_of
+from panels import PANEL, digest_of, prepared_in
 
 import data.prepared.prepare
 import data.sharding.parts
@@ -32,10 +32,8 @@ import data.sharding.pieces
 from cluster.connect import connect, disconnect, set_environment
 from data.prepared import layout
 from data.prepared.cache import PreparedCache
-from data.prepared.prepare import prepare
 from data.prepared.prepared import PreparedDataset
 from data.prepared.running import TaskRun, run_here, run_task, run_with_ray
-from data.reading.files import FileNotes
 from data.reading.settings import DatasetSource
 
 Facts = dict[str, Any]
@@ -137,18 +135,6 @@ class Nodes:
         disconnect()
         for node in self.cluster.list_all_nodes():
             node.kill_all_processes(check_alive=False, allow_graceful=False)
-
-
-def prepared_in(address: str, source: DatasetSource, run: Callable[[Any], Any]) -> PreparedDataset:
-    cached = PreparedCache(address)
-    return prepare(
-        [source],
-        cached.folder,
-        FileNotes(cached.folder / "sources"),
-        run,
-        cached.fetch,
-        cached.remote,
-    )[0]
 
 
 def noted(runs: list[TaskRun]) -> Callable[[Any], Any]:
