@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from data.reading.settings import SPLITS, DatasetSource
 from data.reading.times import show_time
 from data.samples.counts import Counts
 from data.samples.naive import class_errors, label_errors
+from data.samples.naive_sums import NaiveSums
 from data.samples.notes import mixed_steps
 from data.samples.part import Part
 from data.samples.series import check_kinds_of_time
@@ -177,9 +177,9 @@ def _show_split(source: DatasetSource) -> str:
     return str(split) if isinstance(split, list) else str(split.model_dump(exclude_none=True))
 
 
-def _flat(naive: dict[str, dict[str, Any]]) -> list[str]:
+def _flat(naive: dict[str, NaiveSums]) -> list[str]:
     """Return a warning for each split in which the naive forecast has no error, so that no relative error exists."""
-    flat = [split for split, sums in naive.items() if any(sums["count"]) and not any(sums.get("absolute", [1]))]
+    flat = [split for split, sums in naive.items() if sums.flat]
     return [
         f"no target changes in the {split} part, so the naive forecast makes no error there: this dataset has no scaled "
         "error and is left out of the mean"
@@ -187,9 +187,9 @@ def _flat(naive: dict[str, dict[str, Any]]) -> list[str]:
     ]
 
 
-def _naive_errors(prepared: PreparedDataset) -> dict[str, dict[str, Any]]:
+def _naive_errors(prepared: PreparedDataset) -> dict[str, NaiveSums]:
     """Return the sums of the naive forecast's errors on validation and test, in the targets' own units."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, NaiveSums] = {}
     labels = {
         split: sum((Counter(part.labels.get(split, {})) for part in prepared.manifest.parts), Counter[str]())
         for split in SPLITS
@@ -200,6 +200,5 @@ def _naive_errors(prepared: PreparedDataset) -> dict[str, dict[str, Any]]:
         elif prepared.horizon == 0:
             found[split] = label_errors(prepared.target_rows("train"), prepared.target_rows(split))
         else:
-            sums = [part.naive[split] for part in prepared.manifest.parts]
-            found[split] = {name: np.sum([each[name] for each in sums], axis=0).tolist() for name in sums[0]}
+            found[split] = NaiveSums.added([part.naive[split] for part in prepared.manifest.parts])
     return found

@@ -18,6 +18,7 @@ from data.reading.columns import Column
 from data.reading.files import make_folder
 from data.reading.settings import SPLITS
 from data.samples.counts import Counts
+from data.samples.naive_sums import NaiveSums
 from data.samples.part import Part
 from data.samples.statistics import Statistics
 from data.signed import read_signed, signed
@@ -58,7 +59,7 @@ class Manifest:
     statistics: Statistics = field(default_factory=lambda: Statistics.empty(0))
     sha256: dict[str, str] = field(default_factory=lambda: dict.fromkeys(SPLITS, ""))
     warnings: list[str] = field(default_factory=list)
-    naive: dict[str, dict[str, Any]] = field(default_factory=dict)
+    naive: dict[str, NaiveSums] = field(default_factory=dict)
     counts: Counts | None = None
     format: int = FORMAT
     version: int = VERSION
@@ -77,6 +78,7 @@ class Manifest:
             "parts": [part.to_json() for part in self.parts],
             "statistics": self.statistics.to_json(),
             "counts": None if self.counts is None else self.counts.to_json(),
+            "naive": {split: sums.to_json() for split, sums in self.naive.items()},
         }
 
     @staticmethod
@@ -88,6 +90,7 @@ class Manifest:
             "statistics": Statistics.from_json(facts["statistics"]),
             "counts": Counts(**facts["counts"]) if facts.get("counts") else None,
             "time_span": tuple(facts["time_span"]) if facts["time_span"] else None,
+            "naive": {split: NaiveSums.from_json(sums) for split, sums in facts.get("naive", {}).items()},
             "version": facts.get("version", 1),
         }
         known = {each.name: facts[each.name] for each in fields(Manifest) if each.name in facts}

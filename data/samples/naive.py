@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from data.reading.columns import Column
 from data.samples.gaps import last_observed
+from data.samples.naive_sums import NaiveSums
 from data.samples.stretch import Edge
 
 Float32 = npt.NDArray[np.float32]
@@ -40,9 +40,9 @@ class ForecastErrors:
                 self.absolute += np.abs(gap, out=gap).sum(axis=1)
                 self.count += gap.shape[1] - np.count_nonzero(unseen, axis=1)
 
-    def to_json(self) -> dict[str, list[float]]:
+    def sums(self) -> NaiveSums:
         """Return the sums, a number for each target."""
-        return {name: getattr(self, name).tolist() for name in ("count", "squared", "absolute")}
+        return NaiveSums(*(tuple(each.tolist()) for each in (self.count, self.squared, self.absolute)))
 
 
 def last_known(rows: Float32, columns: list[Column], targets: list[str], before: Edge | None = None) -> Float32:
@@ -60,19 +60,15 @@ def last_known(rows: Float32, columns: list[Column], targets: list[str], before:
     )
 
 
-def label_errors(train: Float32, labels: Float32) -> dict[str, list[float]]:
+def label_errors(train: Float32, labels: Float32) -> NaiveSums:
     """Return sums of the error of guessing the mean train label: train and labels are (samples, targets)."""
     gap = labels.astype(np.float64) - train.mean(axis=0, dtype=np.float64)
-    count = np.full(labels.shape[1], float(len(labels)))
-    return {
-        "count": count.tolist(),
-        "squared": (gap**2).sum(axis=0).tolist(),
-        "absolute": abs(gap).sum(axis=0).tolist(),
-    }
+    squared, absolute = (gap**2).sum(axis=0), abs(gap).sum(axis=0)
+    return NaiveSums((float(len(labels)),) * labels.shape[1], tuple(squared.tolist()), tuple(absolute.tolist()))
 
 
-def class_errors(train: Mapping[str, int], labels: Mapping[str, int]) -> dict[str, Any]:
+def class_errors(train: Mapping[str, int], labels: Mapping[str, int]) -> NaiveSums:
     """Return the share of samples that the most frequent train class gets wrong, from the samples of each class."""
     usual = min(train, key=lambda name: (-train[name], name))
     count = sum(labels.values())
-    return {"count": [count], "wrong": [count - labels.get(usual, 0)]}
+    return NaiveSums((count,), wrong=(count - labels.get(usual, 0),))

@@ -7,6 +7,7 @@ from typing import Any
 
 from data.reading.settings import SPLITS
 from data.samples.counts import Counts
+from data.samples.naive_sums import NaiveSums
 from data.samples.notes import Steps
 from data.samples.stretch import Stretch, StretchSummary
 
@@ -29,7 +30,7 @@ class Part:
     longest_gap: dict[str, int] = field(default_factory=dict)  # rows that follow each other in which a column is missing
     used_rows: int = 0  # that belong to a split; the values that are missing are counted there
     time_span: tuple[int, int] | None = None  # of these rows
-    naive: dict[str, dict[str, Any]] = field(default_factory=dict)
+    naive: dict[str, NaiveSums] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     train_spans: list[tuple[int, int]] = field(default_factory=list)
@@ -48,14 +49,16 @@ class Part:
     def to_json(self) -> dict[str, Any]:
         """Return the facts by name."""
         return {each.name: getattr(self, each.name) for each in fields(Part) if each.name != "stretches"} | {
-            "counts": self.counts.to_json()
+            "counts": self.counts.to_json(),
+            "naive": {split: sums.to_json() for split, sums in self.naive.items()},
         }
 
     @staticmethod
     def from_json(facts: dict[str, Any]) -> Part:
         """Return what to_json wrote, now or before there were counts."""
         known = {each.name: facts[each.name] for each in fields(Part) if each.name in facts}
-        return Part(**known | {"counts": Counts(**facts.get("counts", {}))})
+        naive = {split: NaiveSums.from_json(sums) for split, sums in facts.get("naive", {}).items()}
+        return Part(**known | {"counts": Counts(**facts.get("counts", {})), "naive": naive})
 
 
 @dataclass(frozen=True)

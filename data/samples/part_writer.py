@@ -188,7 +188,7 @@ class _PartWriter:
             seen = part.train_categories if split == "train" else part.categories
             digest.update(repr(sorted(seen.items())).encode())
             part.sha256[split] = digest.hexdigest()
-        part.naive = {split: errors.to_json() for split, errors in self.naive.items()} if self.settings.horizon else {}
+        part.naive = {split: errors.sums() for split, errors in self.naive.items()} if self.settings.horizon else {}
         return part
 
 

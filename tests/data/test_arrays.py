@@ -78,7 +78,7 @@ def test_validation_samples_are_kept_apart_in_their_order(tmp_path: Path) -> Non
         expected = (sample - center[:3]) / scale[:3]
         np.testing.assert_allclose(batch.inputs[number, : len(sample)], expected, rtol=1e-4, atol=1e-5)
     errors = (targets - Y.mean(axis=0)) ** 2
-    np.testing.assert_allclose(prepared.manifest.naive["validation"]["squared"], errors.sum(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(prepared.manifest.naive["validation"].squared, errors.sum(axis=0), rtol=1e-5)
 
 
 def test_scaling_is_that_of_scikit_learn_where_each_sample_has_one_target(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from data_cases import encoded, noise, prepare_frame, prepare_one
 
 COLUMNS = ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
 
+from data.samples.naive_sums import NaiveSums
+
 
 def test_repeating_the_last_value_gives_the_published_error_on_etth1(shared_data: Path, tmp_path: Path) -> None:
     prepared = prepare_one(
@@ -24,7 +26,7 @@ def test_repeating_the_last_value_gives_the_published_error_on_etth1(shared_data
     )
     (dataset,) = encoded(prepared)
     assert prepared.manifest.samples == {"train": 8449, "validation": 2785, "test": 2785}
-    sums = {name: np.array(values) for name, values in prepared.manifest.naive["test"].items()}
+    sums = {name: np.array(values) for name, values in prepared.manifest.naive["test"].to_json().items()}
     count = sums["count"].sum()
     assert count == 2785 * 96 * 7
     assert (sums["squared"] / dataset.target_scale**2).sum() / count == pytest.approx(1.2944, abs=5e-5)
@@ -43,9 +45,9 @@ def test_a_forecast_is_compared_with_the_last_value_that_is_known(tmp_path: Path
         gaps = [values[at : at + 2] - known[at - 1] for at in range(first, stop - 1)]
         errors = np.concatenate([gap for gap in gaps if not np.isnan(gap).any()])
         sums = prepared.manifest.naive[split]
-        assert sums["count"] == [len(errors)]
-        np.testing.assert_allclose(sums["squared"], [(errors**2).sum()], rtol=1e-6)
-        np.testing.assert_allclose(sums["absolute"], [abs(errors).sum()], rtol=1e-6)
+        assert sums.count == (len(errors),)
+        np.testing.assert_allclose(sums.squared, [(errors**2).sum()], rtol=1e-6)
+        np.testing.assert_allclose(sums.absolute, [abs(errors).sum()], rtol=1e-6)
 
 
 def test_a_last_value_that_goes_in_filled_is_what_was_filled_in(tmp_path: Path) -> None:
@@ -55,7 +57,7 @@ def test_a_last_value_that_goes_in_filled_is_what_was_filled_in(tmp_path: Path) 
     values = frame["a"].to_numpy(np.float64)
     known = frame["a"].interpolate().to_numpy(np.float64)
     errors = [values[at] - known[at - 1] for at in range(18, 24) if not np.isnan(values[at])]
-    np.testing.assert_allclose(prepared.manifest.naive["validation"]["squared"], [np.square(errors).sum()], rtol=1e-6)
+    np.testing.assert_allclose(prepared.manifest.naive["validation"].squared, [np.square(errors).sum()], rtol=1e-6)
 
 
 @pytest.mark.parametrize("missing", ["mean", "zero"])
@@ -65,8 +67,8 @@ def test_a_last_value_that_is_missing_is_the_one_before_it_whatever_goes_in(tmp_
     prepared = prepare_frame(frame, tmp_path, missing=missing)
     values, known = frame["a"].to_numpy(np.float64), frame["a"].ffill().to_numpy(np.float64)
     errors = [values[at] - known[at - 1] for at in range(18, 24) if not np.isnan(values[at])]
-    assert prepared.manifest.naive["validation"]["count"] == [4]
-    np.testing.assert_allclose(prepared.manifest.naive["validation"]["squared"], [np.square(errors).sum()], rtol=1e-6)
+    assert prepared.manifest.naive["validation"].count == (4,)
+    np.testing.assert_allclose(prepared.manifest.naive["validation"].squared, [np.square(errors).sum()], rtol=1e-6)
 
 
 def test_a_label_is_compared_with_the_mean_of_the_train_samples(tmp_path: Path) -> None:
@@ -76,15 +78,15 @@ def test_a_label_is_compared_with_the_mean_of_the_train_samples(tmp_path: Path) 
     for split, first, stop in (("validation", 30, 40), ("test", 40, 50)):
         errors = frame["b"][first:stop].astype(np.float64) - mean
         sums = prepared.manifest.naive[split]
-        assert sums["count"] == [10]
-        np.testing.assert_allclose(sums["squared"], [(errors**2).sum()], rtol=1e-5)
-        np.testing.assert_allclose(sums["absolute"], [errors.abs().sum()], rtol=1e-5)
+        assert sums.count == (10,)
+        np.testing.assert_allclose(sums.squared, [(errors**2).sum()], rtol=1e-5)
+        np.testing.assert_allclose(sums.absolute, [errors.abs().sum()], rtol=1e-5)
 
 
 def test_a_class_is_compared_with_the_most_frequent_one_of_train(tmp_path: Path) -> None:
     frame = noise(20).assign(label=[*["x"] * 5, *["y"] * 7, *["x"] * 4, *["z", "y", "y", "x"]])
     prepared = prepare_frame(frame, tmp_path, features=["a"], targets=["label"], horizon=0, lookback=1, classes=True)
     assert prepared.manifest.naive == {
-        "validation": {"count": [4], "wrong": [4]},
-        "test": {"count": [4], "wrong": [2]},
+        "validation": NaiveSums((4,), wrong=(4,)),
+        "test": NaiveSums((4,), wrong=(2,)),
     }

@@ -59,13 +59,13 @@ def forward_transfer(matrix: Sequence[Row]) -> float | None:
 def naive_error(dataset: EncodedDataset, split: str, loss: str) -> float | None:
     """Return the naive forecast's error, measured as the error of a model with this loss; None without samples."""
     sums = dataset.prepared.manifest.naive[split]
-    count = np.array(sums["count"])
+    count = np.array(sums.count)
     if not count.all():
         return None
-    if "wrong" in sums:
-        return float(sums["wrong"][0] / count[0])
-    absolute = float((np.array(sums["absolute"]) / count / dataset.target_scale).mean())
-    squared = float((np.array(sums["squared"]) / count / dataset.target_scale**2).mean())
+    if sums.wrong:
+        return float(sums.wrong[0] / count[0])
+    absolute = float((np.array(sums.absolute) / count / dataset.target_scale).mean())
+    squared = float((np.array(sums.squared) / count / dataset.target_scale**2).mean())
     return float(LOSSES[loss].error.of_point(absolute, squared))
 
 

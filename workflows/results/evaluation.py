@@ -163,7 +163,7 @@ def _beside_naive(errors: Errors | None, dataset: EncodedDataset, split: str, mo
     if model.classifies:
         return DatasetErrors(errors, naive)
     sums = dataset.prepared.manifest.naive[split]
-    count = np.array(sums["count"])
-    absolute, rmse = np.array(sums["absolute"]) / count, np.sqrt(np.array(sums["squared"]) / count)
+    count = np.array(sums.count)
+    absolute, rmse = np.array(sums.absolute) / count, np.sqrt(np.array(sums.squared) / count)
     units = (tuple(absolute.tolist()), tuple(rmse.tolist())) if count.all() else (None, None)
     return DatasetErrors(errors, naive, tuple(dataset.prepared.targets), tuple(model.quantiles), *units)
