@@ -24,7 +24,7 @@ from data.reading.files import FileNotes, file_bytes, file_stamp
 from data.reading.find import hive_values
 from data.reading.read import FILE_AS_SERIES, header_problems, wanted_columns
 from data.reading.settings import DatasetSource
-from data.reading.table import own_column
+from data.reading.table import file_has_column
 from data.samples.part import Part
 from data.sharding.first_look import crosses
 from data.sharding.hashed import written_meanwhile
@@ -55,7 +55,9 @@ def _file_identity(file: str, source: DatasetSource, hashes: Mapping[str, Future
     name = stem(file) if source.settings.series == FILE_AS_SERIES else ""
     numbers, texts = wanted_columns(source)
     named = {column: value for column, value in hive_values(file).items() if column in (*numbers, *texts)}
-    added = {column: value for column, value in named.items() if not own_column(file, column, source.settings.file_format)}
+    added = {
+        column: value for column, value in named.items() if not file_has_column(file, column, source.settings.file_format)
+    }
     return [hashes[file].result(), name, *([added] if added else [])]
 
 

@@ -39,8 +39,8 @@ def columns_of(source: DatasetSource) -> list[Column]:
 
 def codes_of(labels: npt.NDArray[np.object_], categories: list[str]) -> Float32:
     """Return the index of each label in the categories; -1 where it is missing."""
-    place = {label: index for index, label in enumerate(categories)}
-    return np.fromiter((place.get(label, -1) for label in labels), np.float32, len(labels))
+    index_of = {label: index for index, label in enumerate(categories)}
+    return np.fromiter((index_of.get(label, -1) for label in labels), np.float32, len(labels))
 
 
 def calendar_columns(times: Times, settings: DataSettings, where: str) -> Float32:
@@ -50,7 +50,7 @@ def calendar_columns(times: Times, settings: DataSettings, where: str) -> Float3
     moments = times.local.astype("datetime64[us]")
     days = moments.astype("datetime64[D]")
     hour = (moments - days).astype(np.int64) / 3.6e9
-    places = {
+    phases = {
         "hour": hour,
         "weekday": (days.astype(np.int64) + 3) % 7 + hour / 24,  # 1970-01-01 was a Thursday
         "month": moments.astype("datetime64[M]").astype(np.int64) % 12,
@@ -58,6 +58,6 @@ def calendar_columns(times: Times, settings: DataSettings, where: str) -> Float3
     }
     waves = []
     for part in settings.calendar:
-        angle = 2 * np.pi * places[part] / CALENDAR_PERIODS[part]
+        angle = 2 * np.pi * phases[part] / CALENDAR_PERIODS[part]
         waves += [np.sin(angle), np.cos(angle)]
     return np.stack(waves, axis=1).astype(np.float32)

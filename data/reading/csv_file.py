@@ -62,8 +62,8 @@ def records(file: str, form: FileFormat) -> Iterator[tuple[int, list[str]]]:
             try:
                 fields = next(reader, None)
             except csv.Error as error:
-                place = f"{file}, line {form.skip_rows + reader.line_num}"
-                raise InputError(f"{place}: it cannot be read as CSV ({error}): correct the line") from None
+                position = f"{file}, line {form.skip_rows + reader.line_num}"
+                raise InputError(f"{position}: it cannot be read as CSV ({error}): correct the line") from None
             if fields is None:
                 return
             if fields:
@@ -74,11 +74,11 @@ def records(file: str, form: FileFormat) -> Iterator[tuple[int, list[str]]]:
 def line_of(file: str, number: int, form: FileFormat) -> int:
     """Return the line number of a row (counted from 0), including header, blank and skipped lines."""
     wanted = number + (form.column_names is None)
-    place = 0
-    for place, (line, _) in enumerate(records(file, form)):
-        if place == wanted:
+    index = 0
+    for index, (line, _) in enumerate(records(file, form)):
+        if index == wanted:
             return line
-    return place + 1
+    return index + 1
 
 
 def header_of(file: str, form: FileFormat) -> list[str]:

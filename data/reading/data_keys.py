@@ -8,11 +8,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from data.reading.split_dates import SplitDates
 
-MOST_ROWS = 10**9  # of one sample; more is taken for a typing error
+MOST_ROWS = 10**9  # of one sample; more is probably a typing error
 
 
 def as_list(value: object) -> object:
-    """Return a name as a list of one; all else as it is."""
+    """Return a single name as a list; other values unchanged."""
     return [value] if isinstance(value, str) else value
 
 

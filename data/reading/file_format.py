@@ -47,7 +47,7 @@ class FileFormat:
 
     def kind_of(self, file: str) -> str:
         """Return csv, parquet or arrow; raises InputError if recipe, suffix and content leave it open."""
-        return self.format or SUFFIXES.get(suffix_of(file)) or _by_content(file)
+        return self.format or SUFFIXES.get(suffix_of(file)) or _kind_by_content(file)
 
 
 def suffix_of(file: str) -> str:
@@ -64,7 +64,7 @@ def stem(file: str) -> str:
     return name[: len(name) - len(suffix)] if suffix in SUFFIXES else name
 
 
-def _by_content(file: str) -> str:
+def _kind_by_content(file: str) -> str:
     start = first_bytes(file, 4096)
     if start.startswith(b"PAR1"):
         return "parquet"

@@ -22,12 +22,12 @@ from data.errors import InputError
 from data.writing import write_whole
 
 SAMPLE_BYTES = 1 << 20
-MOST_TIMES = 16  # the highest compression ratio that is told apart from higher ones
+MOST_TIMES = 16  # the highest compression ratio measured; higher ones count as this
 PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}  # first bytes of compressed files
 
 
 CHUNK_BYTES = 1 << 22
-RECENT_NS = 3 * 10**9  # since an object was written, by the clock of the store
+RECENT_NS = 3 * 10**9  # minimum age of an object before it is noted, by the clock of the store
 
 
 def is_uri(path: str) -> bool:
@@ -52,7 +52,7 @@ def make_folder(folder: Path) -> None:
         if not os.access(folder, os.W_OK):
             raise PermissionError(errno.EACCES, "Permission denied")
     except OSError as error:
-        shown = folder.parent if folder.name.startswith(".") else folder  # a scratch folder says nothing
+        shown = folder.parent if folder.name.startswith(".") else folder  # name the parent of a scratch folder
         raise InputError(f"--storage: {shown} cannot be written ({error.strerror}): name another folder") from None
 
 
@@ -63,10 +63,10 @@ def open_filesystem(path: str) -> tuple[fs.FileSystem, str]:
     scheme, host, rest = re.fullmatch(r"(.*?://)([^/]*)(.*)", path, re.DOTALL).groups()  # type: ignore[union-attr]
     if scheme == "s3://" and "allow_delayed_open" not in rest:  # an object of up to 5 MiB is one request, not three
         rest += ("&" if "?" in rest else "?") + "allow_delayed_open=true"
-    try:  # the brackets of a glob have no place in an address
+    try:  # the brackets of a glob are not valid in a URI
         filesystem, inner = fs.FileSystem.from_uri(scheme + host + rest.replace("[", "%5B").replace("]", "%5D"))
     except (pa.ArrowInvalid, OSError, ValueError) as error:
-        shown, reason = (re.sub(r"(?<=://)[^/@]*@", "***@", text) for text in (path, str(error)))  # no keys
+        shown, reason = (re.sub(r"(?<=://)[^/@]*@", "***@", text) for text in (path, str(error)))  # hide credentials
         raise InputError(f"{shown}: this address cannot be opened ({reason})") from None
     return filesystem, inner
 
@@ -197,7 +197,7 @@ def file_stamp(path: str) -> list[int]:
         info = filesystem.get_file_info(inner)
         return [info.size or 0, info.mtime_ns or 0]
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return [0, 0]
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]

@@ -34,7 +34,7 @@ def _glob_pattern(path: str) -> re.Pattern[str]:
 
     try:
         pattern = glob_translate(path)
-        if "(?!)" in pattern:  # what an empty range such as [z-a] becomes
+        if "(?!)" in pattern:  # an empty range such as [z-a] is translated to this
             raise ValueError("a range of letters is empty")
         return re.compile(pattern)
     except (ValueError, re.error) as error:
@@ -44,25 +44,25 @@ def _glob_pattern(path: str) -> re.Pattern[str]:
 def find_files(path: str, any_suffix: bool = False) -> list[str]:
     """Return all files that an absolute path, URI, glob (*, ?, [..], **) or folder names, sorted; raises InputError if none.
 
-    Hidden files are found only where the glob writes the dot. In a URI, ? begins the query. A folder means all files
-    below it whose suffix is known, as does a folder that a glob matches (Spark writes folders). `any_suffix`: the recipe
-    names the format, so suffixes do not matter.
+    A glob matches hidden files only if it writes the dot. In a URI, ? begins the query. A folder means all files below it
+    with a known suffix, as does a folder that a glob matches (Spark writes folders). `any_suffix`: the recipe names the
+    format, so suffixes do not matter.
     """
     filesystem, inner = open_filesystem(path)
     try:
-        found = _find(filesystem, inner, path, any_suffix)
+        files = _find(filesystem, inner, path, any_suffix)
     except OSError as error:
         raise InputError(f"{path}: cannot list the files ({error})") from None
     if is_uri(path):
         address, mark, query = path.partition("?")
-        start = next(place for place in range(len(address)) if unquote(address[place:]) == inner)
-        found = [address[:start] + quote(name) + mark + query for name in found]
-    return found
+        start = next(index for index in range(len(address)) if unquote(address[index:]) == inner)
+        files = [address[:start] + quote(name) + mark + query for name in files]
+    return files
 
 
 def _find(filesystem: fs.FileSystem, inner: str, path: str, any_suffix: bool) -> list[str]:
     info = filesystem.get_file_info(inner)
-    if info.type == fs.FileType.File:  # whatever brackets its name may have
+    if info.type == fs.FileType.File:  # before globbing: a file name may contain brackets
         if suffix_of(inner) in NO_TABLES and not any_suffix:
             raise InputError(
                 f"{path}: files of this kind hold no table: name CSV, Parquet or Arrow files, or write format = "
@@ -70,34 +70,34 @@ def _find(filesystem: fs.FileSystem, inner: str, path: str, any_suffix: bool) ->
             )
         return [inner]
     if info.type == fs.FileType.Directory:
-        found = _below(filesystem, inner, any_suffix)
-        if not found:
+        files = _files_below(filesystem, inner, any_suffix)
+        if not files:
             raise InputError(
-                f"{path}: there is no CSV, Parquet or Arrow file in this folder{_nearby(filesystem, inner + '/')}"
+                f"{path}: there is no CSV, Parquet or Arrow file in this folder{_files_nearby(filesystem, inner + '/')}"
             )
-        return found
+        return files
     if not re.search(r"[*?\[]", inner):
-        raise InputError(f"{path}: there is no such file{_nearby(filesystem, inner)}")
+        raise InputError(f"{path}: there is no such file{_files_nearby(filesystem, inner)}")
     base = re.split(r"[*?\[]", inner, maxsplit=1)[0].rpartition("/")[0]
     infos = filesystem.get_file_info(fs.FileSelector(base or ".", recursive=True, allow_not_found=True))
     pattern, hidden = _glob_pattern(inner), "/." in inner[len(base) :]
     matching = [info for info in infos if pattern.fullmatch(info.path) and (hidden or "/." not in info.path[len(base) :])]
-    found = sorted(info.path for info in matching if info.type == fs.FileType.File)
-    if not found:
+    files = sorted(info.path for info in matching if info.type == fs.FileType.File)
+    if not files:
         folders = sorted(info.path for info in matching if info.type == fs.FileType.Directory)
-        found = list(dict.fromkeys(name for folder in folders for name in _below(filesystem, folder, any_suffix)))
-    if not found:
-        raise InputError(f"{path}: no file matches{_nearby(filesystem, inner)}")
-    odd = [name for name in found if suffix_of(name) not in SUFFIXES]
+        files = list(dict.fromkeys(name for folder in folders for name in _files_below(filesystem, folder, any_suffix)))
+    if not files:
+        raise InputError(f"{path}: no file matches{_files_nearby(filesystem, inner)}")
+    odd = [name for name in files if suffix_of(name) not in SUFFIXES]
     if odd and not any_suffix:
         raise InputError(
             f"{odd[0]}: its suffix does not say what it is: write a pattern for the data files alone, such as *.csv, or "
             f'format = "csv", "parquet" or "arrow" {IN_RECIPE}'
         )
-    return found
+    return files
 
 
-def _below(filesystem: fs.FileSystem, folder: str, any_suffix: bool) -> list[str]:
+def _files_below(filesystem: fs.FileSystem, folder: str, any_suffix: bool) -> list[str]:
     """Return the data files below a folder; names with a leading dot or underscore are skipped."""
     infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=True))
     names = [info.path for info in infos if info.type == fs.FileType.File]
@@ -119,7 +119,7 @@ def hive_values(path: str) -> dict[str, str | None]:
     return {unquote(key): None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value) for key, value in pairs}
 
 
-def _nearby(filesystem: fs.FileSystem, inner: str) -> str:
+def _files_nearby(filesystem: fs.FileSystem, inner: str) -> str:
     folder = re.split(r"[*?\[]", inner, maxsplit=1)[0].rpartition("/")[0] or "."
     infos = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
     names = sorted(info.base_name for info in infos if info.type == fs.FileType.File)

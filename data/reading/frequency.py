@@ -84,9 +84,9 @@ def parse_frequency(value: str | int) -> Frequency:
         return Frequency(value, "")
     if value.isdecimal():
         raise ValueError(f'frequency = "{value}" has no unit: write "{value}min", or {value} where times are numbers')
-    found = re.fullmatch(r"0*([1-9]\d{0,15}) ?(ms|s|min|h|d|w|mo|q|y|b)", value)
-    if found and int(found[1]) * MICROSECONDS.get(found[2], 31 * 86400 * 10**6) < LARGEST:
-        return Frequency(int(found[1]), found[2])
+    match = re.fullmatch(r"0*([1-9]\d{0,15}) ?(ms|s|min|h|d|w|mo|q|y|b)", value)
+    if match and int(match[1]) * MICROSECONDS.get(match[2], 31 * 86400 * 10**6) < LARGEST:
+        return Frequency(int(match[1]), match[2])
     alias = re.fullmatch(r"(\d*) ?([A-Za-z]+)(-[A-Z]+)?", value)
     if alias and alias[2] in PANDAS:
         raise ValueError(f'frequency = {value!r} is not known: write "{alias[1] or 1}{PANDAS[alias[2]]}"')

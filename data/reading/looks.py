@@ -61,8 +61,8 @@ def usual_calendar(value: Int64) -> str | None:
     steps, day = np.diff(value), 86400 * 10**6
     if len(steps) < 6 or int(steps.max()) < day:
         return None
-    found = {"1mo": (28, 31), "1q": (90, 92), "1y": (365, 366)}
-    for name, (low, high) in found.items():
+    ranges = {"1mo": (28, 31), "1q": (90, 92), "1y": (365, 366)}
+    for name, (low, high) in ranges.items():
         if np.mean((steps >= low * day) & (steps <= high * day)) > 0.9 and len(np.unique(steps)) > 1:
             return name
     ones, threes = np.mean(steps == day), np.mean(steps == 3 * day)

@@ -1,4 +1,4 @@
-"""Parse number columns; a value that is no number is reported with its line and what to write instead."""
+"""Parse number columns; an error names the line, the value that is not a number, and what to write instead."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from data.reading.texts import as_text
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def read_numbers(places: RowPositions, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
+def read_numbers(positions: RowPositions, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
     """Return the numbers of a column, NaN where missing: float32 where the file has 32 bits, otherwise float64."""
-    values = _values(places, name, column)
+    values = _values(positions, name, column)
     wide = values.dtype != np.float32
-    broken = np.flatnonzero(np.abs(values) > LARGEST if wide else np.isinf(values))  # or beyond what 32 bits hold
+    broken = np.flatnonzero(np.abs(values) > LARGEST if wide else np.isinf(values))
     if len(broken):
         raise InputError(
-            f"{places.at(broken[0])}, column {name!r}: {column[broken[0]].as_py()} is infinite or too large "
+            f"{positions.at(broken[0])}, column {name!r}: {column[broken[0]].as_py()} is infinite or too large "
             "(32-bit numbers end at 3.4e38): correct it, or leave it empty where the value is missing"
         )
     return values
 
 
-def read_weights(places: RowPositions, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
+def read_weights(positions: RowPositions, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
     """Return the weights of a column; raises InputError for the first that is negative, missing or not finite."""
-    values = _values(places, name, column)
+    values = _values(positions, name, column)
     wrong = np.flatnonzero(~((values >= 0) & (values <= LARGEST)))
     if len(wrong):
-        found = column[wrong[0]].as_py()
-        what = "it is empty" if np.isnan(values[wrong[0]]) else f"{found} is no weight"
+        value = column[wrong[0]].as_py()
+        what = "it is empty" if np.isnan(values[wrong[0]]) else f"{value} is no weight"
         raise InputError(
-            f"{places.at(wrong[0])}, weight column {name!r}: {what}: write a number from 0 (the sample is left out) up"
+            f"{positions.at(wrong[0])}, weight column {name!r}: {what}: write a number from 0 (the sample is left out) up"
         )
     return values
 
 
-def _values(places: RowPositions, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    kind, form = column.type, places.form
+def _values(positions: RowPositions, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    kind, form = column.type, positions.form
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
-        column = _parsed(places, name, as_text(column))
+        column = _parse_texts(positions, name, as_text(column))
     elif pa.types.is_temporal(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind):
-        raise InputError(f"{places.file}, column {name!r}: it holds {kind}, not numbers: name another column")
+        raise InputError(f"{positions.file}, column {name!r}: it holds {kind}, not numbers: name another column")
     elif pa.types.is_decimal(kind):
         # Arrow's direct conversion to float64 may differ in the last bit.
         column = column.cast(pa.string()).cast(pa.float64())
@@ -64,22 +64,22 @@ def _values(places: RowPositions, name: str, column: pa.ChunkedArray) -> npt.NDA
     return values
 
 
-def _parsed(places: RowPositions, name: str, texts: pa.ChunkedArray) -> pa.ChunkedArray:
+def _parse_texts(positions: RowPositions, name: str, texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Parse text to numbers, bit for bit as the CSV reader does."""
-    form = places.form
+    form = positions.form
     texts = pc.utf8_trim_whitespace(texts)
     missing = pc.is_in(texts, value_set=pa.array([*NULLS, *form.missing_texts], pa.string()))
     texts = pc.if_else(missing, pa.scalar(None, pa.string()), texts)
-    plain = _plain(texts, form)
+    plain = _plain_texts(texts, form)
     try:
         return plain.cast(pa.float64())
     except pa.ArrowInvalid:
         row = first_failure(plain, lambda some: some.cast(pa.float64()))
         text = texts[row].as_py()
-        raise InputError(f"{places.at(row)}, column {name!r}: {text!r} is not a number: {_advice(text, form)}") from None
+        raise InputError(f"{positions.at(row)}, column {name!r}: {text!r} is not a number: {_advice(text, form)}") from None
 
 
-def _plain(texts: pa.ChunkedArray, form: FileFormat) -> pa.ChunkedArray:
+def _plain_texts(texts: pa.ChunkedArray, form: FileFormat) -> pa.ChunkedArray:
     """Return the texts with the marks of the format replaced by Python's; a text that does not fit stays unparsable."""
     if form.decimal == "." and form.thousands is None:
         return texts
@@ -91,7 +91,8 @@ def _plain(texts: pa.ChunkedArray, form: FileFormat) -> pa.ChunkedArray:
         texts = pc.if_else(grouped, pc.replace_substring_regex(texts, mark, ""), texts)
     if form.decimal != ".":
         fits = pc.match_substring_regex(texts, rf"^[+-]?({whole}({point}\d*)?|{point}\d+)([eE][+-]?\d+)?$")
-        odd = pc.and_(pc.invert(fits), pc.match_substring(texts, "."))  # 1.5 is no number where the comma is the mark
+        # 1.5 is not a number where the comma is the decimal mark.
+        odd = pc.and_(pc.invert(fits), pc.match_substring(texts, "."))
         texts = pc.if_else(odd, pc.binary_join_element_wise("not ", texts, ""), texts)
         texts = pc.if_else(fits, pc.replace_substring(texts, form.decimal, "."), texts)
     return texts

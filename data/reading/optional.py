@@ -12,7 +12,7 @@ from data.reading.table import column_names, has_column
 MOST_FILES = 3  # named in a warning
 
 
-def lacking(file: str, source: DatasetSource) -> list[str]:
+def absent_columns(file: str, source: DatasetSource) -> list[str]:
     """Return the optional columns that a file does not have."""
     settings = source.settings
     return [name for name in settings.optional if not has_column(file, name, settings.file_format)]
@@ -20,10 +20,10 @@ def lacking(file: str, source: DatasetSource) -> list[str]:
 
 def misspelt_problems(file: str, source: DatasetSource) -> list[str]:
     """Return the problems of optional columns that a file has under another spelling."""
-    absent = lacking(file, source)
+    absent = absent_columns(file, source)
     if not absent:
         return []
-    letters = {_letters(name): name for name in _others(file, source)}
+    letters = {_letters(name): name for name in _unused_columns(file, source)}
     return [
         f"{file}: there is no column {name!r}, which is optional, but {letters[_letters(name)]!r}: write rename = "
         f'{{"{letters[_letters(name)]}" = "{name}"}} {IN_RECIPE}'
@@ -34,27 +34,27 @@ def misspelt_problems(file: str, source: DatasetSource) -> list[str]:
 
 def optional_warnings(source: DatasetSource, observed: Mapping[str, float]) -> list[str]:
     """Return a warning for each optional column without values or that files lack; `observed` counts train values."""
-    found = []
-    absent = {file: lacking(file, source) for file in source.files} if source.settings.optional else {}
+    warnings = []
+    absent = {file: absent_columns(file, source) for file in source.files} if source.settings.optional else {}
     for name in source.settings.optional:
         without = [file for file in source.files if name in absent[file]]
         nowhere = observed.get(name, 1) == 0
         if without and len(without) == len(source.files):
-            near = difflib.get_close_matches(name, _others(source.files[0], source), 1, 0.6)
+            near = difflib.get_close_matches(name, _unused_columns(source.files[0], source), 1, 0.6)
             hint = f"; the nearest name is {near[0]!r}" if near else ""
-            found.append(f"optional column {name!r} is in none of its files and is treated as missing throughout{hint}")
+            warnings.append(f"optional column {name!r} is in none of its files and is treated as missing throughout{hint}")
         elif without:
             named = ", ".join(without[:MOST_FILES]) + (" ..." if len(without) > MOST_FILES else "")
-            found.append(
+            warnings.append(
                 f"optional column {name!r} is not in {len(without)} of {len(source.files)} files: treated as missing "
                 f"there ({named})"
             )
         elif nowhere:
-            found.append(f"optional column {name!r} has no value in the train rows and is treated as missing throughout")
-    return found
+            warnings.append(f"optional column {name!r} has no value in the train rows and is treated as missing throughout")
+    return warnings
 
 
-def _others(file: str, source: DatasetSource) -> list[str]:
+def _unused_columns(file: str, source: DatasetSource) -> list[str]:
     """Return the columns of a file that the recipe does not use."""
     settings = source.settings
     used = {*settings.features, *settings.targets, *settings.categorical, *settings.rename, *(settings.time or [])}

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from data.errors import InputError
 from data.reading.file_format import FileFormat
 from data.reading.numbers import read_numbers, read_weights
-from data.reading.optional import lacking, misspelt_problems
+from data.reading.optional import absent_columns, misspelt_problems
 from data.reading.settings import DatasetSource, DataSettings
 from data.reading.table import NO_ROWS, RowPositions, check_header, read_table
 from data.reading.texts import as_text
@@ -39,7 +39,7 @@ class Rows:
     labels: dict[str, list[str | None]]
     series: pa.ChunkedArray | None
     times: Times | None
-    places: RowPositions
+    positions: RowPositions
 
 
 def number_columns(source: DatasetSource) -> list[str]:
@@ -75,24 +75,24 @@ def read_rows(
     settings = source.settings
     numbers, texts = wanted_columns(source, with_targets)
     labels = [name for name in label_columns(source) if name in texts]
-    absent = lacking(file, source)
-    own_numbers, own_texts = (tuple(name for name in names if name not in absent) for names in (numbers, texts))
-    table = read(file, own_numbers, own_texts, settings.file_format)
+    absent = absent_columns(file, source)
+    present_numbers, present_texts = (tuple(name for name in names if name not in absent) for names in (numbers, texts))
+    table = read(file, present_numbers, present_texts, settings.file_format)
     if table.num_rows == 0:
         raise InputError(f"{file}: {NO_ROWS}")
     for name in absent:
         table = table.append_column(name, pa.nulls(table.num_rows, pa.float64() if name in numbers else pa.string()))
-    places = RowPositions(file, settings.file_format)
+    positions = RowPositions(file, settings.file_format)
     for column, wanted in source.where.items():
         keep = np.asarray(pc.equal(as_text(table.column(column)), wanted).fill_null(False))
-        rows = np.flatnonzero(keep) if places.rows is None else places.rows[keep]
-        table, places = table.filter(pa.array(keep)), RowPositions(file, settings.file_format, rows)
+        rows = np.flatnonzero(keep) if positions.rows is None else positions.rows[keep]
+        table, positions = table.filter(pa.array(keep)), RowPositions(file, settings.file_format, rows)
     problems: list[str] = []
     columns: list[npt.NDArray[Any]] = []
     weight = None if settings.weight is None or not with_targets else len(settings.features)
-    for place, name in enumerate(numbers):
+    for index, name in enumerate(numbers):
         try:
-            columns.append((read_weights if place == weight else read_numbers)(places, name, table.column(name)))
+            columns.append((read_weights if index == weight else read_numbers)(positions, name, table.column(name)))
         except InputError as error:
             problems += error.messages
     keys = None
@@ -100,22 +100,22 @@ def read_rows(
         keys = as_text(table.column(settings.series))
         if keys.null_count:
             absent = np.flatnonzero(np.asarray(keys.is_null()))[0]
-            problems.append(f"{places.at(absent)}: the series column {settings.series!r} is empty: name the series")
+            problems.append(f"{positions.at(absent)}: the series column {settings.series!r} is empty: name the series")
     times = None
     if settings.time:
         try:
             parts = [table.column(name) for name in settings.time]
             names = None if keys is None or not settings.time_zone else np.array(keys.to_pylist(), object)
-            times = read_times(places, settings.time, parts, settings.time_form, names, clock)
+            times = read_times(positions, settings.time, parts, settings.time_form, names, clock)
         except InputError as error:
             problems += error.messages
     if problems:
         raise InputError(dict.fromkeys(problems))  # a column may be a feature and a target
     wide = np.result_type(np.float32, *columns)  # 64 bits until the differences between rows have been looked at
     values = np.empty((table.num_rows, len(numbers)), wide)
-    for place, numeric in enumerate(columns):
-        values[:, place] = numeric
-    return Rows(file, values, {name: as_text(table.column(name)).to_pylist() for name in labels}, keys, times, places)
+    for index, numeric in enumerate(columns):
+        values[:, index] = numeric
+    return Rows(file, values, {name: as_text(table.column(name)).to_pylist() for name in labels}, keys, times, positions)
 
 
 def wanted_columns(source: DatasetSource, with_targets: bool = True) -> tuple[list[str], list[str]]:

@@ -16,15 +16,15 @@ from data.reading.zones import zone_problem
 DIRECTIVES = set("YmdHMSyBbAaIpzjT%eDFRfZsGVuwUWcxXh")
 
 
-def fixed_features_last(given: Any) -> Any:
+def fixed_features_last(settings: Any) -> Any:
     """Return settings with the features that no window normalization changes last: known_future, then static ones."""
-    if not isinstance(given, dict) or not (given.get("static") or given.get("known_future")):
-        return given
-    static, known, features = (as_list(given.get(key, [])) for key in ("static", "known_future", "features"))
+    if not isinstance(settings, dict) or not (settings.get("static") or settings.get("known_future")):
+        return settings
+    static, known, features = (as_list(settings.get(key, [])) for key in ("static", "known_future", "features"))
     if not (isinstance(static, list) and isinstance(known, list) and isinstance(features, list)):
-        return given  # reported by the type check
+        return settings  # reported by the type check
     last = [*(name for name in known if name not in static), *static]
-    return {**given, "features": [*(name for name in features if name not in last), *last]}
+    return {**settings, "features": [*(name for name in features if name not in last), *last]}
 
 
 def settings_problems(settings: DataKeys) -> list[str]:
@@ -51,29 +51,29 @@ def missing_marks(values: Sequence[str | int | float]) -> tuple[tuple[str, ...],
 
 
 def _sample_problems(settings: DataKeys) -> list[str]:
-    found = []
+    problems = []
     if settings.lookback == "all" and settings.horizon != 0:
-        found.append(f'lookback = "all" makes one sample a series and needs horizon = 0, got {settings.horizon}')
+        problems.append(f'lookback = "all" makes one sample a series and needs horizon = 0, got {settings.horizon}')
     if settings.lookback == "all" and settings.split_by != "series":
-        found.append('lookback = "all" makes one sample a series and needs split_by = "series", got "time"')
+        problems.append('lookback = "all" makes one sample a series and needs split_by = "series", got "time"')
     if isinstance(settings.lookback, int) and (settings.min_lookback or 0) > settings.lookback:
-        found.append(
+        problems.append(
             f"min_lookback = {settings.min_lookback} is more than lookback = {settings.lookback}: write at most that"
         )
     if settings.frequency is not None:
         try:
             parse_frequency(settings.frequency)
         except ValueError as error:
-            found.append(str(error))
+            problems.append(str(error))
     if settings.time is not None and not 1 <= len(settings.time) <= 6:
-        found.append(f"time = {settings.time} must be one column, or the columns year, month, day, hour, minute, second")
+        problems.append(f"time = {settings.time} must be one column, or the columns year, month, day, hour, minute, second")
     if settings.season is not None and settings.horizon == 0:
-        found.append(f"season = {settings.season} measures forecasts and needs horizon >= 1: leave season out")
+        problems.append(f"season = {settings.season} measures forecasts and needs horizon >= 1: leave season out")
     if settings.frequency is not None and settings.time is None:
-        found.append("frequency needs a time column: name it in time, or leave frequency out")
+        problems.append("frequency needs a time column: name it in time, or leave frequency out")
     if settings.calendar and settings.time is None:
-        found.append("calendar needs a time column: name it in time, or leave calendar out")
-    return found
+        problems.append("calendar needs a time column: name it in time, or leave calendar out")
+    return problems
 
 
 def _split_problems(settings: DataKeys) -> list[str]:
@@ -89,102 +89,112 @@ def _split_problems(settings: DataKeys) -> list[str]:
 
 
 def _column_problems(settings: DataKeys) -> list[str]:
-    found = []
+    problems = []
     if settings.series == "":
-        found.append('series is empty: name a column, write "{file}", or leave it out')
+        problems.append('series is empty: name a column, write "{file}", or leave it out')
     if settings.split_by == "series" and settings.series is None:
-        found.append('split_by = "series" needs series: name the column with their names, or "{file}"')
+        problems.append('split_by = "series" needs series: name the column with their names, or "{file}"')
     for key in ("features", "targets", "categorical", "optional", "static", "known_future"):
         names = getattr(settings, key)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            found.append(f"{key} names {twice[0]!r} twice: name each column once")
+            problems.append(f"{key} names {twice[0]!r} twice: name each column once")
     moving = sorted(set(settings.static) & set(settings.targets))
     if moving:
-        found.append(f"{moving[0]!r} is in static and in targets: what is predicted is not constant: keep it in one of them")
+        problems.append(
+            f"{moving[0]!r} is in static and in targets: what is predicted is not constant: keep it in one of them"
+        )
     if settings.static and set(settings.features) == set(settings.static):
-        found.append("all features are static: name one in features that changes within a series")
-    found += _known_problems(settings)
+        problems.append("all features are static: name one in features that changes within a series")
+    problems += _known_problems(settings)
     if settings.weight in settings.targets:
-        found.append(f"{settings.weight!r} is in weight and in targets: the weight of a sample is no target: name another")
+        problems.append(
+            f"{settings.weight!r} is in weight and in targets: the weight of a sample is no target: name another"
+        )
     both = sorted(set(settings.features) & set(settings.categorical) - set(settings.known_future))
     if both:
-        found.append(f"{both[0]!r} is in features and in categorical: keep it in one of them")
+        problems.append(f"{both[0]!r} is in features and in categorical: keep it in one of them")
     for name in settings.optional:
         if name not in (*settings.features, *settings.categorical):
             near = difflib.get_close_matches(name, [*settings.features, *settings.categorical], 1, 0.5)
             hint = f": did you mean {near[0]!r}?" if near else ": name it there, or leave it out"
-            found.append(f"optional names {name!r}, which is not in features or categorical{hint}")
+            problems.append(f"optional names {name!r}, which is not in features or categorical{hint}")
         elif name in settings.targets:
-            found.append(f"optional names {name!r}, which is a target, and a sample without its target cannot be trained on")
+            problems.append(
+                f"optional names {name!r}, which is a target, and a sample without its target cannot be trained on"
+            )
     if settings.optional and settings.missing == "drop":
-        found.append(
+        problems.append(
             'missing = "drop" would leave out every sample of files that lack an optional column: write missing = '
             '"interpolate", "forward", "mean" or "zero"'
         )
     for key in ("features", "categorical"):
         leaked = sorted(set(getattr(settings, key)) & set(settings.targets)) if settings.horizon == 0 else []
         if leaked:
-            found.append(f"{leaked[0]!r} is in {key} and in targets with horizon = 0: the answer would be in the input")
-    return found
+            problems.append(f"{leaked[0]!r} is in {key} and in targets with horizon = 0: the answer would be in the input")
+    return problems
 
 
 def _known_problems(settings: DataKeys) -> list[str]:
-    known, found = settings.known_future, []
+    known, problems = settings.known_future, []
     if known and settings.horizon == 0:
-        found.append("known_future describes the predicted rows and needs horizon >= 1: leave it out")
+        problems.append("known_future describes the predicted rows and needs horizon >= 1: leave it out")
     for name in known:
         if name in settings.targets:
-            found.append(
+            problems.append(
                 f"{name!r} is in known_future and in targets: what is predicted is not known: keep it in one of them"
             )
         if name in settings.static:
-            found.append(f"{name!r} is in known_future and in static: what is constant is known anyway: keep it in static")
+            problems.append(
+                f"{name!r} is in known_future and in static: what is constant is known anyway: keep it in static"
+            )
         if name in settings.categorical:
-            found.append(
+            problems.append(
                 f"{name!r} is in known_future and in categorical: known columns are numbers: write a column of 0 and 1 for "
                 "each category"
             )
     if known and set(settings.features) == {*known, *settings.static}:
-        found.append(
+        problems.append(
             "all features are known_future or static: name one in features that is not known before, as the targets"
         )
-    return found
+    return problems
 
 
 def _time_problems(settings: DataKeys) -> list[str]:
-    found = [
+    problems = [
         f"{key} needs a time column: name it in time, or leave {key} out"
         for key in ("time_unit", "time_zone")
         if getattr(settings, key) is not None and settings.time is None
     ]
     if settings.duplicates != "error" and settings.time is None:
-        found.append("duplicates needs a time column to compare rows: name it in time")
+        problems.append("duplicates needs a time column to compare rows: name it in time")
     if settings.time_zone is not None and (problem := zone_problem(settings.time_zone)):
-        found.append(problem)
+        problems.append(problem)
     if settings.time_format is not None:
         unknown = [each for each in re.findall(r"%(.?)", settings.time_format) if each not in DIRECTIVES]
         if unknown or "%" not in settings.time_format:
             odd = f"the directive %{unknown[0]}" if unknown else "no directive such as %Y"
-            found.append(f'time_format = {settings.time_format!r} has {odd}: write it as strptime does, as "%d.%m.%Y %H:%M"')
+            problems.append(
+                f'time_format = {settings.time_format!r} has {odd}: write it as strptime does, as "%d.%m.%Y %H:%M"'
+            )
         if settings.time_unit is not None:
-            found.append("time_format and time_unit say how times are written: leave one of them out")
-    return found
+            problems.append("time_format and time_unit say how times are written: leave one of them out")
+    return problems
 
 
 def _file_problems(settings: DataKeys) -> list[str]:
-    found = []
+    problems = []
     try:
         codecs.lookup(settings.encoding)
         "".encode(settings.encoding)
     except (LookupError, ValueError):
-        found.append(f'encoding = {settings.encoding!r} is not known: write one such as "utf-8", "latin-1", "cp1252"')
+        problems.append(f'encoding = {settings.encoding!r} is not known: write one such as "utf-8", "latin-1", "cp1252"')
     if settings.thousands == settings.decimal:
-        found.append(f"decimal and thousands are both {settings.decimal!r}: write the decimal mark and the other one")
+        problems.append(f"decimal and thousands are both {settings.decimal!r}: write the decimal mark and the other one")
     if settings.delimiter in ("\n", "\r", '"') or (settings.delimiter == settings.decimal and settings.decimal != ","):
-        found.append(f'delimiter = {settings.delimiter!r} is not a delimiter: write one such as "," or ";"')
+        problems.append(f'delimiter = {settings.delimiter!r} is not a delimiter: write one such as "," or ";"')
     for key, names in (("column_names", settings.column_names or []), ("rename", list(settings.rename))):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            found.append(f"{key} has {twice[0]!r} twice: give each column a name of its own")
-    return found
+            problems.append(f"{key} has {twice[0]!r} twice: give each column a name of its own")
+    return problems

@@ -17,7 +17,7 @@ from data.reading.times import TimeForm
 
 CALENDAR_PERIODS = {"hour": 24, "weekday": 7, "month": 12, "day_of_year": 365.25}
 SPLITS = ("train", "validation", "test")
-# Keys that are part of every fingerprint. Later keys are part of it only where they are set: see `decisive`.
+# Keys of every fingerprint. Keys added later enter it only if they are set: see `decisive`.
 FIRST_KEYS = frozenset(
     [
         "time",
@@ -46,8 +46,8 @@ class DataSettings(DataKeys):
 
     @model_validator(mode="before")
     @classmethod
-    def _fixed_features_last(cls, given: Any) -> Any:
-        return fixed_features_last(given)
+    def _fixed_features_last(cls, values: Any) -> Any:
+        return fixed_features_last(values)
 
     @model_validator(mode="after")
     def _consistent(self) -> DataSettings:
@@ -84,14 +84,14 @@ class DataSettings(DataKeys):
         return None if self.frequency is None else parse_frequency(self.frequency)
 
     def decisive(self) -> dict[str, Any]:
-        """Return what decides the prepared rows and samples: not scaling and season; later keys only where they are set."""
+        """Return the settings that decide the prepared rows and samples: no scaling, no season; later keys only if set."""
         values = self.model_dump(mode="json", exclude={"scaling", "scaling_scope", "season"})
         defaults = {name: each.default for name, each in DataSettings.model_fields.items()}
         return {key: value for key, value in values.items() if key in FIRST_KEYS or value != defaults[key]}
 
     @property
     def season_rows(self) -> int | None:
-        """Return the rows of a season: as given, otherwise by frequency; None without a forecast or a known season."""
+        """Return the rows of a season: `season`, default by frequency; None without a forecast or a known season."""
         if self.horizon == 0:
             return None
         return self.season or usual_season(self.grid)

@@ -27,16 +27,16 @@ class SplitDates(BaseModel):
     end: IsoTime | None = None
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the dates: each must be a time, later than the one before it."""
-        found, before = [], ("", -(2**63))
+        """Return the problems of the dates: each must be a time, later than the one before it."""
+        problems, before = [], ("", -(2**63))
         for name in ("validation", "test", "end"):
             text = getattr(self, name)
             try:
                 moment = before[1] + 1 if text is None else parse_time(text)
             except ValueError as error:
-                found.append(f"split.{name}: {error}")
+                problems.append(f"split.{name}: {error}")
                 continue
             if moment <= before[1]:
-                found.append(f"split.{name} = {text} is not after {before[0]}: write the dates in the order of time")
+                problems.append(f"split.{name} = {text} is not after {before[0]}: write the dates in the order of time")
             before = (f"split.{name} = {text}", moment) if text is not None else before
-        return found
+        return problems

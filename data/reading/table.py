@@ -21,8 +21,8 @@ from data.reading.find import hive_values
 from data.reading.texts import without_empty_texts
 
 NO_ROWS = "the file has a header and no rows: give it rows, or leave it out of the path"
-MARKS = {";": ";", "\t": "\\t", "|": "|", ",": ","}  # what else separates columns, and how TOML writes it
-LINES_TO_LOOK_AT = 30  # for a header further down
+MARKS = {";": ";", "\t": "\\t", "|": "|", ",": ","}  # other delimiters, and how TOML writes them
+LINES_TO_LOOK_AT = 30  # in search of a header further down
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,25 @@ def read_table(file: str, numbers: Sequence[str], texts: Sequence[str], form: Fi
     """
     wanted = list(dict.fromkeys([*numbers, *texts]))
     with _file_errors(file, form):
-        own = _names_in_file(file, wanted, form)
+        name_in_file = _names_in_file(file, wanted, form)
         kind = form.kind_of(file)
         if kind == "csv":
-            in_texts = [own[name] for name in texts if name in own]
-            table = read_csv(file, [own[name] for name in numbers if name in own], in_texts, form)
+            in_texts = [name_in_file[name] for name in texts if name in name_in_file]
+            table = read_csv(file, [name_in_file[name] for name in numbers if name in name_in_file], in_texts, form)
         elif kind == "parquet":
             filesystem, inner = open_filesystem(file)
-            table = pq.ParquetFile(inner, filesystem=filesystem).read(columns=list(own.values()))
+            table = pq.ParquetFile(inner, filesystem=filesystem).read(columns=list(name_in_file.values()))
         else:
-            table = _read_arrow(file, list(own.values()))
-        columns = {name: table.column(in_file) for name, in_file in own.items()}
-        columns |= {name: _repeated(value, table.num_rows) for name, value in hive_values(file).items() if name not in own}
-        found = pa.table({name: columns[name] for name in wanted})
-    return without_empty_texts(found, texts)
+            table = _read_arrow(file, list(name_in_file.values()))
+        columns = {name: table.column(in_file) for name, in_file in name_in_file.items()}
+        columns |= {
+            name: _repeat(value, table.num_rows) for name, value in hive_values(file).items() if name not in name_in_file
+        }
+        wanted_columns = pa.table({name: columns[name] for name in wanted})
+    return without_empty_texts(wanted_columns, texts)
 
 
-def _repeated(value: str | None, count: int) -> pa.ChunkedArray:
+def _repeat(value: str | None, count: int) -> pa.ChunkedArray:
     return pa.chunked_array([pa.repeat(pa.scalar(value, pa.string()), count)])
 
 
@@ -95,7 +97,7 @@ def has_column(file: str, name: str, form: FileFormat) -> bool:
     return name in hive_values(file) or any(other in present for other in _aliases(name, form))
 
 
-def own_column(file: str, name: str, form: FileFormat) -> bool:
+def file_has_column(file: str, name: str, form: FileFormat) -> bool:
     """Return whether the file itself has the column, ignoring its folders."""
     with _file_errors(file, form):
         return any(other in column_names(file, form) for other in _aliases(name, form))
@@ -172,26 +174,26 @@ def _aliases(name: str, form: FileFormat) -> list[str]:
 def _names_in_file(file: str, wanted: Sequence[str], form: FileFormat) -> dict[str, str]:
     """Return each wanted column's name in the file; raises InputError for a missing column."""
     present, hive = column_names(file, form), hive_values(file)
-    found, missing = {}, []
+    names, missing = {}, []
     for name in dict.fromkeys(wanted):
-        there = [other for other in _aliases(name, form) if other in present]
-        if len(there) > 1:
+        spellings = [other for other in _aliases(name, form) if other in present]
+        if len(spellings) > 1:
             raise InputError(
-                f"{file}: rename makes one column {name!r} of {' and '.join(map(repr, there))}: rename one of them"
+                f"{file}: rename makes one column {name!r} of {' and '.join(map(repr, spellings))}: rename one of them"
             )
-        if there:
-            found[name] = there[0]
+        if spellings:
+            names[name] = spellings[0]
         elif name not in hive:
             missing.append(name)
     if missing:
-        raise InputError(_absent(file, missing, [*present, *hive], form))
-    twice = [name for name in found.values() if present.count(name) > 1]
+        raise InputError(_absent_advice(file, missing, [*present, *hive], form))
+    twice = [name for name in names.values() if present.count(name) > 1]
     if twice:
         raise InputError(f"{file}: the column {twice[0]!r} appears twice: give each column its own name")
-    return found
+    return names
 
 
-def _absent(file: str, missing: list[str], present: list[str], form: FileFormat) -> list[str]:
+def _absent_advice(file: str, missing: list[str], present: list[str], form: FileFormat) -> list[str]:
     """Return advice about missing columns: the delimiter, the header's line, or the nearest name."""
     if form.kind_of(file) == "csv" and form.column_names is None:
         others = [mark for mark in MARKS if mark != form.delimiter and mark in present[0]]

@@ -1,4 +1,4 @@
-"""Columns of text: whatever held them in the file, and what counts as missing among them."""
+"""Convert columns to text and mark empty cells as missing."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def without_empty_texts(table: pa.Table, texts: Sequence[str]) -> pa.Table:
     """Return the table with None for each empty cell of the text columns."""
-    for place, name in enumerate(table.column_names):
-        column = table.column(place)
+    for index, name in enumerate(table.column_names):
+        column = table.column(index)
         if name in texts and pa.types.is_string(column.type):
-            # Whatever is empty or begins with white space is before "!", or no ASCII: most columns have none of either.
+            # Empty cells and leading white space sort before "!" or are not ASCII: most columns need no closer look.
             if not pc.any(pc.or_(pc.less(column, "!"), pc.greater_equal(column, "\x80"))).as_py():
                 continue
             empty = pc.equal(pc.utf8_trim_whitespace(column), "")
             if pc.any(empty).as_py():
-                table = table.set_column(place, name, pc.if_else(empty, pa.scalar(None, pa.string()), column))
+                table = table.set_column(index, name, pc.if_else(empty, pa.scalar(None, pa.string()), column))
     return table

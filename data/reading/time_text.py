@@ -59,15 +59,18 @@ def _directives(time_format: str) -> list[str]:
 
 def _by_arrow(texts: pa.ChunkedArray, time_format: str) -> Int64:
     times = pc.strptime(texts, format=time_format, unit="us")
-    if "%z" not in time_format:  # a day that no month has is moved on
+    if "%z" not in time_format:  # strptime moves 31 April to 1 May
         again = pc.strftime(times.cast(pa.timestamp("s"), safe=False), format=time_format)
         odd = pc.not_equal(texts, again)
-        if pc.any(odd).as_py() and pc.any(pc.not_equal(_loose(texts.filter(odd)), _loose(again.filter(odd)))).as_py():
+        if (
+            pc.any(odd).as_py()
+            and pc.any(pc.not_equal(_without_padding(texts.filter(odd)), _without_padding(again.filter(odd)))).as_py()
+        ):
             raise pa.ArrowInvalid("there is no such day")
     return microseconds(times)
 
 
-def _loose(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+def _without_padding(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the text in lower case, without repeated blanks and leading zeros."""
     return pc.replace_substring_regex(pc.utf8_lower(texts), r"\s+|\b0+(\d)", r"\1")
 
@@ -80,16 +83,16 @@ def _with_fraction(texts: pa.ChunkedArray, rest: str, mark: str, zone: str | Non
     flat = pieces.combine_chunks() if isinstance(pieces, pa.ChunkedArray) else pieces
     digits = pc.utf8_rpad(flat.field("fraction"), 6, "0")
     whole = parse_format(pa.chunked_array([flat.field("rest")]), rest, zone)
-    found: Int64 = whole + np.asarray(digits.cast(pa.int64()))
-    return found
+    microseconds_of_rows: Int64 = whole + np.asarray(digits.cast(pa.int64()))
+    return microseconds_of_rows
 
 
 def _one_by_one(texts: pa.ChunkedArray, parse: Callable[[str], int]) -> Int64:
     """Parse each distinct text once."""
     coded = texts.combine_chunks().dictionary_encode()
-    found = np.array([parse(text) for text in coded.dictionary.to_pylist()], np.int64)
-    places: Int64 = np.asarray(coded.indices)
-    return found[places]
+    values = np.array([parse(text) for text in coded.dictionary.to_pylist()], np.int64)
+    indices: Int64 = np.asarray(coded.indices)
+    return values[indices]
 
 
 def _by_python(text: str, time_format: str, zone: str | None) -> int:

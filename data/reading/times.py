@@ -19,7 +19,7 @@ from data.reading.looks import likely_format
 from data.reading.table import RowPositions, first_failure
 from data.reading.texts import as_text
 from data.reading.time_text import PLAIN, ZONED, format_is_zoned, has_offset, microseconds, parse_format, parse_iso
-from data.reading.zones import Clock, skipped, to_local, to_utc, to_utc_in_order
+from data.reading.zones import Clock, skipped_rows, to_local, to_utc, to_utc_in_order
 
 Int64 = npt.NDArray[np.int64]
 UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}  # microseconds of each; ns are divided
@@ -93,7 +93,7 @@ def parse_time(text: str, zone: str | None = None) -> int:
 
 
 def read_times(
-    places: RowPositions,
+    positions: RowPositions,
     names: Sequence[str],
     columns: list[pa.ChunkedArray],
     form: TimeForm,
@@ -108,33 +108,33 @@ def read_times(
     for name, column in zip(names, columns, strict=True):
         if column.null_count:
             row = int(np.flatnonzero(np.asarray(column.is_null()))[0])
-            raise InputError(f"{places.at(row)}: the time column {name!r} is empty: every row needs its time")
-    times = _read(places, names, columns, form)
+            raise InputError(f"{positions.at(row)}: the time column {name!r} is empty: every row needs its time")
+    times = _read(positions, names, columns, form)
     if times.kind == "number" or form.zone is None:
         return times
     if times.zoned:
         return Times(times.value, "date", True, form.zone)
-    never = skipped(times.value, form.zone)
+    never = skipped_rows(times.value, form.zone)
     if len(never):
         raise InputError(
-            f"{places.at(never[0])}, time {times.show(never[0])}: the clock in {form.zone} skips this time, as it is put "
+            f"{positions.at(never[0])}, time {times.show(never[0])}: the clock in {form.zone} skips this time, as it is put "
             "forward then: correct it, or where the file keeps one time all year write that as time_zone, such as "
             '"UTC" or "Etc/GMT-1" (an hour ahead of UTC)'
         )
     return Times(to_utc_in_order(times.value, form.zone, keys, clock), "date", True, form.zone)
 
 
-def _read(places: RowPositions, names: Sequence[str], columns: list[pa.ChunkedArray], form: TimeForm) -> Times:
+def _read(positions: RowPositions, names: Sequence[str], columns: list[pa.ChunkedArray], form: TimeForm) -> Times:
     if len(names) > 1:
-        return _from_several(places, names, columns, form)
+        return _from_several(positions, names, columns, form)
     column, name = columns[0], names[0]
     if pa.types.is_floating(column.type):
         values = column.to_numpy()
         broken = np.flatnonzero(~np.isfinite(values) | ((values != np.floor(values)) & (form.unit not in (*UNITS, "ns"))))
         if len(broken):
             raise InputError(
-                f"{places.at(broken[0])}, column {name!r}: {values[broken[0]]} is neither a date nor a whole number: number "
-                'the rows by whole steps, write dates in ISO 8601, or for Unix time write time_unit = "s"'
+                f"{positions.at(broken[0])}, column {name!r}: {values[broken[0]]} is neither a date nor a whole number: "
+                'number the rows by whole steps, write dates in ISO 8601, or for Unix time write time_unit = "s"'
             )
         if form.unit in UNITS and form.format is None:
             return Times(np.rint(values * UNITS[form.unit]).astype(np.int64), "date", True)
@@ -147,7 +147,9 @@ def _read(places: RowPositions, names: Sequence[str], columns: list[pa.ChunkedAr
         kind = ZONED if getattr(column.type, "tz", None) else PLAIN
         return Times(microseconds(column.cast(kind, safe=False)), "date", kind == ZONED)
     if pa.types.is_temporal(column.type) or pa.types.is_nested(column.type):
-        raise InputError(f"{places.file}, time column {name!r}: it holds {column.type}, not dates or numbers: name another")
+        raise InputError(
+            f"{positions.file}, time column {name!r}: it holds {column.type}, not dates or numbers: name another"
+        )
     texts = pc.utf8_trim_whitespace(as_text(column))
     if form.format is None and len(texts):
         whole = np.asarray(pc.match_substring_regex(texts, r"^[+-]?\d{1,19}$"))
@@ -157,7 +159,7 @@ def _read(places: RowPositions, names: Sequence[str], columns: list[pa.ChunkedAr
         elif whole.mean() > 0.5 and form.unit not in UNITS:
             row = int(np.flatnonzero(~whole)[0])
             raise InputError(
-                f"{places.at(row)}, column {name!r}: {texts[row].as_py()!r} is not a whole number, as most times of the "
+                f"{positions.at(row)}, column {name!r}: {texts[row].as_py()!r} is not a whole number, as most times of the "
                 "file are: correct it, or write all of them as dates"
             )
     if form.format is None and form.unit in UNITS:
@@ -166,10 +168,10 @@ def _read(places: RowPositions, names: Sequence[str], columns: list[pa.ChunkedAr
         except pa.ArrowInvalid:
             row = first_failure(texts, lambda some: some.cast(pa.float64()))
             raise InputError(
-                f"{places.at(row)}, column {name!r}: {texts[row].as_py()!r} is no Unix time: correct it, or leave out "
+                f"{positions.at(row)}, column {name!r}: {texts[row].as_py()!r} is no Unix time: correct it, or leave out "
                 f'time_unit = "{form.unit}"'
             ) from None
-    return _from_texts(places, f"column {name!r}", texts, form)
+    return _from_texts(positions, f"column {name!r}", texts, form)
 
 
 def _from_numbers(values: Int64, form: TimeForm) -> Times:
@@ -178,7 +180,7 @@ def _from_numbers(values: Int64, form: TimeForm) -> Times:
     return Times(values // 1000 if form.unit == "ns" else values * UNITS[str(form.unit)], "date", True)
 
 
-def _from_texts(places: RowPositions, what: str, texts: pa.ChunkedArray, form: TimeForm) -> Times:
+def _from_texts(positions: RowPositions, what: str, texts: pa.ChunkedArray, form: TimeForm) -> Times:
     time_format = form.format
     offsets = has_offset(texts) if time_format is None else np.array([format_is_zoned(time_format)])
     zoned = bool(offsets[0]) if len(offsets) else False
@@ -196,19 +198,19 @@ def _from_texts(places: RowPositions, what: str, texts: pa.ChunkedArray, form: T
         )
         if "zone offset" in str(error) and row:
             wanted = f"the rows before it are, {'with' if zoned else 'without'} a time zone"
-        raise InputError(f"{places.at(row)}, {what}: {text!r} is not a time: write it as {wanted}") from None
+        raise InputError(f"{positions.at(row)}, {what}: {text!r} is not a time: write it as {wanted}") from None
 
 
-def _from_several(places: RowPositions, names: Sequence[str], columns: list[Any], form: TimeForm) -> Times:
-    """Read parts of a date if all columns are whole numbers and no format is given; otherwise join the texts."""
+def _from_several(positions: RowPositions, names: Sequence[str], columns: list[Any], form: TimeForm) -> Times:
+    """Read the parts of a date if all columns are whole numbers and no format is set; otherwise join the texts."""
     if pa.types.is_date(columns[0].type) and len(names) == 2 and pa.types.is_time(columns[1].type):
         days = microseconds(columns[0].cast(PLAIN))
         return Times(days + microseconds(columns[1].cast(pa.time64("us"), safe=False)), "date")
     texts = [pc.utf8_trim_whitespace(as_text(column)) for column in columns]
     whole = [bool(pc.all(pc.match_substring_regex(each, r"^[+-]?\d+(\.0*)?$")).as_py()) for each in texts]
     if form.format is None and (len(names) != 2 or all(whole) or whole[0]):
-        return Times(from_parts(places, names, columns), "date")
+        return Times(from_parts(positions, names, columns), "date")
     if pa.types.is_timestamp(columns[0].type) or pa.types.is_date(columns[0].type):
         texts[0] = pc.utf8_slice_codeunits(texts[0], 0, 10)
     joined = pc.binary_join_element_wise(*texts, " ")
-    return _from_texts(places, f"columns {' and '.join(map(repr, names))}", joined, form)
+    return _from_texts(positions, f"columns {' and '.join(map(repr, names))}", joined, form)

@@ -17,7 +17,7 @@ Int64 = npt.NDArray[np.int64]
 
 
 def zone_problem(zone: str) -> str | None:
-    """Return what is wrong with the name of a time zone, or None."""
+    """Return the problem of a time zone's name, or None."""
     try:
         zoneinfo.ZoneInfo(zone)
     except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError):
@@ -38,18 +38,18 @@ def to_utc(value: Int64, zone: str | None, ambiguous: str = "earliest", nonexist
     if zone is None:
         return value
     naive = pa.array(value, pa.timestamp("us"))
-    found = pc.assume_timezone(naive, zone, ambiguous=ambiguous, nonexistent=nonexistent)
-    return np.asarray(found.cast(pa.int64())).astype(np.int64)
+    zoned = pc.assume_timezone(naive, zone, ambiguous=ambiguous, nonexistent=nonexistent)
+    return np.asarray(zoned.cast(pa.int64())).astype(np.int64)
 
 
-def skipped(value: Int64, zone: str) -> npt.NDArray[np.intp]:
-    """Return the rows whose local time does not exist (the clock is put forward in spring)."""
+def skipped_rows(value: Int64, zone: str) -> npt.NDArray[np.intp]:
+    """Return the rows with a local time that does not exist (clocks skip an hour in spring)."""
     return np.flatnonzero(to_local(to_utc(value, zone), zone) != value)
 
 
 @dataclass(frozen=True)
 class Clock:
-    """What the other tables of a file say about repeated hours in one table.
+    """The repeated hours in the other tables of a file, needed to resolve those of one table.
 
     `falling`: the file has its newest rows first. `seen` are the repeated local times, by series, in tables that are
     earlier in time.
@@ -84,17 +84,17 @@ def clock_summary(value: Int64, zone: str, keys: npt.NDArray[np.object_] | None)
 
 def clocks_of(tables: Sequence[ClockSummary | None]) -> list[Clock]:
     """Return the clock of each table of a file, in row order."""
-    there = [each for each in tables if each is not None]
-    borders = [later.first - earlier.last for earlier, later in pairwise(there)]
-    rises = sum(each.rises for each in there) + sum(step > 0 for step in borders)
-    falls = sum(each.falls for each in there) + sum(step < 0 for step in borders)
+    summaries = [each for each in tables if each is not None]
+    borders = [later.first - earlier.last for earlier, later in pairwise(summaries)]
+    rises = sum(each.rises for each in summaries) + sum(step > 0 for step in borders)
+    falls = sum(each.falls for each in summaries) + sum(step < 0 for step in borders)
     falling, seen = falls > rises, dict[str | None, Int64]()
-    found = []
+    clocks = []
     for each in tables[::-1] if falling else tables:
         repeated = {} if each is None else each.repeated
-        found.append(Clock(falling, {name: seen[name] for name in repeated if name in seen}))
+        clocks.append(Clock(falling, {name: seen[name] for name in repeated if name in seen}))
         seen |= {name: np.union1d(seen.get(name, times[:0]), times) for name, times in repeated.items()}
-    return found[::-1] if falling else found
+    return clocks[::-1] if falling else clocks
 
 
 def to_utc_in_order(value: Int64, zone: str, keys: npt.NDArray[np.object_] | None, clock: Clock | None = None) -> Int64:
@@ -130,9 +130,9 @@ def offset_of(name: str, local: datetime.datetime, zone: str | None) -> datetime
         return datetime.timedelta()
     if zone is not None:
         for fold in (0, 1):
-            there = local.replace(tzinfo=zoneinfo.ZoneInfo(zone), fold=fold)
-            if there.tzname() == name:
-                return there.utcoffset()
+            zoned = local.replace(tzinfo=zoneinfo.ZoneInfo(zone), fold=fold)
+            if zoned.tzname() == name:
+                return zoned.utcoffset()
     try:
         return local.replace(tzinfo=zoneinfo.ZoneInfo(name)).utcoffset()
     except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError):

@@ -88,10 +88,10 @@ def _places_of(files: Sequence[Rows], series: str | None, time: int) -> tuple[st
             held &= np.asarray(pc.equal(rows.series, series).fill_null(False))
         found += [(rows, int(row)) for row in np.flatnonzero(held)[:2]]
     (first, before), (second, after) = found[:2]
-    before_file = first.places.at(before)
+    before_file = first.positions.at(before)
     if first.file == second.file:
         before_file = before_file.removeprefix(f"{first.file}, ")
-    return second.places.at(after), before_file
+    return second.positions.at(after), before_file
 
 
 def _on_grid(series: Series, source: DatasetSource) -> Series:

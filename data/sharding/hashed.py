@@ -38,7 +38,7 @@ def read_hashed(file: str, sha256: str, source: DatasetSource) -> Rows:
             rows = read_rows(str(path), source)
         except InputError as error:
             raise InputError([renamed(message, str(path), file, 0) for message in error.messages]) from None
-    return replace(rows, file=file, places=replace(rows.places, file=file))
+    return replace(rows, file=file, positions=replace(rows.positions, file=file))
 
 
 def written_meanwhile(file: str) -> str:

@@ -135,9 +135,9 @@ def place_of(piece: Piece, table: int, row: int, source: DatasetSource) -> str:
     """Return the file and line or row of a row in one of a piece's tables; the piece is read again."""
     content, before = next(islice(_contents(piece, source, source), table, None))
     if content is None:
-        return read_rows(piece.file, source).places.at(row)
+        return read_rows(piece.file, source).positions.at(row)
     with extract(piece.file, content, source.settings.file_format, before) as path:
-        return renamed(read_rows(path, source).places.at(row), path, piece.file, before)
+        return renamed(read_rows(path, source).positions.at(row), path, piece.file, before)
 
 
 def _contents(piece: Piece, source: DatasetSource, like: DatasetSource) -> Iterator[tuple[bytes | pa.Table | None, int]]:

@@ -115,7 +115,7 @@ def write_run(rows: Rows, source: DatasetSource, piece: Piece, table: int, path:
         residue = int(residues[0]) if len(residues) and (residues == residues[0]).all() else None
         rounding = rounding_of(numbers[start:stop])
         found[name] = SeriesRun(start, stop, marks, earlier, observed, residue, rounding)
-    head = replace(rows, places=RunPositions(piece, table, np.zeros(1, np.int64), source))  # type: ignore[arg-type]
+    head = replace(rows, positions=RunPositions(piece, table, np.zeros(1, np.int64), source))  # type: ignore[arg-type]
     return Run(path, piece, table, found, _copied(part_of(head, 0, 1)))
 
 
@@ -192,14 +192,14 @@ class RunReader:
         if times is not None:
             times = replace(times, value=np.asarray(table.column("time")))
         labels = {name: table.column(name_of(name)).to_pylist() for name in label_columns(self.source)}
-        places = RunPositions(self.run.piece, self.run.table, np.asarray(table.column("row")), self.source)
+        positions = RunPositions(self.run.piece, self.run.table, np.asarray(table.column("row")), self.source)
         return replace(
             self.run.head,
             series=None if self.run.head.series is None else repeated(series, stop - start),
             numbers=parts[0] if len(parts) == 1 else np.concatenate(parts),
             labels=labels,
             times=times,
-            places=places,  # type: ignore[arg-type]
+            positions=positions,  # type: ignore[arg-type]
         )
 
     def times(self, start: int, stop: int) -> Iterator[Int64]:
@@ -216,19 +216,19 @@ class RunReader:
         self._file.close()
 
 
-def rows_at(rows: Rows, places: Int64) -> Rows:
+def rows_at(rows: Rows, indices: Int64) -> Rows:
     """Return some of the rows of a run, by their positions among those that were read."""
-    if len(places) == len(rows.numbers):
+    if len(indices) == len(rows.numbers):
         return rows
-    there = rows.places
-    assert isinstance(there, RunPositions)
+    positions = rows.positions
+    assert isinstance(positions, RunPositions)
     return replace(
         rows,
-        numbers=rows.numbers.take(places, axis=0),
-        labels={name: [values[place] for place in places] for name, values in rows.labels.items()},
-        times=None if rows.times is None else replace(rows.times, value=rows.times.value[places]),
-        places=replace(there, rows=there.rows[places]),
-        series=None if rows.series is None else rows.series.slice(0, len(places)),
+        numbers=rows.numbers.take(indices, axis=0),
+        labels={name: [values[index] for index in indices] for name, values in rows.labels.items()},
+        times=None if rows.times is None else replace(rows.times, value=rows.times.value[indices]),
+        positions=replace(positions, rows=positions.rows[indices]),
+        series=None if rows.series is None else rows.series.slice(0, len(indices)),
     )
 
 
@@ -239,10 +239,10 @@ def repeated(name: str, count: int) -> pa.ChunkedArray:
 
 def part_of(rows: Rows, start: int, stop: int) -> Rows:
     """Return the rows from `start` to `stop` of those that were read."""
-    places = rows.places
-    assert isinstance(places, RunPositions)
+    positions = rows.positions
+    assert isinstance(positions, RunPositions)
     times = None if rows.times is None else replace(rows.times, value=rows.times.value[start:stop])
     labels = {name: values[start:stop] for name, values in rows.labels.items()}
-    taken = replace(places, rows=places.rows[start:stop])
+    taken = replace(positions, rows=positions.rows[start:stop])
     series = None if rows.series is None else rows.series.slice(start, stop - start)
-    return replace(rows, numbers=rows.numbers[start:stop], labels=labels, times=times, places=taken, series=series)
+    return replace(rows, numbers=rows.numbers[start:stop], labels=labels, times=times, positions=taken, series=series)

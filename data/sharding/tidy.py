@@ -100,14 +100,14 @@ def tidy(
             assert series.times is not None
             series = replace(series, times=replace(series.times, value=grid.times(step)))
     head = read(index.runs[0][0]).run
-    places = RunPositions(head.piece, head.table, np.arange(len(series)), source)
+    positions = RunPositions(head.piece, head.table, np.arange(len(series)), source)
     tidied = replace(
         rows[0],
         numbers=series.numbers,
         labels={name: values.tolist() for name, values in series.labels.items()},
         series=None if rows[0].series is None else repeated(index.name, len(series)),
         times=series.times,
-        places=places,  # type: ignore[arg-type]
+        positions=positions,  # type: ignore[arg-type]
     )
     return Tidied(write_run(tidied, source, head.piece, head.table, path), series.counts)
 

@@ -14,7 +14,7 @@ from data.reading.files import FileNotes, absolute, folder_name
 from data.reading.find import find_files, hive_values, natural_order
 from data.reading.read import FILE_AS_SERIES, distinct_values
 from data.reading.settings import DatasetSource
-from data.reading.table import own_column
+from data.reading.table import file_has_column
 from workflows.recipe.defaults import named
 from workflows.recipe.kept import KeptDataset, kept_for
 from workflows.recipe.recipe import ACTING, Entry, Recipe, name_problems
@@ -144,7 +144,7 @@ def _as_name(value: str) -> str:
 
 def _files_with(files: list[str], column: str, value: str, form: FileFormat) -> list[str]:
     """Return the files that may have the value: a folder named column=other has none of it."""
-    apart = [file for file in files if hive_values(file).get(column, value) == value or own_column(file, column, form)]
+    apart = [file for file in files if hive_values(file).get(column, value) == value or file_has_column(file, column, form)]
     return apart or files
 
 
