@@ -24,7 +24,7 @@ from data.samples.notes import mixed_steps
 from data.samples.part import Part
 from data.samples.series import check_kinds_of_time
 from data.samples.statistics import Statistics
-from data.sharding.totals import irregular_warning, is_cut, longest_gaps, own_rows, total_statistics, usual_steps_of
+from data.sharding.totals import irregular_warning, is_cut, longest_gaps, total_rows, total_statistics, usual_steps_of
 
 FEWEST_STEPS = 100  # of a 32-bit number in a standard deviation; with fewer the values are visibly rounded
 
@@ -53,7 +53,7 @@ def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: 
         targets=settings.targets,
         classes=source.classes,
         horizon=settings.horizon,
-        rows=own_rows(parts) if cut else sum(part.rows for part in parts),
+        rows=total_rows(parts) if cut else sum(part.rows for part in parts),
         num_series=sum(part.num_series for part in parts),
         samples=samples,
         used_rows=sum(part.used_rows for part in parts),

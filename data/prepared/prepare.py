@@ -26,10 +26,10 @@ from data.reading.read import FILE_AS_SERIES, header_problems, wanted_columns
 from data.reading.settings import DatasetSource
 from data.reading.table import file_has_column
 from data.samples.part import Part
-from data.sharding.first_look import crosses
+from data.sharding.first_look import series_cross_files
 from data.sharding.hashed import written_meanwhile
 from data.sharding.pieces import Survey
-from data.sharding.shard import Places, prepare_parts
+from data.sharding.shard import OutputFolders, prepare_parts
 from data.sharding.tasks import Outcome, SurveyTask
 
 Surveys = dict[tuple[str, FileFormat], Survey]
@@ -129,7 +129,7 @@ def _prepare_absent(
     by_file = {
         address: source
         for address, source in absent.items()
-        if not is_cut_at_once(source, sizes) and not (is_worth_cutting(source, sizes) and crosses(source))
+        if not is_cut_at_once(source, sizes) and not (is_worth_cutting(source, sizes) and series_cross_files(source))
     }
     shards = {address: shards_of(source, made.parts(address)) for address, source in by_file.items()}
     results = _run_grouped(shards, hashes, run)
@@ -148,7 +148,7 @@ def _prepare_absent(
     surveys = surveys | _survey(cut.values(), run, surveys)
     for address, source in cut.items():
         own = {file: found for (file, form), found in surveys.items() if form == source.settings.file_format}
-        places = Places(f"{made.address}/runs-{address}", made.parts(address))
+        places = OutputFolders(f"{made.address}/runs-{address}", made.parts(address))
         files = (*source.files, *source.test_files)
         wrong[address] = [written_meanwhile(file) for file in files if own[file].sha256 != hashes[file]]
         if wrong[address]:
@@ -213,7 +213,7 @@ def _survey(sources: Iterable[DatasetSource], run: Run, known: Surveys) -> Surve
     problems = [problem for outcome in outcomes for problem in outcome.problems]
     if problems:
         raise InputError(dict.fromkeys(problems))
-    found = [outcome.found for outcome in outcomes]
+    found = [outcome.result for outcome in outcomes]
     return {file: each for file, each in zip(files, found, strict=True) if isinstance(each, Survey)}
 
 

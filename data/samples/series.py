@@ -98,5 +98,5 @@ def irregular_steps(series: Series) -> str | None:
     first = show_time(int(times.value[odd[0] + 1]), times.kind, times.zone if times.zoned else None)
     return (
         f"series {series.name!r}: {len(odd)} of {len(steps)} steps of time differ from the usual one, first before "
-        f"{first}; rows are taken as they come; write frequency to insert the absent ones"
+        f"{first}; rows keep their order; write frequency to insert the absent ones"
     )

@@ -1,4 +1,4 @@
-"""A stretch of a file as a file of its own, so that code for whole files reads and checks it."""
+"""Write a stretch of a file to a temporary file, so that code for whole files reads and checks it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from data.reading.files import is_uri
 
 @contextlib.contextmanager
 def extract(file: str, content: bytes | pa.Table, form: FileFormat, lines_before: int = 0) -> Iterator[str]:
-    """The path of a local file with this content, gone afterwards; an InputError raised meanwhile names the file itself.
+    """Yield the path of a temporary file with this content; an InputError raised meanwhile names the original file.
 
     Folders and name are those of the file, as they may name a series or a column. `lines_before` is added to the numbers
     of lines and rows in messages.
@@ -38,7 +38,9 @@ def extract(file: str, content: bytes | pa.Table, form: FileFormat, lines_before
         try:
             yield str(path)
         except InputError as error:
-            raise InputError([renamed(message, str(path), file, lines_before) for message in error.messages]) from None
+            raise InputError(
+                [message_about_file(message, str(path), file, lines_before) for message in error.messages]
+            ) from None
 
 
 def inner_path(file: str) -> str:
@@ -47,7 +49,7 @@ def inner_path(file: str) -> str:
     return inner.lstrip("/")
 
 
-def renamed(message: str, extracted: str, file: str, lines_before: int) -> str:
+def message_about_file(message: str, extracted: str, file: str, lines_before: int) -> str:
     """Return a message about an extract as one about the file."""
 
     def moved(match: re.Match[str]) -> str:

@@ -22,10 +22,12 @@ FIRST_ROWS = 256
 
 
 def first_problems(sources: Sequence[DatasetSource]) -> list[str]:
-    """Return what is wrong with the first rows of each file; each is an error of the whole file, too."""
-    found = {(file, id(source.settings)): source for source in sources for file in (*source.files, *source.test_files)}
+    """Return the problems of the first rows of each file; each is an error of the whole file, too."""
+    sources_by_file = {
+        (file, id(source.settings)): source for source in sources for file in (*source.files, *source.test_files)
+    }
     with ThreadPoolExecutor(8) as pool:  # with an object store nearly all of the time is spent waiting
-        problems = pool.map(_problems_of, [file for file, _ in found], found.values())
+        problems = pool.map(_problems_of, [file for file, _ in sources_by_file], sources_by_file.values())
     return list(dict.fromkeys(problem for each in problems for problem in each))
 
 
@@ -40,14 +42,14 @@ def _problems_of(file: str, source: DatasetSource) -> list[str]:
     return []
 
 
-def crosses(source: DatasetSource) -> bool:
+def series_cross_files(source: DatasetSource) -> bool:
     """Return whether the first rows of two files belong to one series; False if they do not show it."""
     if source.settings.series in (None, FILE_AS_SERIES):
         return False
     seen: set[str] = set()
     for file in source.files:
         names: set[str] = set()
-        with contextlib.suppress(InputError):  # what is wrong with the file is said when it is read
+        with contextlib.suppress(InputError):  # problems of the file are reported when it is read
             head = first_rows(file, source.settings.file_format)
             if head is not None:
                 with extract(file, head, source.settings.file_format) as extracted:
@@ -67,13 +69,13 @@ def first_rows(file: str, form: FileFormat) -> bytes | pa.Table | None:
             return _first_lines(file, form)
         if kind == "parquet":
             filesystem, inner = open_filesystem(file)
-            few = {"buffer_size": FIRST_BYTES, "pre_buffer": False}  # without them all of a row group is read
+            few = {"buffer_size": FIRST_BYTES, "pre_buffer": False}  # otherwise a whole row group is read
             with pq.ParquetFile(inner, filesystem=filesystem, **few) as parquet:
                 batch = next(parquet.iter_batches(FIRST_ROWS, row_groups=[0]), None) if parquet.num_row_groups else None
             return None if batch is None else pa.Table.from_batches([batch])
         return _first_batch(file)
     except (pa.ArrowException, OSError, EOFError):
-        return None  # what reads all of it says what is wrong
+        return None  # reported when the whole file is read
 
 
 def _first_batch(file: str) -> pa.Table | None:

@@ -1,4 +1,4 @@
-"""Hash an object while it is read, so that what is prepared is what its fingerprint says."""
+"""Hash an object while it is read, so that the prepared rows belong to its fingerprint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from data.reading.files import open_filesystem
 from data.reading.read import Rows, read_rows
 from data.reading.settings import DatasetSource
 from data.sharding.cuts import CHUNK_BYTES
-from data.sharding.extracts import inner_path, renamed
+from data.sharding.extracts import inner_path, message_about_file
 
 
 def read_hashed(file: str, sha256: str, source: DatasetSource) -> Rows:
@@ -37,10 +37,10 @@ def read_hashed(file: str, sha256: str, source: DatasetSource) -> Rows:
         try:
             rows = read_rows(str(path), source)
         except InputError as error:
-            raise InputError([renamed(message, str(path), file, 0) for message in error.messages]) from None
+            raise InputError([message_about_file(message, str(path), file, 0) for message in error.messages]) from None
     return replace(rows, file=file, positions=replace(rows.positions, file=file))
 
 
 def written_meanwhile(file: str) -> str:
-    """Return the message about a file whose content has changed since it was hashed."""
+    """Return the message about a file that has changed since it was hashed."""
     return f"{file}: it was written while it was read: run again when it is complete"

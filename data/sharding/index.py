@@ -1,4 +1,4 @@
-"""What all runs hold of each series: its length, its splits, and whether it may be cut into stretches."""
+"""Index each series over all runs: its length, its splits, and whether it may be cut into stretches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from data.sharding.runs import Run, SeriesRun, split_dates
 
 @dataclass(frozen=True)
 class Tidying:
-    """The grid that the rows of a series were put on, and the counts of that; their runs have one row a step."""
+    """The grid that the rows of a series were moved to, and the counts of that; their runs have one row a step."""
 
     grid: Grid | None
     counts: Counts
@@ -28,12 +28,12 @@ class Tidying:
 
 @dataclass(frozen=True)
 class SeriesIndex:
-    """One series: its rows in each run (by the number of the run), and what they come to.
+    """One series: its rows in each run (by the number of the run), their total and its splits.
 
-    `count` rows were read. `origin` and `step` are the time of its first row and its grid, where it has one. `length` and
-    `bounds` are known of a series that may be cut; any other is put in order as a whole, by the rules of `series_of`. Where
-    rows may be off the grid or of the same time it is `untidy`: if it is long, its runs are made anew (see
-    data.sharding.tidy), and `tidied` says what that took.
+    `count` rows were read. `origin` is the time of its first row, `step` the step of its grid, if it has one. `length` and
+    `bounds` are known of a series that may be cut; any other is sorted as a whole, by the rules of `series_of`. A series is
+    `untidy` if rows may be off the grid or have equal times: if it is long, its runs are written again (see
+    data.sharding.tidy), and `tidied` has the grid and the counts of that.
     """
 
     name: str
@@ -43,28 +43,28 @@ class SeriesIndex:
     bounds: Bounds | None
     origin: int | None = None
     step: int | None = None
-    split: str | None = None  # where whole series are dealt out
+    split: str | None = None  # where whole series are assigned to splits
     untidy: bool = False
     tidied: Tidying | None = None
 
 
 def index_series(runs: Sequence[Run], source: DatasetSource, whole: str | None = None) -> list[SeriesIndex]:
     """Return the series of some runs, by name; `whole` is the split that all of them belong to, uncut."""
-    found: dict[str, list[tuple[int, SeriesRun]]] = {}
+    runs_of_series: dict[str, list[tuple[int, SeriesRun]]] = {}
     for number, run in enumerate(runs):
         for name, rows in run.series.items():
-            found.setdefault(name, []).append((number, rows))
+            runs_of_series.setdefault(name, []).append((number, rows))
     deal: dict[str, str] = {}
     if whole is not None:
-        deal = dict.fromkeys(found, whole)
+        deal = dict.fromkeys(runs_of_series, whole)
     elif source.settings.split_by == "series":
         assert isinstance(source.settings.split, list)
-        deal = split_by_series(list(found), source.settings.split)
-    return [_index(name, found[name], runs, source, deal.get(name)) for name in sorted(found)]
+        deal = split_by_series(list(runs_of_series), source.settings.split)
+    return [_index(name, runs_of_series[name], runs, source, deal.get(name)) for name in sorted(runs_of_series)]
 
 
 def index_tidied(index: SeriesIndex, runs: dict[int, Run], tidied: Tidying, source: DatasetSource) -> SeriesIndex:
-    """Return the index of an untidy series from the runs that were made again for it."""
+    """Return the index of an untidy series from the runs that were written again for it."""
     rows = [(number, run.series[index.name]) for number, run in runs.items()]
     return _index(index.name, rows, runs, source, index.split, tidied)
 
@@ -113,9 +113,9 @@ def _index(
 
 
 def _looks_like_dates(timed: Sequence[SeriesRun], settings: DataSettings) -> bool:
-    """Return whether whole numbers look like 20240131 by some of them: then the series as a whole is looked at.
+    """Return whether some of the whole numbers look like dates such as 20240131, so that the whole series is checked.
 
-    Whether they look like Unix time is known by the first and the last of them.
+    The first and the last of them already show whether they look like Unix time.
     """
     marks = np.concatenate([each.marks for each in timed])
     looks = date_like(np.resize(marks, max(len(marks), 3)))

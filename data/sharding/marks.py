@@ -1,4 +1,4 @@
-"""Bounds on how many rows of a run are earlier than a time, from its marks."""
+"""Bound how many rows of a run are earlier than a time, from its marks."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Int64 = npt.NDArray[np.int64]
 
 def rows_before_each(run: SeriesRun, times: Int64) -> tuple[Int64, Int64]:
     """Return at least and at most how many rows of a run are earlier than each time, by its marks."""
-    places, rows = np.searchsorted(run.marks, times), run.mark_rows()
+    indices, rows = np.searchsorted(run.marks, times), run.mark_rows()
     ends = np.append(rows, run.stop - run.start)
-    return np.where(places > 0, rows[places - 1] + 1, 0), ends[places]
+    return np.where(indices > 0, rows[indices - 1] + 1, 0), ends[indices]
 
 
 def rows_before(run: SeriesRun, time: int) -> tuple[int, int]:
     """Return at least and at most how many rows of a run have an earlier time, by its marks."""
-    place, rows = int(np.searchsorted(run.marks, time)), run.mark_rows()
-    at_least = int(rows[place - 1]) + 1 if place else 0
-    return at_least, int(rows[place]) if place < len(rows) else run.stop - run.start
+    index, rows = int(np.searchsorted(run.marks, time)), run.mark_rows()
+    at_least = int(rows[index - 1]) + 1 if index else 0
+    return at_least, int(rows[index]) if index < len(rows) else run.stop - run.start
 
 
 def last_mark(marks: Int64, holds: Callable[[int], bool]) -> int:

@@ -1,4 +1,4 @@
-"""Which rows of which series become which part: decided by data and settings, never by the cluster."""
+"""Plan which rows of which series become which part, by data and settings alone, never by the cluster."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def rows_of_part(source: DatasetSource) -> int:
 def plan_parts(series: Sequence[SeriesIndex], most_rows: int) -> list[list[Segment]]:
     """Return the segments of each part, in the order of the series.
 
-    A series that is longer than a part is cut at multiples of `most_rows`, each stretch a part of its own; shorter series
-    that follow each other share a part. A series that may not be cut is never cut.
+    A series longer than a part is cut at multiples of `most_rows`, and each stretch is a part; consecutive shorter series
+    share a part. A series without `bounds` is not cut.
     """
     parts: list[list[Segment]] = []
     group: list[Segment] = []
     rows = 0
-    for place, each in enumerate(series):
+    for index, each in enumerate(series):
         if group and rows + each.length > most_rows:
             parts.append(group)
             group, rows = [], 0
         if each.length <= most_rows or each.bounds is None:
-            group.append(Segment(place, 0, each.length if each.bounds is not None else None))
+            group.append(Segment(index, 0, each.length if each.bounds is not None else None))
             rows += each.length
             continue
         firsts = range(0, each.length, most_rows)
-        parts += [[Segment(place, first, min(first + most_rows, each.length))] for first in firsts]
+        parts += [[Segment(index, first, min(first + most_rows, each.length))] for first in firsts]
     return [*parts, group] if group or not parts else parts

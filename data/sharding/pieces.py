@@ -17,20 +17,20 @@ from data.reading.read import Rows, read_rows, wanted_columns
 from data.reading.settings import DatasetSource
 from data.reading.zones import Clock
 from data.sharding.cuts import CHUNK_BYTES, Cuts
-from data.sharding.extracts import extract, renamed
+from data.sharding.extracts import extract, message_about_file
 from data.sharding.streams import arrow_tables, batch_rows, is_cuttable, rows_of_table, text_tables
 
-PIECE_BYTES = 64 << 20  # of CSV as it is stored, of Parquet unpacked; a task takes about eight times as much memory
+PIECE_BYTES = 64 << 20  # of CSV as stored, of Parquet decompressed; a task takes about eight times as much memory
 BUFFER_BYTES = 1 << 20  # of a column of a row group that is read at once
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a file is made of: its hash, and where it can be cut.
+    """The hash of a file, and where it can be cut.
 
-    `groups` are the rows and the unpacked bytes of each row group. `cuts` are the offsets in a CSV file where a line begins,
-    about PIECE_BYTES apart, each with the number of lines before it; the first one is the end of the header. `kind` says how
-    it is read: see `_kind_of`.
+    `groups` are the rows and the decompressed bytes of each row group. `cuts` are the offsets in a CSV file where a line
+    begins, about PIECE_BYTES apart, each with the number of lines before it; the first one is the end of the header. `kind`
+    says how it is read: see `_kind_of`.
     """
 
     file: str
@@ -71,7 +71,7 @@ def survey(file: str, form: FileFormat, piece_bytes: int | None = None) -> Surve
         groups = []
         if kind == "parquet":
             with pq.ParquetFile(inner, filesystem=filesystem) as parquet:
-                described = [parquet.metadata.row_group(place) for place in range(parquet.num_row_groups)]
+                described = [parquet.metadata.row_group(number) for number in range(parquet.num_row_groups)]
                 groups = [(group.num_rows, group.total_byte_size) for group in described]
         elif kind == "arrow":
             rows, width = batch_rows(file)
@@ -79,7 +79,7 @@ def survey(file: str, form: FileFormat, piece_bytes: int | None = None) -> Surve
             kind = "stream" if rows is None else kind
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{file}: it cannot be read ({str(error).splitlines()[0]})") from None
-    return Survey(file, digest.hexdigest(), size, groups, cuts.found, kind)
+    return Survey(file, digest.hexdigest(), size, groups, cuts.positions, kind)
 
 
 def _kind_of(file: str, form: FileFormat) -> str:
@@ -90,27 +90,27 @@ def _kind_of(file: str, form: FileFormat) -> str:
     return "stream" if is_packed(file) or not is_cuttable(form.encoding) else "text"
 
 
-def cut_file(found: Survey, piece_bytes: int | None = None) -> list[Piece]:
+def cut_file(file_survey: Survey, piece_bytes: int | None = None) -> list[Piece]:
     """Return the pieces of a file: consecutive row groups or lines of about PIECE_BYTES, or the whole of a stream."""
     piece_bytes = piece_bytes or PIECE_BYTES
-    if found.groups:
-        kind = "batches" if found.kind == "arrow" else "groups"
+    if file_survey.groups:
+        kind = "batches" if file_survey.kind == "arrow" else "groups"
         pieces, start, rows, rows_before, size = [], 0, 0, 0, 0
-        for place, (count, num_bytes) in enumerate(found.groups):
+        for number, (count, num_bytes) in enumerate(file_survey.groups):
             if size and size + num_bytes > piece_bytes:
-                pieces.append(Piece(found.file, kind, start, place, rows_before))
-                start, rows_before, size = place, rows, 0
+                pieces.append(Piece(file_survey.file, kind, start, number, rows_before))
+                start, rows_before, size = number, rows, 0
             rows, size = rows + count, size + num_bytes
-        return [*pieces, Piece(found.file, kind, start, len(found.groups), rows_before)]
-    if len(found.cuts) > 1:
-        header = found.cuts[0][0]
-        ends = [offset for offset, _ in found.cuts[1:]] + [found.num_bytes]
+        return [*pieces, Piece(file_survey.file, kind, start, len(file_survey.groups), rows_before)]
+    if len(file_survey.cuts) > 1:
+        header = file_survey.cuts[0][0]
+        ends = [offset for offset, _ in file_survey.cuts[1:]] + [file_survey.num_bytes]
         return [
-            Piece(found.file, "bytes", start, end, lines - found.cuts[0][1], header)
-            for (start, lines), end in zip(found.cuts, ends, strict=True)
+            Piece(file_survey.file, "bytes", start, end, lines - file_survey.cuts[0][1], header)
+            for (start, lines), end in zip(file_survey.cuts, ends, strict=True)
             if start < end
         ]
-    return [Piece(found.file, "stream" if found.kind == "stream" else "file")]
+    return [Piece(file_survey.file, "stream" if file_survey.kind == "stream" else "file")]
 
 
 def read_piece(
@@ -131,13 +131,13 @@ def read_piece(
         yield replace(rows, file=piece.file)
 
 
-def place_of(piece: Piece, table: int, row: int, source: DatasetSource) -> str:
+def locate_row(piece: Piece, table: int, row: int, source: DatasetSource) -> str:
     """Return the file and line or row of a row in one of a piece's tables; the piece is read again."""
     content, before = next(islice(_contents(piece, source, source), table, None))
     if content is None:
         return read_rows(piece.file, source).positions.at(row)
     with extract(piece.file, content, source.settings.file_format, before) as path:
-        return renamed(read_rows(path, source).positions.at(row), path, piece.file, before)
+        return message_about_file(read_rows(path, source).positions.at(row), path, piece.file, before)
 
 
 def _contents(piece: Piece, source: DatasetSource, like: DatasetSource) -> Iterator[tuple[bytes | pa.Table | None, int]]:
@@ -164,13 +164,13 @@ def _contents(piece: Piece, source: DatasetSource, like: DatasetSource) -> Itera
 
 
 def _wanted(source: DatasetSource) -> set[str]:
-    """Return the columns that may be asked for, by the recipe's name or by the file's own."""
+    """Return the columns that may be needed, by their names in the recipe and in the file."""
     numbers, texts = wanted_columns(source)
     return {*numbers, *texts, *source.settings.rename}
 
 
 def _tables(piece: Piece, wanted: set[str], columns: int) -> Iterator[pa.Table]:
-    """The wanted columns of a piece of a Parquet or Arrow file, in tables of as many rows as fit with so many columns."""
+    """Yield the wanted columns of a Parquet or Arrow piece, in tables of as many rows as fit for so many columns."""
     most_rows = rows_of_table(columns, PIECE_BYTES)
     if piece.kind != "groups":
         stop = piece.stop if piece.kind == "batches" else None
@@ -180,11 +180,11 @@ def _tables(piece: Piece, wanted: set[str], columns: int) -> Iterator[pa.Table]:
     groups = list(range(piece.start, piece.stop))
     with pq.ParquetFile(inner, filesystem=filesystem) as parquet:
         names = [name for name in parquet.schema_arrow.names if name in wanted]
-        rows = sum(parquet.metadata.row_group(place).num_rows for place in groups)
+        rows = sum(parquet.metadata.row_group(number).num_rows for number in groups)
         if rows <= most_rows:
             yield parquet.read_row_groups(groups, columns=names, use_threads=False)
             return
-    # Buffers for each column, as otherwise all bytes of a row group are held.
+    # A buffer for each column; otherwise all bytes of a row group are in memory.
     with pq.ParquetFile(inner, filesystem=filesystem, buffer_size=BUFFER_BYTES, pre_buffer=False) as parquet:
         for batch in parquet.iter_batches(most_rows, row_groups=groups, columns=names, use_threads=False):
             yield pa.Table.from_batches([batch])

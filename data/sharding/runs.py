@@ -21,21 +21,21 @@ from data.reading.read import FILE_AS_SERIES, Rows, label_columns
 from data.reading.settings import DatasetSource, SplitDates
 from data.reading.times import parse_time
 from data.samples.precision import Rounding, rounding_of
-from data.sharding.pieces import Piece, place_of
+from data.sharding.pieces import Piece, locate_row
 
 Int64 = npt.NDArray[np.int64]
-MARK_ROWS = 1024  # from one mark to the next: about as many rows are read in vain at the ends of a range
-BATCH_ROWS = 65536  # of a batch of a run, the least that is read from an object store
+MARK_ROWS = 1024  # from one mark to the next: at most about so many unused rows are read at each end of a range
+BATCH_ROWS = 65536  # of a batch of a run: the smallest read from an object store
 
 
 @dataclass(frozen=True)
 class SeriesRun:
     """The rows of one series in one run: `start` to `stop`, sorted by time.
 
-    `marks` are the times of each MARK_ROWS-th of them and of the last one; empty where rows have no time. `earlier` counts
-    the rows before each date of the split. `observed` says, for each number column, whether a value is there. `residue` is
-    what all times leave when they are divided by the step of the frequency; None where they differ, or there is none.
-    `rounding` is what 32 bits would do to each number column.
+    `marks` are the times of each MARK_ROWS-th of them and of the last one; empty if rows have no time. `earlier` counts the
+    rows before each date of the split. `observed` says for each number column whether it has a value. `residue` is the
+    remainder of all times modulo the step of the frequency; None if they differ, or without a frequency. `rounding` is the
+    effect of 32 bits on each number column.
     """
 
     start: int
@@ -55,16 +55,16 @@ class SeriesRun:
 
 @dataclass(frozen=True)
 class Run:
-    """A run: its file, the table of the piece it was made from, and what it holds of each series, by name."""
+    """A run: its file, the table of the piece it was made from, and its rows of each series, by name."""
 
     path: str
     piece: Piece
     table: int
     series: dict[str, SeriesRun]
-    head: Rows  # the first of its rows, and what is known of all of them
+    head: Rows  # its first row, with the facts that all of its rows share
 
     def without_series(self) -> Run:
-        """Return the run for a task that knows the rows it wants: what the run holds of all series may be much to send."""
+        """Return the run without its series, for a task that knows its rows: the facts of all series may be large."""
         return replace(self, series={})
 
 
@@ -103,24 +103,25 @@ def write_run(rows: Rows, source: DatasetSource, piece: Piece, table: int, path:
             writer.write_batch(batch.slice(start, BATCH_ROWS))
     dates, step = split_dates(source), None if source.settings.grid is None else source.settings.grid.step
     borders = np.searchsorted(codes, np.arange(len(names) + 1))
-    found = {}
+    series = {}
     for name, start, stop in zip(names, borders[:-1].tolist(), borders[1:].tolist(), strict=True):
         if start == stop:
             continue
-        own = np.empty(0, np.int64) if times is None else times[start:stop]
-        marks = own[:0] if times is None else own[SeriesRun(start, stop, own, (), np.empty(0, bool)).mark_rows()]
-        earlier = tuple(np.searchsorted(own, dates).tolist())
+        own_times = np.empty(0, np.int64) if times is None else times[start:stop]
+        mark_rows = SeriesRun(start, stop, own_times, (), np.empty(0, bool)).mark_rows()
+        marks = own_times[:0] if times is None else own_times[mark_rows]
+        earlier = tuple(np.searchsorted(own_times, dates).tolist())
         observed = ~of_columns(np.logical_and, np.isnan(numbers[start:stop]))
-        residues = own % step if step else own[:0]
+        residues = own_times % step if step else own_times[:0]
         residue = int(residues[0]) if len(residues) and (residues == residues[0]).all() else None
         rounding = rounding_of(numbers[start:stop])
-        found[name] = SeriesRun(start, stop, marks, earlier, observed, residue, rounding)
+        series[name] = SeriesRun(start, stop, marks, earlier, observed, residue, rounding)
     head = replace(rows, positions=RunPositions(piece, table, np.zeros(1, np.int64), source))  # type: ignore[arg-type]
-    return Run(path, piece, table, found, _copied(part_of(head, 0, 1)))
+    return Run(path, piece, table, series, _copy(part_of(head, 0, 1)))
 
 
-def _copied(rows: Rows) -> Rows:
-    """The rows by themselves: what they were taken from is neither kept nor sent with them, as a slice of Arrow would be."""
+def _copy(rows: Rows) -> Rows:
+    """Return a copy of the rows that does not refer to the table they were taken from, as a slice of Arrow would."""
     series = None if rows.series is None else pa.chunked_array([pa.array(rows.series.to_pylist(), pa.string())])
     times = None if rows.times is None else replace(rows.times, value=rows.times.value.copy())
     return replace(rows, numbers=rows.numbers.copy(), series=series, times=times)
@@ -138,8 +139,8 @@ def _series_of(rows: Rows, source: DatasetSource) -> tuple[list[str], Int64]:
         return [name], np.zeros(len(rows.numbers), np.int64)
     keys = pc.dictionary_encode(rows.series.combine_chunks())
     keys = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys
-    names, places = np.unique(np.asarray(keys.dictionary.to_pylist(), dtype=str), return_inverse=True)
-    return names.tolist(), places.astype(np.int64)[np.asarray(keys.indices)] if len(names) else np.empty(0, np.int64)
+    names, index_of_key = np.unique(np.asarray(keys.dictionary.to_pylist(), dtype=str), return_inverse=True)
+    return names.tolist(), index_of_key.astype(np.int64)[np.asarray(keys.indices)] if len(names) else np.empty(0, np.int64)
 
 
 def _order(codes: Int64, times: Int64 | None) -> Int64 | None:
@@ -163,11 +164,11 @@ class RunPositions:
 
     def at(self, row: int) -> str:
         """Return the file and the line of a row."""
-        return place_of(self.piece, self.table, int(self.rows[row]), self.source)
+        return locate_row(self.piece, self.table, int(self.rows[row]), self.source)
 
 
 class RunReader:
-    """Reads ranges of rows of a run, as the rows of its file; in a folder they are mapped, elsewhere read by batches."""
+    """Reads ranges of rows of a run, as the rows of its file: memory-mapped in a folder, otherwise by batches."""
 
     def __init__(self, run: Run, source: DatasetSource):
         self.run, self.source = run, source
@@ -178,14 +179,14 @@ class RunReader:
 
     def read(self, series: str, start: int, stop: int) -> Rows:
         """Return the rows from `start` to `stop` of the run, which are all of this series."""
-        found = []
+        batches = []
         for number in range(start // BATCH_ROWS, -(-stop // BATCH_ROWS)):
             batch, offset = self._batches.get_batch(number), number * BATCH_ROWS
             low, high = max(start - offset, 0), min(stop - offset, batch.num_rows)
-            found.append(batch.slice(low, high - low))
-        if not found:
-            found = [self._batches.get_batch(0).slice(0, 0)]
-        table = pa.Table.from_batches(found)
+            batches.append(batch.slice(low, high - low))
+        if not batches:
+            batches = [self._batches.get_batch(0).slice(0, 0)]
+        table = pa.Table.from_batches(batches)
         width = table.schema.field("numbers").type.list_size
         parts = [np.asarray(chunk.flatten()).reshape(-1, width) for chunk in table.column("numbers").chunks]
         times = self.run.head.times
@@ -195,7 +196,7 @@ class RunReader:
         positions = RunPositions(self.run.piece, self.run.table, np.asarray(table.column("row")), self.source)
         return replace(
             self.run.head,
-            series=None if self.run.head.series is None else repeated(series, stop - start),
+            series=None if self.run.head.series is None else series_column(series, stop - start),
             numbers=parts[0] if len(parts) == 1 else np.concatenate(parts),
             labels=labels,
             times=times,
@@ -204,9 +205,9 @@ class RunReader:
 
     def times(self, start: int, stop: int) -> Iterator[Int64]:
         """Return the times of some rows, batch by batch; nothing else is read."""
-        place = self._batches.schema.get_field_index("time")
+        time_field = self._batches.schema.get_field_index("time")
         self._file.seek(0)
-        reader = pa.ipc.open_file(self._file, options=pa.ipc.IpcReadOptions(included_fields=[place]))
+        reader = pa.ipc.open_file(self._file, options=pa.ipc.IpcReadOptions(included_fields=[time_field]))
         for number in range(start // BATCH_ROWS, -(-stop // BATCH_ROWS)):
             offset = number * BATCH_ROWS
             yield np.asarray(reader.get_batch(number).column(0))[max(start - offset, 0) : stop - offset]
@@ -232,7 +233,7 @@ def rows_at(rows: Rows, indices: Int64) -> Rows:
     )
 
 
-def repeated(name: str, count: int) -> pa.ChunkedArray:
+def series_column(name: str, count: int) -> pa.ChunkedArray:
     """Return the series column of rows of one series."""
     return pa.chunked_array([pa.repeat(pa.scalar(name, pa.string()), count)])
 

@@ -1,6 +1,6 @@
 """Prepare a large dataset, or one whose series cross files, in parts: sort, plan, write.
 
-`run` runs tasks, on a cluster or here; they return facts, and the rows stay where the tasks put them.
+`run` runs tasks, on a cluster or in this process; they return facts and write the rows.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from data.sharding.loading import check_heads
 from data.sharding.parts import Segment, plan_parts, rows_of_part
 from data.sharding.pieces import Piece, Survey, cut_file
 from data.sharding.runs import Run
-from data.sharding.tasks import ClockTask, GridTask, Labels, Outcome, PartTask, SortTask, TidyTask, merged_labels
-from data.sharding.tidy import Tidied, cut_times
+from data.sharding.tasks import ClockTask, GridTask, Labels, Outcome, PartTask, SortTask, TidyTask, merge_labels
+from data.sharding.tidy import TidyRun, cut_times
 
 RunTasks = Callable[[Sequence[Any]], list[Outcome]]
 
 
 @dataclass(frozen=True)
-class Places:
+class OutputFolders:
     """Where the tasks of a dataset write: runs into a path or URI that all machines reach, parts into a folder."""
 
     runs: str
@@ -42,7 +42,7 @@ class Places:
 def prepare_parts(
     source: DatasetSource,
     surveys: dict[str, Survey],
-    places: Places,
+    folders: OutputFolders,
     run: RunTasks,
     most_rows: int | None = None,
     piece_bytes: int | None = None,
@@ -52,10 +52,10 @@ def prepare_parts(
     parts: list[Part] = []
     for files, whole in ((source.files, None), (source.test_files, "test")):
         if files:
-            folder = f"{places.runs}/{whole or 'own'}"
+            folder = f"{folders.runs}/{whole or 'own'}"
             runs = _sort(source, [surveys[file] for file in files], folder, run, piece_bytes)
             series = _tidy(index_series(runs, source, whole), runs, source, folder, run, most_rows)
-            parts += _write(source, series, runs, places, run, most_rows, len(parts))
+            parts += _write(source, series, runs, folders, run, most_rows, len(parts))
     return parts
 
 
@@ -66,84 +66,84 @@ def _sort(source: DatasetSource, surveys: list[Survey], folder: str, run: RunTas
         SortTask(source, piece, number, folder, clock)
         for number, (piece, clock) in enumerate(zip(pieces, clocks, strict=True))
     ]
-    runs: list[Run] = [each for found in _results(run(tasks)) for each in found]
+    runs: list[Run] = [each for runs_of_piece in _results(run(tasks)) for each in runs_of_piece]
     check_heads([each.head for each in runs], source)
     return runs
 
 
 def _clocks(source: DatasetSource, pieces: list[Piece], run: RunTasks) -> list[tuple[Clock, ...]]:
-    """The clocks of the tables of each piece: by the order of its rows a file tells apart an hour that is there twice.
+    """Return the clocks of the tables of each piece: they resolve repeated hours by the order of the rows of a file.
 
-    No clock is needed where each file is read in one table, or where all times have an offset.
+    No clock is needed if each file is read in one table, or if all times have an offset.
     """
     settings = source.settings
     zoned = settings.time_format is not None and format_is_zoned(settings.time_format)
     if settings.time_zone is None or zoned or all(piece.kind == "file" for piece in pieces):
         return [()] * len(pieces)
     facts: list[list[ClockSummary | None]] = _results(run([ClockTask(source, piece) for piece in pieces]))
-    found = []
+    clocks_by_piece = []
     for _, group in groupby(zip(pieces, facts, strict=True), key=lambda each: each[0].file):
-        tables = [own for _, own in group]
-        clocks = iter(clocks_of([each for own in tables for each in own]))
-        found += [tuple(islice(clocks, len(own))) for own in tables]
-    return found
+        tables = [summaries for _, summaries in group]
+        clocks = iter(clocks_of([each for summaries in tables for each in summaries]))
+        clocks_by_piece += [tuple(islice(clocks, len(summaries))) for summaries in tables]
+    return clocks_by_piece
 
 
 def _tidy(
     series: list[SeriesIndex], runs: list[Run], source: DatasetSource, folder: str, run: RunTasks, most_rows: int
 ) -> list[SeriesIndex]:
-    """Return the series, those that are long and untidy with runs of their own, which are added to `runs`."""
+    """Return the series; the long and untidy ones refer to new sorted runs, which are appended to `runs`."""
     untidy = [each for each in series if each.untidy and each.count > most_rows]
     used = {each.name: {number: runs[number].without_series() for number, _ in each.runs} for each in untidy}
     grids: dict[str, Grid | None] = dict.fromkeys(used)
     if source.settings.grid is not None:
-        found = _results(run([GridTask(source, each, used[each.name]) for each in untidy]))
-        grids = dict(zip(used, found, strict=True))
+        grid_tasks = [GridTask(source, each, used[each.name]) for each in untidy]
+        grids = dict(zip(used, _results(run(grid_tasks)), strict=True))
     tasks = []
-    for place, each in enumerate(untidy):
+    for index, each in enumerate(untidy):
         cuts = cut_times(each, most_rows)
         for number, times in enumerate(pairwise([None, *cuts, None])):
-            path = f"{folder}/tidy-{place:05d}-{number:05d}.arrow"
+            path = f"{folder}/tidy-{index:05d}-{number:05d}.arrow"
             tasks.append(TidyTask(source, each, used[each.name], grids[each.name], times, path, most_rows))
-    tidied: dict[str, list[Tidied]] = {name: [] for name in used}
+    tidied: dict[str, list[TidyRun]] = {name: [] for name in used}
     for task, made in zip(tasks, _results(run(tasks)), strict=True):
         tidied[task.series.name] += [made] if made is not None else []
-    found = []
+    indexed = []
     for each in series:
-        own = tidied.get(each.name)
-        if own is not None:
-            numbers = {len(runs) + place: made.run for place, made in enumerate(own)}
-            runs += [made.run for made in own]
-            counts = Tidying(grids[each.name], Counts.total(made.counts for made in own))
+        stretches = tidied.get(each.name)
+        if stretches is not None:
+            numbers = {len(runs) + index: made.run for index, made in enumerate(stretches)}
+            runs += [made.run for made in stretches]
+            counts = Tidying(grids[each.name], Counts.total(made.counts for made in stretches))
             each = index_tidied(each, numbers, counts, source)
             check_length(each.name, each.count, each.length, runs[-1].head.file, source)
-        found.append(each)
-    return found
+        indexed.append(each)
+    return indexed
 
 
 def _write(
     source: DatasetSource,
     series: list[SeriesIndex],
     runs: list[Run],
-    places: Places,
+    folders: OutputFolders,
     run: RunTasks,
     most_rows: int,
     number: int,
 ) -> list[Part]:
     plan = plan_parts(series, most_rows)
     bits = bits_of(rows.rounding for each in series for _, rows in each.runs)
-    splits = {place: each.split for place, each in enumerate(series) if each.split is not None}
+    splits = {index: each.split for index, each in enumerate(series) if each.split is not None}
 
     def tasks(labels: Any) -> list[PartTask]:
         return [
-            _part_task(source, number + place, segments, series, runs, places.parts, splits, labels, bits)
-            for place, segments in enumerate(plan)
+            _part_task(source, number + index, segments, series, runs, folders.parts, splits, labels, bits)
+            for index, segments in enumerate(plan)
         ]
 
     labels: Any = ({}, {})
     if label_columns(source):
         collected: list[Labels] = _results(run(tasks(None)))
-        labels = merged_labels(collected, source)
+        labels = merge_labels(collected, source)
     return _results(run(tasks(labels)))
 
 
@@ -158,14 +158,14 @@ def _part_task(
     labels: Any,
     bits: int,
 ) -> PartTask:
-    own = {segment.series: series[segment.series] for segment in segments}
-    used = {number: runs[number].without_series() for each in own.values() for number, _ in each.runs}
-    splits = {place: splits[place] for place in own if place in splits}
-    return PartTask(source, number, tuple(segments), own, used, folder, splits, labels, bits)
+    series_of_part = {segment.series: series[segment.series] for segment in segments}
+    used = {number: runs[number].without_series() for each in series_of_part.values() for number, _ in each.runs}
+    splits = {index: splits[index] for index in series_of_part if index in splits}
+    return PartTask(source, number, tuple(segments), series_of_part, used, folder, splits, labels, bits)
 
 
 def _results(outcomes: list[Outcome]) -> list[Any]:
     problems = [problem for outcome in outcomes for problem in outcome.problems]
     if problems:
         raise InputError(dict.fromkeys(problems))
-    return [outcome.found for outcome in outcomes]
+    return [outcome.result for outcome in outcomes]

@@ -13,7 +13,7 @@ from data.reading.files import open_filesystem, open_input
 from data.sharding.cuts import CHUNK_BYTES, Cuts
 
 MOST_ROWS = 1 << 20  # of a table that is read at once from a large row group or record batch
-CELL_BYTES = 8  # about what a cell takes
+CELL_BYTES = 8  # approximate memory of a cell
 
 
 def is_cuttable(encoding: str) -> bool:
@@ -35,8 +35,8 @@ def text_tables(file: str, form: FileFormat, most_bytes: int) -> Iterator[tuple[
     for chunk in _chunks(file, form):
         cuts.add(chunk)
         buffer += chunk
-        while done < len(cuts.found):
-            end, lines = cuts.found[done]
+        while done < len(cuts.positions):
+            end, lines = cuts.positions[done]
             content = bytes(buffer[: end - offset])
             del buffer[: end - offset]
             if done:
@@ -49,7 +49,7 @@ def text_tables(file: str, form: FileFormat, most_bytes: int) -> Iterator[tuple[
 
 
 def _chunks(file: str, form: FileFormat) -> Iterator[bytes]:
-    """Return the content of a file; in UTF-8 where line breaks could not be found in its own encoding."""
+    """Return the content of a file, in UTF-8 if line breaks cannot be located in its encoding."""
     try:
         with open_input(file) as stream:
             if is_cuttable(form.encoding):
@@ -93,25 +93,25 @@ def arrow_tables(file: str, start: int, stop: int | None, wanted: set[str], most
         if stop is None:
             stream = pa.ipc.open_stream(source)
             columns = [name for name in stream.schema.names if name in wanted]
-            yield from _gathered((batch.select(columns) for batch in stream), most_rows)
+            yield from _gather((batch.select(columns) for batch in stream), most_rows)
             return
-        places = [place for place, name in enumerate(pa.ipc.open_file(source).schema.names) if name in wanted]
+        indices = [index for index, name in enumerate(pa.ipc.open_file(source).schema.names) if name in wanted]
         source.seek(0)
-        reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=places))
-        yield from _gathered((reader.get_batch(number) for number in range(start, stop)), most_rows)
+        reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=indices))
+        yield from _gather((reader.get_batch(number) for number in range(start, stop)), most_rows)
 
 
-def _gathered(batches: Iterable[pa.RecordBatch], most_rows: int) -> Iterator[pa.Table]:
+def _gather(batches: Iterable[pa.RecordBatch], most_rows: int) -> Iterator[pa.Table]:
     """Return the rows of several batches in tables of bounded size."""
-    found: list[pa.RecordBatch] = []
+    batch_group: list[pa.RecordBatch] = []
     rows = 0
     for whole in batches:
         for offset in range(0, whole.num_rows, most_rows):
             batch = whole.slice(offset, most_rows)
             if rows and rows + batch.num_rows > most_rows:
-                yield pa.Table.from_batches(found)
-                found, rows = [], 0
-            found.append(batch)
+                yield pa.Table.from_batches(batch_group)
+                batch_group, rows = [], 0
+            batch_group.append(batch)
             rows += batch.num_rows
-    if found:
-        yield pa.Table.from_batches(found)
+    if batch_group:
+        yield pa.Table.from_batches(batch_group)

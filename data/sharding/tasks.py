@@ -28,10 +28,10 @@ from data.sharding.loading import Open, load_stretch, whole_series_of
 from data.sharding.parts import Segment
 from data.sharding.pieces import Piece, Survey, read_piece, survey
 from data.sharding.runs import Run, RunReader, write_run
-from data.sharding.tidy import Tidied, find_grid, tidy
+from data.sharding.tidy import TidyRun, find_grid, tidy
 from data.sharding.writing import writing_to
 
-Labels = dict[str, tuple[set[str], set[str]]]  # of each label column: those of train rows, and all
+Labels = dict[str, tuple[set[str], set[str]]]  # of each label column: labels of train rows, labels of all rows
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class SurveyTask:
 
 @dataclass(frozen=True)
 class ClockTask:
-    """A piece whose local times are examined for repeated hours."""
+    """A piece to examine for repeated hours in its local times."""
 
     source: DatasetSource
     piece: Piece
@@ -63,9 +63,9 @@ class SortTask:
 
 @dataclass(frozen=True)
 class PartTask:
-    """A part: its segments, the series that they belong to, and the runs that hold these.
+    """A part: its segments, their series, and the runs with the rows of these.
 
-    `split` is that of each series where whole series are dealt out, else None. Without `labels` the part's labels are
+    `splits` has the split of each series where whole series are assigned to splits. Without `labels` the part's labels are
     collected, with them it is written into `folder`.
     """
 
@@ -82,7 +82,7 @@ class PartTask:
 
 @dataclass(frozen=True)
 class GridTask:
-    """A series whose rows are off their grid, whose grid is found; `runs` hold it."""
+    """A series with rows off its grid, which is to be determined; `runs` hold the rows."""
 
     source: DatasetSource
     series: SeriesIndex
@@ -109,7 +109,7 @@ Task = SurveyTask | ClockTask | SortTask | GridTask | TidyTask | PartTask
 class Outcome:
     """The result of a task, or the problems of the data."""
 
-    found: Survey | list[ClockSummary | None] | list[Run] | Grid | Tidied | Labels | Part | None
+    result: Survey | list[ClockSummary | None] | list[Run] | Grid | TidyRun | Labels | Part | None
     problems: list[str]
 
 
@@ -121,19 +121,19 @@ def run_task(task: Task) -> Outcome:
         if isinstance(task, ClockTask):
             return Outcome(list(_clocks(task)), [])
         if isinstance(task, SortTask):
-            return Outcome(list(_sorted(task)), [])
+            return Outcome(list(_sort_piece(task)), [])
         with _readers(task) as read:
             if isinstance(task, GridTask):
                 return Outcome(find_grid(task.series, task.source, read), [])
             if isinstance(task, TidyTask):
-                return Outcome(_tidied(task, read), [])
+                return Outcome(_tidy_stretch(task, read), [])
             return Outcome(_labels(task, read) if task.labels is None else _part(task, read), [])
     except InputError as error:
         return Outcome(None, error.messages)
 
 
 def _clocks(task: ClockTask) -> Iterator[ClockSummary | None]:
-    """Return the facts of the local times of each table; of times with an offset there is nothing to tell apart."""
+    """Return the facts of the local times of each table; times with an offset are unambiguous."""
     settings = task.source.settings
     changes: dict[str, object] = {"features": [], "targets": [], "categorical": [], "time_zone": None}
     times_only = replace(task.source, settings=settings.model_copy(update=changes))
@@ -144,7 +144,7 @@ def _clocks(task: ClockTask) -> Iterator[ClockSummary | None]:
         yield clock_summary(local, str(settings.time_zone), keys)
 
 
-def _sorted(task: SortTask) -> Iterator[Run]:
+def _sort_piece(task: SortTask) -> Iterator[Run]:
     for table, rows in enumerate(read_piece(task.piece, task.source, task.clocks)):
         path = f"{task.folder}/run-{task.number:05d}-{table:05d}.arrow"
         yield write_run(rows, task.source, task.piece, table, path)
@@ -166,11 +166,11 @@ def _readers(task: GridTask | TidyTask | PartTask) -> Iterator[Open]:
             reader.close()
 
 
-def _tidied(task: TidyTask, read: Open) -> Tidied | None:
+def _tidy_stretch(task: TidyTask, read: Open) -> TidyRun | None:
     return tidy(task.series, task.grid, task.times, task.source, read, task.path, task.most_rows)
 
 
-def _loaded(task: PartTask, read: Open) -> Iterator[tuple[Series, Stretch]]:
+def _load(task: PartTask, read: Open) -> Iterator[tuple[Series, Stretch]]:
     for segment in task.segments:
         index = task.series[segment.series]
         if segment.stop is None:
@@ -183,29 +183,31 @@ def _loaded(task: PartTask, read: Open) -> Iterator[tuple[Series, Stretch]]:
 
 
 def _labels(task: PartTask, read: Open) -> Labels:
-    found: Labels = {name: (set(), set()) for name in label_columns(task.source)}
-    for series, stretch in _loaded(task, read):
+    labels: Labels = {name: (set(), set()) for name in label_columns(task.source)}
+    for series, stretch in _load(task, read):
         train = max(stretch.train_span()[1] + stretch.kept - stretch.start, 0)
-        for name, (seen, every) in found.items():
+        for name, (seen, every) in labels.items():
             seen.update(series.labels[name][stretch.own.start : train])
             every.update(series.labels[name][stretch.own])
-    return {name: (seen - {None}, every - {None}) for name, (seen, every) in found.items()}
+    return {name: (seen - {None}, every - {None}) for name, (seen, every) in labels.items()}
 
 
 def _part(task: PartTask, read: Open) -> Part:
     assert task.labels is not None
-    loaded = list(_loaded(task, read))
+    loaded = list(_load(task, read))
     cut = Cut([stretch for _, stretch in loaded], *task.labels, task.bits)
     with writing_to(task.folder) as folder:
         return write_part([series for series, _ in loaded], task.source, folder, task.number, cut=cut)
 
 
-def merged_labels(found: Sequence[Labels], source: DatasetSource) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Return the labels of all parts together: those of train rows, sorted, and all, those of train rows first."""
+def merge_labels(
+    labels_of_parts: Sequence[Labels], source: DatasetSource
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the labels of all parts: those of train rows, sorted, and all, those of train rows first."""
     train: dict[str, list[str]] = {}
     every: dict[str, list[str]] = {}
     for name in label_columns(source):
-        seen = {label for labels in found for label in labels[name][0]}
+        seen = {label for labels in labels_of_parts for label in labels[name][0]}
         train[name] = sorted(seen)
-        every[name] = train[name] + sorted({label for labels in found for label in labels[name][1]} - seen)
+        every[name] = train[name] + sorted({label for labels in labels_of_parts for label in labels[name][1]} - seen)
     return train, every

@@ -1,8 +1,8 @@
 """A long series with rows off its grid or several rows of one time becomes runs with one row for each step that has any.
 
-Such a series cannot be cut by the times of its rows alone. Its grid is found by its times, a bounded number at a time; then
-it is cut between steps, and each stretch of it is put in order by itself and written as a run. These runs follow each other
-in time and have one row a step at most, so that they are cut like those of any series.
+Such a series cannot be cut by the times of its rows alone. Its grid is determined from its times, a bounded number at a
+time; then it is cut between steps, and each stretch is sorted by itself and written as a run. These runs follow each other
+in time and have at most one row a step, so that they are cut like those of any series.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from data.samples.tell_apart import series_of
 from data.sharding.index import SeriesIndex
 from data.sharding.loading import Open, between
 from data.sharding.marks import rows_before_each
-from data.sharding.runs import MARK_ROWS, Run, RunPositions, repeated, rows_at, write_run
+from data.sharding.runs import MARK_ROWS, Run, RunPositions, rows_at, series_column, write_run
 
 Int64 = npt.NDArray[np.int64]
 EVER = 2**62  # later than any time, and as a negative number earlier
-MOST_STRETCHES = 4  # as many rows as a stretch should have may be of one step
+MOST_STRETCHES = 4  # a stretch may have so many times its planned rows if they fall into one step
 
 
 @dataclass(frozen=True)
-class Tidied:
-    """A run of a series in order, and the counts of what became of its rows."""
+class TidyRun:
+    """A run of a series, sorted, and the counts of moved, merged and inserted rows."""
 
     run: Run
     counts: Counts
@@ -56,11 +56,11 @@ def cut_times(index: SeriesIndex, most_rows: int) -> list[int]:
     """Return times that cut a series into stretches of about so many rows, by the marks of its runs."""
     marks = np.unique(np.concatenate([run.marks for _, run in index.runs]))
     earlier = sum(np.sum(rows_before_each(run, marks), axis=0) for _, run in index.runs)
-    rows = np.asarray(earlier) // 2  # in the middle of what is possible
+    rows = np.asarray(earlier) // 2  # the middle of the bounds
     return [
-        int(marks[place])
-        for place in np.unique(np.searchsorted(rows, np.arange(most_rows, index.count, most_rows)))
-        if place < len(marks)
+        int(marks[index_of_mark])
+        for index_of_mark in np.unique(np.searchsorted(rows, np.arange(most_rows, index.count, most_rows)))
+        if index_of_mark < len(marks)
     ]
 
 
@@ -72,8 +72,8 @@ def tidy(
     read: Open,
     path: str,
     most_rows: int,
-) -> Tidied | None:
-    """Put the rows between two times in order and write them as a run, whole steps of the grid; None where there is none.
+) -> TidyRun | None:
+    """Sort the rows between two times, whole steps of the grid, and write them as a run; None if there are none.
 
     Raises InputError where the rows of one step are more than a task can hold.
     """
@@ -105,15 +105,15 @@ def tidy(
         rows[0],
         numbers=series.numbers,
         labels={name: values.tolist() for name, values in series.labels.items()},
-        series=None if rows[0].series is None else repeated(index.name, len(series)),
+        series=None if rows[0].series is None else series_column(index.name, len(series)),
         times=series.times,
         positions=positions,  # type: ignore[arg-type]
     )
-    return Tidied(write_run(tidied, source, head.piece, head.table, path), series.counts)
+    return TidyRun(write_run(tidied, source, head.piece, head.table, path), series.counts)
 
 
 def _of_steps(rows: Rows, grid: Grid, first: int | None, stop: int | None) -> Rows:
-    """Return the rows whose step is at least `first` and below `stop`."""
+    """Return the rows with a step of at least `first` and below `stop`."""
     assert rows.times is not None
     steps = grid.steps(rows.times.value)
     wanted = np.ones(len(steps), bool) if first is None else steps >= first

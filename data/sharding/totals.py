@@ -22,7 +22,7 @@ def is_cut(parts: Sequence[Part]) -> bool:
     return any(part.stretches for part in parts)
 
 
-def own_rows(parts: Sequence[Part]) -> int:
+def total_rows(parts: Sequence[Part]) -> int:
     """Return the rows of the dataset, counting rows that neighbouring parts share once."""
     cut = {(stretch.series, stretch.length) for part in parts for stretch in part.stretches}
     return sum(length for _, length in cut) + sum(part.rows for part in parts if not part.stretches)
@@ -52,42 +52,42 @@ def longest_gaps(parts: Sequence[Part], columns: Sequence[str]) -> dict[str, int
 
 
 def irregular_warning(parts: Sequence[Part], zone: str | None = None) -> str | None:
-    """Return the warning about the first series whose steps of time are not all the same, as `irregular_steps` words it."""
+    """Return the warning about the first series with unequal steps of time, as `irregular_steps` words it."""
     kinds = [part.kind_of_time[1] for part in parts if part.kind_of_time is not None]
     for series in _by_series(parts):
-        found = _merged_steps(series)
-        if found is None:
+        merged = _merge_steps(series)
+        if merged is None:
             continue
-        steps, counts, times, usual = found
+        steps, counts, times, usual = merged
         odd = steps != usual
         if odd.any():
             name, first = series[0].series, show_time(int(times[odd].min()), kinds[0], None if kinds[0] == "date" else zone)
             return (
                 f"series {name!r}: {counts[odd].sum()} of {counts.sum()} steps of time differ from the usual one, first "
-                f"before {first}; rows are taken as they come; write frequency to insert the absent ones"
+                f"before {first}; rows keep their order; write frequency to insert the absent ones"
             )
     return None
 
 
 def usual_steps_of(parts: Sequence[Part]) -> Steps:
-    """Return the usual steps of time of the series, as `usual_steps` finds them of whole series."""
-    found: Steps = {}
+    """Return the usual steps of time of the series, as `usual_steps` does for whole series."""
+    usual: Steps = {}
     kinds = [part.kind_of_time[1] for part in parts if part.kind_of_time is not None]
     for series in _by_series(parts):
-        merged = _merged_steps(series)
+        merged = _merge_steps(series)
         if merged is not None:
             step = show_step(merged[3], "number" if kinds[0] == "number" else "date")
-            count, name = found.get(step, (0, series[0].series))
-            found[step] = count + 1, name
-    return found
+            count, name = usual.get(step, (0, series[0].series))
+            usual[step] = count + 1, name
+    return usual
 
 
-def _merged_steps(series: Sequence[StretchSummary]) -> tuple[Int64, Int64, Int64, int] | None:
-    """The distinct steps of a series, how often each occurs, the time behind its first occurrence, and the median step."""
-    found = [stretch.steps for stretch in series if stretch.steps is not None and len(stretch.steps[0])]
-    if series[0].length < 3 or not found:
+def _merge_steps(series: Sequence[StretchSummary]) -> tuple[Int64, Int64, Int64, int] | None:
+    """Return the distinct steps of a series, their counts, the time after each first occurs, and the median step."""
+    steps_of_stretches = [stretch.steps for stretch in series if stretch.steps is not None and len(stretch.steps[0])]
+    if series[0].length < 3 or not steps_of_stretches:
         return None
-    steps, counts, times = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    steps, counts, times = (np.concatenate(columns) for columns in zip(*steps_of_stretches, strict=True))
     order = np.argsort(steps, kind="stable")
     ends = np.cumsum(counts[order])
     middle = [(ends[-1] - 1) // 2, ends[-1] // 2]

@@ -1,4 +1,4 @@
-"""Write the files of a task to their place: a folder, or through a temporary folder to an object store."""
+"""Write the files of a task to a folder, or through a temporary folder to an object store."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from data.writing import upload
 
 
 @contextlib.contextmanager
-def writing_to(place: str | Path) -> Iterator[Path]:
-    """Yield a folder whose files are then moved to this place, a path or URI."""
-    place = str(place)
-    if not is_uri(place):
-        yield Path(place)
+def writing_to(destination: str | Path) -> Iterator[Path]:
+    """Yield a folder; its files are then moved to the destination, a path or URI."""
+    destination = str(destination)
+    if not is_uri(destination):
+        yield Path(destination)
         return
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as folder:
         yield Path(folder)
-        filesystem, inner = open_filesystem(place)
+        filesystem, inner = open_filesystem(destination)
         for file in sorted(Path(folder).iterdir()):
             upload(file, filesystem, f"{inner}/{file.name}")

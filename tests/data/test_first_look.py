@@ -13,7 +13,7 @@ from data.errors import InputError
 from data.reading.file_format import FileFormat
 from data.reading.read import read_rows
 from data.sharding.extracts import extract
-from data.sharding.first_look import FIRST_BYTES, FIRST_ROWS, crosses, first_problems, first_rows
+from data.sharding.first_look import FIRST_BYTES, FIRST_ROWS, first_problems, first_rows, series_cross_files
 
 
 def long_frame(rows: int = 20_000) -> pd.DataFrame:
@@ -80,6 +80,6 @@ def test_files_by_time_are_known_by_their_first_rows(tmp_path: Path) -> None:
     frame = long_frame(300).assign(site=["x", "y", "z"] * 100)
     by_time = [write_csv(frame[start : start + 100], tmp_path / f"{start}.csv") for start in (0, 100, 200)]
     by_site = [write_csv(own, tmp_path / f"{name}.csv") for name, own in frame.groupby("site")]
-    assert crosses(source_of(by_time, series="site"))
-    assert not crosses(source_of(by_site, series="site"))
-    assert not crosses(source_of(by_time, series="{file}"))
+    assert series_cross_files(source_of(by_time, series="site"))
+    assert not series_cross_files(source_of(by_site, series="site"))
+    assert not series_cross_files(source_of(by_time, series="{file}"))

@@ -124,7 +124,7 @@ def test_no_task_holds_a_series_that_is_longer_than_a_part(tmp_path: Path, monke
 
     def count(task: Any) -> Any:
         found = run_task(task)
-        held.append((type(task), getattr(found.found, "rows", None) or 0))
+        held.append((type(task), getattr(found.result, "rows", None) or 0))
         return found
 
     monkeypatch.setattr("panels.run_task", count)

@@ -26,7 +26,7 @@ from data.reading.files import FileNotes
 from data.reading.settings import SPLITS, DatasetSource
 from data.sharding import parts
 from data.sharding.pieces import survey
-from data.sharding.shard import Places, prepare_parts
+from data.sharding.shard import OutputFolders, prepare_parts
 from data.sharding.tasks import Outcome, run_task
 
 SERIES, ROWS = 5, 400
@@ -158,8 +158,8 @@ def here(tasks: Sequence[Any]) -> list[Outcome]:
 def prepare_cut(source: DatasetSource, folder: Path, most_rows: int, piece_bytes: int = 4000) -> PreparedDataset:
     (folder / "parts").mkdir(parents=True)
     surveys = {file: survey(file, source.settings.file_format, piece_bytes) for file in (*source.files, *source.test_files)}
-    places = Places(str(folder / "runs"), str(folder / "parts"))
-    parts = prepare_parts(source, surveys, places, here, most_rows, piece_bytes)
+    folders = OutputFolders(str(folder / "runs"), str(folder / "parts"))
+    parts = prepare_parts(source, surveys, folders, here, most_rows, piece_bytes)
     problems = finish(source, parts, folder / "parts", "cut")
     if problems:
         raise InputError(problems)
