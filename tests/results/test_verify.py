@@ -114,7 +114,7 @@ def test_epochs_trained_on_rows_that_had_no_hash_are_said_to_be_unchecked(copied
     found = verify(Store(str(storage)))
     (told,) = [each for each in found.findings if each.path == "runs/small"]
     assert (told.kind, found.damaged) == ("unchecked", [])
-    assert told.what.startswith("1 of its 3 epochs were trained on rows that had no hash")
+    assert told.what.startswith("1 of its 3 epochs were trained on rows without a hash")
     for path in (storage / "checkpoints").glob("*/facts.json"):
         content = unsealed(path.read_bytes())
         assert content is not None

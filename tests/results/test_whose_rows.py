@@ -96,7 +96,9 @@ def test_a_new_site_is_refused_with_the_most_alike_dataset_and_forecast_by_its_n
     expected, _ = forecast(by_column, "both.csv", "b")
     pd.testing.assert_frame_equal(forecast(by_column, "west.csv", "b")[0], expected)
     pd.concat([new, new.assign(site="east")]).to_csv(folder / "two.csv", index=False)
-    with pytest.raises(InputError, match=r"there are 2 others of no dataset \('west', 'east'\): give files of one"):
+    with pytest.raises(
+        InputError, match=r"and 2 other values belong to no dataset \('west', 'east'\): name files with only one"
+    ):
         forecast(by_column, "two.csv", "b")
     new.assign(site=None).to_csv(folder / "empty.csv", index=False)
     with pytest.raises(InputError, match=r"empty.csv, line 2: the column 'site', which names datasets, is empty"):

@@ -16,13 +16,13 @@ from data.reading.files import FileNotes, file_bytes
 from data.reading.settings import DatasetSource
 from workflows.results.trained import TrainedRun
 
-MOST_BYTES = 1 << 28  # size of files that are read for a suggestion
+MOST_BYTES = 1 << 28  # larger files are not read for a suggestion
 
 
 def most_alike(run: TrainedRun, source: DatasetSource) -> tuple[str, float] | None:
-    """Return the dataset of the run whose train windows are most similar to those of `source.files`, and the distance.
+    """Return the dataset with train windows most similar to those of `source.files`, and the distance.
 
-    None if the rows cannot tell: they lack the targets, have no whole window, or cannot be read.
+    None if the files do not allow it: they lack the targets, have no complete window, cannot be read, or are too large.
     """
     if sum(file_bytes(file) for file in source.files) > MOST_BYTES:
         return None

@@ -1,4 +1,4 @@
-"""compare.json: a run beside joint training, separate training and the naive forecasts."""
+"""Read and write compare.json: a run beside joint training, separate training and the naive forecasts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Comparison:
     format: int = FORMAT
 
     def to_json(self) -> dict[str, Any]:
-        """Return what compare.json holds."""
+        """Return the content of compare.json."""
         return to_json(self)
 
 
@@ -63,7 +63,7 @@ def mean_comparison(compared: Mapping[str, Compared]) -> Compared:
 
 
 def read_comparison(store: Store, name: str) -> Comparison | None:
-    """Return the comparison of a run; None if there is none. Raises InputError for a file that cannot be read."""
+    """Return the comparison of a run; None if it has none. Raises InputError if the file cannot be read."""
     path = f"runs/{name}/{COMPARISON}"
     try:
         content = read_record(store.storage, path)
@@ -81,11 +81,11 @@ def comparison_table(comparison: Comparison) -> Table:
     """Return one row for each dataset and one for the mean, then the cost in gradient samples."""
     table = empty_table(["test error / naive", "sequence", "joint", "separate", "naive", "seasonal naive"])
     for name, each in [*comparison.datasets.items(), ("mean", comparison.mean)]:
-        table.add_row(Text(name), *map(_figure, (each.sequence, each.joint, each.separate, each.naive, each.seasonal_naive)))
+        table.add_row(Text(name), *map(_cell, (each.sequence, each.joint, each.separate, each.naive, each.seasonal_naive)))
     samples = comparison.samples
     table.add_row(Text("gradient samples"), *(f"{samples[kind]:,}" for kind in ("sequence", "joint", "separate")), "0", "0")
     return table
 
 
-def _figure(value: float | None) -> str:
+def _cell(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""Copy a run to another storage with everything it needs: states, evaluations, and the rows of its datasets."""
+"""Copy a run to another storage with everything it needs: states, evaluations, and prepared rows of its datasets."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ LAST = {"checkpoints": "facts.json", "prepared": MANIFEST}  # the file that comp
 
 
 def copy_run(run: TrainedRun, source: Store, to: Store) -> None:
-    """Copy a finished run; what exists in the other storage stays unchanged.
+    """Copy a finished run; files that exist in the other storage stay unchanged.
 
-    Raises InputError if it has another run of this name, or if this run was trained again since it was opened.
+    Raises InputError if that storage has another run of this name, or if this run was trained again after it was opened.
     """
     record = source.ended(run.name)
     if record is None or record.result["key"] != run.key:
-        raise InputError(f"run {run.name!r} was trained again since: save its latest result")
-    there = to.result(run.name)
-    if there is not None and there["key"] != run.key:
-        raise InputError(f"{to.address} has another run {run.name!r}: save to another place, or train with another name")
+        raise InputError(f"run {run.name!r} was trained again since it was opened: save its latest result")
+    existing = to.result(run.name)
+    if existing is not None and existing["key"] != run.key:
+        raise InputError(f"{to.address} has another run {run.name!r}: save to another storage, or train with another name")
     with source.using("save"):
         to.storage.create()
         with to.using("save"):
             for dataset in run.datasets:
                 _copy_folder(source.storage, to.storage, "prepared", dataset.prepared.folder.name)
-            for key in _states(source, record.result):
+            for key in _state_keys(source, record.result):
                 _copy_folder(source.storage, to.storage, "checkpoints", key)
                 for name in source.storage.names(f"evaluations/{key}"):
                     path = f"evaluations/{key}/{name}"
@@ -35,29 +35,29 @@ def copy_run(run: TrainedRun, source: Store, to: Store) -> None:
             to.publish(run.name, record)
 
 
-def _states(store: Store, result: dict[str, object]) -> list[str]:
-    """Return the states of a run and those before them, oldest first."""
+def _state_keys(store: Store, result: dict[str, object]) -> list[str]:
+    """Return the keys of a run's states and of those before them, oldest first."""
     stages = result["stages"]
     assert isinstance(stages, list)
-    found: dict[str, None] = {}
+    keys: dict[str, None] = {}
     for tip in [result["key"], *(key for stage in stages for key in [*stage["keys"], stage.get("key")])]:
         key = tip
-        while isinstance(key, str) and key not in found:
-            found[key] = None
+        while isinstance(key, str) and key not in keys:
+            keys[key] = None
             record = store.record(key)
             key = None if record is None else record.parent
-    return list(reversed(found))
+    return list(reversed(keys))
 
 
 def _copy_folder(source: Storage, to: Storage, kind: str, name: str) -> None:
     last = LAST[kind]
-    names, there = source.names(f"{kind}/{name}"), to.names(f"{kind}/{name}")
-    if last not in names or last in there:
+    names, copied = source.names(f"{kind}/{name}"), to.names(f"{kind}/{name}")
+    if last not in names or last in copied:
         return
     if kind == "checkpoints":
         files = {each: source.read(f"{kind}/{name}/{each}") for each in sorted(names, key=lambda each: each == last)}
         to.publish(f"{kind}/{name}", files)
         return
-    for each in sorted(names, key=lambda each: each == last):  # part after part: rows may exceed the memory
+    for each in sorted(names, key=lambda each: each == last):  # one part at a time: all rows may exceed the memory
         if not each.startswith(".") and each != "origin.json":
             to.write(f"{kind}/{name}/{each}", source.read(f"{kind}/{name}/{each}"))

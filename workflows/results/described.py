@@ -13,7 +13,7 @@ from workflows.prepare.preparation import Prepared
 
 @dataclass(frozen=True)
 class DescribedDataset:
-    """A dataset of a run without its files: the fingerprint of its prepared rows, and how they are read and encoded."""
+    """A dataset of a run without its files: the fingerprint of its prepared rows, how they are read and encoded."""
 
     prepared: str
     epochs: int
@@ -54,10 +54,10 @@ class DescribedDataset:
 
 def describe_datasets(prepared: Prepared) -> list[DescribedDataset]:
     """Return the descriptions of the datasets of a run, in the order of training."""
-    found = zip(prepared.datasets, prepared.sources, prepared.epochs, strict=True)
-    return [DescribedDataset.of(dataset, source, epochs) for dataset, source, epochs in found]
+    datasets = zip(prepared.datasets, prepared.sources, prepared.epochs, strict=True)
+    return [DescribedDataset.of(dataset, source, epochs) for dataset, source, epochs in datasets]
 
 
 def datasets_json(described: Sequence[DescribedDataset]) -> list[dict[str, Any]]:
-    """Return what datasets.json holds."""
+    """Return the content of datasets.json."""
     return [each.to_json() for each in described]

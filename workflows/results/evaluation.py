@@ -1,4 +1,4 @@
-"""The errors of a run's final state on validation or test: from the store, or computed now."""
+"""Evaluate a run's final state on validation or test: read the errors from the store, or compute them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPLITS = ("validation", "test")
 
 @dataclass(frozen=True)
 class DatasetErrors(SplitErrors):
-    """SplitErrors with the names of its numbers, `targets` and `quantiles` (both empty for classes), and naive units."""
+    """SplitErrors with names: `targets`, `quantiles` (both empty for classes), and naive errors in the targets' units."""
 
     targets: tuple[str, ...] = ()
     quantiles: tuple[float, ...] = ()
@@ -43,19 +43,19 @@ class DatasetErrors(SplitErrors):
         return super().forecasts or ForecastMeasures()
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `evaluate --json` writes of the dataset; numbers of targets are by name."""
+        """Return the dataset's entry of `evaluate --json`; values of targets are by name."""
         errors, measures = self.measured, self.forecasts
-        found = {name: getattr(self, name) for name in ("samples", "error", "naive_error", "scaled_error")}
+        content = {name: getattr(self, name) for name in ("samples", "error", "naive_error", "scaled_error")}
         if errors is None:
-            return found
+            return content
         weighted = {name: getattr(errors, name) for name in ("weighted_error", "weighted_loss")}
         weighted = {name: value for name, value in weighted.items() if value is not None}
         if not self.targets:
             naive = None if self.naive_error is None else 1 - self.naive_error
-            return {**found, "accuracy": self.accuracy, "naive_accuracy": naive, **weighted}
+            return {**content, "accuracy": self.accuracy, "naive_accuracy": naive, **weighted}
         steps = measures.by_step
         return {
-            **found,
+            **content,
             **weighted,
             "seasonal_naive_error": measures.seasonal_naive_error,
             "error_to_seasonal_naive": scaled(errors.error, measures.seasonal_naive_error),
@@ -84,10 +84,9 @@ class DatasetErrors(SplitErrors):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The errors of a run's final state on one split of each dataset; `error` names the error in words.
+    """The errors of a run's final state on one split of each dataset; `error` is the name of the metric.
 
-    `measured_now` counts the datasets whose errors were not in the store, `measured_only` names those that are not
-    trained.
+    `measured_now` counts the datasets with errors that the store lacked, `measured_only` names datasets without training.
     """
 
     name: str
@@ -105,7 +104,7 @@ class Evaluation:
         return mean_of([each.scaled_error for name, each in self.datasets.items() if name not in self.measured_only])
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `evaluate --json` writes."""
+        """Return the content of `evaluate --json`."""
         return {
             "name": self.name,
             "key": self.key,
@@ -122,33 +121,33 @@ def chosen_split(run: TrainedRun, split: str | None) -> str:
     """Return the named split; by default test if any dataset has test samples, otherwise validation."""
     if split is not None and split not in SPLITS:
         raise InputError(f"--split {split}: write one of {', '.join(SPLITS)}")
-    held = [name for name in SPLITS if any(dataset.num_samples(name) for dataset in run.datasets)]
-    if not held:
+    available = [name for name in SPLITS if any(dataset.num_samples(name) for dataset in run.datasets)]
+    if not available:
         raise InputError(
-            f"run {run.name!r}: no dataset has validation or test samples: give split such parts, and train again"
+            f"run {run.name!r}: no dataset has validation or test samples: add both parts to split, and train again"
         )
-    if split is not None and split not in held:
-        raise InputError(f"--split {split}: no dataset of run {run.name!r} has such samples: write --split {held[0]}")
-    return split or held[-1]
+    if split is not None and split not in available:
+        raise InputError(f"--split {split}: no dataset of run {run.name!r} has such samples: write --split {available[0]}")
+    return split or available[-1]
 
 
 def evaluate(store: Store, run: TrainedRun, split: str) -> Evaluation:
-    """Return the errors on each dataset, in scaled units and in those of each target.
+    """Return the errors on each dataset, in scaled units and in the units of each target.
 
-    What the store lacks is computed in this process and stored. If the store has everything, torch is not needed.
+    Errors that the store lacks are computed in this process and stored. Without such errors torch is not imported.
     """
     kept = store.evaluations(run.key)
-    found = {number: measured(run.plan, number, split, kept) for number in range(len(run.datasets))}
-    absent = [number for number, errors in found.items() if errors is False]
+    measurements = {number: measured(run.plan, number, split, kept) for number in range(len(run.datasets))}
+    absent = [number for number, errors in measurements.items() if errors is False]
     if absent:
         from workflows.results.prediction import measure
 
         now = measure(store, run, split, absent)
         store.add_evaluations(run.key, {run.plan.datasets[number].sha256[split]: now[number] for number in absent})
-        found |= now
+        measurements |= now
     datasets = {
-        dataset.name: _beside_naive(errors if isinstance(errors, Errors) else None, dataset, split, run.plan.model)
-        for dataset, errors in zip(run.datasets, found.values(), strict=True)
+        dataset.name: _with_naive(errors if isinstance(errors, Errors) else None, dataset, split, run.plan.model)
+        for dataset, errors in zip(run.datasets, measurements.values(), strict=True)
     }
     targets = () if run.plan.model.classifies else tuple(run.datasets[0].prepared.targets)
     measured_only = tuple(dataset.name for dataset in run.datasets[len(run.plan.stages) :])
@@ -156,7 +155,7 @@ def evaluate(store: Store, run: TrainedRun, split: str) -> Evaluation:
     return Evaluation(run.name, run.key, split, what, targets, datasets, len(absent), measured_only)
 
 
-def _beside_naive(errors: Errors | None, dataset: EncodedDataset, split: str, model: ModelSettings) -> DatasetErrors:
+def _with_naive(errors: Errors | None, dataset: EncodedDataset, split: str, model: ModelSettings) -> DatasetErrors:
     if errors is None:
         return DatasetErrors()
     naive = naive_error(dataset, split, model.loss)

@@ -21,7 +21,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class SearchPlanned:
-    """The trials of a search are decided, and how many run at a time. `orders` explains suggested training orders."""
+    """A search has chosen its trials and how many run at a time. `orders` explains suggested training orders."""
 
     trials: int
     placement: TrialPlacement
@@ -47,7 +47,7 @@ class TrialDone:
 
 @dataclass(frozen=True)
 class LevelDone:
-    """A beam search has tried all choices for a dataset, its `level`th; the `kept` trials are extended, best first."""
+    """A beam search has tried all choices for the `level`th dataset; the `kept` trials are extended, best first."""
 
     level: int
     kept: tuple[TrialResult, ...]

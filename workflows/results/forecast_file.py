@@ -27,13 +27,13 @@ from workflows.results.output_file import check_file
 from workflows.results.trained import TrainedRun
 from workflows.store.store import Store
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet")  # of what is written
-RAY_FROM_BYTES = 1 << 28  # size of several files that one process reads while Ray would start
+SUFFIXES = (".csv", ".csv.gz", ".parquet")  # of the output
+RAY_FROM_BYTES = 1 << 28  # one process reads this much while Ray would start
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was written: `windows` forecasts of `horizon` steps for so many series, `rows` rows in the file `output`."""
+    """A written file: `windows` forecasts of `horizon` steps for `series` series, as `rows` rows in the file `output`."""
 
     series: int
     windows: int
@@ -55,7 +55,7 @@ def predict_files(
     """Forecast from the last window (or from `every` window) of each series in the files of `path`, and write `output`.
 
     The files need the columns of the dataset, except targets that are not features. Without `dataset`, a column or the
-    file names decide whose each row is, and the output has a column for it. Raises InputError before anything is written.
+    file names assign each row to a dataset, and the output has a column for it. Raises InputError before writing anything.
     """
     path, output = absolute(path, Path.cwd()), absolute(output, Path.cwd())
     _check_output(output)
@@ -63,17 +63,17 @@ def predict_files(
     if output in files or os.path.realpath(output) in {os.path.realpath(file) for file in files if not is_uri(file)}:
         raise InputError(f"--output {output}: this is one of the input files: name another")
     wanted = Wanted(every, probabilities, dataset is None and len(run.datasets) > 1)
-    with forecasts_of(store, run, shares_of(run, dataset, files), wanted, _read) as found:
+    with forecasts_of(store, run, shares_of(run, dataset, files), wanted, _read) as table:
         rows = 0
-        with _writer(output, found.schema, found.texts) as write:
-            for batch in found.batches():
+        with _writer(output, table.schema, table.texts) as write:
+            for batch in table.batches():
                 write(batch)
                 rows += batch.num_rows
-        return Predicted(found.series, found.windows, found.horizon, rows, output, tuple(found.warnings))
+        return Predicted(table.series, table.windows, table.horizon, rows, output, tuple(table.warnings))
 
 
 def _read(tasks: list[list[NewShard]], files: Sequence[str]) -> list[list[NewPart]]:
-    """Read the rows in this process, or by Ray Data if there is so much that its start pays."""
+    """Read the rows in this process, or by Ray Data if they are large enough to be worth its start."""
     if len(tasks) == 1 or sum(file_bytes(file) for file in files) < RAY_FROM_BYTES:
         return [run_new_task(task) for task in tasks]
     from cluster.connect import connect, quiet
@@ -105,12 +105,12 @@ def _writer(output: str, schema: pa.Schema, texts: Sequence[str]) -> Iterator[An
         ):
             yield writer.write_batch
     except OSError as error:
-        raise RunFailedError(f"{output}: it cannot be written ({error})") from None
+        raise RunFailedError(f"{output}: cannot be written ({error})") from None
 
 
 @contextlib.contextmanager
 def _uploaded(address: str) -> Iterator[Path]:
-    """Yield a local path whose content is then uploaded to the address."""
+    """Yield a local path; its content is then uploaded to the address."""
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as folder:
         local = Path(folder) / "output"
         yield local

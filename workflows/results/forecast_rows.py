@@ -39,7 +39,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class NewForecasts:
-    """Forecasts that are about to be made, with everything known before the first one."""
+    """Forecasts to be computed: `batches` computes them; everything else is known before."""
 
     run: TrainedRun
     store: Store
@@ -72,21 +72,21 @@ class NewForecasts:
         return [*names, *self.run.datasets[0].encoding.classes, *self.schema.names, *(s.source.name for s, _ in self.parts)]
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, some thousand windows at a time: by dataset, then series, then time."""
+        """Yield the rows, a few thousand windows at a time, sorted by dataset, series and time."""
         from workflows.results.prediction import make_forecaster
 
-        forecaster = make_forecaster(self.store, self.run, self.parts[0][0].place)
+        forecaster = make_forecaster(self.store, self.run, self.parts[0][0].index)
         for share, new in self.parts:
-            own: Forecaster = dataclasses.replace(forecaster, dataset=share.place)
-            for samples, forecasts in own.walk(new.lengths, new.batch):
+            dataset_forecaster: Forecaster = dataclasses.replace(forecaster, dataset=share.index)
+            for samples, forecasts in dataset_forecaster.walk(new.lengths, new.batch):
                 yield self._rows(share, new, samples, forecasts)
 
     def _rows(self, share: Share, new: NewData, samples: Any, forecasts: Forecasts) -> pa.RecordBatch:
-        places = new.places(samples)
+        windows = new.places(samples)
         steps = np.arange(1, self.horizon + 1) if self.horizon else np.zeros(1, np.int64)
         each = np.repeat(np.arange(len(samples)), len(steps))
         columns: list[Any] = [np.full(len(each), share.source.name, object)] if self.wanted.dataset else []
-        columns += [places.series[each], places.cutoff.take(pa.array(each)), np.tile(steps, len(samples)), places.times]
+        columns += [windows.series[each], windows.cutoff.take(pa.array(each)), np.tile(steps, len(samples)), windows.times]
         if forecasts.point.ndim == 1:
             columns.append(forecasts.point)
         else:
@@ -109,13 +109,13 @@ def forecasts_of(
     """
     if wanted.probabilities and not run.plan.model.classifies:
         raise InputError(
-            f'probabilities: run {run.name!r} forecasts numbers (loss = "{run.plan.model.loss}"): only classes have them; '
-            'for intervals train with loss = "quantile"'
+            f'probabilities: run {run.name!r} forecasts numbers (loss = "{run.plan.model.loss}"): only classes have '
+            'probabilities; for intervals train with loss = "quantile"'
         )
     parts, problems, empty = [], [], []
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
         for number, share in enumerate(shares):
-            files, trained = share.source.files, run.datasets[share.place]
+            files, trained = share.source.files, run.datasets[share.index]
             folder = Path(scratch) / str(number)
             folder.mkdir()
             try:
@@ -152,16 +152,16 @@ def _schema(run: TrainedRun, parts: Sequence[tuple[Share, NewData]], wanted: Wan
     first = next((new for _, new in parts if pa.types.is_timestamp(new.time_type) != pa.types.is_timestamp(time)), None)
     if first is not None:
         raise InputError(
-            f"dataset {first.prepared.name!r}: its times are numbers, those of others are dates: predict them one at a time"
+            f"dataset {first.prepared.name!r}: its times are numbers, those of others are dates: predict one at a time"
         )
-    own = [f"{name}_forecast" if name in (DATASET, *COLUMNS) else name for name in prepared.targets]
-    # 32 bits, or 64 where those of the rows do not tell neighbouring values apart.
-    wide = any(part.bits == 64 for share, _ in parts for part in run.datasets[share.place].prepared.manifest.parts)
+    target_names = [f"{name}_forecast" if name in (DATASET, *COLUMNS) else name for name in prepared.targets]
+    # 64 bits if 32 cannot distinguish neighbouring values of the rows.
+    wide = any(part.bits == 64 for share, _ in parts for part in run.datasets[share.index].prepared.manifest.parts)
     number = pa.float64() if wide else pa.float32()
     kind = pa.string() if encoding.classes else number
     fields = [(DATASET, pa.string())] if wanted.dataset else []
     fields += list(zip(COLUMNS, (pa.string(), time, pa.int64(), time), strict=True))
-    fields += [(name, kind) for name in own]
+    fields += [(name, kind) for name in target_names]
     if model.predicts_quantiles:
         fields += [(f"{name}_q{level:g}", number) for name in prepared.targets for level in model.quantiles]
     if wanted.probabilities:

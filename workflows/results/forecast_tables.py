@@ -15,18 +15,18 @@ MOST_STEPS = 6  # columns of a table
 
 
 def steps_shown(horizon: int) -> list[int]:
-    """Return the steps that a table shows, from 0: first, last, and some evenly between them."""
+    """Return the steps that a table shows, counted from 0: the first, the last, and some evenly between them."""
     count = min(horizon, MOST_STEPS)
-    return sorted({round(place * (horizon - 1) / max(count - 1, 1)) for place in range(count)})
+    return sorted({round(index * (horizon - 1) / max(count - 1, 1)) for index in range(count)})
 
 
 def forecast_tables(datasets: Mapping[str, DatasetErrors]) -> list[Table]:
-    """Return the tables of an evaluation's datasets that have such measures."""
-    found = [
+    """Return tables of errors by step, intervals and pinball losses, each with the datasets that have them."""
+    tables = [
         _steps(datasets, "scaled_error", "error / naive, by forecast step"),
         _steps(datasets, "mase", "MASE, by forecast step"),
     ]
-    return [table for table in (*found, _intervals(datasets), _pinball(datasets)) if table is not None]
+    return [table for table in (*tables, _intervals(datasets), _pinball(datasets)) if table is not None]
 
 
 def _steps(datasets: Mapping[str, DatasetErrors], key: str, title: str) -> Table | None:

@@ -15,12 +15,12 @@ def counted(number: int, noun: str) -> str:
 
 
 def show(value: float | None, digits: int = 4) -> str:
-    """Return a number for a table; a dash if there is none."""
+    """Return a number for a table; a dash for None."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def few_digits(value: float | None, digits: int = 3) -> str:
-    """Return a number with so many significant digits, below a million with all digits before the point."""
+    """Return a number with `digits` significant digits; below a million, all digits before the point."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if 10**digits <= abs(value) < 1e6 else f"{value:.{digits}g}"
@@ -29,8 +29,8 @@ def few_digits(value: float | None, digits: int = 3) -> str:
 def empty_table(columns: Sequence[str], texts: Collection[int] = (0,), title: str | None = None) -> Table:
     """Return a table without rows; the columns at the indices `texts` are text, all others numbers."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for place, column in enumerate(columns):
-        table.add_column(Text(column), justify="left" if place in texts else "right")
+    for index, column in enumerate(columns):
+        table.add_column(Text(column), justify="left" if index in texts else "right")
     return table
 
 

@@ -1,4 +1,4 @@
-"""Output files named by the user: checked before the work that fills them, and written atomically."""
+"""Check output files that the user names before the work starts, and write them atomically."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def check_file(option: str, path: str) -> None:
     if target.is_dir():
         raise InputError(f"{option} {path}: this is a folder: write the name of a file in it")
     if not target.parent.is_dir():
-        raise InputError(f"{option} {path}: there is no folder {target.parent}: make it, or name another file")
+        raise InputError(f"{option} {path}: there is no folder {target.parent}: create it, or name another file")
 
 
 def write_file(option: str, path: str, content: str) -> None:
-    """Write text to a file atomically; raises InputError if the system refuses."""
+    """Write text to a file atomically; raises InputError if the system does not allow it."""
     try:
         write_whole(Path(path), content.encode())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The result of a run that has not ended, as far as the store has it."""
+"""The partial result of a run that has not ended, computed from the store."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def partial_result(progress: RunProgress, plan: Plan, store: Store, naive: list[
     stages: list[StageResult] = []
     rows: list[list[Errors | None]] = []
 
-    def note(action: Action, found: Any) -> None:
+    def note(action: Action, answer: Any) -> None:
         if isinstance(action, Train):
             if action.epoch.number == 0:
                 stage = plan.stages[action.epoch.stage]
-                stages[action.epoch.stage :] = [_begun(stage, names[stage.dataset])]
-            stages[-1] = _with_epoch(stages[-1], found)
+                stages[action.epoch.stage :] = [_started_stage(stage, names[stage.dataset])]
+            stages[-1] = _with_epoch(stages[-1], answer)
         elif isinstance(action, Evaluate) and action.split == "validation":
-            row = row_of(plan, action.datasets, found)
-            own = stages[-1] if stages else None
-            if own and action.key == own.keys[-1] and len(own.validation_error) < len(own.keys):
+            row = row_of(plan, action.datasets, answer)
+            current = stages[-1] if stages else None
+            if current and action.key == current.keys[-1] and len(current.validation_error) < len(current.keys):
                 errors = row[action.datasets[0]]
                 stages[-1] = replace(
-                    own,
-                    validation_error=(*own.validation_error, figure(errors, "error")),
-                    validation_loss=(*own.validation_loss, figure(errors, "loss")),
+                    current,
+                    validation_error=(*current.validation_error, figure(errors, "error")),
+                    validation_loss=(*current.validation_loss, figure(errors, "loss")),
                 )
             else:
                 rows[action.stage :] = [row]
@@ -73,7 +73,7 @@ def partial_result(progress: RunProgress, plan: Plan, store: Store, naive: list[
 
 
 def unopened_result(progress: RunProgress) -> RunResult:
-    """Return the result so far of a run that has not ended and whose plan cannot be rebuilt."""
+    """Return the result so far of a run that has not ended, if its plan cannot be rebuilt."""
     return RunResult(
         name=progress.name,
         status=progress.status,
@@ -98,17 +98,17 @@ def unopened_result(progress: RunProgress) -> RunResult:
 
 
 def kept_tests(run: TrainedRun, store: Store) -> dict[str, SplitErrors]:
-    """Return the test errors that the store has of a run's state; empty entries where they are missing."""
+    """Return the stored test errors of a run's final state; NOT_MEASURED where the store has none."""
     kept, loss = store.evaluations(run.key), run.plan.model.loss
-    found = dict.fromkeys((dataset.name for dataset in run.datasets), NOT_MEASURED)
+    test = dict.fromkeys((dataset.name for dataset in run.datasets), NOT_MEASURED)
     for number, dataset in enumerate(run.datasets):
         errors = measured(run.plan, number, "test", kept)
         if isinstance(errors, Errors):
-            found[dataset.name] = SplitErrors(errors, naive_error(dataset, "test", loss))
-    return found
+            test[dataset.name] = SplitErrors(errors, naive_error(dataset, "test", loss))
+    return test
 
 
-def _begun(stage: Stage, dataset: str) -> StageResult:
+def _started_stage(stage: Stage, dataset: str) -> StageResult:
     return StageResult(
         dataset=dataset,
         learning_rate=stage.learning_rate,

@@ -51,7 +51,7 @@ WIDTH, HEIGHT = 3.6, 2.3  # inches: the width of a phone, so that a picture is n
 
 
 class Pictures:
-    """Draws the pictures of one page, with ids that are unique in it, so that no picture uses another's clip or marker."""
+    """Draws the pictures of one page with unique ids, so that no picture uses the clip or marker of another."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -74,12 +74,12 @@ class Pictures:
             if fixed:
                 figure.subplots_adjust(left=0.17, right=0.98, bottom=0.19, top=0.9)
             figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-        return _inline(text.getvalue(), f"p{self.count}-", alt, f"min-width: {width:.1f}in" if width > WIDTH else "")
+        return _inline_svg(text.getvalue(), f"p{self.count}-", alt, f"min-width: {width:.1f}in" if width > WIDTH else "")
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture that is used in a page and in a file: `paint` draws it, `alt` and `caption` describe it."""
+    """A picture for a page or a file: `paint` draws it, `alt` and `caption` describe it."""
 
     paint: Callable[[Axes], None]
     caption: str
@@ -96,18 +96,18 @@ def draw_sheet(panels: Sequence[Panel], title: str, columns: int = 3) -> bytes:
     content = io.BytesIO()
     with matplotlib.rc_context({**_SETTINGS, "savefig.facecolor": "white"}):
         figure = Figure(figsize=(4.0 * columns, 3.0 * rows + 0.4), layout="constrained")
-        places = list(figure.subplots(rows, columns, squeeze=False).flat) if panels else []
-        for panel, axes in zip(panels, places, strict=False):
+        grid = list(figure.subplots(rows, columns, squeeze=False).flat) if panels else []
+        for panel, axes in zip(panels, grid, strict=False):
             panel.paint(axes)
             axes.set_title(panel.caption, loc="left")
-        for axes in places[len(panels) :]:
+        for axes in grid[len(panels) :]:
             axes.set_visible(False)
         figure.suptitle(title)
         figure.savefig(content, format="svg", metadata={"Date": None})
     return content.getvalue()
 
 
-def _inline(svg: str, prefix: str, alt: str, style: str) -> Markup:
+def _inline_svg(svg: str, prefix: str, alt: str, style: str) -> Markup:
     """Return the SVG as an element of a page, without fonts and style sheet, with prefixed ids and rounded coordinates."""
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<!--.*?-->|<style.*?</style>|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -47,7 +47,7 @@ class Forecasts:
 
 @dataclass(frozen=True)
 class Forecaster:
-    """The final state of a run, ready to predict with the scaling of one dataset."""
+    """The final model of a run, with the scaling of one dataset."""
 
     model: LSTM
     run: TrainedRun
@@ -68,8 +68,8 @@ class Forecaster:
                 chances = outputs.float().softmax(dim=1).cpu().numpy()
         if encoding.classes:
             return Forecasts(np.array(encoding.classes, object)[point], None, chances)
-        own = None if levels is None else in_units(levels.swapaxes(2, 3), encoding).swapaxes(2, 3)
-        return Forecasts(in_units(point, encoding), own)
+        levels_in_units = None if levels is None else in_units(levels.swapaxes(2, 3), encoding).swapaxes(2, 3)
+        return Forecasts(in_units(point, encoding), levels_in_units)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -78,20 +78,20 @@ class Forecaster:
         return max(prepared.horizon, 1), len(prepared.targets)
 
     def walk(self, lengths: npt.NDArray[np.int32], batch: Callable[[Int64], Batch]) -> Iterator[tuple[Int64, Forecasts]]:
-        """Yield the forecasts of all windows, in order, some thousand at a time; `batch` returns windows by number."""
+        """Yield the forecasts of all windows, in order, CHUNK at a time; `batch` returns windows by number."""
         together = sequences_together(self.model, self.device, EVALUATED_BATCH)
         for start in range(0, len(lengths), CHUNK):
             samples = np.arange(start, min(start + CHUNK, len(lengths)))
             pieces = micro_batches(samples, lengths[samples], together)
             with one_thread():
-                found = [self.forecast(batch(piece)) for piece in pieces]
+                forecasts = [self.forecast(batch(piece)) for piece in pieces]
             order = np.argsort(np.concatenate(pieces))
-            levels = [each.levels for each in found if each.levels is not None]
-            chances = [each.probabilities for each in found if each.probabilities is not None]
+            levels = [each.levels for each in forecasts if each.levels is not None]
+            chances = [each.probabilities for each in forecasts if each.probabilities is not None]
             yield (
                 samples,
                 Forecasts(
-                    np.concatenate([each.point for each in found])[order],
+                    np.concatenate([each.point for each in forecasts])[order],
                     np.concatenate(levels)[order] if levels else None,
                     np.concatenate(chances)[order] if chances else None,
                 ),
@@ -99,14 +99,14 @@ class Forecaster:
 
 
 def in_units(scaled: npt.NDArray[np.float32], encoding: Encoding) -> npt.NDArray[np.float64]:
-    """Return scaled targets (..., targets) in their own units."""
+    """Return scaled targets (..., targets) in the targets' units."""
     num_targets = scaled.shape[-1]
     center, scale = (np.array(values[-num_targets:]) for values in (encoding.center, encoding.scale))
     return np.asarray(scaled * scale + center, np.float64)
 
 
 def make_forecaster(store: Store, run: TrainedRun, dataset: int) -> Forecaster:
-    """Return the model of a run's final state; raises RunFailedError if the store has it no longer."""
+    """Return the model of a run's final state; raises RunFailedError if the store no longer has it."""
     model, device = first_model(run.plan), device_of(run)
     load_weights(model, _state(store, run).model)
     return Forecaster(model.to(device).eval(), run, dataset, device)
@@ -133,7 +133,7 @@ def measure(store: Store, run: TrainedRun, split: str, datasets: Sequence[int]) 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Have torch compute in one thread: two took twice the processor time of each small step, in the same wall time."""
+    """Limit torch to one thread: with two, a small step took twice the processor time and the same wall time."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -19,16 +19,16 @@ HOUR = DAY // 24
 
 
 class RawModel(nn.Module):
-    """The model of one dataset, for rows as they are in its files.
+    """The model of one dataset, for rows in the units of its files.
 
     `forward` takes `values` (batch, steps, features), NaN where missing; `codes` (batch, steps, categorical columns), the
-    place of each label among `labels`, -1 where it is missing or new; and `times` (batch, steps), microseconds since 1970
-    on the clock of the recipe's time zone; `future` (batch, horizon, known columns), the known_future columns of the rows
-    that are predicted, without gaps. The last three are for models that have such columns. All windows of a batch have
-    the same number of steps. Gaps are filled as `data.missing` says, from the window alone.
+    index of each label in `labels`, -1 if it is missing or new; `times` (batch, steps), microseconds since 1970 on the
+    clock of the recipe's time zone; `future` (batch, horizon, known columns), the known_future columns of the predicted
+    rows, without gaps. The last three are for models with such columns. All windows of a batch have the same number of
+    steps. Gaps are filled by the method of `data.missing`, from the window alone.
 
-    It returns forecasts (batch, horizon, targets) in the targets' units, (batch, targets) where the horizon is 0; of a
-    quantile model also all levels, with one more axis at the end; of classes the probabilities (batch, classes).
+    It returns forecasts (batch, horizon, targets) in the targets' units, (batch, targets) if the horizon is 0; a quantile
+    model also all levels, with one more axis at the end; a classifier the probabilities (batch, classes).
     """
 
     center: Tensor
@@ -58,8 +58,8 @@ class RawModel(nn.Module):
         for name in ("center", "scale", "fill"):
             self.register_buffer(name, torch.tensor(getattr(encoding, name)[:numbers], dtype=self.dtype))
         for name in ("center", "scale"):
-            own = torch.tensor(getattr(encoding, name), dtype=self.dtype)[known]
-            self.register_buffer(f"known_{name}", own)
+            values = torch.tensor(getattr(encoding, name), dtype=self.dtype)[known]
+            self.register_buffer(f"known_{name}", values)
         # Entries after the features are the scaling of numeric targets; classes have none.
         for name in ("center", "scale"):
             self.register_buffer(f"target_{name}", torch.tensor(getattr(encoding, name)[numbers:], dtype=torch.float64))
@@ -67,8 +67,8 @@ class RawModel(nn.Module):
     @property
     def input_names(self) -> list[str]:
         """Return the inputs of this model, in the order of `forward`."""
-        given = {"codes": self.labels, "times": self.calendar, "future": self.known}
-        return ["values", *(name for name, used in given.items() if used)]
+        optional = {"codes": self.labels, "times": self.calendar, "future": self.known}
+        return ["values", *(name for name, used in optional.items() if used)]
 
     @property
     def output_names(self) -> list[str]:
@@ -114,9 +114,9 @@ class RawModel(nn.Module):
             values = (interpolated if self.missing == "interpolate" else filled_forward)(values, self.carry)
         values = torch.where(values.isnan(), self.fill, values)
         columns = [((values - self.center) / self.scale).float()]
-        for place, labels in enumerate(self.labels.values()):
+        for column, labels in enumerate(self.labels.values()):
             assert codes is not None
-            columns.append((codes[..., place, None] == torch.arange(len(labels))).float())
+            columns.append((codes[..., column, None] == torch.arange(len(labels))).float())
         if self.calendar:
             assert times is not None
             columns.append(calendar_waves(times, self.calendar))
@@ -125,9 +125,9 @@ class RawModel(nn.Module):
         return torch.cat(columns, dim=2)
 
     def _in_units(self, scaled: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Return scaled targets in their own units, without the step if the horizon is 0."""
-        own = scaled * self.target_scale.view(shape) + self.target_center.view(shape)
-        return (own if self.horizon else own[:, 0]).to(self.dtype)
+        """Return scaled targets in the targets' units, without the step axis if the horizon is 0."""
+        values = scaled * self.target_scale.view(shape) + self.target_center.view(shape)
+        return (values if self.horizon else values[:, 0]).to(self.dtype)
 
     def describe(self) -> dict[str, Any]:
         """Return a description of the inputs and outputs for programs without lstm-relay."""
@@ -143,15 +143,15 @@ class RawModel(nn.Module):
         ]
         if self.labels:
             shape = ["batch", "length", len(self.labels)]
-            told = {"labels": self.labels, "missing": -1, "meaning": "place of the label in its list"}
-            inputs.append({"name": "codes", "dtype": "int64", "shape": shape, "columns": list(self.labels), **told})
+            details = {"labels": self.labels, "missing": -1, "meaning": "index of the label in its list"}
+            inputs.append({"name": "codes", "dtype": "int64", "shape": shape, "columns": list(self.labels), **details})
         if self.calendar:
             unit = "microseconds since 1970-01-01T00:00:00 of each row, on the clock of time_zone"
             inputs.append({"name": "times", "dtype": "int64", "shape": ["batch", "length"], "unit": unit})
         if self.known:
             shape = ["batch", self.horizon, len(self.known)]
-            told = {"columns": self.known, "missing": "NaN is not allowed", "meaning": "the rows that are predicted"}
-            inputs.append({"name": "future", "dtype": width, "shape": shape, **told})
+            details = {"columns": self.known, "missing": "NaN is not allowed", "meaning": "the rows that are predicted"}
+            inputs.append({"name": "future", "dtype": width, "shape": shape, **details})
         if self.classes:
             shape = ["batch", len(self.classes)]
             return {
@@ -174,13 +174,13 @@ def calendar_waves(times: Tensor, parts: Sequence[str]) -> Tensor:
     waves = []
     for part in parts:
         if part == "hour":
-            place = hour
+            position = hour
         elif part == "weekday":
-            place = (days + 3).remainder(7) + hour / 24  # 1970-01-01 was a Thursday
+            position = (days + 3).remainder(7) + hour / 24  # 1970-01-01 was a Thursday
         else:
             month, day_of_year = _of_the_year(days)
-            place = month.double() if part == "month" else day_of_year + hour / 24
-        angle = 2 * torch.pi * place / CALENDAR_PERIODS[part]
+            position = month.double() if part == "month" else day_of_year + hour / 24
+        angle = 2 * torch.pi * position / CALENDAR_PERIODS[part]
         waves += [angle.sin(), angle.cos()]
     return torch.stack(waves, dim=2).float()
 

@@ -17,12 +17,12 @@ from workflows.store.kept import Errors
 
 
 def result_of(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome: Outcome) -> RunResult:
-    """Return the result of an outcome: everything that the store decides, nothing of how it was computed this time."""
+    """Return the result of an outcome: only values that the store decides, none about how this call computed them."""
     loss = plan.model.loss
     names = tuple(dataset.name for dataset in datasets)
     naive = [naive_error(dataset, "validation", loss) for dataset in datasets]
     matrix = matrix_of(names, [names[stage.dataset] for stage in outcome.stages], outcome.validation, naive)
-    trained = [row[: len(outcome.stages)] for row in matrix.scaled]  # all of it, unless the guard has stopped the run
+    trained = [row[: len(outcome.stages)] for row in matrix.scaled]  # all columns, unless the guard stopped the run
     epochs = [record for stage in outcome.stages for record in stage.epochs]
     seconds = sum(record.seconds for record in epochs)
     return RunResult(
@@ -66,7 +66,7 @@ def result_of(name: str, plan: Plan, datasets: Sequence[EncodedDataset], outcome
 
 
 def metrics_after(plan: Plan, outcome: Outcome) -> TrialMetrics:
-    """Return mean scaled error and forgetting over the datasets trained so far; after the last, those of the run."""
+    """Return mean scaled error and forgetting over the datasets trained so far."""
     names, naive = [each.name for each in plan.datasets], [each.naive_error for each in plan.datasets]
     matrix = matrix_of(names, [names[stage.dataset] for stage in outcome.stages], outcome.validation, naive)
     trained = [row[: len(outcome.stages)] for row in matrix.scaled]
@@ -76,7 +76,7 @@ def metrics_after(plan: Plan, outcome: Outcome) -> TrialMetrics:
 def matrix_of(
     names: Sequence[str], trained: Sequence[str], rows: Sequence[Sequence[Errors | None]], naive: Sequence[float | None]
 ) -> ErrorMatrix:
-    """Return the error matrix of the evaluations before and after each stage, with the naive errors of the datasets."""
+    """Return the error matrix of the evaluations before and after each stage; `naive` are errors of the naive forecast."""
     validation = [tuple(None if each is None else each.error for each in row) for row in rows]
     relative = [tuple(scaled(error, base) for error, base in zip(row, naive, strict=True)) for row in validation]
     return ErrorMatrix(("untrained", *trained)[: len(rows)], tuple(names), tuple(validation), tuple(relative))

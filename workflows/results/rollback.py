@@ -1,4 +1,4 @@
-"""Move a run's pointer back to an earlier stage; nothing is lost."""
+"""Point a run to the checkpoint after an earlier stage; nothing is deleted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def stage_number(result: RunResult, to: str) -> int:
 
 
 def rolled_back(result: RunResult, num_stages: int) -> RunResult:
-    """Return the result after its first stages; its key is the state that the last of them handed over."""
+    """Return the result after the first stages; its key is the state that the last of them handed over."""
     stages, matrix, rows = result.stages[:num_stages], result.error_matrix, num_stages + 1
     cut = replace(matrix, after=matrix.after[:rows], validation=matrix.validation[:rows], scaled=matrix.scaled[:rows])
     trained = [row[:num_stages] for row in cut.scaled]
@@ -41,13 +41,15 @@ def rolled_back(result: RunResult, num_stages: int) -> RunResult:
         backward_transfer=backward_transfer(trained),
         forward_transfer=forward_transfer(trained),
         rolled_back_from=result.key,
-        ended=result.when if result.ended is None else result.ended,  # the training; `when` is this change
+        ended=result.when
+        if result.ended is None
+        else result.ended,  # the end of training; `when` is the time of this change
         when=time.time(),
     )
 
 
 def roll_back(store: Store, name: str, to: str) -> RunResult:
-    """Point a run at the end of an earlier stage. Later checkpoints stay until `clean`; training it restores them."""
+    """Point a run to the end of an earlier stage. Later checkpoints stay until `clean`; `train` restores the run."""
     record = store.ended(name)
     if record is None:
         raise InputError(f"{name}: there is no finished run of this name in {store.address}")

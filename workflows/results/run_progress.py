@@ -32,12 +32,12 @@ class RunProgress:
     stage: int | None = None
     epoch: int | None = None
     message: str | None = None
-    first_key: str | None = None  # train samples of the epochs that this call has trained
+    first_key: str | None = None  # address of the first epoch that this call trained
     epochs_trained: int = 0  # by this call
     sessions: tuple[Session, ...] = ()  # earlier calls
 
     def to_json(self) -> dict[str, Any]:
-        """Return what progress.json holds; what is not known yet is left out."""
+        """Return the content of progress.json; values that are not known yet are left out."""
         return {name: value for name, value in to_json(self).items() if value is not None}
 
 

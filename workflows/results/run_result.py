@@ -30,7 +30,7 @@ class StageResult:
     validation_error: Row
     validation_loss: Row = ()
     epochs_planned: int = 0
-    key: str | None = None  # of the state handed over, where it is none of `keys` (an average)
+    key: str | None = None  # of the state handed over if it is not one of `keys` (an average of weights)
     attempts: int = 1
 
 
@@ -49,19 +49,19 @@ class ErrorMatrix:
 
 @dataclass(frozen=True)
 class SplitErrors:
-    """The errors of one dataset on one split, and the naive forecast's; `measured` is None where there are no samples."""
+    """The errors of one dataset on one split, and of the naive forecast; `measured` is None without samples."""
 
     measured: Errors | None = None
     naive_error: float | None = None
 
     @property
     def error(self) -> float | None:
-        """Return the error that the model is judged by."""
+        """Return the error by which the model is compared."""
         return None if self.measured is None else self.measured.error
 
     @property
     def weighted_error(self) -> float | None:
-        """Return the error by the weights of the samples; None where all weigh 1."""
+        """Return the error weighted by the samples' weights; None if all are 1."""
         return None if self.measured is None else self.measured.weighted_error
 
     @property
@@ -76,7 +76,7 @@ class SplitErrors:
 
     @property
     def forecasts(self) -> ForecastMeasures | None:
-        """Return the measures of forecasts; None where there are none."""
+        """Return the measures of the forecasts; None if there are none."""
         return None if self.measured is None else self.measured.forecasts
 
     def by_target(self, metric: str) -> tuple[float, ...] | None:
@@ -84,14 +84,14 @@ class SplitErrors:
         return None if self.measured is None else self.measured.by_target.get(metric)
 
     def to_json(self) -> dict[str, Any]:
-        """Return its entry in result.json; measures that the loss does not have are left out."""
-        found = {name: getattr(self, name) for name in ("error", "scaled_error", "naive_error", "samples")}
+        """Return the entry in result.json, without measures that the loss does not have."""
+        content = {name: getattr(self, name) for name in ("error", "scaled_error", "naive_error", "samples")}
         measured = {} if self.measured is None else self.measured.to_json()
-        return found | {name: value for name, value in measured.items() if name != "version"}
+        return content | {name: value for name, value in measured.items() if name != "version"}
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> SplitErrors:
-        """Return the errors that `to_json` wrote. Raises KeyError, TypeError or ValueError for what is none."""
+        """Return the errors that `to_json` wrote. Raises KeyError, TypeError or ValueError for other content."""
         measured = None if content["error"] is None else Errors.from_json(content)
         return SplitErrors(measured, content["naive_error"] if measured is not None else None)
 
@@ -112,7 +112,7 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Session:
-    """One call that trained epochs of a run, from the epoch `key` on, until `when`."""
+    """A call that trained epochs of a run; `key` is the first of them, `when` the end in Unix time."""
 
     key: str
     when: float
@@ -127,8 +127,8 @@ class RunResult:
     """The result of a run: finished, stopped by the guard, rolled back, or so far.
 
     `key` is the address of its final state. Relative errors are 1 where the model equals the naive forecast. `when` and
-    `ended` are Unix times; `ended` is that of the training if `when` is a later change. `epochs_trained`, `seconds` and
-    `workers` are those of the last call, `sessions` are all calls that trained its epochs.
+    `ended` are Unix times; `ended` is the end of training if `when` is a later change. `epochs_trained`, `seconds` and
+    `workers` describe the last call, `sessions` all calls that trained its epochs.
     """
 
     name: str
@@ -136,7 +136,7 @@ class RunResult:
     key: str
     datasets: tuple[str, ...]
     stages: tuple[StageResult, ...]
-    error: str  # what `error` is, in words
+    error: str  # the name of the error metric
     retention: str
     guard: tuple[GuardReport, ...]
     error_matrix: ErrorMatrix
@@ -157,9 +157,9 @@ class RunResult:
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     ended: float | None = None
-    started: float | None = None  # of a run that has not ended
+    started: float | None = None  # only while the run has not ended
     rolled_back_from: str | None = None
-    message: str | None = None  # why a run that has not ended stopped
+    message: str | None = None  # why a run stopped before its end
     measured_only: tuple[str, ...] = ()  # datasets that are never trained
     format: int = FORMAT
 

@@ -28,10 +28,10 @@ class TrialMetrics:
     def objective(self, name: str) -> float:
         """Return the value that a search minimises.
 
-        Forgetting counts from 0: a negative value is the improvement of an undertrained start, not a merit.
+        Negative forgetting counts as 0: it comes from an undertrained start and is no merit.
         """
         if name == "forgetting":
-            return max(self.forgetting or 0.0, 0.0)  # of a single dataset there is none
+            return max(self.forgetting or 0.0, 0.0)  # None for a single dataset
         return WORST if self.mean_scaled_error is None else self.mean_scaled_error
 
 
@@ -57,11 +57,11 @@ class TrialResult:
 
     @property
     def complete(self) -> bool:
-        """Return whether it trained on all datasets and has an error."""
+        """Return whether the trial trained on all datasets and has an error."""
         return self.stopped_after is None and self.metrics.mean_scaled_error is not None
 
     def to_json(self) -> dict[str, Any]:
-        """Return its entry in search.json; optional values that it lacks are left out."""
+        """Return the entry in search.json; optional values that are unknown are left out."""
         content = to_json(self)
         return {
             name: value for name, value in content.items() if value is not None or name not in ("failed", "level", "parent")
@@ -73,7 +73,7 @@ class SearchResult:
     """The result of a search.
 
     `best` is the trial with the lowest first objective, `pareto` the trials that no other one beats in both measures,
-    from the lowest error on; `key` and `kept` are their states. `epochs_requested` counts the epochs of all trials,
+    sorted by error; `key` and `kept` are their states. `epochs_requested` counts the epochs of all trials,
     `epochs_distinct` each epoch once. `when` is Unix time. `beam_width` is None for other algorithms.
     `best_recipe` is the recipe of the best trial as TOML; best.toml is a copy of it.
     """
@@ -107,7 +107,7 @@ class SearchResult:
 
     @property
     def failed(self) -> list[TrialResult]:
-        """Return the trials that could not be ended."""
+        """Return the trials that could not finish."""
         return [trial for trial in self.trials if trial.failed is not None]
 
     @property
@@ -122,17 +122,17 @@ class SearchResult:
 
     @property
     def way_to_best(self) -> list[TrialResult]:
-        """Return the best trial of a beam search and the trials that lead to it, first one first."""
+        """Return the best trial of a beam search after the trials that lead to it, first one first."""
         by_number = {trial.number: trial for trial in self.trials}
-        found: list[TrialResult] = []
+        trials: list[TrialResult] = []
         number = self.best
         while number is not None:
-            found.append(by_number[number])
+            trials.append(by_number[number])
             number = by_number[number].parent
-        return found[::-1]
+        return trials[::-1]
 
     def to_json(self) -> dict[str, Any]:
-        """Return what search.json holds."""
+        """Return the content of search.json."""
         content = to_json(self)
         for name in ("beam_width", "best_recipe"):
             if content[name] is None:

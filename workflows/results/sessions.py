@@ -1,4 +1,4 @@
-"""The calls that trained the epochs of a run, collected over repeated commands and added up."""
+"""Collect the calls that trained the epochs of a run over repeated commands, and add up their time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workflows.results.run_result import RunResult, Seconds, Session
 
 
 def calls_of(result: RunResult) -> list[Session]:
-    """Return the calls that trained a run; for results without sessions, the last one."""
+    """Return the calls that trained a run; for results of earlier versions, only the last one."""
     if result.sessions or not result.epochs_trained or result.seconds is None or not result.stages:
         return list(result.sessions)
     ended = result.when if result.ended is None else result.ended
@@ -20,20 +20,20 @@ def calls_of(result: RunResult) -> list[Session]:
 
 
 def calls_before(result: RunResult | None, progress: RunProgress | None) -> list[Session]:
-    """Return the calls in a run's last result or progress, including the last one."""
+    """Return all calls in a run's last result or progress."""
     if progress is None:
         return [] if result is None else calls_of(result)
-    found = list(progress.sessions)
+    calls = list(progress.sessions)
     if progress.first_key is not None:
         spent = Seconds(total=progress.when - progress.started)
-        found.append(Session(progress.first_key, progress.when, progress.epochs_trained, seconds=spent))
-    return found
+        calls.append(Session(progress.first_key, progress.when, progress.epochs_trained, seconds=spent))
+    return calls
 
 
 def with_calls(result: RunResult, before: Sequence[Session], trained: Sequence[str]) -> RunResult:
     """Return the result with the calls that trained its epochs; calls of other epochs belong to another run.
 
-    `trained` are the epochs of this call; those of a rejected attempt are not in the result.
+    `trained` are the epochs of this call; epochs of a rejected attempt are not in the result.
     """
     keys = {key for stage in result.stages for key in stage.keys}
     kept = [each for each in before if each.key in keys]

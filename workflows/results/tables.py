@@ -34,7 +34,7 @@ from workflows.store.store import Store
 
 
 def prepared_tables(datasets: Sequence[EncodedDataset]) -> list[Table]:
-    """Return tables of what became of the rows and windows of prepared datasets."""
+    """Return tables of the rows and windows of prepared datasets: read, used, inserted, filled and left out."""
     rows = empty_table(("dataset", "rows read", "used", "inserted", "filled", "series", "fingerprint"), texts=(0, 6))
     windows = empty_table(("dataset", "train", "validation", "test", "left out"), texts=(0, 4), title="windows")
     for dataset in datasets:
@@ -67,7 +67,7 @@ def runs_table(runs: Mapping[str, Run]) -> Table:
 
 
 def stages_reached(run: Run) -> str:
-    """Return how many datasets were started, at most the number of trained ones."""
+    """Return the number of stages that were started, and of how many."""
     begun = len(run.stages) if isinstance(run, RunResult) else 0 if run.stage is None else run.stage + 1
     every = len(run.datasets) - (len(run.measured_only) if isinstance(run, RunResult) else 0)
     return str(every) if begun == every else f"{begun} of {every}"
@@ -119,7 +119,7 @@ def log_table(store: Store, run: Run) -> Table:
     else:
         plan = _plan_of(store, run)
         error_is = "error" if plan is None else plan.model.error_name
-        lines = _chain(store, run.key, plan)
+        lines = _chain_lines(store, run.key, plan)
     columns = (
         "dataset",
         "epoch",
@@ -153,7 +153,7 @@ def log_table(store: Store, run: Run) -> Table:
 
 @dataclass(frozen=True)
 class _Line:
-    """An epoch of a run: its dataset and its number there, with an arrow if a dataset handed over this one, not its last."""
+    """An epoch of a run. `number` has an arrow if its stage handed over this epoch instead of its last."""
 
     key: str
     dataset: str = "-"
@@ -170,43 +170,43 @@ def _finished_epochs(run: RunResult) -> list[_Line]:
 
 
 def _plan_of(store: Store, run: RunProgress) -> Plan | None:
-    """Return the plan of an unfinished run; None if something it needs is gone."""
+    """Return the plan of an unfinished run; None if something it needs is missing."""
     try:
         return reopen(store, run).plan
     except (InputError, OSError, ValueError, KeyError):
         return None
 
 
-def _chain(store: Store, key: str, plan: Plan | None) -> list[_Line]:
-    """Return the epochs that lead to a state, first one first, with name and error where the plan knows them."""
+def _chain_lines(store: Store, key: str, plan: Plan | None) -> list[_Line]:
+    """Return the epochs that lead to a state, oldest first, with dataset and error if the plan has them."""
     lines = {} if plan is None else _planned_lines(store, plan)
-    found: list[_Line] = []
+    chain: list[_Line] = []
     record = store.record(key)
     while record is not None and record.parent is not None:
-        found.append(lines.get(record.key, _Line(record.key)))
+        chain.append(lines.get(record.key, _Line(record.key)))
         record = store.record(record.parent)
-    return found[::-1]
+    return chain[::-1]
 
 
 def _planned_lines(store: Store, plan: Plan) -> dict[str, _Line]:
-    """Return the epochs of a plan that the store has, by key."""
-    found: dict[str, _Line] = {}
+    """Return the epochs of a plan that are in the store, by key."""
+    lines: dict[str, _Line] = {}
 
     def note(action: Action, _: Any) -> None:
         if isinstance(action, Train):
             epoch = action.epoch
-            found[epoch.key] = _Line(epoch.key, plan.datasets[epoch.dataset].name, str(epoch.number + 1))
+            lines[epoch.key] = _Line(epoch.key, plan.datasets[epoch.dataset].name, str(epoch.number + 1))
             errors = measured(plan, epoch.dataset, "validation", store.evaluations(epoch.key))
             if isinstance(errors, Errors):
-                found[epoch.key] = replace(found[epoch.key], error=errors.error)
+                lines[epoch.key] = replace(lines[epoch.key], error=errors.error)
 
     with contextlib.suppress(NotAnsweredError):
         finished(plan, store, note)
-    return found
+    return lines
 
 
 def evaluation_tables(evaluation: Evaluation) -> list[Table]:
-    """Return the errors of `evaluate`: a row for each dataset, then for each of its targets in the target's own units."""
+    """Return the tables of `evaluate`: the errors of each dataset, then of each of its targets in the target's units."""
     targets, datasets = evaluation.targets, evaluation.datasets
     title = f"{evaluation.name}: {evaluation.split} error ({evaluation.error}{', scaled units' if targets else ''})"
     seasonal = any(errors.forecasts.seasonal_naive_error is not None for errors in datasets.values())
@@ -215,7 +215,7 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
     more += ["weighted error"] if weighted else []
     whole = empty_table(["dataset", "samples", "error", "naive", "error / naive", *more], title=title)
     columns = ["dataset", "target", *(metric.title for metric in METRICS.values()), "naive MAE", "naive RMSE"]
-    own = empty_table(columns, texts=(0, 1), title="in the targets' own units")
+    by_target = empty_table(columns, texts=(0, 1), title="in the targets' own units")
     for name, errors in datasets.items():
         relative = errors.scaled_error
         color = "" if relative is None else "red" if relative > 1 else "green"
@@ -228,8 +228,8 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
         cells = [f"{errors.samples:,}", show(errors.error), show(errors.naive_error)]
         whole.add_row(Text(name), *cells, Text(show(relative, 2), style=color), *last)
         for row in _units_rows(errors):
-            own.add_row(Text(name), *row)
-    return [whole, own, *forecast_tables(datasets)] if targets else [whole]
+            by_target.add_row(Text(name), *row)
+    return [whole, by_target, *forecast_tables(datasets)] if targets else [whole]
 
 
 def _units_rows(errors: DatasetErrors) -> list[list[Text | str]]:
@@ -239,6 +239,6 @@ def _units_rows(errors: DatasetErrors) -> list[list[Text | str]]:
     measured = [errors.measured.by_target.get(name) for name in METRICS]
     measured += [errors.naive_mae_units, errors.naive_rmse_units]
     return [
-        [Text(target), *(few_digits(None if row is None else row[place], 4) for row in measured)]
-        for place, target in enumerate(errors.targets)
+        [Text(target), *(few_digits(None if row is None else row[index], 4) for row in measured)]
+        for index, target in enumerate(errors.targets)
     ]

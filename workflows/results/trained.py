@@ -28,14 +28,14 @@ from workflows.store.run_record import DATASETS, RECIPE, RunRecord, datasets_fro
 from workflows.store.store import Store
 
 AGAIN = "train it again, its epochs are in the store"
-DATASETS_UNDER_WAY = "progress-datasets.json"  # beside progress.json, which has its hash
+DATASETS_UNDER_WAY = "progress-datasets.json"  # beside progress.json, which contains its hash
 
 
 @dataclass(frozen=True)
 class TrainedRun:
     """A run and its datasets, in training order.
 
-    `key` is the address of its final state, or of the last one it reached; `result` is None if it has not ended.
+    `key` is the address of its last state; `result` is None if the run has not ended.
     """
 
     name: str
@@ -61,7 +61,7 @@ class TrainedRun:
 
 
 def open_run(store: Store, name: str) -> TrainedRun:
-    """Open the run of this name with its last result; raises InputError if it has never ended."""
+    """Open a run with its last result; raises InputError if it has never ended."""
     record = store.ended(name)
     if record is None:
         raise InputError(why_not(store, name))
@@ -73,12 +73,12 @@ def open_run(store: Store, name: str) -> TrainedRun:
 
 
 def reopen(store: Store, run: RunResult | RunProgress) -> TrainedRun:
-    """Open the run of this result or progress; raises InputError if something it needs is gone."""
+    """Open the run of a result or progress; raises InputError if something it needs is missing."""
     if isinstance(run, RunProgress):
         return _open(store, run, recipe_of(store, run), _datasets_under_way(store, run))
     opened = open_run(store, run.name)
     if opened.key != run.key:
-        raise InputError(f"run {run.name!r} was written by another command meanwhile: run this one again")
+        raise InputError(f"run {run.name!r} was written by another command meanwhile: run this command again")
     return opened
 
 
@@ -98,9 +98,9 @@ def _open(store: Store, run: RunResult | RunProgress, recipe: Recipe, described:
 
 
 def kept_datasets(store: Store, name: str) -> dict[str, KeptDataset]:
-    """Return the datasets that the run of this name was last trained on, by name; empty without such a run.
+    """Return the datasets that a run was last trained on, by name; empty if there is no such run.
 
-    A damaged run is trained again; its readable copy says where the rows of missing files are.
+    A damaged run is trained again; its readable copy shows where the prepared rows of missing files are.
     """
     described: list[dict[str, Any]] = []
     for read in (
@@ -109,28 +109,28 @@ def kept_datasets(store: Store, name: str) -> dict[str, KeptDataset]:
         lambda: datasets_from(store.storage.read(f"runs/{name}/{DATASETS_UNDER_WAY}"), DATASETS_UNDER_WAY),
     ):
         with contextlib.suppress(OSError, InputError, DamagedRecordError):
-            described += read()  # the last dataset of a name counts
-    found = {}
+            described += read()  # a later entry replaces an earlier one of the same name
+    datasets = {}
     for each in described:
         with contextlib.suppress(KeyError, TypeError, ValueError):  # settings of another version
             kept = DescribedDataset.from_json(each)
-            found[kept.source.name] = KeptDataset(kept.source, kept.prepared)
-    return found
+            datasets[kept.source.name] = KeptDataset(kept.source, kept.prepared)
+    return datasets
 
 
 def recipe_of(store: Store, run: RunResult | RunProgress) -> Recipe:
-    """Return the recipe of a run; raises InputError if it is missing or invalid today."""
+    """Return the recipe of a run; raises InputError if it is missing or no longer valid."""
     if isinstance(run, RunProgress) and run.recipe:
         return _checked_recipe(run.name, run.recipe)
     record = store.ended(run.name)
     if record is None:
-        raise InputError(_lacks(store, run.name, RECIPE))
+        raise InputError(_missing_file(store, run.name, RECIPE))
     return _ended_recipe(store, run.name, record)
 
 
 def _ended_recipe(store: Store, name: str, record: RunRecord) -> Recipe:
     if record.recipe is None:
-        raise InputError(_lacks(store, name, RECIPE))
+        raise InputError(_missing_file(store, name, RECIPE))
     try:
         document = tomllib.loads(record.recipe)
     except (ValueError, RecursionError) as error:
@@ -139,14 +139,14 @@ def _ended_recipe(store: Store, name: str, record: RunRecord) -> Recipe:
 
 
 def _checked_recipe(name: str, document: Any) -> Recipe:
-    # Its paths are absolute.
+    # Stored paths are absolute, so the folder does not matter.
     return check_recipe(of_their_time(document), Path("/"), f"{RECIPE} of the run {name!r}")
 
 
 def _ended_datasets(store: Store, name: str, record: RunRecord) -> list[DescribedDataset]:
     if record.datasets is None:
-        raise InputError(_lacks(store, name, DATASETS))
-    return _described(name, record.datasets)
+        raise InputError(_missing_file(store, name, DATASETS))
+    return _parse_datasets(name, record.datasets)
 
 
 def _datasets_under_way(store: Store, progress: RunProgress) -> list[DescribedDataset]:
@@ -155,16 +155,16 @@ def _datasets_under_way(store: Store, progress: RunProgress) -> list[DescribedDa
     try:
         written = store.storage.read(f"runs/{name}/{DATASETS_UNDER_WAY}")
     except FileNotFoundError:
-        raise InputError(_lacks(store, name, DATASETS_UNDER_WAY)) from None
+        raise InputError(_missing_file(store, name, DATASETS_UNDER_WAY)) from None
     if progress.described not in (None, hash_of(written)):
         raise InputError(f"run {name!r}: {DATASETS_UNDER_WAY} belongs to another command that trains this name now")
     try:
-        return _described(name, datasets_from(written, DATASETS_UNDER_WAY))
+        return _parse_datasets(name, datasets_from(written, DATASETS_UNDER_WAY))
     except DamagedRecordError as error:
         raise InputError(f"run {name!r}: {error}: train it again, its epochs are in the store") from None
 
 
-def _described(name: str, datasets: Sequence[Mapping[str, Any]]) -> list[DescribedDataset]:
+def _parse_datasets(name: str, datasets: Sequence[Mapping[str, Any]]) -> list[DescribedDataset]:
     try:
         return [DescribedDataset.from_json(each) for each in datasets]
     except (KeyError, TypeError, ValueError) as error:
@@ -177,7 +177,7 @@ def hash_of(written: bytes) -> str:
     return hashlib.sha256(written).hexdigest()
 
 
-def _lacks(store: Store, name: str, file: str) -> str:
+def _missing_file(store: Store, name: str, file: str) -> str:
     return f"run {name!r}: {store.address}/runs/{name} lacks {file}: train it again, its epochs are in the store"
 
 
@@ -187,14 +187,14 @@ def plan_of(recipe: Recipe, datasets: Sequence[EncodedDataset], epochs: Sequence
 
 
 def why_not(store: Store, name: str) -> str:
-    """Return why there is no finished run of this name, and what to do."""
+    """Return the message for a name without a finished run, with the remedy."""
     if store.search(name) is not None:
         return f"{name}: this is a search: train its best, lstm-relay train {store.address}/runs/{name}/best.toml"
     progress, searching = store.progress(name), store.searching(name)
     if searching is not None:
         return (
-            f"{name}: this is a search that has not ended ({searching['status']}): the same search command goes on with it"
+            f"{name}: this is a search that has not ended ({searching['status']}): run its search command again to resume it"
         )
     if progress is not None:
-        return f"{name}: this run has not ended ({progress['status']}): the same train command goes on with it"
+        return f"{name}: this run has not ended ({progress['status']}): run its train command again to resume it"
     return f"{name}: no such run in {store.address}: {meant(name, list(store.runs()))}"

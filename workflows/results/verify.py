@@ -1,4 +1,4 @@
-"""Check every file of a store by its hash, and that each run has what it needs. Nothing is changed."""
+"""Check the hash of every file of a store, and that each run has what it needs. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ FOLDERS = ("built_in", "checkpoints", "damaged", "derived", "evaluations", "leas
 
 @dataclass(frozen=True)
 class Finding:
-    """Something damaged, or not ours. Only `damaged` is a fault.
+    """A problem of a file or folder in the store. Only `damaged` is a fault.
 
     `unreachable`: no run needs it, `clean` removes it. `foreign`: lstm-relay did not write it. `unchecked`: an earlier
-    version wrote it without a hash, or it was trained on such rows.
+    version wrote it without a hash, or it was trained on rows without one.
     """
 
     path: str
@@ -61,57 +61,58 @@ def verify(store: Store) -> Verified:
     Another command may move a file while it is checked, so apparent damage is checked twice.
     """
     store = Store(store.storage, mend=False)
-    found = Verified()
-    records = _checkpoints(store, found)
-    _derived(store, found)
+    verified = Verified()
+    records = _check_checkpoints(store, verified)
+    _check_derived(store, verified)
     for name in store.storage.names("prepared"):
-        _twice(found, "prepared dataset", partial(prepared_problems, store, name))
+        _check_twice(verified, "prepared dataset", partial(prepared_problems, store, name))
     for name in store.storage.names("runs"):
-        _twice(found, "run", partial(_run_problems, store, name, records))
-    found.findings += [Finding(name, FOREIGN, "not ours") for name in store.storage.names("") if name not in FOLDERS]
-    found.findings += [
+        _check_twice(verified, "run", partial(_run_problems, store, name, records))
+    verified.findings += [Finding(name, FOREIGN, "not ours") for name in store.storage.names("") if name not in FOLDERS]
+    verified.findings += [
         Finding(f"damaged/{name}", UNREACHABLE, "set aside as damaged") for name in store.storage.names("damaged")
     ]
-    found.findings += _leftovers(store, {each.path for each in found.findings})
-    return found
+    verified.findings += _unreachable(store, {each.path for each in verified.findings})
+    return verified
 
 
-def _twice(found: Verified, what: str, look: Callable[[], Iterator[tuple[str, str, str]]]) -> None:
+def _check_twice(verified: Verified, what: str, look: Callable[[], Iterator[tuple[str, str, str]]]) -> None:
     """Add the findings that a second check confirms."""
-    first = _looked(look)
-    if any(kind == DAMAGED for _, kind, _ in first):
-        first &= _looked(look)
-    found.checked[what] += 1
-    found.findings += [Finding(*each) for each in sorted(first)]
+    problems = _problems_of(look)
+    if any(kind == DAMAGED for _, kind, _ in problems):
+        problems &= _problems_of(look)
+    verified.checked[what] += 1
+    verified.findings += [Finding(*each) for each in sorted(problems)]
 
 
-def _looked(look: Callable[[], Iterator[tuple[str, str, str]]]) -> set[tuple[str, str, str]]:
-    found = set()
+def _problems_of(look: Callable[[], Iterator[tuple[str, str, str]]]) -> set[tuple[str, str, str]]:
+    problems = set()
     try:
-        for each in look():
-            found.add(each)
+        for problem in look():
+            problems.add(problem)
     except FileNotFoundError:
-        pass  # another command has moved it since it was listed
+        pass  # another command moved it after it was listed
     except OSError as error:
-        found.add((str(error.filename or ""), DAMAGED, f"it cannot be read ({error.strerror or error})"))
-    return found
+        problems.add((str(error.filename or ""), DAMAGED, f"it cannot be read ({error.strerror or error})"))
+    return problems
 
 
-def _checkpoints(store: Store, found: Verified) -> dict[str, EpochRecord]:
+def _check_checkpoints(store: Store, verified: Verified) -> dict[str, EpochRecord]:
+    """Check all checkpoints, and return the records of those that are not damaged, by key."""
     records: dict[str, EpochRecord] = {}
     for key in store.storage.names("checkpoints"):
         folder = f"checkpoints/{key}"
         if SCRATCH.fullmatch(key):
             continue  # an interrupted write, which `clean` removes
 
-        _twice(found, "checkpoint", partial(_checkpoint_problems, store, key, records))
-        if any(each.path == folder and each.kind == DAMAGED for each in found.findings):
+        _check_twice(verified, "checkpoint", partial(_checkpoint_problems, store, key, records))
+        if any(each.path == folder and each.kind == DAMAGED for each in verified.findings):
             records.pop(key, None)
     lost = {holder for record in records.values() for holder in record.heads.values()} - records.keys()
     for holder in sorted(lost - set(store.storage.names("checkpoints"))):
         what = f"a head correction is in checkpoint {holder}, which is missing; train trains its epoch again"
         users = [key for key, record in records.items() if holder in record.heads.values()]
-        found.findings += [Finding(f"checkpoints/{key}", DAMAGED, what) for key in users]
+        verified.findings += [Finding(f"checkpoints/{key}", DAMAGED, what) for key in users]
     return records
 
 
@@ -131,30 +132,30 @@ def _checkpoint_problems(store: Store, key: str, records: dict[str, EpochRecord]
         yield folder, DAMAGED if ours else FOREIGN, "no checkpoint"
 
 
-def _derived(store: Store, found: Verified) -> None:
+def _check_derived(store: Store, verified: Verified) -> None:
     storage = store.storage
     folders = [(f"evaluations/{key}", "") for key in storage.names("evaluations")]
     folders += [(f"checkpoints/{key}", "evaluations-") for key in storage.names("checkpoints")]  # of an earlier version
     for folder, begins in folders:
-        _note_a_file(store, found, folder)
+        _note_misplaced_file(store, verified, folder)
         for name in storage.names(folder):
             if name.startswith(begins) and not name.startswith("."):
                 path = f"{folder}/{name}"
-                _twice(found, "evaluation", partial(_evaluation_problems, store, path))
+                _check_twice(verified, "evaluation", partial(_evaluation_problems, store, path))
     for key in storage.names("derived"):
-        _note_a_file(store, found, f"derived/{key}")
+        _note_misplaced_file(store, verified, f"derived/{key}")
         for name in storage.names(f"derived/{key}"):
             if not name.startswith("."):
                 path = f"derived/{key}/{name}"
-                _twice(found, "derived tensor", partial(_tensor_problems, store, path))
+                _check_twice(verified, "derived tensor", partial(_tensor_problems, store, path))
 
 
-def _note_a_file(store: Store, found: Verified, folder: str) -> None:
-    """Note a file, or a link to nothing, in the place of a folder; an object store has no folders."""
+def _note_misplaced_file(store: Store, verified: Verified, folder: str) -> None:
+    """Note a file, or a broken link, where a folder should be; an object store has no folders."""
     if store.storage.local and not folder.startswith("checkpoints/"):
-        place = Path(store.address) / folder
-        if os.path.lexists(place) and not place.is_dir() and KEY.fullmatch(place.name):
-            found.findings.append(Finding(folder, DAMAGED, "no folder is there; train sets it aside where it needs one"))
+        path = Path(store.address) / folder
+        if os.path.lexists(path) and not path.is_dir() and KEY.fullmatch(path.name):
+            verified.findings.append(Finding(folder, DAMAGED, "this is not a folder; train sets it aside when it needs one"))
 
 
 def _evaluation_problems(store: Store, path: str) -> Iterator[tuple[str, str, str]]:
@@ -169,14 +170,14 @@ def _tensor_problems(store: Store, path: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _run_problems(store: Store, name: str, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
-    storage, found = store.storage, list[Needs]()
+    storage, needs = store.storage, list[Needs]()
     names = set(storage.names(f"runs/{name}"))
     mend = "run its train, extend or search command again"
     try:
         ended = read_run(storage, name)
         if ended is not None:
             result_from(ended.result)
-            found += needs_of_files(storage, name)
+            needs += needs_of_files(storage, name)
             kept = f"runs/{name}/{RUN}"
             for file, copy in copies_of(ended).items() if RUN in names else ():
                 if file in names and storage.read(f"runs/{name}/{file}") != copy:
@@ -185,7 +186,7 @@ def _run_problems(store: Store, name: str, records: dict[str, EpochRecord]) -> I
         yield f"runs/{name}/{RUN}", DAMAGED, f"{error}; {mend}"
     for file in RUN_FILES:
         try:
-            found += needs_of_files(storage, name, file)
+            needs += needs_of_files(storage, name, file)
             best = (read_record(storage, f"runs/{name}/{file}") or {}).get("best_recipe")
             if best is not None and "best.toml" in names and storage.read(f"runs/{name}/best.toml") != best.encode():
                 yield f"runs/{name}/best.toml", DAMAGED, f"this copy differs from {file}, which counts; {mend}"
@@ -197,24 +198,24 @@ def _run_problems(store: Store, name: str, records: dict[str, EpochRecord]) -> I
         yield f"runs/{name}/compare.json", DAMAGED, str(error)
     else:
         if comparison is not None:
-            found.append(Needs(name, None, tuple(key for keys in comparison.keys.values() for key in keys)))
-    if not found and not names & {RUN, "result.json", "compare.json", *RUN_FILES}:
+            needs.append(Needs(name, None, tuple(key for keys in comparison.keys.values() for key in keys)))
+    if not needs and not names & {RUN, "result.json", "compare.json", *RUN_FILES}:
         yield f"runs/{name}", FOREIGN, "no run and no search"
-    for needs in found:
-        yield from _missing(store, needs, records)
-    reached = {key for needs in found for key in _chain(needs, records)}
+    for each in needs:
+        yield from _missing_needs(store, each, records)
+    reached = {key for each in needs for key in _chain(each, records)}
     epochs = [record for key in reached if (record := records.get(key)) is not None and record.samples]
     unchecked = sum(not record.rows_checked for record in epochs)
     if unchecked:
         words = (
-            f"{unchecked} of its {len(epochs)} epochs were trained on rows that had no hash to be checked by, or by an "
-            "earlier version: if such rows were damaged the epochs are wrong; train in another --storage to be sure"
+            f"{unchecked} of its {len(epochs)} epochs were trained on rows without a hash or by an earlier version, so "
+            "damage to those rows would not have been noticed; train in another --storage to be sure"
         )
         yield f"runs/{name}", UNCHECKED, words
 
 
-def _missing(store: Store, needs: Needs, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
-    """Yield what a run needs and the store does not have."""
+def _missing_needs(store: Store, needs: Needs, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
+    """Yield a problem for each checkpoint and prepared dataset that a run needs and the store lacks."""
     for key in _chain(needs, records):
         if key not in records and not store.storage.names(f"checkpoints/{key}"):
             yield f"runs/{needs.name}", DAMAGED, f"it needs checkpoint {key}, which is missing; train it again"
@@ -224,8 +225,8 @@ def _missing(store: Store, needs: Needs, records: dict[str, EpochRecord]) -> Ite
 
 
 def _chain(needs: Needs, records: dict[str, EpochRecord]) -> Iterator[str]:
-    """Yield the addresses of all states that a run points at, and of those before them, each once."""
-    at_its_end = needs.has_ended or needs.has_epochs  # before, a run points at a state that is still to be written
+    """Yield the addresses of all states that a run refers to, and of those before them, each once."""
+    at_its_end = needs.has_ended or needs.has_epochs  # before its first epoch, a run refers to an unwritten state
     seen: set[str] = set()
     for tip in (*needs.states, *([needs.key] if at_its_end and needs.key is not None else [])):
         key: str | None = tip
@@ -235,7 +236,7 @@ def _chain(needs: Needs, records: dict[str, EpochRecord]) -> Iterator[str]:
             key = records[key].parent if key in records else None
 
 
-def _leftovers(store: Store, known: set[str]) -> list[Finding]:
+def _unreachable(store: Store, known: set[str]) -> list[Finding]:
     try:
         return [
             Finding(each.path, UNREACHABLE, f"{each.what}, {each.bytes:,} bytes; clean removes it")

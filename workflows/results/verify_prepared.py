@@ -54,8 +54,8 @@ def _manifest(store: Store, path: str) -> tuple[Manifest, bool]:
     return Manifest.from_json(read_signed(written, HASH)), f'"{HASH}"'.encode() in written
 
 
-def _part_problems(store: Store, path: str, there: bool, known: tuple[int, str] | None) -> Problems:
-    if not there:
+def _part_problems(store: Store, path: str, exists: bool, known: tuple[int, str] | None) -> Problems:
+    if not exists:
         yield path, "damaged", "it is missing; prepare writes the dataset again"
     elif known is None:
         yield path, "unchecked", "an earlier version wrote it without a hash"
