@@ -1,1 +1,1 @@
-"""Where a run takes place: connecting to Ray, and placing workers on what is there."""
+"""Connecting to Ray, placing workers on the nodes, and submitting jobs."""

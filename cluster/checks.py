@@ -1,4 +1,4 @@
-"""What is wrong with a cluster: facts are asked of each node, findings are decided from them, each with what to do."""
+"""Checks of a cluster: facts are collected from each node, and pure functions turn them into findings with remedies."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any, Literal
 
 from cluster.versions import installed_here, node_problems
 
-CLOCK_S = 5.0  # by more than this a node's clock is said to be off
-CACHE_BYTES = 5_000_000_000  # with less room for its cache a node can hold few datasets
+CLOCK_S = 5.0  # tolerated difference between a node's clock and the head's
+CACHE_BYTES = 5_000_000_000  # a node with less free disk can cache few datasets
 SLOW_BYTES_A_SECOND = 5_000_000
 REDUCE_LIMIT_S = 30
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the table: what was checked, where, whether it is as it should be, what was found and what to do."""
+    """One line of the doctor's table: the check, the place, the status, the observation and the remedy."""
 
     check: str
     where: str
@@ -28,13 +28,13 @@ class Finding:
     todo: str = ""
 
     def to_json(self) -> dict[str, str]:
-        """Return the finding as it travels in a job's log."""
+        """Return the finding as it is written to a job's log."""
         return {key: str(value) for key, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
 class NodeReport:
-    """What a node says of itself: its packages, its clock when it answered, the room for its cache, and its GPUs."""
+    """The facts of one node: packages, clock when it answered, free bytes for its cache, GPUs."""
 
     versions: Mapping[str, str | None]
     clock: float
@@ -44,17 +44,17 @@ class NodeReport:
 
 
 def facts_of_node(packages: Sequence[str], cache: str) -> NodeReport:
-    """Ask this machine; `cache` is the folder of its cache, ~ and all."""
+    """Return the facts of this machine; `cache` is its cache folder, `~` is expanded."""
     folder = Path(cache).expanduser()
-    there = next(each for each in (folder, *folder.parents) if each.exists())
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
     gpus = len(list(Path("/proc/driver/nvidia/gpus").iterdir())) if Path("/proc/driver/nvidia/gpus").is_dir() else 0
-    return NodeReport(installed_here(packages), time.time(), str(folder), shutil.disk_usage(there).free, gpus)
+    return NodeReport(installed_here(packages), time.time(), str(folder), shutil.disk_usage(existing).free, gpus)
 
 
 def check_packages(
     nodes: Mapping[str, NodeReport | str], here: Mapping[str, str | None], needed: Sequence[str]
 ) -> list[Finding]:
-    """Return whether each node has the versions that the run needs."""
+    """Check that each node has the versions that the run needs."""
     findings = []
     for name, facts in nodes.items():
         known: Mapping[str, Any] = {name: facts if isinstance(facts, str) else facts.versions}
@@ -70,7 +70,7 @@ def check_packages(
 
 
 def check_clocks(nodes: Mapping[str, NodeReport | str], asked: float, answered: float) -> list[Finding]:
-    """Return whether the clock of each node is between the question and the answer, as the head's clock has them."""
+    """Check that each node's clock lies between the head's times of asking and of the answer."""
     findings = []
     for name, facts in nodes.items():
         if isinstance(facts, str):
@@ -85,30 +85,30 @@ def check_clocks(nodes: Mapping[str, NodeReport | str], asked: float, answered: 
 
 
 def check_caches(nodes: Mapping[str, NodeReport | str]) -> list[Finding]:
-    """Return whether each node has room for the prepared rows that it reads."""
+    """Check that each node has free disk for its cache of prepared rows."""
     findings = []
     for name, facts in nodes.items():
         if isinstance(facts, str):
             continue
-        found = f"{facts.cache_bytes / 1e9:.1f} GB free for {facts.cache}"
+        free_space = f"{facts.cache_bytes / 1e9:.1f} GB free for {facts.cache}"
         if facts.cache_bytes < CACHE_BYTES:
-            todo = "make room, or let LSTM_RELAY_CACHE name a folder on a larger disk"
+            todo = "free disk space, or set LSTM_RELAY_CACHE to a folder on a larger disk"
             findings.append(
-                Finding("disk", name, "fault" if facts.cache_bytes < CACHE_BYTES / 10 else "warning", found, todo)
+                Finding("disk", name, "fault" if facts.cache_bytes < CACHE_BYTES / 10 else "warning", free_space, todo)
             )
         else:
-            findings.append(Finding("disk", name, "ok", found))
+            findings.append(Finding("disk", name, "ok", free_space))
     return findings
 
 
 def check_resources(
     ray_nodes: Sequence[Mapping[str, Any]], nodes: Mapping[str, NodeReport | str], names: Sequence[str]
 ) -> list[Finding]:
-    """Return whether there is a core to work on, and whether Ray and the drivers count the same GPUs."""
+    """Check that the cluster has a core, and that Ray and the driver of each node count the same GPUs."""
     findings = []
     cores = sum(float(node["Resources"].get("CPU", 0)) for node in ray_nodes)
     if cores < 1:
-        todo = "start a worker node, or say what the cluster grows to in LSTM_RELAY_GROWS_TO_CPUS on the head"
+        todo = "start a worker node, or set LSTM_RELAY_GROWS_TO_CPUS on the head to the cores that the cluster may grow to"
         findings.append(Finding("cores", "the cluster", "fault", "no node has a core", todo))
     else:
         findings.append(Finding("cores", "the cluster", "ok", f"{cores:g} cores on {len(ray_nodes)} nodes"))
@@ -117,14 +117,14 @@ def check_resources(
         if facts is None or isinstance(facts, str) or counted == facts.gpus == 0:
             continue
         if counted > facts.gpus:
-            found = f"Ray counts {counted} GPUs, the driver {facts.gpus}"
+            counts = f"Ray counts {counted} GPUs, the driver {facts.gpus}"
             findings.append(
-                Finding("GPUs", name, "fault", found, "install NVIDIA's driver there, or start Ray with --num-gpus=0")
+                Finding("GPUs", name, "fault", counts, "install NVIDIA's driver there, or start Ray with --num-gpus=0")
             )
         elif counted < facts.gpus:
-            found = f"Ray counts {counted} GPUs, the driver {facts.gpus}"
+            counts = f"Ray counts {counted} GPUs, the driver {facts.gpus}"
             findings.append(
-                Finding("GPUs", name, "warning", found, "start Ray there without --num-gpus, or with all of them")
+                Finding("GPUs", name, "warning", counts, "start Ray there without --num-gpus, or with all of them")
             )
         else:
             findings.append(Finding("GPUs", name, "ok", f"{counted} GPUs"))
@@ -132,7 +132,7 @@ def check_resources(
 
 
 def check_reduce(times: Mapping[str, float | str]) -> list[Finding]:
-    """Whether two workers on two nodes add up their numbers over the network; the time of one sum, or what went wrong."""
+    """Check the all-reduce between two nodes: `times` has its seconds, or the error, of each node."""
     wrong = {name: time for name, time in times.items() if isinstance(time, str)}
     where = " and ".join(times)
     if wrong:
@@ -141,12 +141,12 @@ def check_reduce(times: Mapping[str, float | str]) -> list[Finding]:
         return [Finding("all-reduce", where, "fault", f"{name}: {words}", todo)]
     slowest = max(float(time) for time in times.values())
     status: Literal["ok", "warning"] = "ok" if slowest < 0.02 else "warning"
-    todo = "" if status == "ok" else "put the nodes into one zone: each step of a fit waits this long for the network"
+    todo = "" if status == "ok" else "put the nodes into one zone: every training step waits this long for the network"
     return [Finding("all-reduce", where, status, f"{1e3 * slowest:.1f} ms for 25,000 numbers", todo)]
 
 
 def reduce_once(rank: int, address: str, port: int) -> float:
-    """Return the seconds of a sum over two workers, of which this is one, by the interface of the nodes' addresses."""
+    """Measure an all-reduce of 25,000 numbers with one other worker; returns seconds."""
     from datetime import timedelta
 
     import torch
@@ -159,7 +159,7 @@ def reduce_once(rank: int, address: str, port: int) -> float:
     dist.init_process_group("gloo", init_method=f"tcp://{address}:{port}", rank=rank, world_size=2, timeout=limit)
     try:
         values = torch.ones(25_000)
-        dist.all_reduce(values)  # the first one connects
+        dist.all_reduce(values)  # the first call connects
         started = time.perf_counter()
         for _ in range(20):
             dist.all_reduce(values)

@@ -1,4 +1,4 @@
-"""Connecting to Ray: the cluster that the user named, or one of this process's own; never somebody's by accident."""
+"""Connecting to Ray: to the cluster that the user names, or to a new local one; never to a stranger's by accident."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from typing import Any
 from cluster.capacity import Capacity, capacity_of, one_node
 from cluster.ray_compat import grows_to, show_worker_ends
 
-# A report waits for the controller's next poll and so does the end of a run: 2 s each unless it polls more often.
+# Reports and the end of a run wait for the controller's next poll, every 2 s by default.
 ENVIRONMENT = {  # see set_environment
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    # A group is started when there is room for it; where that has gone meanwhile, the run waits for it, and says so.
+    # A group starts when there is room for it. If the room is gone by then, the run itself waits for it and says so.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
-    # Of a task that is killed because memory ran out; Ray itself goes on without end.
+    # Retries of a task that was killed for lack of memory; Ray's default has no limit.
     "RAY_task_oom_retries": "2",
-    # Threads of torch that wait must not spin: on two busy cores an epoch that takes 0.4 s took 14 s so.
+    # Waiting threads of torch must not spin: with spinning, an epoch of 0.4 s took 14 s on two busy cores.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 
-VERBOSE = "LSTM_RELAY_VERBOSE"  # set: what Ray says is shown on the screen as well
+VERBOSE = "LSTM_RELAY_VERBOSE"  # if set, Ray's log is also shown on the screen
 
-_connected_here = _own_cluster = False
+_connected = _own_cluster = False
 
 
 def set_environment() -> None:
-    """Set what Ray and torch read when they are imported; what the user has set stands."""
+    """Set the variables that Ray and torch read at import; values of the user are kept."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
@@ -46,8 +46,8 @@ def set_environment() -> None:
 def connect(address: str | None = None, **options: Any) -> None:
     """Connect to the cluster at `address`, or start one on this machine that ends with this process.
 
-    Without an address Ray would first try the cluster that a file in its temporary folder names, and hang where that one
-    has died; "local" does not look there. What Ray says is kept for `write_log_to`. A process that is connected stays so.
+    Without an address Ray would first try the cluster that a file in its temporary folder names, and hang if that cluster
+    has died; "local" does not look there. Ray's log is kept for `write_log_to`. A connected process stays connected.
     """
     set_environment()
     import ray
@@ -58,32 +58,32 @@ def connect(address: str | None = None, **options: Any) -> None:
     if address is None:
         options = {"include_dashboard": False, **options}
     at_terminate = signal.getsignal(signal.SIGTERM)
-    global _connected_here, _own_cluster
+    global _connected, _own_cluster
     verbose = VERBOSE in os.environ
     level = logging.INFO if verbose else logging.WARNING
     try:
         ray.init(address=address or "local", log_to_driver=verbose, logging_level=level, **options)
-    except (ConnectionError, ValueError):  # of an address that is wrong, or of a cluster that is away
+    except (ConnectionError, ValueError):  # a wrong address, or a cluster that does not answer
         raise
-    except Exception as error:  # plain ones, of a machine that is too busy or too full to start it
+    except Exception as error:  # Ray raises a plain one if the machine is too busy or too full to start it
         lines = str(error).strip().splitlines() or [type(error).__name__]
         ray.shutdown()
         raise ConnectionError(f"Ray did not start on this machine: {lines[0]}") from error
-    _connected_here, _own_cluster = True, address is None
+    _connected, _own_cluster = True, address is None
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, at_terminate)  # Ray puts its own there
+        signal.signal(signal.SIGTERM, at_terminate)  # Ray has replaced it
     _capture_log()
 
 
-HELD = 100_000  # of the things that Ray says
-_LOG = logging.handlers.MemoryHandler(capacity=HELD, flushLevel=logging.CRITICAL + 1)
+MAX_RECORDS = 100_000  # log records of Ray that are kept in memory
+_LOG = logging.handlers.MemoryHandler(capacity=MAX_RECORDS, flushLevel=logging.CRITICAL + 1)
 _SCREEN = logging.StreamHandler()
 _SCREEN.setLevel(logging.INFO)
 
 
 def _capture_log() -> None:
-    """Send what Ray's loggers say to the log, and to the screen only where the user wants it."""
-    show_worker_ends(VERBOSE in os.environ)  # what the end of a worker means for the run is said by the run
+    """Send the records of Ray's loggers to the log, and to the screen only if the user wants it."""
+    show_worker_ends(VERBOSE in os.environ)  # the run itself reports what a worker's end means
     names = [name for name in logging.root.manager.loggerDict if name == "ray" or name.startswith("ray.")]
     for name in [*names, "ray"]:
         logger = logging.getLogger(name)
@@ -96,24 +96,24 @@ def _capture_log() -> None:
 
 
 def hold_log() -> None:
-    """Keep what Ray says from now on for the next `write_log_to`: the file of the last one is complete."""
+    """Keep Ray's records in memory for the next `write_log_to`, and close the current file."""
     before = _LOG.target
     _LOG.setTarget(None)
-    _LOG.capacity = HELD
+    _LOG.capacity = MAX_RECORDS
     if before is not None:
-        with contextlib.suppress(OSError):  # what is still to be written to a full disk
+        with contextlib.suppress(OSError):  # unwritten records on a full disk
             before.close()
 
 
 class _LogFile(logging.FileHandler):
-    """A log on a disk that may be full: what does not fit is lost, and the screen is left to what matters."""
+    """A log file that drops records on a full disk instead of printing an error for each."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         pass
 
 
 def write_log_to(path: Path) -> None:
-    """Write what Ray has said since `connect` or `hold_log`, and says from now on, to a file."""
+    """Write Ray's records since `connect` or `hold_log`, and all later ones, to a file."""
     hold_log()
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = _LogFile(path)
@@ -124,27 +124,27 @@ def write_log_to(path: Path) -> None:
 
 
 def connected() -> bool:
-    """Whether `connect` has joined a cluster that this process has not left."""
-    return _connected_here
+    """Return whether `connect` has joined a cluster that this process has not left."""
+    return _connected
 
 
 def own_cluster() -> bool:
-    """Whether this process is connected to a cluster that `connect` has started, and that ends with it."""
+    """Return whether this process is connected to a local cluster that `connect` has started."""
     return _own_cluster
 
 
 def disconnect() -> None:
-    """Leave the cluster if `connect` has joined it; one that it started ends."""
-    global _connected_here, _own_cluster
-    if _connected_here:
+    """Leave the cluster that `connect` has joined; a cluster that it started ends."""
+    global _connected, _own_cluster
+    if _connected:
         import ray
 
         ray.shutdown()
-        _connected_here = _own_cluster = False
+        _connected = _own_cluster = False
 
 
 def capacity() -> Capacity:
-    """What the nodes of the connected cluster have, or this machine where none is connected."""
+    """Return the capacity of the connected cluster, or of this machine without one."""
     if "ray" in sys.modules:
         import ray
 
@@ -155,11 +155,11 @@ def capacity() -> Capacity:
 
 
 def resources() -> dict[str, float]:
-    """The cores and GPUs of the connected cluster or this machine, in sum."""
+    """Return the total cores and GPUs of the connected cluster, or of this machine without one."""
     return capacity().totals()
 
 
-GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # of NVIDIA's driver, AMD's, and Windows' under WSL
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's driver, AMD's, and WSL's
 
 
 def _num_gpus() -> int:
@@ -172,7 +172,7 @@ def _num_gpus() -> int:
 
 @contextlib.contextmanager
 def quiet(module: str) -> Iterator[None]:
-    """Import a module of Ray, and keep off the screen the loggers that it sets up."""
+    """Import a module of Ray, and keep its loggers off the screen."""
     importlib.import_module(module)
     _capture_log()
     try:

@@ -1,4 +1,4 @@
-"""The doctor on the laptop: what can be seen from here, then a job on the cluster whose log has the rest."""
+"""The doctor on the laptop: checks the address, the token and the versions, then runs a job that checks the nodes."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ STYLES = {"ok": "green", "warning": "yellow", "fault": "red"}
 def examine_cluster(
     address: str, storage: str, credentials: Mapping[str, str], say: Callable[[str], object]
 ) -> list[Finding]:
-    """Return all findings; where the cluster is not reached or refuses the token there is one, and it says why."""
+    """Return all findings; a single one with the reason if the cluster cannot be reached or refuses the token."""
     try:
         client = connect_jobs(address)
     except ClusterError as error:
-        found, _, todo = str(error).partition(": ")[2].partition(": ")
-        return [Finding("reach", address, "fault", found, todo)]
+        reason, _, todo = str(error).partition(": ")[2].partition(": ")
+        return [Finding("reach", address, "fault", reason, todo)]
     findings = [Finding("reach", address, "ok", "answers, takes the token, has this machine's Ray")]
     if sends_in_the_clear(address):
         todo = "use a tunnel (ray dashboard, kubectl port-forward) or https"
-        findings.append(Finding("token", address, "warning", "it is sent as plain text", todo))
-    say("asking the nodes: half a minute")
+        findings.append(Finding("token", address, "warning", "sent as plain text", todo))
+    say("checking the nodes takes half a minute")
     log, info = _run_job(client, address, storage, credentials)
-    asked = from_log(log)
+    from_job = from_log(log)
     if exit_code(info) != 0:
         words = (log.strip().splitlines() or [str(info.message)])[-1][:300]
-        asked.append(Finding("job", "the cluster", "fault", words, "python -m cluster logs JOB says more"))
-    return [*findings, *asked]
+        from_job.append(Finding("job", "the cluster", "fault", words, "python -m cluster logs JOB says more"))
+    return [*findings, *from_job]
 
 
 def _run_job(client: Any, address: str, storage: str, credentials: Mapping[str, str]) -> tuple[str, Any]:
@@ -55,7 +55,7 @@ def _run_job(client: Any, address: str, storage: str, credentials: Mapping[str, 
         if time.monotonic() - started > LIMIT_S:
             ask(lambda: client.stop_job(job), address, job)
             raise ClusterError(
-                f"{address}: the doctor's job {job} has not ended within {LIMIT_S:.0f} s; it is being stopped"
+                f"{address}: the doctor's job {job} has not ended within {LIMIT_S:.0f} s and is being stopped"
             )
         time.sleep(0.5)
     return ask(lambda: client.get_job_logs(job), address, job), info
@@ -74,5 +74,7 @@ def show_findings(findings: list[Finding]) -> None:
         table.add_column(column, overflow="fold")
     for each in sorted(findings, key=lambda each: list(STYLES).index(each.status)):
         status = Text(each.status, style=STYLES[each.status])
-        table.add_row(each.check, Text(each.where), status, Text(each.found), Text(each.todo))  # not markup: found anywhere
+        table.add_row(
+            each.check, Text(each.where), status, Text(each.found), Text(each.todo)
+        )  # Text: brackets are no markup
     Console(width=None if sys.stdout.isatty() else 200).print(table)

@@ -1,4 +1,4 @@
-"""The doctor's part on the cluster: each node is asked, and each finding is a line of the job's log."""
+"""The doctor's job on the cluster: checks every node and prints each finding as a line of the job's log."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cluster.capacity import name_of
 from cluster.checks import Finding, NodeReport
 from cluster.versions import ask_nodes, installed_here, needed
 
-MARK = "FINDING "  # begins the lines of the log that are findings
+MARK = "FINDING "  # prefix of a finding's line in the log
 CACHE = os.path.join("~", ".cache", "lstm-relay")
 
 
 def examine() -> Iterator[Finding]:
-    """Ask every node of the cluster that this process is connected to."""
+    """Check every node of the connected cluster."""
     import ray
     from packaging.requirements import Requirement
 
@@ -63,15 +63,15 @@ def _reduce(pair: list[Mapping[str, Any]]) -> dict[str, float | str]:
     except Exception as error:
         return {name_of(pair[0]): _last_line(error)}
     address = str(pair[0]["NodeManagerAddress"])
-    asked = {name_of(node): on(node, checks.reduce_once).remote(rank, address, port) for rank, node in enumerate(pair)}
-    ray.wait(list(asked.values()), num_returns=len(asked), timeout=limit_s)
-    found: dict[str, float | str] = {}
-    for name, answer in asked.items():
+    answers = {name_of(node): on(node, checks.reduce_once).remote(rank, address, port) for rank, node in enumerate(pair)}
+    ray.wait(list(answers.values()), num_returns=len(answers), timeout=limit_s)
+    seconds: dict[str, float | str] = {}
+    for name, answer in answers.items():
         try:
-            found[name] = float(ray.get(answer, timeout=0.1))
+            seconds[name] = float(ray.get(answer, timeout=0.1))
         except Exception as error:
-            found[name] = _last_line(error)
-    return found
+            seconds[name] = _last_line(error)
+    return seconds
 
 
 def _last_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
-"""What a job needs on the cluster, copied into one folder: the code and the recipe. Data go through the storage.
+"""The code and the recipe of a job, copied into one folder. Data go through the storage.
 
-Only regular files are taken. A link that leads out of the project is not followed: what it names is not the project's.
+Only regular files are copied. A link may lead out of the project, so links are left out.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CODE = ("data", "models", "workflows", "cluster")
-BESIDE = ("pyproject.toml", "constraints.txt")  # what the job's start checks, and what may be installed there
+BESIDE = ("pyproject.toml", "constraints.txt")  # checked at the start of the job, and used by --install
 RECIPE = "recipe.toml"
 
 
 @dataclass(frozen=True)
 class Package:
-    """A folder that is ready to be shipped, and what is in it."""
+    """A folder that is ready to be shipped, with its counts."""
 
     folder: Path
     num_code_files: int
@@ -28,21 +28,21 @@ class Package:
 
 
 def code_files(root: Path) -> Iterator[Path]:
-    """The regular files of the project's code, relative to its root; links and what Python makes itself are left out."""
+    """Yield the regular files of the project's code relative to its root, without hidden and generated files."""
     for room in CODE:
         for folder, names, files in os.walk(root / room, followlinks=False):
-            here = Path(folder)
+            path = Path(folder)
             names[:] = sorted(
-                n for n in names if n != "__pycache__" and not n.startswith(".") and not (here / n).is_symlink()
+                n for n in names if n != "__pycache__" and not n.startswith(".") and not (path / n).is_symlink()
             )
             for name in sorted(files):
-                if not name.startswith(".") and not name.endswith((".pyc", ".log")) and (here / name).is_file():
-                    yield (here / name).relative_to(root)
+                if not name.startswith(".") and not name.endswith((".pyc", ".log")) and (path / name).is_file():
+                    yield (path / name).relative_to(root)
     yield from (Path(name) for name in BESIDE if (root / name).is_file())
 
 
 def make_package(folder: Path, recipe: bytes, root: Path = ROOT) -> Package:
-    """Copy what a job needs into an empty folder."""
+    """Copy the code and the recipe into an empty folder."""
     code_bytes, copied, links = 0, 0, []
     for relative in code_files(root):
         if (root / relative).is_symlink():
@@ -58,5 +58,5 @@ def make_package(folder: Path, recipe: bytes, root: Path = ROOT) -> Package:
 
 
 def megabytes(count: int) -> str:
-    """Return a size as a person reads it."""
+    """Return a number of bytes in MB for a message."""
     return f"{count / 1e6:.1f} MB"

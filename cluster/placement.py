@@ -1,4 +1,4 @@
-"""Where the workers of a run go: pure functions from the recipe and what each node has to a decision with its reason."""
+"""Placement of a run's workers: pure functions from the recipe and the nodes to a decision with its reason."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ class ComputeSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     num_workers: Annotated[int, Field(ge=0)] | Bounds | Literal["auto"] = Field(
-        "auto", description="data-parallel workers; 0: in this process; [min, max]: as many as there is room for; or auto"
+        "auto",
+        description="data-parallel workers; 0: this process trains; [min, max]: as many as there is room for; or auto",
     )
     cpus_per_worker: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto",
-        description="cores, and threads, of each worker; auto: idle cores go to the workers of a large model, and in this "
-        "process the number of threads is measured",
+        description="cores and threads of each worker; auto: idle cores go to the workers of a large model, and with 0 "
+        "workers the number of threads is measured",
     )
     device_memory_gb: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
         "auto",
-        description="GB of a GPU that rows of datasets may take; rows that do not fit are copied step by step; auto: half "
-        "of what is free",
+        description="GB of GPU memory for rows of datasets; rows that do not fit are copied step by step; auto: half of the "
+        "free memory",
     )
-    use_gpu: bool | Literal["auto"] = Field("auto", description="a GPU for each worker; auto: where there are any")
+    use_gpu: bool | Literal["auto"] = Field("auto", description="a GPU for each worker; auto: if there are any")
 
     @property
     def device_memory(self) -> float | None:
-        """Return the GB that rows may take on a GPU; None: half of what is free."""
+        """Return the GB for rows on a GPU; None: half of the free memory."""
         return None if self.device_memory_gb == "auto" else self.device_memory_gb
 
 
@@ -52,9 +53,9 @@ class PlacementError(ValueError):
 
 @dataclass(frozen=True)
 class Placement:
-    """The decision: 0 workers is this process; each worker gets `cpus` cores and, with use_gpu, one GPU.
+    """The decision: 0 workers train in this process; each worker gets `cpus` cores and, with use_gpu, one GPU.
 
-    Where `max_workers` is more than `num_workers`, workers are added and taken away as nodes come and go.
+    If `max_workers` is more than `num_workers`, workers are added and removed as nodes come and go.
     """
 
     num_workers: int
@@ -64,21 +65,21 @@ class Placement:
     reason: str
 
 
-SEQUENCES_PER_WORKER = 32  # a worker with fewer sequences of each batch waits more for the others than it computes
-WORKERS_PER_CORE = 4  # more of them only wait for each other
-USEFUL_CORES = ((256, 4), (64, 2))  # hidden units, and the cores that a worker of at least so many keeps busy
+SEQUENCES_PER_WORKER = 32  # with fewer per batch a worker waits longer than it computes
+WORKERS_PER_CORE = 4  # with more they only wait for each other
+USEFUL_CORES = ((256, 4), (64, 2))  # (at least so many hidden units, cores that a worker keeps busy)
 
 
 def place(
     compute: ComputeSettings, capacity: Capacity, batch_size: int, here: bool = True, hidden_size: int = 0
 ) -> Placement:
-    """Decide the workers of a run; raises PlacementError with the arithmetic where they do not fit.
+    """Decide the workers of a run; raises PlacementError with the arithmetic if they do not fit.
 
-    A worker is on one node: three workers do not fit on two nodes of one core as 2/3 of a core each, but as half of one.
-    `here` says whether this process is on a machine that is to work: the head of a cluster may have no core to spare.
+    A worker runs on one node: three workers on two nodes of one core get half a core each, not 2/3. `here` says whether
+    this process may train itself: the head of a cluster may have no core to spare.
 
-    "auto": one worker for each GPU if there are any; else one for each core, as long as each of them gets at least 32
-    sequences of a batch, and none beside this process where that leaves only one. What the cluster may grow to counts.
+    "auto": one worker for each GPU if there are any; else one for each core while each gets at least 32 sequences of a
+    batch. If that leaves a single worker, it is this process. Machines that the autoscaler may add count.
     """
     use_gpu = capacity.gpus > 0 if compute.use_gpu == "auto" else compute.use_gpu
     at_most = 0
@@ -102,41 +103,41 @@ def place(
             f"{max(num_workers, 1)} workers with a GPU each need {max(num_workers, 1)} GPUs, there are {capacity.gpus} "
             f"({by_node}): write num_workers = {capacity.gpus}, or use_gpu = false"
         )
-    several = _several(compute, num_workers, use_gpu, capacity, hidden_size)
-    if several > 1:
-        reason += f"; {several} cores each"
-        return Placement(num_workers, max(num_workers, at_most), use_gpu, float(several), reason)
-    share = _share(num_workers, use_gpu, capacity) if num_workers else 1.0
+    cores_each = _cores_each(compute, num_workers, use_gpu, capacity, hidden_size)
+    if cores_each > 1:
+        reason += f"; {cores_each} cores each"
+        return Placement(num_workers, max(num_workers, at_most), use_gpu, float(cores_each), reason)
+    share = _core_share(num_workers, use_gpu, capacity) if num_workers else 1.0
     if share is None:
         smallest = 1 / WORKERS_PER_CORE
         most = room_for(capacity.grown(), smallest, float(use_gpu))
         raise PlacementError(
             f"{num_workers} workers do not fit on {capacity.cores} cores ({capacity.words()}): at most {WORKERS_PER_CORE} "
-            f"share a core, and a worker is on one node: write num_workers = {max(most, 1)} or fewer"
+            f"share a core, and a worker runs on one node: write num_workers = {max(most, 1)} or fewer"
         )
     if share < 1:
         reason += f"; {capacity.cores} cores ({capacity.words()}): each worker gets {share:.2g} of one"
     return Placement(num_workers, max(num_workers, at_most), use_gpu, share, reason)
 
 
-def _several(compute: ComputeSettings, num_workers: int, use_gpu: bool, capacity: Capacity, hidden_size: int) -> int:
-    """The whole cores that each worker gets beyond its first; raises PlacementError where the asked ones are not there."""
+def _cores_each(compute: ComputeSettings, num_workers: int, use_gpu: bool, capacity: Capacity, hidden_size: int) -> int:
+    """Return the whole cores of each worker; raises PlacementError if cpus_per_worker does not fit."""
     asked, nodes, gpus = compute.cpus_per_worker, capacity.grown(), float(use_gpu)
     if asked == "auto":
         if not num_workers or compute.num_workers != num_workers:
-            return 1  # whoever leaves the number of workers open leaves no core idle
+            return 1  # an open number of workers leaves no core idle
         most = next((cores for hidden, cores in USEFUL_CORES if hidden_size >= hidden), 1)
         return next((n for n in range(most, 1, -1) if room_for(nodes, float(n), gpus) >= num_workers), 1)
     if asked > 1 and room_for(nodes, float(asked), gpus) < max(num_workers, 1):
         raise PlacementError(
             f"cpus_per_worker = {asked}: {max(num_workers, 1)} workers with {asked} cores each do not fit on "
-            f"{capacity.cores} cores ({capacity.words()}), a worker is on one node: write a smaller cpus_per_worker"
+            f"{capacity.cores} cores ({capacity.words()}), and a worker runs on one node: write a smaller cpus_per_worker"
         )
     return asked
 
 
-def _share(num_workers: int, use_gpu: bool, capacity: Capacity) -> float | None:
-    """The largest share of a core, at most 1, with which all workers fit node by node; None where none is large enough."""
+def _core_share(num_workers: int, use_gpu: bool, capacity: Capacity) -> float | None:
+    """Return the largest share of a core, at most 1, with which all workers fit; None if it would be too small."""
     nodes = capacity.grown()
     shares = {1.0} | {
         min(node.cores / count, 1.0)
@@ -144,7 +145,7 @@ def _share(num_workers: int, use_gpu: bool, capacity: Capacity) -> float | None:
         for count in range(1, min(int(node.cores * WORKERS_PER_CORE), num_workers) + 1)
     }
     for share in sorted(shares, reverse=True):
-        exact = math.floor(share * 10_000) / 10_000  # Ray counts cores to the fourth digit
+        exact = math.floor(share * 10_000) / 10_000  # Ray counts cores to four decimals
         if exact >= 1 / WORKERS_PER_CORE and room_for(nodes, exact, float(use_gpu)) >= num_workers:
             return exact
     return None

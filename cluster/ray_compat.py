@@ -1,7 +1,7 @@
-"""Everything that uses Ray beyond its public API, each with a fallback that works without it.
+"""Every use of Ray beyond its public API, each with a fallback.
 
-Ray may change what is private in a version outside `TESTED`. Then the fallback is used: the run is slower or says less, and
-its result is the same.
+Outside the `TESTED` versions of Ray private names may have changed, so the fallback is used: the run is slower or prints
+less, with the same result.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _tested() -> bool:
 def update_data_limits_often() -> None:
     """Let Ray Data look for free cores ten times a second; fallback: once a second.
 
-    Before its first look it runs one task at a time. No public setting shortens that: DataContext has none.
+    Until its first look it runs one task at a time. DataContext has no setting for the interval.
     """
     if not _tested():
         return
@@ -38,20 +38,20 @@ def update_data_limits_often() -> None:
 
 
 def times_lost() -> int:
-    """Return how often the task that calls this was lost before, with its process or node; fallback: 0."""
+    """Return how often Ray has lost the calling task, with its process or node; fallback: 0."""
     try:
         import ray._private.worker
 
         worker = ray._private.worker.global_worker.core_worker  # type: ignore[attr-defined]
         return int(worker.get_current_task_attempt_number()) if _tested() else 0
-    except Exception:  # what is private may raise anything
+    except Exception:  # a private name may raise anything
         return 0
 
 
 def show_worker_ends(shown: bool) -> None:
-    """Let Ray print the end of a worker on the screen or not; fallback: it prints.
+    """Choose whether Ray prints the end of a worker; fallback: it prints it.
 
-    It prints it also with log_to_driver=False, and has no setting for that.
+    It does so even with log_to_driver=False, and has no setting for it.
     """
     import ray._private.worker
 
@@ -60,24 +60,24 @@ def show_worker_ends(shown: bool) -> None:
 
 
 def grows_to() -> dict[str, float]:
-    """Return the cores and GPUs that the cluster's autoscaler may bring it to.
+    """Return the limits of the cluster's autoscaler: cores and GPUs.
 
-    Fallback: nothing, and the environment's LSTM_RELAY_GROWS_TO_CPUS and _GPUS say it.
+    Fallback: none; LSTM_RELAY_GROWS_TO_CPUS and _GPUS in the environment replace them.
     """
     if not _tested():
         return {}
     try:
         from ray._private.state import state
 
-        found = state.get_max_resources_from_cluster_config() or {}
-    except Exception:  # what is private may raise anything
+        limits = state.get_max_resources_from_cluster_config() or {}
+    except Exception:  # a private name may raise anything
         return {}
-    # An autoscaler without a limit says 2**63 - 1, which is no number of machines.
-    return {kind: float(found[kind]) for kind in ("CPU", "GPU") if 0 < found.get(kind, 0) < 1 << 20}
+    # An autoscaler without a limit reports 2**63 - 1.
+    return {kind: float(limits[kind]) for kind in ("CPU", "GPU") if 0 < limits.get(kind, 0) < 1 << 20}
 
 
 def free_nodes() -> tuple[Node, ...]:
-    """The nodes with the cores and GPUs that are free now; fallback: one node with what is free in the whole cluster."""
+    """Return the nodes with their free cores and GPUs; fallback: one node with the sum over the cluster."""
     import ray
 
     alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
@@ -100,7 +100,7 @@ def free_nodes() -> tuple[Node, ...]:
 def scaling_of(num_workers: int, max_workers: int, interval_s: float) -> dict[str, Any]:
     """Return ScalingConfig's arguments for a group that looks for room for more workers every `interval_s` seconds.
 
-    Fallback where Ray Train has no elastic groups, as in 2.52: a group of `num_workers` until it ends or is lost.
+    Fallback for Ray Train without elastic groups (2.52): `num_workers` until the group ends or is lost.
     """
     from ray.train import ScalingConfig
 
@@ -111,10 +111,10 @@ def scaling_of(num_workers: int, max_workers: int, interval_s: float) -> dict[st
 
 
 def adapt_trainer(trainer: Any, own_cluster: bool) -> Any:
-    """Take from a Ray Train trainer what gets in the way here; fallback: it is left as it is.
+    """Remove a Ray Train trainer's Ctrl-C handler and unneeded callbacks; fallback: it is unchanged.
 
-    Its handler of Ctrl-C would end this process with the code of a failure; here Ctrl-C is a KeyboardInterrupt, and the
-    workers end with the cluster, or with this process's job on it. Two of its callbacks would start a process each.
+    The handler would end this process with the exit code of a failure. We need a KeyboardInterrupt; the workers end with
+    the local cluster or with this process's job. Two of the callbacks would start a process each.
     """
     if not _tested():
         return trainer
@@ -122,16 +122,16 @@ def adapt_trainer(trainer: Any, own_cluster: bool) -> Any:
         trainer._register_sigint_handler = lambda controller: None
     default: Callable[[], list[Any]] | None = getattr(trainer, "_create_default_callbacks", None)
     if default is not None:
-        trainer._create_default_callbacks = lambda: _callbacks_of_use(default(), own_cluster)
+        trainer._create_default_callbacks = lambda: _needed_callbacks(default(), own_cluster)
     return trainer
 
 
-def _callbacks_of_use(default: list[Any], own_cluster: bool) -> list[Any]:
-    """Ray Train's callbacks less those that would start a process for nothing.
+def _needed_callbacks(default: list[Any], own_cluster: bool) -> list[Any]:
+    """Return Ray Train's callbacks without those that would start a process for nothing.
 
-    One hands out Ray Datasets, of which a group has none. One frees the cores of a controller that has died, which on a
-    cluster of this process's own end with it; elsewhere it is not waited for long, as it may ask a cluster that has died
-    (see `connect`) who lives: the end of a group took 12 s so.
+    DatasetsCallback hands out Ray Datasets, which our groups do not use. PlacementGroupCleanerCallback frees the cores of
+    a dead controller; a local cluster ends with its process and needs no cleaner. On other clusters its timeout is short,
+    because it may query a cluster that has died (see `connect`): with the default the end of a group took 12 s.
     """
     try:
         from ray.train.v2._internal.callbacks.datasets import DatasetsCallback

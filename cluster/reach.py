@@ -1,6 +1,6 @@
-"""Reaching a cluster's job API: its address, its token, and what it means where something else answers, or nothing.
+"""Connecting to a cluster's job API: address, token, and the message if something else answers or nothing does.
 
-Ray's own client waits for ever for an address that does not answer, so the address is tried first, with a limit.
+Ray's client waits for ever for an address that does not answer, so the address is tried first with a timeout.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class ClusterError(Exception):
-    """The cluster cannot be used as it was asked for; the message says what to do instead."""
+    """The cluster cannot be used; the message says what to do."""
 
 
 def check_address(address: str) -> str:
-    """Return the address of a job API without what it does not need; raises ClusterError where it cannot be one."""
+    """Return the address of a job API without trailing slashes; raises ClusterError if it is not one."""
     example = "write it as http://HEAD:8265, the address of the cluster's dashboard"
     if "@" in address:
-        raise ClusterError(f"--address: leave name and password out; the token is read from where Ray reads it: {example}")
+        raise ClusterError(f"--address: leave out name and password; the token is read where Ray reads it: {example}")
     try:
         parts = urlsplit(address)
         whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, a bracket that is not closed
+    except ValueError:  # a port that is no number, an unclosed bracket
         whole = False
     if not whole or parts.query or parts.fragment:
-        raise ClusterError(f"--address {address!r}: this is not the address of a job API: {example}")
+        raise ClusterError(f"--address {address!r}: not the address of a job API: {example}")
     return address.rstrip("/")
 
 
 def find_token() -> tuple[str, str] | None:
-    """Return the token of the cluster and where it was found, in the places and in the order in which Ray itself looks."""
+    """Return the cluster's token and its source; looks where Ray looks, in the same order."""
     if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return None
     if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
@@ -55,10 +55,10 @@ def find_token() -> tuple[str, str] | None:
 
 
 def connect_jobs(address: str) -> Any:
-    """Ray's client for the jobs of the cluster at `address`, after seeing that it answers and takes the token.
+    """Return Ray's job client for the cluster at `address` after checking that it answers and accepts the token.
 
-    Raises ClusterError within seconds where nothing answers, something else does, the token is wrong, or the cluster's Ray
-    is another minor version than this machine's.
+    Raises ClusterError within seconds if nothing or something else answers, the token is wrong, or the minor version of
+    Ray differs from this machine's.
     """
     import requests
 
@@ -69,50 +69,52 @@ def connect_jobs(address: str) -> Any:
             f"{address}/api/version",
             headers=headers,
             timeout=TIMEOUT_S,
-            allow_redirects=False,  # the token goes nowhere else
+            allow_redirects=False,  # so the token is sent to no other host
         )
     except requests.exceptions.SSLError:
-        raise ClusterError(f"{address}: no https is spoken there, or its certificate is not trusted: try http://") from None
+        raise ClusterError(f"{address}: no https there, or an untrusted certificate: try http://") from None
     except requests.exceptions.Timeout:
         raise ClusterError(f"{address}: no answer within {TIMEOUT_S:.0f} s: {_REACH}") from None
     except (requests.exceptions.RequestException, ValueError):
-        raise ClusterError(f"{address}: nothing answers there: {_REACH}") from None
+        raise ClusterError(f"{address}: no answer: {_REACH}") from None
     _check_answer(address, answer, token)
 
     from ray.job_submission import JobSubmissionClient
 
-    for name in ("dashboard_sdk", "job.sdk"):  # what they tell of uploads and sockets is nothing for a person
+    for name in ("dashboard_sdk", "job.sdk"):  # hide their notes on uploads and sockets
         logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
     logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.WARNING)
     return JobSubmissionClient(address, headers=headers)
 
 
 _REACH = (
-    "is the cluster up, its dashboard on this port, and is there a way to it (ray dashboard cluster/aws.yaml, or kubectl "
-    "port-forward, make one)?"
+    "check that the cluster is up, that its dashboard is on this port, and that there is a tunnel to it (ray dashboard "
+    "cluster/aws.yaml, or kubectl port-forward)"
 )
 
 
 def _check_answer(address: str, answer: Any, token: tuple[str, str] | None) -> None:
     if answer.status_code == 401:
         raise ClusterError(
-            f"{address}: the cluster wants its token, and there is none here: put it into RAY_AUTH_TOKEN or "
-            "~/.ray/auth_token (on the cluster, `ray get-auth-token` tells it)"
+            f"{address}: the cluster requires its token and this machine has none: put it into RAY_AUTH_TOKEN or "
+            "~/.ray/auth_token (`ray get-auth-token` on the cluster prints it)"
         )
     if answer.status_code == 403:
-        place = token[1] if token else "this machine"
-        raise ClusterError(f"{address}: the cluster refuses the token of {place}: put the cluster's own into RAY_AUTH_TOKEN")
+        source = token[1] if token else "this machine"
+        raise ClusterError(
+            f"{address}: the cluster refuses the token of {source}: put the cluster's token into RAY_AUTH_TOKEN"
+        )
     try:
-        theirs = str(answer.json()["ray_version"])
+        cluster_ray = str(answer.json()["ray_version"])
     except (ValueError, KeyError, TypeError):
         raise ClusterError(
-            f"{address}: what answers there is no Ray dashboard (HTTP {answer.status_code}): write http://HEAD:8265"
+            f"{address}: the answer is not from a Ray dashboard (HTTP {answer.status_code}): write http://HEAD:8265"
         ) from None
-    ours = version("ray")
-    if minor(theirs) != minor(ours):
+    local_ray = version("ray")
+    if minor(cluster_ray) != minor(local_ray):
         raise ClusterError(
-            f"{address}: the cluster has Ray {theirs}, this machine {ours}: start the cluster with Ray {ours} "
-            "(cluster/*.yaml pin it), or install what it has here"
+            f"{address}: the cluster has Ray {cluster_ray}, this machine {local_ray}: start the cluster with Ray "
+            f"{local_ray} (cluster/*.yaml pin it), or install its version on this machine"
         )
 
 
@@ -122,6 +124,6 @@ def minor(release: str) -> str:
 
 
 def sends_in_the_clear(address: str) -> bool:
-    """Return whether the token would go over a network as plain text."""
+    """Return whether the token would cross a network as plain text."""
     parts = urlsplit(address)
     return parts.scheme == "http" and parts.hostname not in LOOPBACK and find_token() is not None

@@ -1,4 +1,4 @@
-"""What to do when workers cannot start or were lost: pure decisions with their reasons, taken by the loop that acts."""
+"""Decisions for workers that cannot start or were lost: pure functions; `workflows/training/attempts.py` acts on them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from cluster.capacity import Capacity, Node, room_for
 from cluster.placement import Placement
 
-ROOM_LIMIT_S = 600.0  # how long a run waits for cores that other jobs hold
-GROWTH_LIMIT_S = 900.0  # how long it waits for machines that the cluster may add
-MAX_LOSSES = 3  # of workers in a row without an epoch in between
-MAX_TAKEN = 15  # times in a row that the room for workers is gone when they start
+ROOM_LIMIT_S = 600.0  # wait for cores that other jobs use
+GROWTH_LIMIT_S = 900.0  # wait for machines that the autoscaler may add
+MAX_LOSSES = 3  # losses of workers in a row without an epoch in between
+MAX_TAKEN = 15  # times in a row that another job takes the room before the workers start
 
 
 @dataclass(frozen=True)
 class Start:
-    """Start a group of `num_workers` with `cpus` cores each, which may grow to `max_workers`; `words`: what to say of it."""
+    """Start `num_workers` with `cpus` cores each, which may grow to `max_workers`; `words` is the message."""
 
     num_workers: int
     max_workers: int
@@ -28,7 +28,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Wait:
-    """Wait for room for `num_workers` of `cpus` cores, at most `limit_s`; `shrinks`: less, where the nodes take less."""
+    """Wait up to `limit_s` for room for `num_workers` of `cpus` cores; `shrinks`: for fewer if the nodes have less."""
 
     num_workers: int
     limit_s: float
@@ -38,42 +38,42 @@ class Wait:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """The run cannot go on, and why."""
+    """End the run; `why` is the message."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Why a group ended: the worker and its node where they are known, and whether trying again can help."""
+    """Why a group ended, the node if known, and whether a retry is hopeless."""
 
     cause: str
     node: str = ""
     hopeless: bool = False
 
     def words(self) -> str:
-        """Return the loss as a part of a sentence."""
+        """Return the loss for a message."""
         return f"{self.node}: {self.cause}" if self.node else self.cause
 
 
 def first_step(placement: Placement, capacity: Capacity) -> Wait:
-    """Return how a run begins: it waits for the workers that it was given, and for the machines that are added for them."""
+    """Return the first wait of a run: for room for its workers, and for machines that the autoscaler adds."""
     if capacity.grows:
         return Wait(placement.num_workers, GROWTH_LIMIT_S, shrinks=False, cpus=placement.cpus)
     return Wait(placement.num_workers, ROOM_LIMIT_S, cpus=placement.cpus)
 
 
 def reconsider(placement: Placement, wait: Wait, capacity: Capacity) -> Wait:
-    """What is still to be waited for on the nodes that are alive now: Ray knows of a lost node seconds after its workers."""
+    """Update a wait to the nodes that are alive now: Ray reports a lost node seconds after its workers."""
     fits, cpus = what_fits(placement, capacity.nodes)
     return Wait(fits, wait.limit_s, cpus=cpus) if wait.shrinks and fits else wait
 
 
 def after_wait(placement: Placement, wait: Wait, free: Sequence[Node], waited_s: float, there: bool) -> Start | GiveUp:
-    """Return how a run goes on when a wait is over; `there` says whether the room is there that was waited for.
+    """Decide what follows a wait; `there` says whether the room became free.
 
-    A fixed number of workers is not waited for for ever: the numbers that a run gives do not depend on it. The group goes
-    on with as many as there is room for, and grows as soon as there is more.
+    Even a fixed number of workers is not waited for without limit: the result of a run does not depend on it. The group
+    starts with as many workers as fit, and grows as soon as there is more room.
     """
     fits, cpus = (wait.num_workers, wait.cpus) if there else what_fits(placement, free)
     if fits == 0:
@@ -88,21 +88,21 @@ def after_wait(placement: Placement, wait: Wait, free: Sequence[Node], waited_s:
 
 
 def after_loss(placement: Placement, capacity: Capacity, loss: Loss, losses: int) -> Wait | GiveUp:
-    """Return how a run goes on when workers were lost, `losses` times in a row without finishing an epoch.
+    """Decide what follows the loss of workers, `losses` times in a row without finishing an epoch.
 
-    Where the nodes that are left take fewer workers, these are started at once: they grow when a node is added.
+    If fewer workers fit on the remaining nodes, these start at once; the group grows when a node is added.
     """
     if loss.hopeless:
         return GiveUp(loss.words())
     if losses > MAX_LOSSES:
-        return GiveUp(f"the workers were lost {losses} times without finishing an epoch, the last time by: {loss.words()}")
+        return GiveUp(f"the workers were lost {losses} times in a row without finishing an epoch, last: {loss.words()}")
     return _room_now(placement, capacity)
 
 
 def after_taken(placement: Placement, capacity: Capacity, times: int) -> Wait | GiveUp:
-    """Return how a run goes on when the room for its workers was taken, or its node lost, before they had started."""
+    """Decide what follows if the room for workers was taken, or its node lost, before they had started."""
     if times > MAX_TAKEN:
-        return GiveUp(f"the room for the workers was taken {times} times before they had started")
+        return GiveUp(f"the room for the workers was taken {times} times before they could start")
     return _room_now(placement, capacity)
 
 
@@ -115,7 +115,7 @@ def _room_now(placement: Placement, capacity: Capacity) -> Wait:
 def what_fits(placement: Placement, nodes: Sequence[Node]) -> tuple[int, float]:
     """Return how many of the workers fit on the nodes, and the cores of each.
 
-    They get fewer cores only where not one of them fits with its own.
+    They get fewer cores only if not even one worker of full size fits.
     """
     for cpus in (placement.cpus, *map(float, range(math.ceil(placement.cpus) - 1, 0, -1))):
         fits = min(room_for(nodes, cpus, float(placement.use_gpu)), placement.num_workers)
@@ -125,24 +125,24 @@ def what_fits(placement: Placement, nodes: Sequence[Node]) -> tuple[int, float]:
 
 
 def workers(count: int) -> str:
-    """Return a number of workers in words."""
+    """Return a number of workers for a message."""
     return "1 worker" if count == 1 else f"{count} workers"
 
 
 def size_of(placement: Placement) -> str:
-    """Return what a worker takes of its node."""
+    """Return the size of a worker for a message."""
     cores = "1 core" if placement.cpus == 1 else f"{placement.cpus:.2g} cores"
     return cores + (" and a GPU" if placement.use_gpu else "")
 
 
 def free_words(free: Sequence[Node]) -> str:
-    """Return the free cores of each node that has any, as a message shows them."""
+    """Return the free cores of each node for a message."""
     shown = [f"{node.name} {node.cores:g}" for node in free if node.cores or node.gpus]
     return ("cores " + ", ".join(shown[:8]) + (" ..." if len(shown) > 8 else "")) if shown else "no core is"
 
 
 def waiting_words(placement: Placement, wait: Wait, free: Sequence[Node], capacity: Capacity, waited_s: float) -> str:
-    """Return what is waited for and since when."""
+    """Return the message of a wait: for what, since when and why."""
     why = f"the nodes have {capacity.words()} in all, {free_words(free)} free"
     if capacity.grows:
         why += f"; the cluster may grow to {capacity.cores} cores" + (f" and {capacity.gpus} GPUs" if capacity.gpus else "")
@@ -150,28 +150,28 @@ def waiting_words(placement: Placement, wait: Wait, free: Sequence[Node], capaci
     return f"waiting for room for {workers(wait.num_workers)} of {size} since {waited_s:.0f} s: {why}"
 
 
-ON_NODE = "[on node {}]"  # ends the message of a worker's error
+ON_NODE = "[on node {}]"  # suffix of a worker's error message
 DISK_FULL = ("No space left on device", "Disk quota exceeded")
 NO_HELP = ("ModuleNotFoundError", "ImportError", "No module named")
-# Said by those that are left when another worker is gone: it is not the cause.
+# Errors of the workers that remain when another is gone; not the cause.
 ECHOES = ("Connection closed by peer", "Connection reset", "gloo", "NCCL", "Broken pipe", "Timed out waiting")
 
 
 def find_loss(failures: Mapping[int, str], nodes: Sequence[str], gone: Sequence[str] = ()) -> Loss:
-    """Return the cause of a loss among what was reported of each worker, by rank; `gone` are nodes that were lost meanwhile.
+    """Return the cause of a loss from the error texts by rank; `gone` are the nodes that were lost meanwhile.
 
-    Workers that only heard of it, because a connection broke, are not the cause.
+    Workers with only a broken connection are not the cause.
     """
     if gone:
         return Loss("the node was lost", gone[0])
     ranks = sorted(failures, key=lambda rank: (any(echo in failures[rank] for echo in ECHOES), rank))
     if not ranks:
-        return Loss("a worker ended without a word")
+        return Loss("a worker ended without an error message")
     rank, text = ranks[0], failures[ranks[0]]
-    if any(echo in text for echo in ECHOES):  # nobody says more than that a connection broke: to whom?
+    if any(echo in text for echo in ECHOES):  # only broken connections: find the node at the other end
         addresses = re.findall(r"(\d+\.\d+\.\d+\.\d+)\]?:\d+", text)
-        far = [name for name in nodes if any(address in name for address in addresses)]
-        return Loss("the connection to a worker broke", far[0] if far else "")
+        other_ends = [name for name in nodes if any(address in name for address in addresses)]
+        return Loss("the connection to a worker broke", other_ends[0] if other_ends else "")
     node = nodes[rank] if rank < len(nodes) else ""
     if re.search(r"out.?of.?memory|OOM|memory pressure|MemoryError", text, re.IGNORECASE):
         return Loss("out of memory", node)
@@ -179,14 +179,14 @@ def find_loss(failures: Mapping[int, str], nodes: Sequence[str], gone: Sequence[
     last = next((line for line in reversed(lines) if not line.startswith("raise ")), "unknown").removeprefix(
         "RuntimeError: "
     )
-    told = re.search(r"\s*\[on node (.*)\]$", last)
-    if told:
-        last, node = last[: told.start()], told[1]
+    suffix = re.search(r"\s*\[on node (.*)\]$", last)
+    if suffix:
+        last, node = last[: suffix.start()], suffix[1]
     if re.search(r"node.*(died|dead|terminated|lost)", text, re.IGNORECASE):
         return Loss("the node was lost", node)
     if re.search(r"actor (died|is dead)|ActorDiedError|process.*(died|exit)", text, re.IGNORECASE):
         return Loss("a worker process died", node)
     if any(word in text for word in DISK_FULL):
-        advice = "make room there, or let LSTM_RELAY_CACHE name a folder on a larger disk"
+        advice = "free disk space there, or set LSTM_RELAY_CACHE to a folder on a larger disk"
         return Loss(f"{last[:300]}: {advice}", node, hopeless=True)
     return Loss(last[:300], node, any(word in text for word in NO_HELP))

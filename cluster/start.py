@@ -1,8 +1,8 @@
-"""The start of a job on the cluster: whether its Python has what the run needs, then the run itself, in the same process.
+"""The start of a job on the cluster: check the packages, then become the run in the same process.
 
     python -m cluster.start VERSIONS train recipe.toml ...
 
-VERSIONS is ray=2.60.0,torch=2.13.0: what the machine has that submitted the job.
+VERSIONS is ray=2.60.0,torch=2.13.0: the versions on the machine that submitted the job.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REMEDY = (
 
 
 def find_version(name: str) -> str | None:
-    """Return the installed version of a package, None where there is none."""
+    """Return the installed version of a package, or None."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -37,26 +37,26 @@ def version_problems(
     where: str = "on the cluster",
     elsewhere: str = "on the machine that submitted the job",
 ) -> list[str]:
-    """Return what is wrong with the packages of a machine.
+    """Return the problems with the packages of a machine.
 
-    `wanted` are exact versions, another minor version is a problem; `requirements` are what pyproject.toml asks for.
+    `wanted` are name=version pairs that must agree in the minor version; `requirements` are those of pyproject.toml.
     """
     from packaging.requirements import Requirement
 
-    problems, told = [], set()
+    problems, reported = [], set()
     for pair in wanted.split(","):
-        name, _, there = pair.partition("=")
-        here = installed(name)
-        if here is None or minor(here) != minor(there):
-            problems.append(f"{name} is {here or 'not installed'} {where}, {there} {elsewhere}")
-            told.add(name)
+        name, _, expected = pair.partition("=")
+        local = installed(name)
+        if local is None or minor(local) != minor(expected):
+            problems.append(f"{name} is {local or 'not installed'} {where}, {expected} {elsewhere}")
+            reported.add(name)
     for text in requirements:
         requirement = Requirement(text)
-        if requirement.name in told or (requirement.marker is not None and not requirement.marker.evaluate()):
+        if requirement.name in reported or (requirement.marker is not None and not requirement.marker.evaluate()):
             continue
-        here = installed(requirement.name)
-        if here is None or not requirement.specifier.contains(here, prereleases=True):
-            problems.append(f"{requirement.name}{requirement.specifier} is needed, {here or 'none'} is installed {where}")
+        local = installed(requirement.name)
+        if local is None or not requirement.specifier.contains(local, prereleases=True):
+            problems.append(f"{requirement.name}{requirement.specifier} is needed, {local or 'none'} is installed {where}")
     return problems
 
 
@@ -66,11 +66,11 @@ def requirements_of(pyproject: str) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Check, then become the run; exit with 2 where it cannot be."""
+    """Check the packages, then become the run; exits with 2 if a package is missing or of another version."""
     wanted, command = arguments[0], list(arguments[1:])
-    found = version_problems(wanted, requirements_of(Path("pyproject.toml").read_text()), find_version)
-    if found:
-        for problem in found:
+    problems = version_problems(wanted, requirements_of(Path("pyproject.toml").read_text()), find_version)
+    if problems:
+        for problem in problems:
             print(f"error: {problem}", file=sys.stderr)  # noqa: T201
         print(f"error: {REMEDY}", file=sys.stderr)  # noqa: T201
         sys.exit(2)

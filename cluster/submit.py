@@ -1,4 +1,4 @@
-"""Submitting: what goes to the cluster, and the command that the job runs there."""
+"""Submitting a job: its package, its environment and its command."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from cluster.package import RECIPE, Package, make_package, megabytes
 from cluster.start import requirements_of
 
 ON_A_CLUSTER = {
-    "RAY_JOB_STOP_WAIT_TIME_S": "15",  # a run that is stopped has time to say where it stands
-    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # so that the dashboard's Train view shows it
+    "RAY_JOB_STOP_WAIT_TIME_S": "15",  # time for a stopped run to record its progress
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",  # shows the run in the dashboard's Train view
 }
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be run; `credentials` are for the job's environment alone, and shown nowhere."""
+    """A job to submit; `credentials` go only into the job's environment and are never shown."""
 
     command: str
     document: Mapping[str, Any]
@@ -47,13 +47,13 @@ def entrypoint(order: Order) -> str:
 
 
 def metadata_of(order: Order) -> dict[str, str]:
-    """Return what Ray's dashboard shows of the job beside its entrypoint."""
+    """Return the job's metadata for Ray's dashboard."""
     workers = {} if order.workers is None else {"workers": str(order.workers)}
     return {"name": order.name, "run": order.name, "command": order.command, "storage": order.storage, **workers}
 
 
 def runtime_env(order: Order, package: Package) -> dict[str, Any]:
-    """What Ray sets up for every process of the job: the shipped folder, the environment and, if asked for, packages."""
+    """Return Ray's runtime environment: the shipped folder, the variables and, with --install, the packages."""
     env: dict[str, Any] = {
         "working_dir": str(package.folder),
         "env_vars": {**ENVIRONMENT, **ON_A_CLUSTER, **order.credentials},
@@ -66,15 +66,15 @@ def runtime_env(order: Order, package: Package) -> dict[str, Any]:
 
 
 def send(client: Any, address: str, order: Order, say: Callable[[str], object]) -> str:
-    """Ship the code and the recipe, and start the job; returns its id."""
+    """Ship the code and the recipe, start the job and return its id."""
     import tomli_w
 
     job = job_id(order.name, time.time(), uuid.uuid4().hex[:4])
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
         package = make_package(Path(scratch), tomli_w.dumps(order.document).encode())
         for link in package.links_left_out:
-            say(f"{link} is a link and stays here")
-        say(f"shipping {package.num_code_files} files of code of {megabytes(package.code_bytes)}")
+            say(f"{link} is a link and is not shipped")
+        say(f"shipping {package.num_code_files} files of code, {megabytes(package.code_bytes)}")
         started = time.monotonic()
         ask(
             lambda: client.submit_job(

@@ -1,4 +1,4 @@
-"""No silence: what takes long says so every 15 s, also where one call into a library is what does not return."""
+"""Progress messages of long waits every 15 s, even while a single call into a library does not return."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TELL_S = 15.0
 
 @contextmanager
 def telling(say: Callable[[float], object]) -> Iterator[None]:
-    """Call `say` in a thread every 15 s with the seconds since the beginning, until the context ends."""
+    """Call `say` from a thread every 15 s with the seconds since the start, until the context ends."""
     over, started = threading.Event(), time.monotonic()
 
     def tell() -> None:

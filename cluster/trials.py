@@ -1,4 +1,4 @@
-"""Where the trials of a search go: how many at a time, and what each of them gets."""
+"""Placement of a search's trials: how many run at a time, and the workers, cores and GPUs of each."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cluster.placement import PlacementError
 
 @dataclass(frozen=True)
 class TrialPlacement:
-    """`num_concurrent` trials at a time, each of `num_workers` workers with `cpus` cores, and with use_gpu a GPU, each.
+    """`num_concurrent` trials at a time, each with `num_workers` workers of `cpus` cores and, with use_gpu, one GPU.
 
-    0 workers: the trial's own process is the worker, and `trials_per_gpu` of them share a GPU. `one_node`: all workers of
-    a trial are on one machine, so that they add up their gradients without the network.
+    0 workers: the trial's process trains itself, and `trials_per_gpu` trials share a GPU. `one_node`: all workers of a
+    trial run on one machine, so that gradients are averaged without the network.
     """
 
     num_concurrent: int
@@ -29,16 +29,16 @@ class TrialPlacement:
 
     @property
     def gpu_share(self) -> float:
-        """Return the share of a GPU that a trial's process asks Ray for, to the fourth digit that Ray counts to."""
+        """Return the share of a GPU of a trial's process, rounded down to Ray's four decimals."""
         return math.floor(10_000 / self.trials_per_gpu) / 10_000
 
 
 MOST_PER_GPU = 8  # on an H200 twelve trials of an LSTM of 64 units were no faster than eight
-FULL_STEP = 1 << 17  # samples of a step times hidden units that keep a large GPU busy: 2048 x 64 or 512 x 256
+FULL_STEP = 1 << 17  # batch size times hidden units that keep a large GPU busy: 2048 x 64 or 512 x 256
 
 
 def useful_trials_per_gpu(batch_size: int, hidden_size: int) -> int:
-    """Return how many trials one GPU is worth sharing among: those whose steps fill it together."""
+    """Return how many trials should share one GPU: as many as fill it together."""
     return max(min(FULL_STEP // (batch_size * hidden_size), MOST_PER_GPU), 1)
 
 
@@ -52,50 +52,58 @@ def place_trials(
     nodes: Sequence[Node] = (),
     cpus_per_worker: int = 1,
 ) -> TrialPlacement:
-    """Decide how many trials run at a time; raises PlacementError with the arithmetic where not even one can.
+    """Decide how many trials run at a time; raises PlacementError with the arithmetic if none fits.
 
-    The actor of a data-parallel trial takes no core, its workers do; otherwise the actors could take all cores and their
-    workers would wait for ever. `useful` trials share a GPU where `trials_per_gpu` is "auto", each with a core.
-    Where a node of `nodes` holds all workers of a trial, each trial stays on one.
+    The actor of a data-parallel trial takes no core, only its workers do; otherwise actors could take all cores and their
+    workers would wait for ever. With `trials_per_gpu` "auto", `useful` trials share a GPU, each with a core. If a node
+    has room for all workers of a trial, every trial stays on one node.
     """
     cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     with_gpu = gpus > 0 if use_gpu == "auto" else use_gpu
-    each, own = max(num_workers, 1), cpus_per_worker
+    workers, cores_each = max(num_workers, 1), cpus_per_worker
     if num_workers and trials_per_gpu not in ("auto", 1):
         raise PlacementError(
             f"trials_per_gpu = {trials_per_gpu} with workers_per_trial = {num_workers}: NCCL, which adds up the gradients, "
             "refuses two workers on one GPU: write workers_per_trial = 0, or trials_per_gpu = 1"
         )
     largest = int(max((node.cores for node in nodes), default=cpus))
-    grows = cpus > sum(int(node.cores) for node in nodes)  # by machines of which nobody knows how large they are
-    if own > largest and not grows:
+    grows = cpus > sum(int(node.cores) for node in nodes)  # by machines of unknown size
+    if cores_each > largest and not grows:
         raise PlacementError(
-            f"cpus_per_worker = {own}: a worker is on one node, and none has {own} cores, the largest has {largest}: write "
+            f"cpus_per_worker = {cores_each}: a worker runs on one node, and the largest has {largest} cores: write "
             f"cpus_per_worker = {largest} or fewer"
         )
-    usable = cpus if grows else min(cpus, own * room_for(nodes, float(own)))
-    needs = [("core", cpus, own), *([("GPU", gpus, 1)] if with_gpu else [])]
-    for what, there, one in needs:
-        if each * one > there:
+    usable = cpus if grows else min(cpus, cores_each * room_for(nodes, float(cores_each)))
+    demands = [("core", cpus, cores_each), *([("GPU", gpus, 1)] if with_gpu else [])]
+    for resource, available, per_worker in demands:
+        if workers * per_worker > available:
             raise PlacementError(
-                f"workers_per_trial = {num_workers}: a trial needs {each} x {one} {what} = {each * one}, the cluster has "
-                f"{there}: write {_fewer(each, there, one)}" + (", or use_gpu = false in [compute]" if what == "GPU" else "")
+                f"workers_per_trial = {num_workers}: a trial needs {workers} x {per_worker} {resource} = "
+                f"{workers * per_worker}, the cluster has {available}: write {_fewer(workers, available, per_worker)}"
+                + (", or use_gpu = false in [compute]" if resource == "GPU" else "")
             )
-    arithmetic = ", ".join(f"{there} {what}s / {each * one} a trial" for what, there, one in needs)
+    arithmetic = ", ".join(
+        f"{available} {resource}s / {workers * per_worker} a trial" for resource, available, per_worker in demands
+    )
     if not with_gpu or num_workers:
-        room = min(min(there, usable if what == "core" else there) // (each * one) for what, there, one in needs)
-        whole = room_for(nodes, float(each * own), float(each * with_gpu)) if num_workers > 1 else 0
+        room = min(
+            min(available, usable if resource == "core" else available) // (workers * per_worker)
+            for resource, available, per_worker in demands
+        )
+        whole = room_for(nodes, float(workers * cores_each), float(workers * with_gpu)) if num_workers > 1 else 0
         if whole:
             room, arithmetic = whole, f"{arithmetic}, each on one node"
-        return TrialPlacement(max(min(room, num_trials), 1), num_workers, with_gpu, arithmetic, 1, own, whole > 0)
+        return TrialPlacement(max(min(room, num_trials), 1), num_workers, with_gpu, arithmetic, 1, cores_each, whole > 0)
     shared = useful if trials_per_gpu == "auto" else trials_per_gpu
-    if trials_per_gpu == "auto":  # a trial that waits for a core keeps no GPU busy; nor do more trials than there are
-        shared = max(min(shared, usable // own // gpus, -(-num_trials // gpus)), 1)
+    if trials_per_gpu == "auto":  # a trial without a core keeps no GPU busy
+        shared = max(min(shared, usable // cores_each // gpus, -(-num_trials // gpus)), 1)
     arithmetic += f", {shared} trials a GPU" if shared > 1 else ""
-    return TrialPlacement(max(min(usable // own, gpus * shared, num_trials), 1), 0, True, arithmetic, shared, own)
+    return TrialPlacement(
+        max(min(usable // cores_each, gpus * shared, num_trials), 1), 0, True, arithmetic, shared, cores_each
+    )
 
 
-def _fewer(each: int, there: int, one: int) -> str:
-    if there >= one:
-        return f"workers_per_trial = {there // one} or fewer"
-    return f"cpus_per_worker = {max(there // each, 1)} or fewer"
+def _fewer(workers: int, available: int, per_worker: int) -> str:
+    if available >= per_worker:
+        return f"workers_per_trial = {available // per_worker} or fewer"
+    return f"cpus_per_worker = {max(available // workers, 1)} or fewer"

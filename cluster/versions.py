@@ -1,4 +1,4 @@
-"""Whether every node has what the run needs: one task on each of them, before the first task of the run."""
+"""Check the packages of every node with one task on each, before the first task of the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from cluster.capacity import name_of
 from cluster.start import REMEDY, find_version, requirements_of, version_problems
 
-ANSWER_S = 60.0  # for a node to start a process and answer
+ANSWER_S = 60.0  # limit for a node to start a process and answer
 
 Installed = Mapping[str, str | None]  # the version of each package; "python" is Python's own
 
@@ -21,31 +21,31 @@ def installed_here(names: Sequence[str]) -> dict[str, str | None]:
 
 
 def needed() -> list[str]:
-    """Return what pyproject.toml asks for, beside this code."""
+    """Return the requirements in the pyproject.toml beside this code."""
     file = Path(__file__).parents[1] / "pyproject.toml"
     return requirements_of(file.read_text()) if file.is_file() else []
 
 
-def node_problems(nodes: Mapping[str, Installed | str], here: Installed, requirements: Sequence[str]) -> list[str]:
-    """Return what is wrong with each node, by name; a text stands for the versions of a node that did not answer."""
+def node_problems(nodes: Mapping[str, Installed | str], local: Installed, requirements: Sequence[str]) -> list[str]:
+    """Return the problems of each node; instead of versions, a node that did not answer has a text."""
     problems = []
-    for name, found in nodes.items():
-        if isinstance(found, str):
-            problems.append(f"node {name}: {found}")
+    for name, versions in nodes.items():
+        if isinstance(versions, str):
+            problems.append(f"node {name}: {versions}")
             continue
-        ours, theirs = str(here["python"]), str(found["python"])
-        if ours.split(".")[:2] != theirs.split(".")[:2]:
-            problems.append(f"node {name}: Python is {theirs}, the run's own process has {ours}")
-        wanted = ",".join(f"{package}={here[package]}" for package in ("ray", "torch"))
+        local_python, node_python = str(local["python"]), str(versions["python"])
+        if local_python.split(".")[:2] != node_python.split(".")[:2]:
+            problems.append(f"node {name}: Python is {node_python}, the run's process has {local_python}")
+        wanted = ",".join(f"{package}={local[package]}" for package in ("ray", "torch"))
         problems += [
             f"node {name}: {text}"
-            for text in version_problems(wanted, requirements, found.get, "there", "in the run's process")
+            for text in version_problems(wanted, requirements, versions.get, "there", "in the run's process")
         ]
     return problems
 
 
 def check_nodes() -> list[str]:
-    """What is wrong with the nodes of the cluster that this process is connected to; empty where all have what is needed."""
+    """Return the problems of the connected cluster's nodes and the remedy; empty if there are none."""
     from packaging.requirements import Requirement
 
     requirements = needed()
@@ -56,33 +56,33 @@ def check_nodes() -> list[str]:
 
 
 def ask_nodes(question: Any, *arguments: Any, limit_s: float = ANSWER_S) -> dict[str, Any]:
-    """What a function of this code returns on each living node, by the node's name; a text where it does not answer."""
+    """Call a function of this code on each living node; returns results by node name, or a text if there is none."""
     import ray
     from ray.exceptions import GetTimeoutError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     task = ray.remote(num_cpus=0, max_retries=0)(question)
-    asked = {
+    answers = {
         name_of(node): task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
             *arguments
         )
         for node in alive
     }
-    ray.wait(list(asked.values()), num_returns=len(asked), timeout=limit_s)
-    found: dict[str, Any] = {}
-    for name, answer in asked.items():
+    ray.wait(list(answers.values()), num_returns=len(answers), timeout=limit_s)
+    results: dict[str, Any] = {}
+    for name, answer in answers.items():
         try:
-            found[name] = ray.get(answer, timeout=0.1)
+            results[name] = ray.get(answer, timeout=0.1)
         except GetTimeoutError:
-            found[name] = f"no answer within {limit_s:.0f} s"
-        except Exception as error:  # whatever goes wrong there is what is to be told
-            found[name] = _why(error)
-    return found
+            results[name] = f"no answer within {limit_s:.0f} s"
+        except Exception as error:  # any error on the node is its answer
+            results[name] = _why(error)
+    return results
 
 
 def _why(error: Exception) -> str:
     last = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
     if "No module named 'cluster'" in last:
-        return "the project's code is not there: submit the run as a job (python -m cluster submit)"
+        return "the project's code is missing there: submit the run as a job (python -m cluster submit)"
     return last[:300]

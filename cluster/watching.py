@@ -1,4 +1,4 @@
-"""Which nodes come and go while a run goes on: each change is one line that names the node and why it was lost."""
+"""Messages about nodes that join or are lost during a run, with the reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOOK_S = 2.0  # between two looks at the nodes
 
 
 def changes(before: Mapping[str, str], nodes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What is to be said of the nodes that `ray.nodes()` describes, given the names by id of those that were alive."""
+    """Return a message for each change in `ray.nodes()`; `before` has the names by id of the nodes alive before."""
     alive = {str(node["NodeID"]): name_of(node) for node in nodes if node["Alive"]}
     reasons = {str(node["NodeID"]): str(node.get("DeathReasonMessage") or "").strip() for node in nodes}
     lost = [
@@ -28,7 +28,7 @@ def changes(before: Mapping[str, str], nodes: Sequence[Mapping[str, Any]]) -> li
 
 def _short(reason: str) -> str:
     if "health check" in reason:
-        return "it does not answer any more"
+        return "it no longer answers"
     if "Terminated" in reason or "terminated" in reason or "drain" in reason:
         return "it was shut down"
     return reason.splitlines()[0][:120]
@@ -36,34 +36,34 @@ def _short(reason: str) -> str:
 
 @contextmanager
 def watching(say: Callable[[str], None], doing: str = "") -> Iterator[None]:
-    """Say which nodes come and go, and every 15 s what goes on (`doing`), until the context ends.
+    """Report nodes that join or are lost, and `doing` every 15 s, until the context ends.
 
-    Nothing is asked of Ray after that: a call that is under way when a process leaves Ray would end the process.
+    Ray is not called after that: a call in progress while a process leaves Ray would end the process.
     """
     import ray
 
-    over, started, told = threading.Event(), time.monotonic(), time.monotonic()
+    ended, started, last_message = threading.Event(), time.monotonic(), time.monotonic()
     known = {str(node["NodeID"]): name_of(node) for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
 
     def look() -> None:
-        nonlocal known, told
-        while not over.wait(LOOK_S):
+        nonlocal known, last_message
+        while not ended.wait(LOOK_S):
             try:
                 nodes = ray.nodes()  # type: ignore[no-untyped-call]
-            except Exception:  # the cluster is going away: the run itself will say so
+            except Exception:  # the cluster is gone: the run itself reports it
                 return
             for words in changes(known, nodes):
                 say(words)
             known = {str(node["NodeID"]): name_of(node) for node in nodes if node["Alive"]}
-            if doing and time.monotonic() - told >= TELL_S:
-                told = time.monotonic()
+            if doing and time.monotonic() - last_message >= TELL_S:
+                last_message = time.monotonic()
                 cores = sum(float(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"])
-                say(f"{doing} since {told - started:.0f} s, on {len(known)} nodes with {cores:g} cores")
+                say(f"{doing} since {last_message - started:.0f} s, on {len(known)} nodes with {cores:g} cores")
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        ended.set()
         thread.join(timeout=30)

@@ -120,7 +120,7 @@ def test_auto_counts_gpus_that_are_still_to_be_added() -> None:
         ({"num_workers": 2}, [8], 64, 2.0),
         ({"num_workers": 2}, [8], 256, 4.0),
         ({"num_workers": 3}, [8], 256, 2.0),
-        ({"num_workers": 2}, [2, 2], 512, 2.0),  # a worker is on one node
+        ({"num_workers": 2}, [2, 2], 512, 2.0),  # a worker runs on one node
         ({"num_workers": 8}, [8], 512, 1.0),
         ({"num_workers": 2, "cpus_per_worker": 3}, [8], 8, 3.0),
         ({"num_workers": 0, "cpus_per_worker": 3}, [8], 8, 3.0),

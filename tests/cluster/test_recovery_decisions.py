@@ -104,7 +104,7 @@ def test_losses_without_an_epoch_in_between_end_the_run_with_the_last_reason() -
     assert after_loss(TWO, Capacity((W1, W2)), loss, MAX_LOSSES) == Wait(2, ROOM_LIMIT_S)
     over = after_loss(TWO, Capacity((W1, W2)), loss, MAX_LOSSES + 1)
     assert isinstance(over, GiveUp)
-    assert over.why.endswith("4 times without finishing an epoch, the last time by: w1 (10.0.0.1): out of memory")
+    assert over.why.endswith("4 times in a row without finishing an epoch, last: w1 (10.0.0.1): out of memory")
 
 
 def test_where_no_node_is_left_the_run_waits_for_one() -> None:
@@ -117,7 +117,7 @@ def test_room_that_was_taken_is_no_loss_and_is_waited_for_again_but_not_for_ever
     assert after_taken(TWO, Capacity((W1, W2)), MAX_TAKEN) == Wait(2, ROOM_LIMIT_S)
     assert after_taken(TWO, Capacity((W1,)), 1) == Wait(1, ROOM_LIMIT_S)
     over = after_taken(TWO, Capacity((W1, W2)), MAX_TAKEN + 1)
-    assert over == GiveUp("the room for the workers was taken 16 times before they had started")
+    assert over == GiveUp("the room for the workers was taken 16 times before they could start")
 
 
 NAMES = [W1.name, W2.name]
@@ -139,7 +139,7 @@ NAMES = [W1.name, W2.name]
         ),
         (
             {1: "OSError: [Errno 28] No space left on device: '/c/x'"},
-            "w2 (10.0.0.2): OSError: [Errno 28] No space left on device: '/c/x': make room there",
+            "w2 (10.0.0.2): OSError: [Errno 28] No space left on device: '/c/x': free disk space there",
             True,
         ),
         (
@@ -155,10 +155,10 @@ NAMES = [W1.name, W2.name]
         ),
         (
             {1: "Traceback ...\nRuntimeError: OSError: [Errno 28] No space left on device [on node w2 (1)]"},
-            "w2 (1): OSError: [Errno 28] No space left on device: make room there",
+            "w2 (1): OSError: [Errno 28] No space left on device: free disk space there",
             True,
         ),
-        ({}, "a worker ended without a word", False),
+        ({}, "a worker ended without an error message", False),
     ],
 )
 def test_the_cause_of_a_loss_and_its_node_are_named(failures: dict[int, str], said: str, hopeless: bool) -> None:

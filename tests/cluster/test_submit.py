@@ -55,11 +55,11 @@ def invoke(*words: str) -> tuple[int, str]:
         (["demo", "--set", "training.decayrate=1"], "did you mean 'decay_rate'?"),
         (["demo", "--storage", "runs"], "a folder is one machine's alone"),
         (["demo", "--storage", "runs", "--shared-folders"], "write the absolute path"),
-        (["demo", "--env", "NO_SUCH_NAME_HERE"], "there is no such variable"),
+        (["demo", "--env", "NO_SUCH_NAME_HERE"], "not set on this machine"),
         (["beijing"], "PRSA_Data_*.csv is a path of this machine"),
         (["demo", "--address", "ray://head:10001"], "not the address of a job API"),
-        (["demo", "--address", "http://me:pw@head:8265"], "leave name and password out"),
-        (["demo"], "nothing answers there"),
+        (["demo", "--address", "http://me:pw@head:8265"], "leave out name and password"),
+        (["demo"], "no answer: check that the cluster is up"),
     ],
 )
 def test_wrong_input_exits_with_2_and_writes_nothing(
@@ -114,7 +114,7 @@ def test_the_token_is_not_sent_on_where_something_else_answers(
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     code, out = invoke("status", "--address", address)
     assert code == 2
-    assert "no Ray dashboard (HTTP 302)" in out
+    assert "not from a Ray dashboard (HTTP 302)" in out
     assert heard == [f"/api/version Bearer {SECRET}"]
     assert SECRET not in out
 
@@ -461,11 +461,11 @@ def test_a_job_is_listed_stopped_and_can_go_on(shell: Head, store: Path) -> None
 @pytest.mark.parametrize("command", ["status", "logs", "stop"])
 def test_an_unknown_job_and_a_wrong_token_exit_with_2(command: str, shell: Head, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out = invoke(command, "nobody", "--address", shell.address)
-    assert (code, "knows no such job" in out) == (2, True)
+    assert (code, "no such job on the cluster" in out) == (2, True)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "wrong")
     code, out = invoke(command, "nobody", "--address", shell.address)
     assert (code, "refuses the token of the environment's RAY_AUTH_TOKEN" in out) == (2, True)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     code, out = invoke(command, "nobody", "--address", shell.address)
-    assert (code, "wants its token" in out) == (2, True)
+    assert (code, "requires its token" in out) == (2, True)
     assert "wrong" not in out

@@ -27,7 +27,7 @@ def test_a_node_that_goes_is_named_with_its_reason_and_one_that_comes_is_named()
         node("3", "w3"),
     ]
     assert changes(before, now) == [
-        "node w2 (10.0.0.2) was lost (it does not answer any more)",
+        "node w2 (10.0.0.2) was lost (it no longer answers)",
         "node w3 (10.0.0.3) was added",
     ]
     assert changes(before, [node("1", "w1"), node("2", "w2")]) == []
@@ -46,7 +46,7 @@ def test_nodes_that_lack_a_package_or_have_another_version_are_named() -> None:
     }
     assert node_problems(nodes, HERE, NEEDED) == [
         "node w2 (10.0.0.2): numpy>=2.0 is needed, none is installed there",
-        "node w3 (10.0.0.3): Python is 3.12.1, the run's own process has 3.11.7",
+        "node w3 (10.0.0.3): Python is 3.12.1, the run's process has 3.11.7",
         "node w3 (10.0.0.3): torch is 2.11.0 there, 2.13.0 in the run's process",
         "node w4 (10.0.0.4): no answer within 60 s",
     ]
