@@ -14,18 +14,18 @@ import hypothesis
 import pytest
 from small import LONG, Run, write_small
 
-# A time limit of an example says how busy the machine is, not whether the code is right.
+# A deadline for each example would measure how busy the machine is, not whether the code is right.
 hypothesis.settings.register_profile("no_deadline", deadline=None)
 hypothesis.settings.load_profile("no_deadline")
 
-# A shell that starts the tests in the background lets all that they start ignore Ctrl-C, which some tests send.
+# A process started in the background by a shell ignores Ctrl-C, and so do its children; some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data beside the repository; tests that need it are skipped where it is absent."""
+    """Return the folder of real data beside the repository; skip the test where it is absent."""
     folder = Path(__file__).parents[1].parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"there are no real data at {folder}")
@@ -34,7 +34,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an empty bucket; credentials and endpoint are in the environment, as a user has them."""
+    """Yield the address of an empty bucket; credentials and endpoint are in the environment, as a user sets them."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -71,7 +71,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
-    """A Ray of this test session's own, with the settings that a run gives it."""
+    """Start Ray for this test session, with the settings of a run."""
     from cluster.connect import connect, disconnect
 
     connect(num_cpus=2)
@@ -81,13 +81,13 @@ def ray_session() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def undisturbed(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The recipe LONG, run in one process; nobody writes there."""
+    """Train the recipe LONG in one process; tests only read its store."""
     return _train(tmp_path_factory.mktemp("undisturbed"), 0)
 
 
 @pytest.fixture(scope="session")
 def undisturbed_by_two(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The same on two workers of Ray Train."""
+    """Train the recipe LONG on two workers of Ray Train."""
     return _train(tmp_path_factory.mktemp("undisturbed_by_two"), 2)
 
 

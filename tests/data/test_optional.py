@@ -155,7 +155,7 @@ def test_a_misspelt_name_is_never_taken_for_an_absent_column(tmp_path: Path) -> 
         ({"optional": ["humidity", "humidity"]}, "optional names 'humidity' twice"),
     ],
 )
-def test_what_contradicts_it_is_refused(keys: dict[str, Any], message: str) -> None:
+def test_settings_that_contradict_train_false_are_refused(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DataSettings.model_validate({**KEYS, **keys})
 

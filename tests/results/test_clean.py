@@ -1,4 +1,4 @@
-"""What `clean` leaves alone: what a command that goes on needs, what cannot be read, and what is not ours."""
+"""`clean` keeps whatever a running command needs, cannot read, or did not write."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUICK: dict[str, Any] = {"rows": 120, "model": {"hidden_size": 4}, "training": {
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
-    """A finished run, and one of another seed that nothing reaches any more."""
+    """Train a run, and one of another seed that no run record reaches any more."""
     folder = tmp_path_factory.mktemp("trained")
     recipe = load_recipe(write_small(folder, **QUICK))
     train_in_process(load_recipe(folder / "small.toml", ["seed=9"]), folder / "runs")
@@ -43,7 +43,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def test_what_no_run_reaches_is_removed_and_the_run_is_whole(used: tuple[Recipe, Path]) -> None:
+def test_checkpoints_that_no_run_reaches_are_removed_and_the_run_is_kept(used: tuple[Recipe, Path]) -> None:
     recipe, storage = used
     removed = {leftover.path.split("/")[0] for leftover in clean(Store(str(storage)), dry_run=False)}
     assert removed == {"checkpoints"}
@@ -80,7 +80,7 @@ def test_clean_in_the_first_new_epoch_of_a_resumed_run_removes_nothing(
     assert kept <= {path.name for path in (storage / "checkpoints").iterdir()}
 
 
-def test_a_store_that_did_not_exist_is_protected_from_the_first_file_on_and_gone_where_none_was_written(
+def test_a_new_store_is_protected_from_its_first_file_on_and_removed_if_none_was_written(
     tmp_path: Path,
 ) -> None:
     store = Store(str(tmp_path / "runs"))
@@ -95,7 +95,7 @@ def test_a_store_that_did_not_exist_is_protected_from_the_first_file_on_and_gone
     assert store.storage.names("prepared") == ["x"]
 
 
-def test_a_command_that_died_is_no_reason_to_refuse(used: tuple[Recipe, Path]) -> None:
+def test_the_lease_of_a_dead_command_is_removed(used: tuple[Recipe, Path]) -> None:
     store = Store(str(used[1]))
     dead = json.dumps({"place": "elsewhere", "pid": 1, "id": "x", "beat": 0}).encode()
     store.storage.write("leases/using-train-01234567", dead)
@@ -141,7 +141,7 @@ def test_a_damaged_last_checkpoint_of_a_run_is_named_and_neither_moved_nor_are_e
     assert files_below(storage) == before
 
 
-def test_what_is_not_ours_is_left_alone_and_what_was_interrupted_is_removed(used: tuple[Recipe, Path]) -> None:
+def test_foreign_files_are_kept_and_interrupted_writes_are_removed(used: tuple[Recipe, Path]) -> None:
     storage = used[1]
     ours = ["prepared/.preparing-0123456789ab/a.arrow", f"prepared/{'0' * 32}/values-00000.arrow"]  # without a manifest
     ours += ["runs/small/.progress.json-0123abcd", "evaluations/x/.a.json-0123abcd", "checkpoints/.k-0123abcd/facts.json"]
@@ -159,12 +159,12 @@ def test_what_is_not_ours_is_left_alone_and_what_was_interrupted_is_removed(used
 def test_a_clean_that_is_killed_anywhere_leaves_a_store_that_works_and_the_next_one_ends_its_work(
     trained: tuple[Recipe, Path], tmp_path: Path
 ) -> None:
-    recipe, place, ended = trained[0], 0, False
+    recipe, call_number, ended = trained[0], 0, False
     whole = {leftover.path for leftover in find_leftovers(Store(str(trained[1])))}
     while not ended:
-        storage = tmp_path / str(place)
+        storage = tmp_path / str(call_number)
         shutil.copytree(trained[1], storage, copy_function=shutil.copy2)
-        killed: Interrupted = stopped_at(local(storage), place, "killed")
+        killed: Interrupted = stopped_at(local(storage), call_number, "killed")
         store = Store(killed.storage)
         try:
             clean(store, dry_run=False)
@@ -174,10 +174,10 @@ def test_a_clean_that_is_killed_anywhere_leaves_a_store_that_works_and_the_next_
         clean(Store(str(storage)), dry_run=False)
         assert find_leftovers(Store(str(storage))) == []
         assert not {path for path in whole if (storage / path).exists()}
-        if place % 10 == 0 or ended:
+        if call_number % 10 == 0 or ended:
             _, run = train_in_process(recipe, storage)
             assert run.result is not None
             assert run.result.epochs_trained == 0
         shutil.rmtree(storage)
-        place += 7
-    assert place > 14
+        call_number += 7
+    assert call_number > 14

@@ -1,4 +1,4 @@
-"""Every file of a store damaged in every way: one message, never a wrong number, and the same command mends it."""
+"""Every file of a store is damaged in every way: one message, never a wrong number, and the same command repairs it."""
 
 from __future__ import annotations
 
@@ -55,26 +55,26 @@ WAYS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """A finished run that has all kinds of files, and what the commands say of it."""
+    """Train a run that has all kinds of files; return its folder and the outputs of the commands."""
     folder = tmp_path_factory.mktemp("whole")
     recipe = write_small(folder, **QUICK)
     assert invoke("inspect", str(recipe), "--storage", str(folder / "runs"))[0] == 0  # so that distances are kept
     assert invoke("train", str(recipe), "--storage", str(folder / "runs"))[0] == 0
-    return folder, {words[0]: said(folder, words) for words in LOOKS}
+    return folder, {words[0]: output_of(folder, words) for words in LOOKS}
 
 
 LOOKS = (("evaluate", "small", "--json", "-"), ("log", "small"), ("runs",))
 
 
-def said(folder: Path, words: tuple[str, ...]) -> str:
+def output_of(folder: Path, words: tuple[str, ...]) -> str:
     code, out, _ = invoke(*words, "--storage", str(folder / "runs"))
     assert code == 0
     return out
 
 
-def told(out: str) -> str:
-    """What a command says to 5 digits, but for how much of it was measured now: on other cores the last digits differ."""
-    return re.sub(r"\d+\.\d{6,}(e-?\d+)?", lambda found: f"{float(found[0]):.5g}", re.sub(r'"measured_now": \d+', "", out))
+def comparable(out: str) -> str:
+    """Round the numbers of an output to 5 digits, as the last digits depend on the cores; leave out `measured_now`."""
+    return re.sub(r"\d+\.\d{6,}(e-?\d+)?", lambda match: f"{float(match[0]):.5g}", re.sub(r'"measured_now": \d+', "", out))
 
 
 def copy_of(folder: Path, to: Path) -> Path:
@@ -87,7 +87,7 @@ def files_below(folder: Path) -> list[str]:
 
 
 def check(whole: tuple[Path, dict[str, str]], to: Path, file: str, way: str) -> None:
-    """Damage one file of a copy: no command shows another number or a traceback, train mends it, verify finds no fault."""
+    """Damage a file of a copy: no command shows another number or a traceback, train repairs it, verify finds no damage."""
     folder = copy_of(whole[0], to)
     storage = folder / "runs"
     WAYS[way](storage / file)
@@ -101,23 +101,23 @@ def check(whole: tuple[Path, dict[str, str]], to: Path, file: str, way: str) -> 
         assert code in (0, 1, 2)
         assert "Traceback" not in out + err
         if code == 0 and "warning" not in out and "not in the store" not in out:
-            assert told(out) == told(whole[1][words[0]]), (file, way, words)
+            assert comparable(out) == comparable(whole[1][words[0]]), (file, way, words)
         if code != 0:
             assert len(err.strip().splitlines()) == 1, err
     code, out, err = invoke("train", str(folder / "small.toml"), "--storage", str(storage))
     assert (code, err) == (0, ""), (file, way)
     left = [each.path for each in verify(Store(str(storage))).damaged]
-    # What the run did not need again is redone when something does.
+    # Files that the run did not need again are written again when something needs them.
     assert left == [] or file.startswith(("derived/", "evaluations/")) or "/distances" in file or "/quartiles" in file
-    again = said(folder, LOOKS[0])
+    again = output_of(folder, LOOKS[0])
     for text in (again, whole[1]["evaluate"]):
         assert json.loads(text)["mean_scaled_error"] > 0
-    assert told(again) == told(whole[1]["evaluate"])
+    assert comparable(again) == comparable(whole[1]["evaluate"])
     assert json.loads(again)["key"] == json.loads(whole[1]["evaluate"])["key"]
 
 
 def one_of_each_kind(storage: Path) -> list[str]:
-    """A file of each kind: runs by name, all others by their folder and the beginning of their name."""
+    """Return a file of each kind: runs by name, all others by their folder and the beginning of their name."""
     kinds: dict[tuple[str, str], str] = {}
     for file in files_below(storage):
         parts = file.split("/")
@@ -137,13 +137,13 @@ def test_a_file_of_each_kind_damaged_in_one_way(whole: tuple[Path, dict[str, str
 @pytest.mark.long
 @pytest.mark.parametrize("way", WAYS)
 def test_every_file_damaged_in_every_way(way: str, whole: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
-    """About 60 damages, 1 to 2 s each."""
+    """Damage about 60 files, 1 to 2 s each."""
     for file in files_below(whole[0] / "runs"):
         check(whole, tmp_path / "copy", file, way)
         shutil.rmtree(tmp_path / "copy")
 
 
-def test_verify_tells_what_is_damaged_unreachable_and_foreign_apart_and_changes_nothing(
+def test_verify_distinguishes_damaged_unreachable_and_foreign_files_and_changes_nothing(
     whole: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
     storage = copy_of(whole[0], tmp_path / "copy") / "runs"
@@ -163,10 +163,10 @@ def test_verify_tells_what_is_damaged_unreachable_and_foreign_apart_and_changes_
     shutil.copytree(whole[0] / "runs" / "checkpoints" / last, storage / "checkpoints" / last)
     shutil.rmtree(storage / "checkpoints" / "mine")
     shutil.rmtree(storage / "runs" / "small")
-    found = verify(Store(str(storage)))
-    assert found.damaged == []
-    assert {each.kind for each in found.findings} == {"unreachable", "foreign"}
-    assert Finding("thesis", "foreign", "not ours") in found.findings
+    report = verify(Store(str(storage)))
+    assert report.damaged == []
+    assert {each.kind for each in report.findings} == {"unreachable", "foreign"}
+    assert Finding("thesis", "foreign", "not ours") in report.findings
 
 
 def test_an_output_that_is_the_input_through_a_link_is_refused(whole: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
@@ -187,15 +187,15 @@ def test_verify_reads_an_object_store_too(whole: tuple[Path, dict[str, str]], tm
     flip(part)
     facts = next(storage.glob("checkpoints/*/facts.json"))
     flip(facts)
-    found = {each.path for each in verify(Store(LocalObjects(storage))).damaged}
-    assert {str(part.relative_to(storage)), str(facts.parent.relative_to(storage))} <= found
+    damaged = {each.path for each in verify(Store(LocalObjects(storage))).damaged}
+    assert {str(part.relative_to(storage)), str(facts.parent.relative_to(storage))} <= damaged
 
 
 @pytest.mark.parametrize("file", ["result.json", "datasets.json"])
-def test_a_record_of_an_earlier_version_that_lacks_something_is_named(
+def test_an_incomplete_record_of_an_earlier_version_is_named(
     whole: tuple[Path, dict[str, str]], tmp_path: Path, file: str
 ) -> None:
-    """Such records have no hash: what is missing or of another type is found when it is used."""
+    """Old records have no hash: a missing key or a value of another type is noticed when it is used."""
     storage = copy_of(whole[0], tmp_path / "copy") / "runs"
     (storage / "runs" / "small" / "run.json").unlink()
     path = storage / "runs" / "small" / file

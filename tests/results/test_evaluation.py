@@ -1,4 +1,4 @@
-"""What `evaluate` tells of a run's final state, against result.json, pandas and scikit-learn."""
+"""`evaluate` on a run's final state, against result.json, pandas and scikit-learn."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     return train_sites(tmp_path_factory.mktemp("sites"))
 
 
-def test_the_figures_are_those_of_the_run_and_nothing_is_measured_again(sites: Opened) -> None:
+def test_errors_are_those_of_the_run_and_nothing_is_measured_again(sites: Opened) -> None:
     store, run, _ = sites
     result = store.result("sites")
     assert result is not None
     test, validation = evaluate(store, run, "test").to_json(), evaluate(store, run, "validation").to_json()
     assert test["measured_now"] == validation["measured_now"] == 0
-    for place, name in enumerate(result["datasets"]):
-        of_run, told = result["test"][name], test["datasets"][name]
+    for column, name in enumerate(result["datasets"]):
+        of_run, evaluated = result["test"][name], test["datasets"][name]
         for key in ("samples", "error", "naive_error", "scaled_error", "mse", "mae"):
-            assert told[key] == of_run[key]
-        assert list(told["mae_units"].values()) == of_run["mae_units"]
-        assert validation["datasets"][name]["error"] == result["error_matrix"]["validation"][-1][place]
+            assert evaluated[key] == of_run[key]
+        assert list(evaluated["mae_units"].values()) == of_run["mae_units"]
+        assert validation["datasets"][name]["error"] == result["error_matrix"]["validation"][-1][column]
     assert validation["mean_scaled_error"] == result["mean_scaled_error"]
 
 
-def test_what_the_store_keeps_is_told_without_torch_and_ray(sites: Opened) -> None:
+def test_stored_evaluations_are_shown_without_torch_and_ray(sites: Opened) -> None:
     code = (
         "import sys; from workflows.cli.commands import app; "
         f"app(['evaluate', 'sites', '--storage', {str(sites[2] / 'runs')!r}, '--json', '-'], standalone_mode=False); "
         "print([name for name in ('torch', 'ray') if name in sys.modules], file=sys.stderr)"
     )
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stderr.strip() == "[]"
-    assert json.loads(found.stdout)["split"] == "test"
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert process.stderr.strip() == "[]"
+    assert json.loads(process.stdout)["split"] == "test"
 
 
-def test_the_naive_forecasts_figures_are_those_of_repeating_the_last_value(tmp_path: Path) -> None:
-    own = {"features": ["power"], "targets": ["power"], "missing_flags": False, "categorical": [], "calendar": []}
-    store, run, _ = train_sites(tmp_path, data={**own, "min_lookback": 8})
+def test_naive_errors_are_those_of_repeating_the_last_value(tmp_path: Path) -> None:
+    settings = {"features": ["power"], "targets": ["power"], "missing_flags": False, "categorical": [], "calendar": []}
+    store, run, _ = train_sites(tmp_path, data={**settings, "min_lookback": 8})
     gaps = []
     for _, rows in pd.read_csv(tmp_path / "b.csv", parse_dates=["time"]).groupby("pump"):
         power = rows.set_index("time")["power"].asfreq("h").astype(np.float32).astype(float)
@@ -67,10 +67,10 @@ def test_the_naive_forecasts_figures_are_those_of_repeating_the_last_value(tmp_p
         for end in range(first - 1, len(power) - 3):
             ahead = power.iloc[end + 1 : end + 4]
             gaps += [ahead.to_numpy() - known.iloc[end]] if ahead.notna().all() else []
-    told = evaluate(store, run, "test").to_json()["datasets"]["b"]
-    assert told["samples"] == len(gaps)
-    np.testing.assert_allclose(told["naive_mae_units"]["power"], np.abs(gaps).mean(), rtol=1e-6)
-    np.testing.assert_allclose(told["naive_rmse_units"]["power"], (np.array(gaps) ** 2).mean() ** 0.5, rtol=1e-6)
+    errors = evaluate(store, run, "test").to_json()["datasets"]["b"]
+    assert errors["samples"] == len(gaps)
+    np.testing.assert_allclose(errors["naive_mae_units"]["power"], np.abs(gaps).mean(), rtol=1e-6)
+    np.testing.assert_allclose(errors["naive_rmse_units"]["power"], (np.array(gaps) ** 2).mean() ** 0.5, rtol=1e-6)
 
 
 def test_a_state_that_was_not_measured_is_measured_once_and_kept(tmp_path: Path) -> None:
@@ -79,13 +79,13 @@ def test_a_state_that_was_not_measured_is_measured_once_and_kept(tmp_path: Path)
     run = open_run(store, "sites")
     first = evaluate(store, run, "test").to_json()
     assert first["measured_now"] == 2
-    for place, dataset in enumerate(run.datasets):
+    for index, dataset in enumerate(run.datasets):
         batch = dataset.batch("test", np.arange(dataset.num_samples("test")))
         scale, center = (np.array(getattr(dataset.encoding, what)[-2:]) for what in ("scale", "center"))
-        gap = make_forecaster(store, run, place).forecast(batch).point - (batch.targets * scale + center)
-        told = first["datasets"][dataset.name]
-        np.testing.assert_allclose(list(told["mae_units"].values()), np.abs(gap).mean(axis=(0, 1)), rtol=1e-5)
-        np.testing.assert_allclose(told["error"], ((gap / scale) ** 2).mean(), rtol=1e-5)
+        gap = make_forecaster(store, run, index).forecast(batch).point - (batch.targets * scale + center)
+        errors = first["datasets"][dataset.name]
+        np.testing.assert_allclose(list(errors["mae_units"].values()), np.abs(gap).mean(axis=(0, 1)), rtol=1e-5)
+        np.testing.assert_allclose(errors["error"], ((gap / scale) ** 2).mean(), rtol=1e-5)
     assert evaluate(store, run, "test").to_json() == {**first, "measured_now": 0}
 
 
@@ -117,28 +117,28 @@ def test_the_command_prints_tables_or_json(sites: Opened, tmp_path: Path) -> Non
         assert word in out
     assert json.loads((tmp_path / "errors.json").read_text()) == evaluate(sites[0], sites[1], "validation").to_json()
     assert json.loads(invoke("evaluate", "sites", "--json", "-", *storage)[1])["split"] == "test"
-    for words, said in [
+    for words, message in [
         (["sites", "--split", "train"], "--split train: write one of validation, test"),
         (["sites", "--json", str(tmp_path / "nowhere" / "x.json")], "there is no folder"),
         (["sitse"], "did you mean 'sites'?"),
     ]:
         code, out, err = invoke("evaluate", *words, *storage)
         assert code == 2
-        assert said in err
+        assert message in err
 
 
-def test_a_search_and_a_run_under_way_are_told_apart_from_a_run(sites: Opened, tmp_path: Path) -> None:
+def test_a_search_and_an_unfinished_run_are_refused(sites: Opened, tmp_path: Path) -> None:
     store = type(sites[0])(str(tmp_path))
     search = {"status": "finished", "key": None, "trials": [], "epochs_requested": 0}
     progress = {"status": "interrupted", "when": 1.0, "key": "k", "datasets": [], "epochs_requested": 1}
     store.write_run("tried", "search.json", json.dumps(search).encode())
     store.write_run("going", "progress.json", json.dumps(progress).encode())
-    for name, said in (("tried", "this is a search: train its best"), ("going", r"has not ended \(interrupted\)")):
-        with pytest.raises(InputError, match=said):
+    for name, message in (("tried", "this is a search: train its best"), ("going", r"has not ended \(interrupted\)")):
+        with pytest.raises(InputError, match=message):
             open_run(store, name)
 
 
-def test_a_damaged_state_ends_with_1_and_says_so(tmp_path: Path) -> None:
+def test_a_damaged_state_ends_with_1_and_a_message(tmp_path: Path) -> None:
     store, _, _ = train_sites(tmp_path)
     roll_back(store, "sites", "a")
     key = open_run(store, "sites").key
@@ -149,7 +149,7 @@ def test_a_damaged_state_ends_with_1_and_says_so(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
-def test_classes_and_labels_at_the_last_row_are_told_in_their_own_words(tmp_path: Path) -> None:
+def test_classes_and_labels_at_the_last_row_are_evaluated_and_predicted_as_labels(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     frames = []
     for number in range(60):
@@ -169,20 +169,20 @@ def test_classes_and_labels_at_the_last_row_are_told_in_their_own_words(tmp_path
         "compute": {"num_workers": 0},
     }
     store, run = train_in_process(check_recipe(document, tmp_path), tmp_path / "runs")
-    told = evaluate(store, run, "test").to_json()["datasets"]["takes"]
+    errors = evaluate(store, run, "test").to_json()["datasets"]["takes"]
     frame.drop(columns="kind").to_csv(tmp_path / "new.csv", index=False)
     predict_files(store, run, None, str(tmp_path / "new.csv"), str(tmp_path / "out.csv"), False)
-    found = pd.read_csv(tmp_path / "out.csv").set_index("series")
-    assert list(found.columns) == ["cutoff", "step", "time", "kind"]
-    assert set(found["step"]) == {0}
-    assert (found["time"] == found["cutoff"]).all()
-    assert (found["time"] == frame.groupby("take")["step"].max()).all()
+    forecasts = pd.read_csv(tmp_path / "out.csv").set_index("series")
+    assert list(forecasts.columns) == ["cutoff", "step", "time", "kind"]
+    assert set(forecasts["step"]) == {0}
+    assert (forecasts["time"] == forecasts["cutoff"]).all()
+    assert (forecasts["time"] == frame.groupby("take")["step"].max()).all()
     dataset = run.datasets[0]
     truth = frame.groupby("take")["kind"].last()
     test = _names_of_test_samples(run, truth.index)
-    assert told["samples"] == len(test) == 30
-    assert told["accuracy"] == pytest.approx(accuracy_score(truth[test], found.loc[test, "kind"]))
-    assert told["naive_accuracy"] <= 0.5 < told["accuracy"] < 1
+    assert errors["samples"] == len(test) == 30
+    assert errors["accuracy"] == pytest.approx(accuracy_score(truth[test], forecasts.loc[test, "kind"]))
+    assert errors["naive_accuracy"] <= 0.5 < errors["accuracy"] < 1
     assert dataset.encoding.classes == ["dull", "sharp"]
     assert "accuracy" in invoke("evaluate", "kinds", "--storage", str(tmp_path / "runs"))[1]
 
@@ -198,13 +198,13 @@ def test_short_histories_with_horizon_0_are_measured_as_they_are_predicted(tmp_p
     changes = {"features": ["flow"], "targets": ["power"], "horizon": 0, "min_lookback": 1, "lookback": 6}
     store, run, _ = train_sites(tmp_path, data={**changes, "missing_flags": False})
     predict_files(store, run, "a", str(tmp_path / "a.csv"), str(tmp_path / "out.csv"), True)
-    found = pd.read_csv(tmp_path / "out.csv", parse_dates=["time"]).set_index(["series", "time"])
+    forecasts = pd.read_csv(tmp_path / "out.csv", parse_dates=["time"]).set_index(["series", "time"])
     gaps = []
     for name, rows in pd.read_csv(tmp_path / "a.csv", parse_dates=["time"]).groupby("pump"):
         power = rows.set_index("time")["power"].asfreq("h")
-        assert len(found.loc[name]) == len(power)
+        assert len(forecasts.loc[name]) == len(power)
         late = power.iloc[int(len(power) * 0.8 + 1e-9) :].dropna()
-        gaps += list((found.loc[name]["power"].loc[late.index] - late).abs())
-    told = evaluate(store, run, "test").to_json()["datasets"]["a"]
-    assert told["samples"] == len(gaps)
-    np.testing.assert_allclose(told["mae_units"]["power"], np.mean(gaps), rtol=1e-6)
+        gaps += list((forecasts.loc[name]["power"].loc[late.index] - late).abs())
+    errors = evaluate(store, run, "test").to_json()["datasets"]["a"]
+    assert errors["samples"] == len(gaps)
+    np.testing.assert_allclose(errors["mae_units"]["power"], np.mean(gaps), rtol=1e-6)

@@ -44,7 +44,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Opened:
 
 
 def new_rows(folder: Path, steps: int, pumps: int = 5) -> pd.DataFrame:
-    """Rows of some pumps over the turn of a leap year, with gaps and a label that no train row has."""
+    """Write rows of some pumps at the end of a leap year, with gaps and a label that no train row has."""
     random = np.random.default_rng(steps)
     frames = []
     for pump in range(pumps):
@@ -67,63 +67,63 @@ def new_rows(folder: Path, steps: int, pumps: int = 5) -> pd.DataFrame:
 
 
 def inputs_of(rows: pd.DataFrame, model: RawModel) -> dict[str, np.ndarray]:
-    """The same rows as the module takes them."""
-    pumps = [own for _, own in rows.groupby("pump")]
-    given = {"values": np.stack([own[model.features].to_numpy(np.float32) for own in pumps])}
+    """Return the same rows as inputs of the module."""
+    pumps = [window for _, window in rows.groupby("pump")]
+    inputs = {"values": np.stack([window[model.features].to_numpy(np.float32) for window in pumps])}
     if model.labels:
         (labels,) = model.labels.values()
-        codes = [[[labels.index(x) if x in labels else -1] for x in own["mode"]] for own in pumps]
-        given["codes"] = np.array(codes, np.int64)
+        codes = [[[labels.index(x) if x in labels else -1] for x in window["mode"]] for window in pumps]
+        inputs["codes"] = np.array(codes, np.int64)
     if model.calendar:
-        given["times"] = np.stack([own["time"].to_numpy("datetime64[us]").astype(np.int64) for own in pumps])
-    return given
+        inputs["times"] = np.stack([window["time"].to_numpy("datetime64[us]").astype(np.int64) for window in pumps])
+    return inputs
 
 
-def as_tensors(given: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(each) for name, each in given.items()}
+def as_tensors(inputs: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(each) for name, each in inputs.items()}
 
 
-def run_onnx(path: Path, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+def run_onnx(path: Path, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
     session = onnxruntime.InferenceSession(str(path))
-    assert [each.name for each in session.get_inputs()] == list(given)
-    return session.run(None, given)
+    assert [each.name for each in session.get_inputs()] == list(inputs)
+    return session.run(None, inputs)
 
 
 def check_files(opened: Opened, dataset: str, columns: list[str]) -> None:
-    """The module, the .pt2 file and the .onnx file of a run agree with `predict` and with each other."""
+    """Check that the module, the .pt2 file and the .onnx file of a run agree with `predict` and with each other."""
     store, run, folder = opened
     module = raw_model(store, run, dataset)
     rows = new_rows(folder, 8)
     wanted = predict(opened, dataset, "new.csv")[columns].to_numpy()
     made = export_model(store, run, str(folder / "model.onnx"), dataset)
     words = ("--dataset", dataset, "--output", str(folder / "model.pt2"), "--storage", str(folder / "runs"))
-    code, told, _ = invoke("export", "sites", *words)
-    assert (code, ", ".join(each["name"] for each in made["inputs"]) in told) == (0, True)
+    code, output, _ = invoke("export", "sites", *words)
+    assert (code, ", ".join(each["name"] for each in made["inputs"]) in output) == (0, True)
     program = torch.export.load(folder / "model.pt2").module()
     for steps, pumps in ((8, 5), (3, 1), (5, 7)):
-        given = inputs_of(rows if steps == 8 else new_rows(folder, steps, pumps), module)
+        inputs = inputs_of(rows if steps == 8 else new_rows(folder, steps, pumps), module)
         with torch.inference_mode():
-            found = [
+            outputs = [
                 made if isinstance(made, tuple) else (made,)
-                for made in (module(**as_tensors(given)), program(**as_tensors(given)))
+                for made in (module(**as_tensors(inputs)), program(**as_tensors(inputs)))
             ]
-        for eager, exported, onnx in zip(*found, run_onnx(folder / "model.onnx", given), strict=True):
+        for eager, exported, onnx in zip(*outputs, run_onnx(folder / "model.onnx", inputs), strict=True):
             np.testing.assert_allclose(exported, eager, **CLOSE)
             np.testing.assert_allclose(onnx, eager, **CLOSE)
         if steps == 8:
-            flat = [each.reshape(pumps * module.horizon, -1).numpy() for each in found[0]]
+            flat = [each.reshape(pumps * module.horizon, -1).numpy() for each in outputs[0]]
             np.testing.assert_allclose(np.concatenate(flat, axis=1), wanted, **CLOSE)
     described = json.loads((folder / "model.json").read_text())
     assert {name: made[name] for name in described} == described
-    assert [each["name"] for each in described["inputs"]] == list(given)
+    assert [each["name"] for each in described["inputs"]] == list(inputs)
 
 
 def test_a_model_with_all_kinds_of_columns_gives_what_predict_writes(everything: Opened) -> None:
     store, run, folder = everything
     module = raw_model(store, run, "a")
-    given = inputs_of(new_rows(folder, 8), module)
+    inputs = inputs_of(new_rows(folder, 8), module)
     with torch.inference_mode():
-        point, levels = module(**as_tensors(given))
+        point, levels = module(**as_tensors(inputs))
     written = predict(everything, "a", "new.csv")
     np.testing.assert_allclose(point.reshape(-1, 2).numpy(), written[["power", "flow"]].to_numpy(), **CLOSE)
     columns = [f"{name}_q{level}" for name in ("power", "flow") for level in (0.1, 0.5, 0.9)]
@@ -148,10 +148,10 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Opened:
 def test_a_model_of_windows_by_themselves_gives_what_predict_writes(plain: Opened) -> None:
     store, run, folder = plain
     module = raw_model(store, run, "b")
-    given = inputs_of(new_rows(folder, 8), module)
+    inputs = inputs_of(new_rows(folder, 8), module)
     with torch.inference_mode():
-        found = module(**as_tensors(given)).reshape(-1, 2).numpy()
-    np.testing.assert_allclose(found, predict(plain, "b", "new.csv")[["power", "flow"]].to_numpy(), **CLOSE)
+        forecasts = module(**as_tensors(inputs)).reshape(-1, 2).numpy()
+    np.testing.assert_allclose(forecasts, predict(plain, "b", "new.csv")[["power", "flow"]].to_numpy(), **CLOSE)
 
 
 def test_a_program_of_torch_export_takes_any_batch_and_any_length(plain: Opened) -> None:
@@ -164,12 +164,12 @@ def test_a_program_of_torch_export_takes_any_batch_and_any_length(plain: Opened)
     serializing.addHandler(handler)
     export_model(store, run, str(folder / "b.pt2"), "b")
     serializing.removeHandler(handler)
-    assert warned == []  # torch's words about its own inside are no news of the user's model
+    assert warned == []  # torch's warnings about its internals do not concern the user's model
     program = torch.export.load(folder / "b.pt2").module()
     for steps, pumps in ((8, 5), (3, 1)):
-        given = as_tensors(inputs_of(new_rows(folder, steps, pumps), module))
+        inputs = as_tensors(inputs_of(new_rows(folder, steps, pumps), module))
         with torch.inference_mode():
-            np.testing.assert_allclose(program(**given), module(**given), **CLOSE)
+            np.testing.assert_allclose(program(**inputs), module(**inputs), **CLOSE)
 
 
 @pytest.mark.long
@@ -184,9 +184,9 @@ def test_where_heads_or_scalings_differ_the_dataset_is_named(everything: Opened)
     with pytest.raises(InputError, match=r"write a name that ends in \.pt2 or \.onnx"):
         export_model(store, run, str(folder / "model.pkl"), "a")
     assert not (folder / "model.pkl").exists()
-    code, _, told = invoke("export", "sites", "--output", "x.pt2", "--storage", str(folder / "runs"))
+    code, _, error = invoke("export", "sites", "--output", "x.pt2", "--storage", str(folder / "runs"))
     assert code == 2
-    assert "name the one" in told
+    assert "name the one" in error
 
 
 def test_gaps_are_filled_as_pandas_fills_them_by_steps_and_by_scan() -> None:
@@ -206,14 +206,14 @@ def test_gaps_are_filled_as_pandas_fills_them_by_steps_and_by_scan() -> None:
 def test_calendar_features_are_those_of_pandas_over_centuries() -> None:
     times = pd.date_range("1896-01-01", "2105-01-01", freq="31h").astype("datetime64[us]")
     hour = times.hour.to_numpy()
-    places = [
+    phases = [
         hour / 24,
         (times.day_of_week + hour / 24) / 7,
         (times.month - 1) / 12,
         (times.day_of_year - 1 + hour / 24) / 365.25,
     ]
-    found = calendar_waves(
+    waves = calendar_waves(
         torch.from_numpy(times.to_numpy().astype(np.int64))[None], ["hour", "weekday", "month", "day_of_year"]
     )
-    expected = np.stack([wave(2 * np.pi * np.asarray(place)) for place in places for wave in (np.sin, np.cos)], axis=1)
-    np.testing.assert_allclose(found[0], expected, atol=1e-6)
+    expected = np.stack([wave(2 * np.pi * np.asarray(phase)) for phase in phases for wave in (np.sin, np.cos)], axis=1)
+    np.testing.assert_allclose(waves[0], expected, atol=1e-6)

@@ -20,7 +20,7 @@ COMMON: dict[str, Any] = {"hidden_size": 4, "epochs": 1, "batch_size": 32, "seri
 
 
 def classes() -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Sequences of 6 to 9 rows, each of one of three classes."""
+    """Return sequences of 6 to 9 rows, each of one of three classes."""
     random, frames = np.random.default_rng(0), []
     for number in range(45):
         rows = 6 + number % 4
@@ -31,7 +31,7 @@ def classes() -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def wide() -> tuple[pd.DataFrame, dict[str, Any]]:
-    """A counter near 1e10 that rises by about ones, which 32 bits do not tell apart."""
+    """Return a counter near 1e10 that rises by about 1, which float32 cannot represent."""
     random = np.random.default_rng(0)
     count = 1e10 + np.cumsum(random.random(150) * 2)
     frame = pd.DataFrame({"t": np.arange(150), "key": "k", "count": count, "x": random.normal(size=150)})
@@ -40,7 +40,7 @@ def wide() -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def static() -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Two series whose area is constant and stays as it is in normalised windows."""
+    """Return two series with a constant area, which window normalization leaves unchanged."""
     random, frames = np.random.default_rng(0), []
     for number, area in enumerate((3.0, 8.0)):
         values = random.normal(area, 1, 90)
@@ -59,7 +59,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def window_of(frame: pd.DataFrame, model: Any) -> tuple[pd.DataFrame, torch.Tensor]:
-    """The last six rows of a series, and what the model takes of them."""
+    """Return the last six rows of a series, and the model's input from them."""
     rows = frame[frame["key"] == frame["key"].iloc[-1]][-6:]
     return rows, torch.tensor(rows[model.features].to_numpy(), dtype=model.dtype)[None]
 
@@ -72,10 +72,10 @@ def predicted(result: Result, rows: pd.DataFrame, name: str) -> np.ndarray:
     return result.predict(rows)[result.run.datasets[0].prepared.targets].to_numpy()
 
 
-def close(found: Any, wanted: np.ndarray, name: str) -> None:
-    """To 1e-5; a counter of 1e10 to a hundredth of its steps of one."""
+def close(values: Any, expected: np.ndarray, name: str) -> None:
+    """Check that values agree to 1e-5; a counter of 1e10 to a hundredth of its steps of one."""
     tolerance = {"rtol": 0, "atol": 0.01} if name == "wide" else {"rtol": 1e-5, "atol": 1e-5}
-    np.testing.assert_allclose(np.asarray(found).reshape(wanted.shape), wanted, **tolerance)
+    np.testing.assert_allclose(np.asarray(values).reshape(expected.shape), expected, **tolerance)
 
 
 def test_the_model_in_raw_units_is_that_of_predict(case: tuple[str, pd.DataFrame, Result]) -> None:
@@ -84,8 +84,8 @@ def test_the_model_in_raw_units_is_that_of_predict(case: tuple[str, pd.DataFrame
     rows, values = window_of(frame, model)
     assert model.dtype == (torch.float64 if name == "wide" else torch.float32)
     with torch.inference_mode():
-        found = model(values).double().numpy()
-    close(found, predicted(result, rows, name), name)
+        forecasts = model(values).double().numpy()
+    close(forecasts, predicted(result, rows, name), name)
 
 
 @pytest.mark.long
@@ -93,14 +93,14 @@ def test_the_model_in_raw_units_is_that_of_predict(case: tuple[str, pd.DataFrame
 def test_the_files_are_that_model(case: tuple[str, pd.DataFrame, Result], tmp_path: Path, suffix: str) -> None:
     name, frame, result = case
     path, (_, values) = tmp_path / f"model.{suffix}", window_of(frame, result.model)
-    told = export_model(Store(result.storage), result.run, str(path))
-    for given in (values, values.repeat(3, 1, 1), values[:, -3:]):
+    description = export_model(Store(result.storage), result.run, str(path))
+    for windows in (values, values.repeat(3, 1, 1), values[:, -3:]):
         with torch.inference_mode():
-            wanted = result.model(given).numpy()
+            expected = result.model(windows).numpy()
         if suffix == "pt2":
-            found = torch.export.load(path).module()(values=given).detach().numpy()
+            forecasts = torch.export.load(path).module()(values=windows).detach().numpy()
         else:
-            (found,) = onnxruntime.InferenceSession(str(path)).run(None, {"values": given.numpy()})
-        close(found, wanted, name)
-    assert told["inputs"][0]["dtype"] == ("float64" if name == "wide" else "float32")
-    assert told["outputs"][0].get("classes", result.classes) == [str(label) for label in result.classes]
+            (forecasts,) = onnxruntime.InferenceSession(str(path)).run(None, {"values": windows.numpy()})
+        close(forecasts, expected, name)
+    assert description["inputs"][0]["dtype"] == ("float64" if name == "wide" else "float32")
+    assert description["outputs"][0].get("classes", result.classes) == [str(label) for label in result.classes]

@@ -1,4 +1,4 @@
-"""New files in, a file of forecasts out: what is read, what is told, what is refused, what is written."""
+"""Forecasts of new files: reading, warnings, refusals and the written file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     return train_sites(tmp_path_factory.mktemp("sites"))
 
 
-def test_series_without_a_window_and_labels_without_a_column_are_told_by_name(sites: Opened) -> None:
+def test_warnings_name_series_without_a_window_and_unseen_labels(sites: Opened) -> None:
     store, run, folder = sites
     frame = pd.read_csv(folder / "a.csv")
     frame.loc[frame.index[-1], "mode"] = "turbo"
@@ -43,9 +43,9 @@ def test_all_kinds_of_output_hold_the_same(sites: Opened) -> None:
     expected = predict(sites, "a", "a.csv")
     for name in ("out.parquet", "out.csv.gz"):
         forecast_file.predict_files(store, run, "a", str(folder / "a.csv"), str(folder / name), False)
-    found = pd.read_parquet(folder / "out.parquet")
-    assert (found["cutoff"].dtype.kind, found["time"].dtype.kind) == ("M", "M")
-    texts = found.assign(cutoff=found["cutoff"].astype(str), time=found["time"].astype(str))
+    forecasts = pd.read_parquet(folder / "out.parquet")
+    assert (forecasts["cutoff"].dtype.kind, forecasts["time"].dtype.kind) == ("M", "M")
+    texts = forecasts.assign(cutoff=forecasts["cutoff"].astype(str), time=forecasts["time"].astype(str))
     pd.testing.assert_frame_equal(texts, expected, check_dtype=False)
     pd.testing.assert_frame_equal(pd.read_csv(folder / "out.csv.gz"), expected)
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
@@ -67,7 +67,7 @@ def test_a_series_may_have_its_rows_in_several_files(sites: Opened) -> None:
 
 
 @pytest.mark.ray
-def test_ray_data_reads_many_files_to_the_same_end(
+def test_ray_data_reads_many_files_with_the_same_result(
     sites: Opened, ray_session: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = sites[2]
@@ -79,7 +79,7 @@ def test_ray_data_reads_many_files_to_the_same_end(
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "messages"),
     [
         ({"name": "sides"}, ["sides: no such run", "did you mean 'sites'?"]),
         ({"--dataset": "c"}, ["run 'sites' has no dataset 'c'", "write one of a, b"]),
@@ -97,7 +97,7 @@ def test_ray_data_reads_many_files_to_the_same_end(
         ({"--output": "nowhere/out.csv"}, ["there is no folder", "nowhere"]),
     ],
 )
-def test_wrong_input_exits_with_2_and_nothing_written(sites: Opened, changes: dict[str, Any], said: list[str]) -> None:
+def test_wrong_input_exits_with_2_and_nothing_written(sites: Opened, changes: dict[str, Any], messages: list[str]) -> None:
     folder = sites[2]
     frame = pd.read_csv(folder / "a.csv", dtype=str)
     frame.rename(columns={"flow": "Flow"}).to_csv(folder / "lacking.csv", index=False)
@@ -114,8 +114,8 @@ def test_wrong_input_exits_with_2_and_nothing_written(sites: Opened, changes: di
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     code, out, err = invoke("predict", name, *words, "--storage", str(folder / "runs"))
     assert code == 2
-    for words_ in said:
-        assert words_ in err
+    for message in messages:
+        assert message in err
     assert "Traceback" not in out + err
     assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
@@ -124,7 +124,7 @@ def _inside(folder: Path, key: str, value: str) -> str:
     return value if key in ("--dataset", "--probabilities") else str(folder / value)
 
 
-def test_the_command_says_what_it_wrote(sites: Opened) -> None:
+def test_the_command_prints_what_it_wrote(sites: Opened) -> None:
     folder = sites[2]
     words = ["--dataset", "a", "--input", str(folder / "a.csv"), "--output", str(folder / "said.csv")]
     code, out, err = invoke("predict", "sites", *words, "--storage", str(folder / "runs"))
@@ -132,7 +132,7 @@ def test_the_command_says_what_it_wrote(sites: Opened) -> None:
     assert f"2 forecasts of 3 steps for 2 series, 6 rows in {folder / 'said.csv'}" in out
 
 
-def test_without_a_time_it_is_the_rows_number_and_a_target_named_like_a_column_is_told_apart(tmp_path: Path) -> None:
+def test_without_a_time_it_is_the_row_number_and_a_target_named_like_an_output_column_is_renamed(tmp_path: Path) -> None:
     frame = pd.DataFrame({"site": ["n", "s"] * 60, "step": RANDOM.normal(size=120)})
     frame.to_csv(tmp_path / "both.csv", index=False)
     document = {
@@ -143,12 +143,13 @@ def test_without_a_time_it_is_the_rows_number_and_a_target_named_like_a_column_i
         "compute": {"num_workers": 0},
     }
     opened = *train_in_process(check_recipe(document, tmp_path), tmp_path / "runs"), tmp_path
-    found = predict(opened, "n", "both.csv")
-    assert list(found.columns) == ["series", "cutoff", "step", "time", "step_forecast"]
-    assert [list(found[name]) for name in ("series", "cutoff", "step", "time")] == [["n", "n"], [59, 59], [1, 2], [60, 61]]
-    # A file without the column that told the datasets apart holds the rows of one.
+    forecasts = predict(opened, "n", "both.csv")
+    assert list(forecasts.columns) == ["series", "cutoff", "step", "time", "step_forecast"]
+    keys = ["series", "cutoff", "step", "time"]
+    assert [list(forecasts[name]) for name in keys] == [["n", "n"], [59, 59], [1, 2], [60, 61]]
+    # A file without the column that distinguishes the datasets has the rows of one dataset.
     frame[frame["site"] == "n"][["step"]].to_csv(tmp_path / "one.csv", index=False)
-    pd.testing.assert_frame_equal(predict(opened, "n", "one.csv"), found)
+    pd.testing.assert_frame_equal(predict(opened, "n", "one.csv"), forecasts)
     frame[frame["site"] == "s"].to_csv(tmp_path / "other.csv", index=False)
     with pytest.raises(InputError, match="no row has site = 'n'"):
         predict(opened, "n", "other.csv")

@@ -39,16 +39,16 @@ def quantiles(tmp_path_factory: pytest.TempPathFactory) -> Opened:
 
 
 def series_of(folder: Path, site: str) -> dict[str, pd.Series]:
-    """The power of each pump on its grid, missing where it is not observed."""
+    """Return the power of each pump on its grid, missing where it is not observed."""
     rows = pd.read_csv(folder / f"{site}.csv", parse_dates=["time"])
     return {
-        str(pump): own.set_index("time")["power"].asfreq("h").astype(np.float32).astype(float)
-        for pump, own in rows.groupby("pump")
+        str(pump): series.set_index("time")["power"].asfreq("h").astype(np.float32).astype(float)
+        for pump, series in rows.groupby("pump")
     }
 
 
 def windows_of(folder: Path, site: str) -> Iterator[tuple[str, pd.Series, int, int]]:
-    """The pump, its power, the first test row and the last input row of each test window, in order."""
+    """Yield the pump, its power, the first test row and the last input row of each test window, in order."""
     for pump, power in series_of(folder, site).items():
         first = int(len(power) * 0.8 + 1e-9)
         for end in range(first - 1, len(power) - HORIZON):
@@ -57,10 +57,10 @@ def windows_of(folder: Path, site: str) -> Iterator[tuple[str, pd.Series, int, i
 
 
 def long_frame(opened: Opened, site: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The forecasts of all test windows beside the observed values, and the train rows: a series for each window."""
+    """Return the forecasts of all test windows with the observed values, and the train rows: a series for each window."""
     store, run, folder = opened
-    place = run.index_of(site)
-    dataset, forecaster = run.datasets[place], make_forecaster(store, run, place)
+    index = run.index_of(site)
+    dataset, forecaster = run.datasets[index], make_forecaster(store, run, index)
     walked = forecaster.walk(dataset.lengths("test"), lambda samples: dataset.batch("test", samples))
     levels = np.concatenate([each.levels for _, each in walked if each.levels is not None])[:, :, 0]
     frames, train = [], []
@@ -75,8 +75,8 @@ def long_frame(opened: Opened, site: str) -> tuple[pd.DataFrame, pd.DataFrame]:
         frame["model-lo-90"], frame["model-hi-90"] = frame["q0.05"], frame["q0.95"]
         frame["model-lo-40"], frame["model-hi-40"] = frame["q0.3"], frame["q0.7"]
         frames.append(frame)
-        own = power.iloc[: int(len(power) * 0.7 + 1e-9)]
-        train.append(pd.DataFrame({"unique_id": name, "ds": range(len(own)), "y": own.to_numpy()}))
+        train_rows = power.iloc[: int(len(power) * 0.7 + 1e-9)]
+        train.append(pd.DataFrame({"unique_id": name, "ds": range(len(train_rows)), "y": train_rows.to_numpy()}))
     return pd.concat(frames), pd.concat(train)
 
 
@@ -84,16 +84,16 @@ def long_frame(opened: Opened, site: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 def test_mase_pinball_and_coverage_are_those_of_utilsforecast(quantiles: Opened, site: str) -> None:
     frame, train = long_frame(quantiles, site)
     store, run, _ = quantiles
-    told = evaluate(store, run, "test").to_json()["datasets"][site]
-    assert told["samples"] == frame["unique_id"].nunique()
-    wanted = mase(frame, ["model"], SEASON, train)["model"].mean()  # what utilsforecast.evaluate gives with agg_fn="mean"
-    assert told["mase"]["power"] == pytest.approx(wanted, rel=1e-5)
-    assert told["mean_mase"] == told["mase"]["power"]
+    errors = evaluate(store, run, "test").to_json()["datasets"][site]
+    assert errors["samples"] == frame["unique_id"].nunique()
+    expected = mase(frame, ["model"], SEASON, train)["model"].mean()  # what utilsforecast.evaluate gives with agg_fn="mean"
+    assert errors["mase"]["power"] == pytest.approx(expected, rel=1e-5)
+    assert errors["mean_mase"] == errors["mase"]["power"]
     scale = run.datasets[run.index_of(site)].target_scale[0]
     for level in QUANTILES:
         loss = quantile_loss(frame, {"model": f"q{level}"}, q=level)["model"].mean()
-        assert told["pinball"][f"{level:g}"] * scale == pytest.approx(loss, rel=1e-4)
-    for level, interval in zip((90, 40), told["intervals"], strict=True):
+        assert errors["pinball"][f"{level:g}"] * scale == pytest.approx(loss, rel=1e-4)
+    for level, interval in zip((90, 40), errors["intervals"], strict=True):
         assert interval["upper"] - interval["lower"] == pytest.approx(level / 100)
         assert interval["coverage"] == pytest.approx(coverage(frame, ["model"], level)["model"].mean(), abs=1e-9)
         assert interval["values"] == len(frame)
@@ -105,10 +105,10 @@ def test_errors_by_step_are_those_of_the_rows_of_that_step(quantiles: Opened) ->
     steps = evaluate(store, run, "test").to_json()["datasets"]["a"]["by_step"]
     scale = run.datasets[0].target_scale[0]
     for step in (0, 3, HORIZON - 1):
-        own = frame[frame["ds"] == step]
-        loss = np.mean([quantile_loss(own, {"model": f"q{level}"}, q=level)["model"].mean() for level in QUANTILES])
+        rows = frame[frame["ds"] == step]
+        loss = np.mean([quantile_loss(rows, {"model": f"q{level}"}, q=level)["model"].mean() for level in QUANTILES])
         assert steps["error"][step] * scale == pytest.approx(loss, rel=1e-4)
-        relative = mase(own, ["model"], SEASON, train)["model"].mean()
+        relative = mase(rows, ["model"], SEASON, train)["model"].mean()
         assert steps["mase"][step] == pytest.approx(relative, rel=1e-5)
         naive = [abs(power.iloc[end + 1 + step] - power.ffill().iloc[end]) for _, power, _, end in windows_of(folder, "a")]
         assert steps["naive_error"][step] * scale * 2 == pytest.approx(np.mean(naive), rel=1e-5)
@@ -124,25 +124,25 @@ def test_the_seasonal_naive_forecast_repeats_the_season_before_the_window_ends(t
             for step in range(1, HORIZON + 1):
                 before = end + step - SEASON * -(-step // SEASON)
                 gaps.append(power.iloc[end + step] - known.iloc[before if before >= 0 else end])
-        told = evaluate(store, run, "test").to_json()["datasets"][site]
-        assert told["season"] == SEASON
-        assert told["seasonal_naive_mae_units"]["power"] == pytest.approx(np.abs(gaps).mean(), rel=1e-6)
-        assert told["seasonal_naive_rmse_units"]["power"] == pytest.approx((np.array(gaps) ** 2).mean() ** 0.5, rel=1e-6)
+        errors = evaluate(store, run, "test").to_json()["datasets"][site]
+        assert errors["season"] == SEASON
+        assert errors["seasonal_naive_mae_units"]["power"] == pytest.approx(np.abs(gaps).mean(), rel=1e-6)
+        assert errors["seasonal_naive_rmse_units"]["power"] == pytest.approx((np.array(gaps) ** 2).mean() ** 0.5, rel=1e-6)
         scale = run.datasets[run.index_of(site)].target_scale[0]
-        assert told["seasonal_naive_error"] == pytest.approx((np.array(gaps) ** 2).mean() / scale**2, rel=1e-6)
-        assert told["error_to_seasonal_naive"] == pytest.approx(told["error"] / told["seasonal_naive_error"])
-        assert told["intervals"] == []
+        assert errors["seasonal_naive_error"] == pytest.approx((np.array(gaps) ** 2).mean() / scale**2, rel=1e-6)
+        assert errors["error_to_seasonal_naive"] == pytest.approx(errors["error"] / errors["seasonal_naive_error"])
+        assert errors["intervals"] == []
 
 
-def test_they_are_in_result_json_on_the_page_and_in_the_tables_of_evaluate(quantiles: Opened) -> None:
+def test_forecast_measures_are_in_result_json_the_report_and_the_tables_of_evaluate(quantiles: Opened) -> None:
     store, run, folder = quantiles
     result = store.result("sites")
     assert result is not None
-    of_run, told = result["test"]["a"]["forecasts"], evaluate(store, run, "test").to_json()["datasets"]["a"]
-    assert of_run["seasonal_naive_error"] == told["seasonal_naive_error"]
-    assert of_run["mase"] == list(told["mase"].values())
-    assert of_run["intervals"] == told["intervals"]
-    assert of_run["by_step"]["error"] == list(told["by_step"]["error"])
+    of_run, evaluated = result["test"]["a"]["forecasts"], evaluate(store, run, "test").to_json()["datasets"]["a"]
+    assert of_run["seasonal_naive_error"] == evaluated["seasonal_naive_error"]
+    assert of_run["mase"] == list(evaluated["mase"].values())
+    assert of_run["intervals"] == evaluated["intervals"]
+    assert of_run["by_step"]["error"] == list(evaluated["by_step"]["error"])
     storage = ["--storage", str(folder / "runs")]
     shown = invoke("evaluate", "sites", *storage)[1]
     for words in ("seasonal naive", "MASE", "step 8", "0.05 to 0.95", "coverage", "q0.3"):

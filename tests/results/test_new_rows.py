@@ -1,4 +1,4 @@
-"""Forecasts start at the last observed row, say how much of a window was filled, and never come from nothing."""
+"""Forecasts start at the last observed row, warn about filled windows, and need at least one observed target."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def test_rows_at_the_end_without_a_target_ask_for_a_forecast(opened: Opened) -> 
     expected, warnings = predicted(opened, new[:-6])
     assert warnings == ()
     new.loc[new.index[-6:], "y"] = None
-    found, warnings = predicted(opened, new)
-    pd.testing.assert_frame_equal(found, expected)
-    (told,) = warnings
-    assert "series 'a': the last 6 rows are empty: it ends at the last observed row (2024-01-09 01:00:00)" in told
+    forecasts, warnings = predicted(opened, new)
+    pd.testing.assert_frame_equal(forecasts, expected)
+    (warning,) = warnings
+    assert "series 'a': the last 6 rows are empty: it ends at the last observed row (2024-01-09 01:00:00)" in warning
     every, _ = predicted(opened, new, every=True)
     assert len(every) == 30 - 6 - LOOKBACK + 1
 
 
-def test_a_window_that_was_filled_is_said_so(opened: Opened) -> None:
+def test_a_filled_window_gives_a_warning(opened: Opened) -> None:
     new = frame_of()[-30:]
     new.loc[new.index[-3:-1], "y"] = None
     _, warnings = predicted(opened, new)
@@ -75,9 +75,9 @@ def test_a_window_without_an_observed_target_is_refused(opened: Opened, every: b
         predicted(opened, frame_of()[-30:].assign(y=None), every)
     gap = frame_of()[-30:]
     gap.loc[gap.index[10:16], "y"] = None
-    found, warnings = predicted(opened, gap, every=True)
+    forecasts, warnings = predicted(opened, gap, every=True)
     blind = 6 - LOOKBACK + 1
-    assert len(found) == 30 - LOOKBACK + 1 - blind
+    assert len(forecasts) == 30 - LOOKBACK + 1 - blind
     assert f"{blind} windows without a single observed target give no forecast" in warnings
 
 

@@ -1,4 +1,4 @@
-"""The probabilities of classes stand beside the label, against torch's softmax."""
+"""Columns with the probabilities of classes, against torch's softmax."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def test_each_class_has_a_column_and_the_label_is_the_likeliest(tmp_path: Path) 
     _, run = train_in_process(check_recipe(document, tmp_path), tmp_path / "runs")
     words = ["--input", str(tmp_path / "takes.csv"), "--output", str(tmp_path / "out.csv"), "--all", "--probabilities"]
     assert invoke("predict", "kinds", *words, "--storage", str(tmp_path / "runs"))[0] == 0
-    found = pd.read_csv(tmp_path / "out.csv")
+    forecasts = pd.read_csv(tmp_path / "out.csv")
     labels = ["dull", "grey", "sharp"]
-    assert list(found.columns) == ["series", "cutoff", "step", "time", "kind", *(f"kind_p_{label}" for label in labels)]
+    assert list(forecasts.columns) == ["series", "cutoff", "step", "time", "kind", *(f"kind_p_{label}" for label in labels)]
     weights = Store(str(tmp_path / "runs")).load(run.key).model
     loop, head = torch.nn.LSTM(1, 4, batch_first=True), torch.nn.Linear(4, 3)
     loop.load_state_dict({name.split(".")[-1]: value for name, value in weights.items() if name.startswith("forward")})
@@ -40,7 +40,7 @@ def test_each_class_has_a_column_and_the_label_is_the_likeliest(tmp_path: Path) 
     windows = np.lib.stride_tricks.sliding_window_view(frame["x"].to_numpy(np.float32), 4)[..., None]
     with torch.no_grad():
         expected = head(loop(torch.from_numpy(windows.copy()))[0][:, -1]).softmax(dim=1).numpy()
-    np.testing.assert_allclose(found[[f"kind_p_{label}" for label in labels]], expected, rtol=1e-5)
-    assert list(found["kind"]) == [labels[place] for place in expected.argmax(axis=1)]
-    assert (found["cutoff"] == np.arange(3, steps)).all()
-    assert (found["time"] == found["cutoff"]).all()
+    np.testing.assert_allclose(forecasts[[f"kind_p_{label}" for label in labels]], expected, rtol=1e-5)
+    assert list(forecasts["kind"]) == [labels[index] for index in expected.argmax(axis=1)]
+    assert (forecasts["cutoff"] == np.arange(3, steps)).all()
+    assert (forecasts["time"] == forecasts["cutoff"]).all()

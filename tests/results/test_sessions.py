@@ -38,9 +38,9 @@ def test_a_call_that_trains_nothing_changes_neither_the_calls_nor_the_page(tmp_p
     assert "4 epochs requested, 4 trained" in before
     assert train_small(tmp_path) == [first]
     after = page(tmp_path)
-    told = re.search(r"Seconds by phase.*?All calls that trained", before)
-    assert told
-    assert told[0] in after
+    section = re.search(r"Seconds by phase.*?All calls that trained", before)
+    assert section
+    assert section[0] in after
     assert "4 trained, 0 reused" in after
     two, one = train_small(tmp_path, epochs=3)[::-1]
     assert one == first
@@ -64,7 +64,7 @@ def test_what_an_interrupted_call_trained_is_counted(tmp_path: Path) -> None:
     assert train_small(tmp_path) == calls
 
 
-def test_a_result_of_before_there_were_sessions_tells_of_its_last_call(tmp_path: Path) -> None:
+def test_a_result_without_sessions_shows_its_last_call(tmp_path: Path) -> None:
     (call,) = train_small(tmp_path)
     result = open_run(Store(str(tmp_path)), "relay").result
     assert result is not None

@@ -1,4 +1,4 @@
-"""What `verify` says of a store beyond its damaged files, and what `train` makes of it."""
+"""What `verify` reports besides damaged files, and how `train` repairs it."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def copied(whole: Path, tmp_path: Path) -> Path:
 
 
 def key_of(storage: Path) -> str:
-    found = Store(str(storage)).result("small")
-    assert found is not None
-    return str(found["key"])
+    result = Store(str(storage)).result("small")
+    assert result is not None
+    return str(result["key"])
 
 
 def last_epochs(storage: Path) -> list[str]:
-    found = Store(str(storage)).result("small")
-    assert found is not None
-    return list(found["stages"][-1]["keys"])
+    result = Store(str(storage)).result("small")
+    assert result is not None
+    return list(result["stages"][-1]["keys"])
 
 
 def train(folder: Path) -> tuple[int, str, str]:
     return invoke("train", str(folder / "small.toml"), "--storage", str(folder / "runs"))
 
 
-def test_a_file_or_a_link_in_the_place_of_a_states_folder_is_found_and_given_another_place(copied: Path) -> None:
+def test_a_file_or_a_link_instead_of_a_states_folder_is_reported_and_moved_away(copied: Path) -> None:
     storage = copied / "runs"
     before = invoke("evaluate", "small", "--json", "-", "--storage", str(storage))[1]
     key = key_of(storage)
@@ -62,13 +62,13 @@ def test_a_file_or_a_link_in_the_place_of_a_states_folder_is_found_and_given_ano
     ways: list[tuple[str, Callable[[Path], object]]] = [
         (f"evaluations/{key}", lambda path: path.write_text("mine")),
         (f"checkpoints/{key}", lambda path: path.write_text("mine")),
-        *((place, lambda path: path.symlink_to("nowhere")) for place in derived),
+        *((path, lambda path: path.symlink_to("nowhere")) for path in derived),
     ]
-    for place, put in ways:
-        shutil.rmtree(storage / place)
-        put(storage / place)
-    found = {each.path for each in verify(Store(str(storage))).damaged}
-    assert {place for place, _ in ways} <= found
+    for path, put in ways:
+        shutil.rmtree(storage / path)
+        put(storage / path)
+    damaged = {each.path for each in verify(Store(str(storage))).damaged}
+    assert {path for path, _ in ways} <= damaged
     for last in last_epochs(storage):  # so that the tensors are needed again
         shutil.rmtree(storage / "checkpoints" / last)
     code, out, err = train(copied)
@@ -83,23 +83,23 @@ def test_a_file_or_a_link_in_the_place_of_a_states_folder_is_found_and_given_ano
     assert kept == ["mine", "mine"]
 
 
-@pytest.mark.parametrize("place", ["runs/small", "runs", "evaluations", "checkpoints", "leases"])
-def test_a_file_in_the_place_of_another_folder_is_named_and_left_alone(copied: Path, place: str) -> None:
+@pytest.mark.parametrize("folder", ["runs/small", "runs", "evaluations", "checkpoints", "leases"])
+def test_a_file_instead_of_another_folder_is_named_and_left_alone(copied: Path, folder: str) -> None:
     storage = copied / "runs"
-    shutil.rmtree(storage / place, ignore_errors=True)
-    (storage / place).write_text("mine")
+    shutil.rmtree(storage / folder, ignore_errors=True)
+    (storage / folder).write_text("mine")
     code, out, err = train(copied)
     assert code in (1, 2), out
     assert len(err.strip().splitlines()) == 1
-    assert f"{storage / place}" in err
+    assert f"{storage / folder}" in err
     assert "move it away" in err
-    assert (storage / place).read_text() == "mine"
-    (storage / place).unlink()
+    assert (storage / folder).read_text() == "mine"
+    (storage / folder).unlink()
     assert train(copied)[0] == 0
 
 
-def test_epochs_trained_on_rows_that_had_no_hash_are_said_to_be_unchecked(copied: Path) -> None:
-    """So may be those of a version that did not note it: they are used, and nobody is told that they are right."""
+def test_epochs_trained_on_rows_without_a_hash_are_reported_as_unchecked(copied: Path) -> None:
+    """Epochs of a version without the note count as unchecked too: they are used, and `verify` reports them."""
     storage = copied / "runs"
     assert [each.kind for each in verify(Store(str(storage))).findings] == []
     for folder in (storage / "prepared").glob("?" * 32):
@@ -111,17 +111,17 @@ def test_epochs_trained_on_rows_that_had_no_hash_are_said_to_be_unchecked(copied
     for key in {key_of(storage), *last_epochs(storage)}:
         shutil.rmtree(storage / "checkpoints" / key)
     assert train(copied)[0] == 0
-    found = verify(Store(str(storage)))
-    (told,) = [each for each in found.findings if each.path == "runs/small"]
-    assert (told.kind, found.damaged) == ("unchecked", [])
-    assert told.what.startswith("1 of its 3 epochs were trained on rows without a hash")
+    report = verify(Store(str(storage)))
+    (finding,) = [each for each in report.findings if each.path == "runs/small"]
+    assert (finding.kind, report.damaged) == ("unchecked", [])
+    assert finding.what.startswith("1 of its 3 epochs were trained on rows without a hash")
     for path in (storage / "checkpoints").glob("*/facts.json"):
         content = unsealed(path.read_bytes())
         assert content is not None
         content.pop("rows_checked")  # as earlier versions wrote it
         path.write_bytes(sealed(content))
-    (told,) = [each for each in verify(Store(str(storage))).findings if each.path == "runs/small"]
-    assert told.what.startswith("3 of its 3 epochs")
+    (finding,) = [each for each in verify(Store(str(storage))).findings if each.path == "runs/small"]
+    assert finding.what.startswith("3 of its 3 epochs")
     assert invoke("verify", "--storage", str(storage))[0] == 0
 
 

@@ -26,7 +26,7 @@ def by_file(tmp_path_factory: pytest.TempPathFactory) -> Opened:
 
 
 def train_by_column(folder: Path, **changes: Any) -> Opened:
-    """Sites a and b in one file, told apart by its column `site`."""
+    """Train on sites a and b in one file with the column `site`."""
     write_sites(folder)
     both = pd.concat([pd.read_csv(folder / f"{site}.csv").assign(site=site) for site in "ab"])
     both.to_csv(folder / "both.csv", index=False)
@@ -53,8 +53,8 @@ def one_by_one(opened: Opened, files: dict[str, str]) -> pd.DataFrame:
 
 def test_one_call_forecasts_each_file_by_the_dataset_of_its_name(by_file: Opened) -> None:
     expected = one_by_one(by_file, {"a": "a.csv", "b": "b.csv"})
-    found, done = forecast(by_file, "[ab].csv")
-    pd.testing.assert_frame_equal(found, expected)
+    forecasts, done = forecast(by_file, "[ab].csv")
+    pd.testing.assert_frame_equal(forecasts, expected)
     assert (done.series, done.windows, done.rows) == (4, 4, 4 * HORIZON)
     folder = by_file[2]
     (folder / "new" / "b").mkdir(parents=True)
@@ -65,15 +65,15 @@ def test_one_call_forecasts_each_file_by_the_dataset_of_its_name(by_file: Opened
 
 def test_one_call_forecasts_each_row_by_the_dataset_of_its_column(by_column: Opened) -> None:
     expected = one_by_one(by_column, {"a": "both.csv", "b": "both.csv"})
-    found, done = forecast(by_column, "both.csv")
-    pd.testing.assert_frame_equal(found, expected)
+    forecasts, done = forecast(by_column, "both.csv")
+    pd.testing.assert_frame_equal(forecasts, expected)
     assert all(warning.startswith(("dataset 'a': forecasts of", "dataset 'b': forecasts of")) for warning in done.warnings)
     folder = by_column[2]
     both = pd.read_csv(folder / "both.csv")
     few = pd.concat([both[both["site"] == "a"], both[both["site"] == "b"].head(2)])
     few.to_csv(folder / "few.csv", index=False)
-    found, done = forecast(by_column, "few.csv")
-    assert set(found["dataset"]) == {"a"}
+    forecasts, done = forecast(by_column, "few.csv")
+    assert set(forecasts["dataset"]) == {"a"}
     assert any("dataset 'b': no series has the 3 rows of one window" in warning for warning in done.warnings)
 
 
@@ -109,10 +109,10 @@ def test_a_model_that_treats_all_datasets_alike_forecasts_a_new_site(tmp_path: P
     opened = train_by_column(tmp_path, model={"head": "shared"}, data={"scaling_scope": "shared", "missing": "forward"})
     both = pd.read_csv(tmp_path / "both.csv")
     both[both["site"] == "b"].assign(site="007").to_csv(tmp_path / "west.csv", index=False)
-    found, _ = forecast(opened, "west.csv")
-    assert set(found["dataset"]) == {"007"}
+    forecasts, _ = forecast(opened, "west.csv")
+    assert set(forecasts["dataset"]) == {"007"}
     expected, _ = forecast(opened, "both.csv", "b")
-    np.testing.assert_allclose(found["power"], expected["power"], rtol=1e-6)
+    np.testing.assert_allclose(forecasts["power"], expected["power"], rtol=1e-6)
 
 
 def test_parquet_output_reads_alike_in_pandas_polars_and_pyarrow_and_joins_the_observed(by_column: Opened) -> None:

@@ -1,4 +1,4 @@
-"""A headless Chromium that tests look at pages with, over its own debugging protocol; absent where there is none."""
+"""A headless Chromium in which tests open pages, over its debugging protocol."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 @dataclass(frozen=True)
 class Look:
-    """What a browser saw of a page: the answers to the questions, what it complained of, and a picture."""
+    """What a browser reports of a page: answers to JavaScript expressions, console messages and errors, a screenshot."""
 
     answers: list[Any]
     complaints: list[str]
@@ -27,19 +27,19 @@ class Look:
 
 @dataclass(frozen=True)
 class Browser:
-    """A browser that is running; `address` is where it listens on this machine."""
+    """A running browser; `address` is its WebSocket on this machine."""
 
     address: str
 
     def look(self, page: Path, width: int, scheme: str, questions: list[str], media: str = "screen") -> Look:
-        """Open a page at a width, in a colour scheme, and ask JavaScript expressions of it."""
+        """Open a page at a width, in a colour scheme, and evaluate JavaScript expressions in it."""
         return asyncio.run(_look(self.address, page.absolute().as_uri(), width, scheme, questions, media))
 
 
 @contextlib.contextmanager
 def open_browser(folder: Path) -> Iterator[Browser | None]:
-    """A browser with a profile in a folder; None where this machine has none."""
-    program = next((found for name in NAMES if (found := shutil.which(name))), None)
+    """Start a browser with its profile in a folder; None where none is installed."""
+    program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         yield None
         return
@@ -69,13 +69,13 @@ async def _look(address: str, page: str, width: int, scheme: str, questions: lis
         async def say(method: str, session: str = "", **params: Any) -> Any:
             nonlocal count, loaded
             count += 1
-            mine = count
+            number = count
             await socket.send_json(
-                {"id": mine, "method": method, "params": params, **({"sessionId": session} if session else {})}
+                {"id": number, "method": method, "params": params, **({"sessionId": session} if session else {})}
             )
             while True:
                 heard = await asyncio.wait_for(socket.receive_json(), 60)
-                if heard.get("id") == mine:
+                if heard.get("id") == number:
                     assert "error" not in heard, heard
                     return heard["result"]
                 loaded = loaded or heard.get("method") == "Page.loadEventFired"

@@ -1,4 +1,4 @@
-"""The commands of both entrances, called as a person calls them."""
+"""Calls of the command lines `lstm-relay` and `python -m cluster` in this process."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from cluster.__main__ import app as cluster_app
 from workflows.cli.commands import app
 
 ENTRANCES = {"workflows": app, "cluster": cluster_app}
-# The parameters of all commands are read from their signatures once, not at each call: that was half of most calls' time.
+# Typer reads the parameters of all commands at each call, which was half of most calls' time; here it reads them once.
 typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 
 def invoke(*words: str, entrance: str = "workflows") -> tuple[int, str, str]:
-    """Exit code, what stands on stdout and what on stderr; an error that is not told as one is raised."""
+    """Return exit code, stdout and stderr; an exception that the command does not turn into a message is raised."""
     result = CliRunner().invoke(ENTRANCES[entrance], list(words))
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

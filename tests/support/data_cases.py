@@ -1,4 +1,4 @@
-"""Makers for the tests of data/: a frame becomes files, a prepared dataset, encoded samples. No Ray, no torch."""
+"""Helpers for the tests of data/: a frame becomes files, a prepared dataset, encoded samples. No Ray, no torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from data.reading.settings import DatasetSource, DataSettings
 PLAIN = {"features": ["a"], "targets": ["a"], "lookback": 3, "horizon": 1, "split": [0.6, 0.2, 0.2]}
 
 
-in_process = run_here  # what stands in for Ray Data
+in_process = run_here  # instead of Ray Data
 
 
 def settings_of(**changes: Any) -> DataSettings:
@@ -65,13 +65,13 @@ def encoded(prepared: PreparedDataset | Sequence[PreparedDataset]) -> list[Encod
 
 
 def samples_of(prepared: PreparedDataset, split: str) -> Batch:
-    """All samples of a split, as the model takes them."""
+    """Return all samples of a split, as the model takes them."""
     (dataset,) = encoded(prepared)
     return dataset.batch(split, np.arange(dataset.num_samples(split)))
 
 
 def noise(rows: int, columns: str = "a", seed: int = 0, gaps: float = 0.0) -> pd.DataFrame:
-    """Columns of normal values in float32, a share of them missing."""
+    """Return columns of normal values in float32; the share `gaps` of them is missing."""
     random = np.random.default_rng(seed)
     values = random.normal(3.0, 2.0, (rows, len(columns))).astype(np.float32)
     values[random.random(values.shape) < gaps] = np.nan

@@ -1,4 +1,4 @@
-"""The head of a Ray cluster on loopback, as `ray start --head` makes one, with a token of its own; ended by its own pid."""
+"""The head of a Ray cluster on loopback, started by `ray start --head` with a random token, and ended by its process ids."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 
 def environment(token: str) -> dict[str, str]:
-    """A shell of the cluster, where `python` is the one with Ray in it; nothing of this session's Ray is in it."""
+    """Return the environment of the cluster's shell: `python` has Ray, and no RAY_ variable of this session is in it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
     return {
@@ -73,18 +73,18 @@ def head(num_cpus: int = 2) -> Iterator[Head]:
 
 
 def pids_of(token: str) -> list[int]:
-    """The processes that have the head's token in their environment: all that it has started, and no other."""
-    found = []
+    """Return the processes with the head's token in their environment: all that it has started, and no other."""
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
                 if f"RAY_AUTH_TOKEN={token}".encode() in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
-    return found
+                    pids.append(int(entry.name))
+    return pids
 
 
 def _wait_for(address: str, token: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the job API can take a job: its agent comes up a moment after the dashboard."""
+    """Wait until the job API accepts jobs: its agent starts a moment after the dashboard."""
     request = urllib.request.Request(f"{address}/api/jobs/", headers={"Authorization": f"Bearer {token}"})
     for _ in range(900):  # Ray 2.52 on two busy cores takes more than 30 s
         assert process.poll() is None, log.read_text()

@@ -1,4 +1,4 @@
-"""Makers that tests share: small datasets, prepared as a run prepares them, and walks over them in one process or more."""
+"""Helpers that tests share: small datasets, prepared as a run prepares them, and walks over them in one process or more."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Sequences = tuple[Sequence[np.ndarray], np.ndarray]  # inputs (steps, features) 
 def random_sequences(
     seed: int, count: int, shortest: int = 6, longest: int = 6, features: int = 3, targets: int = 2
 ) -> Sequences:
-    """Sequences whose targets are the means of their first features, so that there is something to learn."""
+    """Return sequences with the means of their first features as targets, so that there is something to learn."""
     random = np.random.default_rng(seed)
     lengths = random.integers(shortest, longest + 1, count)
     inputs = [random.normal(size=(length, features)).astype(np.float32) for length in lengths]
@@ -59,7 +59,7 @@ def random_sequences(
 
 
 def prepare_in_process(sources: Sequence[DatasetSource], folder: Path) -> list[EncodedDataset]:
-    """The datasets as a run sees them, prepared without Ray."""
+    """Prepare datasets as a run does, but without Ray."""
     prepared = prepare(sources, folder, FileNotes(folder / "sources"), run_here)
     encodings = make_encodings(prepared, [source.settings for source in sources])
     return [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
@@ -68,14 +68,14 @@ def prepare_in_process(sources: Sequence[DatasetSource], folder: Path) -> list[E
 def prepare_arrays(
     name: str, inputs: Any, targets: Any, folder: Path, validation: Any = None, scaling: Any = "none"
 ) -> PreparedDataset:
-    """The prepared dataset of X and y, in `folder` by its content."""
+    """Prepare the dataset of X and y in a subfolder of `folder` that is named by its content."""
     return write_arrays(check_arrays(name, inputs, targets, validation, scaling), folder)
 
 
 def prepare_sequences(
     datasets: Mapping[str, Sequences], folder: Path, split: Sequence[float] = (1, 0, 0), classes: bool = False
 ) -> list[EncodedDataset]:
-    """Datasets of one sample a sequence, through CSV files; samples of a split stand in the order of the sequences."""
+    """Prepare datasets of one sample per sequence from CSV files; samples of a split have the order of the sequences."""
     sources = []
     for name, (inputs, targets) in datasets.items():
         path = folder / f"{name}.csv"
@@ -83,8 +83,8 @@ def prepare_sequences(
         settings = DataSettings(
             time="step",
             series="sequence",
-            features=[f"x{place}" for place in range(inputs[0].shape[1])],
-            targets=[f"y{place}" for place in range(targets.shape[1])],
+            features=[f"x{column}" for column in range(inputs[0].shape[1])],
+            targets=[f"y{column}" for column in range(targets.shape[1])],
             lookback="all",
             horizon=0,
             scaling="none",
@@ -100,11 +100,11 @@ def _write(path: Path, inputs: Sequence[np.ndarray], targets: np.ndarray) -> Non
     number = np.repeat(np.arange(len(inputs)), lengths)
     rows = np.concatenate(inputs)
     columns: dict[str, Any] = {
-        "sequence": [f"s{place:05d}" for place in number],
+        "sequence": [f"s{index:05d}" for index in number],
         "step": np.concatenate([np.arange(length) for length in lengths]),
     }
-    columns |= {f"x{place}": rows[:, place].astype(np.float64) for place in range(rows.shape[1])}
-    columns |= {f"y{place}": targets[number, place].astype(np.float64) for place in range(targets.shape[1])}
+    columns |= {f"x{column}": rows[:, column].astype(np.float64) for column in range(rows.shape[1])}
+    columns |= {f"y{column}": targets[number, column].astype(np.float64) for column in range(targets.shape[1])}
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(f".{os.getpid()}")  # another worker of the group may be reading the file
     pacsv.write_csv(pa.table(columns), scratch)
@@ -112,7 +112,7 @@ def _write(path: Path, inputs: Sequence[np.ndarray], targets: np.ndarray) -> Non
 
 
 def train_in_process(recipe: Recipe, storage: Path) -> tuple[Store, TrainedRun]:
-    """Train a recipe with 0 workers and without a Ray, and open the run that came of it."""
+    """Train a recipe with 0 workers and without Ray, and open its run."""
     sources, epochs = find_datasets(recipe, FileNotes(storage / "facts"), storage)
     prepared = Prepared(prepare_in_process(sources, storage / "prepared"), sources, epochs, 0.0)
     store = Store(str(storage))
@@ -123,40 +123,40 @@ def train_in_process(recipe: Recipe, storage: Path) -> tuple[Store, TrainedRun]:
 def plan_of(
     datasets: Sequence[EncodedDataset], epochs: Sequence[int], model: Mapping[str, Any], seed: int = 0, **training: Any
 ) -> Plan:
-    """A plan with these settings, all others as they come."""
+    """Return a plan with these settings and defaults for the others."""
     return make_plan(seed, ModelSettings(**model), TrainingSettings(**training), datasets, list(epochs))
 
 
 def walk(plan: Plan, datasets: Sequence[EncodedDataset], folder: Path, group: Group | None = None) -> Report:
-    """Do all that the plan asks for and the store in the folder lacks."""
+    """Train and evaluate whatever of the plan the store in the folder lacks."""
     folder.mkdir(parents=True, exist_ok=True)
     return Walker(plan, datasets, Store(str(folder)), group or Group(), lambda event: None).walk()
 
 
 def outcome(plan: Plan, folder: Path) -> Outcome:
-    """What the store in the folder says of a plan that has been walked."""
+    """Return the outcome of a walked plan, read from the store in the folder."""
     return finished(plan, Store(str(folder)))
 
 
 def epochs_of(plan: Plan, folder: Path) -> list[EpochRecord]:
-    """The records of all epochs of a walked plan, in the order of training."""
+    """Return the records of all epochs of a walked plan, in the order of training."""
     return [epoch for stage in outcome(plan, folder).stages for epoch in stage.epochs]
 
 
 def state_at(key: str, folder: Path) -> State:
-    """The state of a checkpoint."""
+    """Return the state of a checkpoint."""
     return Store(str(folder)).load(key)
 
 
 def weights_hash(key: str, folder: Path) -> str:
-    """The SHA-256 of a checkpoint's weights: equal to the bit, or not."""
+    """Return the SHA-256 of a checkpoint's weights, to compare them bit by bit."""
     record = Store(str(folder)).record(key)
     assert record is not None
     return record.files["model.safetensors"].sha256
 
 
 def forkserver() -> multiprocessing.context.ForkServerContext:
-    """A server that has imported what is slow to import forks the processes of tests: seconds less for each of them."""
+    """Return a fork server that has imported the slow modules, which saves seconds in each process of a test."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
         ["pytest", "data.prepared.prepare", "workflows.relay.walk", "workflows.training.run", "ray.train.torch"]
@@ -165,7 +165,7 @@ def forkserver() -> multiprocessing.context.ForkServerContext:
 
 
 def run_workers(work: Callable[..., Any], size: int, folder: Path, *args: Any) -> list[Any]:
-    """What `work(*args)` returned (as JSON) on each of `size` new processes that form a gloo group on this machine."""
+    """Return what `work(*args)` returns (as JSON) on each of `size` new processes that form a gloo group."""
     folder.mkdir(parents=True, exist_ok=True)
     forkserver()
     torch.multiprocessing.start_processes(_worker, (work, size, folder, args), nprocs=size, start_method="forkserver")
@@ -175,13 +175,13 @@ def run_workers(work: Callable[..., Any], size: int, folder: Path, *args: Any) -
 def alone_and_on_workers(
     work: Callable[[str], Any], make_data: Callable[[Path], Any], folder: Path
 ) -> tuple[Any, list[Any]]:
-    """What `work(folder)` returns in this process, and what it returned on each of two and of three workers."""
+    """Return what `work(folder)` returns in this process, and what it returns on each of two and of three workers."""
     for size in (1, 2, 3):
         (folder / str(size)).mkdir()
         make_data(folder / str(size))
     alone = work(str(folder / "1"))
     return alone, [
-        found for size in (2, 3) for found in run_workers(work, size, folder / f"group{size}", str(folder / str(size)))
+        result for size in (2, 3) for result in run_workers(work, size, folder / f"group{size}", str(folder / str(size)))
     ]
 
 
@@ -198,17 +198,17 @@ def _worker(rank: int, work: Callable[..., Any], size: int, folder: Path, args: 
 
 
 def processes_that_stay(setting: str, seconds: float = 20) -> list[str]:
-    """The commands of the processes that still have this NAME=value in their environment after some time."""
+    """Return the commands of the processes that still have this NAME=value in their environment after some time."""
     until = time.monotonic() + seconds
-    while (found := _processes_with(setting)) and time.monotonic() < until:
+    while (commands := _processes_with(setting)) and time.monotonic() < until:
         time.sleep(0.1)
-    return found
+    return commands
 
 
 def _processes_with(setting: str) -> list[str]:
-    found = []
+    commands = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if setting.encode() in (folder / "environ").read_bytes().split(b"\0"):
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-    return found
+                commands.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return commands

@@ -1,6 +1,6 @@
-"""Writes and deletions below a folder that fail: by an audit hook, so that no code has to know of it.
+"""Failing writes and deletions below a folder, by an audit hook, so that the code under test is unchanged.
 
-What C++ opens by itself (Arrow's files) raises no audit event; pyarrow.OSFile and LocalFileSystem are replaced for that.
+Files that C++ opens (Arrow's) raise no audit event, so pyarrow.OSFile and LocalFileSystem are replaced.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ import pyarrow as pa
 from pyarrow import fs
 
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate"}
-BEGUN = b"ARROW1\0\0"  # what a file of Arrow has when the disk is full
+BEGUN = b"ARROW1\0\0"  # the content of an Arrow file that was begun on a full disk
 
 
 class KilledError(BaseException):
-    """The process ends here, as by kill -9: nothing above catches it, and nothing is written after it."""
+    """End the process as kill -9 does: no caller catches it, and nothing is written after it."""
 
 
 @dataclass
 class Injection:
-    """Count the changes below `folder`; from number `place` on they fail.
+    """Count the changes below `folder`, and let the change with number `position` fail.
 
     `how` is "full" (this one fails, as on a full disk), "killed" (this one and all after it: the process is dead), or
     "cut" (killed, and the file that was opened last holds half of its content).
     """
 
     folder: str
-    place: int = -1
+    position: int = -1
     how: str = "full"
     count: int = 0
     opened: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Injection:
         if isinstance(path, int) or not os.fsdecode(path).startswith(self.folder):
             return
         number, self.count = self.count, self.count + 1
-        if self.place < 0 or number < self.place or (self.how == "full" and number > self.place):
+        if self.position < 0 or number < self.position or (self.how == "full" and number > self.position):
             if writes:
                 self.opened.append(os.fsdecode(path))
             return
@@ -68,7 +68,7 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
 
 
 def _opened_by_arrow(path: str) -> None:
-    """Hear of a file that C++ is about to write; on a full disk its beginning is left behind."""
+    """Note a file that C++ is about to write; on a full disk its first bytes are left behind."""
     if not _active:
         return
     before = _active[-1].count
@@ -95,7 +95,7 @@ def _os_file(path: str, mode: str = "r", **options: Any) -> Any:
 
 
 class _Local(fs.LocalFileSystem):  # type: ignore[misc]
-    """The files of this machine, written by C++."""
+    """The local file system of Arrow, which writes in C++."""
 
     def create_dir(self, path: str, *, recursive: bool = True) -> None:
         if _active and not os.path.isdir(path):
@@ -111,12 +111,12 @@ _installed: list[bool] = []
 
 
 @contextmanager
-def injected(folder: str, place: int = -1, how: str = "full") -> Iterator[Injection]:
-    """Let the changes below a folder fail while the context lasts; a hook that is added stays, and does nothing after it."""
+def injected(folder: str, position: int = -1, how: str = "full") -> Iterator[Injection]:
+    """Make changes below a folder fail inside the context; an audit hook cannot be removed, and does nothing afterwards."""
     if not _installed:
         sys.addaudithook(_hook)
         _installed.append(True)
-    injection = Injection(str(folder), place, how)
+    injection = Injection(str(folder), position, how)
     _active.append(injection)
     try:
         with patch.object(pa, "OSFile", _os_file), patch.object(fs, "LocalFileSystem", _Local):

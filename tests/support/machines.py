@@ -1,8 +1,9 @@
-"""Machines of one machine: Ray nodes with a file system, a home, a hostname and a network address of their own.
+"""Several machines on one: Ray nodes that each have a file system, a home, a hostname and a network address.
 
 Everything lives in namespaces that end with the process that calls `enter`: a private network with a bridge, an S3 test
 server on it, and for each node a network namespace, a mount namespace and a hostname. Nothing is shared but the server, the
-token, and the code, which is only read. Only root on Linux may make namespaces; `why_not` says why it cannot be done here.
+token, and the code, which is only read. Only root on Linux may make namespaces; `why_not` gives the reason if it is not
+possible.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ EMPTY_TMP = f"""
     mount -t tmpfs -o size=4g tmpfs /tmp
     mkdir -p {ROOT} && {{ [ {ROOT} -ef /mnt ] || mount --bind /mnt {ROOT}; }}
 """
-# What cluster/*.yaml set on the head: a node that does not answer is known to be dead within 15 s instead of 65 s, or within
-# 3 s where its system still refuses connections.
+# As cluster/*.yaml set it on the head: a node that does not answer counts as dead after 15 s instead of 65 s, or after 3 s
+# if its system still refuses connections.
 HEALTH = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "4000",
@@ -43,7 +44,7 @@ HEALTH = {
 
 
 def why_not() -> str | None:
-    """Why namespaces cannot be made here; None where they can."""
+    """Return why namespaces cannot be made on this machine; None if they can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "network and mount namespaces can be made by root on Linux only"
     for program in ("ip", "unshare"):
@@ -57,7 +58,7 @@ def why_not() -> str | None:
 
 
 def enter(program: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a program in namespaces of its own; all processes that it leaves behind end with it."""
+    """Run a program in new namespaces; all processes that it leaves behind end with it."""
     command = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
     command += [sys.executable, str(program), *arguments]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "AWS_", "LSTM_RELAY_"))}
@@ -69,10 +70,10 @@ def run(*words: str) -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
-def wait_until(what: str, there: Any, seconds: float = 90.0) -> float:
-    """Wait until something is true; returns how long that took."""
+def wait_until(what: str, reached: Any, seconds: float = 90.0) -> float:
+    """Wait until `reached()` is true; return the seconds that it took."""
     started = time.monotonic()
-    while not there():
+    while not reached():
         if time.monotonic() - started > seconds:
             raise TimeoutError(f"after {seconds:.0f} s: {what}")
         time.sleep(0.2)
@@ -81,7 +82,7 @@ def wait_until(what: str, there: Any, seconds: float = 90.0) -> float:
 
 @dataclass
 class Machine:
-    """A node: `name` is its hostname; its files lie in `folder` as the laptop sees them."""
+    """A node; `name` is its hostname."""
 
     name: str
     address: str
@@ -109,11 +110,11 @@ class Machine:
             subprocess.run(["ip", *words], check=False, capture_output=True)
 
     def unplug(self) -> None:
-        """Take the cable out: the machine goes on and nobody hears it."""
+        """Disconnect the network: the machine goes on and nobody hears it."""
         run("ip", "link", "set", f"v-{self.name}", "down")
 
     def shell(self, command: str) -> str:
-        """Run a command where the machine's Ray runs: in its network, its files and its hostname."""
+        """Run a command in the namespaces of the machine's Ray: its network, files and hostname."""
         pid = next(pid for pid in self.pids() if b"raylet" in Path(f"/proc/{pid}/cmdline").read_bytes())
         return run("nsenter", f"--target={pid}", "--mount", "--net", "--uts", "sh", "-c", command)
 
@@ -128,7 +129,7 @@ class World:
     scratch: Path = Path("/tmp/world")
 
     def environment(self) -> dict[str, str]:
-        """The shell of a person on the laptop, who has the token and the keys of the bucket."""
+        """Return the environment of a user's shell on the laptop, with the token and the keys of the bucket."""
         kept = {name: value for name, value in os.environ.items() if name != ENTERED}
         return {
             **kept,
@@ -161,7 +162,7 @@ class World:
         ):
             run("ip", "-n", name, *words)
         hosts = self.scratch / f"hosts-{name}"
-        # As Debian and Ubuntu have it: a machine's own name is an address that no other machine reaches.
+        # As in Debian and Ubuntu, a machine's own name resolves to an address that no other machine reaches.
         hosts.write_text(f"127.0.0.1 localhost\n127.0.1.1 {name}\n")
         words = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
         words += [f"--node-ip-address={machine.address}", f"--num-cpus={cores}", "--object-store-memory=100000000"]
@@ -169,7 +170,7 @@ class World:
             words += ["--head", "--port=6379", f"--dashboard-host={HEAD}", "--dashboard-port=8265"]
         else:
             words += [f"--address={HEAD}:6379"]
-        code, python = ROOT, Path(sys.executable).parent
+        python = Path(sys.executable).parent
         script = f"""
             set -e
             mount --make-rprivate /
@@ -184,7 +185,7 @@ class World:
             {before}
             exec {" ".join(words)} $START_OPTIONS
         """
-        del code
+
         log = (self.scratch / f"{name}.log").open("wb")
         environment = {**self.environment(), **(HEALTH if machine.address == HEAD else {})}
         environment.pop("PYTHONPATH", None)
@@ -199,7 +200,7 @@ class World:
         return (self.scratch / f"{name}.log").read_text()
 
     def pause_store(self) -> None:
-        """Let the object store go away: it takes connections and answers none."""
+        """Stop the object store: it accepts connections and does not answer."""
         assert self.s3 is not None
         os.kill(self.s3.pid, signal.SIGSTOP)
 
@@ -208,15 +209,15 @@ class World:
         os.kill(self.s3.pid, signal.SIGCONT)
 
     def cluster(self, *words: str, timeout: float = 600) -> tuple[int, str]:
-        """`python -m cluster ...` on the laptop; its exit code and all that it said."""
-        found = subprocess.run(
+        """Run `python -m cluster ...` on the laptop; return its exit code and output."""
+        process = subprocess.run(
             [sys.executable, "-m", "cluster", *words], cwd=ROOT, env=self.environment(), text=True, timeout=timeout,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
-        return found.returncode, found.stdout
+        return process.returncode, process.stdout
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        """The same, without waiting for its end."""
+        """Start `python -m cluster ...` on the laptop without waiting for its end."""
         return subprocess.Popen(
             [sys.executable, "-u", "-m", "cluster", *words], cwd=ROOT, env=self.environment(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
@@ -225,8 +226,8 @@ class World:
 
 @contextlib.contextmanager
 def world() -> Iterator[World]:
-    """The network and the S3 server; call it inside `enter` only."""
-    assert os.environ.get(ENTERED) == "1", "call this in namespaces of its own"
+    """Make the network and the S3 server; call it inside `enter` only."""
+    assert os.environ.get(ENTERED) == "1", "call this inside `enter` only"
     made = World()
     run("mount", "--make-rprivate", "/")
     run("sh", "-ec", EMPTY_TMP)
@@ -262,7 +263,7 @@ def world() -> Iterator[World]:
 
 
 def num_nodes(made: World) -> int:
-    """How many living nodes the dashboard knows of."""
+    """Return the number of living nodes that the dashboard knows."""
     import json
     import urllib.request
 
@@ -274,13 +275,13 @@ def num_nodes(made: World) -> int:
 
 
 def three_nodes(made: World, **before: str) -> None:
-    """A head without cores and two nodes of one core each, all of them up."""
+    """Start a head without cores and two nodes of one core each."""
     for number, (name, cores) in enumerate((("head", 0), ("w1", 1), ("w2", 1))):
         up(made, name, 10 + number, cores, before.get(name, "true"), number + 1)
 
 
 def up(made: World, name: str, number: int, cores: int, before: str, count: int) -> None:
-    """Start a node, and again where Ray gave it up after 30 s, until the cluster has `count` of them."""
+    """Start a node until the cluster has `count` of them; start it again if Ray gave it up after 30 s."""
     for attempt in range(4):
         machine = made.add(name, number, cores, before)
         with contextlib.suppress(TimeoutError):

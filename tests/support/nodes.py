@@ -1,6 +1,6 @@
-"""Run as a program: three nodes of one machine, on which data are prepared, a search loses a node, and so does a run.
+"""Program with three Ray nodes on one machine: data are prepared, a search loses a node, and a run loses one.
 
-The run gets another node while it goes on. Prints as JSON what came of the three; then it ends.
+The run gets another node while it goes on. Prints the facts of the three parts as JSON.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ Facts = dict[str, Any]
 
 
 class Nodes:
-    """A head without a core, and nodes of one core each that keep what they fetch in folders of their own.
+    """A head without a core, and nodes of one core each with a cache folder for each node.
 
-    A lost node answers no more at all and is known to be dead after 2 s; one that is merely slow has 10 s to answer.
+    A lost node does not answer and counts as dead after 2 s; a slow one has 10 s to answer.
     """
 
     def __init__(self, folder: Path):
         from ray.cluster_utils import Cluster
 
-        self.folder, self.there = folder, list[Any]()
+        self.folder, self.nodes = folder, list[Any]()
         checks = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": checks})
         self.address = str(self.cluster.address)
 
     def add(self) -> None:
-        """Add a node. It is done by the main thread, as Ray installs signal handlers when it starts one."""
+        """Add a node; only in the main thread, as Ray installs signal handlers when it starts one."""
         cache = {"LSTM_RELAY_CACHE": str(self.folder / f"cache_{len(self.there)}")}
-        self.there.append(self.cluster.add_node(num_cpus=1, env_vars=cache))
+        self.nodes.append(self.cluster.add_node(num_cpus=1, env_vars=cache))
 
     def wait_for_free_cores(self, count: int) -> None:
-        """Wait until what was done has let go of its cores, and Ray knows of those that came and went."""
+        """Wait until finished work has released its cores and Ray knows which nodes exist."""
         import ray
 
         while ray.available_resources().get("CPU") != count:
             time.sleep(0.05)
-        # The one that tells elastic workers of room looks at the nodes each 20 s; a new one looks at once.
+        # The actor that tells elastic workers of free cores looks at the nodes every 20 s; a new one looks at once.
         ray.kill(ray.get_actor("AutoscalingCoordinator", namespace="AutoscalingCoordinator"))
 
     def lose(self, name: str) -> float:
-        """Kill all processes of a node; returns when."""
-        lost = next(node for node in self.there if node.node_id == name)
+        """Kill all processes of a node; return the time at which it was lost."""
+        lost = next(node for node in self.nodes if node.node_id == name)
         self.cluster.remove_node(lost, allow_graceful=False)
         return time.monotonic()
 
@@ -66,23 +66,23 @@ class Nodes:
 
 
 def actors(of_class: str) -> dict[int, str]:
-    """The node of each living actor of a class, by its process."""
+    """Return the node of each living actor of a class, by its process id."""
     import ray
 
-    found = ray._private.state.actors().values()
-    return {a["Pid"]: a["Address"]["NodeID"] for a in found if of_class in a["ActorClassName"] and a["State"] == "ALIVE"}
+    states = ray._private.state.actors().values()
+    return {a["Pid"]: a["Address"]["NodeID"] for a in states if of_class in a["ActorClassName"] and a["State"] == "ALIVE"}
 
 
 def files_here(address: str, names: list[str]) -> list[list[Any]]:
-    """The files of prepared datasets that are on this machine, with their sizes."""
+    """Return the files of prepared datasets that are on this machine, with their sizes."""
     folders = [PreparedCache(address).fetch(name) for name in names]
     return [[str(file), file.stat().st_size] for folder in folders for file in sorted(folder.iterdir())]
 
 
 def prepare_and_fetch(nodes: Nodes, recipe: Recipe, address: str) -> Facts:
-    """The files of each prepared dataset that a node has after reading all parts, and those of this process.
+    """Return the files of each prepared dataset that a node has after reading all parts, and those of this process.
 
-    Each node has its own folder, of which no other one knows.
+    Each node has a cache folder that no other node knows.
     """
     import ray
 
@@ -94,12 +94,12 @@ def prepare_and_fetch(nodes: Nodes, recipe: Recipe, address: str) -> Facts:
 
     names = [each.prepared.folder.name for each in prepare_datasets(recipe, address, nodes.address).datasets]
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    tasks = [ray.remote(read).options(scheduling_strategy=strategy(node.node_id, soft=False)) for node in nodes.there]
+    tasks = [ray.remote(read).options(scheduling_strategy=strategy(node.node_id, soft=False)) for node in nodes.nodes]
     return {"own": files_here(address, names), "nodes": ray.get([task.remote(names) for task in tasks])}
 
 
 def lose_a_node_of_a_search(nodes: Nodes, recipe: Recipe, storage: Path) -> Facts:
-    """The node goes on which the latest epoch was trained: its process is in a trial, most likely in its next epoch."""
+    """Kill the node that trained the latest epoch: its process is in a trial, most likely in its next epoch."""
     from workflows.search.search import search
 
     events: list[tuple[Event, float]] = []  # with the time of each
@@ -117,11 +117,11 @@ def lose_a_node_of_a_search(nodes: Nodes, recipe: Recipe, storage: Path) -> Fact
         epochs = [event for event, _ in epochs_done()]
         pids = [event.pid for event in epochs]
         if not lost_at and len(set(pids)) == 2 and epochs[-1].stage < 2:  # of three: its trial goes on
-            places = actors("")
-            used = {places[pid] for pid in pids}
-            lost_at = nodes.lose(places[pids[-1]])
+            node_of = actors("")
+            used = {node_of[pid] for pid in pids}
+            lost_at = nodes.lose(node_of[pids[-1]])
         work.join(0.02)
-    lost, told_at = next((event, at) for event, at in events if isinstance(event, TrialLost))
+    lost, reported_at = next((event, at) for event, at in events if isinstance(event, TrialLost))
     done = epochs_done()
     again = [at for event, at in done if event.trial == lost.number]
     return {
@@ -131,14 +131,14 @@ def lose_a_node_of_a_search(nodes: Nodes, recipe: Recipe, storage: Path) -> Fact
         "distinct": result["epochs_distinct"],
         "trained": [event.key for event, _ in done],
         "seconds_until_first_epoch": done[0][1] - started,
-        "seconds_until_loss_is_told": told_at - lost_at,
+        "seconds_until_loss_is_reported": reported_at - lost_at,
         "seconds_until_next_epoch": next(at for _, at in done if at > lost_at) - lost_at,
-        "seconds_until_trial_goes_on": next((at for at in again if at > told_at), time.monotonic()) - lost_at,
+        "seconds_until_trial_goes_on": next((at for at in again if at > reported_at), time.monotonic()) - lost_at,
     }
 
 
 def lose_and_add_a_node_of_a_run(nodes: Nodes, recipe: Recipe, storage: Path) -> Facts:
-    """The number of workers of each epoch, how long the first one took to come, and how long after the loss the next."""
+    """Return the number of workers of each epoch, and the seconds until the first epoch and until the next after a loss."""
     import workflows.training.workers
     from workflows.training.run import train
 
@@ -157,7 +157,7 @@ def lose_and_add_a_node_of_a_run(nodes: Nodes, recipe: Recipe, storage: Path) ->
     while work.is_alive():
         if "lost" not in times and [epoch["workers"] for epoch in epochs[-4:]] == [2, 2, 2, 2]:
             used = set(actors("RayTrainWorker").values())
-            times["lost"] = nodes.lose(nodes.there[-1].node_id)
+            times["lost"] = nodes.lose(nodes.nodes[-1].node_id)
         elif "lost" in times and "added" not in times and epochs[-1]["workers"] == 1:
             nodes.add()
             times["added"] = time.monotonic()
@@ -184,10 +184,10 @@ def in_thread(work: Callable[[], object]) -> threading.Thread:
 def main(searched: Path, trained: Path, storage: Path, remote: str) -> None:
     set_environment()
     started = time.monotonic()
-    nodes, told = Nodes(storage), Facts()
+    nodes, facts_by_part = Nodes(storage), Facts()
 
     def tell(what: str, facts: Facts) -> None:
-        told[what] = {**facts, "seconds": time.monotonic() - started}
+        facts_by_part[what] = {**facts, "seconds": time.monotonic() - started}
 
     nodes.add()
     nodes.add()
@@ -198,7 +198,7 @@ def main(searched: Path, trained: Path, storage: Path, remote: str) -> None:
     nodes.add()
     nodes.wait_for_free_cores(2)
     tell("run", lose_and_add_a_node_of_a_run(nodes, load_recipe(trained), storage))
-    print(json.dumps(told), flush=True)
+    print(json.dumps(facts_by_part), flush=True)
     nodes.end()
     os._exit(0)  # the thread is still in the run
 

@@ -1,4 +1,4 @@
-"""A panel of series, the layouts of files that it may come in, and what makes two prepared datasets the same."""
+"""A panel of series, the layouts of files that hold it, and the comparison of two prepared datasets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PANEL: dict[str, Any] = {
 
 
 def cut_into_parts(patch: pytest.MonkeyPatch, rows: int) -> None:
-    """Have datasets cut whatever their size, into parts of so many rows."""
+    """Cut all datasets, whatever their size, into parts of so many rows."""
     patch.setattr(layout, "CUT_BYTES", 0)
     patch.setattr(parts, "PART_BYTES", 1)
     patch.setattr(parts, "FEWEST_ROWS", rows)
@@ -61,7 +61,7 @@ def prepared_in(address: str, source: DatasetSource, run: Run = run_here) -> Pre
 
 
 def panel(num_series: int = SERIES, rows: int = ROWS, seed: int = 0) -> pd.DataFrame:
-    """Series of different lengths, with steps that are absent, missing values, long gaps, missing targets, categories."""
+    """Return series of different lengths, with absent steps, missing values, long gaps, missing targets and categories."""
     random, frames = np.random.default_rng(seed), []
     for number in range(num_series):
         length = rows - 37 * number
@@ -80,21 +80,21 @@ def panel(num_series: int = SERIES, rows: int = ROWS, seed: int = 0) -> pd.DataF
 
 
 def rows_of(dataset: PreparedDataset) -> bytes:
-    """The rows of the dataset, each once."""
+    """Return the rows of the dataset, each once."""
     pairs = zip(dataset.parts, dataset.manifest.parts, strict=True)
     return b"".join(part.values[facts.overlap :].tobytes() for part, facts in pairs)
 
 
 def windows_of(dataset: PreparedDataset, split: str) -> list[bytes]:
-    found = []
+    windows = []
     for part in dataset.parts:
         for start, length in zip(part.samples[split].starts.tolist(), part.samples[split].lengths.tolist(), strict=True):
-            found.append(part.values[start : start + length + dataset.horizon].tobytes())
-    return found
+            windows.append(part.values[start : start + length + dataset.horizon].tobytes())
+    return windows
 
 
 def digest_of(dataset: PreparedDataset) -> str:
-    """A hash of rows, samples by their rows in the dataset, statistics and counts: the same however it was cut."""
+    """Return a hash of rows, samples by their rows in the dataset, statistics and counts: the same however it was cut."""
     digest, begin = hashlib.sha256(), 0
     samples: dict[str, list[Any]] = {split: [] for split in SPLITS}
     for part, facts in zip(dataset.parts, dataset.manifest.parts, strict=True):
@@ -117,25 +117,25 @@ def same(one: PreparedDataset, other: PreparedDataset) -> None:
     for split in SPLITS:
         assert windows_of(one, split) == windows_of(other, split)
     assert one.statistics.to_json() == other.statistics.to_json()
-    mine, theirs = one.manifest, other.manifest
+    manifest, expected = one.manifest, other.manifest
     for name in ("rows", "num_series", "samples", "used_rows", "missing", "longest_gap", "time_span", "counts", "warnings"):
-        assert getattr(mine, name) == getattr(theirs, name), name
+        assert getattr(manifest, name) == getattr(expected, name), name
     for column in one.settings.categorical:
         assert one.train_categories(column) == other.train_categories(column)
 
 
 def whole_of(frame: pd.DataFrame, folder: Path, **changes: Any) -> PreparedDataset:
-    """The reference: one file, read and prepared in one piece."""
+    """Return the reference: one file, read and prepared in one piece."""
     return prepare_one(write_csv(frame, folder / "whole" / "all.csv"), folder / "reference", **{**PANEL, **changes})
 
 
 def by_series(frame: pd.DataFrame, folder: Path) -> list[Path]:
-    return [write_csv(own, folder / "l1" / f"{name}.csv") for name, own in frame.groupby("site")]
+    return [write_csv(rows, folder / "l1" / f"{name}.csv") for name, rows in frame.groupby("site")]
 
 
 def by_time(frame: pd.DataFrame, folder: Path) -> list[Path]:
     months = frame.groupby(frame["t"].dt.strftime("%Y-%m-%d"))
-    return [write_csv(own.sample(frac=1, random_state=1), folder / "l2" / f"{name}.csv") for name, own in months]
+    return [write_csv(rows.sample(frac=1, random_state=1), folder / "l2" / f"{name}.csv") for name, rows in months]
 
 
 def row_groups(frame: pd.DataFrame, folder: Path) -> list[Path]:

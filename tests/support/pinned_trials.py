@@ -1,4 +1,4 @@
-"""Run as a program: a search on two nodes of three cores, with two workers for each trial.
+"""Program with a search on two nodes of three cores, with two workers for each trial.
 
     pinned_trials.py RECIPE STORAGE
 
@@ -40,8 +40,8 @@ def main(recipe: Path, storage: Path) -> None:
                     groups[name] = each["strategy"], list(each["bundles_to_node_id"].values())
 
     result = search(load_recipe(recipe), storage, None, None, str(cluster.address), watch)
-    told = {"num_concurrent": num_concurrent, "ended": len(result.complete), "failed": len(result.failed)}
-    print(json.dumps({**told, "groups": list(groups.values())}), flush=True)
+    counts = {"num_concurrent": num_concurrent, "ended": len(result.complete), "failed": len(result.failed)}
+    print(json.dumps({**counts, "groups": list(groups.values())}), flush=True)
     disconnect()
     for node in cluster.list_all_nodes():
         node.kill_all_processes(check_alive=False, allow_graceful=False)

@@ -1,4 +1,4 @@
-"""What the S3 test server was asked for, in order."""
+"""The requests to the S3 test server, in order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOG = "S3_TEST_LOG"  # the environment's name of the file that the server writes
 
 @dataclass(frozen=True)
 class Request:
-    """One request: the bytes of its body and of the answer's."""
+    """One request, with the bytes of its body and of the answer."""
 
     method: str
     path: str
@@ -21,5 +21,5 @@ class Request:
 
 
 def requests() -> list[Request]:
-    """All requests so far, in the order of their answers."""
+    """Return all requests so far, in the order of their answers."""
     return [Request(**json.loads(line)) for line in Path(os.environ[LOG]).read_text().splitlines()]

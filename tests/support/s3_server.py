@@ -1,9 +1,9 @@
-"""moto's S3 server with conditional writes that are one step, as S3 has them: moto looks, then writes, in many threads.
+"""moto's S3 server with atomic conditional writes, as in S3; moto itself checks and then writes, in many threads.
 
 python s3_server.py PORT [LOG]      LOG: a file that gets a line of JSON for each request (see s3_log)
 
-A POST to /-/attack says which of the requests that change something below a prefix is to fail, and how (see s3_attacks);
-the answer says how many there were since the last such POST.
+A POST to /-/attack sets which of the changing requests below a prefix fails, and how (see attacked.py); the answer has the
+number of such requests since the last POST.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ LOST = ("500 Internal Server Error", b"<Error><Code>InternalError</Code><Message
 
 
 class Attacked:
-    """The application, with one of its changes or all from it on failing."""
+    """The application with one failing change, or with all changes from it on failing."""
 
     def __init__(self, application: Application):
         self.application, self.lock = application, threading.Lock()
-        self.prefix, self.place, self.how, self.count = "", -1, "", 0
+        self.prefix, self.position, self.how, self.count = "", -1, "", 0
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] == CONTROL:
@@ -43,27 +43,27 @@ class Attacked:
         return [body]
 
     def _how(self, environ: dict[str, Any]) -> str:
-        """How this request fails; empty: it does not. One that deletes several objects names them in its body only."""
-        if self.place < 0 and not self.prefix:
+        """Return how this request fails, "" if it does not. A request that deletes several objects has them in its body."""
+        if self.position < 0 and not self.prefix:
             return ""
         path, deletes = environ["PATH_INFO"], environ.get("QUERY_STRING", "").startswith("delete")
         if environ["REQUEST_METHOD"] in CHANGES and (path.startswith(self.prefix) or deletes):
             number, self.count = self.count, self.count + 1
-            if number == self.place:
+            if number == self.position:
                 return self.how
-        return "dead" if self.how == "dead" and 0 <= self.place < self.count else ""
+        return "dead" if self.how == "dead" and 0 <= self.position < self.count else ""
 
     def _control(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         asked = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
         with self.lock:
             body = json.dumps({"count": self.count}).encode()
-            self.prefix, self.place, self.how, self.count = asked["prefix"], asked["place"], asked["how"], 0
+            self.prefix, self.position, self.how, self.count = asked["prefix"], asked["place"], asked["how"], 0
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]
 
 
 def logged(application: Application, path: str) -> Application:
-    """The application, which notes what it is asked for."""
+    """Return the application with a log of its requests."""
     lock = threading.Lock()
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

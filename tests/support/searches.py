@@ -1,6 +1,6 @@
-"""Results of searches as tests need them, and searches without Ray: all trials in this process, one after the other.
+"""Results of searches for tests, and searches without Ray: all trials in this process, one after the other.
 
-As a program: the folder of small.toml, and its storage. It prints the address of each epoch that it trains, then the result.
+Run as a program with the folder of small.toml and a storage, it prints the address of each trained epoch, then the result.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from workflows.results.search_result import SearchResult, TrialResult
 
 
 def search_result(trials: Sequence[TrialResult], **fields: Any) -> SearchResult:
-    """The result of a search named "s" with these trials; of a grid, unless the fields say otherwise."""
+    """Return the result of a search named "s" with these trials; the default is a grid."""
     whole: dict[str, Any] = {
         "name": "s",
         "status": "finished",
@@ -43,7 +43,7 @@ def search_result(trials: Sequence[TrialResult], **fields: Any) -> SearchResult:
 
 
 def search_here(recipe: Recipe, storage: Path, watch: Callable[[Event], None] = ignore) -> SearchResult:
-    """What `search` comes to, and what it trains, with the trials in this process."""
+    """Return the result of `search` with all trials in this process; `watch` receives the trained epochs."""
     import torch
 
     from cluster.trials import TrialPlacement
@@ -78,7 +78,7 @@ def search_here(recipe: Recipe, storage: Path, watch: Callable[[Event], None] = 
 
 
 def tell(event: Event) -> None:
-    """Print the address of an epoch that was trained."""
+    """Print the address of a trained epoch."""
     if isinstance(event, EpochDone):
         print(event.key, flush=True)
 

@@ -1,10 +1,10 @@
-"""Run as a program: datasets in all layouts are prepared in one process, on Ray nodes, or on a cluster of no node at first.
+"""Program that prepares datasets in all layouts in one process, on Ray nodes, or on a cluster that starts without a node.
 
-    shard_nodes.py FOLDER NUM_SERIES ROWS here      makes the files and the reference, which the others read
+    shard_nodes.py FOLDER NUM_SERIES ROWS here      writes the files and the reference, which the other calls read
     shard_nodes.py FOLDER NUM_SERIES ROWS 2:7919 [l4 ..]   on 2 nodes, in parts of 7,919 rows; all layouts, or these
-    shard_nodes.py FOLDER NUM_SERIES ROWS s3://...  from the object store into it, on a cluster of no node at first
+    shard_nodes.py FOLDER NUM_SERIES ROWS s3://...  from the object store into it, on a cluster that starts without a node
 
-Prints as JSON, for each preparation, whether what was prepared is the reference, and on which nodes its tasks ran.
+Prints a line of JSON for each preparation: whether it equals the reference, and on how many nodes its tasks ran.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ Facts = dict[str, Any]
 ZONE = "Europe/Berlin"
 SETTINGS: dict[str, Any] = {**PANEL, "time_zone": ZONE, "lookback": 48, "stride": 3}
 ALONE: dict[str, Any] = {**SETTINGS, "series": None}
-PIECE_BYTES = "SHARD_PIECE_BYTES"  # the environment's name of the size of a piece, also for the processes of the nodes
+PIECE_BYTES = "SHARD_PIECE_BYTES"  # the environment variable for the size of a piece, also in the processes of the nodes
 PART_ROWS = (1000, 7919, 1 << 15)
 
 
 def make_panel(num_series: int, rows: int) -> pd.DataFrame:
-    """Hourly series in local time, with absent steps, missing values, missing targets and categories; autumn hours twice."""
+    """Return hourly series in local time with absent steps, missing values, targets and categories; autumn hours twice."""
     random, frames = np.random.default_rng(0), []
     for number in range(num_series):
         moments = pd.date_range("2022-01-01", periods=rows, freq="h", tz="UTC") + pd.Timedelta(days=number)
@@ -58,36 +58,36 @@ def make_panel(num_series: int, rows: int) -> pd.DataFrame:
         frame["kind"] = random.choice(["x", "y", "z"], rows)
         frame.loc[rows - 50 :, "kind"] = "late"
         local = moments.tz_convert(ZONE).tz_localize(None)
-        keep = (random.random(rows) > 0.05) | local.duplicated(keep=False)  # of an hour twice, both are there
+        keep = (random.random(rows) > 0.05) | local.duplicated(keep=False)  # hours that occur twice keep both rows
         keep[0] = True
         frames.append(frame[keep])
     return pd.concat(frames, ignore_index=True)
 
 
 def write_layouts(frame: pd.DataFrame, folder: Path) -> dict[str, list[Path]]:
-    """The files of each layout, L3 apart."""
-    columns, found = ["t", "site", "kind", "a", "b"], dict[str, list[Path]]()
+    """Write the files of each layout but L3."""
+    columns, files = ["t", "site", "kind", "a", "b"], dict[str, list[Path]]()
 
-    def put(name: str, own: pd.DataFrame) -> None:
+    def put(name: str, rows: pd.DataFrame) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".csv":
-            own[columns].to_csv(path, index=False)
+            rows[columns].to_csv(path, index=False)
         else:
-            pq.write_table(pa.Table.from_pandas(own[columns], preserve_index=False), path, row_group_size=20_000)
-        found.setdefault(name.partition("/")[0], []).append(path)
+            pq.write_table(pa.Table.from_pandas(rows[columns], preserve_index=False), path, row_group_size=20_000)
+        files.setdefault(name.partition("/")[0], []).append(path)
 
-    for name, own in frame.groupby("site"):
-        put(f"l1/{name}.csv", own)
-    for year, own in frame.groupby(frame["utc"].dt.year):
-        put(f"l2/{year}.parquet", own)
+    for name, rows in frame.groupby("site"):
+        put(f"l1/{name}.csv", rows)
+    for year, rows in frame.groupby(frame["utc"].dt.year):
+        put(f"l2/{year}.parquet", rows)
     put("l4/all.parquet", frame.sort_values("utc", kind="stable"))
     put("l5/all.csv", frame)
-    return found
+    return files
 
 
 def small_parts(most_rows: int, piece_bytes: int = 1 << 21) -> None:
-    """Cut all datasets, whatever their size; their files are hashed by tasks."""
+    """Cut all datasets, whatever their size, and hash their files in tasks."""
     layout.CUT_BYTES = data.prepared.prepare.CUT_BYTES = 0
     data.sharding.parts.PART_BYTES = 1
     data.sharding.parts.FEWEST_ROWS = most_rows
@@ -96,7 +96,7 @@ def small_parts(most_rows: int, piece_bytes: int = 1 << 21) -> None:
 
 
 def work(task: list[Any]) -> list[Any]:
-    """What a task does, with the same size of pieces in the processes of the nodes."""
+    """Run a task with the same size of pieces in the processes of the nodes."""
     import data.sharding.pieces
 
     data.sharding.pieces.PIECE_BYTES = int(os.environ[PIECE_BYTES])
@@ -104,7 +104,7 @@ def work(task: list[Any]) -> list[Any]:
 
 
 class Nodes:
-    """A head without a core, and nodes of one core each that keep what they fetch in folders of their own."""
+    """A head without a core, and nodes of one core each with a cache folder for each node."""
 
     def __init__(self, folder: Path, count: int):
         from ray.cluster_utils import Cluster
@@ -124,11 +124,11 @@ class Nodes:
         return len(self.names)
 
     def on_each(self, work: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """What a function of the number of each node and these arguments returns there."""
+        """Call a function on each node with the node's number and these arguments; return the results."""
         import ray
 
-        places = [ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(name, soft=False) for name in self.names]
-        tasks = [ray.remote(work).options(scheduling_strategy=place) for place in places]
+        strategies = [ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(name, soft=False) for name in self.names]
+        tasks = [ray.remote(work).options(scheduling_strategy=strategy) for strategy in strategies]
         return list(ray.get([task.remote(number, *arguments) for number, task in enumerate(tasks)]))
 
     def end(self) -> None:
@@ -142,32 +142,32 @@ def noted(runs: list[TaskRun]) -> Callable[[Any], Any]:
 
 
 def nodes_of(runs: list[TaskRun]) -> dict[str, int]:
-    """How many nodes ran tasks of each kind."""
-    found: dict[str, set[str]] = {}
+    """Return how many nodes ran tasks of each kind."""
+    nodes_by_kind: dict[str, set[str]] = {}
     for run in runs:
-        found.setdefault(type(run.task[0]).__name__, set()).add(run.node)
-    return {kind: len(nodes) for kind, nodes in found.items()}
+        nodes_by_kind.setdefault(type(run.task[0]).__name__, set()).add(run.node)
+    return {kind: len(nodes) for kind, nodes in nodes_by_kind.items()}
 
 
 def sources_of(files: dict[str, list[Path]]) -> dict[str, DatasetSource]:
-    return {name: source_of(own, **(ALONE if name == "l3" else SETTINGS)) for name, own in files.items()}
+    return {name: source_of(paths, **(ALONE if name == "l3" else SETTINGS)) for name, paths in files.items()}
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The files of each layout, and the digests of what one process prepares of them in one piece."""
+    """The files of each layout, and the digests of the datasets that one process prepares from them in one piece."""
 
     files: dict[str, list[Path]]
     sources: dict[str, DatasetSource]
     reference: dict[str, str]
 
-    def tell(self, what: str, name: str, found: PreparedDataset, runs: list[TaskRun], started: float) -> None:
-        """Print what came of a preparation."""
+    def tell(self, what: str, name: str, dataset: PreparedDataset, runs: list[TaskRun], started: float) -> None:
+        """Print the facts of a preparation."""
         facts = {
-            "equal": digest_of(found) == self.reference[name],
-            "parts": len(found.manifest.parts),
+            "equal": digest_of(dataset) == self.reference[name],
+            "parts": len(dataset.manifest.parts),
             "nodes": nodes_of(runs),
-            "sha256": found.manifest.sha256,
+            "sha256": dataset.manifest.sha256,
             "seconds": round(time.monotonic() - started, 1),
         }
         print(json.dumps({"what": what, "layout": name, **facts}), flush=True)
@@ -181,14 +181,14 @@ def make(folder: Path, num_series: int, rows: int) -> None:
     sources = sources_of(files)
     whole = {name: digest_of(prepared_in(str(folder / f"whole_{name}"), sources[name], run_here)) for name in ("l3", "l5")}
     reference = {name: whole["l3" if name == "l3" else "l5"] for name in files}
-    told = {"files": {name: [str(each) for each in own] for name, own in files.items()}, "reference": reference}
-    (folder / "panel.json").write_text(json.dumps(told))
+    content = {"files": {name: [str(each) for each in paths] for name, paths in files.items()}, "reference": reference}
+    (folder / "panel.json").write_text(json.dumps(content))
 
 
 def read_panel(folder: Path) -> Panel:
-    told = json.loads((folder / "panel.json").read_text())
-    files = {name: [Path(each) for each in own] for name, own in told["files"].items()}
-    return Panel(files, sources_of(files), told["reference"])
+    content = json.loads((folder / "panel.json").read_text())
+    files = {name: [Path(each) for each in paths] for name, paths in content["files"].items()}
+    return Panel(files, sources_of(files), content["reference"])
 
 
 def in_one_process(folder: Path, panel: Panel) -> None:
@@ -196,8 +196,8 @@ def in_one_process(folder: Path, panel: Panel) -> None:
         small_parts(most_rows)
         for name, source in panel.sources.items():
             started = time.monotonic()
-            found = prepared_in(str(folder / f"here_{most_rows}_{name}"), source, run_here)
-            panel.tell(f"here {most_rows}", name, found, [], started)
+            dataset = prepared_in(str(folder / f"here_{most_rows}_{name}"), source, run_here)
+            panel.tell(f"here {most_rows}", name, dataset, [], started)
 
 
 def on_nodes(folder: Path, panel: Panel, count: int, most_rows: int, layouts: Sequence[str]) -> None:
@@ -205,8 +205,8 @@ def on_nodes(folder: Path, panel: Panel, count: int, most_rows: int, layouts: Se
     nodes = Nodes(folder / f"machines_{count}", count)
     for name in layouts or panel.sources:
         source, runs, started = panel.sources[name], list[TaskRun](), time.monotonic()
-        found = prepared_in(str(folder / f"nodes_{count}_{most_rows}_{name}"), source, noted(runs))
-        panel.tell(f"{count} nodes {most_rows}", name, found, runs, started)
+        dataset = prepared_in(str(folder / f"nodes_{count}_{most_rows}_{name}"), source, noted(runs))
+        panel.tell(f"{count} nodes {most_rows}", name, dataset, runs, started)
     nodes.end()
 
 
@@ -228,9 +228,9 @@ def main(folder: Path, num_series: int, rows: int, part: str, *layouts: str) -> 
 
 
 def from_no_node(folder: Path, remote: str, files: dict[str, list[Path]]) -> Iterator[Facts]:
-    """L2 and L4 from an object store into it, on a cluster that gets its two nodes when the preparation has begun.
+    """Prepare L2 and L4 in an object store, on a cluster that gets its two nodes when the preparation has begun.
 
-    Then each node reads one part of L2, and another machine all of both.
+    Then each node reads one part of L2, and another machine reads all of both.
     """
     from pyarrow import fs
 
@@ -246,13 +246,13 @@ def from_no_node(folder: Path, remote: str, files: dict[str, list[Path]]) -> Ite
         source = source_of([f"{remote}/source/{name}/{file.name}" for file in files[name]], **SETTINGS)
         runs, started = list[TaskRun](), time.monotonic()
         with ThreadPoolExecutor() as beside:
-            found = beside.submit(prepared_in, remote, source, noted(runs))
+            preparation = beside.submit(prepared_in, remote, source, noted(runs))
             if nodes.count == 0:
-                wait([found], timeout=3)  # its tasks wait
-                assert not found.done()
+                wait([preparation], timeout=3)  # its tasks wait
+                assert not preparation.done()
                 nodes.add()
                 nodes.add()
-            manifest = found.result().manifest
+            manifest = preparation.result().manifest
         yield {
             "what": "prepared",
             "layout": name,
@@ -276,7 +276,7 @@ def from_no_node(folder: Path, remote: str, files: dict[str, list[Path]]) -> Ite
 
 
 def read_part(number: int, remote: str, fingerprint: str) -> int:
-    """Read the rows of one part; returns the bytes of its file."""
+    """Read the rows of one part; return the bytes of its file."""
     dataset = PreparedDataset(PreparedCache(remote).fetch(fingerprint))
     assert len(dataset.parts[number].values)
     return dataset.manifest.parts[number].files[f"values-{number:05d}.arrow"][0]

@@ -1,4 +1,4 @@
-"""Two sites with two pumps each, trained on in this process, for the tests of what a trained run is used for."""
+"""A run on two sites with two pumps each, trained in this process, for tests that evaluate, predict and export."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Opened = tuple[Store, TrainedRun, Path]
 
 
 def write_sites(folder: Path, seed: int = 0) -> None:
-    """Hourly sites a and b in one file each, with two pumps each: rows and cells are missing, a category is."""
+    """Write hourly sites a and b to one file each, with two pumps each; rows, numbers and categories are missing."""
     for number, site in enumerate("ab"):
         frames = []
         for pump in range(2):
@@ -72,7 +72,7 @@ def train_sites(folder: Path, **changes: Any) -> Opened:
 
 
 def predict(sites: Opened, dataset: str, path: str, output: str = "out.csv", every: bool = False) -> pd.DataFrame:
-    """What `predict` writes of a file in the folder of the sites."""
+    """Return the table that `predict` writes for a file in the folder of the sites."""
     store, run, folder = sites
     predict_files(store, run, dataset, str(folder / path), str(folder / output), every)
     return pd.read_csv(folder / output)

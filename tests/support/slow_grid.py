@@ -1,6 +1,6 @@
-"""Searches of a grid of 81 trials whose storage calls are delayed at random, on two busy cores, with a Ray of their own.
+"""Program that runs searches of a grid of 81 trials with randomly delayed storage calls, on two busy cores.
 
-Arguments: the folder of the recipe, and how many searches. Prints what they came to as JSON.
+Arguments: the folder of the recipe, and the number of searches. Prints their results as JSON.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main(folder: Path, rounds: int) -> None:
 
     recipe = load_recipe(folder / "small.toml")
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
-    found: list[dict[str, Any]] = []
+    searches: list[dict[str, Any]] = []
     try:
         connect(num_cpus=2, runtime_env={"worker_process_setup_hook": "slow_grid.slow_down"})
         slow_down()
@@ -64,18 +64,18 @@ def main(folder: Path, rounds: int) -> None:
             store = Store(str(storage))
             left = {name: store.storage.names(name) for name in ("damaged", "leases")}
             trained = [event.key for event in events if isinstance(event, EpochDone)]
-            found.append({"result": result, "trained": trained, **left})
+            searches.append({"result": result, "trained": trained, **left})
     finally:
         for process in busy:
             process.kill()
         disconnect()
     alone, expected = folder / "alone", []
     shutil.copytree(folder / "runs 0" / "prepared", alone / "prepared", copy_function=shutil.copy2)
-    for trial in found[0]["result"]["trials"]:
+    for trial in searches[0]["result"]["trials"]:
         _, run = train_in_process(check_recipe(best_document(recipe, trial["config"], "alone"), folder), alone)
         assert run.result is not None
         expected.append({"config": trial["config"], **run.result.to_json()})
-    print(json.dumps({"rounds": found, "expected": expected}))
+    print(json.dumps({"rounds": searches, "expected": expected}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A small recipe with its data: three machines whose sines run at different speeds, in CSV files."""
+"""A small recipe with its data: three machines with sines of different frequencies, in CSV files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 import tomli_w
 
 MACHINES = ("anvil", "bellows", "crane")
-LONG: dict[str, Any] = {"training": {"epochs": 16}, "model": {"hidden_size": 48}, "rows": 700}  # seconds, to be disturbed in
+# Trains for several seconds, so that a test can interrupt it.
+LONG: dict[str, Any] = {"training": {"epochs": 16}, "model": {"hidden_size": 48}, "rows": 700}
 NUM_LONG_EPOCHS = 48
-Run = tuple[Path, dict[str, Any]]  # the folder that its recipe is in, its store being runs/, and its result
+Run = tuple[Path, dict[str, Any]]  # the folder of its recipe, with its store in runs/, and its result
 
 
 def write_machine(path: Path, number: int, rows: int = 330, seed: int = 0) -> None:
@@ -46,7 +47,7 @@ def small_document(**sections: Any) -> dict[str, Any]:
 
 
 def write_small(folder: Path, rows: int = 330, **sections: Any) -> Path:
-    """Write the data and the recipe into a folder; returns the recipe's path."""
+    """Write the data and the recipe into a folder; return the recipe's path."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(MACHINES):
         write_machine(folder / f"{name}.csv", number, rows)
@@ -56,5 +57,5 @@ def write_small(folder: Path, rows: int = 330, **sections: Any) -> Path:
 
 
 def share_prepared(storage: Path, other: Path) -> None:
-    """Give another storage what is prepared in this one, so that a run there starts no Ray for it."""
+    """Copy prepared datasets to another storage, so that a run there does not start Ray to prepare them."""
     shutil.copytree(storage / "prepared", other / "prepared", copy_function=shutil.copy2)

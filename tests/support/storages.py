@@ -20,7 +20,7 @@ CALLS = ("read", "write", "create_file", "take_over", "publish", "names", "size"
 
 
 class FakeWriter:
-    """Conditional writes to files of this machine, as S3 does them."""
+    """Conditional writes to local files, as S3 does them."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -53,7 +53,7 @@ class FakeWriter:
 
 
 class LocalObjects(ObjectStorage):
-    """The rules of an object store (no rename, conditional writes) on files of this machine, in this process."""
+    """The rules of an object store (no rename, conditional writes) on local files, in this process."""
 
     def __init__(self, folder: Path):
         self.address, self.prefix = str(folder), str(folder)
@@ -70,7 +70,7 @@ class LocalObjects(ObjectStorage):
 
 
 def around_calls(storage: Storage, around: Callable[[str, Callable[[], Any]], Any]) -> Storage:
-    """Let every call of a storage, those between its own methods too, go through `around(name, call)`."""
+    """Pass every call of a storage through `around(name, call)`, including calls between its own methods."""
     for name in CALLS:
         method = getattr(storage, name)
 
@@ -82,7 +82,7 @@ def around_calls(storage: Storage, around: Callable[[str, Callable[[], Any]], An
 
 
 def slow_storage(address: str, seed: int, longest_seconds: float = 0.01) -> Storage:
-    """A storage that sleeps for a random time before and after each call."""
+    """Return a storage that sleeps for a random time before and after each call."""
     chance = random.Random(seed)
 
     def around(_: str, call: Callable[[], Any]) -> Any:
@@ -96,14 +96,14 @@ def slow_storage(address: str, seed: int, longest_seconds: float = 0.01) -> Stor
 
 
 class Interrupted:
-    """Counts the calls of a storage, and does something else before the one with a given number."""
+    """Count the calls of a storage, and call `do` before the call with number `call_number`."""
 
-    def __init__(self, storage: Storage, place: int | None = None, do: Callable[[], Any] = lambda: None):
-        self.num_calls, self.place, self.do = 0, place, do
+    def __init__(self, storage: Storage, call_number: int | None = None, do: Callable[[], Any] = lambda: None):
+        self.num_calls, self.call_number, self.do = 0, call_number, do
         self.storage = around_calls(storage, self._around)
 
     def _around(self, _: str, call: Callable[[], Any]) -> Any:
-        if self.num_calls == self.place:
+        if self.num_calls == self.call_number:
             self.num_calls += 1
             self.do()
         else:
@@ -112,20 +112,20 @@ class Interrupted:
 
 
 class StoppedError(BaseException):
-    """The process ends here, as by kill -9: nothing above catches it."""
+    """End the process as kill -9 does: no caller catches it."""
 
 
-def stopped_at(storage: Storage, place: int, how: str) -> Interrupted:
-    """A storage that fails (`full`) or ends its process (`killed`) at the call with a given number."""
+def stopped_at(storage: Storage, call_number: int, how: str) -> Interrupted:
+    """Return a storage that fails (`full`) or ends its process (`killed`) at the call with number `call_number`."""
 
     def stop() -> None:
         if how == "full":
             raise OSError(28, os.strerror(28))
         raise StoppedError
 
-    return Interrupted(storage, place, stop)
+    return Interrupted(storage, call_number, stop)
 
 
 def local(folder: Path) -> Storage:
-    """A folder as a store."""
+    """Open a folder as a storage."""
     return LocalStorage(str(folder))

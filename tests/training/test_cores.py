@@ -1,4 +1,4 @@
-"""How a run uses the cores of its machine: decided by what was measured, which is kept; nobody's numbers change."""
+"""How a run chooses threads and workers from measured step times; the choice changes no result."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ PLACED = Placement(2, 2, False, 1.0, "2 cores")
     ("threads", "shares", "steps", "expected"),
     [
         ({1: 0.010, 2: 0.006}, {2: 0.006}, 1000, (0, 2)),  # two threads
-        ({1: 0.010, 2: 0.0095}, {2: 0.0095}, 1000, (0, 1)),  # hardly a gain: one thread
+        ({1: 0.010, 2: 0.0095}, {2: 0.0095}, 1000, (0, 1)),  # little gain: one thread
         ({1: 0.010, 2: 0.030}, {}, 1000, (0, 1)),  # a busy machine
         ({1: 0.080, 2: 0.05, 4: 0.04, 8: 0.039}, {}, 1000, (0, 4)),  # eight are no faster than four
         ({1: 0.080, 2: 0.05, 4: 0.04}, {2: 0.04, 4: 0.02}, 10_000, (4, 1)),  # workers, in a long run
-        ({1: 0.080, 2: 0.05, 4: 0.04}, {2: 0.04, 4: 0.02}, 100, (0, 4)),  # whose start a short one does not win back
-        ({1: 0.010}, {4: 0.009}, 10_000, (0, 1)),  # adding up takes longer than what is won
+        ({1: 0.080, 2: 0.05, 4: 0.04}, {2: 0.04, 4: 0.02}, 100, (0, 4)),  # a short run does not recover the start of workers
+        ({1: 0.010}, {4: 0.009}, 10_000, (0, 1)),  # the all-reduce costs more than it saves
     ],
 )
-def test_the_choice_follows_from_what_was_measured(
+def test_the_choice_follows_from_the_measured_times(
     threads: dict[int, float], shares: dict[int, float], steps: int, expected: tuple[int, int]
 ) -> None:
     chosen = choose(PLACED, Speeds(threads, shares), steps, may_add_workers=True)
@@ -59,7 +59,7 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan, list
 
 
 def measuring(monkeypatch: pytest.MonkeyPatch, seconds: dict[tuple[int, int], float]) -> list[Any]:
-    """Answers of a machine on which a step of (threads, samples) takes so long."""
+    """Replace the measurement by given seconds of a step for each (threads, samples); return the list of calls."""
     asked: list[Any] = []
 
     def answer(learner_of: Callable[[int], Learner], dataset: EncodedDataset, kinds: list[tuple[int, int]]) -> list[float]:
@@ -70,7 +70,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch, seconds: dict[tuple[int, int], fl
     return asked
 
 
-def test_a_long_run_is_measured_once_and_decided_alike_the_next_time(
+def test_a_long_run_is_measured_once_and_the_choice_is_kept(
     planned: tuple[Plan, list[EncodedDataset]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, datasets = planned
@@ -106,7 +106,7 @@ def test_a_short_run_takes_one_thread_of_this_process_and_nothing_is_kept(
         ({}, Placement(0, 0, True, 1.0, "a GPU")),
     ],
 )
-def test_what_the_recipe_names_is_what_happens(
+def test_settings_of_the_recipe_are_not_changed(
     planned: tuple[Plan, list[EncodedDataset]], asked: dict[str, Any], placed: Placement
 ) -> None:
     assert with_cores(placed, ComputeSettings.model_validate(asked), *planned, 2) == placed
@@ -119,7 +119,7 @@ def test_measuring_leaves_the_threads_of_torch_and_counts_each_kind(planned: tup
         return Learner(first_model(plan), plan.model, plan.training, Group(), lane=HostLane(torch.device("cpu"), threads))
 
     before = torch.get_num_threads()
-    found = seconds_a_step(learner, dataset, [(1, 64), (2, 64), (1, 16)])
-    assert len(found) == 3
-    assert all(0 < seconds < 60 for seconds in found)
+    times = seconds_a_step(learner, dataset, [(1, 64), (2, 64), (1, 16)])
+    assert len(times) == 3
+    assert all(0 < seconds < 60 for seconds in times)
     assert torch.get_num_threads() == before

@@ -1,4 +1,4 @@
-"""Going on from a run on new data: only the new dataset's epochs are trained, and no earlier file is needed."""
+"""Extending a run with new data: only the new dataset's epochs are trained, and no earlier file is needed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def recipes(folder: Path, **sections: Any) -> tuple[Any, Any]:
-    """The recipe of two machines, and that of all three."""
+    """Return the recipe of two machines and that of all three."""
     path = write_small(folder, **{**IN_PROCESS, **sections})
     whole = load_recipe(path)
     two = [{"name": name, "path": f"{name}.csv"} for name in MACHINES[:2]]
@@ -47,13 +47,13 @@ def test_an_extended_run_equals_the_run_that_had_all_datasets_from_the_start(
     train(two, storage)
     for name in MACHINES[:2]:
         (tmp_path / f"{name}.csv").unlink()
-    found = extend(storage, "small", MACHINES[2], str(tmp_path / f"{MACHINES[2]}.csv"))
-    assert found.epochs_trained == 2
+    result = extend(storage, "small", MACHINES[2], str(tmp_path / f"{MACHINES[2]}.csv"))
+    assert result.epochs_trained == 2
     for what in ("key", "stages", "error_matrix", "test", "datasets", "mean_scaled_error", "forgetting"):
-        assert getattr(found, what) == getattr(expected, what)
+        assert getattr(result, what) == getattr(expected, what)
     opened = open_run(Store(storage), "small")
     assert [each.name for each in opened.datasets] == list(MACHINES)
-    again = train(opened.recipe, storage)  # its stored recipe, and all earlier files gone
+    again = train(opened.recipe, storage)  # the stored recipe, without the earlier files
     assert (again.epochs_trained, again.key) == (0, expected.key)
     assert [f"dataset {name!r}: its files are gone; its prepared rows are used" for name in MACHINES[:2]] == [
         each for each in again.warnings if "gone" in each
@@ -64,11 +64,11 @@ def test_the_new_dataset_has_its_own_epochs_and_a_rate_that_may_be_higher(tmp_pa
     two, _ = recipes(tmp_path, training={"decay_rate": 0.5, "epochs": 2, "learning_rate": 0.01, "batch_size": 32})
     train(two, tmp_path / "runs")
     path = str(tmp_path / f"{MACHINES[2]}.csv")
-    found = extend(str(tmp_path / "runs"), "small", MACHINES[2], path, epochs=3, learning_rate=0.02)
-    assert found.epochs_trained == 3
-    assert [stage.learning_rate for stage in found.stages] == pytest.approx([0.01, 0.005, 0.02])
+    result = extend(str(tmp_path / "runs"), "small", MACHINES[2], path, epochs=3, learning_rate=0.02)
+    assert result.epochs_trained == 3
+    assert [stage.learning_rate for stage in result.stages] == pytest.approx([0.01, 0.005, 0.02])
     assert open_run(Store(str(tmp_path / "runs")), "small").recipe.training.decay_rate == pytest.approx([0.5, 4.0])
-    # And once more, from the list of rates that it has now.
+    # Extend again, from the list of rates that the run has now.
     more = extend(str(tmp_path / "runs"), "small", "again", path)
     assert more.epochs_trained == 2
     assert more.stages[3].learning_rate == pytest.approx(0.08)
@@ -77,11 +77,11 @@ def test_the_new_dataset_has_its_own_epochs_and_a_rate_that_may_be_higher(tmp_pa
 def test_a_run_of_one_dataset_is_extended_without_training_it_again(tmp_path: Path) -> None:
     one = [{"name": MACHINES[0], "path": f"{MACHINES[0]}.csv"}]
     train(load_recipe(write_small(tmp_path, **IN_PROCESS, datasets=one)), tmp_path / "runs")
-    found = extend(str(tmp_path / "runs"), "small", MACHINES[1], str(tmp_path / f"{MACHINES[1]}.csv"))
-    assert found.epochs_trained == 2
+    result = extend(str(tmp_path / "runs"), "small", MACHINES[1], str(tmp_path / f"{MACHINES[1]}.csv"))
+    assert result.epochs_trained == 2
 
 
-def test_what_is_wrong_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     two, _ = recipes(tmp_path)
     runs, path = str(tmp_path / "runs"), str(tmp_path / f"{MACHINES[2]}.csv")
     train(two, runs)
@@ -102,13 +102,13 @@ def test_what_is_wrong_is_refused_before_anything_is_written(tmp_path: Path) -> 
 def test_the_command_extends_a_run(tmp_path: Path) -> None:
     two, _ = recipes(tmp_path)
     train(two, tmp_path / "runs")
-    where = ["--storage", str(tmp_path / "runs")]
+    storage = ["--storage", str(tmp_path / "runs")]
     path = str(tmp_path / f"{MACHINES[2]}.csv")
-    code, _, complaints = invoke("extend", "small", "--path", path, "--dataset", "crane", "--epochs", "1", *where)
+    code, _, complaints = invoke("extend", "small", "--path", path, "--dataset", "crane", "--epochs", "1", *storage)
     assert (code, complaints) == (0, "")
     result = json.loads((tmp_path / "runs" / "runs" / "small" / "result.json").read_text())
     assert (result["datasets"], result["epochs_trained"]) == (list(MACHINES), 1)
-    assert invoke("extend", "small", "--path", path, "--dataset", "crane", *where)[0] == 2
+    assert invoke("extend", "small", "--path", path, "--dataset", "crane", *storage)[0] == 2
 
 
 @pytest.mark.parametrize("classes", [False, True])
@@ -122,15 +122,15 @@ def test_a_result_is_extended_with_arrays(classes: bool, tmp_path: Path) -> None
     keys: dict[str, Any] = {"epochs": 2, "hidden_size": 4, "loss": "cross_entropy" if classes else "mse", "method": "replay"}
     whole = train_arrays(pairs, storage=tmp_path / "whole", **keys)
     first = train_arrays({name: pairs[name] for name in "ab"}, storage=tmp_path / "runs", **keys)
-    found = first.extend(pairs["c"], "c")
-    assert (found.key, found.document["epochs_trained"]) == (whole.key, 2)
-    np.testing.assert_array_equal(found.predict(pairs["c"][0], "c"), whole.predict(pairs["c"][0], "c"))
+    extended = first.extend(pairs["c"], "c")
+    assert (extended.key, extended.document["epochs_trained"]) == (whole.key, 2)
+    np.testing.assert_array_equal(extended.predict(pairs["c"][0], "c"), whole.predict(pairs["c"][0], "c"))
     assert list(first.train_loss) == ["a", "b"]
-    longer = found.extend(pairs["a"], epochs=3, learning_rate=0.01)
+    longer = extended.extend(pairs["a"], epochs=3, learning_rate=0.01)
     assert longer.document["stages"][-1]["dataset"] == "dataset_4"
     assert longer.document["epochs_trained"] == 3
     with pytest.raises(InputError, match="write a frame, \\(X, y\\), or the path of a file"):
-        found.extend(pairs["a"][0], "d")
+        extended.extend(pairs["a"][0], "d")
 
 
 @pytest.mark.filterwarnings("ignore:dataset 'c' adds the classes below")
@@ -150,13 +150,13 @@ def test_a_run_is_extended_with_a_new_class(head: str, where: str, request: pyte
     keys: dict[str, Any] = {**model, "epochs": 12, "method": "replay", "learning_rate": 0.02}
     whole = train_arrays(pairs, storage=tmp_path / "whole", **keys)
     first = train_arrays({name: pairs[name] for name in "ab"}, storage=storage, **keys)
-    found = first.extend(pairs["c"], "c")
-    assert (found.key, found.document["epochs_trained"]) == (whole.key, 12)
+    extended = first.extend(pairs["c"], "c")
+    assert (extended.key, extended.document["epochs_trained"]) == (whole.key, 12)
     for name in "abc":
-        np.testing.assert_array_equal(found.predict(pairs[name][0], name), whole.predict(pairs[name][0], name))
-    assert "below" in found.predict(pairs["c"][0], "c")
-    assert any("dataset 'c' adds the classes below: the model has 3" in each for each in found.document["warnings"])
-    compared = compare(storage, found.name)
+        np.testing.assert_array_equal(extended.predict(pairs[name][0], name), whole.predict(pairs[name][0], name))
+    assert "below" in extended.predict(pairs["c"][0], "c")
+    assert any("dataset 'c' adds the classes below: the model has 3" in each for each in extended.document["warnings"])
+    compared = compare(storage, extended.name)
     assert compared.epochs["joint"] == 12
     state = Store(storage).load(compared.keys["joint"][0]).model
     assert len(state["head.bias"]) == 3  # joint training has all classes from the start
@@ -166,14 +166,14 @@ def test_a_run_is_extended_with_a_new_class(head: str, where: str, request: pyte
 
 
 def test_training_goes_on_where_a_file_is_gone_and_others_are_added(tmp_path: Path) -> None:
-    """cases/training/source_gone: the same command, and one with a dataset appended."""
+    """Repeat cases/training/source_gone: the same command, and one with an appended dataset."""
     two, whole = recipes(tmp_path)
     first = train(two, tmp_path / "runs")
     (tmp_path / f"{MACHINES[0]}.csv").unlink()
     assert train(two, tmp_path / "runs").key == first.key
-    found = train(whole, tmp_path / "runs")
-    assert found.epochs_trained == 2
-    assert [each for each in found.warnings if "gone" in each] == [
+    result = train(whole, tmp_path / "runs")
+    assert result.epochs_trained == 2
+    assert [each for each in result.warnings if "gone" in each] == [
         f"dataset {MACHINES[0]!r}: its files are gone; its prepared rows are used"
     ]
     with pytest.raises(InputError, match="there is no such file"):  # the name of a run that was not trained on it

@@ -1,4 +1,4 @@
-"""A store that is full, that goes away, that two runs use at once; nodes that are lost and added."""
+"""Runs on a store that is full, disappears or serves two runs at once, and with nodes that are lost and added."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MB, as root can make one."""
+    """Mount a file system of 3 MB; only root can."""
     disk = tmp_path / "disk"
     disk.mkdir()
     made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True, check=False)
@@ -42,39 +42,39 @@ def test_a_full_disk_ends_the_run_and_with_more_room_it_goes_on(small_disk: Path
     recipe = load_recipe(write_small(tmp_path / "in", **LONG))
     with pytest.raises(RunFailedError, match=r"the store .* cannot be used: .*No space left on device"):
         train(recipe, small_disk / "runs", None, 0)
-    held = len(Store(str(small_disk / "runs")).storage.names("checkpoints"))
-    assert 3 < held < NUM_LONG_EPOCHS
+    num_checkpoints = len(Store(str(small_disk / "runs")).storage.names("checkpoints"))
+    assert 3 < num_checkpoints < NUM_LONG_EPOCHS
     assert not [name for name in Store(str(small_disk / "runs")).storage.names("checkpoints") if name.startswith(".")]
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     result = train(recipe, small_disk / "runs", None, 0).to_json()
-    assert result["epochs_trained"] == NUM_LONG_EPOCHS - (held - 1)
+    assert result["epochs_trained"] == NUM_LONG_EPOCHS - (num_checkpoints - 1)
     assert weights(small_disk / "runs", result["key"]) == weights(undisturbed[0] / "runs", undisturbed[1]["key"])
 
 
-def test_a_store_that_goes_away_for_a_while_is_waited_for(
+def test_a_run_waits_for_a_store_that_disappears_for_a_while(
     undisturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workflows.relay.walk, "STORE_RETRY_S", 0.2)
     storage, away = tmp_path / "runs", tmp_path / "away"
     share_prepared(undisturbed[0] / "runs", storage)
-    said: list[Event] = []
+    events: list[Event] = []
 
     def watch(event: Event) -> None:
-        said.append(event)
-        num_waited = sum(isinstance(each, Waiting) for each in said)
+        events.append(event)
+        num_waited = sum(isinstance(each, Waiting) for each in events)
         if isinstance(event, EpochDone) and not num_waited:
             storage.rename(away)
         elif isinstance(event, Waiting) and num_waited == 3:
             away.rename(storage)
 
     result = train(load_recipe(write_small(tmp_path, **LONG)), storage, None, 0, watch=watch).to_json()
-    assert any(isinstance(event, Waiting) and "storage folder is gone" in event.message for event in said)
+    assert any(isinstance(event, Waiting) and "storage folder is gone" in event.message for event in events)
     assert result["epochs_trained"] == NUM_LONG_EPOCHS
     assert weights(storage, result["key"]) == weights(undisturbed[0] / "runs", undisturbed[1]["key"])
 
 
 def train_without_ray(recipe: Path, storage: Path, name: str) -> None:
-    """A run that needs no Ray: it has no worker, and its files are small."""
+    """Train a run with 0 workers and small files, which does not start Ray."""
     import ray
 
     train(load_recipe(recipe), storage, name, 0)
@@ -82,7 +82,7 @@ def train_without_ray(recipe: Path, storage: Path, name: str) -> None:
 
 
 def test_two_runs_on_one_store_at_once_end_alike_and_train_no_epoch_twice(undisturbed: Run, tmp_path: Path) -> None:
-    """Two processes: they prepare, train and commit the same at the same time."""
+    """Let two processes prepare, train and commit the same epochs at the same time."""
     recipe, storage = write_small(tmp_path, **LONG), tmp_path / "runs"
     both = [forkserver().Process(target=train_without_ray, args=(recipe, storage, name)) for name in ("small", "other")]
     for process in both:
@@ -94,15 +94,14 @@ def test_two_runs_on_one_store_at_once_end_alike_and_train_no_epoch_twice(undist
     assert {facts["key"] for facts in store.runs().values()} == {undisturbed[1]["key"]}
     assert sum(facts["epochs_trained"] for facts in store.runs().values()) == NUM_LONG_EPOCHS
     assert store.storage.names("damaged") == store.storage.names("leases") == []
-    assert (
-        len(store.storage.names("checkpoints")) == 1 + NUM_LONG_EPOCHS + 3
-    )  # untrained, and the averages that are handed over
+    # the untrained model, the epochs, and the averages that are handed over
+    assert len(store.storage.names("checkpoints")) == 1 + NUM_LONG_EPOCHS + 3
     assert weights(storage, undisturbed[1]["key"]) == weights(undisturbed[0] / "runs", undisturbed[1]["key"])
 
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> dict[str, Any]:
-    """Takes about 70 s. What tests/support/nodes.py says of its nodes; test_workers.py checks the results themselves."""
+    """Return the facts of tests/support/nodes.py, in about 70 s; test_workers.py checks the results themselves."""
     folder = tmp_path_factory.mktemp("nodes")
     sections: dict[str, Any] = {"model": {"hidden_size": 48}, "rows": 2500}
     write_small(folder, search={"decay_rate": [0.5, 0.9], "epochs": [1, 2]}, **sections).rename(folder / "search.toml")
@@ -110,43 +109,47 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> dict[str, An
     arguments = [str(folder / "search.toml"), str(recipe), str(folder / "runs"), f"{bucket}/{folder.name}"]
     command = [sys.executable, str(ROOT / "tests" / "support" / "nodes.py"), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "LSTM_RELAY_CACHE": str(folder / "cache")}
-    found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
-    assert found.returncode == 0, found.stdout + found.stderr
-    told: dict[str, Any] = json.loads(next(line for line in found.stdout.splitlines() if line.startswith('{"')))
-    for what, facts in told.items():
+    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    facts_by_part: dict[str, Any] = json.loads(next(line for line in process.stdout.splitlines() if line.startswith('{"')))
+    for what, facts in facts_by_part.items():
         print(what, {name: round(value, 1) for name, value in facts.items() if "seconds" in name})
-    return told
+    return facts_by_part
 
 
 @pytest.mark.long
 def test_prepared_data_reach_every_node_through_a_storage_that_is_no_folder(nodes: dict[str, Any]) -> None:
-    own, others = nodes["prepared"]["own"], nodes["prepared"]["nodes"]
+    driver, others = nodes["prepared"]["own"], nodes["prepared"]["nodes"]
     assert len(others) == 2
-    names = [sorted({Path(file).name for file, _ in files}) for files in (own, *others)]
-    assert names[0] == ["manifest.json", "origin.json"]  # the process that asked for it has no rows
-    assert names[1] == names[2] == ["manifest.json", "origin.json", "values-00000.arrow"]  # where samples are, nobody asked
+    names = [sorted({Path(file).name for file, _ in files}) for files in (driver, *others)]
+    assert names[0] == ["manifest.json", "origin.json"]  # the process that started the preparation has no rows
+    assert (
+        names[1] == names[2] == ["manifest.json", "origin.json", "values-00000.arrow"]
+    )  # nobody read the positions of samples
     sizes = [[(Path(file).name, size) for file, size in files] for files in others]
     assert sizes[0] == sizes[1]
 
 
 @pytest.mark.long
 def test_a_search_that_loses_a_node_ends_with_all_trials_and_trains_no_epoch_again(nodes: dict[str, Any]) -> None:
-    told = nodes["search"]
-    assert told["nodes"] == 2
-    assert (told["trials"], told["failed"]) == (16, [])
-    assert told["distinct"] == 2 + 8 + 16
-    assert len(set(told["trained"])) == len(told["trained"]) >= 26 - 1  # the lost process may not have told of its last one
-    # The loss is known after 2 s; then a new process starts, as at the beginning.
-    assert told["seconds_until_trial_goes_on"] < 10 + 3 * told["seconds_until_first_epoch"]
+    facts = nodes["search"]
+    assert facts["nodes"] == 2
+    assert (facts["trials"], facts["failed"]) == (16, [])
+    assert facts["distinct"] == 2 + 8 + 16
+    assert (
+        len(set(facts["trained"])) == len(facts["trained"]) >= 26 - 1
+    )  # the lost process may not have reported its last epoch
+    # The loss is noticed after 2 s; then a new process starts, as at the beginning.
+    assert facts["seconds_until_trial_goes_on"] < 10 + 3 * facts["seconds_until_first_epoch"]
 
 
 @pytest.mark.long
 def test_a_lost_node_takes_its_worker_and_an_added_one_brings_another(nodes: dict[str, Any]) -> None:
-    told = nodes["run"]
-    assert told["nodes"] == 2
-    assert told["before"][-4:] == [2, 2, 2, 2]
-    assert 1 in told["after"]
-    assert told["after"][-3:] == [2, 2, 2]
-    # A group that waits for the lost node is asked for again after 20 s (see cluster.connect); on a quiet machine of two
-    # cores this limit is 50 s, on a busy one all that has to start again takes longer.
-    assert told["seconds_until_work_goes_on"] < 20 + 3 * told["seconds_until_first_epoch"]
+    facts = nodes["run"]
+    assert facts["nodes"] == 2
+    assert facts["before"][-4:] == [2, 2, 2, 2]
+    assert 1 in facts["after"]
+    assert facts["after"][-3:] == [2, 2, 2]
+    # A placement group that waits for the lost node is requested again after 20 s (see cluster.connect). On a quiet machine
+    # of two cores this limit is 50 s; on a busy one all starts take longer.
+    assert facts["seconds_until_work_goes_on"] < 20 + 3 * facts["seconds_until_first_epoch"]

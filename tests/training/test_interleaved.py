@@ -1,4 +1,4 @@
-"""Commands on one store at random times in processes of their own: no traceback, no lost epoch, results as if alone."""
+"""Commands on one store at random times in separate processes: no traceback, no lost epoch, results as of one command."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORDS = {
     "rollback": ["rollback", "small", "--to", "1"],
     "report": ["report", "small"],
 }
-# Imported once, in the process that the commands are forked from: they are nearly all of the time of a command.
+# Imported once, in the process that forks the commands: imports are nearly all of a command's time.
 LOADED = (
     "workflows.cli.commands", "workflows.training.run", "workflows.training.backend", "workflows.search.search",
     "workflows.search.plot", "workflows.report.report", "workflows.fit.device_lane", "workflows.fit.learner",
@@ -40,8 +40,8 @@ REFUSALS = ("clean: ", "there is no finished run", "no such run or search", "che
 
 
 def work(words: list[str], delay: float, log: str) -> None:
-    """Run a command after a while, and note its exit code and what it says on stderr."""
-    time.sleep(delay)  # to begin anywhere in the work of the others
+    """Run a command after a delay, and write its exit code and stderr to a file."""
+    time.sleep(delay)  # so that commands begin at any moment of each other
     try:
         code, _, err = invoke(*words)
     except BaseException as error:
@@ -51,7 +51,7 @@ def work(words: list[str], delay: float, log: str) -> None:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """The recipe, and what its run comes to alone."""
+    """Return the folder of the recipe, and the result of its undisturbed run."""
     folder = tmp_path_factory.mktemp("alone")
     for number, name in enumerate(("anvil", "bellows")):
         write_machine(folder / f"{name}.csv", number, rows=80)
@@ -68,7 +68,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any
 
 
 def interleave(alone: tuple[Path, dict[str, Any]], folder: Path, seed: int) -> None:
-    """One round: some commands at once on a store that is empty, or in which the run has finished."""
+    """Run some commands at once on a store that is empty or has the finished run."""
     chance = random.Random(seed)
     storage = folder / "runs"
     finished = chance.random() < 0.7

@@ -1,4 +1,4 @@
-"""What a hundred trials and two hundred datasets leave behind: no actor, no process, no file, no memory."""
+"""A hundred trials and two hundred datasets leave no actor, process, file or memory behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from workflows.search.search import search
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read from /proc"),
+    pytest.mark.skipif(sys.platform != "linux", reason="the resources of a process are read from /proc"),
 ]
 SPARE_BYTES = 100 << 20  # far less than 100 trials or 200 datasets of 1 MB each, more than allocators keep for the next use
 SPARE_PROCESSES = 2  # one idle worker a core waits for the next task
@@ -30,8 +30,8 @@ SPARE_FILES = 16  # Ray keeps a few connections to what has just ended
 
 
 @dataclass
-class Held:
-    """What this process and its Ray hold."""
+class Resources:
+    """The resources that this process and its Ray use."""
 
     actors: set[str]
     processes: int
@@ -42,12 +42,12 @@ class Held:
     cores: float
 
 
-def held() -> Held:
+def resources() -> Resources:
     import ray
 
     gc.collect()
     actors = ray._private.state.actors().values()
-    return Held(
+    return Resources(
         actors={f"{each['ActorClassName']} {each['ActorID']}" for each in actors if each["State"] != "DEAD"},
         processes=num_workers(),
         files=len(os.listdir("/proc/self/fd")),
@@ -59,7 +59,7 @@ def held() -> Held:
 
 
 def num_workers() -> int:
-    """The worker processes of this session's Ray, busy or idle."""
+    """Return the number of worker processes of this session's Ray, busy or idle."""
     children: dict[int, list[int]] = {}
     names: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
@@ -70,24 +70,24 @@ def num_workers() -> int:
             except OSError:
                 continue
             children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found, todo = 0, [os.getpid()]
+    count, todo = 0, [os.getpid()]
     while todo:
         for child in children.get(todo.pop(), []):
             todo.append(child)
-            found += names[child].startswith("ray::")
-    return found
+            count += names[child].startswith("ray::")
+    return count
 
 
 @pytest.fixture(autouse=True)
 def own_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder for temporary files that no other program of this machine uses."""
+    """Use a folder for temporary files that no other program uses."""
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
 
 
-def assert_nothing_is_left(before: Held) -> None:
-    for _ in range(60):  # what is ending takes a moment to be gone
-        after = held()
+def assert_nothing_is_left(before: Resources) -> None:
+    for _ in range(60):  # actors take a moment to end
+        after = resources()
         if after.actors <= before.actors and after.cores == before.cores:
             break
         time.sleep(0.25)
@@ -101,15 +101,15 @@ def assert_nothing_is_left(before: Held) -> None:
 
 
 def once_and_again(once: Callable[[], object], again: Callable[[], object]) -> None:
-    """The first use imports, starts pools and fills caches; what is counted is the second."""
+    """Count the resources of the second call only: the first imports, starts pools and fills caches."""
     once()
-    before = held()
+    before = resources()
     again()
     assert_nothing_is_left(before)
 
 
 def test_two_hundred_datasets_are_prepared_and_nothing_is_left(ray_session: None, tmp_path: Path) -> None:
-    """About 8 s."""
+    """Takes about 8 s."""
 
     def prepare(folder: Path, count: int) -> None:
         folder.mkdir()
@@ -128,7 +128,7 @@ def test_two_hundred_datasets_are_prepared_and_nothing_is_left(ray_session: None
 
 @pytest.mark.parametrize("rates", [5, pytest.param(10, marks=pytest.mark.long)])
 def test_a_search_of_many_trials_leaves_nothing(ray_session: None, tmp_path: Path, rates: int) -> None:
-    """25 and 100 trials: 31 and 111 epochs of 3 steps."""
+    """Run 25 and 100 trials: 31 and 111 epochs of 3 steps."""
 
     def run(folder: Path, rates: list[float]) -> None:
         recipe = write_small(

@@ -1,4 +1,4 @@
-"""A dataset with train = false is measured after each stage and at the end, and decides nothing of the training."""
+"""A dataset with train = false is evaluated after each stage and at the end, and has no influence on the training."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_is_measured_everywhere_and_changes_no_address_and_no_mean(home: Path) -> None:
     store = Store(str(home / "runs"))
     without = open_run(store, "without").result
-    found = train(recipe_with(home, [WATCHED, *trained(*MACHINES[:2])]), home / "runs")
+    result = train(recipe_with(home, [WATCHED, *trained(*MACHINES[:2])]), home / "runs")
     assert without is not None
-    assert (found.key, found.stages, found.epochs_trained) == (without.key, without.stages, 0)
+    assert (result.key, result.stages, result.epochs_trained) == (without.key, without.stages, 0)
     for what in ("mean_scaled_error", "forgetting", "backward_transfer", "forward_transfer"):
-        assert getattr(found, what) == getattr(without, what)
-    assert found.datasets == (*MACHINES[:2], "watched")
-    assert found.error_matrix.after == ("untrained", *MACHINES[:2])
-    assert all(row[2] is not None for row in found.error_matrix.validation)
-    assert [row[:2] for row in found.error_matrix.validation] == list(without.error_matrix.validation)
-    assert found.test["watched"].scaled_error is not None
+        assert getattr(result, what) == getattr(without, what)
+    assert result.datasets == (*MACHINES[:2], "watched")
+    assert result.error_matrix.after == ("untrained", *MACHINES[:2])
+    assert all(row[2] is not None for row in result.error_matrix.validation)
+    assert [row[:2] for row in result.error_matrix.validation] == list(without.error_matrix.validation)
+    assert result.test["watched"].scaled_error is not None
     run = open_run(store, "small")
     measured = evaluate(store, run, "test")
-    assert measured.to_json()["datasets"]["watched"]["error"] == found.test["watched"].error
+    assert measured.to_json()["datasets"]["watched"]["error"] == result.test["watched"].error
     assert measured.mean_scaled_error == evaluate(store, open_run(store, "without"), "test").mean_scaled_error
     assert run.plan.head_of(2) is None
     assert "watched" in make_report(store, "small")
@@ -66,19 +66,19 @@ def test_it_is_measured_everywhere_and_changes_no_address_and_no_mean(home: Path
 
 def test_the_guard_does_not_watch_it_and_few_evaluations_still_measure_it(home: Path) -> None:
     keys: dict[str, Any] = {"guard": {"tolerance": 0.0, "floor": 0.0}, "training": {"evaluations": 0}}
-    found = train(recipe_with(home, [*trained(*MACHINES), WATCHED], **keys), home / "runs", "guarded")
-    assert all(rise.dataset != "watched" for each in found.guard for rise in [each.attempts[0].rise] if rise)
+    result = train(recipe_with(home, [*trained(*MACHINES), WATCHED], **keys), home / "runs", "guarded")
+    assert all(rise.dataset != "watched" for each in result.guard for rise in [each.attempts[0].rise] if rise)
     plan = open_run(Store(str(home / "runs")), "guarded").plan
     assert [3 in measured_after(plan, done) for done in range(4)] == [True] * 4
 
 
 def test_a_run_with_it_is_extended_and_compared(home: Path) -> None:
     train(recipe_with(home, [*trained(*MACHINES[:2]), WATCHED]), home / "runs", "longer")
-    found = extend(str(home / "runs"), "longer", MACHINES[2], str(home / f"{MACHINES[2]}.csv"))
-    assert found.datasets == (*MACHINES, "watched")
+    extended = extend(str(home / "runs"), "longer", MACHINES[2], str(home / f"{MACHINES[2]}.csv"))
+    assert extended.datasets == (*MACHINES, "watched")
     whole = train(recipe_with(home, [*trained(*MACHINES), WATCHED]), home / "runs", "whole")
-    assert (whole.key, whole.epochs_trained) == (found.key, 0)
-    assert whole.test == found.test
+    assert (whole.key, whole.epochs_trained) == (extended.key, 0)
+    assert whole.test == extended.test
     compared = compare(home / "runs", "longer")
     assert list(compared.datasets) == list(MACHINES)
 
@@ -91,12 +91,12 @@ def test_the_command_shows_it(home: Path) -> None:
     assert "2 of 3" not in shown
     file = home / "inspected.json"
     assert invoke("inspect", str(home / "small.toml"), "--storage", str(home / "runs"), "--json", str(file))[0] == 0
-    found = json.loads(file.read_text())
-    assert [each["name"] for each in found["datasets"]] == [*MACHINES[:2], "watched"]
-    assert (found["order"]["names"], len(found["distances"])) == (list(MACHINES[:2]), 2)
+    inspection = json.loads(file.read_text())
+    assert [each["name"] for each in inspection["datasets"]] == [*MACHINES[:2], "watched"]
+    assert (inspection["order"]["names"], len(inspection["distances"])) == (list(MACHINES[:2]), 2)
 
 
-def test_what_contradicts_it_is_refused(tmp_path: Path) -> None:
+def test_settings_that_contradict_train_false_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="epochs = 3 with train = false: leave one of them out"):
         check_recipe(small_document(datasets=[*trained("a"), {**WATCHED, "epochs": 3}]), tmp_path)
     with pytest.raises(InputError, match="every \\[\\[datasets\\]\\] entry has train = false"):

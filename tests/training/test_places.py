@@ -1,4 +1,4 @@
-"""The same epoch in two runs, at another place and under another name: each run tells its own (cases/training/places)."""
+"""The same epoch at different positions of two runs: each run shows its own dataset names (cases/training/places)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAME = {"shuffle": False, "decay_rate": 1.0, "batch_size": 32, "learning_rate": 
 
 
 def recipe_of(folder: Path, name: str, datasets: dict[str, int]) -> Recipe:
-    """Every dataset is the same file, so that each epoch follows from the one before wherever a dataset ends."""
+    """Return a recipe with the same file for all datasets, so that the epochs do not depend on where a dataset ends."""
     entries: list[dict[str, Any]] = [
         {"name": each, "path": "anvil.csv", "epochs": epochs} for each, epochs in datasets.items()
     ]
@@ -32,7 +32,7 @@ def recipe_of(folder: Path, name: str, datasets: dict[str, int]) -> Recipe:
         ({"january": 3}, {"january": 2}),
     ],
 )
-def test_epochs_that_another_run_trained_are_told_by_the_place_and_name_that_they_have_here(
+def test_epochs_of_another_run_are_shown_with_the_position_and_name_in_this_run(
     first: dict[str, int], second: dict[str, int], tmp_path: Path
 ) -> None:
     write_machine(tmp_path / "anvil.csv", 0, 120)

@@ -1,6 +1,6 @@
-"""Real processes, killed for real: what they leave behind must be what an undisturbed run leaves.
+"""Killed processes: their runs must end with the same files as an undisturbed run.
 
-The moments are random and seeded: 17 of the whole run (a few of them in each suite), 3 of a worker under Ray Train.
+The moments are random and seeded: 17 of the whole run (a few of them in each suite), 3 of a worker of Ray Train.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from workflows.store.store import Store
 from workflows.training.run import train
 
 ROOT = Path(__file__).parents[2]
-LIVES = 80  # more than it can take
-PROGRAMS = (0, 6, 12)  # the lives that are the command itself, with its interpreter; the others are forked
+LIVES = 80  # more processes than the test can need
+PROGRAMS = (0, 6, 12)  # the processes that start an interpreter with the command; the others are forked
 PHASES = ("fit", "commit", "evaluate")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -44,7 +44,7 @@ def start(recipe: Path, storage: Path, workers: int) -> subprocess.Popen[str]:
 
 
 def read_until(process: subprocess.Popen[str], word: str, times: int = 1) -> list[str]:
-    """The lines up to the one that brings the word for the nth time; all of them where the process ends before."""
+    """Return the lines up to the one with the nth occurrence of the word; all lines if the process ends before."""
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
@@ -61,17 +61,17 @@ def weights(storage: Path, key: str) -> dict[str, bytes]:
     return {name: value.numpy().tobytes() for name, value in {**state.model, **state.optimizer}.items()}
 
 
-def live(recipe: Path, storage: Path, told: Connection) -> None:
-    """The run in a process of its own, that tells when it enters a phase and when it leaves it."""
+def live(recipe: Path, storage: Path, sending: Connection) -> None:
+    """Train in a separate process that sends a message when it enters and leaves a phase."""
 
     def telling(phase: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        def tell_and_work(*args: Any, **options: Any) -> Any:
-            told.send((phase, "enters", time.monotonic()))
+        def send_and_work(*args: Any, **options: Any) -> Any:
+            sending.send((phase, "enters", time.monotonic()))
             result = work(*args, **options)
-            told.send((phase, "leaves", time.monotonic()))
+            sending.send((phase, "leaves", time.monotonic()))
             return result
 
-        return tell_and_work
+        return send_and_work
 
     Learner.fit_epoch = telling("fit", Learner.fit_epoch)  # type: ignore[method-assign]
     Learner.evaluate_all = telling("evaluate", Learner.evaluate_all)  # type: ignore[method-assign]
@@ -81,13 +81,13 @@ def live(recipe: Path, storage: Path, told: Connection) -> None:
 
 @dataclass
 class Killer:
-    """Ends runs at random moments. How long a phase lasts on this machine is learnt from those that were left alive."""
+    """Kill runs at random moments; the duration of a phase is measured in earlier runs on this machine."""
 
     random: random.Random
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
 
     def kill_program(self, recipe: Path, storage: Path) -> str | None:
-        """Kill the command after its first epoch; None where it had ended before."""
+        """Kill the command after its first epoch; return None if it had ended before."""
         process = start(recipe, storage, 0)
         read_until(process, "loss")
         time.sleep(self.random.uniform(0.0, 0.25))
@@ -95,12 +95,12 @@ class Killer:
         return "program" if process.wait() == -signal.SIGKILL else None
 
     def kill_fork(self, recipe: Path, storage: Path) -> str | None:
-        """Kill a forked run in or after a phase; what it was in when it died, None where it had ended before."""
+        """Kill a forked run in or after a phase; return the phase in which it died, None if it had ended before."""
         aim, times, share = self.random.choice(PHASES), self.random.randint(1, 3), self.random.uniform(0.0, 1.1)
-        hearing, told = forkserver().Pipe(duplex=False)
-        process = forkserver().Process(target=live, args=(recipe, storage, told))
+        hearing, sending = forkserver().Pipe(duplex=False)
+        process = forkserver().Process(target=live, args=(recipe, storage, sending))
         process.start()
-        told.close()
+        sending.close()
         phase, what, when = "start", "leaves", 0.0
         with contextlib.suppress(EOFError):
             while times:
@@ -122,7 +122,7 @@ class Killer:
 
 @pytest.mark.parametrize("kills", [5, pytest.param(17, marks=pytest.mark.long)])
 def test_a_run_killed_at_random_moments_ends_in_the_same_weights(undisturbed: Run, tmp_path: Path, kills: int) -> None:
-    """Where a run ends before it has been killed so often, the next one starts from nothing."""
+    """Start the next run in an empty store if one ends before it was killed often enough."""
     killer, died = Killer(random.Random(5)), Counter[str]()
     recipe = write_small(tmp_path, **LONG)
     storages = [tmp_path / "runs 0"]
@@ -130,12 +130,12 @@ def test_a_run_killed_at_random_moments_ends_in_the_same_weights(undisturbed: Ru
         if died.total() >= kills and set(PHASES) <= set(died):
             break
         kill = killer.kill_program if died.total() in PROGRAMS else killer.kill_fork
-        place = kill(recipe, storages[-1])
-        if place is None:
+        phase = kill(recipe, storages[-1])
+        if phase is None:
             storages.append(tmp_path / f"runs {len(storages)}")
             share_prepared(storages[0], storages[-1])
         else:
-            died[place] += 1
+            died[phase] += 1
     assert died.total() >= kills
     assert set(PHASES) <= set(died)
     assert died["program"] == sum(number < died.total() for number in PROGRAMS)
@@ -148,27 +148,27 @@ def test_a_run_killed_at_random_moments_ends_in_the_same_weights(undisturbed: Ru
 
 
 def workers_here() -> list[int]:
-    """The Ray Train workers of this process, found by the Ray session that it started."""
-    found = []
+    """Return the process ids of the Ray Train workers below this process."""
+    pids = []
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
         try:
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             continue
         if b"RayTrainWorker" in command and os.getpid() in ancestors(pid):
-            found.append(pid)
-    return sorted(found)
+            pids.append(pid)
+    return sorted(pids)
 
 
 def ancestors(pid: int) -> set[int]:
-    found = set()
+    pids = set()
     while pid > 1:
         try:
             pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             break
-        found.add(pid)
-    return found
+        pids.add(pid)
+    return pids
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.long)])
@@ -178,12 +178,12 @@ def test_workers_killed_at_random_moments_are_replaced_and_the_weights_are_the_s
     moments = random.Random(1)
     recipe, storage = write_small(tmp_path, **LONG), tmp_path / "runs"
     share_prepared(undisturbed_by_two[0] / "runs", storage)
-    said: list[Event] = []
+    events: list[Event] = []
     left: list[int] = []  # epochs until a worker is killed
     killed: list[int] = []
 
     def watch(event: Event) -> None:
-        said.append(event)
+        events.append(event)
         if isinstance(event, Working) and len(killed) < kills:
             left[:] = [moments.randint(1, 6)]
         elif isinstance(event, EpochDone) and left:
@@ -196,7 +196,7 @@ def test_workers_killed_at_random_moments_are_replaced_and_the_weights_are_the_s
 
     result = train(load_recipe(recipe), storage, None, 2, watch=watch).to_json()
     assert len(set(killed)) == kills
-    assert sum(isinstance(each, Working) for each in said) == kills + 1  # each time another group has gone on
+    assert sum(isinstance(each, Working) for each in events) == kills + 1  # each time another group has gone on
     assert result["key"] == undisturbed_by_two[1]["key"]
     assert weights(storage, result["key"]) == weights(undisturbed_by_two[0] / "runs", result["key"])
 
@@ -219,8 +219,10 @@ def test_an_interrupt_exits_with_130_and_the_same_command_goes_on(
     assert Store(str(storage)).runs()["small"]["status"] == "interrupted"
     result = train(load_recipe(recipe), storage, None, 0).to_json()
     assert 0 < result["epochs_trained"] <= NUM_LONG_EPOCHS - 4
-    for here, there in zip(result["error_matrix"]["validation"], undisturbed[1]["error_matrix"]["validation"], strict=True):
-        assert here == pytest.approx(there, rel=1e-5)
+    for row, expected in zip(
+        result["error_matrix"]["validation"], undisturbed[1]["error_matrix"]["validation"], strict=True
+    ):
+        assert row == pytest.approx(expected, rel=1e-5)
 
 
 def child_of(process: subprocess.Popen[str], name: str) -> bool:
@@ -235,7 +237,7 @@ def child_of(process: subprocess.Popen[str], name: str) -> bool:
 @pytest.mark.long
 @pytest.mark.parametrize("begun", ["gcs_server", "raylet", "RayTrainWorker"])
 def test_an_interrupt_while_ray_starts_ends_cleanly(begun: str, undisturbed: Run, tmp_path: Path) -> None:
-    """Ctrl-C when Ray's first process, its node or its first worker has begun: one line, and no process stays."""
+    """Send Ctrl-C once Ray's first process, its node or its first worker has begun: one line, no process stays."""
     recipe, storage = write_small(tmp_path, **LONG), tmp_path / "runs"
     share_prepared(undisturbed[0] / "runs", storage)
     process = start(recipe, storage, 2)
@@ -243,10 +245,10 @@ def test_an_interrupt_while_ray_starts_ends_cleanly(begun: str, undisturbed: Run
     while not child_of(process, begun) and time.monotonic() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=120)[0]
-    assert process.returncode == 130, said
-    assert said.count("interrupted; run the same command to resume") == 1
-    assert not any(word in said for word in ("Traceback", "Error", "(raylet)", "WARNING"))
-    # An agent of Ray that is still being loaded sees only then that its node has gone.
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 130, output
+    assert output.count("interrupted; run the same command to resume") == 1
+    assert not any(word in output for word in ("Traceback", "Error", "(raylet)", "WARNING"))
+    # A Ray agent that is still loading notices only afterwards that its node has ended.
     assert processes_that_stay(f"LSTM_RELAY_CACHE={storage}", 90) == []
     assert train(load_recipe(recipe), storage, None, 0).to_json()["key"] == undisturbed[1]["key"]

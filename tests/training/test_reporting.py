@@ -1,4 +1,4 @@
-"""What Ray Train is told of a run: one report a stage, at most one each five seconds, by all workers alike."""
+"""Reports to Ray Train: one per stage, at most one in five seconds, by all workers alike."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from workflows.training.run import train
 
 
 def evaluations(num_stages: int) -> list[EvaluationDone]:
-    """Before the first stage, after an epoch of each stage, after the stage, and the test errors at the end."""
-    found = [EvaluationDone(0, "validation", "k0", {"a": 1.0, "b": None})]
+    """Return events before the first stage, after an epoch of each stage, after the stage, and test errors at the end."""
+    events = [EvaluationDone(0, "validation", "k0", {"a": 1.0, "b": None})]
     for stage in range(1, num_stages + 1):
-        found.append(EvaluationDone(stage - 1, "validation", f"k{stage}", {"a": 0.9}))
-        found.append(EvaluationDone(stage, "validation", f"k{stage}", {"a": 0.5, "b": 0.1 * stage}))
-    return [*found, EvaluationDone(num_stages, "test", "end", {"a": 0.3})]
+        events.append(EvaluationDone(stage - 1, "validation", f"k{stage}", {"a": 0.9}))
+        events.append(EvaluationDone(stage, "validation", f"k{stage}", {"a": 0.5, "b": 0.1 * stage}))
+    return [*events, EvaluationDone(num_stages, "test", "end", {"a": 0.3})]
 
 
 def test_each_stage_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workflows.training.reporting, "EVERY_S", 0.0)
-    told: list[dict[str, Any]] = []
-    reports = StageReports(Group(), 3, lambda metrics, first: told.append({**metrics, "first": first}))
+    reported: list[dict[str, Any]] = []
+    reports = StageReports(Group(), 3, lambda metrics, first: reported.append({**metrics, "first": first}))
     for done in evaluations(3):
         reports(done)
-    assert [(each["stage"], each["key"], each["first"]) for each in told] == [(n, f"k{n}", True) for n in (1, 2, 3)]
-    assert told[-1]["mean_error"] == pytest.approx(0.4)
-    assert told[-1]["error/b"] == pytest.approx(0.3)
+    assert [(each["stage"], each["key"], each["first"]) for each in reported] == [(n, f"k{n}", True) for n in (1, 2, 3)]
+    assert reported[-1]["mean_error"] == pytest.approx(0.4)
+    assert reported[-1]["error/b"] == pytest.approx(0.3)
 
 
 def test_hundreds_of_short_stages_are_not_reported_one_by_one_and_the_last_one_always_is() -> None:
-    told: list[int] = []
-    reports = StageReports(Group(), 200, lambda metrics, first: told.append(metrics["stage"]))
+    reported: list[int] = []
+    reports = StageReports(Group(), 200, lambda metrics, first: reported.append(metrics["stage"]))
     for done in evaluations(200):
         reports(done)
-    assert told == [1, 200]
+    assert reported == [1, 200]
 
 
 @pytest.mark.ray

@@ -1,4 +1,4 @@
-"""However a run ends, nobody finds one that says it is running and is not."""
+"""A run that ended never has the status "running", however it ended."""
 
 from __future__ import annotations
 
@@ -56,19 +56,19 @@ def test_a_run_that_ends_says_how(
         patch.setattr(Walker, "_train", train_and_end)
         ended, _, err = invoke("train", str(recipe), *storage)
     assert (ended, len(err.strip().splitlines())) == (code, 1)
-    found = Store(str(tmp_path / "runs")).run("small")
-    assert found is not None
-    assert found["status"] == status
-    assert found["epochs_reached"] == 1
+    record = Store(str(tmp_path / "runs")).run("small")
+    assert record is not None
+    assert record["status"] == status
+    assert record["epochs_reached"] == 1
     assert invoke("train", str(recipe), *storage)[0] == 0
-    found = Store(str(tmp_path / "runs")).run("small")
-    assert found is not None
-    assert (found["status"], found["epochs_trained"]) == ("finished", 2)
+    record = Store(str(tmp_path / "runs")).run("small")
+    assert record is not None
+    assert (record["status"], record["epochs_trained"]) == ("finished", 2)
 
 
 @pytest.mark.long
 def test_a_disk_of_any_size_ends_in_one_line_and_the_same_command_goes_on_with_more_room(tmp_path: Path) -> None:
-    """About 2 s for each of 50 sizes."""
+    """Takes about 2 s for each of 50 sizes."""
     training = {"epochs": 1, "batch_size": 32}
     recipe = write_small(tmp_path, rows=120, model={"hidden_size": 4}, training=training, compute={"num_workers": 0})
     assert invoke("train", str(recipe), "--storage", str(tmp_path / "whole"))[0] == 0
@@ -91,9 +91,9 @@ def test_a_disk_of_any_size_ends_in_one_line_and_the_same_command_goes_on_with_m
             subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
             code, out, err = invoke("train", str(recipe), "--storage", str(disk / "runs"))
             assert (code, err) == (0, ""), size
-            found = Store(str(disk / "runs")).result("small")
-            assert found is not None
-            assert {key: found[key] for key in ("key", "error_matrix")} == {
+            result = Store(str(disk / "runs")).result("small")
+            assert result is not None
+            assert {key: result[key] for key in ("key", "error_matrix")} == {
                 key: expected[key] for key in ("key", "error_matrix")
             }
             assert invoke("verify", "--storage", str(disk / "runs"))[0] == 0
@@ -114,7 +114,7 @@ main()
 @pytest.mark.long
 @pytest.mark.parametrize("mib", [600, 800, 2200])
 def test_a_limit_of_memory_ends_in_one_line_and_the_same_command_goes_on_without_it(mib: int, tmp_path: Path) -> None:
-    """Of about 2,600 MiB of addresses that the run takes. Between those that are tried a C++ library may end the process."""
+    """Limit the address space, of which the run needs about 2,600 MiB. At other limits a C++ library may end the process."""
     training = {"epochs": 1, "batch_size": 32}
     recipe = write_small(tmp_path, rows=120, model={"hidden_size": 4}, training=training, compute={"num_workers": 0})
     words = ["train", str(recipe), "--storage", str(tmp_path / "runs")]

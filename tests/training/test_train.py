@@ -1,4 +1,4 @@
-"""Whole runs on one Ray that all tests here share."""
+"""Whole runs on one Ray session that all tests of this file share."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def trained(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> tupl
 
 @pytest.fixture
 def copied(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> Path:
-    """A folder of its own with the finished run in it."""
+    """Return a new copy of the folder with the finished run."""
     shutil.copytree(trained[0], tmp_path / "copy", copy_function=shutil.copy2)
     return tmp_path / "copy"
 
 
-def test_a_run_gives_the_result_that_it_promises(trained: tuple[Path, dict[str, Any]]) -> None:
+def test_a_run_writes_its_complete_result(trained: tuple[Path, dict[str, Any]]) -> None:
     folder, result = trained
     written = json.loads((folder / "runs" / "runs" / "small" / "result.json").read_text())
     assert written == json.loads(json.dumps(result))
@@ -65,10 +65,10 @@ def test_a_run_gives_the_result_that_it_promises(trained: tuple[Path, dict[str, 
     ]
     for number, stage in enumerate(written["stages"]):
         assert {"dataset", "learning_rate", "epochs", "keys", "train_loss", "validation_error", "attempts"} <= set(stage)
-        own = written["error_matrix"]["validation"][number + 1][number]
-        assert stage["key"] not in stage["keys"]  # the average of its last steps, whose error is not the last epoch's
-        assert own in [errors.error for errors in store.evaluations(stage["key"]).values()]
-        assert own < written["error_matrix"]["validation"][0][number]
+        error = written["error_matrix"]["validation"][number + 1][number]
+        assert stage["key"] not in stage["keys"]  # the average of its last steps, with another error than the last epoch
+        assert error in [errors.error for errors in store.evaluations(stage["key"]).values()]
+        assert error < written["error_matrix"]["validation"][0][number]
     assert set(written["seconds"]) == {"prepare", "start", "fit", "evaluate", "total"}
     for test in written["test"].values():
         assert test["samples"] > 0
@@ -86,14 +86,14 @@ def test_a_finished_run_trains_nothing_and_says_so(copied: Path, trained: tuple[
 
 @pytest.mark.slow
 def test_two_workers_of_ray_train_give_what_one_process_gives(undisturbed: Run, undisturbed_by_two: Run) -> None:
-    """About 12 s where no other test has asked for the run by two."""
+    """Takes about 12 s if no other test has used the run on two workers."""
     (_, one), (folder, two) = undisturbed, undisturbed_by_two
     assert (one["workers"], two["workers"]) == (1, 2)
     assert two["key"] == one["key"]
-    for here, there in zip(two["error_matrix"]["validation"], one["error_matrix"]["validation"], strict=True):
-        assert here == pytest.approx(there, rel=1e-5)
-    for here, there in zip(two["stages"], one["stages"], strict=True):
-        assert here["train_loss"] == pytest.approx(there["train_loss"], rel=1e-5)
+    for by_two, alone in zip(two["error_matrix"]["validation"], one["error_matrix"]["validation"], strict=True):
+        assert by_two == pytest.approx(alone, rel=1e-5)
+    for by_two, alone in zip(two["stages"], one["stages"], strict=True):
+        assert by_two["train_loss"] == pytest.approx(alone["train_loss"], rel=1e-5)
     assert train(load_recipe(folder / "small.toml"), folder / "runs", "again", 0).to_json()["epochs_trained"] == 0
 
 
@@ -114,15 +114,17 @@ def test_the_recipe_beside_a_result_means_the_same_elsewhere(copied: Path) -> No
     assert train(load_recipe(moved), copied / "runs", "again", 0).to_json()["epochs_trained"] == 0
 
 
-def test_a_dataset_that_changes_what_all_share_is_told_before_all_is_trained_anew(ray_session: None, tmp_path: Path) -> None:
+def test_a_dataset_that_changes_the_shared_scaling_gives_a_warning_before_all_is_retrained(
+    ray_session: None, tmp_path: Path
+) -> None:
     shared = {"scaling_scope": "shared"}
     run(tmp_path, tmp_path / "runs", data=shared)
     write_machine(tmp_path / "drill.csv", 3)
     datasets = [{"name": name, "path": f"{name}.csv"} for name in (*MACHINES, "drill")]
-    said: list[Event] = []
+    events: list[Event] = []
     recipe = load_recipe(write_small(tmp_path, data=shared, datasets=datasets))
-    result = train(recipe, tmp_path / "runs", None, 0, watch=said.append).to_json()
-    (planned,) = [event for event in said if isinstance(event, Planned)]
+    result = train(recipe, tmp_path / "runs", None, 0, watch=events.append).to_json()
+    (planned,) = [event for event in events if isinstance(event, Planned)]
     assert any(
         "every epoch is trained again" in warning and "anvil, bellows, crane" in warning for warning in planned.warnings
     )
@@ -146,7 +148,7 @@ def test_only_what_comes_after_a_change_is_trained(copied: Path) -> None:
     "change",
     [{"name": "another"}, {"overrides": ("compute.num_workers=1",)}, {"overrides": ("data.split=[0.7, 0.1, 0.2]",)}],
 )
-def test_what_decides_no_number_trains_nothing(copied: Path, change: dict[str, Any]) -> None:
+def test_a_change_without_influence_on_numbers_trains_nothing(copied: Path, change: dict[str, Any]) -> None:
     assert run(copied, copied / "runs", **change)["epochs_trained"] == 0
 
 
@@ -186,9 +188,9 @@ def test_a_damaged_checkpoint_is_trained_again_to_the_same_result(
     final = Store(str(copied / "runs")).load(trained[1]["key"])
     before = Store(str(copied / "runs")).load(key)
     damage(copied / "runs" / "checkpoints" / key / file, how)
-    said: list[Event] = []
-    result = train(load_recipe(copied / "small.toml"), copied / "runs", None, 0, watch=said.append).to_json()
-    assert any(isinstance(event, Damaged) and key in event.message and file in event.message for event in said)
+    events: list[Event] = []
+    result = train(load_recipe(copied / "small.toml"), copied / "runs", None, 0, watch=events.append).to_json()
+    assert any(isinstance(event, Damaged) and key in event.message and file in event.message for event in events)
     assert result["epochs_trained"] == 1
     assert result["error_matrix"] == trained[1]["error_matrix"]
     again = Store(str(copied / "runs")).load(key)
@@ -208,7 +210,7 @@ def test_the_best_epoch_is_handed_over(ray_session: None, tmp_path: Path) -> Non
             assert record.parent == before["keys"][before["handed_over"] - 1]
 
 
-def test_what_ray_says_of_a_run_stands_in_its_own_log(ray_session: None, tmp_path: Path) -> None:
+def test_messages_of_ray_are_in_the_log_of_their_run(ray_session: None, tmp_path: Path) -> None:
     path = write_small(tmp_path)
 
     def speak(event: Event) -> None:
@@ -217,9 +219,9 @@ def test_what_ray_says_of_a_run_stands_in_its_own_log(ray_session: None, tmp_pat
 
     for seed in ("1", "2"):
         train(load_recipe(path, [f"seed={seed}", "training.epochs=1"]), tmp_path / "runs", seed, 0, watch=speak)
-    for mine, other in (("1", "2"), ("2", "1")):
-        log = (tmp_path / "runs" / "runs" / mine / "ray.log").read_text()
-        assert f"of seed {mine}" in log
+    for seed, other in (("1", "2"), ("2", "1")):
+        log = (tmp_path / "runs" / "runs" / seed / "ray.log").read_text()
+        assert f"of seed {seed}" in log
         assert f"of seed {other}" not in log
 
 
@@ -245,7 +247,7 @@ def test_bad_files_stop_a_run_before_anything_is_written(ray_session: None, tmp_
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_before(ray_session: None, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_earlier_epochs(ray_session: None, tmp_path: Path) -> None:
     from workflows.relay.failures import RunFailedError
 
     recipe = load_recipe(write_small(tmp_path))
@@ -258,7 +260,9 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_before(ray_ses
     assert train(recipe, tmp_path / "runs", None, 0).to_json()["key"] == good["key"]
 
 
-def test_a_guard_that_stops_says_why_and_a_mended_recipe_goes_on(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_guard_that_stops_gives_the_reason_and_a_changed_recipe_resumes(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     overrides = ("guard.action=stop", "guard.tolerance=0.0", "training.decay_rate=1.0")
     stopped = run(copied, copied / "runs", overrides=overrides)
     assert stopped["status"] == "stopped"

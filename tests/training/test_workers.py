@@ -1,4 +1,4 @@
-"""One, two and three workers train the same model: gloo processes on this machine, no Ray.
+"""One, two and three workers train the same model, in gloo processes without Ray.
 
 The data are awkward on purpose: counts that neither two nor three divides, batches smaller than the number of workers,
 unequal lengths, dropout, weight decay and clipping.
@@ -36,7 +36,7 @@ def datasets_in(folder: Path) -> list[EncodedDataset]:
 
 
 def overflowing_in(folder: Path) -> list[EncodedDataset]:
-    """The second dataset has one target whose square overflows, in the second batch of ten."""
+    """Prepare two datasets; in the second one a target's square overflows, in the second batch of ten."""
     inputs, targets = random_sequences(1, 30)
     targets[17] = 1e30
     return prepare_sequences({"good": random_sequences(0, 30), "bad": (inputs, targets)}, folder)
@@ -52,7 +52,7 @@ def overflowing_plan(datasets: list[EncodedDataset]) -> Plan:
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is to walk, as it is sent to another process."""
+    """The plan, data and store that a worker process walks, in a form that can be sent to it."""
 
     plan: Plan
     datasets: list[tuple[Path, Encoding]]
@@ -64,7 +64,7 @@ def job_of(plan: Plan, datasets: list[EncodedDataset], store: Path) -> Job:
 
 
 def work(jobs: list[Job]) -> dict[str, Any]:
-    """What each worker does: walk every job; what it trained and why it stopped."""
+    """Walk every job in a worker; return how many epochs it trained or why it stopped."""
     group, ended = Group.current(), []
     for job in jobs:
         datasets = [EncodedDataset(PreparedDataset(folder), encoding) for folder, encoding in job.datasets]
@@ -72,22 +72,22 @@ def work(jobs: list[Job]) -> dict[str, Any]:
             ended.append(len(walk(job.plan, datasets, job.store, group).epochs))
         except NonFiniteLossError as error:
             ended.append(str(error))
-    return {"heard": [group.from_first(f"told by {group.rank}"), group.rank, group.size], "ended": ended}
+    return {"heard": [group.from_first(f"from {group.rank}"), group.rank, group.size], "ended": ended}
 
 
 @dataclass
 class Runs:
-    """The stores of the runs, by what they were, and what the workers of a run told."""
+    """The stores of the runs, and the replies of their workers, by the name of the run."""
 
     datasets: list[EncodedDataset]
     plan: Plan
     stores: dict[str, Path]
-    told: dict[str, list[dict[str, Any]]]
+    replies: dict[str, list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    """The plan walked by one worker, by two, by two again in new processes, by three, and by one and then by three."""
+    """Walk the plan with one worker, with two, with two again in new processes, with three, and with one and then three."""
     folder = tmp_path_factory.mktemp("workers")
     stores = {name: folder / name for name in ("one", "two", "two again", "three", "one then three")}
     datasets, overflowing = datasets_in(folder / "data"), overflowing_in(folder / "bad data")
@@ -96,13 +96,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     shutil.copytree(stores["one"], stores["one then three"])
     for epoch in epochs_of(plan, stores["one"])[2:]:
         shutil.rmtree(stores["one then three"] / "checkpoints" / epoch.key)
-    told = {}
+    replies = {}
     for size, names in [(2, ["two"]), (2, ["two again"]), (3, ["three", "one then three"])]:
         jobs = [job_of(plan, datasets, stores[name]) for name in names]
         if names != ["two again"]:
             jobs.append(job_of(overflowing_plan(overflowing), overflowing, folder / f"overflow of {names[0]}"))
-        told[names[0]] = run_workers(work, size, folder / f"processes of {names[0]}", jobs)
-    return Runs(datasets, plan, {**stores, "overflow": folder / "overflow of three"}, told)
+        replies[names[0]] = run_workers(work, size, folder / f"processes of {names[0]}", jobs)
+    return Runs(datasets, plan, {**stores, "overflow": folder / "overflow of three"}, replies)
 
 
 def losses_and_errors(runs: Runs, name: str) -> np.ndarray:
@@ -127,7 +127,7 @@ def test_losses_and_errors_do_not_depend_on_the_number_of_workers(runs: Runs, na
 
 
 def test_a_run_goes_on_with_another_number_of_workers(runs: Runs) -> None:
-    assert [told["ended"][:2] for told in runs.told["three"]] == [[5, 3]] * 3
+    assert [reply["ended"][:2] for reply in runs.replies["three"]] == [[5, 3]] * 3
     assert [epoch.workers for epoch in epochs_of(runs.plan, runs.stores["one then three"])] == [1, 1, 3, 3, 3]
 
 
@@ -149,7 +149,7 @@ def test_every_sample_counts_once_on_any_number_of_workers(runs: Runs) -> None:
 
 @pytest.mark.parametrize("size", [2, 3, 7])
 def test_the_parts_of_the_workers_add_up_to_the_whole_of_one(runs: Runs, size: int) -> None:
-    """Each worker in turn, in this process, with its sums taken before they are added up."""
+    """Evaluate as each worker in turn, in this process, and take the sums before the all-reduce."""
     dataset = runs.datasets[0]
     whole = learner_in_group(runs, Group())
     alone = whole.evaluate(dataset, "validation").to_tensor()
@@ -163,7 +163,7 @@ def test_the_parts_of_the_workers_add_up_to_the_whole_of_one(runs: Runs, size: i
 
 
 class SilentGroup(Group):
-    """A worker's place among workers that are not there: nothing is added up."""
+    """A worker of a group without the other workers: nothing is added up."""
 
     def add_up(self, values: Any) -> Any:
         return values
@@ -174,18 +174,18 @@ def learner_in_group(runs: Runs, group: Group) -> Learner:
     return Learner(LSTM(plan.model, plan.num_features, plan.num_outputs), plan.model, plan.training, group)
 
 
-def test_the_first_worker_tells_the_others(runs: Runs) -> None:
-    assert [told["heard"] for told in runs.told["three"]] == [["told by 0", rank, 3] for rank in range(3)]
+def test_the_first_worker_sends_its_value_to_the_others(runs: Runs) -> None:
+    assert [reply["heard"] for reply in runs.replies["three"]] == [["from 0", rank, 3] for rank in range(3)]
 
 
 @pytest.mark.parametrize("name", ["two", "three"])
 def test_a_loss_that_is_not_finite_at_one_worker_stops_all_at_the_same_step(runs: Runs, name: str) -> None:
-    messages = {told["ended"][-1] for told in runs.told[name]}
+    messages = {reply["ended"][-1] for reply in runs.replies[name]}
     assert len(messages) == 1
     assert messages.pop().startswith("dataset 'bad', epoch 1, step 2 of 3: the loss is inf")
 
 
-def test_the_checkpoints_before_a_loss_that_is_not_finite_stand_and_no_partial_one(runs: Runs, tmp_path: Path) -> None:
+def test_checkpoints_before_a_loss_that_is_not_finite_are_kept_and_none_is_partial(runs: Runs, tmp_path: Path) -> None:
     datasets = overflowing_in(tmp_path)
     plan = overflowing_plan(datasets)
     first = next(plan.straight_on())
