@@ -30,7 +30,7 @@ from workflows.recipe.settings import TrainingSettings
 from workflows.relay.events import epoch_done
 from workflows.relay.metrics import mean_of
 from workflows.relay.state import first_model
-from workflows.report.forecasts import Confusion, Labels, Windows, look_at
+from workflows.report.forecasts import Confusion, Labels, Windows, sample_forecasts
 from workflows.report.matrix import relative_errors
 from workflows.report.report import make_report
 from workflows.report.timeline import timeline
@@ -165,7 +165,7 @@ def test_the_windows_are_those_at_the_quantiles_and_their_truth_stands_in_the_fi
     folder, _ = reported
     store = Store(str(folder / "runs"))
     run = open_run(store, "plain")
-    shown = look_at(store, run, NAMES)
+    shown = sample_forecasts(store, run, NAMES)
     model = first_model(run.plan)
     model.load_state_dict(store.load(run.key).model)
     for number, (each, dataset) in enumerate(zip(shown, run.datasets, strict=True)):
@@ -319,7 +319,7 @@ def test_labels_and_classes_are_told_as_the_evaluation_counts_them(tmp_path: Pat
     walk(plan, datasets, tmp_path / "store")
     found = outcome(plan, tmp_path / "store")
     run = TrainedRun("one", found.key, {}, check_recipe(small_document(), tmp_path), plan, datasets, [])
-    (shown,) = look_at(Store(str(tmp_path / "store")), run, ["one"])
+    (shown,) = sample_forecasts(Store(str(tmp_path / "store")), run, ["one"])
     assert found.test[0] is not None
     assert shown.samples == found.test[0].samples
     if classes:

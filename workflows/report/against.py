@@ -55,11 +55,11 @@ def end_errors(result: RunResult) -> dict[str, float | None]:
     return dict(zip(matrix.datasets, matrix.scaled[-1], strict=True)) if matrix.scaled else {}
 
 
-def compared(pictures: Pictures, run: RunResult, other: RunResult) -> Section:
-    """Return the section with the final errors and the forgetting of both runs."""
-    mine, theirs = end_errors(run), end_errors(other)
-    names = [name for name in mine if name in theirs]
-    rows: list[list[Cell]] = [[name, *_row(mine[name], theirs[name])] for name in names]
+def against_section(pictures: Pictures, run: RunResult, other: RunResult) -> Section:
+    """Return the section that compares the final errors and the forgetting of two runs."""
+    run_errors, other_errors = end_errors(run), end_errors(other)
+    names = [name for name in run_errors if name in other_errors]
+    rows: list[list[Cell]] = [[name, *_row(run_errors[name], other_errors[name])] for name in names]
     rows.append(["mean", *_row(run.mean_scaled_error, other.mean_scaled_error)])
     rows.append(["forgetting", *_row(run.forgetting, other.forgetting)])
     tested = [_mean_test(each, names) for each in (run, other)]
@@ -73,14 +73,14 @@ def compared(pictures: Pictures, run: RunResult, other: RunResult) -> Section:
             "Final validation errors relative to the naive forecast (naive = 1); below 0 the first run is better.",
         ),
     ]
-    both = [(name, mine[name], theirs[name]) for name in names]
+    both = [(name, run_errors[name], other_errors[name]) for name in names]
     known = [(name, a, b) for name, a, b in both if a is not None and b is not None]
     if known and len(known) <= MOST_ROWS:
         parts.append(
             Figure(_draw(pictures, known, titles), "Final error of each dataset; left of the dashed line beats naive.")
         )
     if other.datasets != run.datasets:
-        parts.append(Paragraph(f"The runs have different datasets; the {len(names)} that both have are shown.", "soft"))
+        parts.append(Paragraph(f"The runs have different datasets; the {len(names)} common ones are shown.", "soft"))
     return Section(f"Compared with {other.name}", parts)
 
 
@@ -89,9 +89,9 @@ def _retention(run: RunResult) -> str:
     return "no retention" if method == "none" else method
 
 
-def _row(mine: float | None, theirs: float | None) -> list[Cell]:
-    gap = None if mine is None or theirs is None else mine - theirs
-    shown = [None if each is None else f"{each:.3f}" for each in (mine, theirs)]
+def _row(value: float | None, other: float | None) -> list[Cell]:
+    gap = None if value is None or other is None else value - other
+    shown = [None if each is None else f"{each:.3f}" for each in (value, other)]
     if gap is None or abs(gap) < 0.005:
         return [*shown, None if gap is None else f"{gap:+.3f}"]
     return [*shown, Marked(f"{gap:+.3f}", gap < 0)]
@@ -102,28 +102,28 @@ def _mean_test(run: RunResult, names: Sequence[str]) -> float | None:
 
 
 def _in_words(run: RunResult, other: RunResult, titles: Sequence[str]) -> str:
-    mine, theirs = run.mean_scaled_error, other.mean_scaled_error
-    if mine is None or theirs is None:
+    run_error, other_error = run.mean_scaled_error, other.mean_scaled_error
+    if run_error is None or other_error is None:
         return f"{titles[0]} and {titles[1]}."
-    words = f"Mean scaled error (naive = 1): {mine:.3f} for {titles[0]}, {theirs:.3f} for {titles[1]}."
-    kept, lost = run.forgetting, other.forgetting
-    if kept is not None and lost is not None:
-        words += f" Forgetting: {kept:+.3f} and {lost:+.3f}."
+    words = f"Mean scaled error (naive = 1): {run_error:.3f} for {titles[0]}, {other_error:.3f} for {titles[1]}."
+    run_forgetting, other_forgetting = run.forgetting, other.forgetting
+    if run_forgetting is not None and other_forgetting is not None:
+        words += f" Forgetting: {run_forgetting:+.3f} and {other_forgetting:+.3f}."
     return words
 
 
 def _draw(pictures: Pictures, known: Sequence[tuple[str, float, float]], titles: Sequence[str]) -> Markup:
-    places = np.arange(len(known))
-    mine, theirs = [each[1] for each in known], [each[2] for each in known]
+    rows = np.arange(len(known))
+    run_errors, other_errors = [each[1] for each in known], [each[2] for each in known]
 
     def paint(axes: Axes) -> None:
-        axes.hlines(places, mine, theirs, color=GRAY, linewidth=1.2)
-        axes.plot(theirs, places, "D", color=ORANGE, markersize=4.5, label=short(titles[1], 30))
-        axes.plot(mine, places, "o", color=BLUE, markersize=5, label=short(titles[0], 30))
+        axes.hlines(rows, run_errors, other_errors, color=GRAY, linewidth=1.2)
+        axes.plot(other_errors, rows, "D", color=ORANGE, markersize=4.5, label=short(titles[1], 30))
+        axes.plot(run_errors, rows, "o", color=BLUE, markersize=5, label=short(titles[0], 30))
         axes.axvline(1, color=GRAY, linewidth=0.9, linestyle="--")
-        axes.set_yticks(places, [short(name) for name, _, _ in known])
+        axes.set_yticks(rows, [short(name) for name, _, _ in known])
         axes.invert_yaxis()
-        low, high = min(*mine, *theirs), max(*mine, *theirs)
+        low, high = min(*run_errors, *other_errors), max(*run_errors, *other_errors)
         if low > 0 and high > 8 * low:
             axes.set_xscale("log")
             plain_ticks(axes.xaxis, low, high)

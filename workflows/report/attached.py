@@ -1,4 +1,4 @@
-"""The page of a run that trackers take with them: written between its result and the end of its loggers."""
+"""Write the report of a run for its trackers, after its result and before its loggers close."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from workflows.store.store import Store
 
 
 def with_page(watch: Watch, storage: str) -> Watch:
-    """Return a watch that also writes report.html when a run is finished that a tracker knows."""
+    """Return a watch that also writes report.html when a tracked run has finished."""
 
-    def see(event: Event) -> None:
+    def watch_and_write(event: Event) -> None:
         watch(event)
         if not isinstance(event, Finished):
             return
@@ -23,7 +23,7 @@ def with_page(watch: Watch, storage: str) -> Watch:
             return
         from workflows.report.report import make_report
 
-        with contextlib.suppress(InputError, RunFailedError, OSError):  # a page that cannot be made ends no training
+        with contextlib.suppress(InputError, RunFailedError, OSError):  # an error in the report must not end the training
             store.write_run(name, "report.html", make_report(store, name).encode())
 
-    return see
+    return watch_and_write

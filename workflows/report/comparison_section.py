@@ -12,15 +12,15 @@ HEAD = ("dataset", "sequence", "joint", "separate", "naive", "seasonal naive")
 
 
 def comparison_section(store: Store, run: RunResult) -> Section | None:
-    """Return the section of a run; None if nothing was compared, or if the run has been trained on since."""
-    found = read_comparison(store, run.name)
-    if found is None or found.key != run.key:
+    """Return the section of a run; None without a comparison, or if the run was trained further since."""
+    comparison = read_comparison(store, run.name)
+    if comparison is None or comparison.key != run.key:
         return None
     rows = [
         [dataset, *map(number, (each.sequence, each.joint, each.separate, each.naive, each.seasonal_naive))]
-        for dataset, each in [*found.datasets.items(), ("mean", found.mean)]
+        for dataset, each in [*comparison.datasets.items(), ("mean", comparison.mean)]
     ]
-    costs = ", ".join(f"{kind} {count:,}" for kind, count in found.samples.items())
+    costs = ", ".join(f"{kind} {count:,}" for kind, count in comparison.samples.items())
     return Section(
         "Compared with joint and separate training",
         [

@@ -1,4 +1,4 @@
-"""The page's section on the data: what became of the rows and windows of each dataset."""
+"""The report section on the data: the rows and windows of each dataset, used and left out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WINDOWS = ["dataset", "train", "validation", "test", "left out"]
 
 
 def data_section(datasets: Sequence[EncodedDataset]) -> Section:
-    """Return the section with the counts of each dataset's manifest, and what preparing it warned of."""
+    """Return the section with the counts in each dataset's manifest, and the warnings of preparation."""
     rows: list[Sequence[Cell]] = []
     windows: list[Sequence[Cell]] = []
     for dataset in datasets:

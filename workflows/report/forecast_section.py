@@ -14,7 +14,7 @@ MOST_DATASETS = 12
 
 
 def choose_datasets(names: Sequence[str], test: Mapping[str, SplitErrors]) -> list[str]:
-    """Return the datasets whose forecasts are shown, in training order: all, or those with the largest test errors."""
+    """Return the datasets to show forecasts of, in training order: all, or those with the largest test errors."""
     if len(names) <= MOST_DATASETS:
         return list(names)
 
@@ -30,9 +30,7 @@ def choose_datasets(names: Sequence[str], test: Mapping[str, SplitErrors]) -> li
 def forecast_section(drawing: Pictures, shown: Sequence[Shown], num_datasets: int) -> Section:
     """Return the section with the forecasts of the chosen datasets."""
     if not shown:
-        return Section(
-            "Forecasts", [Paragraph("There is no test split and no validation split, so no forecasts are shown.")]
-        )
+        return Section("Forecasts", [Paragraph("No forecasts are shown: there is no test or validation split.")])
     parts: list[Part] = [Paragraph(_introduction(shown[0]))]
     if num_datasets > len(shown):
         parts.append(Paragraph(f"Shown: the {len(shown)} of {num_datasets} datasets with the largest test errors.", "soft"))
@@ -61,7 +59,7 @@ def _caption(shown: Shown, num_shown: int) -> str:
     words = f"Based on {shown.samples:,} evenly spaced {shown.split} samples."
     if isinstance(shown, Confusion):
         return words
-    places = chosen_targets(len(shown.targets), num_shown)
-    if len(places) < len(shown.targets):
-        words += f" Targets shown, of {len(shown.targets)}: {', '.join(shown.targets[place] for place in places)}."
+    indices = chosen_targets(len(shown.targets), num_shown)
+    if len(indices) < len(shown.targets):
+        words += f" Targets shown, of {len(shown.targets)}: {', '.join(shown.targets[index] for index in indices)}."
     return words

@@ -19,25 +19,25 @@ if TYPE_CHECKING:  # a report without forecasts needs no torch
     from workflows.results.prediction import Forecaster, Forecasts
 
 Float = npt.NDArray[np.floating]
-MAX_SAMPLES = 1000  # of each dataset; errors over all samples come from the run, this is only for the pictures
+MAX_SAMPLES = 1000  # of each dataset, for the pictures only; the run has the errors over all samples
 QUANTILES = {"good": 0.1, "median": 0.5, "bad": 0.9}  # of the windows' errors
 
 
 @dataclass(frozen=True)
 class Window:
-    """One window: `history` (steps, targets), the observed values after it (horizon, targets) and their forecast.
+    """One window: `history` (steps, targets), then `truth` and `forecast` (horizon, targets).
 
     `low` and `high` are the lowest and highest quantile of a quantile forecast.
     """
 
     kind: str
-    error: float  # mean absolute error in scaled units; the window was chosen by it
+    error: float  # mean absolute error in scaled units
     history: Float
     truth: Float
     forecast: Float
     low: Float | None = None
     high: Float | None = None
-    times: npt.NDArray[np.datetime64] | None = None  # (steps + horizon,); None where the rows have no regular dates
+    times: npt.NDArray[np.datetime64] | None = None  # (steps + horizon,); None if the rows have no regular dates
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class Confusion:
 Shown = Windows | Labels | Confusion
 
 
-def look_at(store: Store, run: TrainedRun, chosen: Sequence[str]) -> list[Shown]:
-    """Return forecasts on the test samples of the chosen datasets; validation samples where there is no test split."""
+def sample_forecasts(store: Store, run: TrainedRun, chosen: Sequence[str]) -> list[Shown]:
+    """Return forecasts on test samples of the chosen datasets, or on validation samples if there is no test split."""
     from workflows.results.prediction import make_forecaster
 
     forecaster = make_forecaster(store, run, 0)
-    places = [place for place, dataset in enumerate(run.datasets) if dataset.name in chosen]
-    return [shown for place in places for shown in _look_at_one(dataclasses.replace(forecaster, dataset=place))]
+    indices = [index for index, dataset in enumerate(run.datasets) if dataset.name in chosen]
+    return [shown for index in indices for shown in _dataset_forecasts(dataclasses.replace(forecaster, dataset=index))]
 
 
 def spread(count: int, most: int) -> npt.NDArray[np.int64]:
@@ -91,7 +91,7 @@ def spread(count: int, most: int) -> npt.NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
-def _look_at_one(forecaster: Forecaster) -> Iterator[Shown]:
+def _dataset_forecasts(forecaster: Forecaster) -> Iterator[Shown]:
     from workflows.results.prediction import in_units
 
     dataset = forecaster.run.datasets[forecaster.dataset]
@@ -114,17 +114,17 @@ def _look_at_one(forecaster: Forecaster) -> Iterator[Shown]:
         return
     errors = (np.abs(forecasts.point - truth) / dataset.target_scale).mean(axis=(1, 2))
     windows = []
-    for kind, place in _chosen(errors).items():
-        history, times = _history(dataset, split, int(samples[place]))
-        window = Window(kind, float(errors[place]), history, truth[place], forecasts.point[place], times=times)
+    for kind, index in _representative_windows(errors).items():
+        history, times = _history(dataset, split, int(samples[index]))
+        window = Window(kind, float(errors[index]), history, truth[index], forecasts.point[index], times=times)
         if forecasts.levels is not None and forecasts.levels.shape[-1] > 1:
-            levels = forecasts.levels[place]
+            levels = forecasts.levels[index]
             window = dataclasses.replace(window, low=levels.min(axis=-1), high=levels.max(axis=-1))
         windows.append(window)
     yield Windows(dataset.name, split, len(samples), prepared.targets, windows)
 
 
-def _chosen(errors: Float) -> dict[str, int]:
+def _representative_windows(errors: Float) -> dict[str, int]:
     """Return the index of the window at each quantile of the errors."""
     order = np.argsort(errors, kind="stable")
     return {kind: int(order[round(share * (len(order) - 1))]) for kind, share in QUANTILES.items()}
@@ -136,10 +136,10 @@ def _predict(forecaster: Forecaster, split: str, samples: npt.NDArray[np.int64])
     classes = bool(dataset.encoding.classes)
     truth = np.empty(len(samples), np.int64) if classes else np.empty((len(samples), *forecaster.shape), np.float32)
 
-    def batch(places: npt.NDArray[np.int64]) -> Batch:
-        found = dataset.batch(split, samples[places])
-        truth[places] = found.targets
-        return found
+    def batch(indices: npt.NDArray[np.int64]) -> Batch:
+        encoded = dataset.batch(split, samples[indices])
+        truth[indices] = encoded.targets
+        return encoded
 
     ((_, forecasts),) = forecaster.walk(dataset.lengths(split)[samples], batch)  # MAX_SAMPLES fit one block
     return forecasts, truth
@@ -160,9 +160,9 @@ def _history(dataset: EncodedDataset, split: str, sample: int) -> tuple[Float, n
 
 
 def row_times(manifest: Manifest, number: int) -> npt.NDArray[np.datetime64] | None:
-    """Return the time of every row of a part, if it follows from the first and the last one; otherwise None.
+    """Return the time of every row of a part, computed from the first and the last one; None if that is not possible.
 
-    That is so if the part holds one series on a grid of equal steps (`frequency`) and all its rows belong to a split.
+    It is possible if the part has one series on a grid of equal steps (`frequency`) and all its rows belong to a split.
     """
     part = manifest.parts[number]
     whole = part.num_series == 1 and part.used_rows == part.rows > 1

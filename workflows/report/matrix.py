@@ -27,7 +27,7 @@ class Relative:
 
 
 def relative_errors(scaled: Sequence[Row], validation: Sequence[Row]) -> Relative | None:
-    """Divide by the naive error if every dataset has one, else by the dataset's lowest error; None: nothing measured."""
+    """Divide by the naive error if every dataset has one, else by the dataset's lowest error; None without errors."""
     naive, plain = (
         np.array([[np.nan if v is None else v for v in row] for row in rows], float) for rows in (scaled, validation)
     )
@@ -41,9 +41,9 @@ def relative_errors(scaled: Sequence[Row], validation: Sequence[Row]) -> Relativ
 
 
 def draw_matrix(
-    pictures: Pictures, relative: Relative, after: Sequence[str], names: Sequence[str], own: Sequence[int | None]
+    pictures: Pictures, relative: Relative, after: Sequence[str], names: Sequence[str], trained_columns: Sequence[int | None]
 ) -> Markup:
-    """Draw one row for each stage and one column for each dataset; `own` is the column trained in each row's stage."""
+    """Draw one row for each stage and one column for each dataset; `trained_columns` has the dataset of each stage."""
     from matplotlib.patches import Rectangle
 
     values = relative.values
@@ -64,11 +64,11 @@ def draw_matrix(
             color = "#111111" if abs(shades[row, column]) < 0.7 else "#ffffff"
             text = _number(float(values[row, column]))
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=color, fontsize=8 - num_columns // 7)
-        for row, place in enumerate(own) if num_columns <= NAMES_FIT else ():
-            if place is not None:
-                # White under black: one of the two is visible on any cell and on any page.
+        for row, trained in enumerate(trained_columns) if num_columns <= NAMES_FIT else ():
+            if trained is not None:
+                # A black frame on a white one: one of them is visible on any cell and any page.
                 for color, width in (("#ffffff", 3.0), ("#111111", 1.2)):
-                    frame = Rectangle((place + 0.05, row + 0.07), 0.9, 0.86, fill=False, edgecolor=color, linewidth=width)
+                    frame = Rectangle((trained + 0.05, row + 0.07), 0.9, 0.86, fill=False, edgecolor=color, linewidth=width)
                     axes.add_patch(frame)
         fits = num_columns <= NAMES_FIT
         every = 1 if fits else num_columns // 20

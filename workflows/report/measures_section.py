@@ -1,4 +1,4 @@
-"""The report section on forecasts as forecasters measure them: seasonal naive, MASE, errors by step, intervals, weights."""
+"""The report section on forecast measures: seasonal naive, MASE, errors by step, intervals, weighted errors."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from workflows.store.measures import ForecastMeasures, Row
 
 
 def measures_section(test: Mapping[str, SplitErrors]) -> Section | None:
-    """Return the section of the test errors of a run; None where no dataset has such measures."""
-    found = {name: errors.forecasts for name, errors in test.items() if errors.forecasts is not None}
+    """Return the section on the test forecasts of a run; None if no dataset has such measures."""
+    by_dataset = {name: errors.forecasts for name, errors in test.items() if errors.forecasts is not None}
     parts: list[Part] = []
-    if any(each.season for each in found.values()):
+    if any(each.season for each in by_dataset.values()):
         parts.append(
             Paragraph(
                 "The seasonal naive forecast repeats the value one season before. MASE divides the absolute error by the "
                 "mean absolute difference of train rows one season apart; below 1 beats that difference."
             )
         )
-        parts.append(_seasonal(test, found))
-    parts += [_by_step(found, key, caption) for key, caption in STEPS.items() if _rows_by_step(found, key)]
-    if any(each.intervals for each in found.values()):
-        parts.append(_intervals(found))
+        parts.append(_seasonal(test, by_dataset))
+    parts += [_by_step(by_dataset, key, caption) for key, caption in STEPS.items() if _rows_by_step(by_dataset, key)]
+    if any(each.intervals for each in by_dataset.values()):
+        parts.append(_intervals(by_dataset))
     if any(errors.weighted_error is not None for errors in test.values()):
         parts.append(_weighted(test))
     return Section("Forecast measures", parts) if parts else None
@@ -33,9 +33,9 @@ def measures_section(test: Mapping[str, SplitErrors]) -> Section | None:
 STEPS = {"scaled_error": "Test error / naive, by forecast step", "mase": "MASE on test, by forecast step"}
 
 
-def _seasonal(test: Mapping[str, SplitErrors], found: Mapping[str, ForecastMeasures]) -> Table:
+def _seasonal(test: Mapping[str, SplitErrors], by_dataset: Mapping[str, ForecastMeasures]) -> Table:
     rows: list[list[Cell]] = []
-    for name, each in found.items():
+    for name, each in by_dataset.items():
         error, seasonal = test[name].error, each.seasonal_naive_error
         mases = [value for value in each.mase or () if value is not None]
         row: list[Cell] = [
@@ -54,12 +54,12 @@ def _weighted(test: Mapping[str, SplitErrors]) -> Table:
     rows: list[list[Cell]] = [
         [name, _number(errors.error, 4), _number(errors.weighted_error, 4)] for name, errors in test.items()
     ]
-    return Table(["dataset", "test error", "by the weights of the samples"], rows, "Weighted errors")
+    return Table(["dataset", "test error", "weighted test error"], rows, "Weighted errors")
 
 
-def _rows_by_step(found: Mapping[str, ForecastMeasures], key: str) -> dict[str, Row]:
+def _rows_by_step(by_dataset: Mapping[str, ForecastMeasures], key: str) -> dict[str, Row]:
     rows = {}
-    for name, each in found.items():
+    for name, each in by_dataset.items():
         steps = each.by_step
         if steps is None or len(steps.error) < 2:
             continue
@@ -69,18 +69,18 @@ def _rows_by_step(found: Mapping[str, ForecastMeasures], key: str) -> dict[str, 
     return rows
 
 
-def _by_step(found: Mapping[str, ForecastMeasures], key: str, caption: str) -> Table:
-    rows = _rows_by_step(found, key)
+def _by_step(by_dataset: Mapping[str, ForecastMeasures], key: str, caption: str) -> Table:
+    rows = _rows_by_step(by_dataset, key)
     shown = steps_shown(max(map(len, rows.values())))
     cells: list[list[Cell]] = [[name, *(_marked(row[step]) for step in shown)] for name, row in rows.items()]
     return Table(["dataset", *(f"step {step + 1}" for step in shown)], cells, caption)
 
 
-def _intervals(found: Mapping[str, ForecastMeasures]) -> Table:
+def _intervals(by_dataset: Mapping[str, ForecastMeasures]) -> Table:
     rows: list[list[Cell]] = [
         [name, f"{each.lower:g} to {each.upper:g}", _number(each.upper - each.lower, 2),
          _number(each.coverage, 3), f"{each.values:,}"]
-        for name, measures in found.items()
+        for name, measures in by_dataset.items()
         for each in measures.intervals
     ]  # fmt: skip
     head = ["dataset", "interval", "expected", "coverage", "values"]

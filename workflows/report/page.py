@@ -1,4 +1,4 @@
-"""The parts that a report page is made of, and the page, rendered by Jinja2 with autoescape.
+"""The parts of a report page, and the page, rendered by Jinja2 with autoescape.
 
 The page needs no script and fetches nothing: style and pictures are inside the file.
 """
@@ -46,7 +46,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column names the rows; it scrolls sideways where it is wider than the page."""
+    """A table with row names in its first column; it scrolls sideways if it is wider than the page."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -56,7 +56,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """An SVG picture with a caption; a wide one scrolls sideways where the page is narrower."""
+    """An SVG picture with a caption; a wide one scrolls sideways if the page is narrower."""
 
     picture: Markup
     caption: str = ""
@@ -134,5 +134,5 @@ def _is_a(kind: type[Any]) -> Any:
 
 
 def _shown(value: Any) -> Any:
-    """Return text with its control and bidirectional characters escaped; everything else as it is."""
+    """Return text with control and bidirectional characters escaped, any other value unchanged."""
     return plain(value) if type(value) is str else value

@@ -1,4 +1,4 @@
-"""Make report.html: what the store holds of a run or a search on one page. Nothing is trained."""
+"""Write report.html: one page on a run or a search, from the store alone. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workflows.recipe.recipe import Recipe
 from workflows.relay.failures import RunFailedError
 from workflows.relay.guard import sentence_of
 from workflows.relay.metrics import mean_of, naive_error
-from workflows.report.against import choose_other, compared
+from workflows.report.against import against_section, choose_other
 from workflows.report.comparison_section import comparison_section
 from workflows.report.data_section import data_section
 from workflows.report.forecast_section import choose_datasets, forecast_section
@@ -51,15 +51,15 @@ def make_report(store: Store, name: str, against: str | None = None) -> str:
     sections: list[Section] = []
     intro: list[Part] = []
     if run is not None:
-        introduced, found = _run_parts(drawing, store, run, against)
-        intro += introduced
-        sections += found
+        run_intro, run_sections = _run_parts(drawing, store, run, against)
+        intro += run_intro
+        sections += run_sections
     if under_way is not None:
         words = f"{under_way.trials_ended} of {under_way.trials_asked} trials have ended"
         status = f"{under_way.status}, last update {clock(under_way.when)}"
         intro.append(Paragraph(f"The search of this name has not finished ({status}): {words}.", "warning"))
     if search is not None:
-        best = search.best_recipe or _text(store, name, "best.toml")  # which searches of earlier versions have alone
+        best = search.best_recipe or _text(store, name, "best.toml")  # searches of earlier versions have only this file
         intro += [
             Paragraph(f"Search {search.name}, finished {clock(search.when)}."),
             KeyFigures(search_figures(search)),
@@ -70,11 +70,11 @@ def make_report(store: Store, name: str, against: str | None = None) -> str:
 
 
 def _run_parts(drawing: Pictures, store: Store, stored: Run, against: str | None) -> tuple[list[Part], list[Section]]:
-    recipe, opened, gone = _open(store, stored)
+    recipe, opened, reason = _open_run(store, stored)
     if isinstance(stored, RunProgress):
         if opened is None:
             status = _status(unopened_result(stored), stages_reached(stored))
-            return [*status, Paragraph(f"Its progress cannot be shown: {gone}.", "warning")], []
+            return [*status, Paragraph(f"Its progress cannot be shown: {reason}.", "warning")], []
         model = opened.plan.model
         naive = [naive_error(dataset, "validation", model.loss) for dataset in opened.datasets]
         run, other = partial_result(stored, opened.plan, store, naive), None
@@ -93,17 +93,17 @@ def _run_parts(drawing: Pictures, store: Store, stored: Run, against: str | None
         sections.append(measures_section(run.test))
         sections.append(comparison_section(store, run))
         if other is not None:
-            sections.append(compared(drawing, run, other))
+            sections.append(against_section(drawing, run, other))
         sections.append(transfer_section(run))
-        sections.append(_forecasts(drawing, store, run, opened, gone))
+        sections.append(_forecasts(drawing, store, run, opened, reason))
         sections.append(None if opened is None else data_section(opened.datasets))
         sections.append(work_section(run, epochs))
     hint = _hint(store, run, other) if isinstance(stored, RunResult) else []
     return [*_status(run, stages_reached(run)), *hint], [each for each in sections if each is not None]
 
 
-def _open(store: Store, run: Run) -> tuple[Recipe | None, TrainedRun | None, str]:
-    """Return the recipe and the opened run, or None for what is no longer in the store, with the reason."""
+def _open_run(store: Store, run: Run) -> tuple[Recipe | None, TrainedRun | None, str]:
+    """Return the recipe and the opened run, each None if the store no longer has it, and the reason."""
     recipe = None
     try:
         recipe = recipe_of(store, run)
@@ -112,18 +112,18 @@ def _open(store: Store, run: Run) -> tuple[Recipe | None, TrainedRun | None, str
         return recipe, None, str(error)
 
 
-def _forecasts(drawing: Pictures, store: Store, run: RunResult, opened: TrainedRun | None, gone: str) -> Section:
-    from workflows.report.forecasts import look_at
+def _forecasts(drawing: Pictures, store: Store, run: RunResult, opened: TrainedRun | None, reason: str) -> Section:
+    from workflows.report.forecasts import sample_forecasts
 
     if opened is not None:
         chosen = choose_datasets([dataset.name for dataset in opened.datasets], run.test)
         try:
-            shown = look_at(store, opened, chosen)
+            shown = sample_forecasts(store, opened, chosen)
         except (RunFailedError, OSError) as error:
-            gone = str(error)
+            reason = str(error)
         else:
             return forecast_section(drawing, shown, len(opened.datasets))
-    return Section("Forecasts", [Paragraph(f"Forecasts are not available: {gone}.", "warning")])
+    return Section("Forecasts", [Paragraph(f"Forecasts are not available: {reason}.", "warning")])
 
 
 def _status(run: RunResult, reached: str) -> list[Part]:
@@ -136,7 +136,7 @@ def _status(run: RunResult, reached: str) -> list[Part]:
         why = f": {run.message}" if run.message else ""
         parts = [
             Paragraph(f"This run has not finished ({run.status}, last update {clock(run.when)}){why}.", "warning"),
-            Paragraph("The page shows what the store holds so far; the same train command resumes the run.", "soft"),
+            Paragraph("The page shows the epochs in the store so far; the same train command resumes the run.", "soft"),
         ]
     parts.append(
         KeyFigures(

@@ -54,7 +54,7 @@ def sequence_section(drawing: Pictures, run: RunResult, stages: Sequence[StageLi
                 "Error on every dataset after each stage. A line that rises after its own stage shows forgetting.",
             )
         )
-    names = ", ".join(f"{place}. {stage.dataset}" for place, stage in enumerate(stages, 1))
+    names = ", ".join(f"{position}. {stage.dataset}" for position, stage in enumerate(stages, 1))
     order = Paragraph(f"Training order: {names}.", "soft")
     return Section("Sequence", [order if len(stages) <= MANY else Details("Training order", order), Gallery(drawn)])
 
@@ -68,8 +68,8 @@ def matrix_section(drawing: Pictures, run: RunResult) -> Section | None:
     if relative is None:
         return None
     names, after = matrix.datasets, matrix.after
-    own = [names.index(each) if each in names and row else None for row, each in enumerate(after)]
-    picture = draw_matrix(drawing, relative, after, names, own)
+    trained_columns = [names.index(each) if each in names and row else None for row, each in enumerate(after)]
+    picture = draw_matrix(drawing, relative, after, names, trained_columns)
     caption = (
         f"Validation errors as multiples of {relative.what}. Blue is below 1, orange above 1; the scale ends at 1/4 and 4. "
         "Read a column from top to bottom: the framed cell is the error right after the dataset's own stage; the cells "
@@ -97,12 +97,12 @@ def naive_section(run: RunResult, targets: Sequence[str]) -> Section | None:
         else []
     )
     rows: list[list[Cell]] = []
-    for place, name in enumerate(matrix.datasets):
+    for column, name in enumerate(matrix.datasets):
         stage = matrix.after.index(name) if name in matrix.after[1:] else None
-        own = None if stage is None else matrix.validation[stage][place]
-        end, relative = matrix.validation[-1][place], matrix.scaled[-1][place]
+        after_own_stage = None if stage is None else matrix.validation[stage][column]
+        end, relative = matrix.validation[-1][column], matrix.scaled[-1][column]
         test = run.test.get(name, NOT_MEASURED)
-        row: list[Cell] = [name, number(own, 4), number(end, 4), _against_naive(relative), number(test.error, 4)]
+        row: list[Cell] = [name, number(after_own_stage, 4), number(end, 4), _against_naive(relative), number(test.error, 4)]
         row += [_against_naive(test.scaled_error), f"{test.samples:,}" if test.samples else None]
         if not classes and run.test:
             for target in range(len(targets)):
@@ -166,17 +166,17 @@ def work_section(run: RunResult, epochs: Mapping[str, EpochRecord | None]) -> Se
     """Return the section with trained and reused epochs and the time of each phase."""
     calls = calls_of(run)
     spans = [(each.when - each.seconds.total, each.when) for each in calls]
-    spans += [(run.started or 0.0, run.when)] if run.seconds is None else []  # it has not ended
+    spans += [(run.started or 0.0, run.when)] if run.seconds is None else []  # the run has not ended
     rows: list[list[Cell]] = []
-    for place, stage in enumerate(run.stages, 1):
+    for position, stage in enumerate(run.stages, 1):
         known = [record for key in stage.keys if (record := epochs.get(key)) is not None]
-        fresh = sum(any(begun <= record.when <= ended for begun, ended in spans) for record in known)
+        fresh = sum(any(start <= record.when <= end for start, end in spans) for record in known)
         seconds = sum(record.seconds for record in known)
         samples = sum(record.samples for record in known)
         handed = stage.handed_over if stage.handed_over < len(stage.keys) else "last"
         rows.append(
             [
-                f"{place}. {stage.dataset}", len(stage.keys), fresh, len(known) - fresh, handed, stage.attempts,
+                f"{position}. {stage.dataset}", len(stage.keys), fresh, len(known) - fresh, handed, stage.attempts,
                 f"{stage.learning_rate:.3g}", f"{seconds:.1f}", f"{samples / seconds:,.0f}" if seconds else None,
             ]
         )  # fmt: skip

@@ -68,7 +68,7 @@ def _summary(search: SearchResult) -> str:
 
 
 def _trials(search: SearchResult) -> list[Part]:
-    """Return the best trials, with their values in columns, or folded away where they are too many for that."""
+    """Return the best trials, with their values in columns, or in a folded table if there are too many keys."""
     complete = search.complete
     shown = sorted(complete, key=_rank)[:MOST_TRIALS]
     keys = list(dict.fromkeys(key for trial in shown for key in trial.config))
@@ -92,7 +92,7 @@ def _trials(search: SearchResult) -> list[Part]:
 
 
 def _names(keys: Sequence[str]) -> Sequence[str]:
-    """Return the searched keys without their sections, where that tells them apart."""
+    """Return the searched keys without their sections, unless two of them would be equal."""
     names = [short_name(key) for key in keys]
     return names if len(set(names)) == len(keys) else keys
 
@@ -106,18 +106,18 @@ def _levels(search: SearchResult) -> Section:
     """Return the prefixes that a beam search kept after each dataset, and the choices they added."""
     by_number = {trial.number: trial for trial in search.trials}
     extended = {trial.parent for trial in search.trials if trial.parent is not None} | set(search.pareto)
-    way = {trial.number for trial in search.way_to_best}
+    path = {trial.number for trial in search.way_to_best}
     rows: list[list[Cell]] = []
     for level in sorted({trial.level for trial in search.trials if trial.level is not None}):
         trials = [trial for trial in search.trials if trial.level == level]
         kept = sorted((trial for trial in trials if trial.number in extended or trial.number == search.best), key=_rank)
-        for place, trial in enumerate(kept):
+        for index, trial in enumerate(kept):
             before = by_number[trial.parent].config if trial.parent in by_number else {}
             added = {key: value for key, value in trial.config.items() if key not in before}
-            first = [level, counted(len(trials), "trial")] if place == 0 else ["", ""]
-            star = " ★" if trial.number in way else ""
+            first = [level, counted(len(trials), "trial")] if index == 0 else ["", ""]
+            star = " ★" if trial.number in path else ""
             rows.append([*first, f"{trial.number}{star}", number(trial.metrics.mean_scaled_error), config_words(added)])
-    words = "After each dataset the best prefixes are extended by every choice for the next one (★: the way to the best)."
+    words = "After each dataset the best prefixes are extended by every choice for the next one (★: leads to the best)."
     head = ["datasets", "tried", "kept", "mean error / naive", "added"]
     return Section("Beam", [Paragraph(words), Table(head, rows, "Prefixes that were kept after each dataset", words=True)])
 

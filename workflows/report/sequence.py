@@ -11,7 +11,7 @@ from workflows.report.timeline import StageLine
 from workflows.results.picture import BLUE, GRAY, GREEN, LINES, MARKERS, ORANGE, Axes, Pictures, plain_ticks, short
 
 Row = Sequence[float | None]
-MANY = 7  # lines that a reader can tell apart
+MANY = 7  # lines that a reader can distinguish
 MANY_NAMES = 30  # datasets; with more, bands are numbered
 MOST_WORDS = 12  # datasets named in the text alternative of a picture
 POINTS = 60  # learning rates drawn for each epoch
@@ -23,13 +23,13 @@ def draw_rates(pictures: Pictures, stages: Sequence[StageLine]) -> Markup:
     def paint(axes: Axes) -> None:
         _bands(axes, stages)
         for stage in stages:
-            place = stage.first_step
+            step = stage.first_step
             for epoch in stage.epochs:
                 chosen = np.unique(np.linspace(0, epoch.steps - 1, POINTS).astype(int)) if epoch.rates.std() else [0, -1]
-                steps = place + np.arange(1, epoch.steps + 1) if epoch.steps > 1 else np.array([place, place + 1])
+                steps = step + np.arange(1, epoch.steps + 1) if epoch.steps > 1 else np.array([step, step + 1])
                 rates = epoch.rates if epoch.steps > 1 else np.repeat(epoch.rates, 2)
                 axes.plot(steps[chosen], rates[chosen], color=BLUE)
-                place += epoch.steps
+                step += epoch.steps
         axes.set_ylim(bottom=0)
         axes.set_ylabel("learning rate")
 
@@ -68,7 +68,7 @@ def draw_losses(pictures: Pictures, stages: Sequence[StageLine], error: str) -> 
 
 
 def some(words: Iterable[str]) -> str:
-    """Join the first items and count the rest."""
+    """Join the first MOST_WORDS items and count the rest."""
     every = list(words)
     more = f" and {len(every) - MOST_WORDS} more" if len(every) > MOST_WORDS else ""
     return "; ".join(every[:MOST_WORDS]) + more
@@ -77,7 +77,7 @@ def some(words: Iterable[str]) -> str:
 def draw_errors(pictures: Pictures, stages: Sequence[StageLine], names: Sequence[str], scaled: Sequence[Row]) -> Markup:
     """Draw the validation error of every dataset after each stage, relative to the naive forecast."""
     ends = [0, *(stage.last_step for stage in stages)][: len(scaled)]
-    columns = {name: [row[place] for row in scaled] for place, name in enumerate(names)}
+    columns = {name: [row[column] for row in scaled] for column, name in enumerate(names)}
     columns = {name: values for name, values in columns.items() if any(value is not None for value in values)}
 
     size = 3 if len(columns) <= MANY_NAMES else 0
@@ -120,7 +120,7 @@ def _show(value: float | None) -> str:
 
 
 def _bands(axes: Axes, stages: Sequence[StageLine]) -> None:
-    """Draw the datasets along the steps: every second one shaded, with its name above."""
+    """Draw a band for the steps of each dataset: every second one shaded, with its name above."""
     last = max(stages[-1].last_step, 1)
     names = len(stages) <= MANY_NAMES
     crowded = any(len(short(stage.dataset)) * last > 42 * (stage.last_step - stage.first_step) for stage in stages)

@@ -45,33 +45,33 @@ def timeline(
 
     An epoch without a record, or a run without a recipe, counts as one step at the rate in the result.
     """
-    found: list[StageLine] = []
-    place = 0
+    stage_lines: list[StageLine] = []
+    first_step = 0
     for stage in stages:
         lines = []
         for count, key in enumerate(stage.keys):
             record = epochs.get(key)
             lines.append(
                 EpochLine(
-                    *_rates(record, stage, count, training, place),
+                    *_rates(record, stage, count, training, first_step),
                     train_loss=stage.train_loss[count],
                     error=stage.validation_error[count] if count < len(stage.validation_error) else None,
                 )
             )
-        found.append(StageLine(stage.dataset, place, tuple(lines)))
-        place = found[-1].last_step
-    return found
+        stage_lines.append(StageLine(stage.dataset, first_step, tuple(lines)))
+        first_step = stage_lines[-1].last_step
+    return stage_lines
 
 
 def _rates(
-    record: EpochRecord | None, stage: StageResult, count: int, training: TrainingSettings | None, before: int
+    record: EpochRecord | None, stage: StageResult, count: int, training: TrainingSettings | None, first_step: int
 ) -> tuple[int, npt.NDArray[np.float64]]:
-    told = stage.learning_rates_used[count]
+    last_rate = stage.learning_rates_used[count]
     if record is None or training is None:
-        return 1, np.array([told])
+        return 1, np.array([last_rate])
     steps = max(-(-record.samples // training.batch_size), 1)
     if training.schedule == "plateau":  # reductions were decided during the run: draw the rates that were used
-        return steps, np.linspace(record.first_learning_rate, told, steps)
+        return steps, np.linspace(record.first_learning_rate, last_rate, steps)
     planned = steps * (stage.epochs_planned or stage.epochs)
     warmup, schedule = training.warmup_steps, training.schedule
-    return steps, step_rates(stage.learning_rate, steps, count * steps, warmup, schedule, planned, before)
+    return steps, step_rates(stage.learning_rate, steps, count * steps, warmup, schedule, planned, first_step)
