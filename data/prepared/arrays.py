@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from data.errors import InputError
 from data.prepared.finish import finish
-from data.prepared.labels import as_array, checked_targets
+from data.prepared.labels import as_array, check_targets
 from data.prepared.manifest import FORMAT, MANIFEST, put_in_place, scratch_folder
 from data.prepared.prepared import PreparedDataset
 from data.reading.settings import DatasetSource, DataSettings, Scaling
@@ -58,12 +58,13 @@ def check_arrays(
     scaling: Scaling = "none",
     classes: bool | None = None,
 ) -> ArrayDataset:
-    """Return the dataset that X and y are; sample i of X becomes train sample i.
+    """Return the dataset of X and y; sample i of X becomes train sample i.
 
     `inputs` (X) is (samples, steps, features), or a list of (steps, features) of different lengths; NaN is a missing
     value, interpolated inside its sample. `targets` (y) is (samples, targets); one number each as (samples,) floats; or
-    one class each as (samples,) integers or strings; `classes` says what the loss takes (see checked_targets).
-    `validation` is an (X, y) of the same kind. `scaling` is by the train samples. Raises InputError with what is wrong.
+    one class each as (samples,) integers or strings; `classes` says what the loss needs (see check_targets).
+    `validation` is an (X, y) of the same kind. `scaling` is fitted on the train samples. Raises InputError with all
+    problems.
     """
     if scaling not in get_args(Scaling):
         raise InputError(f"dataset {name!r}: scaling = {scaling!r}: write one of {', '.join(get_args(Scaling))}")
@@ -85,7 +86,7 @@ def check_arrays(
 
 
 def write_arrays(arrays: ArrayDataset, folder: Path) -> PreparedDataset:
-    """Write the prepared dataset into `folder` and return it; an existing one is returned as it is."""
+    """Write the prepared dataset into `folder` and return it; an existing one is not written again."""
     source = arrays.source
     home = folder / _address(source, arrays.splits)
     if not (home / MANIFEST).exists():
@@ -102,7 +103,7 @@ def write_arrays(arrays: ArrayDataset, folder: Path) -> PreparedDataset:
 
 
 def _check(label: str, inputs: Any, targets: Any, classes: bool | None) -> Samples:
-    samples = Samples(checked_inputs(label, inputs), checked_targets(label, targets, classes))
+    samples = Samples(check_inputs(label, inputs), check_targets(label, targets, classes))
     if len(samples.inputs) != len(samples.labels):
         raise InputError(
             f"{label}: X has {len(samples.inputs)} samples, y has {len(samples.labels)}: give one row of y for each of X"
@@ -110,7 +111,7 @@ def _check(label: str, inputs: Any, targets: Any, classes: bool | None) -> Sampl
     return samples
 
 
-def checked_inputs(label: str, inputs: Any) -> list[npt.NDArray[np.float32]]:
+def check_inputs(label: str, inputs: Any) -> list[npt.NDArray[np.float32]]:
     """Return one (steps, features) array for each sample of X; raises InputError with messages that begin with `label`."""
     wanted = "write (samples, steps, features), or a list of (steps, features)"
     if not isinstance(inputs, (list, tuple)):
@@ -150,8 +151,8 @@ def _source_of(name: str, splits: dict[str, Samples], scaling: Scaling) -> Datas
     samples = splits["train"]
     train = len(samples.inputs) / sum(len(each.inputs) for each in splits.values())
     settings = DataSettings(
-        features=[f"x{place}" for place in range(samples.inputs[0].shape[1])],
-        targets=["y0"] if samples.classes else [f"y{place}" for place in range(samples.labels.shape[1])],
+        features=[f"x{index}" for index in range(samples.inputs[0].shape[1])],
+        targets=["y0"] if samples.classes else [f"y{index}" for index in range(samples.labels.shape[1])],
         series="sample",
         split=[train, 1.0 - train, 0.0],
         split_by="series",
@@ -164,22 +165,22 @@ def _source_of(name: str, splits: dict[str, Samples], scaling: Scaling) -> Datas
 
 def _series_of(samples: Samples, source: DatasetSource) -> list[Series]:
     """Return a series for each sample, in order; the target is at the last row, so that each series is one sample."""
-    found = []
+    series = []
     for number, (rows, label) in enumerate(zip(samples.inputs, samples.labels, strict=True)):
         name, counts = f"{number:09d}", Counts(rows_read=len(rows))
         if samples.classes:
             column = np.full(len(rows), None, object)
             column[-1] = str(label)
-            found.append(Series(name, rows, {source.settings.targets[0]: column}, None, counts=counts))
+            series.append(Series(name, rows, {source.settings.targets[0]: column}, None, counts=counts))
         else:
             targets = np.full((len(rows), len(label)), np.nan, np.float32)
             targets[-1] = label
-            found.append(Series(name, np.concatenate([rows, targets], axis=1), {}, None, counts=counts))
-    return found
+            series.append(Series(name, np.concatenate([rows, targets], axis=1), {}, None, counts=counts))
+    return series
 
 
 def _address(source: DatasetSource, splits: dict[str, Samples]) -> str:
-    """Return the hash of what decides the prepared samples; scaling is not part of it."""
+    """Return the hash of arrays and settings, which decide the prepared samples; scaling is not part of it."""
     facts = {
         "format": FORMAT,
         "settings": source.settings.decisive(),

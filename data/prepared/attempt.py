@@ -1,4 +1,4 @@
-"""Prepare in a temporary place and put the result in place at once, or remove it."""
+"""Prepare in temporary folders and move the result to its address at once, or remove it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from data.writing import upload
 
 @dataclass(frozen=True)
 class Attempt:
-    """The places of one preparation.
+    """The folders of one preparation.
 
     `scratch` is a local folder, `address` the path or URI where tasks write: on any machine, if it is a URI. `home` and
-    `remote` are where prepared datasets are kept on this machine and, if it is an object store, in the storage.
+    `remote` are the folders of prepared datasets on this machine and, if it is an object store, in the storage.
     """
 
     scratch: Path
@@ -35,7 +35,7 @@ class Attempt:
         return f"{self.address}/{fingerprint}"
 
     def begin(self, fingerprint: str) -> None:
-        """Create the places for the parts and the manifest of a dataset."""
+        """Create the folder for the parts and the manifest of a dataset."""
         folder = self.scratch / fingerprint
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -43,7 +43,7 @@ class Attempt:
             write_origin(folder, self.parts(fingerprint))
 
     def commit(self, fingerprint: str) -> None:
-        """Put a dataset whose manifest is written in place, atomically for readers.
+        """Move a dataset with a finished manifest to its address, atomically for readers.
 
         In an object store the server copies its parts, and the manifest comes last.
         """
@@ -60,7 +60,7 @@ class Attempt:
 
 @contextlib.contextmanager
 def attempt(home: Path, remote: str | None) -> Iterator[Attempt]:
-    """Yield an attempt whose places are removed afterwards, whatever happens."""
+    """Yield an attempt; its folders are removed afterwards, also after an error."""
     with scratch_folder(home) as scratch:
         if remote is None:
             yield Attempt(scratch, str(scratch), home, None)

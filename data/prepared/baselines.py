@@ -1,4 +1,4 @@
-"""Baselines for the errors of a forecast: the naive forecasts of each sample, and the scale of MASE."""
+"""Compute baselines for the errors of a forecast: naive forecasts of each sample, and the scale of MASE."""
 
 from __future__ import annotations
 
@@ -14,53 +14,53 @@ from data.samples.baselines import BaselineSums, Float64, Int64, TargetColumns, 
 class Baselines:
     """The naive forecasts for the samples of one dataset, in its targets' own units.
 
-    They follow from the prepared rows alone. Sums are cached; the scales of a part are computed when one of its samples
-    is needed. `season` is in rows; None: no season, so no scale is known.
+    They depend only on the prepared rows. Sums are cached; the scales of a part are computed when one of its samples is
+    needed. `season` is in rows; None: no season, so the scale is unknown.
     """
 
     def __init__(self, prepared: PreparedDataset, season: int | None):
         self.prepared = prepared
         self.season = season
         names = [column.name for column in prepared.columns]
-        features = {column.name: place for place, column in enumerate(prepared.columns) if column.kind == "number"}
-        own = tuple(range(len(names) - len(prepared.targets), len(names)))
-        known = tuple(features.get(name, place) for name, place in zip(prepared.targets, own, strict=True))
-        self.columns = TargetColumns(known, own)
+        features = {column.name: index for index, column in enumerate(prepared.columns) if column.kind == "number"}
+        target_columns = tuple(range(len(names) - len(prepared.targets), len(names)))
+        known = tuple(features.get(name, index) for name, index in zip(prepared.targets, target_columns, strict=True))
+        self.columns = TargetColumns(known, target_columns)
         self._sums: dict[tuple[str, int, int], BaselineSums] = {}
         self._scales: dict[int, Float64] = {}
 
     def sums(self, split: str, start: int, stop: int) -> BaselineSums:
         """Return the summed errors of both naive forecasts over the samples `start` to `stop` of a split."""
         if (split, start, stop) not in self._sums:
-            found = BaselineSums.zero(self.prepared.horizon, len(self.prepared.targets))
+            sums = BaselineSums.zero(self.prepared.horizon, len(self.prepared.targets))
             samples = np.arange(start, stop)
             for number, where in self.prepared.groups(split, samples) if len(samples) else []:
-                starts, lengths = self.prepared.place(split, number, samples[where])
+                starts, lengths = self.prepared.locate(split, number, samples[where])
                 firsts = self._series_starts(number, starts)
                 values = self.prepared.parts[number].values
                 windows = Windows(starts + lengths - 1, lengths.astype(np.int64), firsts)
-                found.add(TargetRows(values, self.columns, self.season), windows)
-            self._sums[split, start, stop] = found
+                sums.add(TargetRows(values, self.columns, self.season), windows)
+            self._sums[split, start, stop] = sums
         return self._sums[split, start, stop]
 
     def scales(self, split: str, samples: Int64) -> Float64:
         """Return the mean absolute difference of train rows a season apart in each sample's series: (samples, targets).
 
-        That is the denominator of MASE (Hyndman and Koehler 2006). NaN where it is 0 or not known. Where the series of a
-        sample has no train rows, or is cut into several parts, the scale is over all train rows of the dataset.
+        That is the denominator of MASE (Hyndman and Koehler 2006). NaN if it is 0 or unknown. If the series of a sample has
+        no train rows, or is cut into several parts, the scale is over all train rows of the dataset.
         """
-        found = np.full((len(samples), len(self.prepared.targets)), np.nan)
+        scales = np.full((len(samples), len(self.prepared.targets)), np.nan)
         if self.season is None:
-            return found
+            return scales
         for number, where in self.prepared.groups(split, samples):
-            if not self._told_apart(number):
-                found[where] = self._pooled
+            if not self._has_whole_series(number):
+                scales[where] = self._pooled
                 continue
-            starts, _ = self.prepared.place(split, number, samples[where])
-            found[where] = self._scales_of(number)[self._series(number, starts)]
-        return found
+            starts, _ = self.prepared.locate(split, number, samples[where])
+            scales[where] = self._scales_of(number)[self._series(number, starts)]
+        return scales
 
-    def _told_apart(self, number: int) -> bool:
+    def _has_whole_series(self, number: int) -> bool:
         """Return whether each span of train rows of a part belongs to one whole series, and each of its series has one."""
         part = self.prepared.manifest.parts[number]
         return part.overlap == 0 and len(part.train_spans) == part.num_series > 0
@@ -70,8 +70,8 @@ class Baselines:
         return np.searchsorted([start for start, _ in spans], rows, side="right") - 1
 
     def _series_starts(self, number: int, rows: Int64) -> Int64:
-        """Return the first row of each sample's series in its part; where that is not known, the first row of the sample."""
-        if self._told_apart(number):
+        """Return the first row of each sample's series in its part; if that is unknown, the first row of the sample."""
+        if self._has_whole_series(number):
             starts = np.array([start for start, _ in self.prepared.manifest.parts[number].train_spans])
             return starts[self._series(number, rows)]
         return np.zeros_like(rows) if self.prepared.manifest.num_series == 1 else rows

@@ -1,4 +1,4 @@
-"""Samples as the model takes them."""
+"""A batch of encoded samples."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Batch:
-    """Some samples as the model takes them.
+    """A batch of samples, encoded for the model.
 
     `inputs` (samples, steps, features), zero beyond each sample's `lengths`; `targets` (samples, horizon, targets),
-    horizon at least 1, or class numbers (samples,), -1 for a class that no train row holds; `weights` (samples,) in the
+    horizon at least 1, or class numbers (samples,), -1 for a class that is in no train row; `weights` (samples,) in the
     loss, None where all are 1; `known` (samples, horizon, columns) has the known_future columns of the predicted rows.
     """
 

@@ -57,19 +57,19 @@ class PreparedCache:
         return folder
 
     def keep(self, fingerprint: str) -> None:
-        """Copy a prepared dataset to the storage, if it is missing there; the manifest is written last."""
+        """Copy a prepared dataset to the storage if it is missing; the manifest is written last."""
         if self.remote is None:
             return
         filesystem, inner = open_filesystem(f"{self.remote}/{fingerprint}")
         if filesystem.get_file_info(f"{inner}/{MANIFEST}").type == fs.FileType.File:
             return
-        there = [file for file in (self.folder / fingerprint).iterdir() if file.name != ORIGIN]
-        files = sorted(there, key=lambda file: file.name == MANIFEST)
+        local_files = [file for file in (self.folder / fingerprint).iterdir() if file.name != ORIGIN]
+        files = sorted(local_files, key=lambda file: file.name == MANIFEST)
         for file in files:
             upload(file, filesystem, f"{inner}/{file.name}")
 
     def share(self, name: str) -> str:
-        """Return where all machines can read the folders of `home`/`name`: there, or in a copy in the storage."""
+        """Return where all machines can read the folders of `home`/`name`: the path itself, or a copy in the storage."""
         if self.remote is None:
             return str(self.home / name)
         address = f"{self.remote.rpartition('/')[0]}/{name}"

@@ -1,4 +1,4 @@
-"""The weight of each class in the loss: by its frequency in the train samples, or given by the recipe."""
+"""Compute the weight of each class in the loss: by its frequency in the train samples, or from the recipe."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ Asked = Literal["balanced"] | Mapping[str, float] | None
 
 
 def with_class_weights(encodings: Sequence[Encoding], datasets: Sequence[PreparedDataset], asked: Asked) -> list[Encoding]:
-    """Return the encodings with the weight of each class: by place in their classes, of mean 1 over the train samples.
+    """Return the encodings with class weights, in the order of their classes, with mean 1 over the train samples.
 
-    A sample with a weight counts as that many. "balanced" gives each class of a dataset the same sum of weights, as
-    scikit-learn does. A mapping gives weights by label, 1 to the labels that it does not name; they are divided by their
-    mean over the dataset's train samples. Classes that the train samples of a dataset do not have weigh 1 there. Raises
-    InputError for a label that no dataset has.
+    A sample counts by its weight. "balanced" gives each class of a dataset the same sum of weights, as scikit-learn does. A
+    mapping has weights by label, default 1; they are divided by their mean over the dataset's train samples. Classes
+    without train samples in a dataset have weight 1 there. Raises InputError for a label that no dataset has.
     """
     if asked is None:
         return list(encodings)
@@ -29,29 +28,29 @@ def with_class_weights(encodings: Sequence[Encoding], datasets: Sequence[Prepare
         known = [label for encoding in encodings for label in encoding.classes]
         unknown = sorted(set(asked) - set(known))
         if unknown:
-            there = ", ".join(map(repr, dict.fromkeys(known)))
-            raise InputError(f"model.class_weights: no train sample has the label {unknown[0]!r}: the labels are {there}")
+            shown = ", ".join(map(repr, dict.fromkeys(known)))
+            raise InputError(f"model.class_weights: no train sample has the label {unknown[0]!r}: the labels are {shown}")
     return [
-        replace(encoding, class_weights=_weights(_held(dataset), encoding.classes, asked))
+        replace(encoding, class_weights=_weights(_weight_of_labels(dataset), encoding.classes, asked))
         for encoding, dataset in zip(encodings, datasets, strict=True)
     ]
 
 
-def _held(dataset: PreparedDataset) -> Mapping[str, float]:
-    """Return the train samples of each label, by their weights."""
-    found: dict[str, float] = {}
+def _weight_of_labels(dataset: PreparedDataset) -> Mapping[str, float]:
+    """Return the summed weight of the train samples of each label."""
+    weights: dict[str, float] = {}
     for label, weight in zip(dataset.target_labels("train"), dataset.sample_weights("train").tolist(), strict=True):
-        found[label] = found.get(label, 0.0) + weight
-    return found
+        weights[label] = weights.get(label, 0.0) + weight
+    return weights
 
 
 def _weights(
     counts: Mapping[str, float], classes: Sequence[str], asked: Literal["balanced"] | Mapping[str, float]
 ) -> tuple[float, ...]:
-    held = np.array([counts.get(label, 0.0) for label in classes], np.float64)
+    totals = np.array([counts.get(label, 0.0) for label in classes], np.float64)
     if isinstance(asked, str):
-        given = held.sum() / np.where(held > 0, held, 1) / max(np.count_nonzero(held), 1)
+        weights = totals.sum() / np.where(totals > 0, totals, 1) / max(np.count_nonzero(totals), 1)
     else:
-        given = np.array([asked.get(label, 1.0) for label in classes])
-        given = given * held.sum() / max(float((given * held).sum()), 1e-300)
-    return tuple(np.where(held > 0, given, 1.0).tolist())
+        weights = np.array([asked.get(label, 1.0) for label in classes])
+        weights = weights * totals.sum() / max(float((weights * totals).sum()), 1e-300)
+    return tuple(np.where(totals > 0, weights, 1.0).tolist())

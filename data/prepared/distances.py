@@ -22,40 +22,40 @@ Float64 = npt.NDArray[np.float64]
 # rank to 0.43 (Spearman), of 512 to 0.74, of 1024 to 0.89; where datasets differ, 256 are enough. The cost of a pair grows
 # with the square.
 NUM_WINDOWS = 512
-NUM_FRAMES = 8  # that the course of a window is cut into, whatever its length; 4 and 16 rank those stations alike
-DIGITS = 5  # kept of a distance: what another machine's arithmetic may change is below
-AT_A_TIME = 16  # datasets in one matrix product: of small ones, threads that share busy cores spend their time waiting
+NUM_FRAMES = 8  # into which a window of any length is cut; 4 and 16 rank those stations alike
+DIGITS = 5  # kept of a distance: differences between machines are below
+AT_A_TIME = 16  # datasets in one matrix product: with smaller products, threads on busy cores mostly wait
 ROWS_AT_A_TIME = 65536  # gathered at once, so that whole series as samples fit into memory
-KEPT = "distances-1.json"  # a file of distances; the number is that of the way they are found
+KEPT = "distances-1.json"  # a file of distances; the number is the version of the method
 
 
 def distances_between(datasets: Sequence[PreparedDataset]) -> Float64:
     """Return the energy coefficient of each pair of datasets: (datasets, datasets), symmetric, diagonal 0.
 
-    Computed from train samples alone, each dataset scaled by its own mean and deviation whatever its scaling, so that
-    neither the order nor the other datasets matter: shape and dynamics are compared, not scale. Kept beside the prepared
-    rows and computed once.
+    Computed from train samples alone, with each dataset scaled by its own mean and deviation, whatever its settings say.
+    Shape and dynamics are compared, not scale, and neither the order nor the other datasets matter. Cached beside the
+    prepared rows.
     """
-    # By what train holds: the same two datasets are subtracted the same way round, in whatever order they come.
+    # Sorted by the train rows, so that the same two datasets are always subtracted in the same direction.
     ranked = sorted(range(len(datasets)), key=lambda k: (datasets[k].manifest.sha256["train"], datasets[k].folder.name))
-    found = np.zeros((len(datasets), len(datasets)))
+    coefficients = np.zeros((len(datasets), len(datasets)))
     samples: list[Sample] = []
-    for place, one in enumerate(ranked):
+    for position, one in enumerate(ranked):
         kept, names = _read(datasets[one]), [each.folder.name for each in datasets]
-        absent = [other for other in ranked[place + 1 :] if names[other] not in kept]
+        absent = [other for other in ranked[position + 1 :] if names[other] not in kept]
         if absent:
             samples = samples or [Sample.of(courses) for courses in window_courses(datasets)]
             news = energy_coefficients(samples[one], [samples[other] for other in absent])
             kept |= {names[other]: round(value, DIGITS) for other, value in zip(absent, news, strict=True)}
             _write(datasets[one], kept)
-        for other in ranked[place + 1 :]:
-            found[one, other] = found[other, one] = kept[names[other]]
-    return found
+        for other in ranked[position + 1 :]:
+            coefficients[one, other] = coefficients[other, one] = kept[names[other]]
+    return coefficients
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Points (samples, values), and the mean distance between two different points."""
+    """The points (samples, values) of a dataset, and the mean distance between two different points."""
 
     points: Float32
     within: float
@@ -73,19 +73,19 @@ def energy_coefficients(one: Sample, others: Sequence[Sample]) -> list[float]:
     """Return the energy distance of a sample to each of the others as a share of the mean distance between the two.
 
     (2 E|X - Y| - E|X - X'| - E|Y - Y'|) / (2 E|X - Y|), the coefficient of inhomogeneity of Szekely and Rizzo (2013,
-    Energy statistics; the distance itself: 2004, Testing for equal distributions in high dimension): 0 of alike ones, at
-    most 1. The means within a sample leave each point's distance to itself out, so that two samples of one distribution
-    come to about 0 however few they are: some to a little below it, and two that hold the same points to -1 / (points - 1).
+    Energy statistics; the distance itself: 2004, Testing for equal distributions in high dimension): 0 for equal
+    distributions, at most 1. The means within a sample leave out each point's distance to itself, so that two samples of
+    one distribution give about 0 even if they are small: some slightly less, two equal samples -1 / (points - 1).
     """
-    found: list[float] = []
+    coefficients: list[float] = []
     for start in range(0, len(others), AT_A_TIME):
         some = others[start : start + AT_A_TIME]
         lengths = _lengths(one.points, np.concatenate([each.points for each in some]))
         borders = np.cumsum([0, *(len(each.points) for each in some)])
         for each, low, high in zip(some, borders, borders[1:], strict=False):
             between = float(lengths[:, low:high].mean(dtype=np.float64))
-            found.append(1 - (one.within + each.within) / (2 * between) if between else 0.0)
-    return found
+            coefficients.append(1 - (one.within + each.within) / (2 * between) if between else 0.0)
+    return coefficients
 
 
 def _lengths(one: Float32, other: Float32) -> Float32:
@@ -101,17 +101,16 @@ def _lengths(one: Float32, other: Float32) -> Float32:
 
 
 def window_courses(datasets: Sequence[PreparedDataset]) -> list[Float32]:
-    """Train samples of each dataset as rows of numbers: (at most NUM_WINDOWS, values), as many values in all datasets.
+    """Return train samples of each dataset as rows of numbers: (at most NUM_WINDOWS, values), equally wide in all datasets.
 
-    The samples are drawn one from each of NUM_WINDOWS stretches of equal length, by a seed that is the same for all. A
-    sample is what the model is trained on: the window that goes in, encoded and scaled, and the targets that come out. The
-    course of each column, from the window's first step to its last, is told by the means of NUM_FRAMES frames of equal
-    length (piecewise aggregate approximation, Keogh et al. 2001; of a window with fewer steps, each counts in several
-    frames), so that windows of different lengths compare. What goes in and what comes out count the same: each is divided
-    by the root of the number of its values; a category or class, one-hot, counts as one column.
+    One sample is drawn from each of NUM_WINDOWS stretches of equal length, with the same seed for all datasets. A sample
+    has the encoded and scaled input window and the targets. Each column of the window is represented by the means of
+    NUM_FRAMES frames of equal length (piecewise aggregate approximation, Keogh et al. 2001), so that windows of different
+    lengths compare; a step of a shorter window counts in several frames. Inputs and targets have equal weight: each is
+    divided by the root of the number of its values; a one-hot category or class counts as one column.
     """
-    own = [each.settings.model_copy(update={"scaling": "standard", "scaling_scope": "dataset"}) for each in datasets]
-    encodings = make_encodings(datasets, own)
+    settings = [each.settings.model_copy(update={"scaling": "standard", "scaling_scope": "dataset"}) for each in datasets]
+    encodings = make_encodings(datasets, settings)
     return [_courses(EncodedDataset(*each)) for each in zip(datasets, encodings, strict=True)]
 
 
@@ -157,12 +156,12 @@ def frames(values: npt.NDArray[Any], lengths: npt.NDArray[np.integer]) -> Float6
 
 
 def _read(dataset: PreparedDataset) -> dict[str, float]:
-    """Return what is kept of a dataset's distances, by the fingerprint of the other."""
+    """Return the cached distances of a dataset, by the fingerprint of the other."""
     with contextlib.suppress(OSError, ValueError):
         return read_signed((dataset.folder / KEPT).read_bytes(), required=True)
     return {}
 
 
 def _write(dataset: PreparedDataset, distances: dict[str, float]) -> None:
-    with contextlib.suppress(OSError):  # a folder that cannot be written to is read again each time
+    with contextlib.suppress(OSError):  # in a read-only folder they are computed each time
         write_whole(dataset.folder / KEPT, signed(distances))

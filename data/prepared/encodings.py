@@ -1,4 +1,4 @@
-"""How each dataset of a run is encoded: its own scaling, and the categories and classes that all datasets share."""
+"""Encode the datasets of a run: the scaling of each, and the categories and classes that all datasets share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from data.reading.columns import MAX_CATEGORIES
 from data.reading.settings import DataSettings
 from data.samples.statistics import Statistics
 
-UNKNOWN_SCALE = 1e30  # so that whatever it divides is 0 in 32 bits, next to what is scaled
+UNKNOWN_SCALE = 1e30  # large enough that any value divided by it is 0 in 32 bits, relative to scaled values
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Encoding:
     class_weights: tuple[float, ...] = ()  # loss weight of each of `classes`; empty: all 1
 
     def sha256(self) -> str:
-        """Return the hash of the encoding, which decides epochs; class weights are included where there are some."""
+        """Return the hash of the encoding, part of the address of epochs; class weights are included if there are any."""
         decided_by = {key: value for key, value in asdict(self).items() if value or key != "class_weights"}
         return hashlib.sha256(json.dumps(decided_by, sort_keys=True).encode()).hexdigest()
 
@@ -56,7 +56,7 @@ def make_encodings(
     """Return the encoding of each dataset, by its scaling and the rows its scaler is fitted on.
 
     With `sorted_classes` the classes of all datasets together are numbered by their labels. Datasets after the first
-    `num_trained` are only evaluated: nothing that is shared depends on them.
+    `num_trained` are only evaluated: no shared value depends on them.
     """
     width = len(datasets[0].statistics.mean)
     trained = datasets[:num_trained]
@@ -77,9 +77,9 @@ def make_encodings(
     classes = list(dict.fromkeys(sorted(labels) if sorted_classes else labels))
     encodings = []
     for number, (dataset, setting) in enumerate(zip(datasets, settings, strict=True)):
-        whose = {"dataset": [dataset], "shared": list(trained), "primary": [datasets[0]]}[setting.scaling_scope]
-        statistics = pooled if setting.scaling_scope == "shared" else whose[0].statistics
-        center, scale = center_and_scale(setting.scaling, statistics, whose)
+        fitted_on = {"dataset": [dataset], "shared": list(trained), "primary": [datasets[0]]}[setting.scaling_scope]
+        statistics = pooled if setting.scaling_scope == "shared" else fitted_on[0].statistics
+        center, scale = center_and_scale(setting.scaling, statistics, fitted_on)
         for column in np.flatnonzero(statistics.count == 0):
             before = [each for each in [*trained[:number], dataset] if each.statistics.count[column]]
             before = before[:1] if setting.scaling_scope == "primary" else before
@@ -99,9 +99,9 @@ def make_encodings(
 
 
 def _scale_of_another(setting: DataSettings, before: Sequence[PreparedDataset], column: int) -> tuple[float, float]:
-    """Return center and scale of a column that a dataset's train rows lack: those of the earlier datasets that have it.
+    """Return center and scale of a column without values in a dataset's train rows, from the earlier datasets that have it.
 
-    If no dataset has it, its values elsewhere are taken as 0, the mean, because their scale is unknown.
+    If none has it, its values are encoded as 0, the mean, because their scale is unknown.
     """
     if setting.scaling == "none":
         return 0.0, 1.0
@@ -113,12 +113,12 @@ def _scale_of_another(setting: DataSettings, before: Sequence[PreparedDataset], 
 
 
 def nowhere_problems(datasets: Sequence[PreparedDataset]) -> list[str]:
-    """Return the problems of optional columns that no dataset's train rows have."""
+    """Return the problems of optional columns without a value in the train rows of any dataset."""
     columns = [column.name for column in datasets[0].columns if column.kind in ("number", "target")]
-    held = np.sum([each.statistics.count for each in datasets], axis=0)
+    counts = np.sum([each.statistics.count for each in datasets], axis=0)
     optional = {name for each in datasets for name in each.settings.optional}
     return [
         f"optional column {name!r} has no value in the train rows of any dataset: correct its name, or leave it out"
-        for name, count in zip(columns, held, strict=True)
+        for name, count in zip(columns, counts, strict=True)
         if count == 0 and name in optional
     ]

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from data.errors import InputError
 
-LIMIT = "LSTM_RELAY_CACHE_GB"  # of all prepared rows that a machine keeps of object stores; default: what the disk holds
-FREE_BYTES = 1 << 30  # that are left on the disk
-ABANDONED_S = 3600.0  # after which a file that was being fetched belongs to nobody
+LIMIT = "LSTM_RELAY_CACHE_GB"  # of prepared rows from object stores on one machine; default: the free space of the disk
+FREE_BYTES = 1 << 30  # left free on the disk
+ABANDONED_S = 3600.0  # age after which an unfinished download counts as abandoned
 
 
 def limit_bytes() -> float:
-    """Return the limit of the cache, infinite where none is set; raises InputError."""
+    """Return the limit of the cache, infinite by default; raises InputError."""
     text = os.environ.get(LIMIT, "")
     try:
         gigabytes = float(text or "inf")
@@ -37,16 +37,16 @@ def has_room(cache: Path, num_bytes: int) -> bool:
 
 def make_room(cache: Path, num_bytes: int) -> None:
     """Evict the least recently used parts until so many more bytes fit into the limit and on the disk."""
-    limit, found = limit_bytes(), []
+    limit, parts = limit_bytes(), []
     for path in cache.glob("*/prepared/*/*"):
         with contextlib.suppress(FileNotFoundError):  # another process was faster
             facts = path.stat()
             if path.name.startswith(".fetching-") and time.time() - facts.st_mtime > ABANDONED_S:
                 path.unlink()
             elif path.suffix == ".arrow":
-                found.append((facts.st_atime_ns, facts.st_size, path))
-    kept = sum(size for _, size, _ in found)
-    for _, size, path in sorted(found):
+                parts.append((facts.st_atime_ns, facts.st_size, path))
+    kept = sum(size for _, size, _ in parts)
+    for _, size, path in sorted(parts):
         if kept + num_bytes <= limit and has_room(cache, num_bytes):
             return
         path.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ from data.samples.series import check_kinds_of_time
 from data.samples.statistics import Statistics
 from data.sharding.totals import irregular_warning, is_cut, longest_gaps, total_rows, total_statistics, usual_steps_of
 
-FEWEST_STEPS = 100  # of a 32-bit number in a standard deviation; with fewer the values are visibly rounded
+FEWEST_STEPS = 100  # of 32-bit resolution in a standard deviation; with fewer the values are visibly rounded
 
 
 def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: str) -> list[str]:
@@ -47,7 +47,7 @@ def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: 
     manifest = Manifest(
         name=source.name,
         fingerprint=fingerprint,
-        # Scaling is applied when a batch is gathered: it is no fact of what was prepared.
+        # Scaling is applied when a batch is gathered, so it is not a property of the prepared rows.
         settings=settings.model_dump(mode="json", exclude={"scaling", "scaling_scope"}),
         columns=columns_of(source),
         targets=settings.targets,
@@ -73,7 +73,7 @@ def finish(source: DatasetSource, parts: list[Part], folder: Path, fingerprint: 
 
 
 def _sha256(parts: list[Part], split: str) -> str:
-    """Return the hash of what the samples of a split can see; parts without such samples are not included."""
+    """Return the hash of all rows that the samples of a split can see, over the parts that have such samples."""
     return hashlib.sha256("".join(part.sha256[split] for part in parts if part.samples[split]).encode()).hexdigest()
 
 
@@ -87,20 +87,20 @@ def _time_span(parts: list[Part], zone: str | None) -> tuple[str, str] | None:
     return show_time(first, kinds[0], zone), show_time(last, kinds[0], zone)
 
 
-def _place(source: DatasetSource) -> str:
+def _describe(source: DatasetSource) -> str:
     files = f" ({', '.join(source.files[:2])}{', ...' if len(source.files) > 2 else ''})" if source.files else ""
     return f"dataset {source.name!r}{files}"
 
 
 def _whole_problems(source: DatasetSource, parts: list[Part], statistics: Statistics, samples: dict[str, int]) -> list[str]:
-    settings, place = source.settings, _place(source)
+    settings, subject = source.settings, _describe(source)
     try:
         check_kinds_of_time([part.kind_of_time for part in parts if part.kind_of_time is not None])
     except InputError as error:
         return [f"dataset {source.name!r}: {message}" for message in error.messages]
     rows, name, where = max(part.longest for part in parts)
     if rows < settings.shortest_history + settings.horizon:
-        least = 1 + settings.horizon  # rows of a sample with the shortest lookback of all
+        least = 1 + settings.horizon  # rows of a sample with a lookback of 1
         if rows < least:
             return [
                 f"{where or 'its arrays'}, dataset {source.name!r}: it has {rows} row{'' if rows == 1 else 's'}, and a "
@@ -110,43 +110,43 @@ def _whole_problems(source: DatasetSource, parts: list[Part], statistics: Statis
             f"{where or 'its arrays'}, dataset {source.name!r}: no series is as long as one sample ({_one_sample(source)}); "
             f"the longest, {name!r}, has {rows}: write a shorter lookback, min_lookback or horizon"
         ]
-    found = []
+    problems = []
     for column in settings.categorical:
         labels = {label for part in parts for label in part.train_categories[column]}
         if len(labels) > MAX_CATEGORIES:
-            found.append(
-                f"{place}, column {column!r}: its train rows have {len(labels)} categories, at most {MAX_CATEGORIES} can "
+            problems.append(
+                f"{subject}, column {column!r}: its train rows have {len(labels)} categories, at most {MAX_CATEGORIES} can "
                 "become columns: leave it out of categorical, or group its values"
             )
     any_train = any(part.train_spans for part in parts)
     for column, count in dict(zip(measured_columns(source), statistics.count, strict=True)).items():
         if count == 0 and any_train and column not in settings.optional:
             role = "target is missing" if column in settings.targets else "column has no value"
-            found.append(
-                f"{place}: the {role} everywhere in the train rows, {column!r}: name another, or train on more rows"
+            problems.append(
+                f"{subject}: the {role} everywhere in the train rows, {column!r}: name another, or train on more rows"
             )
     expected = settings.expected_parts() + (["test"] if source.test_files else [])
     for split in dict.fromkeys(expected):
-        if samples[split] == 0 and not found:
+        if samples[split] == 0 and not problems:
             needed = f"lookback {settings.lookback}, horizon {settings.horizon}, missing {settings.missing!r}"
             needed += "" if settings.weight is None else f", weight {settings.weight!r} above 0"
-            found.append(
-                f"{place}: split = {_show_split(source)} leaves no sample in the {split} part ({needed}): give that part "
+            problems.append(
+                f"{subject}: split = {_show_split(source)} leaves no sample in the {split} part ({needed}): give that part "
                 "more rows (with targets), or write a shorter lookback or horizon"
             )
-    return found
+    return problems
 
 
 def _warnings(source: DatasetSource, parts: list[Part], statistics: Statistics) -> list[str]:
     irregular = irregular_warning(parts, source.settings.time_zone)
     mixed = mixed_steps([*(part.steps for part in parts), usual_steps_of(parts)]) if source.settings.grid is None else None
-    found = [*(warning for part in parts for warning in part.warnings), *([irregular] if irregular else [])]
-    found = [*dict.fromkeys(found), *([mixed] if mixed else [])]
+    warnings = [*(warning for part in parts for warning in part.warnings), *([irregular] if irregular else [])]
+    warnings = [*dict.fromkeys(warnings), *([mixed] if mixed else [])]
     short, every = sum(part.num_short for part in parts), sum(part.num_series for part in parts)
     if short:
-        found.append(f"{short} of {every} series are shorter than one sample ({_one_sample(source)}) and give none")
+        warnings.append(f"{short} of {every} series are shorter than one sample ({_one_sample(source)}) and give none")
     seen = dict(zip(measured_columns(source), statistics.count, strict=True))
-    found += optional_warnings(source, seen)
+    warnings += optional_warnings(source, seen)
     spreads = dict(zip(measured_columns(source), statistics.deviation, strict=True))
     spreads = {
         column: spread for column, spread in spreads.items() if seen[column] or column not in source.settings.optional
@@ -159,12 +159,12 @@ def _warnings(source: DatasetSource, parts: list[Part], statistics: Statistics) 
             and 0 <= spread < FEWEST_STEPS * np.finfo(np.float32).eps * size[column]
             and (spread or size[column] > 2**24)
         ):
-            found.append(
+            warnings.append(
                 f"column {column!r} varies by {spread:.3g} around values of up to {size[column]:.3g}, too little for 32-bit "
                 "numbers: subtract a constant from it"
             )
-    # Nothing of the scaling: the same folder serves runs that scale otherwise, or not at all.
-    return found + [f"column {column!r} is constant in the train rows and carries no information" for column in constant]
+    # Nothing about scaling: the same folder serves runs with other scalings.
+    return warnings + [f"column {column!r} is constant in the train rows and carries no information" for column in constant]
 
 
 def _one_sample(source: DatasetSource) -> str:
@@ -189,16 +189,16 @@ def _flat(naive: dict[str, NaiveSums]) -> list[str]:
 
 def _naive_errors(prepared: PreparedDataset) -> dict[str, NaiveSums]:
     """Return the sums of the naive forecast's errors on validation and test, in the targets' own units."""
-    found: dict[str, NaiveSums] = {}
+    errors: dict[str, NaiveSums] = {}
     labels = {
         split: sum((Counter(part.labels.get(split, {})) for part in prepared.manifest.parts), Counter[str]())
         for split in SPLITS
     }
     for split in SPLITS[1:]:
         if prepared.classes:
-            found[split] = class_errors(labels["train"], labels[split])
+            errors[split] = class_errors(labels["train"], labels[split])
         elif prepared.horizon == 0:
-            found[split] = label_errors(prepared.target_rows("train"), prepared.target_rows(split))
+            errors[split] = label_errors(prepared.target_rows("train"), prepared.target_rows(split))
         else:
-            found[split] = NaiveSums.added([part.naive[split] for part in prepared.manifest.parts])
-    return found
+            errors[split] = NaiveSums.added([part.naive[split] for part in prepared.manifest.parts])
+    return errors

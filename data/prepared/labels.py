@@ -24,7 +24,7 @@ def as_array(values: Any) -> npt.NDArray[Any]:
     return np.asarray(values)
 
 
-def checked_targets(label: str, targets: Any, classes: bool | None = None) -> npt.NDArray[Any]:
+def check_targets(label: str, targets: Any, classes: bool | None = None) -> npt.NDArray[Any]:
     """Return (samples, targets) float32 numbers, or (samples,) class labels as text.
 
     `classes` says what the loss needs: True for class labels, False for numbers; None decides by the values: one whole
@@ -35,16 +35,16 @@ def checked_targets(label: str, targets: Any, classes: bool | None = None) -> np
     except ValueError:  # of lists of different lengths
         raise InputError(f"{label}: y has no shape, its rows have different lengths: {NUMBERS_WANTED}") from None
     one_each = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
-    given = [*array.ravel()] if one_each and array.dtype.kind in "UO" else []
-    texts = any(isinstance(each, str) for each in given)
+    values = [*array.ravel()] if one_each and array.dtype.kind in "UO" else []
+    texts = any(isinstance(each, str) for each in values)
     whole = array.dtype.kind in "iub" or (
-        bool(given) and all(isinstance(each, (int, np.integer, np.bool_)) for each in given)
+        bool(values) and all(isinstance(each, (int, np.integer, np.bool_)) for each in values)
     )
     if classes or (classes is None and array.ndim == 1 and (texts or whole)):
         return class_labels(label, array)
     if texts and one_each:
         raise InputError(
-            f"{label}: y holds {next(each for each in given if isinstance(each, str))!r}: for classes add "
+            f"{label}: y holds {next(each for each in values if isinstance(each, str))!r}: for classes add "
             'loss = "cross_entropy"; numbers have to be numbers, not text'
         )
     if whole and one_each and classes is False:
@@ -56,7 +56,7 @@ def checked_targets(label: str, targets: Any, classes: bool | None = None) -> np
 
 
 def class_labels(label: str, targets: Any) -> npt.NDArray[np.str_]:
-    """Return the class of each sample as text: 3 and 3.0 are "3", True is "True"; raises InputError for what is no class."""
+    """Return the class of each sample as text: 3 and 3.0 are "3", True is "True"; raises InputError for other values."""
     array = as_array(targets)
     if array.ndim == 2 and array.shape[1] > 1:
         raise InputError(
@@ -71,14 +71,14 @@ def class_labels(label: str, targets: Any) -> npt.NDArray[np.str_]:
     return np.array([_text_of(f"{label}: sample {number} of y", each) for number, each in enumerate(array)], str)
 
 
-def labels_given(targets: Any) -> dict[str, Any]:
-    """Return the classes as they were given, by their text."""
+def labels_by_text(targets: Any) -> dict[str, Any]:
+    """Return the classes in the caller's type, by their text."""
     array = as_array(targets).ravel()
     return dict(zip(class_labels("y", array).tolist(), array, strict=True))
 
 
 def check_spelling(target: str, labels: Sequence[str]) -> None:
-    """Raise InputError if two classes are one number in two spellings: CSV writers make 1.0 of 1 in a column with gaps."""
+    """Raise InputError if two classes are one number in two spellings: CSV writers turn 1 into 1.0 in a column with gaps."""
     spelled: dict[float, str] = {}
     for label in labels:
         try:
@@ -92,7 +92,7 @@ def check_spelling(target: str, labels: Sequence[str]) -> None:
             )
 
 
-def _text_of(place: str, value: Any) -> str:
+def _text_of(position: str, value: Any) -> str:
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     if isinstance(value, (str, int, np.integer, np.bool_)):
@@ -100,8 +100,8 @@ def _text_of(place: str, value: Any) -> str:
     if isinstance(value, (float, np.floating)):
         if np.isfinite(value) and value == int(value):
             return str(int(value))
-        raise InputError(f'{place} is {value}, which is no class: {CLASSES_WANTED}; for numbers add loss = "mse"')
-    raise InputError(f"{place} is {value!r}, which is no class: {CLASSES_WANTED}")
+        raise InputError(f'{position} is {value}, which is no class: {CLASSES_WANTED}; for numbers add loss = "mse"')
+    raise InputError(f"{position} is {value!r}, which is no class: {CLASSES_WANTED}")
 
 
 def _numbers(label: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -120,9 +120,9 @@ def _numbers(label: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         raise InputError(f"{label}: y has the shape {array.shape}: {NUMBERS_WANTED}")
     broken = np.argwhere(~np.isfinite(numbers))
     if len(broken):
-        sample, place = broken[0]
+        sample, column = broken[0]
         raise InputError(
-            f"{label}: target {place} of sample {sample} of y is {numbers[sample, place]}: every sample needs its targets: "
-            "correct it, or leave the sample out of X and y"
+            f"{label}: target {column} of sample {sample} of y is {numbers[sample, column]}: every sample needs its "
+            "targets: correct it, or leave the sample out of X and y"
         )
     return numbers

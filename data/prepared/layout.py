@@ -9,8 +9,8 @@ from data.reading.files import bare_name, compression_ratio, file_bytes
 from data.reading.settings import DatasetSource
 
 CUT_BYTES = 64 << 20  # of the files of a dataset; smaller ones are prepared in one piece in about a second
-LARGE_FILE_BYTES = 1 << 30  # of a file with series of its own; to prepare it in one piece takes four times as much memory
-PACKED_TIMES = 4  # the least ratio that a compressed CSV file is taken to have; gzip reaches 7, bz2 13 on numbers
+LARGE_FILE_BYTES = 1 << 30  # of a file with its own series; preparing it in one piece takes four times as much memory
+PACKED_TIMES = 4  # minimum compression ratio assumed for a compressed CSV file; gzip reaches 7, bz2 13 on numbers
 
 
 def sizes_of(sources: Iterable[DatasetSource]) -> dict[str, int]:
@@ -28,13 +28,13 @@ def sizes_of(sources: Iterable[DatasetSource]) -> dict[str, int]:
 
 
 def is_cut_at_once(source: DatasetSource, sizes: Mapping[str, int]) -> bool:
-    """Return whether the dataset is cut into parts before it is known whether series cross files.
+    """Return whether the dataset is cut into parts without a look at whether series cross files.
 
     Files with their own series are prepared each by itself, unless one is too large. If all files form one series, or
     there is one file, a single process would otherwise prepare everything.
     """
     if source.settings.time is None and len(source.files) > 1:
-        return False  # each file is a series of its own
+        return False  # each file is a series
     apart = source.settings.series is not None and source.settings.split_by == "time" and len(source.files) > 1
     if apart:
         return any(sizes[file] >= LARGE_FILE_BYTES for file in (*source.files, *source.test_files))

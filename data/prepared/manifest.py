@@ -23,8 +23,8 @@ from data.samples.part import Part
 from data.samples.statistics import Statistics
 from data.signed import read_signed, signed
 
-FORMAT = 2  # of the prepared folder; a new one prepares everything again
-HASH = "manifest_sha256"  # of all other keys of the manifest; those of earlier versions have none
+FORMAT = 2  # of the prepared folder; a new number prepares everything again
+HASH = "manifest_sha256"  # of all other keys of the manifest; earlier versions wrote none
 VERSION = 2  # of the manifest; 1 (or absent) has no counts
 
 
@@ -36,8 +36,8 @@ class DamagedManifestError(FailedError):
 class Manifest:
     """The properties of one prepared dataset.
 
-    `settings` are those that decide the rows and samples, as JSON. `sha256` has, for each split, the hash of all that its
-    samples can see. `naive` has, for validation and test, the sums of the naive forecast's errors. `missing` and
+    `settings` decide the rows and samples, as JSON. `sha256` has, for each split, the hash of all rows that its samples can
+    see. `naive` has, for validation and test, the sums of the naive forecast's errors. `missing` and
     `longest_gap` count cells and rows by column. `counts` is None in a manifest of version 1.
     """
 
@@ -66,12 +66,12 @@ class Manifest:
 
     @property
     def mean_weight(self) -> float:
-        """Return the mean weight of the train samples; 1 where there are none, as weights then are only compared."""
+        """Return the mean weight of the train samples; 1 without train samples, because weights are then only compared."""
         total, count = math.fsum(part.weight for part in self.parts), self.samples["train"]
         return total / count if count else 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the manifest as it is written."""
+        """Return the manifest as JSON."""
         plain = {key: value for key, value in vars(self).items() if key not in ("columns", "parts", "statistics", "counts")}
         return plain | {
             "columns": [asdict(column) for column in self.columns],
@@ -114,22 +114,22 @@ class Manifest:
 @contextlib.contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
     """Yield a scratch folder inside `folder`; after an error the folders made for it are removed too."""
-    absent = [place for place in (folder, *folder.parents) if not place.exists()]
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]
     scratch = folder / f".preparing-{uuid.uuid4().hex[:12]}"
     make_folder(scratch)
     try:
         yield scratch
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another run may have put something there
-            for place in absent:
-                place.rmdir()
+        with contextlib.suppress(OSError):  # another run may use the folder
+            for path in absent:
+                path.rmdir()
         raise
     shutil.rmtree(scratch, ignore_errors=True)
 
 
 def put_in_place(prepared: Path, home: Path) -> None:
-    """Move a finished folder to its address, unless another run was faster; what is there without a manifest is removed."""
+    """Move a finished folder to its address, unless another run was faster; a folder there without a manifest is removed."""
     while True:
         try:
             prepared.rename(home)
@@ -143,9 +143,10 @@ def put_in_place(prepared: Path, home: Path) -> None:
 
 
 def take_away(home: Path, is_lost: Callable[[Path], bool]) -> None:
-    """Remove what is at an address if it is lost: it is looked at where no other process reaches it, else put back.
+    """Remove the folder at an address if it is lost.
 
-    Another run may have put a whole dataset there since it was looked at.
+    It is moved to a private name, checked there and moved back if it is whole: another run may have replaced it since the
+    caller saw it.
     """
     aside = home.with_name(f".removed-{uuid.uuid4().hex[:8]}")
     try:
@@ -153,7 +154,7 @@ def take_away(home: Path, is_lost: Callable[[Path], bool]) -> None:
     except FileNotFoundError:
         return
     if not is_lost(aside):
-        with contextlib.suppress(OSError):  # unless there is another one already
+        with contextlib.suppress(OSError):  # another one may be there already
             aside.rename(home)
             return
     if aside.is_dir() and not aside.is_symlink():

@@ -28,9 +28,9 @@ from data.reading.table import read_table
 from data.reading.texts import as_text
 from data.reading.time_text import has_offset
 
-FIRST_RIGHT = 2  # the version of the manifest from which on nothing of this is wrong
-CHECKED = "checked.json"  # beside the manifest: that its rows have the steps that 32 bits can hold
-FEWEST_STEPS = 10  # of a 32-bit number in the usual difference of two rows
+FIRST_RIGHT = 2  # the first version of the manifest without these mistakes
+CHECKED = "checked.json"  # beside the manifest: whether rounding to 32 bits lost steps of its rows
+FEWEST_STEPS = 10  # of 32-bit resolution in the usual difference of two rows
 
 
 def right_home(home: Path, source: DatasetSource, facts: FileNotes) -> Path:
@@ -55,14 +55,14 @@ def _may_be_wrong(home: Path, source: DatasetSource, facts: FileNotes) -> bool:
             or _joined_series(source.files, source, facts)
             or _lost_steps(home)
         )
-    except (InputError, DamagedRowsError, OSError):  # what is wrong is said when it is read
+    except (InputError, DamagedRowsError, OSError):  # reported when the file is read
         return False
 
 
 def _has_words(file: str, source: DatasetSource, facts: FileNotes) -> bool:
     """Return whether a text column of a CSV file has a word such as NA, which was read as missing."""
     form = source.settings.file_format
-    left = [*(source.settings.time or []), *source.settings.optional]  # what is optional came later than these words
+    left = [*(source.settings.time or []), *source.settings.optional]  # optional columns are newer than this mistake
     texts = [name for name in wanted_columns(source)[1] if name not in left]
     if not texts or form.kind_of(file) != "csv":
         return False
@@ -85,34 +85,34 @@ def _counted_dates(manifest: Manifest, source: DatasetSource) -> bool:
 
 
 def _mixed_zones(files: Sequence[str], source: DatasetSource, facts: FileNotes) -> bool:
-    """Return whether some files have a time zone behind their times and others do not, by the first row of each."""
+    """Return whether some files have times with a zone and others without, by the first row of each."""
     settings = source.settings
     if len(files) < 2 or settings.time is None or len(settings.time) > 1 or settings.time_format is not None:
         return False
-    found = set()
+    kinds = set()
     for file in files:
         fact = f"zone of the first {settings.time[0]}, {settings.file_format}"
         known = facts.get(file, fact)
         if not isinstance(known, bool):
             known = _first_is_zoned(file, settings.time[0], settings.file_format)
             facts.put(file, fact, known)
-        found.add(known)
-    return len(found) > 1
+        kinds.add(known)
+    return len(kinds) > 1
 
 
 def _first_is_zoned(file: str, name: str, form: FileFormat) -> bool:
     if form.kind_of(file) == "csv":
         header = header_of(file, form)
         rows = [fields for _, fields in islice(records(file, form), 2)]
-        place = header.index(name) if name in header else 0
-        text = rows[-1][place] if len(rows) == 2 and place < len(rows[-1]) else ""
+        index = header.index(name) if name in header else 0
+        text = rows[-1][index] if len(rows) == 2 and index < len(rows[-1]) else ""
         return bool(has_offset(pa.chunked_array([[text]]))[0])
     kind = read_table(file, [], [name], form).column(name).type
     return getattr(kind, "tz", None) is not None
 
 
 def _joined_series(files: Sequence[str], source: DatasetSource, facts: FileNotes) -> bool:
-    """Return whether a series had rows in several files although no time puts them in order."""
+    """Return whether a series had rows in several files without a time that orders them."""
     series, form = source.settings.series, source.settings.file_format
     if source.settings.time is not None or series in (None, FILE_AS_SERIES):
         return False
@@ -128,7 +128,7 @@ def _joined_series(files: Sequence[str], source: DatasetSource, facts: FileNotes
 
 
 def _lost_steps(home: Path) -> bool:
-    """Whether the differences of neighbouring rows are so few steps of a 32-bit number that rounding shows in them."""
+    """Return whether rounding to 32 bits visibly changed the differences of neighbouring rows."""
     kept = home / CHECKED
     with contextlib.suppress(OSError, ValueError):
         return json.loads(kept.read_text()) is not False

@@ -22,7 +22,7 @@ from data.reading.read import wanted_columns
 from data.reading.settings import SPLITS, DatasetSource
 from data.reading.table import check_header
 from data.samples.ahead import UNKNOWN
-from data.samples.new_part import NEW, NewPart, NewShard, RunNew, source_for, unlabelled
+from data.samples.new_part import NEW, NewPart, NewShard, RunNew, source_for, without_targets
 from data.samples.part import Part
 from data.samples.series import check_kinds_of_time
 
@@ -33,7 +33,7 @@ FEW = 5  # names in a sentence
 
 
 @dataclass(frozen=True)
-class Places:
+class WindowPositions:
     """The series of windows (windows,), the times of their last rows (windows,) and of predicted steps (windows * steps,).
 
     A time is a date, a number, or the row's number from 0; the time of a step is null where it is unknown.
@@ -78,16 +78,16 @@ class NewData:
         return len(self.lengths)
 
     def batch(self, samples: Int64) -> Batch:
-        """Return the windows of these numbers as the model takes them, without targets."""
+        """Return the encoded windows of these numbers, without targets."""
         return self._encoded.inputs(NEW, samples)
 
-    def places(self, samples: Int64) -> Places:
+    def positions(self, samples: Int64) -> WindowPositions:
         """Return where these windows end, and the times of the steps they predict (horizon 0: the last row itself)."""
         names, last = np.empty(len(samples), object), np.empty(len(samples), np.int64)
         steps = np.empty((len(samples), max(self.ahead, 1)), np.int64)
         following = np.arange(1, self.ahead + 1) if self.ahead else np.zeros(1, np.int64)
         for number, where in self.prepared.groups(NEW, samples):
-            starts, lengths = self.prepared.place(NEW, number, samples[where])
+            starts, lengths = self.prepared.locate(NEW, number, samples[where])
             rows, part = starts + lengths - 1, self.parts[number]
             series = np.searchsorted(np.cumsum(part.rows), rows, side="right")
             times = np.load(self.folder / f"times-{number:05d}.npy", mmap_mode="r")
@@ -95,7 +95,7 @@ class NewData:
             names[where] = np.array(part.names, object)[series]
             last[where] = times[rows]
             steps[where] = times[rows[:, None] + following]
-        return Places(names, self._as_times(last), self._as_times(steps.ravel()))
+        return WindowPositions(names, self._as_times(last), self._as_times(steps.ravel()))
 
     def _as_times(self, values: Int64) -> pa.Array:
         return pa.array(values // self._divisor, mask=values == UNKNOWN).cast(self.time_type)
@@ -154,13 +154,13 @@ def read_new(
     every: bool,
     run: RunNew,
 ) -> NewData:
-    """Return the windows of some files, for a model trained on the rows of `trained`, whose encoding scales them.
+    """Return the windows of some files, for a model trained on the rows of `trained`, with their encoding.
 
     Targets are not read unless they are features too. Written into `folder`, which must be empty. Raises InputError with
     all problems of the files, or if no series has enough rows for a window.
     """
     ahead = source.settings.horizon
-    source = unlabelled(source)
+    source = without_targets(source)
     problems = [problem for file in files for problem in _header_problems(file, source)]
     if problems:
         raise InputError(map(_of_new_file, problems))
@@ -213,12 +213,12 @@ def _of_new_file(problem: str) -> str:
     """Return a problem reworded for new files, which are read without a recipe."""
     if not problem.endswith(IN_RECIPE):
         return problem
-    found = problem.rpartition(": write ")[0]
-    if "which is optional" in found:
-        return f"{found}: name it as the training files do"
+    statement = problem.rpartition(": write ")[0]
+    if "which is optional" in statement:
+        return f"{statement}: name it as the training files do"
     whats = {"separated": "delimiter", "header": "header", "encoding": "encoding", "suffix": "format"}
-    what = next((what for word, what in whats.items() if word in found), "format of times")
-    return f"{found}: write the file with the {what} of the training files"
+    what = next((what for word, what in whats.items() if word in statement), "format of times")
+    return f"{statement}: write the file with the {what} of the training files"
 
 
 def finish_new(parts: Sequence[NewPart], source: DatasetSource, encoding: Encoding, folder: Path, ahead: int = 0) -> NewData:

@@ -1,4 +1,4 @@
-"""Why no forecast can come from new rows that are readable."""
+"""Explain why readable new rows give no forecast."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from data.samples.new_part import NewPart
 
 
 class NoWindowError(InputError):
-    """The new rows are readable, but no forecast can come from them."""
+    """The new rows are readable, but give no forecast."""
 
 
 def why_no_window(parts: Sequence[NewPart], source: DatasetSource, ahead: int) -> NoWindowError:
-    """Return why no part has a window, and what to give instead."""
+    """Return why no part has a window, and what to write instead."""
     settings = source.settings
-    found = [series for part in parts for series in zip(part.history, part.names, strict=True)]
-    if not found:
-        held = " and ".join(f"{column} = {value!r}" for column, value in source.where.items())
-        return NoWindowError(f"dataset {source.name!r}: no row of the files has {held}: give files that hold such rows")
-    rows, name = max(found)
+    histories = [series for part in parts for series in zip(part.history, part.names, strict=True)]
+    if not histories:
+        values = " and ".join(f"{column} = {value!r}" for column, value in source.where.items())
+        return NoWindowError(f"dataset {source.name!r}: no row of the files has {values}: give files that hold such rows")
+    rows, name = max(histories)
     if rows < settings.shortest_history:
         return NoWindowError(
             f"no series has the {settings.shortest_history} rows of one window (min_lookback); the longest, {name!r}, has "

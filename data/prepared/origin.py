@@ -1,4 +1,4 @@
-"""Where to fetch the files of a prepared dataset that this machine has only in part."""
+"""Read and write the origin of a prepared dataset that this machine has only in part: where to fetch its files."""
 
 from __future__ import annotations
 

@@ -43,11 +43,11 @@ class PartFiles:
 
     @property
     def hashed(self) -> bool:
-        """Return whether all files have hashes, so that none is opened unchecked; earlier versions wrote none."""
+        """Return whether all files have hashes, so that all are checked when opened; earlier versions wrote none."""
         return all(name in self.known for name in self.names)
 
     def open(self, name: str) -> Path:
-        """Return the path of a file that is here and intact; raises DamagedRowsError."""
+        """Return the path of a local, intact file; raises DamagedRowsError."""
         path = self.folder / name
         if path.is_dir():
             raise DamagedRowsError(f"{path} is damaged: a folder is in the place of the file")
@@ -57,14 +57,14 @@ class PartFiles:
             self._fetch(name)
         if not self._is_checked(path):
             if self._is_damaged(path):
-                raise DamagedRowsError(f"{path} is damaged: its hash is not that of what was written")
+                raise DamagedRowsError(f"{path} is damaged: its hash differs from that of the written file")
             self._note(path)
         with contextlib.suppress(OSError):  # the least recently used file leaves the cache first
             os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
         return path
 
     def problem(self) -> str | None:
-        """Return what is wrong with the local files, or with the origin; None if nothing is."""
+        """Return the problem of the local files, or of the origin; None if there is none."""
         if self.origin is not None:
             filesystem, inner = open_filesystem(self.origin)
             infos = filesystem.get_file_info(fs.FileSelector(inner, allow_not_found=True))
@@ -107,7 +107,7 @@ class PartFiles:
                     if attempt:
                         filesystem.delete_file(f"{inner.rpartition('/')[0]}/{MANIFEST}")  # it is then prepared again
                         raise DamagedRowsError(
-                            f"{self.origin}/{name} is damaged: its hash is not that of what was written; run again to "
+                            f"{self.origin}/{name} is damaged: its hash differs from that of the written file; run again to "
                             "prepare the dataset again"
                         )
                     continue
@@ -118,8 +118,8 @@ class PartFiles:
                 scratch.unlink(missing_ok=True)
 
     def _is_damaged(self, path: Path) -> bool:
-        facts = self.known.get(path.name)  # absent in a dataset that was prepared before there were hashes
-        # What is read twice is not damaged by one bad read.
+        facts = self.known.get(path.name)  # None in a dataset of an earlier version, without hashes
+        # A second read rules out that only the first one was bad.
         return facts is not None and file_facts(path) != tuple(facts) and file_facts(path) != tuple(facts)
 
     def _is_checked(self, path: Path) -> bool:
@@ -150,5 +150,5 @@ def part_names(number: int) -> tuple[str, str]:
 
 
 def _stamp(path: Path) -> list[int]:
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns, found.st_ino]
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]

@@ -1,4 +1,4 @@
-"""Fetch the parts of the next dataset while the present one is trained on."""
+"""Fetch the parts of the next dataset during training on the current one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Prefetch:
         self._asked: set[Path] = set()
 
     def start(self, dataset: PreparedDataset, in_use: Sequence[PreparedDataset]) -> None:
-        """Fetch what this machine lacks of a dataset, if it fits beside the datasets in use.
+        """Fetch the absent files of a dataset, if it fits beside the datasets in use.
 
         Does nothing if all files are local, or while another dataset is being fetched.
         """
@@ -32,13 +32,13 @@ class Prefetch:
         self._asked.add(dataset.folder)
         absent = [name for name in files.names if not (dataset.folder / name).exists()]
         if absent and _fits(dataset, in_use, absent):
-            # Files of its own: what this thread notes of them, no other one changes meanwhile.
-            own = PartFiles(dataset.folder, dataset.manifest.parts)
-            self._thread = threading.Thread(target=self._fetch, args=(own, absent), daemon=True)
+            # Separate PartFiles, so that no other thread changes their notes meanwhile.
+            files_of_thread = PartFiles(dataset.folder, dataset.manifest.parts)
+            self._thread = threading.Thread(target=self._fetch, args=(files_of_thread, absent), daemon=True)
             self._thread.start()
 
     def wait(self) -> None:
-        """Wait until the requested dataset is here."""
+        """Wait until the requested dataset is local."""
         if self._thread is not None:
             self._thread.join()
 

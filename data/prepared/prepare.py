@@ -18,7 +18,7 @@ from data.prepared.manifest import FORMAT, MANIFEST, DamagedManifestError, take_
 from data.prepared.mended import right_home
 from data.prepared.prepared import PreparedDataset
 from data.prepared.running import Run
-from data.prepared.shards import Shard, ShardResult, cross, merged, shards_of
+from data.prepared.shards import Shard, ShardResult, cross, merge, shards_of
 from data.reading.file_format import FileFormat, stem
 from data.reading.files import FileNotes, file_bytes, file_stamp
 from data.reading.find import hive_values
@@ -27,7 +27,7 @@ from data.reading.settings import DatasetSource
 from data.reading.table import file_has_column
 from data.samples.part import Part
 from data.sharding.first_look import series_cross_files
-from data.sharding.hashed import written_meanwhile
+from data.sharding.hashed import changed_message
 from data.sharding.pieces import Survey
 from data.sharding.shard import OutputFolders, prepare_parts
 from data.sharding.tasks import Outcome, SurveyTask
@@ -36,7 +36,7 @@ Surveys = dict[tuple[str, FileFormat], Survey]
 
 
 def fingerprint(source: DatasetSource, hashes: Mapping[str, Future[str]]) -> str:
-    """Return the hash of what decides the prepared rows and samples: file contents and settings, without scaling."""
+    """Return the hash of file contents and settings without scaling, which decide the prepared rows and samples."""
     content = {
         "format": FORMAT,
         "settings": source.settings.decisive(),
@@ -51,7 +51,7 @@ def fingerprint(source: DatasetSource, hashes: Mapping[str, Future[str]]) -> str
 
 
 def _file_identity(file: str, source: DatasetSource, hashes: Mapping[str, Future[str]]) -> list[Any]:
-    """Return what decides the rows of a file: its content, and what its name and folders add."""
+    """Return the facts that decide the rows of a file: its content, and the values from its name and folders."""
     name = stem(file) if source.settings.series == FILE_AS_SERIES else ""
     numbers, texts = wanted_columns(source)
     named = {column: value for column, value in hive_values(file).items() if column in (*numbers, *texts)}
@@ -62,7 +62,7 @@ def _file_identity(file: str, source: DatasetSource, hashes: Mapping[str, Future
 
 
 def _untimed(files: tuple[str, ...], source: DatasetSource) -> bool:
-    """Return whether rows lie in several files that neither a time nor a series column orders."""
+    """Return whether there are several files without a time or series column that orders their rows."""
     return source.settings.time is None and len(files) > 1 and source.settings.series is None
 
 
@@ -94,25 +94,25 @@ def prepare(
         if problems:
             raise InputError(problems)
         files = {file for source in absent.values() for file in (*source.files, *source.test_files)}
-        hashes = {file: facts.content_hash(file) for file in files}  # which are known by now
+        hashes = {file: facts.content_hash(file) for file in files}  # known by now
         with attempt(folder, remote) as made:
             _prepare_absent(absent, made, run, surveys, stamps, hashes)
     facts.save()
-    # The folder knows neither the name nor the scaling: they may be others than when it was prepared.
+    # The folder does not record name and scaling: they may have changed since it was prepared.
     return [PreparedDataset(home, source.name, source.settings) for home, source in zip(homes, sources, strict=True)]
 
 
 def _fingerprints(sources: Sequence[DatasetSource], facts: FileNotes) -> list[str]:
-    found, problems = [], []
+    addresses, problems = [], []
     hashes = facts.content_hashes({file for source in sources for file in (*source.files, *source.test_files)})
     for source in sources:
         try:
-            found.append(fingerprint(source, hashes))
+            addresses.append(fingerprint(source, hashes))
         except InputError as error:
             problems += error.messages
     if problems:
         raise InputError(dict.fromkeys(problems))
-    return found
+    return addresses
 
 
 def _prepare_absent(
@@ -134,33 +134,33 @@ def _prepare_absent(
     shards = {address: shards_of(source, made.parts(address)) for address, source in by_file.items()}
     results = _run_grouped(shards, hashes, run)
     crossing = {address for address in shards if cross(shards[address], results[address])}
-    for address in crossing:  # what its shards wrote is not to be kept
+    for address in crossing:  # discard the output of its shards
         made.begin(address)
         del results[address]
     joined = {address for address in crossing if not is_worth_cutting(absent[address], sizes)}
-    results.update(_run_grouped({address: merged(shards[address]) for address in joined}, hashes, run))
+    results.update(_run_grouped({address: merge(shards[address]) for address in joined}, hashes, run))
     parts: dict[str, list[Part]] = {}
     wrong: dict[str, list[str]] = {}
-    for address, found in results.items():
-        wrong[address] = [problem for result in found for problem in result.problems]
-        parts[address] = [result.part for result in found if result.part is not None]
+    for address, shard_results in results.items():
+        wrong[address] = [problem for result in shard_results for problem in result.problems]
+        parts[address] = [result.part for result in shard_results if result.part is not None]
     cut = {address: source for address, source in absent.items() if address not in results}
     surveys = surveys | _survey(cut.values(), run, surveys)
     for address, source in cut.items():
-        own = {file: found for (file, form), found in surveys.items() if form == source.settings.file_format}
-        places = OutputFolders(f"{made.address}/runs-{address}", made.parts(address))
+        survey_of_file = {file: survey for (file, form), survey in surveys.items() if form == source.settings.file_format}
+        folders = OutputFolders(f"{made.address}/runs-{address}", made.parts(address))
         files = (*source.files, *source.test_files)
-        wrong[address] = [written_meanwhile(file) for file in files if own[file].sha256 != hashes[file]]
+        wrong[address] = [changed_message(file) for file in files if survey_of_file[file].sha256 != hashes[file]]
         if wrong[address]:
             continue
         try:
-            parts[address] = prepare_parts(source, own, places, _single(run))
+            parts[address] = prepare_parts(source, survey_of_file, folders, _single(run))
         except InputError as error:
             wrong[address] = error.messages
     problems = []
     for address, source in absent.items():
         changed = [file for file in (*source.files, *source.test_files) if file_stamp(file) != stamps[file]]
-        again = [written_meanwhile(file) for file in changed]
+        again = [changed_message(file) for file in changed]
         problems += again or wrong.get(address) or finish(source, parts[address], made.scratch / address, address)
     if problems:
         raise InputError(dict.fromkeys(problems))
@@ -173,18 +173,18 @@ def _set_aside_if_damaged(home: Path) -> None:
     try:
         (home / MANIFEST).stat()
         seen = home.stat().st_ino
-    except OSError:  # there is none, or it was just taken away
+    except OSError:  # it does not exist, or was just removed
         return
     try:
         whole = PreparedDataset(home).files.problem() is None
-    except (DamagedManifestError, ValueError):  # of settings that the manifest holds, or of origin.json
+    except (DamagedManifestError, ValueError):  # of settings in the manifest, or of origin.json
         whole = False
     if not whole:
         take_away(home, lambda moved: moved.stat().st_ino == seen)
 
 
 def _single(run: Run) -> Callable[[Sequence[object]], list[Outcome]]:
-    """Run tasks of one step each."""
+    """Return a function that runs tasks of one step each."""
     return lambda tasks: [outcome for (outcome,) in run([[task] for task in tasks])] if tasks else []
 
 
@@ -200,10 +200,10 @@ def _survey_unknown(sources: Sequence[DatasetSource], facts: FileNotes, run: Run
     problems = header_problems(unknown)
     if problems:
         raise InputError(problems)
-    found = _survey(unknown, run, {})
-    for (file, _), each in found.items():
+    surveys = _survey(unknown, run, {})
+    for (file, _), each in surveys.items():
         facts.put(file, "sha256", each.sha256)
-    return found
+    return surveys
 
 
 def _survey(sources: Iterable[DatasetSource], run: Run, known: Surveys) -> Surveys:
@@ -213,8 +213,8 @@ def _survey(sources: Iterable[DatasetSource], run: Run, known: Surveys) -> Surve
     problems = [problem for outcome in outcomes for problem in outcome.problems]
     if problems:
         raise InputError(dict.fromkeys(problems))
-    found = [outcome.result for outcome in outcomes]
-    return {file: each for file, each in zip(files, found, strict=True) if isinstance(each, Survey)}
+    surveys = [outcome.result for outcome in outcomes]
+    return {file: each for file, each in zip(files, surveys, strict=True) if isinstance(each, Survey)}
 
 
 def _run_grouped(shards: dict[str, list[Shard]], hashes: Mapping[str, str], run: Run) -> dict[str, list[ShardResult]]:
@@ -225,8 +225,8 @@ def _run_grouped(shards: dict[str, list[Shard]], hashes: Mapping[str, str], run:
             known = replace(shard, sha256=tuple(hashes[file] for file in shard.files))
             tasks.setdefault(shard.files, []).append((address, known))
     outcomes = run([[shard for _, shard in task] for task in tasks.values()]) if tasks else []
-    found: dict[str, dict[int, ShardResult]] = {address: {} for address in shards}
+    results_by_number: dict[str, dict[int, ShardResult]] = {address: {} for address in shards}
     for task, results in zip(tasks.values(), outcomes, strict=True):
         for (address, shard), result in zip(task, results, strict=True):
-            found[address][shard.number] = result
-    return {address: [found[address][shard.number] for shard in group] for address, group in shards.items()}
+            results_by_number[address][shard.number] = result
+    return {address: [results_by_number[address][shard.number] for shard in group] for address, group in shards.items()}

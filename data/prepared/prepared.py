@@ -22,7 +22,7 @@ from data.samples.statistics import Statistics
 from data.signed import read_signed, signed
 from data.writing import write_whole
 
-TRIES = 2  # more, to open a file that another process removes from the cache meanwhile
+TRIES = 2  # further attempts to open a file that another process removes from the cache meanwhile
 
 
 class MappedPart:
@@ -44,8 +44,8 @@ class MappedPart:
     @cached_property
     def samples(self) -> dict[str, Listed | Spans]:
         """Return the positions of the samples of each split."""
-        places = _mapped(self._files, self._names[1])
-        return {split: samples_in(places.get_batch(index)) for index, split in enumerate(SPLITS)}
+        batches = _mapped(self._files, self._names[1])
+        return {split: samples_in(batches.get_batch(index)) for index, split in enumerate(SPLITS)}
 
     def ends(self, split: str) -> npt.NDArray[np.int64]:
         """Return the row after the last input row of each sample."""
@@ -55,7 +55,7 @@ class MappedPart:
 class PreparedDataset:
     """A folder that `prepare` wrote; its files are memory-mapped, and all processes of a node share the pages.
 
-    `name` and `settings` are those of the recipe that uses it; by default those it was prepared with, with default
+    `name` and `settings` belong to the recipe that uses it; the defaults are those it was prepared with, with the default
     scaling. Samples of a split are numbered 0 .. num_samples(split) - 1, by part, then by series, then by time.
     """
 
@@ -71,7 +71,7 @@ class PreparedDataset:
 
     @property
     def statistics(self) -> Statistics:
-        """Of the numeric features and targets over the train rows, in the order of `columns`."""
+        """Return the statistics of the numeric features and targets over the train rows, in the order of `columns`."""
         return self.manifest.statistics
 
     @cached_property
@@ -95,7 +95,7 @@ class PreparedDataset:
 
     def train_rows(self) -> npt.NDArray[Any]:
         """Return a copy of the numeric columns (features, then targets) of all train rows; gaps in features are filled."""
-        numeric = [place for place, column in enumerate(self.columns) if column.kind in ("number", "target")]
+        numeric = [index for index, column in enumerate(self.columns) if column.kind in ("number", "target")]
         spans = [
             part.values[start:stop, numeric]
             for part, facts in zip(self.parts, self.manifest.parts, strict=True)
@@ -107,16 +107,16 @@ class PreparedDataset:
     def quartiles(self) -> npt.NDArray[np.float64]:
         """Return the quartiles of the numeric columns over the train rows: (3, columns).
 
-        Computed when first needed and kept beside the manifest, so that another scaling prepares nothing again.
+        Computed when first needed and cached beside the manifest, so that a change of scaling prepares nothing again.
         """
-        kept = self.folder / "quartiles.json"
+        path = self.folder / "quartiles.json"
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            quartiles = np.array(read_signed(kept.read_bytes(), required=True)["quartiles"], np.float64)
+            quartiles = np.array(read_signed(path.read_bytes(), required=True)["quartiles"], np.float64)
             return quartiles.reshape(3, -1)
-        found = quartiles_of([self])
+        values = quartiles_of([self])
         with contextlib.suppress(OSError):  # in a read-only folder they are computed each time
-            write_whole(kept, signed({"quartiles": found.tolist()}))
-        return found
+            write_whole(path, signed({"quartiles": values.tolist()}))
+        return values
 
     def num_samples(self, split: str) -> int:
         """Return how many samples a split has."""
@@ -125,11 +125,11 @@ class PreparedDataset:
     def lengths(self, split: str, samples: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int32]:
         """Return the input rows of each sample, or of these samples."""
         if samples is None:
-            found = [part.samples[split].lengths for part in self._parts_with(split)]
-            return np.concatenate([np.empty(0, np.int32), *found])
+            lengths_of_parts = [part.samples[split].lengths for part in self._parts_with(split)]
+            return np.concatenate([np.empty(0, np.int32), *lengths_of_parts])
         lengths = np.empty(len(samples), np.int32)
         for number, where in self.groups(split, samples):
-            lengths[where] = self.place(split, number, samples[where])[1]
+            lengths[where] = self.locate(split, number, samples[where])[1]
         return lengths
 
     def _parts_with(self, split: str) -> list[MappedPart]:
@@ -147,16 +147,16 @@ class PreparedDataset:
         )
 
     def groups(self, split: str, samples: npt.NDArray[np.int64]) -> list[tuple[int, npt.NDArray[np.intp]]]:
-        """Return the samples' positions in `samples`, by the part that holds them."""
+        """Return the positions in `samples` of the samples of each part."""
         if len(self.parts) == 1 or not len(samples):
             return [(0, np.arange(len(samples)))]
         part = np.searchsorted(self._offsets[split], samples, side="right") - 1
         return [(int(number), np.flatnonzero(part == number)) for number in np.unique(part)]
 
-    def place(
+    def locate(
         self, split: str, number: int, samples: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-        """Return the first row in part `number` and the length of samples that all lie in it."""
+        """Return the first row in part `number` and the length of samples that all belong to it."""
         local = samples - self._offsets[split][number]
         return self.parts[number].samples[split].at(local)
 
@@ -186,10 +186,10 @@ class PreparedDataset:
 def quartiles_of(datasets: Sequence[PreparedDataset]) -> npt.NDArray[np.float64]:
     """Return the quartiles of the numeric columns over the train rows of several datasets: (3, columns)."""
     rows = np.concatenate([each.train_rows() for each in datasets])
-    found = np.zeros((3, rows.shape[1]))
+    quartiles = np.zeros((3, rows.shape[1]))
     seen = ~np.isnan(rows).all(axis=0)  # an optional column may have no values
-    found[:, seen] = np.nanquantile(rows[:, seen], [0.25, 0.5, 0.75], axis=0)
-    return found
+    quartiles[:, seen] = np.nanquantile(rows[:, seen], [0.25, 0.5, 0.75], axis=0)
+    return quartiles
 
 
 class Parts(Sequence[MappedPart]):

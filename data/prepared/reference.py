@@ -11,7 +11,7 @@ from data.prepared.prepared import PreparedDataset
 
 @dataclass(frozen=True)
 class DatasetRef:
-    """A dataset by the fingerprint of its rows, with the recipe's settings for it; season None: there is none."""
+    """A dataset by the fingerprint of its rows, with its encoding; `season` in rows, None without a season."""
 
     fingerprint: str
     name: str

@@ -1,4 +1,4 @@
-"""Windows of the rows of a part, and the codes of their labels."""
+"""Cut windows from the rows of a part, and renumber the codes of their labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def windows_of(values: Float32, starts: npt.NDArray[np.int64], steps: int) -> Fl
     return stretches[starts].reshape(len(starts), steps, columns)
 
 
-def renumbering(own: list[str], shared: list[str]) -> npt.NDArray[np.int64]:
+def renumbering(labels: list[str], shared: list[str]) -> npt.NDArray[np.int64]:
     """Return the shared number of each code of a part; the last entry is -1 (missing, or not shared)."""
-    place = {label: index for index, label in enumerate(shared)}
-    return np.array([*(place.get(label, -1) for label in own), -1], np.int64)
+    index_of = {label: index for index, label in enumerate(shared)}
+    return np.array([*(index_of.get(label, -1) for label in labels), -1], np.int64)

@@ -16,7 +16,7 @@ from data.sharding.tasks import run_task as run_sharding
 BLOCKS_A_CORE = 3  # of tasks; Ray Data takes 0.2 s to hand out a block, more blocks even out tasks of different sizes
 FEWEST_BLOCKS = 64  # on an autoscaling cluster, which may start without a core
 MAX_RETRIES = 2  # of a task whose process or node was lost; Ray Data itself would go on without end
-TASK_BYTES = 1 << 30  # that a task takes at most, about
+TASK_BYTES = 1 << 30  # approximate maximum memory of a task
 
 Run = Callable[[list[list[Any]]], list[list[Any]]]
 
@@ -53,29 +53,29 @@ def run_with_ray(
     """Run the tasks on the cluster that this process is connected to, by Ray Data.
 
     `from_items` hands out the tasks and `map` runs them: Ray Data places them on free cores, asks an autoscaler for more,
-    and runs again what was lost with a process or a node. Rows do not pass through its object store: tasks read files and
-    write files. `work` is what is done with a task: a function of a module, as it is sent to other processes by its name.
-    Tasks that are lost again and again, as when they run out of memory together, are run once more one at a time.
-    `tell` gets a sentence for each loss, by what `times_lost` says in the task, and `note` where each task ran. Raises
-    FailedError where a task is lost alone, too.
+    and reruns tasks that were lost with a process or a node. Rows do not pass through its object store: tasks read files
+    and write files. `work` runs a task; it is a function of a module, because it is sent to other processes by name. Tasks
+    that are lost repeatedly, as when they run out of memory together, are run once more one at a time. `tell` gets a
+    sentence for each loss, counted by `times_lost` in the task; `note` gets the node of each task. Raises FailedError if a
+    task is lost when it runs alone, too.
     """
     import ray
 
     cores = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
     num_blocks = min(len(tasks), max(BLOCKS_A_CORE * max(cores, 1), 1 if own_cluster else FEWEST_BLOCKS))
-    left, found = dict(enumerate(tasks)), dict[int, list[Any]]()
+    left, results = dict(enumerate(tasks)), dict[int, list[Any]]()
     lost = "it ran out of memory"
     for alone in (False, True):
         blocks, concurrency = (len(left), 1) if alone else (num_blocks, None)
         try:
-            _run(left, found, work, blocks, concurrency, tell, note, times_lost)
+            _run(left, results, work, blocks, concurrency, tell, note, times_lost)
         except Exception as error:
             lost = lost_by(error) or ""
             if not lost:
                 raise
-        left = {number: task for number, task in left.items() if number not in found}
+        left = {number: task for number, task in left.items() if number not in results}
         if not left:
-            return [found[number] for number in range(len(tasks))]
+            return [results[number] for number in range(len(tasks))]
         if not alone:
             tell(f"{_what(left.values())}: tasks were lost ({lost}); {len(left)} are run again, one at a time")
     raise FailedError(
@@ -87,7 +87,7 @@ def run_with_ray(
 
 def _run(
     tasks: Mapping[int, list[Any]],
-    found: dict[int, list[Any]],
+    collected: dict[int, list[Any]],
     work: Callable[[list[Any]], list[Any]],
     num_blocks: int,
     concurrency: int | None,
@@ -95,7 +95,7 @@ def _run(
     note: Callable[[TaskRun], object],
     times_lost: Callable[[], int],
 ) -> None:
-    """Collect the results of tasks in `found` as they arrive, except those that ran out of memory."""
+    """Collect the results of tasks in `collected` as they arrive, except those that ran out of memory."""
     import ray.data
     from ray.util.annotations import RayDeprecationWarning
 
@@ -122,15 +122,15 @@ def _run(
         warnings.simplefilter("ignore", RayDeprecationWarning)
         retries = {"max_retries": MAX_RETRIES}
         mapped = dataset.map(run_row, concurrency=concurrency, ray_remote_args_fn=lambda: retries)
-    told: set[str] = set()
-    for row in mapped.iter_rows():  # as they come
+    reported: set[str] = set()
+    for row in mapped.iter_rows():  # in the order of completion
         task = tasks[row["number"]]
         if not row["results"]:
             continue
-        found[row["number"]] = pickle.loads(row["results"])
+        collected[row["number"]] = pickle.loads(row["results"])
         note(TaskRun(task, row["node"], row["lost"]))
-        if row["lost"] and row["block"] not in told:
-            told.add(row["block"])
+        if row["lost"] and row["block"] not in reported:
+            reported.add(row["block"])
             times = "once" if row["lost"] == 1 else f"{row['lost']} times"
             tell(f"{_what([task])}: a task was lost {times} with its process or node; it ran again and is done")
 

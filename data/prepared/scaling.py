@@ -1,4 +1,4 @@
-"""Center and scale of columns, from the train rows, and warnings about them."""
+"""Compute the center and scale of columns from the train rows, and warn about them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from data.samples.statistics import Statistics
 Float64 = npt.NDArray[np.float64]
 
 
-def center_and_scale(scaling: str, statistics: Statistics, whose: Sequence[PreparedDataset]) -> tuple[Float64, Float64]:
-    """Return what is subtracted from each column, and what it is then divided by.
+def center_and_scale(scaling: str, statistics: Statistics, datasets: Sequence[PreparedDataset]) -> tuple[Float64, Float64]:
+    """Return the center that is subtracted from each column, and the scale that it is divided by.
 
     Robust scaling divides by the interquartile range, or by the standard deviation where that range is 0 (most values are
     equal), so that the rare other values are scaled too.
@@ -24,7 +24,7 @@ def center_and_scale(scaling: str, statistics: Statistics, whose: Sequence[Prepa
     if scaling == "minmax":
         center, scale = statistics.low, statistics.high - statistics.low
     elif scaling == "robust":
-        low, center, high = whose[0].quartiles if len(whose) == 1 else quartiles_of(whose)
+        low, center, high = datasets[0].quartiles if len(datasets) == 1 else quartiles_of(datasets)
         scale = np.where(high > low, high - low, statistics.deviation)
     else:
         center, scale = statistics.mean, statistics.deviation
@@ -32,7 +32,7 @@ def center_and_scale(scaling: str, statistics: Statistics, whose: Sequence[Prepa
 
 
 def scaling_warnings(dataset: PreparedDataset) -> list[str]:
-    """Return a warning for each column that varies although its quartiles are equal, where they scale the dataset."""
+    """Return a warning for each column that varies but has equal quartiles, if the scaling is by quartiles."""
     if dataset.settings.scaling != "robust" or dataset.settings.scaling_scope != "dataset":
         return []
     names = dict.fromkeys(column.name for column in dataset.columns if column.kind in ("number", "target"))

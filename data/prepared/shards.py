@@ -1,4 +1,4 @@
-"""Files that hold whole series: each becomes a part by itself, and is read once."""
+"""Prepare files with whole series: each becomes a part, and is read once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Shard:
     folder: str
     number: int
     test: bool = False
-    sha256: tuple[str, ...] = ()  # of the files, which those that are read from an object store must have
+    sha256: tuple[str, ...] = ()  # of the files; checked if they are read from an object store
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ def shards_of(source: DatasetSource, folder: str) -> list[Shard]:
     return shards
 
 
-def merged(shards: Sequence[Shard]) -> list[Shard]:
-    """Return one shard for all files, beside that of the test files."""
+def merge(shards: Sequence[Shard]) -> list[Shard]:
+    """Return one shard for all files, and that of the test files."""
     train = replace(shards[0], files=shards[0].source.files)
     return [train, *(replace(shard, number=1) for shard in shards if shard.test)]
 
@@ -87,6 +87,6 @@ def run_shard(shard: Shard, read: ReadTable = read_table) -> ShardResult:
 
 def run_shards(task: Sequence[Shard]) -> Iterator[ShardResult]:
     """Run shards of the same files one after the other; each file is read once for all of them."""
-    read = functools.cache(read_table) if len(task) > 1 else read_table  # what is kept takes memory
+    read = functools.cache(read_table) if len(task) > 1 else read_table  # a cache takes memory
     for shard in task:
         yield run_shard(shard, read)

@@ -45,7 +45,7 @@ def end_of_history(each: Series, settings: DataSettings, ahead: int) -> Ended:
 
 
 def _with_future(each: Series, settings: DataSettings, ahead: int, history: int, last: str) -> Ended:
-    behind = each.numbers[history : history + ahead, known_places(settings)]
+    behind = each.numbers[history : history + ahead, known_indices(settings)]
     empty = np.isnan(behind)
     whole = int(empty.any(axis=1).argmax()) if empty.any() else len(behind)  # rows without a gap
     kept = taken(each, slice(0, history + whole))
@@ -70,7 +70,7 @@ def observed_columns(settings: DataSettings) -> list[int]:
     return own or [place for place, name in enumerate(features) if name not in before]
 
 
-def known_places(settings: DataSettings) -> list[int]:
+def known_indices(settings: DataSettings) -> list[int]:
     """Return the places of the known_future columns among the features."""
     return [settings.features.index(name) for name in settings.known_future]
 

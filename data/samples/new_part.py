@@ -20,7 +20,7 @@ from data.reading.table import has_column, read_table
 from data.samples.ahead import UNKNOWN, times_after
 from data.samples.counts import SHARE_TO_WARN_OF
 from data.samples.fill import fill_rows
-from data.samples.future import end_of_history, known_places, observed_columns, raise_problems
+from data.samples.future import end_of_history, known_indices, observed_columns, raise_problems
 from data.samples.notes import time_notes
 from data.samples.part_files import write_samples, write_values
 from data.samples.precision import narrowed
@@ -79,7 +79,7 @@ class NewPart:
 RunNew = Callable[[list[list[NewShard]]], list[list[NewPart]]]
 
 
-def unlabelled(source: DatasetSource) -> DatasetSource:
+def without_targets(source: DatasetSource) -> DatasetSource:
     """Return the source for reading new rows: without targets, a window ending at any row with enough rows before it."""
     return replace(
         source, settings=source.settings.model_copy(update={"horizon": 0, "stride": 1, "weight": None}), classes=False
@@ -94,7 +94,7 @@ def write_new_part(
     Beside the rows and windows it writes the times of all rows, those of each series followed by `ahead` steps.
     """
     settings = source.settings
-    observed, known = observed_columns(settings), known_places(settings)
+    observed, known = observed_columns(settings), known_indices(settings)
     optional = np.isin(settings.features, settings.optional)
     for each in series:
         check_static(each, source)

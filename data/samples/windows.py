@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.reading.settings import DatasetSource, DataSettings
-from data.samples.future import known_places
+from data.samples.future import known_indices
 from data.samples.splits import Bounds
 from data.samples.stretch import Stretch
 
@@ -49,7 +49,7 @@ def marks_of(rows: npt.NDArray[Any], absent: npt.NDArray[np.bool_], source: Data
     return Marks(
         np.any(targets < 0 if source.classes else np.isnan(targets), axis=1),
         np.any(absent[:, : len(settings.features)], axis=1) if drop else None,
-        np.any(absent[:, known_places(settings)], axis=1) if drop and settings.known_future else None,
+        np.any(absent[:, known_indices(settings)], axis=1) if drop and settings.known_future else None,
         None if settings.weight is None else rows[:, -1 - len(settings.targets)] == 0,
     )
 

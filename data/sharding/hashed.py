@@ -33,7 +33,7 @@ def read_hashed(file: str, sha256: str, source: DatasetSource) -> Rows:
         except OSError as error:
             raise InputError(f"{file}: it cannot be read ({error})") from None
         if digest.hexdigest() != sha256:
-            raise InputError(written_meanwhile(file))
+            raise InputError(changed_message(file))
         try:
             rows = read_rows(str(path), source)
         except InputError as error:
@@ -41,6 +41,6 @@ def read_hashed(file: str, sha256: str, source: DatasetSource) -> Rows:
     return replace(rows, file=file, positions=replace(rows.positions, file=file))
 
 
-def written_meanwhile(file: str) -> str:
+def changed_message(file: str) -> str:
     """Return the message about a file that has changed since it was hashed."""
     return f"{file}: it was written while it was read: run again when it is complete"

@@ -61,7 +61,7 @@ def ahead(dataset: EncodedDataset, pools: int, batches: Iterator[Int64], folder:
     for pool in iter(lambda: list(itertools.islice(batches, pools)), []):
         samples = np.concatenate(pool)
         for number, where in dataset.prepared.groups("train", samples):
-            starts, lengths = dataset.prepared.place("train", number, samples[where])
+            starts, lengths = dataset.prepared.locate("train", number, samples[where])
             first = np.sort(starts)
             cuts = np.flatnonzero(np.diff(first) > 10 * int(lengths[0])) + 1
             for stretch in np.split(first, cuts):

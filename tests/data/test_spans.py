@@ -82,5 +82,5 @@ def test_a_dataset_whose_samples_are_listed_is_read_as_before(tmp_path: Path) ->
     again = PreparedDataset(dataset.folder)
     chosen = np.arange(again.num_samples("train"))
     assert isinstance(again.parts[0].samples["train"], Listed)
-    for found, expected in zip(again.place("train", 0, chosen), dataset.place("train", 0, chosen), strict=True):
+    for found, expected in zip(again.locate("train", 0, chosen), dataset.locate("train", 0, chosen), strict=True):
         assert found.tolist() == expected.tolist()

@@ -12,7 +12,7 @@ from data.prepared.arrays import ArrayDataset, check_arrays, write_arrays
 from data.prepared.cache import PreparedCache
 from data.prepared.class_weights import with_class_weights
 from data.prepared.encoding import EncodedDataset, make_encodings
-from data.prepared.labels import labels_given
+from data.prepared.labels import labels_by_text
 from workflows.prepare.preparation import Prepared
 from workflows.recipe.recipe import Recipe, name_problems
 
@@ -118,4 +118,4 @@ def prepare_pairs(arrays: Sequence[ArrayDataset], recipe: Recipe, storage: str, 
 def labels_of(data: Any) -> dict[str, Any]:
     """Return the classes of all pairs as given, by their text."""
     pairs = data.values() if isinstance(data, Mapping) else data
-    return {text: label for _, y in pairs for text, label in labels_given(y).items()}
+    return {text: label for _, y in pairs for text, label in labels_by_text(y).items()}

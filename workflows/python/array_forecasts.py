@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from data.errors import InputError
-from data.prepared.arrays import checked_inputs
+from data.prepared.arrays import check_inputs
 from data.prepared.new_data import finish_new
-from data.samples.new_part import unlabelled, write_new_part
+from data.samples.new_part import without_targets, write_new_part
 from data.samples.series import Series
 from workflows.recipe.checks import meant
 from workflows.results.trained import TrainedRun
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def place_of_arrays(run: TrainedRun, inputs: object, dataset: str | None) -> tuple[int, list[npt.NDArray[np.float32]]]:
     """Return the dataset whose scaling the samples take, and the samples (steps, features); raises InputError."""
-    rows = checked_inputs("predict", inputs)
+    rows = check_inputs("predict", inputs)
     place = _scaling_of(run, dataset, any(bool(np.isnan(each).any()) for each in rows))
     _check(run, rows, place)
     return place, rows
@@ -34,7 +34,7 @@ def forecast_arrays(run: TrainedRun, place: int, rows: Sequence[npt.NDArray[np.f
     """Return one forecast for each sample, in order."""
     from workflows.results.prediction import Forecasts
 
-    source = unlabelled(run.sources[place])
+    source = without_targets(run.sources[place])
     series = [Series(f"{number:09d}", each, {}, None) for number, each in enumerate(rows)]
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as folder:
         part = write_new_part(series, source, Path(folder), 0, every=False)

@@ -12,7 +12,7 @@ from cluster.connect import connected, disconnect, set_environment
 from data.errors import InputError
 from data.prepared.arrays import check_arrays, write_arrays
 from data.prepared.cache import PreparedCache
-from data.prepared.labels import labels_given
+from data.prepared.labels import labels_by_text
 from data.prepared.prepared import PreparedDataset
 from data.reading.settings import DatasetSource
 from workflows.loggers.notebook_line import OneLine
@@ -88,7 +88,7 @@ def _extend_by_arrays(run: TrainedRun, store: Store, new: NewDataset, watch: Wat
 
     addition = new.addition(split=own.model_dump(mode="json")["split"])
     extend_run(store, run, addition, prepare, started, watch=watch)
-    return labels_given(data[1]) if classes else {}
+    return labels_by_text(data[1]) if classes else {}
 
 
 def _extend_by_frame(run: TrainedRun, store: Store, new: NewDataset, watch: Watch) -> None:

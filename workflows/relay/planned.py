@@ -35,7 +35,7 @@ class PlannedDataset:
         own, encoding = dataset.prepared.manifest.sha256, dataset.encoding
         known = dict.fromkeys(own, encoding.sha256())
         if num_classes is not None:
-            held = max(num_classes, dataset.num_classes_held)
+            held = max(num_classes, dataset.num_classes_present)
             cut = {count: encoding.of_classes(count).sha256() for count in (num_classes, held)}
             known = {split: cut[num_classes if split == "train" else held] for split in own}
         # Evaluations also compare with the values a season before, and with the scale of the train rows.

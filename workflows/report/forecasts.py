@@ -149,7 +149,7 @@ def _history(dataset: EncodedDataset, split: str, sample: int) -> tuple[Float, n
     """Return the targets over the input rows in their units, NaN where missing, and the times of input and forecast."""
     one = np.array([sample])
     ((number, _),) = dataset.prepared.groups(split, one)
-    starts, lengths = dataset.prepared.place(split, number, one)
+    starts, lengths = dataset.prepared.locate(split, number, one)
     first, width = int(starts[0]), len(dataset.prepared.targets)
     steps = int(lengths[0])
     times = row_times(dataset.prepared.manifest, number)

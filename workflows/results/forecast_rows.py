@@ -82,7 +82,7 @@ class NewForecasts:
                 yield self._rows(share, new, samples, forecasts)
 
     def _rows(self, share: Share, new: NewData, samples: Any, forecasts: Forecasts) -> pa.RecordBatch:
-        windows = new.places(samples)
+        windows = new.positions(samples)
         steps = np.arange(1, self.horizon + 1) if self.horizon else np.zeros(1, np.int64)
         each = np.repeat(np.arange(len(samples)), len(steps))
         columns: list[Any] = [np.full(len(each), share.source.name, object)] if self.wanted.dataset else []
