@@ -1,4 +1,4 @@
-"""Outputs for classes that a later dataset adds to the head, as layers of their own.
+"""Add outputs to the head for the classes of a later dataset, as separate layers.
 
 They start at zero, with their own moments: no earlier weight, moment or state depends on a later class.
 """

@@ -33,4 +33,4 @@ def put_together(outputs: Tensor, channels: Channels, num_levels: int) -> Tensor
     """Return the outputs of the series (batch * numbers, steps * num_levels) as (batch, steps * targets * num_levels)."""
     # Not by a list of indices: it would be copied to the device, which a captured CUDA graph may not do.
     series = outputs.view(-1, channels.num_numbers, outputs.shape[1] // num_levels, num_levels).unbind(1)
-    return torch.stack([series[place] for place in channels.targets], dim=2).flatten(1)
+    return torch.stack([series[index] for index in channels.targets], dim=2).flatten(1)

@@ -1,4 +1,4 @@
-"""Measures of forecasts beside one error: by step, by quantile level, relative to the season. Sums over samples."""
+"""Measure forecasts by step, by quantile level and relative to the season, as sums over samples."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def intervals_of(quantiles: Sequence[float]) -> list[tuple[int, int]]:
 
     The lowest level is paired with the highest, the second lowest with the second highest, and so on.
     """
-    return [(place, len(quantiles) - 1 - place) for place in range(len(quantiles) // 2)]
+    return [(index, len(quantiles) - 1 - index) for index in range(len(quantiles) // 2)]
 
 
 @dataclass
 class ForecastSums:
-    """Sums in float64 over the samples of a split, in scaled units except those of the naive forecasts.
+    """Sums in float64 over the samples of a split, in scaled units except for the naive forecasts.
 
     By step and target (steps, targets): `absolute`, `squared`, and `relative`, the absolute error divided by the seasonal
     scale of the series, over the `scaled` (targets,) samples that have one. `baselines` (5, steps, targets) has the
@@ -69,8 +69,8 @@ class ForecastSums:
             asked = torch.tensor(settings.quantiles, device=levels.device)
             away = targets[..., None] - levels
             self.pinball += torch.maximum(asked * away, (asked - 1) * away).double().sum(dim=0).mean(dim=1).cpu()
-            for place, (low, high) in enumerate(intervals_of(settings.quantiles)):
-                self.inside[place] += ((targets >= levels[..., low]) & (targets <= levels[..., high])).sum().cpu()
+            for interval, (low, high) in enumerate(intervals_of(settings.quantiles)):
+                self.inside[interval] += ((targets >= levels[..., low]) & (targets <= levels[..., high])).sum().cpu()
 
     def compare_with(self, baselines: Sequence[npt.NDArray[np.float64]]) -> None:
         """Set the sums of the naive forecasts over the same samples, in the order of `baselines`."""
@@ -82,6 +82,6 @@ class ForecastSums:
 
     def from_tensor(self, sums: Tensor) -> ForecastSums:
         """Return sums from the vector of to_tensor, in the shapes of this object."""
-        own = [getattr(self, each.name) for each in fields(self)]
-        cut = torch.split(sums, [each.numel() for each in own])
-        return ForecastSums(*(part.view(each.shape) for part, each in zip(cut, own, strict=True)))
+        shaped = [getattr(self, each.name) for each in fields(self)]
+        cut = torch.split(sums, [each.numel() for each in shaped])
+        return ForecastSums(*(part.view(each.shape) for part, each in zip(cut, shaped, strict=True)))

@@ -20,14 +20,14 @@ PREFIX = "corrections."  # prefix of their names in a state
 
 
 class Corrections(nn.ModuleDict):
-    """The corrections by the number of the dataset in the sequence; a dataset without one has zero."""
+    """The corrections, by the dataset's number in the sequence; a dataset without one has correction zero."""
 
-    places: Tensor
+    positions: Tensor
 
     def __init__(self, width: int, num_outputs: int):
         super().__init__()
         self.width, self.num_outputs = width, num_outputs
-        self.register_buffer("places", torch.zeros(1, dtype=torch.int64), persistent=False)
+        self.register_buffer("positions", torch.zeros(1, dtype=torch.int64), persistent=False)
 
     def become(self, numbers: Iterable[int], sizes: Mapping[int, int] | None = None) -> bool:
         """Set the datasets with corrections, new ones at zero; returns whether anything changed.
@@ -43,11 +43,11 @@ class Corrections(nn.ModuleDict):
             self[str(number)] = zero_linear(self.width, wanted[number])
         if wanted != before:
             # The index of each dataset among the stacked weights, 0 for none; the last entry is for all others.
-            places = torch.zeros(max(wanted, default=-1) + 2, dtype=torch.int64)
-            for place, number in enumerate(self.numbers, 1):
-                places[number] = place
-            self.to(self.places.device)
-            self.places = places.to(self.places.device)
+            positions = torch.zeros(max(wanted, default=-1) + 2, dtype=torch.int64)
+            for position, number in enumerate(self.numbers, 1):
+                positions[number] = position
+            self.to(self.positions.device)
+            self.positions = positions.to(self.positions.device)
         return wanted != before
 
     def parameters_of(self, number: int) -> list[nn.Parameter]:
@@ -95,11 +95,11 @@ def gathered(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tenso
     if not numbers:
         return summary.new_zeros(len(summary), corrections.num_outputs)
     layers = [cast(nn.Linear, corrections[str(number)]) for number in numbers]
-    places = corrections.places[owners.clamp(min=-1, max=numbers[-1] + 1)]
-    own = (places[:, None] == torch.arange(1, len(numbers) + 1, device=summary.device)).to(summary.dtype)
+    positions = corrections.positions[owners.clamp(min=-1, max=numbers[-1] + 1)]
+    one_hot = (positions[:, None] == torch.arange(1, len(numbers) + 1, device=summary.device)).to(summary.dtype)
     weights = torch.cat([corrections.widened(layer.weight.T).T for layer in layers], dim=1).to(summary.dtype)
     biases = torch.cat([corrections.widened(layer.bias[None]) for layer in layers]).to(summary.dtype)
-    return (own[:, :, None] * summary[:, None]).flatten(1) @ weights.T + own @ biases
+    return (one_hot[:, :, None] * summary[:, None]).flatten(1) @ weights.T + one_hot @ biases
 
 
 def sizes_in(weights: Mapping[str, Tensor], prefix: str) -> dict[int, int]:
@@ -112,7 +112,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Load a state into a model and give it exactly the corrections and added classes of that state."""
     added, corrections = cast(AddedClasses, model.added), cast(Corrections, model.corrections)
     added.become(sizes_in(weights, added.PREFIX))
-    added.to(corrections.places.device)
+    added.to(corrections.positions.device)
     corrections.num_outputs = added.num_outputs
     sizes = sizes_in(weights, PREFIX)
     corrections.become(sizes, sizes)

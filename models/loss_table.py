@@ -38,7 +38,7 @@ class Loss:
     for_quantiles: bool = False
 
 
-def _squared(outputs: Tensor, targets: Tensor, levels: Sequence[float]) -> Tensor:  # noqa: ARG001 all losses are called alike
+def _squared(outputs: Tensor, targets: Tensor, levels: Sequence[float]) -> Tensor:  # noqa: ARG001 all losses have the same arguments
     import torch.nn.functional as F
 
     return F.mse_loss(outputs, targets, reduction="none")

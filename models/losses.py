@@ -44,11 +44,11 @@ def forecast(outputs: Tensor, shape: tuple[int, int], settings: ModelSettings) -
 class ErrorSums:
     """Sums over samples, in float64.
 
-    `loss` and, for each metric and target (metrics, targets), what the metric averages, in scaled units; `wrong` counts
-    the samples whose class was predicted wrongly. `known` counts the samples that the loss is summed over: all but those
-    whose class the model does not have. `forecasts` has more measures of predicted numbers. `weighted` is zero where all
-    samples weigh 1, else the sums of all weights, of those of the `known` samples, of their weighted losses, and of the
-    weighted errors: those of the `wrong` ones, or what the model is judged by.
+    `loss`, and `metrics` (metrics, targets) with the sums that each metric averages, in scaled units; `wrong` counts the
+    samples with a wrongly predicted class. `known` counts the samples in the sum of losses: all but those of a class that
+    the model does not have. `forecasts` has more measures of predicted numbers. `weighted` is zero if all samples have
+    weight 1; otherwise it has the sums of all weights, of the weights of the `known` samples, of their weighted losses, and
+    of the weighted errors: of wrong classes, or of the error that the model is judged by.
     """
 
     samples: float
@@ -61,7 +61,7 @@ class ErrorSums:
 
     @staticmethod
     def zero(num_targets: int, forecasts: ForecastSums | None = None) -> ErrorSums:
-        """Return the sums of no samples; `forecasts` are those of none, if they are needed."""
+        """Return the sums of no samples, with `forecasts` if they are measured."""
         return ErrorSums(0.0, 0.0, 0.0, 0.0, torch.zeros(len(METRICS), num_targets, dtype=torch.float64), forecasts)
 
     def of(self, metric: str) -> Tensor:

@@ -20,11 +20,11 @@ class LSTM(nn.Module):
     Glorot uniform, recurrent weights orthogonal, the forget gate's bias 1 (Jozefowicz et al. 2015), the head Glorot.
 
     Args:
-        settings: layers, sizes, loss, and what is done to each window before the first layer and undone after the head.
+        settings: layers, sizes, loss, and the window normalization before the first layer, inverted after the head.
         num_features: numbers at each step.
-        num_outputs: numbers that are predicted for each sample.
-        channels: which of the features is which target; needed where settings.needs_channels.
-        known: the features whose values at the predicted steps the head sees; None: none.
+        num_outputs: predicted numbers of each sample.
+        channels: the indices of the targets among the features; required if settings.needs_channels.
+        known: the features that the head sees at the predicted steps; None: none.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class LSTM(nn.Module):
     @property
     def mask_shape(self) -> tuple[int, ...]:
         """Return (layers, units) of the dropout masks of one sample, or (series, layers, units) for several series."""
-        own = (len(self.forward_layers), self.width)
-        return (self.num_series, *own) if self.num_series > 1 else own
+        shape = (len(self.forward_layers), self.width)
+        return (self.num_series, *shape) if self.num_series > 1 else shape
 
     def have_outputs(self, num_outputs: int) -> bool:
         """Add outputs, at zero, to reach so many; returns whether any were added."""
@@ -84,13 +84,13 @@ class LSTM(nn.Module):
         owners: Tensor | int | None = None,
         known: Tensor | None = None,
     ) -> Tensor:
-        """Outputs (batch, num_outputs) of inputs (batch, steps, features), padded at the end to a common length.
+        """Return outputs (batch, num_outputs) of inputs (batch, steps, features), padded at the end to a common length.
 
-        What stands beyond a sequence's length changes nothing; without lengths all steps are valid. `masks` (batch, layers,
-        units) multiply the outputs of each layer at every step: dropout with one mask a sequence (Gal and Ghahramani 2016);
-        None drops nothing. Where each channel is a series of its own, they are (batch, series, layers, units).
-        `owners` (batch,), or one number for all, are the datasets whose corrections of the head apply; None: no correction.
-        `known` (batch, predicted steps, columns) has what is known of them, for a model that sees it.
+        Steps beyond a sequence's length change nothing; without lengths all steps are valid. `masks` (batch, layers, units)
+        multiply the outputs of each layer at every step: dropout with one mask a sequence (Gal and Ghahramani 2016); None
+        drops nothing. With independent channels they are (batch, series, layers, units). `owners` (batch,), or one number
+        for all, are the datasets with the head corrections to apply; None: no correction. `known` (batch, predicted steps,
+        columns) has the known columns, for a model with them.
         """
         settings, level = self.settings, None
         if settings.window_normalization != "none":
@@ -129,7 +129,7 @@ class LSTM(nn.Module):
                 output = torch.cat([output, backward], dim=2)
             hidden = output if masks is None else output * masks[:, depth, None, :]
         summary = hidden[:, -1] if last is None else _rows_at(hidden, last[:, None])[:, 0]
-        if self.directions == 2:  # each direction at its end: the last valid step, and the first
+        if self.directions == 2:  # each direction at its last step: the last valid step, and the first
             half = hidden.shape[2] // 2
             summary = torch.cat([summary[:, :half], hidden[:, 0, half:]], dim=1)
         return summary

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Metric:
     """A metric of the forecasts of each target: a mean over samples and steps, and a function of it.
 
-    `values` returns what is averaged, from the scaled errors (forecast - target), of any shape. `finish` returns the
+    `values` returns the numbers to average, from the scaled errors (forecast - target), of any shape. `finish` returns the
     metric in the target's unit, from the mean and from the size of one scaled unit (NumPy arrays with a number for each
     target). `title` is the head of its column.
     """

@@ -14,7 +14,7 @@ LEAST_VARIANCE = 1e-5  # added to the variance of a window, in scaled units: a c
 
 @dataclass(frozen=True)
 class Level:
-    """What was removed from a window: value = scale * normalised + shift, both (batch, numbers)."""
+    """The level removed from a window: value = scale * normalised + shift, both (batch, numbers)."""
 
     shift: Tensor
     scale: Tensor
@@ -23,12 +23,12 @@ class Level:
 def normalise(
     inputs: Tensor, lengths: Tensor | None, method: Literal["last", "instance"], num_numbers: int
 ) -> tuple[Tensor, Level]:
-    """Return the inputs (batch, steps, features) with their first `num_numbers` features freed of each window's own level.
+    """Return the inputs (batch, steps, features) without each window's level in the first `num_numbers` features.
 
     "last" subtracts the values at the last valid step (NLinear, Zeng et al. 2023). "instance" subtracts the mean and
     divides by the standard deviation, with divisor n, over the valid steps (RevIN, Kim et al. 2022, without its affine
-    part). The other features are left as they are; what stands beyond a length changes nothing and becomes zero. Without
-    lengths all steps are valid.
+    part). The other features are unchanged; steps beyond a length change nothing and become zero. Without lengths all
+    steps are valid.
     """
     if lengths is None:
         numbers = inputs[..., :num_numbers]
@@ -61,6 +61,6 @@ def restore(outputs: Tensor, level: Level, targets: Sequence[int], num_levels: i
     """
     apart = outputs.float().view(outputs.shape[0], -1, len(targets), num_levels)
     shift, scale = (
-        torch.stack([each[:, place] for place in targets], dim=1)[:, None, :, None] for each in (level.shift, level.scale)
+        torch.stack([each[:, index] for index in targets], dim=1)[:, None, :, None] for each in (level.shift, level.scale)
     )
     return (apart * scale + shift).view_as(outputs)

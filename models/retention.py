@@ -21,14 +21,14 @@ def distillation_sum(
 
     Both are (batch, num_outputs). For numbers the squared error, averaged over a sample's outputs; for classes the
     Kullback-Leibler divergence from the teacher's probabilities to the student's (Hinton et al. 2015 at temperature 1),
-    among the `known` classes if these are given (Li and Hoiem 2016). The teacher has no probability for classes that were
+    among the `known` classes, default all (Li and Hoiem 2016). The teacher has no probability for classes that were
     added later.
     """
     outputs, teacher = outputs.float(), teacher.float()
     if settings.classifies:
         if known is not None:
-            places = torch.as_tensor(known, device=outputs.device)
-            outputs, teacher = outputs.index_select(1, places), teacher.index_select(1, places)
+            classes = torch.as_tensor(known, device=outputs.device)
+            outputs, teacher = outputs.index_select(1, classes), teacher.index_select(1, classes)
         student = outputs.log_softmax(1)[:, : teacher.shape[1]]
         return F.kl_div(student, teacher.log_softmax(1), reduction="sum", log_target=True)
     return F.mse_loss(outputs, teacher, reduction="sum") / max(outputs.shape[1], 1)
@@ -42,14 +42,14 @@ class Anchor:
     importance: Mapping[str, Tensor] | None
     strength: float
 
-    def _held(self, model: LSTM) -> list[tuple[str, torch.nn.Parameter]]:
+    def _anchored(self, model: LSTM) -> list[tuple[str, torch.nn.Parameter]]:
         """Return the anchored parameters: all but head corrections newer than the weights."""
         return [(name, parameter) for name, parameter in trained(model) if name in self.weights]
 
     def penalty(self, model: LSTM) -> Tensor:
         """Return strength / 2 times the sum of importance * (weight - anchor)^2 (Kirkpatrick et al. 2017, equation 3)."""
         total = torch.zeros(())
-        for name, parameter in self._held(model):
+        for name, parameter in self._anchored(model):
             gap = (parameter - self.weights[name]) ** 2
             total = total + (gap if self.importance is None else self.importance[name] * gap).sum()
         return self.strength / 2 * total
@@ -57,7 +57,7 @@ class Anchor:
     @torch.no_grad()
     def add_gradient(self, model: LSTM) -> None:
         """Add the penalty's gradient, strength * importance * (weight - anchor), to the parameters' gradients."""
-        for name, parameter in self._held(model):
+        for name, parameter in self._anchored(model):
             assert parameter.grad is not None
             gap = parameter - self.weights[name]
             parameter.grad.add_(gap if self.importance is None else self.importance[name] * gap, alpha=self.strength)
@@ -77,12 +77,11 @@ def curvature_sum(
 ) -> list[Tensor]:
     """Return the diagonal of the Fisher information of each sample, summed: one float64 tensor for each trained parameter.
 
-    For each sample on its own, the squared gradient of its log-likelihood at a target drawn from the model's own forecast,
-    not at the observed one (Kunstner et al. 2019), in the units of the loss: its mean over noise is the Gauss-Newton
-    curvature of the squared error (any loss of numbers is taken for it), or of the cross entropy. `samples` has (inputs
-    (1, steps, features), length (1,), what is known of the predicted rows (1, steps, columns) or None); `noise` has, for
-    each, standard normal numbers (num_outputs,), or one uniform number that draws the class. `head` is the dataset whose
-    correction of the head applies.
+    For each sample, the squared gradient of its log-likelihood at a target drawn from the model's forecast instead of the
+    observed target (Kunstner et al. 2019), in the units of the loss: its mean over noise is the Gauss-Newton curvature of
+    the squared error (used for every loss of numbers), or of the cross entropy. `samples` has (inputs (1, steps, features),
+    length (1,), known columns of the predicted rows (1, steps, columns) or None); `noise` has, for each, standard normal
+    numbers (num_outputs,), or one uniform number that draws the class. `head` selects a dataset's correction of the head.
     """
     parameters = [parameter for _, parameter in trained(model)]
     sums = [torch.zeros_like(parameter, dtype=torch.float64) for parameter in parameters]
@@ -96,6 +95,6 @@ def curvature_sum(
         else:
             value = math.sqrt(2 / len(outputs)) * (outputs * drawn).sum()
         for total, gradient in zip(sums, torch.autograd.grad(value, parameters, allow_unused=True), strict=True):
-            if gradient is not None:  # other datasets' head corrections have none
+            if gradient is not None:  # None for head corrections of other datasets
                 total += gradient.double() ** 2
     return sums

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RetentionMethod:
-    """What a method does while a later dataset is trained; parts can be combined.
+    """The effects of a method during training on a later dataset; they can be combined.
 
     `replays`: samples of earlier datasets are mixed into each batch. `teaches`: the model before the dataset is a teacher
-    (models.retention.distillation_sum). `anchors`: changes to the weights are penalised (models.retention.Anchor), those
-    of each weight by its `importance`, which is summed over samples as models.retention.curvature_sum does; without it
-    all weights count alike. `strength` is the default of `retention.strength`.
+    (models.retention.distillation_sum). `anchors`: changes to the weights are penalised (models.retention.Anchor), weighted
+    by `importance`, a sum over samples as in models.retention.curvature_sum; without it all weights count alike.
+    `strength` is the default of `retention.strength`.
     """
 
     description: str = ""

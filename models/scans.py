@@ -1,4 +1,4 @@
-"""Recurrences as torch's scan: torch.export and ONNX then keep the number of steps open, which a layer would fix."""
+"""Run recurrences as torch's scan: torch.export and ONNX then keep the number of steps open, which a layer would fix."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ScannedLayer(nn.Module):
 
 
 def scanned(model: LSTM) -> LSTM:
-    """Return a copy of a model whose layers are scans; its outputs are the same up to rounding."""
+    """Return a copy of a model with scans as layers; its outputs are the same up to rounding."""
     changed = copy.deepcopy(model)
     changed.forward_layers = nn.ModuleList(ScannedLayer(cast(nn.LSTM, layer)) for layer in model.forward_layers)
     changed.backward_layers = nn.ModuleList(ScannedLayer(cast(nn.LSTM, layer)) for layer in model.backward_layers)

@@ -106,7 +106,7 @@ class ModelSettings(BaseModel):
 
     @property
     def needs_channels(self) -> bool:
-        """Return whether the model must know which of its inputs is which target."""
+        """Return whether the model needs the indices of the targets among its inputs."""
         return self.window_normalization != "none" or self.channel_independent
 
     @property

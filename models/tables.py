@@ -1,4 +1,4 @@
-"""Settings whose values are the names of a table: a new entry in the table is a new value of the setting."""
+"""Let a setting take the names of a table as values: a new entry in the table is a new value of the setting."""
 
 from __future__ import annotations
 

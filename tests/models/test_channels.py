@@ -50,8 +50,8 @@ def test_each_channel_goes_alone_with_what_is_shared_and_its_own_flag(
     plain.load_state_dict(model.state_dict())
     inputs = torch.randn(len(LENGTHS), 9, width)
     outputs = model(inputs, LENGTHS).view(len(LENGTHS), 5, 3, levels)
-    for target, place in enumerate(ORDER):
-        columns = [place, *range(3, 3 + shared), *([3 + shared + place] if flags else [])]
+    for target, index in enumerate(ORDER):
+        columns = [index, *range(3, 3 + shared), *([3 + shared + index] if flags else [])]
         own = plain(inputs[..., columns], LENGTHS).view(len(LENGTHS), 5, levels)
         torch.testing.assert_close(outputs[:, :, target], own)
 
@@ -68,7 +68,7 @@ def test_a_channel_changes_the_forecast_of_no_other() -> None:
     before = model(inputs, LENGTHS).view(4, 5, 3)
     inputs[..., 0] *= -7
     changed = (model(inputs, LENGTHS).view(4, 5, 3) != before).any(dim=1).any(dim=0)
-    assert changed.tolist() == [place == 0 for place in ORDER]
+    assert changed.tolist() == [index == 0 for index in ORDER]
 
 
 def test_each_series_has_a_dropout_mask_of_its_own() -> None:
@@ -78,8 +78,8 @@ def test_each_series_has_a_dropout_mask_of_its_own() -> None:
     outputs = model(inputs, LENGTHS, seen).view(4, 5, 3)
     plain = LSTM(ModelSettings(hidden_size=4, num_layers=2), 1, 5)
     plain.load_state_dict(model.state_dict())
-    for target, place in enumerate(ORDER):
-        torch.testing.assert_close(outputs[:, :, target], plain(inputs[..., [place]], LENGTHS, seen[:, place]))
+    for target, index in enumerate(ORDER):
+        torch.testing.assert_close(outputs[:, :, target], plain(inputs[..., [index]], LENGTHS, seen[:, index]))
 
 
 def test_a_micro_batch_holds_as_many_sequences_as_without() -> None:
@@ -123,8 +123,8 @@ def test_two_workers_train_the_same_channels_as_one(tmp_path: Path) -> None:
         make_datasets(tmp_path / str(size))
     alone = walk_on(str(tmp_path / "1"))
     assert len(alone) == 3 + 3 * 2
-    for told in run_workers(walk_on, 2, tmp_path / "group", str(tmp_path / "2")):
-        assert told == pytest.approx(alone, rel=1e-4)
+    for losses in run_workers(walk_on, 2, tmp_path / "group", str(tmp_path / "2")):
+        assert losses == pytest.approx(alone, rel=1e-4)
 
 
 def test_every_retention_holds_a_model_of_channels_too(tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ def test_the_gradient_of_each_loss_is_that_of_the_formula(loss: str) -> None:
         free = outputs.clone().requires_grad_()
         (expected,) = torch.autograd.grad(9 * ORACLES[loss](free, targets), free)
     ours = outputs.clone().requires_grad_()
-    (found,) = torch.autograd.grad(loss_sum(ours, targets, model_settings(loss)), ours)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    (gradient,) = torch.autograd.grad(loss_sum(ours, targets, model_settings(loss)), ours)
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("loss", ORACLES)
@@ -122,10 +122,10 @@ def test_the_sums_of_forecasts_equal_numpys_over_any_cut_and_any_workers(cuts: l
     np.testing.assert_allclose(total.squared, (gap**2).sum(axis=0), rtol=1e-6)
     np.testing.assert_allclose(total.relative, np.nansum(gap / scales.numpy()[:, None], axis=0), rtol=1e-6)
     np.testing.assert_array_equal(total.scaled, [23, 23 - 6])
-    for place, level in enumerate(chosen.quantiles):
-        away = truth - levels[..., place]
+    for level_index, level in enumerate(chosen.quantiles):
+        away = truth - levels[..., level_index]
         np.testing.assert_allclose(
-            total.pinball[:, place], np.maximum(level * away, (level - 1) * away).sum(axis=0).mean(axis=1), rtol=1e-5
+            total.pinball[:, level_index], np.maximum(level * away, (level - 1) * away).sum(axis=0).mean(axis=1), rtol=1e-5
         )
     assert total.inside.tolist() == [((truth >= levels[..., 0]) & (truth <= levels[..., 2])).sum()]
 
@@ -156,8 +156,8 @@ def test_the_forecast_has_the_steps_and_targets_in_the_order_of_the_outputs() ->
 @pytest.mark.parametrize(("levels", "middle"), [([0.1, 0.5, 0.9], 1), ([0.3], 0), ([0.05, 0.1, 0.2, 0.45], 3)])
 def test_the_quantile_forecast_is_the_level_nearest_to_the_median(levels: list[float], middle: int) -> None:
     shaped = torch.randn(6, STEPS, TARGETS, len(levels))
-    found = forecast(shaped.flatten(1), (STEPS, TARGETS), ModelSettings(loss="quantile", quantiles=levels))
-    assert torch.equal(found, shaped[..., middle])
+    point = forecast(shaped.flatten(1), (STEPS, TARGETS), ModelSettings(loss="quantile", quantiles=levels))
+    assert torch.equal(point, shaped[..., middle])
 
 
 def test_the_forecast_of_classes_is_the_likeliest() -> None:
@@ -168,9 +168,9 @@ def test_the_forecast_of_classes_is_the_likeliest() -> None:
 def test_losses_of_bfloat16_outputs_are_summed_in_float32() -> None:
     outputs, targets = make_batch("mse", 1000)
     low = outputs.bfloat16()
-    found = loss_sum(low, targets, model_settings("mse"))
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, 1000 * F.mse_loss(low.float(), targets.flatten(1)), rtol=1e-5, atol=0)
+    total = loss_sum(low, targets, model_settings("mse"))
+    assert total.dtype == torch.float32
+    torch.testing.assert_close(total, 1000 * F.mse_loss(low.float(), targets.flatten(1)), rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("levels", [[0.5, 0.1], [0.1, 0.1], [0.0, 0.5], [0.5, 1.0], []])

@@ -32,23 +32,23 @@ def model_of(method: str, seed: int = 0, **settings: object) -> LSTM:
 
 def loop(inputs: np.ndarray, lengths: np.ndarray, method: str) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """The valid steps of each window normalised, and its shift and scale, a window at a time in float64."""
-    found, shifts, scales = [], [], []
+    normalised, shifts, scales = [], [], []
     for window, length in zip(inputs.astype(float), lengths, strict=True):
         numbers = window[:length, :NUMBERS]
         shift = numbers[-1] if method == "last" else numbers.mean(axis=0)
         scale = np.ones(NUMBERS) if method == "last" else np.sqrt(numbers.var(axis=0) + LEAST_VARIANCE)
-        found.append(np.concatenate([(numbers - shift) / scale, window[:length, NUMBERS:]], axis=1))
+        normalised.append(np.concatenate([(numbers - shift) / scale, window[:length, NUMBERS:]], axis=1))
         shifts.append(shift)
         scales.append(scale)
-    return found, np.array(shifts), np.array(scales)
+    return normalised, np.array(shifts), np.array(scales)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_each_window_is_normalised_by_its_own_valid_steps_and_other_features_are_left(method: str) -> None:
     inputs = windows()
-    found, level = normalise(inputs, LENGTHS, method, NUMBERS)  # type: ignore[arg-type]
+    normalised, level = normalise(inputs, LENGTHS, method, NUMBERS)  # type: ignore[arg-type]
     expected, shifts, scales = loop(inputs.numpy(), LENGTHS.numpy(), method)
-    for window, length, own in zip(found.numpy(), LENGTHS, expected, strict=True):
+    for window, length, own in zip(normalised.numpy(), LENGTHS, expected, strict=True):
         np.testing.assert_allclose(window[:length], own, rtol=1e-4, atol=1e-5)
         assert not window[length:, :NUMBERS].any()
     np.testing.assert_allclose(level.shift, shifts, rtol=1e-5, atol=1e-5)
@@ -61,11 +61,11 @@ def test_outputs_of_every_step_and_quantile_are_restored_by_the_level_of_their_o
     outputs = random.normal(size=(5, STEPS, len(TARGETS), levels)).astype(np.float32)
     shift, scale = (random.uniform(0.5, 2, (5, NUMBERS)).astype(np.float32) for _ in range(2))
     level = Level(torch.from_numpy(shift), torch.from_numpy(scale))
-    found = restore(torch.from_numpy(outputs.reshape(5, -1)), level, TARGETS, levels).view(outputs.shape)
+    restored = restore(torch.from_numpy(outputs.reshape(5, -1)), level, TARGETS, levels).view(outputs.shape)
     for sample, step, target, quantile in np.ndindex(outputs.shape):
-        place = TARGETS[target]
-        expected = outputs[sample, step, target, quantile] * scale[sample, place] + shift[sample, place]
-        assert float(found[sample, step, target, quantile]) == pytest.approx(expected, rel=1e-5)
+        number = TARGETS[target]
+        expected = outputs[sample, step, target, quantile] * scale[sample, number] + shift[sample, number]
+        assert float(restored[sample, step, target, quantile]) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -93,9 +93,9 @@ def test_padding_changes_no_answer(method: str, alone: bool, more: int, padding:
     more_settings = {"channel_independent": True, "bidirectional": True} if alone else {}
     torch.manual_seed(seed)
     features = NUMBERS if alone else 6
-    places = tuple(range(NUMBERS)) if alone else TARGETS
+    targets = tuple(range(NUMBERS)) if alone else TARGETS
     made = ModelSettings(hidden_size=3, window_normalization=method, **more_settings)
-    model = LSTM(made, features, STEPS * len(places), Channels(NUMBERS, places)).eval()
+    model = LSTM(made, features, STEPS * len(targets), Channels(NUMBERS, targets)).eval()
     inputs = windows(seed, features)
     padded = torch.full((len(inputs), 12 + more, features), padding)
     for row, length in enumerate(LENGTHS):
