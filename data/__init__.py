@@ -1,1 +1,1 @@
-"""What a dataset is and how it is prepared: Ray Data at the edge, NumPy and Arrow inside."""
+"""Read and prepare datasets: Ray Data at the edge, NumPy and Arrow inside."""

@@ -1,4 +1,4 @@
-"""The built-in data: four plants that conflict, and the sequences of the Keras tutorial."""
+"""Write the built-in data: four plants that conflict, and the sequences of the Keras tutorial."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from data.reading.files import make_folder
 
 Float64 = npt.NDArray[np.float64]
 
-# Name, hours, level and spread of the power in kW, its answer to the weather, the hours that this answer takes, the hour
-# of the daily peak, noise. The same weather drives power up in one plant and down in the next, and their days are not in
-# step: what one teaches is wrong for the other, so a plain sequence forgets.
+# Name, hours, level and spread of the power in kW, its response to the weather, the delay of this response in hours, the
+# hour of the daily peak, noise. The same weather raises power in one plant and lowers it in the next, and their daily peaks
+# differ: the plants conflict, so a plain sequence forgets.
 PLANTS = [
     ("plant_alder", 7000, 120.0, 30.0, 1.0, 6, 8.0, 0.15),
     ("plant_birch", 5000, 900.0, 250.0, -1.0, 6, 20.0, 0.20),
@@ -82,10 +82,10 @@ def write_tutorial(folder: Path, varied: bool) -> None:
         targets = sums / lengths[:, None] + 0.1 * number
         table = pa.table(
             {
-                "sequence": [f"s{place:03d}" for place in sequence],
+                "sequence": [f"s{index:03d}" for index in sequence],
                 "step": np.concatenate([np.arange(length) for length in lengths]),
-                **{f"x{place}": np.round(inputs[:, place], 6) for place in range(5)},
-                **{f"y{place}": np.round(targets[sequence, place], 6) for place in range(2)},
+                **{f"x{index}": np.round(inputs[:, index], 6) for index in range(5)},
+                **{f"y{index}": np.round(targets[sequence, index], 6) for index in range(2)},
             }
         )
         pacsv.write_csv(table, folder / f"dataset_{number + 1}.csv", pacsv.WriteOptions(quoting_style="none"))
@@ -99,7 +99,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
 
 
 def make_built_in(name: str, folder: Path) -> None:
-    """Write the built-in data `name` into folder/name, unless it is there already."""
+    """Write the built-in data `name` into folder/name, unless it exists."""
     if (folder / name).exists():
         return
     scratch = folder / f".{name}-{uuid.uuid4().hex[:8]}"

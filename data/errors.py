@@ -1,4 +1,4 @@
-"""Errors that are shown as a message: wrong input, or work that failed and that the user can do something about."""
+"""Errors that are shown as a message: wrong input, or failed work that the user can fix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KEYS_IN_ADDRESS = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 class InputError(ValueError):
-    """The input is wrong and nothing was written; each message names the place, the value seen and what to write instead.
+    """The input is wrong and nothing was written; each message names the location, the value and what to write instead.
 
     The command line prints all messages and exits with 2.
     """
@@ -26,7 +26,7 @@ class InputError(ValueError):
 
 
 class FailedError(Exception):
-    """Work failed although the input is right. The message says what to do; the command line prints it and exits with 1."""
+    """Work failed although the input is valid. The message says what to do; the command line prints it and exits with 1."""
 
 
 def plain(text: str) -> str:

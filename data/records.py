@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 Record = TypeVar("Record")
-Json = dict[str, Any]  # a JSON object before it becomes a value, or after
+Json = dict[str, Any]  # a JSON object
 
 
 class DamagedRecordError(Exception):
@@ -40,8 +40,8 @@ def from_json(kind: type[Record], content: Any) -> Record:
         return record
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(each) for each in first["loc"]) or "content"
-        raise DamagedRecordError(f"{place}: {first['msg'].lower()}, found {_shortened(first['input'])}") from None
+        location = ".".join(str(each) for each in first["loc"]) or "content"
+        raise DamagedRecordError(f"{location}: {first['msg'].lower()}, found {_shortened(first['input'])}") from None
 
 
 @cache

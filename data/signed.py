@@ -15,7 +15,7 @@ def signed(content: Mapping[str, Any], key: str = "sha256") -> bytes:
 
 
 def read_signed(written: bytes, key: str = "sha256", required: bool = False) -> dict[str, Any]:
-    """Return what `signed` wrote, without the hash; earlier versions wrote none, unless it is `required`.
+    """Return the content that `signed` wrote, without the hash; it may be absent, as in earlier versions, unless `required`.
 
     Raises ValueError if the content has changed or is not a JSON object.
     """

@@ -1,4 +1,4 @@
-"""Files that appear whole, written beside their place and renamed, and files that are uploaded."""
+"""Write files under a temporary name and rename them, so that they appear whole, and upload files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def upload(path: Path, filesystem: fs.FileSystem, inner: str) -> None:
-    """Copy a file of this machine to a place in a filesystem; raises OSError where that fails.
+    """Copy a local file to a path of a filesystem; raises OSError if that fails.
 
     PyArrow's copy_files (26.0) ignores an upload to S3 that fails when it is closed, and leaves an empty object.
     """

@@ -200,5 +200,5 @@ def _naive_errors(prepared: PreparedDataset) -> dict[str, NaiveSums]:
         elif prepared.horizon == 0:
             errors[split] = label_errors(prepared.target_rows("train"), prepared.target_rows(split))
         else:
-            errors[split] = NaiveSums.added([part.naive[split] for part in prepared.manifest.parts])
+            errors[split] = NaiveSums.total([part.naive[split] for part in prepared.manifest.parts])
     return errors

@@ -1,4 +1,4 @@
-"""The times of the steps after a series, which a forecast from its last rows predicts."""
+"""Compute the times of the steps after a series, for a forecast from its last rows."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ UNKNOWN = np.iinfo(np.int64).min  # an unknown time
 
 
 def times_after(times: Times, frequency: Frequency | None, count: int) -> Int64:
-    """Return the times of the `count` steps after the last row of a series, UNKNOWN where its step is not known.
+    """Return the times of the `count` steps after the last row of a series, UNKNOWN if its step is unknown.
 
-    With a frequency the series lies on its grid, which goes on: months keep the day of the first row or the end of the
-    month, business days leave out weekends, days follow the local clock. Without one the step is that of the rows, if it
-    is the same between all of them.
+    With a frequency the grid of the series continues: months keep the day of the first row or the end of the month,
+    business days leave out weekends, days follow the local clock. Without one the step is that of the rows, if all are
+    equal.
     """
     if not count or not len(times.value):
         return np.full(count, UNKNOWN)

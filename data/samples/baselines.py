@@ -10,14 +10,14 @@ import numpy.typing as npt
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 SAMPLES_AT_A_TIME = 16_384
-VALUES_AT_A_TIME = 4_000_000  # of the windows that are searched for their last observed value
+VALUES_AT_A_TIME = 4_000_000  # of the windows searched for their last observed value
 
 
 @dataclass(frozen=True)
 class TargetColumns:
-    """Where the values of each target are among the columns of a row.
+    """The column indices of each target in a row.
 
-    `known` has what a forecast may repeat: the feature of the same name, with gaps filled, or the target itself.
+    `known` has the columns that a forecast may repeat: the feature of the same name, with gaps filled, or the target.
     """
 
     known: tuple[int, ...]
@@ -26,7 +26,7 @@ class TargetColumns:
 
 @dataclass(frozen=True)
 class TargetRows:
-    """The rows of a part (rows, columns), where the targets are in them, and the season in rows; None: no season."""
+    """The rows of a part (rows, columns), the columns of the targets, and the season in rows; None: no season."""
 
     values: npt.NDArray[np.floating]
     columns: TargetColumns
@@ -46,8 +46,8 @@ class Windows:
 class BaselineSums:
     """Sums over samples of the errors of both forecasts in the targets' own units: all (steps, targets).
 
-    If no value one season before is known, the seasonal forecast repeats the last value, so that both are measured on the
-    same samples.
+    If the value one season before is unknown, the seasonal forecast repeats the last value, so that both are measured on
+    the same samples.
     """
 
     count: Float64
@@ -66,7 +66,7 @@ class BaselineSums:
         return [getattr(self, each.name) for each in fields(self)]
 
     def add(self, rows: TargetRows, windows: Windows) -> None:
-        """Add the samples of windows whose targets follow them in `rows`."""
+        """Add the samples of windows; their targets follow in `rows`."""
         for start in range(0, len(windows.ends), SAMPLES_AT_A_TIME):
             some = slice(start, start + SAMPLES_AT_A_TIME)
             self._add(rows, Windows(windows.ends[some], windows.lengths[some], windows.firsts[some]))
@@ -94,15 +94,15 @@ class BaselineSums:
 
 
 def rows_at(values: npt.NDArray[np.floating], rows: Int64, columns: tuple[int, ...]) -> Float64:
-    """Return some columns of rows, (rows, columns) in float64; all columns are read, as they lie side by side."""
+    """Return some columns of rows, (rows, columns) in float64; all columns are read, because they are contiguous."""
     return values.take(rows, axis=0)[:, list(columns)].astype(np.float64)
 
 
 def last_values(values: npt.NDArray[np.floating], columns: tuple[int, ...], ends: Int64, lengths: Int64) -> Float64:
     """Return the last observed value of each column in each window: (samples, columns), NaN where there is none."""
     last = rows_at(values, ends, columns)
-    for place, column in enumerate(columns):
-        absent = np.flatnonzero(np.isnan(last[:, place]))
+    for index, column in enumerate(columns):
+        absent = np.flatnonzero(np.isnan(last[:, index]))
         if not len(absent):
             continue
         at_a_time = max(VALUES_AT_A_TIME // int(lengths[absent].max()), 1)
@@ -110,7 +110,7 @@ def last_values(values: npt.NDArray[np.floating], columns: tuple[int, ...], ends
             some = absent[start : start + at_a_time]
             back = np.arange(int(lengths[some].max()))
             window = values[:, column][ends[some, None] - np.minimum(back, lengths[some, None] - 1)]
-            last[some, place] = window[np.arange(len(some)), (~np.isnan(window)).argmax(axis=1)]
+            last[some, index] = window[np.arange(len(some)), (~np.isnan(window)).argmax(axis=1)]
     return last
 
 

@@ -28,7 +28,7 @@ def fill_rows(
     settings, width = source.settings, len(source.settings.features)
     absent: npt.NDArray[np.bool_] = np.isnan(measured_numbers(each.numbers, settings))
     if each.numbers.shape == rows.shape and not absent.any():
-        rows[:] = each.numbers  # no other columns, nothing missing: in one piece this takes a third of the time
+        rows[:] = each.numbers  # no other columns, nothing missing: one copy takes a third of the time
         return absent
     columns = [fill_gaps(each.numbers[:, :width], bounds, settings.missing, stretch)]
     columns += [codes_of(each.labels[name], categories[name])[:, None] for name in settings.categorical]
@@ -38,13 +38,13 @@ def fill_rows(
     if settings.missing_flags:
         columns.append(absent[:, :width].astype(np.float32))
     weight = 0 if settings.weight is None else 1
-    if weight:  # a row that was inserted has none: nothing was observed there
+    if weight:  # an inserted row has no observation and no weight
         columns.append(np.nan_to_num(each.numbers[:, width : width + 1]))
     if source.classes:
         columns += [codes_of(each.labels[name], categories[name])[:, None] for name in settings.targets]
     elif each.numbers.shape[1] > width + weight:
         columns.append(each.numbers[:, width + weight :])
-    else:  # new rows to predict from, whose targets are not known
+    else:  # new rows to predict from, with unknown targets
         columns.append(np.full((len(rows), len(settings.targets)), np.nan, np.float32))
     np.concatenate(columns, axis=1, out=rows)
     return absent

@@ -1,4 +1,4 @@
-"""Where the history of new rows ends, and whether the rows behind it say what a forecast has to know of the horizon."""
+"""Find the end of the history of new rows, and check that the rows after it have the known columns of the horizon."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from data.errors import InputError
 from data.reading.settings import DataSettings
-from data.samples.series import Series, taken
+from data.samples.series import Series, take_rows
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A series whose first `history` rows are its past; behind them stand at most as many rows as a forecast has steps.
+class SeriesHistory:
+    """A series with `history` observed rows, followed by at most as many rows as a forecast has steps.
 
-    `notes` say what was left out, `problem` why its last window can have no forecast.
+    `notes` say what was left out, `problem` why its last window cannot have a forecast.
     """
 
     series: Series
@@ -24,33 +24,33 @@ class Ended:
     problem: str | None = None
 
 
-def end_of_history(each: Series, settings: DataSettings, ahead: int) -> Ended:
-    """Return the series up to its last observed row, as rows behind it ask for a forecast.
+def end_of_history(each: Series, settings: DataSettings, ahead: int) -> SeriesHistory:
+    """Return the series up to its last observed row; rows after it only request a forecast.
 
-    With known_future columns the rows behind it, up to `ahead`, stay as far as these columns are filled without a gap.
+    With known_future columns, up to `ahead` rows after it are kept, until the first gap in these columns.
     """
     columns = observed_columns(settings)
-    there = np.flatnonzero((~np.isnan(each.numbers[:, columns])).any(axis=1))
-    if not len(there):
-        return Ended(each, len(each))
-    history = int(there[-1]) + 1
+    observed_rows = np.flatnonzero((~np.isnan(each.numbers[:, columns])).any(axis=1))
+    if not len(observed_rows):
+        return SeriesHistory(each, len(each))
+    history = int(observed_rows[-1]) + 1
     last = "" if each.times is None else f" ({each.times.show(history - 1)})"
     if settings.known_future:
         return _with_future(each, settings, ahead, history, last)
     if history == len(each):
-        return Ended(each, history)
+        return SeriesHistory(each, history)
     left = len(each) - history
     note = f"series {each.name!r}: the last {left} rows are empty: it ends at the last observed row{last}"
-    return Ended(taken(each, slice(0, history)), history, (note,))
+    return SeriesHistory(take_rows(each, slice(0, history)), history, (note,))
 
 
-def _with_future(each: Series, settings: DataSettings, ahead: int, history: int, last: str) -> Ended:
+def _with_future(each: Series, settings: DataSettings, ahead: int, history: int, last: str) -> SeriesHistory:
     behind = each.numbers[history : history + ahead, known_indices(settings)]
     empty = np.isnan(behind)
     whole = int(empty.any(axis=1).argmax()) if empty.any() else len(behind)  # rows without a gap
-    kept = taken(each, slice(0, history + whole))
+    kept = take_rows(each, slice(0, history + whole))
     if whole == ahead:
-        return Ended(kept, history)
+        return SeriesHistory(kept, history)
     names = ", ".join(settings.known_future)
     wanted = f"a forecast needs {names} at the {ahead} steps after its last observed row{last}"
     if whole < len(behind):
@@ -59,24 +59,24 @@ def _with_future(each: Series, settings: DataSettings, ahead: int, history: int,
         problem = f"{column!r} is empty at {step}, and {wanted}: fill it"
     else:
         problem = f"{wanted}, and has {whole} of these rows: add the others with these columns filled and the targets empty"
-    return Ended(kept, history, (), f"{each.where}, series {each.name!r}: {problem}")
+    return SeriesHistory(kept, history, (), f"{each.where}, series {each.name!r}: {problem}")
 
 
 def observed_columns(settings: DataSettings) -> list[int]:
-    """Return the features that say whether a row is observed: the targets among them, or all that are not known before."""
+    """Return the features that make a row observed: the targets among them, or all that are not known before."""
     features = settings.features
-    own = [place for place, name in enumerate(features) if name in settings.targets]
+    targets = [index for index, name in enumerate(features) if name in settings.targets]
     before = {*settings.static, *settings.known_future}
-    return own or [place for place, name in enumerate(features) if name not in before]
+    return targets or [index for index, name in enumerate(features) if name not in before]
 
 
 def known_indices(settings: DataSettings) -> list[int]:
-    """Return the places of the known_future columns among the features."""
+    """Return the indices of the known_future columns among the features."""
     return [settings.features.index(name) for name in settings.known_future]
 
 
-def raise_problems(ended: list[Ended], shortest: int) -> None:
-    """Raise InputError with what the last windows of series lack; a series that is too short for one lacks nothing more."""
+def raise_problems(ended: list[SeriesHistory], shortest: int) -> None:
+    """Raise InputError with the problems of the last windows of series; series too short for a window are ignored."""
     problems = [each.problem for each in ended if each.problem is not None and each.history >= shortest]
     if problems:
         raise InputError(problems)

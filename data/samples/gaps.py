@@ -14,13 +14,13 @@ Float32 = npt.NDArray[np.float32]
 
 
 def fill_gaps(values: Float32, bounds: Sequence[int], method: str, stretch: Stretch | None = None) -> Float32:
-    """Values (rows, columns) of one series with its gaps filled, as a copy where anything was missing.
+    """Return values (rows, columns) of one series with filled gaps; a copy if anything was missing.
 
-    `bounds` are the rows where the splits begin and end: (0, validation, test, rows). "interpolate" is linear between
-    the neighbours inside a split and holds the nearest value at its edges, the last row of the split before counting as
-    a neighbour. "forward" repeats the last value. What is left NaN (all of it for "mean", "zero" and "drop", and what
-    has nothing to start from) waits for the statistics of the dataset: see `Encoding.fill`. Of a `stretch`, the values are
-    the loaded rows, and the bounds are counted from the first of them; its edges are neighbours, too.
+    `bounds` are the first rows of the splits and the end: (0, validation, test, rows). "interpolate" is linear between the
+    neighbours inside a split and repeats the nearest value at its edges; the last row of the previous split counts as a
+    neighbour. "forward" repeats the last value. Remaining NaN (all for "mean", "zero" and "drop", and gaps without an
+    earlier value) is filled from the statistics of the dataset: see `Encoding.fill`. With a `stretch`, the values are its
+    loaded rows, the bounds are counted from the first of these, and its edges are neighbours, too.
     """
     missing = np.isnan(values)
     if method not in ("interpolate", "forward") or not missing.any():
@@ -35,16 +35,16 @@ def fill_gaps(values: Float32, bounds: Sequence[int], method: str, stretch: Stre
     return filled
 
 
-Neighbour = tuple[int, float] | None  # the row, counted from the first one that is loaded, and the value
+Neighbour = tuple[int, float] | None  # the row, counted from the first loaded one, and the value
 
 
 def _neighbours(stretch: Stretch | None, column: int) -> tuple[Neighbour, Neighbour]:
-    found: list[Neighbour] = [None, None]
+    neighbours: list[Neighbour] = [None, None]
     if stretch is not None:
-        for place, edge in enumerate((stretch.before, stretch.after)):
+        for side, edge in enumerate((stretch.before, stretch.after)):
             if edge is not None and not np.isnan(edge.values[column]):
-                found[place] = int(edge.rows[column]) - stretch.start, float(edge.values[column])
-    return found[0], found[1]
+                neighbours[side] = int(edge.rows[column]) - stretch.start, float(edge.values[column])
+    return neighbours[0], neighbours[1]
 
 
 def _interpolate(column: Float32, bounds: Sequence[int], before: Neighbour, after: Neighbour) -> None:
@@ -52,11 +52,11 @@ def _interpolate(column: Float32, bounds: Sequence[int], before: Neighbour, afte
         begin, end = max(start, 0), min(stop, len(column))
         if begin >= end:
             continue
-        first = max(begin - 1, 0)  # the (filled) row before the split is a neighbour, and is not filled from here itself
+        first = max(begin - 1, 0)  # the (filled) row before the split is a neighbour, and is not changed
         known = first + np.flatnonzero(~np.isnan(column[first:end]))
         holes = begin + np.flatnonzero(np.isnan(column[begin:end]))
         values = column[known]
-        if before is not None and start <= 0:  # of an earlier split only its last row counts, which was filled with it
+        if before is not None and start <= 0:  # of the previous split only its last row counts, already filled
             known, values = np.append(max(before[0], start - 1), known), np.append(before[1], values)
         if after is not None and end < stop and after[0] < stop:
             known, values = np.append(known, after[0]), np.append(values, after[1])
@@ -73,7 +73,7 @@ def longest_run(missing: npt.NDArray[np.bool_]) -> int:
 
 
 def last_observed(column: Float32, before: float = np.nan) -> Float32:
-    """Return the last value that is not missing, at or before each row; `before` where there is none yet."""
+    """Return the last value that is not missing, at or before each row; `before` until the first one."""
     missing = np.isnan(column)
     if not missing.any():
         return column

@@ -13,14 +13,14 @@ from data.reading.times import Times
 from data.reading.zones import to_local, to_utc
 
 Int64 = npt.NDArray[np.int64]
-Scan = Callable[[], Iterable[Int64]]  # all times of a series, as often as it is called; in any order, in arrays of any size
-TOLERANCE = 10  # a time may be off its grid by one of so many parts of a step
+Scan = Callable[[], Iterable[Int64]]  # yields all times of a series at each call; in any order, in arrays of any size
+TOLERANCE = 10  # a time may be off its grid by up to 1 / TOLERANCE of a step
 DAY = 86400 * 10**6
-BINS = 1 << 16  # of the distances of times from a grid; times of one bin are looked at one by one
+BINS = 1 << 16  # of the distances of times from a grid; the times of one bin are sorted exactly
 
 
 class OffGridError(Exception):
-    """The first time that is on no grid of the frequency, and why."""
+    """The first time that is not on a grid of the frequency, and the reason."""
 
     def __init__(self, time: int, reason: str):
         super().__init__(reason)
@@ -31,8 +31,8 @@ class OffGridError(Exception):
 class Grid:
     """The steps of a frequency through the times of one series.
 
-    `zone`: the steps follow its clock. `first` is the local time of the first row, and `origin` that of step 0: another one
-    where the rows are only near a grid. `last_day`: all rows are of the last day of a month.
+    `zone`: the steps follow its clock. `first` is the local time of the first row, and `origin` that of step 0, which
+    differs if the rows are only near a grid. `last_day`: all rows are on the last day of a month.
     """
 
     frequency: Frequency
@@ -67,7 +67,7 @@ class Grid:
         return to_utc(self.origin + self._count * steps, self.zone)
 
     def moved(self, value: Int64, steps: Int64) -> npt.NDArray[np.bool_]:
-        """Return which times are not those of their steps; a month, or a business day, begins at the time of its row."""
+        """Return which times differ from those of their steps; a month, or a business day, begins at the time of its row."""
         if not self.regular:
             return np.zeros(len(value), bool)
         return np.asarray(to_local(value, self.zone) != self.origin + self._count * steps)
@@ -94,22 +94,22 @@ class Grid:
         last = days - np.timedelta64(1, "D")
         day = last if self.last_day else np.minimum(offset.astype("timedelta64[D]"), last)
         clock = offset - offset.astype("timedelta64[D]")
-        found = starts.astype("datetime64[D]") + day + clock
-        return np.asarray(found.astype("datetime64[us]").astype(np.int64))
+        times = starts.astype("datetime64[D]") + day + clock
+        return np.asarray(times.astype("datetime64[us]").astype(np.int64))
 
 
 def grid_times(grid: Grid, value: Int64, step: Int64, length: int) -> Int64:
     """Return the times of all steps of a series from the first to the last of its sorted times."""
-    found = grid.times(np.arange(length, dtype=np.int64))
+    times = grid.times(np.arange(length, dtype=np.int64))
     if not grid.regular:
-        found[step] = value  # a month begins when its row says
-    return found
+        times[step] = value  # a month begins at the time of its row
+    return times
 
 
 def grid_of(scan: Scan, like: Times, frequency: Frequency) -> Grid:
-    """Return the grid of a series, by all of its times, of which a bounded number is held; raises OffGridError.
+    """Return the grid of a series from all of its times, a bounded number in memory at once; raises OffGridError.
 
-    `like` says what the times are.
+    `like` has the kind and zone of the times.
     """
     zone = like.zone if like.zoned and frequency.unit in LOCAL_UNITS else None
     start = min(int(value.min()) for value in scan() if len(value))
@@ -135,10 +135,10 @@ def grid_of(scan: Scan, like: Times, frequency: Frequency) -> Grid:
 
 
 def _origin_after(distances: Scan, first: int, size: int) -> int:
-    """Where the grid begins, counted from the first time, if times are off it.
+    """Return the origin of the grid, relative to the first time, if times are off the grid through the first time.
 
-    `distances` are those of all times from a grid through the first one. The grid goes through full hours, days and so on
-    where all times are near, else through their middle, by the median.
+    `distances` are those of all times from that grid. The grid goes through full hours, days and so on if all times are
+    near these, otherwise through the median.
     """
     middle = _median(distances, size)
     whole = (first + middle + size // 2) // size * size - first
@@ -156,16 +156,16 @@ def _median(distances: Scan, size: int) -> int:
     counts = sum((np.bincount(bins_of(each), minlength=BINS + 1) for each in distances()), np.zeros(BINS + 1, np.int64))
     ends = np.cumsum(counts)
     ranks = [(int(ends[-1]) - 1) // 2, int(ends[-1]) // 2]
-    found = []
+    values_at_ranks = []
     for rank in ranks:
-        place = int(np.searchsorted(ends, rank, side="right"))
-        kept = [np.unique(each[bins_of(each) == place], return_counts=True) for each in distances()]
+        bin_index = int(np.searchsorted(ends, rank, side="right"))
+        kept = [np.unique(each[bins_of(each) == bin_index], return_counts=True) for each in distances()]
         values = np.concatenate([each for each, _ in kept])
         order = np.argsort(values, kind="stable")
         below = np.cumsum(np.concatenate([each for _, each in kept])[order])
-        rank -= int(ends[place - 1]) if place else 0
-        found.append(int(values[order][np.searchsorted(below, rank, side="right")]))
-    return int(np.mean(found))
+        rank -= int(ends[bin_index - 1]) if bin_index else 0
+        values_at_ranks.append(int(values[order][np.searchsorted(below, rank, side="right")]))
+    return int(np.mean(values_at_ranks))
 
 
 def _month_grid(scan: Scan, grid: Grid) -> Grid:
@@ -208,9 +208,9 @@ def _first_time(scan: Scan, marks: Callable[[Int64], npt.NDArray[np.bool_]]) -> 
 
     def marked() -> Iterator[int]:
         for value in scan():
-            found = value[marks(value)]
-            if len(found):
-                yield int(found.min())
+            times = value[marks(value)]
+            if len(times):
+                yield int(times.min())
 
     return min(marked(), default=None)
 

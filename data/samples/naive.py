@@ -1,4 +1,4 @@
-"""The error of the naive forecast: repeat the last value, or guess the usual label."""
+"""Measure the error of the naive forecast: repeat the last value, or guess the most frequent label."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from data.samples.stretch import Edge
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
-SAMPLES_AT_A_TIME = 32768  # so that what a step of the horizon takes stays in the cache
+SAMPLES_AT_A_TIME = 32768  # so that the arrays of one step of the horizon stay in the cache
 
 
 class ForecastErrors:
@@ -29,7 +29,7 @@ class ForecastErrors:
         """Count the samples whose last rows are `ends`, in rising order: last and targets are (rows, targets)."""
         for start in range(0, len(ends), SAMPLES_AT_A_TIME):
             some = ends[start : start + SAMPLES_AT_A_TIME]
-            # A target after the other: along the rows of a few targets NumPy takes several times as long.
+            # One target after the other: along rows of a few targets NumPy takes several times as long.
             known = last[some].T.astype(np.float64, order="C")
             ahead = targets[some[0] : some[-1] + horizon + 1].T.astype(np.float64, order="C")
             for step in range(1, horizon + 1):
@@ -48,15 +48,15 @@ class ForecastErrors:
 def last_known(rows: Float32, columns: list[Column], targets: list[str], before: Edge | None = None) -> Float32:
     """Return the last value of each target that the model can know at each row: (rows, targets).
 
-    Where the target goes in as a feature, that is the feature with its gaps filled; what is still missing, or never goes
-    in, is the last observed value; `before` has those of the number columns before the first row.
+    If the target is also a feature, that is the feature with its gaps filled; otherwise, or if it is still missing, the
+    last observed value. `before` has the last observed values of the number columns before the first row.
     """
-    numbers = {column.name: place for place, column in enumerate(columns) if column.kind == "number"}
-    own = {name: len(columns) - len(targets) + offset for offset, name in enumerate(targets)}
+    numbers = {column.name: index for index, column in enumerate(columns) if column.kind == "number"}
+    target_index = {name: len(columns) - len(targets) + offset for offset, name in enumerate(targets)}
     names = [column.name for column in columns if column.kind in ("number", "weight", "target")]
     known = {} if before is None else dict(zip(names, before.values.tolist(), strict=True))
     return np.stack(
-        [last_observed(rows[:, numbers.get(name, own[name])], known.get(name, np.nan)) for name in targets], axis=1
+        [last_observed(rows[:, numbers.get(name, target_index[name])], known.get(name, np.nan)) for name in targets], axis=1
     )
 
 

@@ -1,4 +1,4 @@
-"""Sums over samples of the naive forecast's errors, as a manifest keeps them."""
+"""Sums over samples of the errors of the naive forecast, for the manifest."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class NaiveSums:
     wrong: Numbers = ()
 
     @staticmethod
-    def added(sums: Sequence[NaiveSums]) -> NaiveSums:
-        """Return the sums over the parts of a dataset whose targets are numbers."""
+    def total(sums: Sequence[NaiveSums]) -> NaiveSums:
+        """Return the sums over the parts of a dataset with numeric targets."""
         columns = [[getattr(each, name) for each in sums] for name in ("count", "squared", "absolute")]
         return NaiveSums(*(tuple(np.sum(values, axis=0).tolist()) for values in columns))
 

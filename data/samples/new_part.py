@@ -1,4 +1,4 @@
-"""Prepare new files as the dataset's own files were, except that targets may be unknown and nothing is split."""
+"""Prepare new files like the files of the dataset, except that targets may be unknown and nothing is split."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from data.samples.fill import fill_rows
 from data.samples.future import end_of_history, known_indices, observed_columns, raise_problems
 from data.samples.notes import time_notes
 from data.samples.part_files import write_samples, write_values
-from data.samples.precision import narrowed
+from data.samples.precision import narrow
 from data.samples.series import Series, kind_of_time
 from data.samples.splits import whole_series
 from data.samples.static import check_static
@@ -31,7 +31,7 @@ from data.samples.tell_apart import series_of
 from data.samples.windows import Marks, find_windows
 
 Int64 = npt.NDArray[np.int64]
-NEW = "test"  # the split that all new rows are in, uncut
+NEW = "test"  # the split of all new rows
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,15 @@ class NewPart:
     short: list[str] = field(default_factory=list)  # series with too few rows for a window
     touched: list[str] = field(default_factory=list)  # series without a complete window
     unobserved: list[str] = field(default_factory=list)  # series without an observed target in a window
-    cut: list[str] = field(default_factory=list)  # what was cut off at the end of a series, where nothing is observed
+    cut: list[str] = field(default_factory=list)  # notes on rows removed at the end of a series without observed values
     filled: list[tuple[str, float]] = field(
         default_factory=list
     )  # series, and the share of filled values in its most filled window
     history: list[int] = field(default_factory=list)  # rows of each series up to the last observed one
-    unforeseen: list[str] = field(default_factory=list)  # series without a window whose horizon is known
+    unforeseen: list[str] = field(default_factory=list)  # series without a window with a known horizon
     no_future: int = 0  # windows left out because the file lacks the known columns over their horizon
     blind: int = 0  # windows left out because no target is observed
-    without_step: list[str] = field(default_factory=list)  # series whose next times are unknown
+    without_step: list[str] = field(default_factory=list)  # series with unknown next times
     kind_of_time: tuple[str, str] | None = None
     whole_seconds: bool = True
     warnings: list[str] = field(default_factory=list)
@@ -89,9 +89,9 @@ def without_targets(source: DatasetSource) -> DatasetSource:
 def write_new_part(
     series: Sequence[Series], source: DatasetSource, folder: Path, number: int, every: bool, ahead: int = 0
 ) -> NewPart:
-    """Prepare the series as the dataset's own were, and write them as part `number`; `source` is unlabelled.
+    """Prepare the series like those of the dataset, and write them as part `number`; `source` has no targets.
 
-    Beside the rows and windows it writes the times of all rows, those of each series followed by `ahead` steps.
+    It also writes the times of all rows, and of `ahead` steps after each series.
     """
     settings = source.settings
     observed, known = observed_columns(settings), known_indices(settings)
@@ -101,7 +101,7 @@ def write_new_part(
     ended = [end_of_history(each, settings, ahead) for each in series]
     if not every:
         raise_problems(ended, settings.shortest_history)
-    series = narrowed([each.series for each in ended])
+    series = narrow([each.series for each in ended])
     part = NewPart([each.name for each in series], [len(each) for each in series], history=[each.history for each in ended])
     for name in settings.categorical:
         part.categories[name] = sorted({label for each in series for label in each.labels[name]} - {None})
@@ -110,25 +110,25 @@ def write_new_part(
     times = np.empty(len(values) + ahead * len(series), np.int64)
     windows: list[tuple[Int64, Int64]] = []
     offset = 0
-    for place_of_series, (each, history) in enumerate(zip(series, part.history, strict=True)):
-        place = slice(offset, offset + len(each))
-        absent = fill_rows(values[place], each, (0, history, len(each), len(each)), source, part.categories)
-        first = offset + ahead * place_of_series
+    for index, (each, history) in enumerate(zip(series, part.history, strict=True)):
+        rows_of_series = slice(offset, offset + len(each))
+        absent = fill_rows(values[rows_of_series], each, (0, history, len(each), len(each)), source, part.categories)
+        first = offset + ahead * index
         times[first : first + len(each) + ahead] = _times_and_after(each, settings.grid, ahead)
         bad_input = np.any(absent, axis=1) if settings.missing == "drop" else None
         marks = Marks(np.zeros(len(each), bool), bad_input)
-        found = find_windows(whole_series(NEW, history), SPLITS.index(NEW), settings, marks)
-        starts, lengths = found.starts, found.lengths
+        candidates = find_windows(whole_series(NEW, history), SPLITS.index(NEW), settings, marks)
+        starts, lengths = candidates.starts, candidates.lengths
         keep = np.full(len(starts), True) if every else starts + lengths == history
         possible = bool(keep.any())
         if known:
             foreseen = _foreseen(absent[:, known], starts + lengths, ahead, settings.missing == "drop")
             part.no_future += int((keep & ~foreseen).sum())
             keep &= foreseen
-        there: npt.NDArray[Any] = np.any(~absent[:, observed], axis=1)
-        seen = _in_windows(there, starts, lengths) > 0
+        observed_rows: npt.NDArray[Any] = np.any(~absent[:, observed], axis=1)
+        seen = _in_windows(observed_rows, starts, lengths) > 0
         part.blind += int((keep & ~seen).sum())
-        # Training has already warned of columns that files lack.
+        # Training has already warned of absent columns.
         counted = absent[:, ~np.logical_and(absent.all(axis=0), optional)]
         shares = _in_windows(counted.sum(axis=1), starts, lengths) / (lengths * max(counted.shape[1], 1))
         foreseeable, possible = bool(keep.any()) or not possible, bool(keep.any())
@@ -169,18 +169,18 @@ def _times_and_after(each: Series, frequency: Frequency | None, ahead: int) -> I
 
 def _foreseen(absent: npt.NDArray[np.bool_], ends: Int64, ahead: int, whole: bool) -> npt.NDArray[np.bool_]:
     """Return which windows have `ahead` rows after their last one; `whole`: without a gap."""
-    found = ends + ahead <= len(absent)
+    foreseen = ends + ahead <= len(absent)
     if whole:
         gaps = np.concatenate([[0], np.cumsum(absent.any(axis=1))])
-        found &= gaps[np.minimum(ends + ahead, len(absent))] == gaps[ends]
-    return np.asarray(found)
+        foreseen &= gaps[np.minimum(ends + ahead, len(absent))] == gaps[ends]
+    return np.asarray(foreseen)
 
 
 def _in_windows(marks: npt.NDArray[Any], starts: Int64, lengths: Int64) -> Int64:
     """Return the sum of a mark of each row over the rows of each window."""
     before = np.concatenate([[0], np.cumsum(marks, dtype=np.int64)])
-    found: Int64 = before[starts + lengths] - before[starts]
-    return found
+    sums: Int64 = before[starts + lengths] - before[starts]
+    return sums
 
 
 def run_new_shard(shard: NewShard, read: ReadTable = read_table) -> NewPart:
@@ -208,7 +208,7 @@ def run_new_task(task: list[NewShard]) -> list[NewPart]:
 
 
 def source_for(source: DatasetSource, file: str) -> DatasetSource:
-    """Return the source of a dataset that is one value of a column; a file without that column has only its rows."""
+    """Return the source with `where` limited to the columns of a file; a file without them has only rows of the dataset."""
     if not source.where:
         return source
     form = source.settings.file_format

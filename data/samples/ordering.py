@@ -1,4 +1,4 @@
-"""Sort the rows of a series by time, one row for each time, on the grid of the frequency."""
+"""Sort the rows of a series by time, with one row for each time, on the grid of the frequency."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from data.reading.settings import DatasetSource
 from data.reading.times import AS_NUMBERS, Times
 from data.samples.counts import Counts
 from data.samples.grid import Grid, OffGridError, Scan, grid_of, grid_times
-from data.samples.series import Series, taken
+from data.samples.series import Series, take_rows
 
-MOST_INSERTED = 1000  # times as many rows as there are: beyond it the frequency was mistyped
+MOST_INSERTED = 1000  # times the rows of a series; more is probably a mistyped frequency
 Int64 = npt.NDArray[np.int64]
 
 
 def in_order(series: Series, source: DatasetSource, files: Sequence[Rows]) -> Series:
-    """Return the series sorted by time, with one row for each time and all steps; its counts say what was changed."""
+    """Return the series sorted by time, with one row for each time and all steps; its counts have the changes."""
     series = replace(series, counts=Counts(rows_read=len(series)))
     if series.times is None or not len(series):
         return series
     value = series.times.value
     if np.any(np.diff(value) < 0):
-        series = taken(series, np.argsort(value, kind="stable"))
+        series = take_rows(series, np.argsort(value, kind="stable"))
     assert series.times is not None
     same = np.flatnonzero(np.diff(series.times.value) == 0)
     if len(same) and source.settings.duplicates == "error":
-        raise InputError(_twice(series, source, files, int(same[0])))
+        raise InputError(_twice_message(series, source, files, int(same[0])))
     if len(same):
-        series = _merged(series, np.concatenate([[0], np.cumsum(np.diff(series.times.value) > 0)]), source)
+        series = _merge(series, np.concatenate([[0], np.cumsum(np.diff(series.times.value) > 0)]), source)
     return series if source.settings.grid is None else _on_grid(series, source)
 
 
-def _merged(series: Series, group: Int64, source: DatasetSource) -> Series:
+def _merge(series: Series, group: Int64, source: DatasetSource) -> Series:
     """Return one row for each group of consecutive rows: the first, the last, or their mean."""
     starts = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
     ends = np.append(starts[1:], len(group)) - 1
     rule = source.settings.duplicates
-    found = taken(series, ends if rule == "last" else starts)
+    merged = take_rows(series, ends if rule == "last" else starts)
     if rule == "mean":
         seen = ~np.isnan(series.numbers)
         sums = np.add.reduceat(np.where(seen, series.numbers, 0.0).astype(np.float64), starts, axis=0)
@@ -58,11 +58,11 @@ def _merged(series: Series, group: Int64, source: DatasetSource) -> Series:
             )
             for name, values in series.labels.items()
         }
-        found = replace(found, numbers=means, labels=labels)
-    return replace(found, counts=series.counts.plus(Counts(rows_duplicate=len(series) - len(starts))))
+        merged = replace(merged, numbers=means, labels=labels)
+    return replace(merged, counts=series.counts.plus(Counts(rows_duplicate=len(series) - len(starts))))
 
 
-def _twice(series: Series, source: DatasetSource, files: Sequence[Rows], row: int) -> str:
+def _twice_message(series: Series, source: DatasetSource, files: Sequence[Rows], row: int) -> str:
     """Return the message about a time that appears twice in a series."""
     assert series.times is not None
     hint = 'keep one row of each time, or write duplicates = "first", "last" or "mean"'
@@ -70,24 +70,24 @@ def _twice(series: Series, source: DatasetSource, files: Sequence[Rows], row: in
         hint += "; or, where the rows are those of several series, name the column with their names in series"
     if not series.times.zoned and series.times.kind == "date":
         hint += "; or, where a clock was put back in autumn, write time_zone"
-    again, first = _places_of(files, series.name if files[0].series is not None else None, int(series.times.value[row]))
+    again, first = _locate_twice(files, series.name if files[0].series is not None else None, int(series.times.value[row]))
     return (
-        f"{again}, dataset {source.name!r}, series {series.name!r}: the time {series.times.show(row)} stands in {first} "
-        f"already: {hint}"
+        f"{again}, dataset {source.name!r}, series {series.name!r}: the time {series.times.show(row)} is already in "
+        f"{first}: {hint}"
     )
 
 
-def _places_of(files: Sequence[Rows], series: str | None, time: int) -> tuple[str, str]:
-    """Return where a time appears for the second time in a series, and for the first."""
-    found = []
+def _locate_twice(files: Sequence[Rows], series: str | None, time: int) -> tuple[str, str]:
+    """Return the positions of the second and of the first row of a series with this time."""
+    rows_with_time = []
     for rows in files:
         if rows.times is None:
             continue
-        held = rows.times.value == time
+        matches = rows.times.value == time
         if series is not None and rows.series is not None:
-            held &= np.asarray(pc.equal(rows.series, series).fill_null(False))
-        found += [(rows, int(row)) for row in np.flatnonzero(held)[:2]]
-    (first, before), (second, after) = found[:2]
+            matches &= np.asarray(pc.equal(rows.series, series).fill_null(False))
+        rows_with_time += [(rows, int(row)) for row in np.flatnonzero(matches)[:2]]
+    (first, before), (second, after) = rows_with_time[:2]
     before_file = first.positions.at(before)
     if first.file == second.file:
         before_file = before_file.removeprefix(f"{first.file}, ")
@@ -103,8 +103,8 @@ def _on_grid(series: Series, source: DatasetSource) -> Series:
 
 
 def grid_for(scan: Scan, like: Times, source: DatasetSource, name: str, where: str) -> Grid:
-    """Return the grid of a series whose times `scan` returns and `like` shows; raises InputError if they have none."""
-    frequency, told, place = source.settings.grid, source.settings.frequency, f"{where}, dataset {source.name!r}"
+    """Return the grid of a series; `scan` returns its times, `like` has their kind. Raises InputError if none fits."""
+    frequency, written, location = source.settings.grid, source.settings.frequency, f"{where}, dataset {source.name!r}"
     assert frequency is not None
     looks = date_like(like.value) if like.kind == "number" and source.settings.time_unit != AS_NUMBERS else None
     if (frequency.unit != "") != (like.kind == "date"):
@@ -112,13 +112,13 @@ def grid_for(scan: Scan, like: Times, source: DatasetSource, name: str, where: s
         wanted = f'they look like dates: write {looks}, or for plain numbers time_unit = "step" and' if looks else wanted
         example = "" if looks is None else " a number as frequency"
         raise InputError(
-            f"{place}: frequency = {told!r} does not fit its times, which are {like.kind}s such as {like.show(0)}: "
+            f"{location}: frequency = {written!r} does not fit its times, which are {like.kind}s such as {like.show(0)}: "
             f"{wanted}{example}"
         )
     if looks and "format" in looks:
         raise InputError(
-            f"{place}: its times, such as {like.show(0)}, look like dates, which whole numbers do not count evenly: write "
-            f'{looks} and a frequency such as "1d", or time_unit = "step" if they are plain numbers'
+            f"{location}: its times, such as {like.show(0)}, look like dates, which whole numbers do not count evenly: "
+            f'write {looks} and a frequency such as "1d", or time_unit = "step" if they are plain numbers'
         )
     try:
         return grid_of(scan, like, frequency)
@@ -131,14 +131,14 @@ def grid_for(scan: Scan, like: Times, source: DatasetSource, name: str, where: s
         reason = f" ({error.reason})" if error.reason else ""
         shown = replace(like, value=np.array([error.time])).show(0)
         raise InputError(
-            f"{place}, series {name!r}: the time {shown} is not a whole number of steps of {told} "
+            f"{location}, series {name!r}: the time {shown} is not a whole number of steps of {written} "
             f"after {like.show(0)}{reason}: correct it, or leave frequency out, or write the step that the data "
             f"have{_calendar_hint(like.value, frequency)}{zone}"
         ) from None
 
 
 def one_a_step(series: Series, grid: Grid, source: DatasetSource) -> tuple[Series, Int64]:
-    """The series with one row for each step that has any, and these steps; raises InputError where duplicates are errors."""
+    """Return the series with one row for each step that has any, and these steps; raises InputError for duplicates."""
     times = series.times
     assert times is not None
     step = grid.steps(times.value)
@@ -152,7 +152,7 @@ def one_a_step(series: Series, grid: Grid, source: DatasetSource) -> tuple[Serie
                 f"{times.show(row + 1)} fall into the same step of {source.settings.frequency!r}: write a shorter "
                 'frequency, or duplicates = "first", "last" or "mean"'
             )
-        series = _merged(series, step, source)
+        series = _merge(series, step, source)
         keep = np.flatnonzero(np.diff(step, prepend=step[0] - 1))
         step, moved = step[keep], moved[keep]
     return replace(series, counts=series.counts.plus(Counts(rows_moved=int(moved.sum())))), step
@@ -188,6 +188,6 @@ def check_length(name: str, rows: int, length: int, where: str, source: DatasetS
 
 
 def _calendar_hint(value: Int64, frequency: Frequency) -> str:
-    """Return a step of the calendar that all steps fit, where the one that is written does not."""
+    """Return a hint with the calendar step that fits the times, if the written frequency does not."""
     looks = usual_calendar(value) if frequency.unit in ("d", "w") else None
     return f' (they look like "{looks}")' if looks else ""

@@ -1,4 +1,4 @@
-"""The facts of a part: what one shard of a dataset became."""
+"""The facts of a part, which one shard of a dataset is prepared as."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from data.samples.stretch import Stretch, StretchSummary
 class Part:
     """The facts of a part; its rows and samples are in the files values-N.arrow and samples-N.arrow beside it.
 
-    `sha256` covers, for each split, all that its samples can see, wherever the rows stand.
+    `sha256` covers, for each split, all rows that its samples can see, at any position in the part.
     """
 
     rows: int = 0
-    holes: int = 0  # features that are still missing and wait for Encoding.fill
+    holes: int = 0  # feature cells still missing, filled by Encoding.fill
     num_series: int = 0
     samples: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SPLITS, 0))
     statistics: dict[str, list[float | None]] = field(default_factory=dict)
     categories: dict[str, list[str]] = field(default_factory=dict)
     train_categories: dict[str, list[str]] = field(default_factory=dict)
     missing: dict[str, int] = field(default_factory=dict)
-    longest_gap: dict[str, int] = field(default_factory=dict)  # rows that follow each other in which a column is missing
-    used_rows: int = 0  # that belong to a split; the values that are missing are counted there
+    longest_gap: dict[str, int] = field(default_factory=dict)  # consecutive rows without a value in the column
+    used_rows: int = 0  # rows of a split; missing values are counted in these
     time_span: tuple[int, int] | None = None  # of these rows
     naive: dict[str, NaiveSums] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
@@ -39,12 +39,12 @@ class Part:
     kind_of_time: tuple[str, str] | None = None  # a file and whether its times are dates or numbers
     counts: Counts = field(default_factory=Counts)
     files: dict[str, tuple[int, str]] = field(default_factory=dict)  # bytes and SHA-256 by name
-    overlap: int = 0  # rows at its beginning that the part before it has, too
-    stretches: list[StretchSummary] = field(default_factory=list)  # what finish puts together; no part of the manifest
+    overlap: int = 0  # rows at its beginning that the previous part also has
+    stretches: list[StretchSummary] = field(default_factory=list)  # combined by finish; not in the manifest
     steps: Steps = field(default_factory=dict)
     labels: dict[str, dict[str, int]] = field(default_factory=dict)  # by split: the samples of each class
-    bits: int = 32  # of each number; 64 where 32 cannot hold the differences between rows
-    weight: float = 0.0  # of all train samples together, where they have weights
+    bits: int = 32  # of each number; 64 if 32 lose the differences between rows
+    weight: float = 0.0  # summed over all train samples, if they have weights
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts by name."""
@@ -55,7 +55,7 @@ class Part:
 
     @staticmethod
     def from_json(facts: dict[str, Any]) -> Part:
-        """Return what to_json wrote, now or before there were counts."""
+        """Return the part that to_json wrote, in this version or before counts were added."""
         known = {each.name: facts[each.name] for each in fields(Part) if each.name in facts}
         naive = {split: NaiveSums.from_json(sums) for split, sums in facts.get("naive", {}).items()}
         return Part(**known | {"counts": Counts(**facts.get("counts", {})), "naive": naive})
@@ -65,7 +65,7 @@ class Part:
 class Cut:
     """How a dataset was cut into parts: the stretch of each series of this part, and the labels of the whole dataset.
 
-    `bits` of a number are a fact of the whole dataset, too: see data.samples.precision.
+    `bits` of a number also belong to the whole dataset: see data.samples.precision.
     """
 
     stretches: list[Stretch]

@@ -37,7 +37,7 @@ def write_samples(samples: Mapping[str, Sequence[tuple[npt.NDArray[np.int64], np
 def _batch_of(samples: Listed | Spans) -> pa.RecordBatch:
     if isinstance(samples, Listed):
         return pa.record_batch([pa.array(samples.starts), pa.array(samples.lengths)], names=["start", "length"])
-    # One column of structs: a version that knows of no spans fails on it, and takes it for nothing else.
+    # One column of structs: earlier versions, without spans, fail on it instead of misreading it.
     columns = {name: pa.array(getattr(samples, name)) for name in SPAN}
     return pa.record_batch([pa.StructArray.from_arrays(list(columns.values()), list(columns))], names=["span"])
 

@@ -21,7 +21,7 @@ from data.samples.naive import ForecastErrors, last_known
 from data.samples.notes import time_notes, usual_steps
 from data.samples.part import Cut, Part
 from data.samples.part_files import file_facts, write_samples, write_values
-from data.samples.precision import narrowed
+from data.samples.precision import narrow
 from data.samples.series import Series, kind_of_time
 from data.samples.splits import Bounds, split_by_series, split_in_time, whole_series
 from data.samples.static import check_static
@@ -30,7 +30,7 @@ from data.samples.stretch import Stretch, StretchSummary, missing_run, steps_of
 from data.samples.windows import Windows, find_windows, marks_of
 
 Int64 = npt.NDArray[np.int64]
-Rows = npt.NDArray[Any]  # (rows, columns) as they are stored
+Rows = npt.NDArray[Any]  # (rows, columns) as stored
 Absent = npt.NDArray[np.bool_]  # (rows, measured columns)
 
 
@@ -42,14 +42,14 @@ def write_part(
     whole: str | None = None,
     cut: Cut | None = None,
 ) -> Part:
-    """Prepare the series and write them as part `number`; `whole` is the split that all of them belong to, uncut.
+    """Prepare the series and write them as part `number`; `whole` is the split that all of them belong to.
 
     For a `cut` dataset, the series are the loaded rows of its stretches.
     """
-    series = narrowed(series, None if cut is None else cut.bits)
-    cut_here = cut or _uncut(series, source, whole)
-    writer = _PartWriter(source, cut_here, np.result_type(np.float32, *(each.numbers for each in series)), cut is not None)
-    for each, stretch in zip(series, cut_here.stretches, strict=True):
+    series = narrow(series, None if cut is None else cut.bits)
+    part_cut = cut or _uncut(series, source, whole)
+    writer = _PartWriter(source, part_cut, np.result_type(np.float32, *(each.numbers for each in series)), cut is not None)
+    for each, stretch in zip(series, part_cut.stretches, strict=True):
         writer.add(each, stretch)
     part = writer.finish()
     begins = None if cut is None else [stretch.first == 0 for stretch in cut.stretches]
@@ -63,7 +63,7 @@ def write_part(
 
 
 class _PartWriter:
-    """A part that grows by a series, or by a stretch of one, at a time."""
+    """Writes a part, one series or stretch at a time."""
 
     def __init__(self, source: DatasetSource, cut: Cut, bits: np.dtype[Any], is_cut: bool):
         settings, numeric = source.settings, measured_columns(source)
@@ -84,11 +84,11 @@ class _PartWriter:
         self.left_out = Counter[str]()
 
     def add(self, series: Series, stretch: Stretch) -> None:
-        """Clean the loaded rows of a series, store its own ones, and find its samples."""
+        """Clean the loaded rows of a series, store those of the stretch, and find its samples."""
         check_static(series, self.source)
         part, summary = self.part, StretchSummary(series.name, stretch.first, stretch.length)
         stored = self.values[part.rows : part.rows + stretch.stop - stretch.kept]
-        rows, absent = self._filled(series, stretch, stored)
+        rows, absent = self._fill(series, stretch, stored)
         if absent.any():
             part.holes += int(np.isnan(stored[:, : len(self.settings.features)]).sum())
         self._measure(series, stretch, summary)
@@ -100,8 +100,8 @@ class _PartWriter:
         part.overlap += stretch.first - stretch.kept
         part.rows += len(stored)
 
-    def _filled(self, series: Series, stretch: Stretch, stored: Rows) -> tuple[Rows, Absent]:
-        """Return the loaded rows with their gaps filled, and what was missing; the stored ones are put into their place."""
+    def _fill(self, series: Series, stretch: Stretch, stored: Rows) -> tuple[Rows, Absent]:
+        """Fill the gaps of the loaded rows and copy those to store; returns the rows, and which cells were missing."""
         in_place = len(stored) == len(series)
         rows = stored if in_place else np.empty((len(series), len(self.columns)), self.values.dtype)
         absent = fill_rows(rows, series, stretch.local_bounds, self.source, self.part.categories, stretch)
@@ -110,12 +110,13 @@ class _PartWriter:
         return rows, absent
 
     def _count(self, series: Series, stretch: Stretch, absent: Absent, summary: StretchSummary) -> None:
-        """Count the rows that belong to a split, and what they lack."""
+        """Count the rows that belong to a split, and their missing cells."""
         part, used = self.part, slice(stretch.own.start, stretch.own.start + stretch.used)
         part.used_rows += stretch.used
         part.counts = part.counts.plus(_counts_of(series, used, absent, self.settings))
         if absent.any():
-            for name, gap in dict(zip(self.numeric, absent[used].T, strict=True)).items():  # once of a feature and a target
+            # A dict: a column that is both feature and target is counted once.
+            for name, gap in dict(zip(self.numeric, absent[used].T, strict=True)).items():
                 part.missing[name] += int(gap.sum())
                 part.longest_gap[name] = max(part.longest_gap[name], longest_run(gap))
                 summary.missing_runs[name] = missing_run(gap)
@@ -127,7 +128,7 @@ class _PartWriter:
         part.longest = max(part.longest, (stretch.length, series.name, series.where))
 
     def _measure(self, series: Series, stretch: Stretch, summary: StretchSummary) -> None:
-        """Take the statistics of the train rows, and note where these are."""
+        """Add the statistics of the train rows, and note their positions."""
         begin, end = stretch.train_span()
         numbers = measured_numbers(series.numbers, self.settings)
         if self.is_cut:
@@ -138,24 +139,24 @@ class _PartWriter:
             _add_span(self.part.train_spans, self.part.rows + begin, self.part.rows + end)
 
     def _find_samples(self, rows: Rows, absent: Absent, stretch: Stretch) -> None:
-        """Find the samples of each split, with what is known of them: hash, naive errors, labels, weights."""
+        """Find the samples of each split, with their hash, naive errors, labels and weights."""
         settings, bound, marks = self.settings, stretch.bounds, marks_of(rows, absent, self.source)
         last = None if settings.horizon == 0 else last_known(rows, self.columns, settings.targets, stretch.before)
         for index, split in enumerate(SPLITS):
             if bound[index] == bound[index + 1]:
                 continue
-            found = find_windows(bound, index, settings, marks, stretch if self.is_cut else None)
-            self._note_samples(split, rows, found)
-            self.samples[split].append((found.starts - stretch.stored.start + self.part.rows, found.lengths))
+            windows = find_windows(bound, index, settings, marks, stretch if self.is_cut else None)
+            self._note_samples(split, rows, windows)
+            self.samples[split].append((windows.starts - stretch.stored.start + self.part.rows, windows.lengths))
             if last is not None and index:
-                targets, ends = rows[:, -len(settings.targets) :], found.starts + found.lengths - 1
+                targets, ends = rows[:, -len(settings.targets) :], windows.starts + windows.lengths - 1
                 self.naive[split].add(last, targets, ends, settings.horizon)
 
-    def _note_samples(self, split: str, rows: Rows, found: Windows) -> None:
-        starts, ends = found.starts, found.starts + found.lengths
-        self.left_out[MISSING_TARGET] += found.without_target
-        self.left_out[MISSING_INPUT] += found.without_input
-        self.left_out[NO_WEIGHT] += found.without_weight
+    def _note_samples(self, split: str, rows: Rows, windows: Windows) -> None:
+        starts, ends = windows.starts, windows.starts + windows.lengths
+        self.left_out[MISSING_TARGET] += windows.without_target
+        self.left_out[MISSING_INPUT] += windows.without_input
+        self.left_out[NO_WEIGHT] += windows.without_weight
         if self.settings.weight is not None and split == "train":
             weights = rows[ends - 1, -1 - len(self.settings.targets)]
             self.part.weight += float(weights.sum(dtype=np.float64))
@@ -163,20 +164,20 @@ class _PartWriter:
             _count_labels(self.part, split, rows[ends - 1, -1], self.part.categories[self.settings.targets[0]])
         if len(starts):
             low, high = int(starts.min()), int(ends.max()) + self.settings.horizon
-            for array in (rows[low:high], starts - low, found.lengths):
+            for array in (rows[low:high], starts - low, windows.lengths):
                 self.digests[split].update(array.data if array.flags.c_contiguous else array.tobytes())
 
     def _note_times(self, series: Series, stretch: Stretch, summary: StretchSummary) -> None:
         if series.times is None:
             return
-        part, own, times = self.part, stretch.own, series.times.value
+        part, own_rows, times = self.part, stretch.own, series.times.value
         part.kind_of_time = kind_of_time(series.where, series.times)
         if stretch.used:
             first, last = part.time_span or (2**63 - 1, -(2**63))
-            used = times[own.start : own.start + stretch.used]
+            used = times[own_rows.start : own_rows.start + stretch.used]
             part.time_span = (min(first, int(used[0])), max(last, int(used[-1])))
         if self.settings.grid is None and self.is_cut:
-            summary.steps = steps_of(times[max(own.start - 1, 0) : own.stop])
+            summary.steps = steps_of(times[max(own_rows.start - 1, 0) : own_rows.stop])
 
     def finish(self) -> Part:
         """Return the part with the sums over its series."""
@@ -193,14 +194,14 @@ class _PartWriter:
 
 
 def _uncut(series: Sequence[Series], source: DatasetSource, whole: str | None) -> Cut:
-    """Return whole series as the stretches of a dataset that is in one part for each shard."""
+    """Return whole series as stretches, for a dataset with one part for each shard."""
     bounds = _bounds(series, source, whole)
     train, every = _categories(series, bounds, source)
     return Cut([Stretch.whole(len(each), bound) for each, bound in zip(series, bounds, strict=True)], train, every)
 
 
 def _counts_of(each: Series, used: slice, absent: npt.NDArray[np.bool_], settings: DataSettings) -> Counts:
-    """Return the counts of the rows of one series, or of those that the part is responsible for."""
+    """Return the counts of the rows of one series, or of those of the part's stretch."""
     count, width = used.stop - used.start, len(settings.features)
     inserted = 0 if each.inserted is None else int(each.inserted[used].sum())
     filled = 0 if settings.missing == "drop" else int(absent[used, :width].sum())

@@ -19,7 +19,7 @@ from data.samples.counts import Counts
 class Series:
     """One series in time order: numbers (rows, columns) with NaN where missing, labels None where missing.
 
-    `inserted` marks the rows that the files do not have; None: there are none. `counts` has the counts of the rows read.
+    `inserted` marks the rows that the files do not have; None: none. `counts` has the counts of the rows read.
     """
 
     name: str
@@ -34,29 +34,30 @@ class Series:
         return len(self.numbers)
 
 
-def joined(files: Sequence[Rows], name: str) -> Series:
-    """Return the rows of some files one after the other."""
+def join_files(files: Sequence[Rows], name: str) -> Series:
+    """Return the rows of some files, concatenated."""
     labels = {key: [label for rows in files for label in rows.labels[key]] for key in files[0].labels}
     return Series(
         name=name,
         numbers=files[0].numbers if len(files) == 1 else np.concatenate([rows.numbers for rows in files]),
         labels={key: np.asarray(values, dtype=object) for key, values in labels.items()},
-        times=_joined_times(files),
+        times=_join_times(files),
         where=files[0].file if len(files) == 1 else f"{files[0].file} and {len(files) - 1} more",
     )
 
 
-def _joined_times(files: Sequence[Rows]) -> Times | None:
+def _join_times(files: Sequence[Rows]) -> Times | None:
     timed = [(rows.file, rows.times) for rows in files if rows.times is not None]
     if not timed:
         return None
-    timed = [(file, times) for file, times in timed if len(times.value)] or timed[:1]  # no row, no kind
+    # Files without rows do not decide the kind.
+    timed = [(file, times) for file, times in timed if len(times.value)] or timed[:1]
     check_kinds_of_time([kind_of_time(file, times) for file, times in timed])
     return replace(timed[0][1], value=np.concatenate([times.value for _, times in timed]))
 
 
 def kind_of_time(file: str, times: Times) -> tuple[str, str]:
-    """Return a file and what its times are: dates with a time zone, dates, or numbers."""
+    """Return a file and the kind of its times: dates with a time zone, dates, or numbers."""
     return file, "zoned date" if times.zoned else times.kind
 
 
@@ -77,7 +78,7 @@ def check_kinds_of_time(kinds: Sequence[tuple[str, str]]) -> None:
         )
 
 
-def taken(series: Series, rows: slice | npt.NDArray[np.intp]) -> Series:
+def take_rows(series: Series, rows: slice | npt.NDArray[np.intp]) -> Series:
     """Return some rows of a series, in this order."""
     times = None if series.times is None else replace(series.times, value=series.times.value[rows])
     labels = {name: values[rows] for name, values in series.labels.items()}
@@ -86,7 +87,7 @@ def taken(series: Series, rows: slice | npt.NDArray[np.intp]) -> Series:
 
 
 def irregular_steps(series: Series) -> str | None:
-    """Return a warning where the steps of time are not all the same, or None."""
+    """Return a warning if the steps of time are not all equal, or None."""
     if series.times is None or len(series) < 3:
         return None
     steps = np.diff(series.times.value)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
-LOOKED_AT = 1000  # steps from one sample to the next, for the usual one
-SPAN_BYTES, LISTED_BYTES = 24, 12  # in a file, of a span and of a sample that is listed
+LOOKED_AT = 1000  # steps between samples, to determine the usual one
+SPAN_BYTES, LISTED_BYTES = 24, 12  # in a file, of a span and of a listed sample
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Spans:
-    """Runs of samples of one length: the first row of the first, how many there are, and the stride."""
+    """Runs of samples of one length: the first row of the first sample, their number, and the stride."""
 
     first: Int64
     count: Int64

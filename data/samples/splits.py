@@ -1,4 +1,4 @@
-"""Which rows are train, validation and test."""
+"""Split rows into train, validation and test."""
 
 from __future__ import annotations
 

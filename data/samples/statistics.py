@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Float64 = npt.NDArray[np.float64]
-ROWS_AT_A_TIME = 32768  # of float64, some columns of them stay in the cache
+ROWS_AT_A_TIME = 32768  # of float64, so that some columns stay in the cache
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Statistics:
         """Return the statistics of values (rows, columns), NaN is not observed; sums are in float64."""
         total = Statistics.empty(values.shape[1])
         for start in range(0, len(values), ROWS_AT_A_TIME):
-            # A column after the other: along the rows of a few columns NumPy takes five times as long.
+            # One column after the other: along rows of a few columns NumPy takes five times as long.
             block = values[start : start + ROWS_AT_A_TIME].T.astype(np.float64, order="C")
             sums = block.sum(axis=1)
             if not np.isnan(sums).any():  # nothing is missing, as in most blocks
@@ -65,7 +65,7 @@ class Statistics:
 
     @staticmethod
     def pooled(parts: Iterable[Statistics], columns: int) -> Statistics:
-        """Return all together, in the order given."""
+        """Return the sum of all parts, in their order."""
         total = Statistics.empty(columns)
         for part in parts:
             total = total.plus(part)
@@ -86,7 +86,7 @@ class Statistics:
 
     @staticmethod
     def from_json(facts: dict[str, list[float | None]]) -> Statistics:
-        """Return what to_json wrote."""
+        """Return the statistics that to_json wrote."""
         rest = {"low": np.inf, "high": -np.inf}
         columns = {k: np.array([rest.get(k, 0.0) if x is None else x for x in v], float) for k, v in facts.items()}
         return Statistics(**columns)

@@ -1,4 +1,4 @@
-"""A stretch of a long series: the rows of one part, and what it needs to know of the rows around them."""
+"""A stretch of a long series: the rows of one part, and the facts it needs about the rows around them."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Edge:
 class Stretch:
     """Where loaded rows lie in their series; all positions are rows of the whole series.
 
-    The part is responsible for the rows `first` to `stop`: it counts them, and the samples whose last row is one of them
-    are its samples. It stores them and the rows from `kept` on, which those samples reach back to. Loaded are the rows from
-    `start` on: those that are stored and, behind them, what the statistics of its blocks need. `length` and `bounds` are
-    those of the whole series; `before` and `after` are the observed values next to the loaded rows.
+    The part is responsible for the rows `first` to `stop`: it counts them, and a sample belongs to it if its last row is
+    one of them. It stores the rows `kept` to `stop`; its samples reach back to `kept`. The rows from `start` on are
+    loaded: the stored ones and, after them, those for the statistics of its blocks. `length` and `bounds` belong to the
+    whole series; `before` and `after` are the observed values next to the loaded rows.
     """
 
     length: int
@@ -88,19 +88,19 @@ class Stretch:
     def block_statistics(self, numbers: npt.NDArray[np.floating]) -> list[Statistics]:
         """Return the statistics of each block of train rows that begins in the own rows, of the loaded numbers.
 
-        Blocks begin at multiples of ROWS_AT_A_TIME in the series, as in `Statistics.of`: put together in order they are to
-        the bit what that gives for the whole series.
+        Blocks begin at multiples of ROWS_AT_A_TIME in the series, as in `Statistics.of`: combined in order they equal its
+        result for the whole series, bit for bit.
         """
-        found = []
+        blocks = []
         for row in range(-(-self.first // ROWS_AT_A_TIME) * ROWS_AT_A_TIME, min(self.stop, self.bounds[1]), ROWS_AT_A_TIME):
             end = min(row + ROWS_AT_A_TIME, self.bounds[1])
-            found.append(Statistics.of(numbers[row - self.start : end - self.start]))
-        return found
+            blocks.append(Statistics.of(numbers[row - self.start : end - self.start]))
+        return blocks
 
 
 @dataclass
 class StretchSummary:
-    """What is put together over the stretches of a series before it is known of the series as a whole.
+    """The facts of a stretch that are combined over all stretches of a series.
 
     `blocks` are the statistics of its blocks of train rows. `missing_runs` has, for each number column, the missing used
     rows at the beginning and at the end of the stretch, and whether all of its used rows are missing. `steps` are the
@@ -123,11 +123,11 @@ def missing_run(missing: npt.NDArray[np.bool_]) -> tuple[int, int, bool]:
     return int(observed[0]), len(missing) - 1 - int(observed[-1]), False
 
 
-MOST_STEPS = 4096  # distinct steps that are counted; beyond that the usual ones are exact, the rest is left out
+MOST_STEPS = 4096  # distinct steps that are counted: the most frequent ones, if there are more
 
 
 def steps_of(times: Int64) -> tuple[Int64, Int64, Int64]:
-    """Return the distinct steps between times, how often each occurs, and the time behind its first occurrence."""
+    """Return the distinct steps between times, how often each occurs, and the time after its first occurrence."""
     steps, first, counts = np.unique(np.diff(times), return_index=True, return_counts=True)
     if len(steps) > MOST_STEPS:
         usual = np.sort(np.argsort(-counts, kind="stable")[:MOST_STEPS])

@@ -16,7 +16,7 @@ from data.reading.find import natural_order
 from data.reading.read import FILE_AS_SERIES, Rows
 from data.reading.settings import DatasetSource
 from data.samples.ordering import in_order
-from data.samples.series import Series, joined, taken
+from data.samples.series import Series, join_files, take_rows
 
 
 def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
@@ -27,17 +27,17 @@ def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
     """
     settings = source.settings
     if settings.series is None and not sum(len(rows.numbers) for rows in files):
-        held = " and ".join(f"{column} = {value!r}" for column, value in source.where.items())
-        raise InputError(f"{files[0].file}, dataset {source.name!r}: no row has {held}: take the file out of the path")
+        values = " and ".join(f"{column} = {value!r}" for column, value in source.where.items())
+        raise InputError(f"{files[0].file}, dataset {source.name!r}: no row has {values}: take the file out of the path")
     untimed = settings.time is None and len(files) > 1
     if untimed:
         files = sorted((rows for rows in files if len(rows.numbers)), key=lambda rows: natural_order(rows.file))
     if settings.series == FILE_AS_SERIES or (untimed and settings.series is None):
         groups = _by_file(files, together=settings.series == FILE_AS_SERIES)
         for name in groups if settings.series is None else sorted(groups):
-            yield in_order(joined(groups[name], name), source, groups[name])
+            yield in_order(join_files(groups[name], name), source, groups[name])
     elif settings.series is None:
-        yield in_order(joined(files, source.name), source, files)
+        yield in_order(join_files(files, source.name), source, files)
     elif untimed:
         pieces = [(rows, each) for rows in files for each in _by_key([rows], source)]
         count = Counter(each.name for _, each in pieces)
@@ -54,27 +54,27 @@ def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
 def _by_file(files: Sequence[Rows], together: bool) -> dict[str, list[Rows]]:
     """Return the files of each name; files of one name in several folders go `together`, or by their paths."""
     stems = [stem(rows.file) for rows in files]
-    found: dict[str, list[Rows]] = {}
+    groups: dict[str, list[Rows]] = {}
     for rows, name in zip(files, stems, strict=True):
-        found.setdefault(name if together or stems.count(name) == 1 else rows.file, []).append(rows)
-    return found
+        groups.setdefault(name if together or stems.count(name) == 1 else rows.file, []).append(rows)
+    return groups
 
 
 def _by_key(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
     """Return the series that a column names."""
-    whole = joined(files, source.name)
+    whole = join_files(files, source.name)
     keys = [rows.series for rows in files if rows.series is not None]
-    found = (
+    keys_of_rows = (
         pa.chunked_array([chunk for key in keys for chunk in key.chunks], pa.string()).combine_chunks().dictionary_encode()
     )
-    names, codes = np.unique(np.asarray(found.dictionary.to_pylist(), dtype=str), return_inverse=True)
-    codes = codes[found.indices.to_numpy()]
+    names, codes = np.unique(np.asarray(keys_of_rows.dictionary.to_pylist(), dtype=str), return_inverse=True)
+    codes = codes[keys_of_rows.indices.to_numpy()]
     if np.all(np.diff(codes) >= 0):
-        order: npt.NDArray[np.intp] | None = None  # already together, as in most files: no copy
+        order: npt.NDArray[np.intp] | None = None  # already grouped, as in most files: no copy
     else:
         order = np.argsort(codes, kind="stable")
         codes = codes[order]
     starts = np.searchsorted(codes, np.arange(len(names) + 1))
     for name, start, stop in zip(names, starts[:-1], starts[1:], strict=True):
         rows = slice(start, stop) if order is None else order[start:stop]
-        yield replace(taken(whole, rows), name=str(name))
+        yield replace(take_rows(whole, rows), name=str(name))

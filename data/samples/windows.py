@@ -19,7 +19,7 @@ Marked = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Windows:
-    """First row and number of rows of each sample, and how many were left out and why."""
+    """First row and number of rows of each sample, and the number of windows left out, by reason."""
 
     starts: Int64
     lengths: Int64
@@ -30,10 +30,10 @@ class Windows:
 
 @dataclass(frozen=True)
 class Marks:
-    """Rows (rows,) that decide against samples; None: there is none.
+    """Marks of rows (rows,) that exclude samples; None: no row is marked.
 
-    `target` rows cannot be predicted, `input` rows may not go in, `known` rows lack what has to be known of a predicted row,
-    and no sample may end at a `weightless` row.
+    `target` rows cannot be predicted, `input` rows cannot be inputs, `known` rows lack a known_future column, and no sample
+    may end at a `weightless` row.
     """
 
     target: Marked
@@ -57,9 +57,9 @@ def marks_of(rows: npt.NDArray[Any], absent: npt.NDArray[np.bool_], source: Data
 def find_windows(bounds: Bounds, part: int, settings: DataSettings, marks: Marks, stretch: Stretch | None = None) -> Windows:
     """Return the samples of a part (0 train, 1 validation, 2 test) of one series.
 
-    All rows that a sample predicts lie in its part and are observed; the rows that go in may reach back into the parts
-    before it, never forward. Of a `stretch`, `bounds` are those of the whole series, the marks and the samples found are
-    those of its loaded rows, and only the samples whose last row is one of its own are found.
+    All predicted rows of a sample are in its part and observed; its input rows may reach back into earlier parts, never
+    forward. With a `stretch`, `bounds` belong to the whole series, marks and samples to its loaded rows, and only samples
+    with their last row in the stretch itself are returned.
     """
     first, stop = bounds[part], bounds[part + 1]
     horizon = settings.horizon
@@ -68,7 +68,7 @@ def find_windows(bounds: Bounds, part: int, settings: DataSettings, marks: Marks
         ends = np.array([stop - 1] if length >= settings.shortest_history else [], np.int64)
         lengths = np.full(len(ends), length, np.int64)
     else:
-        # The last row that goes in: its label is its own (horizon 0), or the rows after it are predicted.
+        # The last input row: its label is predicted (horizon 0), or the rows after it.
         lowest = max(first - (horizon > 0), settings.shortest_history - 1)
         if stretch is not None:
             lowest += -(-max(stretch.first - horizon - lowest, 0) // settings.stride) * settings.stride

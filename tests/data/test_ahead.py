@@ -37,15 +37,15 @@ def times_of(dates: pd.DatetimeIndex, zone: str | None = None) -> Times:
     ],
 )
 def test_a_grid_goes_on_as_pandas_has_it(frequency: str, dates: pd.DatetimeIndex) -> None:
-    found = times_after(times_of(dates[:-AHEAD]), parse_frequency(frequency), AHEAD)
-    np.testing.assert_array_equal(found, times_of(dates[-AHEAD:]).value)
+    times = times_after(times_of(dates[:-AHEAD]), parse_frequency(frequency), AHEAD)
+    np.testing.assert_array_equal(times, times_of(dates[-AHEAD:]).value)
 
 
 @pytest.mark.parametrize("frequency", ["1d", "1h"])
 def test_days_follow_the_local_clock_over_the_change_of_time_and_hours_do_not(frequency: str) -> None:
     dates = pd.date_range("2024-03-29 00:00", periods=2 + AHEAD, freq={"1d": "D", "1h": "h"}[frequency], tz="Europe/Berlin")
-    found = times_after(times_of(dates[:-AHEAD], "Europe/Berlin"), parse_frequency(frequency), AHEAD)
-    np.testing.assert_array_equal(found, times_of(dates[-AHEAD:]).value)
+    times = times_after(times_of(dates[:-AHEAD], "Europe/Berlin"), parse_frequency(frequency), AHEAD)
+    np.testing.assert_array_equal(times, times_of(dates[-AHEAD:]).value)
 
 
 def test_without_a_frequency_equal_steps_go_on_and_others_tell_nothing() -> None:

@@ -140,7 +140,7 @@ def write(panel: pd.DataFrame, way: Way, folder: Path, seed: int) -> tuple[list[
     if way.files == "series":
         pieces = [frame[frame["k"] == name] for name in sorted(frame["k"].unique())]
     elif way.files == "time" and not local:  # where nothing but their order tells two hours apart, rows stay together
-        pieces = [frame[place::3] for place in range(3)]
+        pieces = [frame[index::3] for index in range(3)]
     if way.shuffled and not local:
         pieces = [piece.sample(frac=1, random_state=seed) for piece in pieces]
     if way.renamed:
@@ -193,8 +193,8 @@ def write_text(frame: pd.DataFrame, way: Way, path: Path) -> None:
 
 def write_columns(frame: pd.DataFrame, way: Way, path: Path) -> None:
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    for place, name in enumerate(table.column_names):
-        column = table.column(place)
+    for index, name in enumerate(table.column_names):
+        column = table.column(index)
         if name in ("y", "Y (kW)") and way.number == "decimal":
             column = column.cast(pa.decimal128(20, 2))
         elif name in ("y", "Y (kW)"):
@@ -206,7 +206,7 @@ def write_columns(frame: pd.DataFrame, way: Way, path: Path) -> None:
             column = text.dictionary_encode() if way.text == "dictionary" else text.cast(way.text)
         elif pa.types.is_timestamp(column.type):
             column = column.cast(pa.timestamp(way.unit, column.type.tz))
-        table = table.set_column(place, name, column)
+        table = table.set_column(index, name, column)
     pq.write_table(table, path) if way.kind == "parquet" else feather.write_feather(table, path)
 
 
@@ -245,8 +245,8 @@ def check(seed: int, way: Way) -> None:
         plain.to_csv(folder / "plain.csv", index=False)
         expected = prepare_one(folder / "plain.csv", folder / "expected", **SETTINGS, time_zone=way.zone)
         paths, changes = write(panel, way, folder, seed)
-        found = prepare_one(paths, folder / "found", **{**SETTINGS, **changes})
-        assert content(found) == content(expected)
+        dataset = prepare_one(paths, folder / "found", **{**SETTINGS, **changes})
+        assert content(dataset) == content(expected)
 
 
 @example(30, dataclasses.replace(EACH_SERIES_IN_ITS_FILE, kind="parquet", files="one", number="decimal"))

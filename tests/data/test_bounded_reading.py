@@ -103,9 +103,9 @@ def test_a_cell_that_is_wrong_is_named_by_its_place_in_the_file(tmp_path: Path, 
     source = source_of(FORMS[form](frame, tmp_path), **PANEL, **changes)
     with pytest.raises(InputError) as whole:
         prepare_one(list(source.files), tmp_path / "reference", **PANEL, **changes)
-    with pytest.raises(InputError) as found:
+    with pytest.raises(InputError) as bounded:
         prepare_cut(source, tmp_path / "cut", 101)
-    assert found.value.messages == whole.value.messages
+    assert bounded.value.messages == whole.value.messages
 
 
 @pytest.mark.parametrize("content", [b"", b"t,a\n", b"t,a"])
@@ -114,9 +114,9 @@ def test_a_packed_file_without_rows_is_refused_as_a_plain_one_is(tmp_path: Path,
     source = source_of(tmp_path / "f.csv.gz", time="t")
     with pytest.raises(InputError) as whole:
         prepare_one(list(source.files), tmp_path / "reference", time="t")
-    with pytest.raises(InputError) as found:
+    with pytest.raises(InputError) as bounded:
         prepare_cut(source, tmp_path / "cut", 101)
-    assert found.value.messages == whole.value.messages
+    assert bounded.value.messages == whole.value.messages
 
 
 def test_a_file_that_ends_too_early_or_has_another_encoding_is_named(tmp_path: Path) -> None:

@@ -50,13 +50,13 @@ def test_words_for_missing_are_for_numbers_alone(tmp_path: Path, word: str, kind
     frame = frame if word else frame.replace({"region": {"": None}})
     path = tmp_path / f"a.{kind}"
     frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
-    place = "a.csv, line 62" if kind == "csv" else "a.parquet, row 61"
+    location = "a.csv, line 62" if kind == "csv" else "a.parquet, row 61"
     if not word:
-        assert f"{place}: the column 'region', which names datasets, is empty" in refused(tmp_path, path.name, "{region}")
-        assert f"{place}: the series column 'region' is empty" in refused(tmp_path, path.name, series="region")
+        assert f"{location}: the column 'region', which names datasets, is empty" in refused(tmp_path, path.name, "{region}")
+        assert f"{location}: the series column 'region' is empty" in refused(tmp_path, path.name, series="region")
         return
-    found = prepared(tmp_path, path.name, "{region}")
-    assert {name: each.manifest.rows for name, each in found.items()} == {"EU": 60, word.replace("/", "_"): 60, "US": 60}
+    datasets = prepared(tmp_path, path.name, "{region}")
+    assert {name: each.manifest.rows for name, each in datasets.items()} == {"EU": 60, word.replace("/", "_"): 60, "US": 60}
     assert prepared(tmp_path, path.name, series="region")["a"].manifest.num_series == 3
     categories = prepared(tmp_path, path.name, "{region}", categorical=["region"])[word.replace("/", "_")]
     assert categories.train_categories("region") == [word]
@@ -70,8 +70,8 @@ def test_files_without_a_time_are_series_of_their_own_in_natural_order(tmp_path:
     assert dataset.manifest.samples["train"] == sum(windows)
     assert dataset.manifest.num_series == 12
     assert list(dict.fromkeys(values(dataset) // 1000)) == list(range(1, 13))
-    (told,) = [text for text in dataset.manifest.warnings if "without a time column" in text]
-    assert "12 files without a time column: each is a series of its own, in the order part1, part2, part3" in told
+    (warning,) = [text for text in dataset.manifest.warnings if "without a time column" in text]
+    assert "12 files without a time column: each is a series of its own, in the order part1, part2, part3" in warning
 
 
 def test_series_of_files_without_a_time_do_not_go_on_in_the_next_file(tmp_path: Path) -> None:
@@ -177,12 +177,12 @@ def test_a_file_of_one_row_is_to_be_left_out(tmp_path: Path) -> None:  # item 12
     assert "one.csv, dataset 'one': it has 1 row, and a sample has at least 2: give it more rows, or leave it out" in message
 
 
-@pytest.mark.parametrize(("mark", "told"), [(-9999, True), (-1, False)])
-def test_a_number_that_may_mean_missing_is_asked_about(tmp_path: Path, mark: int, told: bool) -> None:  # case 12
+@pytest.mark.parametrize(("mark", "asked"), [(-9999, True), (-1, False)])
+def test_a_number_that_may_mean_missing_is_asked_about(tmp_path: Path, mark: int, asked: bool) -> None:  # case 12
     frame = hours(100)
     frame.loc[::9, "y"] = mark
     write_csv(frame, tmp_path / "a.csv")
     warnings = prepared(tmp_path)["a"].manifest.warnings
-    assert any(f"write missing_values = [{mark}] if that means missing" in text for text in warnings) == told
+    assert any(f"write missing_values = [{mark}] if that means missing" in text for text in warnings) == asked
     again = prepared(tmp_path, missing_values=[mark])["a"].manifest.warnings
     assert not any("if that means missing" in text for text in again)

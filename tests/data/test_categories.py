@@ -102,12 +102,12 @@ def test_classes_are_numbered_by_train_and_one_that_it_lacks_is_minus_one(tmp_pa
     prepared = prepare_frame(frame, tmp_path, **settings)
     (dataset,) = encoded(prepared)
     assert dataset.encoding.classes == (["10", "9"] if numbers else ["x", "y"])
-    place = {label: number for number, label in enumerate(dataset.encoding.classes)}
+    number_of = {label: number for number, label in enumerate(dataset.encoding.classes)}
     for split, first, stop in (("train", 0, 30), ("validation", 30, 40), ("test", 40, 50)):
         labels = frame["c"][first:stop].dropna()
         batch = samples_of(prepared, split)
         assert batch.targets.dtype == np.int64
-        np.testing.assert_array_equal(batch.targets, [place.get(str(label), -1) for label in labels])
+        np.testing.assert_array_equal(batch.targets, [number_of.get(str(label), -1) for label in labels])
         np.testing.assert_array_equal(batch.inputs[:, 0, 0], frame["a"][labels.index])
     assert -1 in samples_of(prepared, "validation").targets
     assert prepared.target_labels("train") == [str(label) for label in frame["c"][:30].dropna()]

@@ -36,6 +36,6 @@ def test_no_rows_have_no_smallest_value_but_all_of_them_are_missing() -> None:
 @given(st.lists(st.none() | st.text(st.sampled_from("a! \t\n\x1f\x85\xa0\u2003\u3000\x00é"), max_size=3), max_size=30))
 def test_a_text_of_nothing_but_white_space_is_missing(cells: list[str | None]) -> None:
     table = pa.table({"site": pa.array(cells, pa.string()), "other": pa.array(cells, pa.string())})
-    found = without_empty_texts(table, ["site"])
-    assert found["site"].to_pylist() == [cell if cell is not None and cell.strip() else None for cell in cells]
-    assert found["other"].to_pylist() == cells
+    result = without_empty_texts(table, ["site"])
+    assert result["site"].to_pylist() == [cell if cell is not None and cell.strip() else None for cell in cells]
+    assert result["other"].to_pylist() == cells

@@ -56,10 +56,10 @@ def test_packed_files_count_as_large_as_they_are_unpacked_and_at_least_four_time
     ).encode()
     large, small = pack("large", alike), pack("small", alike[:100_000])
     plain = str(write_csv(noise(10, "ab"), tmp_path / "plain.csv"))
-    found = sizes_of([source_of([large, small, plain])])
-    assert found[plain] == Path(plain).stat().st_size
-    assert 0.7 * len(alike) < found[large] < 1.4 * len(alike)
-    assert found[small] > PACKED_TIMES * Path(small).stat().st_size
+    sizes = sizes_of([source_of([large, small, plain])])
+    assert sizes[plain] == Path(plain).stat().st_size
+    assert 0.7 * len(alike) < sizes[large] < 1.4 * len(alike)
+    assert sizes[small] > PACKED_TIMES * Path(small).stat().st_size
     noisy = pack("noisy", random.bytes(3_000_000))
     assert sizes_of([source_of([noisy])]) == {noisy: PACKED_TIMES * Path(noisy).stat().st_size}
 
@@ -87,17 +87,17 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_dataset_is_prepared_in_parts_where_its_series_cross_files(tmp_path: Path, layout: Any) -> None:
     frame, run = panel(), Counted()
     source = source_of(layout(frame, tmp_path), **PANEL)
-    (found,) = prepare([source], tmp_path / "p", FileNotes(tmp_path / "p" / "sources"), run)
+    (dataset,) = prepare([source], tmp_path / "p", FileNotes(tmp_path / "p" / "sources"), run)
     with pytest.MonkeyPatch.context() as patch:
         patch.undo()
         patch.setattr("data.prepared.layout.CUT_BYTES", 1 << 40)
         whole = prepare_one(write_csv(frame, tmp_path / "all.csv"), tmp_path / "whole", **PANEL)
-    same(found, whole)
+    same(dataset, whole)
     cut = any(isinstance(task, PartTask) for task in run.tasks)
     assert cut == (layout is not by_series)
-    assert len(found.parts) > (20 if cut else 4)
+    assert len(dataset.parts) > (20 if cut else 4)
     assert any(isinstance(task, Shard) for task in run.tasks) != cut
-    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == [found.folder.name, "sources"]
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == [dataset.folder.name, "sources"]
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -119,11 +119,11 @@ def test_a_preparation_that_is_interrupted_after_any_of_its_steps_leaves_nothing
     class Interrupted(Counted):
         def __call__(self, tasks: list[list[Any]]) -> list[list[Any]]:
             nonlocal left
-            found = super().__call__(tasks)
+            results = super().__call__(tasks)
             left -= 1
             if left == 0:
                 raise KeyboardInterrupt
-            return found
+            return results
 
     while True:
         steps += 1
@@ -207,8 +207,8 @@ def test_files_that_nothing_is_known_of_are_hashed_by_tasks(tmp_path: Path, monk
     run = Counted()
     facts = FileNotes(tmp_path / "p" / "sources")
     monkeypatch.setattr("data.prepared.prepare.CUT_BYTES", 0)
-    (found,) = prepare([source_of([file])], tmp_path / "p", facts, run)
-    assert found.folder.name == expected
+    (dataset,) = prepare([source_of([file])], tmp_path / "p", facts, run)
+    assert dataset.folder.name == expected
     assert [type(task) for task in run.tasks] == [SurveyTask, Shard]
 
 
@@ -216,9 +216,9 @@ def test_a_file_that_is_written_while_it_is_read_is_an_error(tmp_path: Path) -> 
     file = write_csv(noise(400, "ab"), tmp_path / "f.csv")
 
     def run(tasks: list[list[Any]]) -> list[list[Any]]:
-        found = run_here(tasks)
+        results = run_here(tasks)
         file.write_text(file.read_text() + "1,2\n")
-        return found
+        return results
 
     with pytest.raises(InputError, match=r"f\.csv: it was written while it was read"):
         prepare([source_of([file])], tmp_path / "p", FileNotes(tmp_path / "p" / "sources"), run)

@@ -147,7 +147,7 @@ def test_cells_of_rows_that_are_kept_are_named_by_their_line(tmp_path: Path) -> 
         (
             {4: "2,3", 30: "2,3"},
             {},
-            ", line 30, dataset 'd', series 'd': the time 2 stands in line 4 already: keep one row of each time, or",
+            ", line 30, dataset 'd', series 'd': the time 2 is already in line 4: keep one row of each time, or",
         ),
         ({30: "28.5,3"}, {"time_format": "%d"}, ", line 2, column 't': '0' is not a time: write it as %d"),
     ],
@@ -188,8 +188,8 @@ def test_dates_are_named_by_their_line(tmp_path: Path, value: str, message: str)
 )
 def test_parts_of_dates_are_named_by_their_line(tmp_path: Path, row: str, message: str) -> None:
     text = "y,m,d,a\n" + "".join(f"2020,1,{day},1\n" for day in range(1, 20)) + row
-    found = refused_text(tmp_path, text, time=["y", "m", "d"])
-    assert found.removeprefix(", line 21").lstrip(",: ").startswith(message)
+    refusal = refused_text(tmp_path, text, time=["y", "m", "d"])
+    assert refusal.removeprefix(", line 21").lstrip(",: ").startswith(message)
 
 
 def test_a_series_without_a_name(tmp_path: Path) -> None:

@@ -50,10 +50,10 @@ def test_it_is_symmetric_and_at_most_one(seed: int, count: int) -> None:
 
 
 def test_it_is_near_zero_for_one_distribution_and_grows_with_the_shift() -> None:
-    found = [coefficient(points(0, 512), points(1, 512, shift=shift)) for shift in (0.0, 0.2, 0.5, 1.0, 5.0)]
-    assert abs(found[0]) < 0.004
-    assert found == sorted(found)
-    assert found[-1] > 0.5
+    coefficients = [coefficient(points(0, 512), points(1, 512, shift=shift)) for shift in (0.0, 0.2, 0.5, 1.0, 5.0)]
+    assert abs(coefficients[0]) < 0.004
+    assert coefficients == sorted(coefficients)
+    assert coefficients[-1] > 0.5
     assert energy_coefficients(Sample.of(points(0, 9)), [Sample.of(points(k, 9 + k)) for k in range(40)]) == pytest.approx(
         [coefficient(points(0, 9), points(k, 9 + k)) for k in range(40)], abs=1e-6
     )
@@ -62,8 +62,8 @@ def test_it_is_near_zero_for_one_distribution_and_grows_with_the_shift() -> None
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(0, 99))
 def test_frames_are_the_means_of_equal_stretches(lengths: list[int], seed: int) -> None:
     values = np.random.default_rng(seed).normal(size=(len(lengths), 40, 3)).astype(np.float32)
-    found = frames(values, np.array(lengths)).reshape(len(lengths), NUM_FRAMES, 3)
-    for row, length, course in zip(values, lengths, found, strict=True):
+    courses = frames(values, np.array(lengths)).reshape(len(lengths), NUM_FRAMES, 3)
+    for row, length, course in zip(values, lengths, courses, strict=True):
         stretched = np.repeat(row[:length].astype(float), NUM_FRAMES, axis=0)
         assert course == pytest.approx(stretched.reshape(NUM_FRAMES, length, 3).mean(axis=1), abs=1e-6)
 
@@ -90,14 +90,14 @@ def prepared(folder: Path, frames: dict[str, pd.DataFrame], **changes: Any) -> l
 
 
 def test_alike_datasets_are_near_and_others_are_far_whatever_their_scale(tmp_path: Path) -> None:
-    found = distances_between(
+    distances = distances_between(
         prepared(tmp_path, {"x": swing(12), "y": swing(12, 1, factor=1000.0, offset=-7e3), "z": swing(40, 2)})
     )
-    assert abs(found[0, 1]) < 0.002
-    assert found[0, 2] > 0.01
-    assert found[1, 2] == pytest.approx(found[0, 2], abs=0.005)
-    assert np.array_equal(found, found.T)
-    assert not found.diagonal().any()
+    assert abs(distances[0, 1]) < 0.002
+    assert distances[0, 2] > 0.01
+    assert distances[1, 2] == pytest.approx(distances[0, 2], abs=0.005)
+    assert np.array_equal(distances, distances.T)
+    assert not distances.diagonal().any()
 
 
 def test_neither_the_order_nor_the_others_nor_the_scaling_changes_a_distance(tmp_path: Path) -> None:
@@ -124,14 +124,14 @@ def test_distances_are_kept_and_found_again_where_the_file_is_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     datasets = prepared(tmp_path, {"x": swing(12), "y": swing(40), "z": swing(20)})
-    found = distances_between(datasets)
+    distances = distances_between(datasets)
     kept = [each.folder / KEPT for each in datasets if (each.folder / KEPT).exists()]
     with monkeypatch.context() as patch:
         patch.setattr(data.prepared.distances, "window_courses", lambda datasets: pytest.fail("they are known"))
-        assert np.array_equal(distances_between(datasets), found)
+        assert np.array_equal(distances_between(datasets), distances)
     for path in kept:
         path.write_text("{")
-    assert np.array_equal(distances_between(datasets), found)
+    assert np.array_equal(distances_between(datasets), distances)
 
 
 def test_sequences_of_different_lengths_classes_categories_and_one_sample_compare(tmp_path: Path) -> None:
@@ -146,14 +146,14 @@ def test_sequences_of_different_lengths_classes_categories_and_one_sample_compar
         return pd.concat(parts)
 
     settings = {"lookback": "all", "horizon": 0, "split_by": "series", "series": "k", "targets": ["label"], "classes": True}
-    found = distances_between(
+    distances = distances_between(
         prepared(
             tmp_path,
             {"x": recordings(0, 200, 1.0), "y": recordings(1, 200, 1.0), "z": recordings(2, 200, -1.0)},
             features=["a"], categorical=["c"], **settings,
         )
     )  # fmt: skip
-    assert abs(found[0, 1]) < 0.01 < found[0, 2]
+    assert abs(distances[0, 1]) < 0.01 < distances[0, 2]
     one = prepared(tmp_path / "one", {"x": noise(6), "y": noise(40)}, lookback=3, horizon=1, split=[0.7, 0.0, 0.3])
     assert one[0].num_samples("train") == 1
     assert np.isfinite(distances_between(one)).all()

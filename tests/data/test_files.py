@@ -178,8 +178,8 @@ def test_folders_as_spark_and_hive_write_them(tmp_path: Path) -> None:  # case 1
         write_csv(frame, tmp_path / "csv" / site / "data.csv")
     for path in ("tbl", "tbl/**/*.parquet", "t*"):
         assert prepared(tmp_path, path, series="site")["a"].manifest.num_series == 3
-        found = prepared(tmp_path, path, "{site}")
-        assert {name: each.manifest.rows for name, each in found.items()} == {"N": 60, "S": 70, "w": 80}
+        datasets = prepared(tmp_path, path, "{site}")
+        assert {name: each.manifest.rows for name, each in datasets.items()} == {"N": 60, "S": 70, "w": 80}
     folders = prepared(tmp_path, "csv/*/data.csv", "{folder}")
     assert {name: each.manifest.rows for name, each in folders.items()} == {"N": 60, "S": 70, "w": 80}
     assert len(find_files(f"{tmp_path}/csv")) == 3
@@ -238,7 +238,7 @@ def test_settings_that_read_no_file(tmp_path: Path) -> None:
         merged = {key: value for key, value in {**DATA, **settings}.items() if value is not None}
         from data.reading.settings import DataSettings
 
-        (found,) = errors_of(DataSettings, merged, "data")
-        assert message in found[1]
+        (error,) = errors_of(DataSettings, merged, "data")
+        assert message in error[1]
     with pytest.raises(InputError, match="no such file"):
         find_files(str(tmp_path / "none.csv"))

@@ -72,9 +72,9 @@ def test_a_file_with_other_content_of_the_same_size_and_time_is_noticed(preparin
 def test_only_what_is_absent_is_prepared(preparing: Preparing, file: Path, tmp_path: Path) -> None:
     other = write_csv(noise(60, "ab", 1), tmp_path / "g.csv")
     preparing(source_of(file))
-    found = preparing(source_of(other, name="g"), source_of(file))
+    datasets = preparing(source_of(other, name="g"), source_of(file))
     assert [shard.source.name for shard in preparing.shards] == ["g"]
-    assert [dataset.manifest.rows for dataset in found] == [60, 50]
+    assert [dataset.manifest.rows for dataset in datasets] == [60, 50]
 
 
 def test_other_content_is_prepared_anew_and_a_touched_file_is_not(preparing: Preparing, file: Path) -> None:

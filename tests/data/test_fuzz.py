@@ -71,9 +71,9 @@ def frame_of(rows: int = 40) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def told(error: InputError, *places: str) -> None:
+def check_message(error: InputError, *locations: str) -> None:
     """A message is for a person: it names one of the places, and holds no traceback."""
-    assert not places or any(place in str(error) for place in places), error
+    assert not locations or any(location in str(error) for location in locations), error
     for message in error.messages:
         assert message.strip()
         assert "Traceback" not in message
@@ -101,7 +101,7 @@ def try_recipe(document: Any, folder: Path, number: int) -> str:
         for dataset in prepare_all(sources, folder / f"out{number % 7}"):
             right_counts(dataset)
     except InputError as error:
-        told(error)
+        check_message(error)
         return "refused"
     return "accepted"
 
@@ -128,9 +128,9 @@ def mutated(chance: random.Random) -> dict[str, Any]:
 def recipes(folder: Path, rounds: range) -> None:
     frame_of().to_csv(folder / "a.csv", index=False)
     frame_of(30).to_csv(folder / "b.csv", index=False)
-    found = [try_recipe(mutated(random.Random(number)), folder, number) for number in rounds]
-    assert found.count("accepted") > len(found) / 50
-    assert found.count("refused") > len(found) / 50
+    outcomes = [try_recipe(mutated(random.Random(number)), folder, number) for number in rounds]
+    assert outcomes.count("accepted") > len(outcomes) / 50
+    assert outcomes.count("refused") > len(outcomes) / 50
 
 
 def texts(folder: Path, rounds: range) -> None:
@@ -143,29 +143,29 @@ def texts(folder: Path, rounds: range) -> None:
         try:
             load_recipe(path)
         except InputError as error:
-            told(error, str(path))
+            check_message(error, str(path))
 
 
 def scrambled(content: bytes, chance: random.Random) -> bytes:
     """The bytes with a few of them changed, cut out, doubled or put in."""
-    found = bytearray(content)
+    result = bytearray(content)
     for _ in range(chance.choice([1, 1, 2, 5])):
-        place, length = chance.randrange(len(found) + 1), chance.choice([1, 1, 2, 8, 100])
+        position, length = chance.randrange(len(result) + 1), chance.choice([1, 1, 2, 8, 100])
         piece = chance.choice(
             [b'"', b",", b"\n", b"\r", b"\0", b"\xff", b"\xc3", b";", b"\xef\xbb\xbf", b"NA", b"-", b"1e400", b"''", b"\n\n"]
         )
         action = chance.randrange(4)
         if action == 0:
-            found[place : place + len(piece)] = piece
+            result[position : position + len(piece)] = piece
         elif action == 1:
-            del found[place : place + length]
+            del result[position : position + length]
         elif action == 2:
-            found[place:place] = found[place : place + length]
+            result[position:position] = result[position : position + length]
         else:
-            found[place:place] = piece
-        if not found:
+            result[position:position] = piece
+        if not result:
             break
-    return bytes(found)
+    return bytes(result)
 
 
 def files(folder: Path, rounds: range) -> None:
@@ -187,7 +187,7 @@ def files(folder: Path, rounds: range) -> None:
         try:
             (dataset,) = prepare_all([source_of(path, **settings)], folder / f"o{number}")
         except InputError as error:
-            told(error, str(path), "dataset 'd'")
+            check_message(error, str(path), "dataset 'd'")
             continue
         right_counts(dataset)
         if as_text:

@@ -98,7 +98,7 @@ def test_train_stays_the_same_when_other_series_change(tmp_path: Path) -> None:
 
 
 def test_train_of_each_dataset_stays_the_same_under_a_shared_scale_and_shared_categories(tmp_path: Path) -> None:
-    found = []
+    batches = []
     for folder in ("plain", "other"):
         sources = []
         for k in range(3):
@@ -106,9 +106,9 @@ def test_train_of_each_dataset_stays_the_same_under_a_shared_scale_and_shared_ca
             path = write_csv(frame if folder == "plain" else changed(frame, TRAIN, k), tmp_path / folder / f"{k}.csv")
             sources.append(source_of(path, name=str(k), **SETTINGS, scaling="robust", scaling_scope="shared"))
         datasets = encoded(prepare_all(sources, tmp_path / folder))
-        found.append([each.batch("train", np.arange(each.num_samples("train"))).inputs.tobytes() for each in datasets])
-        found[-1] += [each.encoding.sha256() for each in datasets]
-    assert found[0] == found[1]
+        batches.append([each.batch("train", np.arange(each.num_samples("train"))).inputs.tobytes() for each in datasets])
+        batches[-1] += [each.encoding.sha256() for each in datasets]
+    assert batches[0] == batches[1]
 
 
 def test_a_test_file_leaves_train_the_same(tmp_path: Path) -> None:
@@ -136,9 +136,9 @@ def test_no_value_after_the_split_reaches_train(
     """Two series, of which one may have no value in train at all."""
     folder = tmp_path_factory.mktemp("leak")
     base = labelled(100, 3, 0.0)[["a", "b"]].assign(key="full")
-    found = []
+    datasets = []
     for k, values in enumerate((one, other)):
         gappy = pd.DataFrame({"a": [np.nan] * TRAIN + values, "b": [1.0] * 100, "key": "gappy"})
         settings = {"features": ["a", "b"], "targets": ["b"], "series": "key", "missing": missing}
-        found.append(prepare_frame(pd.concat([base, gappy]), folder / str(k), **settings))
-    assert seen_in_train(found[0]) == seen_in_train(found[1])
+        datasets.append(prepare_frame(pd.concat([base, gappy]), folder / str(k), **settings))
+    assert seen_in_train(datasets[0]) == seen_in_train(datasets[1])

@@ -56,10 +56,10 @@ def test_the_column_is_its_mean_with_the_flag_throughout(suffix: str, missing: s
     bare = write(tmp_path / f"bare.{suffix}", 1)
     one, other = datasets_of(tmp_path, whole, bare, missing=missing)
     assert one.num_features == other.num_features == 4
-    found = inputs_of(other)
-    assert not found[..., 1].any()  # scaled: the mean
-    assert (found[..., 3] == 1).all()
-    assert not found[..., 2].any()
+    inputs = inputs_of(other)
+    assert not inputs[..., 1].any()  # scaled: the mean
+    assert (inputs[..., 3] == 1).all()
+    assert not inputs[..., 2].any()
     assert not inputs_of(one)[..., 3].any()
     assert other.prepared.manifest.warnings[0] == (
         "optional column 'humidity' is in none of its files and is treated as missing throughout"
@@ -95,7 +95,7 @@ def test_values_that_appear_after_the_train_rows_are_scaled_by_the_datasets_befo
     whole = write(tmp_path / "whole.csv", 0, "humidity")
     made = write(tmp_path / "late.csv", 1, "humidity")
     lines = made.read_text().splitlines()
-    cut = [line if place > 100 else line.rpartition(",")[0] + "," for place, line in enumerate(lines[1:])]
+    cut = [line if number > 100 else line.rpartition(",")[0] + "," for number, line in enumerate(lines[1:])]
     made.write_text("\n".join([lines[0], *cut]) + "\n")
     one, late = datasets_of(tmp_path, whole, made)
     assert late.prepared.manifest.warnings[0] == (
@@ -176,10 +176,10 @@ def test_it_is_trained_extended_and_predicted(tmp_path: Path) -> None:
     write(tmp_path / "whole.csv", 0, "humidity")
     write(tmp_path / "bare.csv", 1)
     store, run = train_in_process(recipe_of(tmp_path, "whole"), tmp_path / "runs")
-    found = extend(str(tmp_path / "runs"), "sites", "bare", str(tmp_path / "bare.csv"))
-    assert found.epochs_trained == 1
-    assert any("dataset 'bare': optional column 'humidity' is in none of its files" in each for each in found.warnings)
-    assert all(each.error is not None for each in found.test.values())
+    result = extend(str(tmp_path / "runs"), "sites", "bare", str(tmp_path / "bare.csv"))
+    assert result.epochs_trained == 1
+    assert any("dataset 'bare': optional column 'humidity' is in none of its files" in each for each in result.warnings)
+    assert all(each.error is not None for each in result.test.values())
     with pytest.raises(InputError, match="optional column 'humidity' has no value in the train rows of any dataset"):
         train_in_process(recipe_of(tmp_path, "bare"), tmp_path / "other")
     assert make_forecaster(store, run, 0).shape == (2, 1)

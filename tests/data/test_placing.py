@@ -51,8 +51,8 @@ def test_one_that_another_process_puts_there_at_any_moment_stays(tmp_path: Path,
         (home / "values-00000.arrow").write_text("old")
         moves.clear()
         monkeypatch.setattr(Path, "rename", another_first(when))
-        mine = finished(tmp_path / f"mine {when}", "mine")
-        put_in_place(mine, home)
+        own = finished(tmp_path / f"mine {when}", "mine")
+        put_in_place(own, home)
         assert len(moves) == when
         assert (home / MANIFEST).read_text() == "other"
         rename(home, tmp_path / f"done {when}")

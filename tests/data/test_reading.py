@@ -60,7 +60,7 @@ def test_whole_numbers_booleans_and_categories_of_parquet_are_numbers(tmp_path: 
 
 def test_what_a_person_writes_for_a_missing_value_is_missing(tmp_path: Path) -> None:
     marks = ["NA", "", "NaN", "nan", "N/A", "null", "NULL", "#N/A", "None"]
-    rows = "\n".join(f"{mark},{place},1" for place, mark in enumerate(marks))
+    rows = "\n".join(f"{mark},{number},1" for number, mark in enumerate(marks))
     (tmp_path / "f.csv").write_text(f"a,b,c\n1,1,1\n1,1,2\n{rows}\n" + "1,2,3\n" * 20)
     prepared = prepare_one(tmp_path / "f.csv", tmp_path, **SETTINGS)
     assert prepared.manifest.missing == {"a": len(marks), "b": 0, "c": 0}
@@ -73,7 +73,7 @@ def test_globs_find_files_in_order_without_hidden_ones(tmp_path: Path) -> None:
         path.touch()
 
     def names(pattern: str) -> list[str]:
-        return [os.path.relpath(found, tmp_path) for found in find_files(f"{tmp_path}/{pattern}")]
+        return [os.path.relpath(path, tmp_path) for path in find_files(f"{tmp_path}/{pattern}")]
 
     assert names("*.csv") == ["a.csv", "b.csv"]
     assert names("**/*.csv") == ["a.csv", "b.csv", "deep/er/c.csv"]
@@ -94,11 +94,11 @@ def test_a_file_with_brackets_in_its_name_is_that_file(tmp_path: Path) -> None:
 def test_an_address_names_files_as_a_path_does(tmp_path: Path) -> None:
     frame = noise(50, "abc")
     write_csv(frame, tmp_path / "two words.csv")
-    (found,) = find_files(f"file://{tmp_path}/two*.csv")
-    assert found == f"file://{tmp_path}/two%20words.csv"
-    assert find_files(found) == [found]
-    assert stem(found) == "two words"
-    assert content(prepare_one([found], tmp_path, **SETTINGS)) == content(
+    (address,) = find_files(f"file://{tmp_path}/two*.csv")
+    assert address == f"file://{tmp_path}/two%20words.csv"
+    assert find_files(address) == [address]
+    assert stem(address) == "two words"
+    assert content(prepare_one([address], tmp_path, **SETTINGS)) == content(
         prepare_frame(frame, tmp_path / "other", **SETTINGS)
     )
 
@@ -122,10 +122,10 @@ def test_the_values_of_a_column_are_listed_once_in_the_order_of_their_appearance
     frame = pd.DataFrame({"a": ["z", "x", None, "x"], "n": [3, 1, 2, 3], "NA": ["NA", "null", "None", "NA"]})
     path = write_csv(frame, tmp_path / "f.csv")
     frame.to_parquet(tmp_path / "f.parquet")
-    for file, place in ((path, "line 4"), (tmp_path / "f.parquet", "row 3")):
+    for file, position in ((path, "line 4"), (tmp_path / "f.parquet", "row 3")):
         assert distinct_values(str(file), "n", FileFormat()) == ["3", "1", "2"]
         assert distinct_values(str(file), "NA", FileFormat()) == ["NA", "null", "None"]
-        with pytest.raises(InputError, match=f"{place}: the column 'a', which names datasets, is empty"):
+        with pytest.raises(InputError, match=f"{position}: the column 'a', which names datasets, is empty"):
             distinct_values(str(file), "a", FileFormat())
 
 

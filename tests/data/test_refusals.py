@@ -142,9 +142,7 @@ def test_dates_where_times_are_numbers(tmp_path: Path) -> None:
 def test_the_same_time_twice_in_one_series(tmp_path: Path) -> None:
     frame = pd.concat([timed(), timed()]).assign(key="k")
     message = refused(frame, tmp_path, time="t", series="key")
-    assert (
-        ", line 42, dataset 'd', series 'k': the time 2020-01-01 00:00:00 stands in line 2 already: keep one row" in message
-    )
+    assert ", line 42, dataset 'd', series 'k': the time 2020-01-01 00:00:00 is already in line 2: keep one row" in message
     assert "with their names in series" not in message
 
 
@@ -152,12 +150,12 @@ def test_the_same_time_twice_is_named_by_its_lines_and_in_utc_where_it_has_a_zon
     frame = pd.DataFrame({"t": [f"2024-01-09T{hour:02d}:10:00+01:00" for hour in (20, 21, 22, 21)], "a": range(4)})
     frame = pd.concat([frame.assign(key="other").iloc[:3], frame.assign(key="k")])
     message = refused(frame, tmp_path, time="t", series="key")
-    assert ", line 8, dataset 'd', series 'k': the time 2024-01-09 20:10:00 UTC stands in line 6 already" in message
+    assert ", line 8, dataset 'd', series 'k': the time 2024-01-09 20:10:00 UTC is already in line 6" in message
 
 
 def test_the_same_time_in_two_files_is_named_by_both(tmp_path: Path) -> None:
     files = [write_csv(timed().assign(a=1), tmp_path / name) for name in ("f.csv", "g.csv")]
-    with pytest.raises(InputError, match=r"g.csv, line 2, .* stands in .*f.csv, line 2 already"):
+    with pytest.raises(InputError, match=r"g.csv, line 2, .* is already in .*f.csv, line 2"):
         prepare_one(files, tmp_path, time="t")
 
 

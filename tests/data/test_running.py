@@ -37,13 +37,13 @@ def test_a_task_whose_process_dies_is_done_again_and_told(ray_session: None, tmp
         return [task[0].number]
 
     connect(num_cpus=2)  # a command of an earlier test may have left the session's Ray
-    told, runs = list[str](), list[TaskRun]()
-    assert run_with_ray(tasks_in(tmp_path), die_once, tell=told.append, note=runs.append, times_lost=times_lost) == [
+    messages, runs = list[str](), list[TaskRun]()
+    assert run_with_ray(tasks_in(tmp_path), die_once, tell=messages.append, note=runs.append, times_lost=times_lost) == [
         [0],
         [1],
     ]
     assert [run.times_lost > 0 for run in runs] == [True, True]
-    assert set(told) == {"dataset 'pump': a task was lost once with its process or node; it ran again and is done"}
+    assert set(messages) == {"dataset 'pump': a task was lost once with its process or node; it ran again and is done"}
 
 
 @pytest.mark.ray
@@ -61,11 +61,11 @@ def test_a_task_without_memory_is_run_alone(ray_session: None, tmp_path: Path) -
         return [task[0].number]
 
     connect(num_cpus=2)
-    told = list[str]()
+    messages = list[str]()
     tasks = tasks_in(tmp_path)
     (tmp_path / "hungry-1").touch()
-    assert run_with_ray(tasks, hungry_once, tell=told.append) == [[0], [1]]
-    assert told == ["dataset 'pump': tasks were lost (it ran out of memory); 1 are run again, one at a time"]
+    assert run_with_ray(tasks, hungry_once, tell=messages.append) == [[0], [1]]
+    assert messages == ["dataset 'pump': tasks were lost (it ran out of memory); 1 are run again, one at a time"]
 
 
 def killed_by_the_monitor(folder: Path) -> None:
@@ -83,15 +83,18 @@ def killed_by_the_monitor(folder: Path) -> None:
 
     set_environment()
     connect(num_cpus=1)
-    (first, second), told = tasks_in(folder), list[str]()
-    found: dict[str, Any] = {"results": run_with_ray([first], grow, tell=told.append, times_lost=times_lost), "told": told}
+    (first, second), messages = tasks_in(folder), list[str]()
+    report: dict[str, Any] = {
+        "results": run_with_ray([first], grow, tell=messages.append, times_lost=times_lost),
+        "messages": messages,
+    }
     always = [[Shard(second[0].source, second[0].files, second[0].folder, 1, test=True)]]
     try:
-        run_with_ray(always, grow, tell=told.append, times_lost=times_lost)
+        run_with_ray(always, grow, tell=messages.append, times_lost=times_lost)
     except FailedError as error:
-        found["error"] = str(error)
-    found["tries"] = [(folder / f"tries-{number}").stat().st_size for number in range(2)]
-    print(json.dumps(found), flush=True)
+        report["error"] = str(error)
+    report["tries"] = [(folder / f"tries-{number}").stat().st_size for number in range(2)]
+    print(json.dumps(report), flush=True)
 
 
 @pytest.mark.ray
@@ -104,11 +107,11 @@ def test_a_task_that_the_memory_monitor_kills_is_run_again_and_then_named(tmp_pa
     monitor = {"RAY_memory_usage_threshold": f"{threshold:.4f}", "RAY_memory_monitor_refresh_ms": "50"}
     environment = {**os.environ, **monitor, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, __file__, str(tmp_path)]
-    found = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=900, check=True)
-    result = json.loads(found.stdout.splitlines()[-1])
+    process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=900, check=True)
+    result = json.loads(process.stdout.splitlines()[-1])
     assert result["results"] == [[0]]
-    assert "a task was lost once with its process or node" in result["told"][0]
-    assert "tasks were lost (it ran out of memory); 1 are run again, one at a time" in result["told"][-1]
+    assert "a task was lost once with its process or node" in result["messages"][0]
+    assert "tasks were lost (it ran out of memory); 1 are run again, one at a time" in result["messages"][-1]
     assert "also when it ran alone (it ran out of memory)" in result["error"]
     assert result["tries"] == [2, 6]
 
@@ -123,10 +126,10 @@ def test_a_task_that_always_dies_is_tried_alone_and_then_named(ray_session: None
         return []
 
     connect(num_cpus=2)
-    told: list[str] = []
+    messages: list[str] = []
     with pytest.raises(FailedError, match="dataset 'pump': a task that prepares it was lost again and again"):
-        run_with_ray(tasks_in(tmp_path)[:1], always_die, tell=told.append)
-    assert told == ["dataset 'pump': tasks were lost (its process died); 1 are run again, one at a time"]
+        run_with_ray(tasks_in(tmp_path)[:1], always_die, tell=messages.append)
+    assert messages == ["dataset 'pump': tasks were lost (its process died); 1 are run again, one at a time"]
     assert (tmp_path / "tries").read_text() == "x" * 6
 
 

@@ -74,8 +74,8 @@ def test_the_scope_chooses_whose_train_rows_scale(tmp_path: Path, scaling: str, 
     ]
     prepared = prepare_all(sources, tmp_path)
     train = [frame[: int(len(frame) * 0.6)] for frame in frames]
-    whose = {"dataset": train, "shared": [pd.concat(train)] * 3, "primary": [train[0]] * 3}[scope]
-    for encoding, rows in zip(make_encodings(prepared, [p.settings for p in prepared]), whose, strict=True):
+    fitted_on = {"dataset": train, "shared": [pd.concat(train)] * 3, "primary": [train[0]] * 3}[scope]
+    for encoding, rows in zip(make_encodings(prepared, [p.settings for p in prepared]), fitted_on, strict=True):
         center, scale = scaler_of(scaling, rows)
         np.testing.assert_allclose(encoding.center, center, rtol=1e-5)
         np.testing.assert_allclose(encoding.scale, scale, rtol=1e-5)
@@ -142,9 +142,9 @@ def test_statistics_of_pieces_add_up_to_those_of_the_whole(rows: np.ndarray, cut
 
 def test_statistics_in_blocks_are_those_of_numpy_far_from_zero() -> None:
     rows = (1e4 + np.random.default_rng(0).normal(size=(150_000, 1))).astype(np.float32)
-    found = Statistics.of(rows)
-    np.testing.assert_allclose(found.deviation, rows.astype(np.float64).std(axis=0), rtol=1e-9)
-    np.testing.assert_allclose(found.mean, rows.astype(np.float64).mean(axis=0), rtol=1e-12)
+    statistics = Statistics.of(rows)
+    np.testing.assert_allclose(statistics.deviation, rows.astype(np.float64).std(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(statistics.mean, rows.astype(np.float64).mean(axis=0), rtol=1e-12)
 
 
 def test_more_than_32_categories_over_all_datasets_are_refused(tmp_path: Path) -> None:
@@ -168,5 +168,5 @@ def test_robust_scaling_of_mostly_equal_values_is_by_the_standard_deviation(tmp_
     quartiles = frame["b"][:120].quantile([0.25, 0.75]).to_numpy()
     assert dataset.encoding.scale[1] == pytest.approx(quartiles[1] - quartiles[0], rel=1e-6)
     assert np.abs(dataset.batch("train", np.arange(dataset.num_samples("train"))).inputs).max() < 12
-    (told,) = [text for text in dataset.warnings if "interquartile range of 0" in text]
-    assert told.startswith("column 'a'")
+    (warning,) = [text for text in dataset.warnings if "interquartile range of 0" in text]
+    assert warning.startswith("column 'a'")

@@ -49,7 +49,7 @@ def test_each_series_is_cut_in_time_by_itself(tmp_path: Path) -> None:
 
 def test_a_series_that_goes_on_in_other_files_is_that_of_one_file(tmp_path: Path) -> None:
     frame = fleet({"k1": 40, "k2": 30, "k3": 50})
-    files = [write_csv(frame[place::3], tmp_path / f"{place}.csv") for place in range(3)]
+    files = [write_csv(frame[offset::3], tmp_path / f"{offset}.csv") for offset in range(3)]
     prepared = prepare_one(files, tmp_path, **SETTINGS)
     same(prepared, prepare_frame(frame, tmp_path / "whole", **SETTINGS))
     assert sorted(path.name for path in prepared.folder.glob("*.arrow")) == ["samples-00000.arrow", "values-00000.arrow"]
@@ -57,7 +57,7 @@ def test_a_series_that_goes_on_in_other_files_is_that_of_one_file(tmp_path: Path
 
 def test_a_series_whose_pieces_are_each_too_short_is_put_together(tmp_path: Path) -> None:
     frame = fleet({"k1": 40})
-    files = [write_csv(frame[place : place + 2], tmp_path / f"{place:02}.csv") for place in range(0, 40, 2)]
+    files = [write_csv(frame[start : start + 2], tmp_path / f"{start:02}.csv") for start in range(0, 40, 2)]
     same(prepare_one(files, tmp_path, **SETTINGS), prepare_frame(frame, tmp_path / "whole", **SETTINGS))
 
 
@@ -88,7 +88,7 @@ def test_each_file_is_a_series_with_file_as_the_series(tmp_path: Path) -> None:
 
 def test_two_files_of_one_name_are_one_series(tmp_path: Path) -> None:
     frame = fleet({"k1": 40})
-    files = [write_csv(frame[place::2].drop(columns="key"), tmp_path / str(place) / "k1.csv") for place in (0, 1)]
+    files = [write_csv(frame[offset::2].drop(columns="key"), tmp_path / str(offset) / "k1.csv") for offset in (0, 1)]
     same(prepare_one(files, tmp_path, **{**SETTINGS, "series": "{file}"}), prepare_frame(frame, tmp_path, **SETTINGS))
 
 

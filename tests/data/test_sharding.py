@@ -122,10 +122,10 @@ def test_a_time_that_is_there_twice_is_named_by_both_files_and_lines(tmp_path: P
     pd.concat([pd.read_csv(files[2]), again]).to_csv(files[2], index=False)
     with pytest.raises(InputError) as whole:
         prepare_one(files, tmp_path / "reference", **PANEL)
-    found = problems_of(source_of(files, **PANEL), tmp_path)
-    assert len(found) == 1
-    for words in ("stands in", f"{files[7]}, line 7", f"{files[2]}, line {len(pd.read_csv(files[2])) + 1}"):
-        assert words in found[0]
+    problems = problems_of(source_of(files, **PANEL), tmp_path)
+    assert len(problems) == 1
+    for words in ("is already in", f"{files[7]}, line 7", f"{files[2]}, line {len(pd.read_csv(files[2])) + 1}"):
+        assert words in problems[0]
         assert words in whole.value.messages[0]
 
 
@@ -156,21 +156,21 @@ def test_a_csv_file_is_cut_between_its_rows(cells: list[str], piece_bytes: int) 
         patch.setattr(pieces, "CHUNK_BYTES", 64)
         file = write_csv(pd.DataFrame({"note": cells, "a": range(len(cells))}), Path(folder) / "f.csv")
         source = source_of(file)
-        found = [
+        tables = [
             rows
             for piece in cut_file(survey(str(file), FileFormat(), piece_bytes), piece_bytes)
             for rows in read_piece(piece, source)
         ]
-    assert np.concatenate([rows.numbers[:, 0] for rows in found]).tolist() == list(range(len(cells)))
+    assert np.concatenate([rows.numbers[:, 0] for rows in tables]).tolist() == list(range(len(cells)))
 
 
 def test_pieces_of_a_csv_file_know_the_lines_before_them(tmp_path: Path) -> None:
     file = one_csv(panel(), tmp_path)[0]
     content = file.read_bytes()
-    found = cut_file(survey(str(file), FileFormat(), 2000), 2000)
-    assert len(found) > 10
-    assert [piece.start for piece in found[1:]] == [piece.stop for piece in found[:-1]]
-    for piece in found:
+    cut_pieces = cut_file(survey(str(file), FileFormat(), 2000), 2000)
+    assert len(cut_pieces) > 10
+    assert [piece.start for piece in cut_pieces[1:]] == [piece.stop for piece in cut_pieces[:-1]]
+    for piece in cut_pieces:
         assert content[: piece.start].count(b"\n") == piece.before + 1
 
 
@@ -202,8 +202,8 @@ def test_a_csv_file_of_any_form_is_cut_between_its_rows(tmp_path: Path, form: st
         tables = [rows.numbers for piece in cut for rows in read_piece(piece, source)]
     assert (len(cut) > 20) == (form != "utf-16")
     assert len(tables) > 20
-    found = np.concatenate(tables)
-    assert found[:, 0].tolist() == list(range(300))
+    values = np.concatenate(tables)
+    assert values[:, 0].tolist() == list(range(300))
 
 
 @pytest.mark.parametrize("high", [1.3e8, 0.0])
@@ -234,9 +234,9 @@ def test_what_is_sent_of_a_run_does_not_grow_with_its_rows(tmp_path: Path) -> No
         source = source_of(row_groups(panel(1, rows), folder), **PANEL)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(runs, "MARK_ROWS", rows)
-            (found,) = (
+            (run,) = (
                 write_run(each, source, Piece("f"), 0, str(folder / "run"))
                 for each in read_piece(Piece(*source.files), source)
             )
-        sizes.append(len(pickle.dumps(found)))
+        sizes.append(len(pickle.dumps(run)))
     assert sizes[1] < sizes[0] + 200

@@ -35,9 +35,9 @@ def test_spans_give_the_samples_that_they_were_made_of(groups: list[Group], rand
     assert spans.starts.tolist() == expected.starts.tolist()
     assert spans.lengths.tolist() == expected.lengths.tolist()
     asked = np.random.default_rng(0).integers(0, max(len(expected), 1), 2 * len(expected))
-    for found, wanted in zip(spans.at(asked), expected.at(asked), strict=True):
-        assert found.tolist() == wanted.tolist()
-        assert found.dtype == wanted.dtype
+    for actual, wanted in zip(spans.at(asked), expected.at(asked), strict=True):
+        assert actual.tolist() == wanted.tolist()
+        assert actual.dtype == wanted.dtype
 
 
 @given(WINDOWS, WINDOWS)
@@ -48,10 +48,10 @@ def test_samples_are_read_as_they_were_written(train: list[Group], test: list[Gr
         write_samples({split: [(each.starts, each.lengths.astype(np.int64))] for split, each in splits.items()}, path)
         with pa.memory_map(str(path)) as mapped:
             file = pa.ipc.open_file(mapped)
-            for place, split in enumerate(SPLITS):
-                found = samples_in(file.get_batch(place))
-                assert found.starts.tolist() == splits[split].starts.tolist()
-                assert found.lengths.tolist() == splits[split].lengths.tolist()
+            for index, split in enumerate(SPLITS):
+                written = samples_in(file.get_batch(index))
+                assert written.starts.tolist() == splits[split].starts.tolist()
+                assert written.lengths.tolist() == splits[split].lengths.tolist()
 
 
 def test_the_smaller_form_is_chosen() -> None:
@@ -62,17 +62,17 @@ def test_the_smaller_form_is_chosen() -> None:
 
 def test_regular_windows_take_no_room_on_disk(tmp_path: Path) -> None:
     """12 bytes a sample before."""
-    found = prepare_frame(noise(50_000), tmp_path)
-    assert found.num_samples("train") > 29_000
-    assert (found.folder / "samples-00000.arrow").stat().st_size < 3000
-    assert isinstance(found.parts[0].samples["train"], Spans)
+    dataset = prepare_frame(noise(50_000), tmp_path)
+    assert dataset.num_samples("train") > 29_000
+    assert (dataset.folder / "samples-00000.arrow").stat().st_size < 3000
+    assert isinstance(dataset.parts[0].samples["train"], Spans)
 
 
 def test_a_dataset_whose_samples_are_listed_is_read_as_before(tmp_path: Path) -> None:
     """As all were before there were spans; hashes and addresses are of the samples, not of their form."""
     dataset = prepare_frame(noise(500), tmp_path)
-    places = [dataset.parts[0].samples[split] for split in SPLITS]
-    batches = [pa.record_batch([each.starts, each.lengths], names=["start", "length"]) for each in places]
+    samples = [dataset.parts[0].samples[split] for split in SPLITS]
+    batches = [pa.record_batch([each.starts, each.lengths], names=["start", "length"]) for each in samples]
     with pa.OSFile(str(tmp_path / "old"), "wb") as sink, pa.ipc.new_file(sink, batches[0].schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
@@ -82,5 +82,5 @@ def test_a_dataset_whose_samples_are_listed_is_read_as_before(tmp_path: Path) ->
     again = PreparedDataset(dataset.folder)
     chosen = np.arange(again.num_samples("train"))
     assert isinstance(again.parts[0].samples["train"], Listed)
-    for found, expected in zip(again.locate("train", 0, chosen), dataset.locate("train", 0, chosen), strict=True):
-        assert found.tolist() == expected.tolist()
+    for actual, expected in zip(again.locate("train", 0, chosen), dataset.locate("train", 0, chosen), strict=True):
+        assert actual.tolist() == expected.tolist()

@@ -37,9 +37,9 @@ def check(frame: pd.DataFrame, folder: Path, most_rows: int = 40, words: bool = 
     files = [write_csv(own, folder / "in" / f"{number}.csv") for number, own in enumerate(shares)]
     whole = refused_or(lambda: prepare_one(write_csv(frame, folder / "all.csv"), folder / "whole", **chosen))
     if isinstance(whole, str):
-        found = refused_or(lambda: prepare_cut(source_of(files, **chosen), folder / "cut", most_rows, 2500))
-        assert isinstance(found, str)
-        assert not words or found == whole
+        refusal = refused_or(lambda: prepare_cut(source_of(files, **chosen), folder / "cut", most_rows, 2500))
+        assert isinstance(refusal, str)
+        assert not words or refusal == whole
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "MARK_ROWS", 8)
@@ -53,7 +53,7 @@ def refused_or(work: Callable[[], PreparedDataset]) -> PreparedDataset | str:
     try:
         return work()
     except InputError as error:
-        return error.messages[0].partition(", series")[2].partition(" stands in ")[0] or error.messages[0][-60:]
+        return error.messages[0].partition(", series")[2].partition(" is already in ")[0] or error.messages[0][-60:]
 
 
 def jittered(rows: int, seed: int, step: str, off: str) -> pd.DataFrame:
@@ -123,9 +123,9 @@ def test_no_task_holds_a_series_that_is_longer_than_a_part(tmp_path: Path, monke
     source = source_of(row_groups(frame[frame["site"] == "n"], tmp_path), **{**PLAIN, "frequency": "1min"})
 
     def count(task: Any) -> Any:
-        found = run_task(task)
-        held.append((type(task), getattr(found.result, "rows", None) or 0))
-        return found
+        outcome = run_task(task)
+        held.append((type(task), getattr(outcome.result, "rows", None) or 0))
+        return outcome
 
     monkeypatch.setattr("panels.run_task", count)
     monkeypatch.setattr(runs, "MARK_ROWS", 16)

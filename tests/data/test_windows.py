@@ -115,8 +115,8 @@ def test_every_allowed_window_is_there_and_no_other(case: dict[str, Any], part: 
     settings = settings_of(
         features=["a"], targets=["b"], **{key: case[key] for key in ("lookback", "min_lookback", "horizon", "stride")}
     )
-    found = find_windows(case["bounds"], part, settings, Marks(case["bad_target"], case["bad_input"]))
-    starts, lengths = found.starts, found.lengths
+    windows = find_windows(case["bounds"], part, settings, Marks(case["bad_target"], case["bad_input"]))
+    starts, lengths = windows.starts, windows.lengths
     allowed = []
     for end in range(len(case["bad_target"])):  # the last row that goes in
         predicted = range(end + 1, end + 1 + case["horizon"]) if case["horizon"] else [end]
@@ -143,12 +143,12 @@ def test_no_sample_holds_rows_of_two_series_nor_of_what_comes_after_its_part(
     columns = {"features": ["series_in", "step_in"], "targets": ["series_out", "step_out"], "series": "key"}
     settings = {"lookback": lookback, "min_lookback": 1, "horizon": horizon, "stride": stride, "scaling": "none"}
     prepared = prepare_frame(frame, tmp_path_factory.mktemp("d"), **columns, **settings)
-    for place, split in enumerate(SPLITS):
+    for index, split in enumerate(SPLITS):
         batch = samples_of(prepared, split)
         for inputs, length, targets in zip(batch.inputs, batch.lengths, batch.targets, strict=True):
             (key,) = {*inputs[:length, 0], *targets[:, 0]}
             rows = sizes[int(key)]
             bounds = [0, int(rows * 0.6 + 1e-9), int(rows * 0.8 + 1e-9), rows]
-            assert bounds[place] <= targets[:, 1].min() <= targets[:, 1].max() < bounds[place + 1]
+            assert bounds[index] <= targets[:, 1].min() <= targets[:, 1].max() < bounds[index + 1]
             np.testing.assert_array_equal(np.diff(inputs[:length, 1]), 1)
             assert inputs[length - 1, 1] + (horizon > 0) == targets[0, 1]
