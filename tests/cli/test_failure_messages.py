@@ -97,7 +97,7 @@ def test_a_storage_that_cannot_be_written_ends_the_command_in_one_line_and_the_s
     assert os.strerror(code) in err
     assert len(err.strip().splitlines()) == 1
     store = Store(str(tmp_path / "runs"))
-    found = store.run("small")
+    found = store.run("small", dict)
     assert found is None or found["status"] in ("failed", "finished")
     assert invoke(*words)[0] == 0
     assert invoke("verify", "--storage", str(tmp_path / "runs"))[0] == 0

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from data_cases import encoded, noise, prepare_frame, prepare_one
 
-COLUMNS = ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
-
 from data.samples.naive_sums import NaiveSums
+
+COLUMNS = ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
 
 
 def test_repeating_the_last_value_gives_the_published_error_on_etth1(shared_data: Path, tmp_path: Path) -> None:

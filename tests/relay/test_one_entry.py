@@ -1,4 +1,4 @@
-"""A loss, a metric and a retention method are one entry each: added to their tables, they are trained with and measured."""
+"""A schedule, a loss, a metric and a retention method are one entry each, which is trained with and measured."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from data.prepared.encoding import EncodedDataset
 from models.loss_table import LOSSES, MAE, Loss
 from models.metrics import METRICS, Metric
 from models.retention_methods import RETENTION_METHODS, RetentionMethod
+from models.schedules import SCHEDULES, Schedule
 from models.settings import ModelSettings
 from workflows.recipe.schema import recipe_schema
 from workflows.recipe.settings import RetentionSettings, TrainingSettings
@@ -47,13 +48,14 @@ def output_sensitivity(
 @pytest.fixture
 def entries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LOSSES, "log_cosh", Loss(log_cosh, MAE, "logarithm of the hyperbolic cosine"))
+    monkeypatch.setitem(SCHEDULES, "linear", Schedule(lambda rate, step, all_steps: rate * (1 - step / all_steps)))
     monkeypatch.setitem(METRICS, "bias_units", Metric("bias", lambda gap: gap, lambda mean, scale: mean * scale))
     method = RetentionMethod("penalise by sensitivity", anchors=True, importance=output_sensitivity, strength=3.0)
     monkeypatch.setitem(RETENTION_METHODS, "mas", method)
 
 
 def plan_of(datasets: list[EncodedDataset], loss: str, method: str) -> Plan:
-    training = TrainingSettings(learning_rate=0.02, batch_size=16)
+    training = TrainingSettings(learning_rate=0.02, batch_size=16, schedule="linear")
     return make_plan(
         0, ModelSettings(hidden_size=4, loss=loss), training, datasets, [1, 1], RetentionSettings(method=method)
     )
@@ -64,7 +66,9 @@ def test_one_entry_each_is_trained_with_measured_and_kept(numbers: list[EncodedD
     plan = plan_of(numbers, "log_cosh", "mas")
     assert plan.retention.strength == 3.0
     walk(plan, numbers, tmp_path)
-    anchored = epochs_of(plan, tmp_path)[-1]
+    first, *_, anchored = epochs_of(plan, tmp_path)
+    steps = -(-numbers[0].num_samples("train") // 16)
+    assert (first.first_learning_rate, first.learning_rate) == pytest.approx((0.02, 0.02 * (1 - (steps - 1) / steps)))
     free = plan_of(numbers, "log_cosh", "none")
     walk(free, numbers, tmp_path)
     assert epochs_of(free, tmp_path)[-1].train_loss != anchored.train_loss
@@ -81,7 +85,7 @@ def test_one_entry_each_is_trained_with_measured_and_kept(numbers: list[EncodedD
 @pytest.mark.usefixtures("entries")
 def test_the_recipe_accepts_the_names_and_its_schema_lists_them() -> None:
     text = str(recipe_schema())
-    assert all(f"'{name}'" in text for name in ("log_cosh", "mas"))
+    assert all(f"'{name}'" in text for name in ("log_cosh", "mas", "linear"))
 
 
 def test_what_was_measured_without_a_new_metric_is_measured_again_and_kept_beside_it(

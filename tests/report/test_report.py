@@ -197,7 +197,7 @@ def test_the_windows_are_those_at_the_quantiles_and_their_truth_stands_in_the_fi
 def test_a_run_with_retention_is_compared_with_the_plain_one(reported: tuple[Path, str]) -> None:
     folder, page = reported
     store = Store(str(folder / "runs"))
-    mine, other = store.result("replayed"), store.result("plain")
+    mine, other = store.result("replayed", dict), store.result("plain", dict)
     assert mine is not None
     assert other is not None
     assert "Compared with plain" in page

@@ -33,7 +33,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Opened:
 
 def test_errors_are_those_of_the_run_and_nothing_is_measured_again(sites: Opened) -> None:
     store, run, _ = sites
-    result = store.result("sites")
+    result = store.result("sites", dict)
     assert result is not None
     test, validation = evaluate(store, run, "test").to_json(), evaluate(store, run, "validation").to_json()
     assert test["measured_now"] == validation["measured_now"] == 0

@@ -95,7 +95,7 @@ def check_files(opened: Opened, dataset: str, columns: list[str]) -> None:
     module = raw_model(store, run, dataset)
     rows = new_rows(folder, 8)
     wanted = predict(opened, dataset, "new.csv")[columns].to_numpy()
-    made = export_model(store, run, str(folder / "model.onnx"), dataset)
+    made = export_model(store, run, str(folder / "model.onnx"), dataset).content
     words = ("--dataset", dataset, "--output", str(folder / "model.pt2"), "--storage", str(folder / "runs"))
     code, output, _ = invoke("export", "sites", *words)
     assert (code, ", ".join(each["name"] for each in made["inputs"]) in output) == (0, True)

@@ -93,7 +93,7 @@ def test_the_model_in_raw_units_is_that_of_predict(case: tuple[str, pd.DataFrame
 def test_the_files_are_that_model(case: tuple[str, pd.DataFrame, Result], tmp_path: Path, suffix: str) -> None:
     name, frame, result = case
     path, (_, values) = tmp_path / f"model.{suffix}", window_of(frame, result.model)
-    description = export_model(Store(result.storage), result.run, str(path))
+    description = export_model(Store(result.storage), result.run, str(path)).content
     for windows in (values, values.repeat(3, 1, 1), values[:, -3:]):
         with torch.inference_mode():
             expected = result.model(windows).numpy()

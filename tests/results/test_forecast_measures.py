@@ -136,7 +136,7 @@ def test_the_seasonal_naive_forecast_repeats_the_season_before_the_window_ends(t
 
 def test_forecast_measures_are_in_result_json_the_report_and_the_tables_of_evaluate(quantiles: Opened) -> None:
     store, run, folder = quantiles
-    result = store.result("sites")
+    result = store.result("sites", dict)
     assert result is not None
     of_run, evaluated = result["test"]["a"]["forecasts"], evaluate(store, run, "test").to_json()["datasets"]["a"]
     assert of_run["seasonal_naive_error"] == evaluated["seasonal_naive_error"]
@@ -163,7 +163,7 @@ def test_another_season_costs_an_evaluation_and_no_epoch(tmp_path: Path) -> None
     other = train_in_process(check_recipe(document(data={**OWN, "season": 4}), folder), folder / "runs")[1]
     assert other.key == first.key
     assert [each.prepared.folder for each in other.datasets] == [each.prepared.folder for each in first.datasets]
-    result = store.result("sites")
+    result = store.result("sites", dict)
     assert result is not None
     assert result["epochs_trained"] == 0
     assert result["test"]["a"]["forecasts"]["season"] == 4

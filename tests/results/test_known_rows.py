@@ -125,7 +125,7 @@ def test_the_model_in_raw_units_takes_the_plan_as_one_more_input(trained: Result
 @pytest.mark.parametrize("suffix", ["pt2", "onnx"])
 def test_an_exported_file_takes_the_plan_as_one_more_input(trained: Result, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"model.{suffix}"
-    description = export_model(Store(trained.storage), trained.run, str(path), "a")
+    description = export_model(Store(trained.storage), trained.run, str(path), "a").content
     assert description["inputs"][1] == {
         "name": "future",
         "dtype": "float32",

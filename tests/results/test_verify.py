@@ -39,13 +39,13 @@ def copied(whole: Path, tmp_path: Path) -> Path:
 
 
 def key_of(storage: Path) -> str:
-    result = Store(str(storage)).result("small")
+    result = Store(str(storage)).result("small", dict)
     assert result is not None
     return str(result["key"])
 
 
 def last_epochs(storage: Path) -> list[str]:
-    result = Store(str(storage)).result("small")
+    result = Store(str(storage)).result("small", dict)
     assert result is not None
     return list(result["stages"][-1]["keys"])
 

@@ -139,7 +139,7 @@ def test_a_search_command_that_is_killed_under_ray_goes_on_with_the_same_levels(
             killed.send_signal(signal.SIGKILL)
         assert killed.returncode == -signal.SIGKILL
     subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
-    found = Store(str(tmp_path)).search("small")
+    found = Store(str(tmp_path)).search("small", dict)
     assert found is not None
     again = search_from(found)
     assert again.trials == result.trials
@@ -247,7 +247,7 @@ def test_a_beam_search_of_the_command_line_that_is_killed_goes_on_with_the_same_
     assert killed.returncode == -signal.SIGKILL
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert (found.returncode, found.stderr) == (0, "")
-    written = store.search("small")
+    written = store.search("small", dict)
     assert written is not None
     again = search_from(written)
     assert [(trial.config, trial.key, trial.parent) for trial in again.trials] == [

@@ -312,5 +312,5 @@ def test_a_search_has_a_page_with_its_best_trials_and_the_effect_of_each_value(
     assert page.count("<svg") == 2 + 4  # cost, Pareto front; the rate, and the epochs of each dataset
     assert f"{result['best']} ★" in page
     assert "567 epochs requested, 148 trained" in page
-    assert store.searching("small") is None
-    assert f"{store.searches()['small']['epochs_trained']}" == "148"
+    assert store.searching("small", dict) is None
+    assert f"{store.searches(dict, dict)[0]['small']['epochs_trained']}" == "148"

@@ -57,13 +57,13 @@ def test_a_search_keeps_what_it_has_reached_until_it_is_ended(store: Store) -> N
                 watch(epoch(key, parent))
             store.commit("young", state(), EpochRecord("young", "root"))
             assert left(store) == set()  # its trials may take any epoch that they find
-            assert Store(store.address).searches()["tried"]["status"] == "running"
+            assert Store(store.address).searches(dict, dict)[0]["tried"]["status"] == "running"
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         go_on()
     assert heard == ["a1", "b1", "a2"]
-    stopped = Store(store.address).searches()["tried"]
+    stopped = Store(store.address).searches(dict, dict)[0]["tried"]
     assert (stopped["status"], stopped["kept"]) == ("interrupted", ["a2", "b1"])
     assert left(store) == {"checkpoints/nobody", "checkpoints/young", "prepared/other"}
     note.remove()
@@ -108,15 +108,15 @@ def test_a_search_whose_process_died_is_shown_as_interrupted_and_one_that_lives_
     note = SearchProgress(store, "tried", [], 4, SearchTotals())
     note._write()
     later = note.state.when + SILENT_S + 1
-    assert note.store.searches()["tried"]["status"] == "running"
+    assert note.store.searches(dict, dict)[0]["tried"]["status"] == "running"
     monkeypatch.setattr("workflows.store.runs.time.time", lambda: later)
-    assert note.store.searches()["tried"]["status"] == "interrupted"
+    assert note.store.searches(dict, dict)[0]["tried"]["status"] == "interrupted"
     note.written = float("-inf")
     note.beat()
-    assert note.store.searches()["tried"]["status"] == "running"
+    assert note.store.searches(dict, dict)[0]["tried"]["status"] == "running"
     first = note.written
     note.beat()  # nothing has changed since
     assert note.written == first
     note.watching(lambda event: None)(epoch("a1", "root"))
     note.beat()
-    assert note.store.searches()["tried"]["kept"] == ["a1"]
+    assert note.store.searches(dict, dict)[0]["tried"]["kept"] == ["a1"]

@@ -38,7 +38,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
 def test_the_same_recipe_trains_nothing_and_writes_nothing_into_old_checkpoints(old: tuple[Recipe, Path]) -> None:
     recipe, storage = old
     before = files_below(storage / "checkpoints")
-    result = Store(str(storage)).result("small")
+    result = Store(str(storage)).result("small", dict)
     assert result is not None
     store, run = train_in_process(recipe, storage)
     assert run.result is not None

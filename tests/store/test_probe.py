@@ -75,4 +75,4 @@ def test_a_run_without_a_sign_of_life_is_interrupted(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     known = {"status": "running", "when": 1.0, "name": "a", "key": "k", "datasets": [], "epochs_requested": 1}
     store.write_run("a", "progress.json", json.dumps(known).encode())
-    assert store.runs()["a"]["status"] == "interrupted"
+    assert store.runs(dict)[0]["a"]["status"] == "interrupted"

@@ -78,10 +78,10 @@ def test_one_odd_record_is_named_and_hides_no_other(tmp_path: Path, content: byt
     store.storage.write("runs/a/run.json", content)
     with pytest.raises(InputError, match=r"runs/a/run\.json"):
         store.ended("a")
-    assert list(store.runs()) == ["b"]
-    assert "runs/a/run.json" in store.unreadable()[0]
+    assert list(store.runs(dict)[0]) == ["b"]
+    assert "runs/a/run.json" in store.runs(dict)[1][0]
     store.publish("a", record(3))
-    assert store.unreadable() == []
+    assert store.runs(dict)[1] == []
 
 
 @pytest.mark.parametrize("place", ["folder", "link"])

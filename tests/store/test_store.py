@@ -156,9 +156,9 @@ def test_a_run_is_what_it_last_was(store: Store) -> None:
     store.write_run("a", "result.json", json.dumps(result).encode())
     store.write_run("b", "progress.json", json.dumps({**known, "status": "running", "when": time.time()}).encode())
     store.write_run("a", "progress.json", json.dumps({**known, "status": "failed", "when": 9.0}).encode())
-    assert {name: facts["status"] for name, facts in store.runs().items()} == {"a": "failed", "b": "running"}
-    assert store.result("a") == result
-    assert store.run("nobody") is None
+    assert {name: facts["status"] for name, facts in store.runs(dict)[0].items()} == {"a": "failed", "b": "running"}
+    assert store.result("a", dict) == result
+    assert store.run("nobody", dict) is None
 
 
 def test_checkpoints_hold_no_pickle(store: Store) -> None:

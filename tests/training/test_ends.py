@@ -72,7 +72,7 @@ class Command:
 
     def status(self) -> str:
         """Return what `runs` says of it."""
-        return str(Store(str(self.storage)).runs()["small"]["status"])
+        return str(Store(str(self.storage)).runs(dict)[0]["small"]["status"])
 
     def goes_on(self) -> None:
         """The same command, in this process, trains what is left and not what was done."""
@@ -123,7 +123,7 @@ def test_a_killed_queue_of_a_trial_costs_no_trial(tmp_path: Path) -> None:
     command.kill("_QueueActor")
     code, _, err = command.end()
     assert (code, err) == (0, [])
-    search = Store(str(command.storage)).search("small")
+    search = Store(str(command.storage)).search("small", dict)
     assert search is not None
     assert [(trial["stopped_after"], trial.get("failed")) for trial in search["trials"]] == [(None, None)] * 4
 

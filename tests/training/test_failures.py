@@ -91,8 +91,8 @@ def test_two_runs_on_one_store_at_once_end_alike_and_train_no_epoch_twice(undist
         process.join()
     assert [process.exitcode for process in both] == [0, 0]
     store = Store(str(storage))
-    assert {facts["key"] for facts in store.runs().values()} == {undisturbed[1]["key"]}
-    assert sum(facts["epochs_trained"] for facts in store.runs().values()) == NUM_LONG_EPOCHS
+    assert {facts["key"] for facts in store.runs(dict)[0].values()} == {undisturbed[1]["key"]}
+    assert sum(facts["epochs_trained"] for facts in store.runs(dict)[0].values()) == NUM_LONG_EPOCHS
     assert store.storage.names("damaged") == store.storage.names("leases") == []
     # the untrained model, the epochs, and the averages that are handed over
     assert len(store.storage.names("checkpoints")) == 1 + NUM_LONG_EPOCHS + 3

@@ -216,7 +216,7 @@ def test_an_interrupt_exits_with_130_and_the_same_command_goes_on(
     for line in [*lines, *rest.splitlines()]:
         assert not any(word in line for word in ("INFO", "WARNING", "ray::", "(raylet)", "DeprecationWarning", "Traceback"))
     assert processes_that_stay(f"LSTM_RELAY_CACHE={storage}") == []
-    assert Store(str(storage)).runs()["small"]["status"] == "interrupted"
+    assert Store(str(storage)).runs(dict)[0]["small"]["status"] == "interrupted"
     result = train(load_recipe(recipe), storage, None, 0).to_json()
     assert 0 < result["epochs_trained"] <= NUM_LONG_EPOCHS - 4
     for row, expected in zip(

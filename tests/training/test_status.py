@@ -56,12 +56,12 @@ def test_a_run_that_ends_says_how(
         patch.setattr(Walker, "_train", train_and_end)
         ended, _, err = invoke("train", str(recipe), *storage)
     assert (ended, len(err.strip().splitlines())) == (code, 1)
-    record = Store(str(tmp_path / "runs")).run("small")
+    record = Store(str(tmp_path / "runs")).run("small", dict)
     assert record is not None
     assert record["status"] == status
     assert record["epochs_reached"] == 1
     assert invoke("train", str(recipe), *storage)[0] == 0
-    record = Store(str(tmp_path / "runs")).run("small")
+    record = Store(str(tmp_path / "runs")).run("small", dict)
     assert record is not None
     assert (record["status"], record["epochs_trained"]) == ("finished", 2)
 
@@ -73,7 +73,7 @@ def test_a_disk_of_any_size_ends_in_one_line_and_the_same_command_goes_on_with_m
     recipe = write_small(tmp_path, rows=120, model={"hidden_size": 4}, training=training, compute={"num_workers": 0})
     assert invoke("train", str(recipe), "--storage", str(tmp_path / "whole"))[0] == 0
     whole = Store(str(tmp_path / "whole"))
-    expected, needed = whole.result("small"), whole.storage.size("")
+    expected, needed = whole.result("small", dict), whole.storage.size("")
     assert expected is not None
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -91,7 +91,7 @@ def test_a_disk_of_any_size_ends_in_one_line_and_the_same_command_goes_on_with_m
             subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
             code, out, err = invoke("train", str(recipe), "--storage", str(disk / "runs"))
             assert (code, err) == (0, ""), size
-            result = Store(str(disk / "runs")).result("small")
+            result = Store(str(disk / "runs")).result("small", dict)
             assert result is not None
             assert {key: result[key] for key in ("key", "error_matrix")} == {
                 key: expected[key] for key in ("key", "error_matrix")

@@ -256,7 +256,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_earlier_epochs(ray_ses
     bad = load_recipe(tmp_path / "small.toml", ["training.learning_rate=1e30"])
     with pytest.raises(RunFailedError, match=r"dataset 'anvil', epoch \d, step \d+ of \d+: the loss is (nan|inf)"):
         train(bad, tmp_path / "runs", "bad", 0)
-    assert Store(str(tmp_path / "runs")).runs()["bad"]["status"] == "failed"
+    assert Store(str(tmp_path / "runs")).runs(dict)[0]["bad"]["status"] == "failed"
     assert train(recipe, tmp_path / "runs", None, 0).to_json()["key"] == good["key"]
 
 

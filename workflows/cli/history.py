@@ -24,7 +24,7 @@ def runs(storage: StorageOption = STORAGE) -> None:
             console.print(runs_table(found))
         if searches:
             console.print(searches_table(searches))
-        odd += [*odd_searches, *store.unreadable()]
+        odd += odd_searches
         for message in odd:
             console.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
         if not found and not searches and not odd:

@@ -105,8 +105,7 @@ def export(
         from workflows.store.store import Store
 
         store = Store(storage)
-        done = export_model(store, open_run(store, name), output, dataset)
-        inputs, outputs = (", ".join(each["name"] for each in done[kind]) for kind in ("inputs", "outputs"))
-        console.print(
-            f"{done['output']}: {inputs} -> {outputs}; {done['description']} describes them", soft_wrap=True, highlight=False
-        )
+        exported = export_model(store, open_run(store, name), output, dataset)
+        inputs, outputs = ", ".join(exported.names("inputs")), ", ".join(exported.names("outputs"))
+        message = f"{exported.output}: {inputs} -> {outputs}; {exported.description} describes them"
+        console.print(message, soft_wrap=True, highlight=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from data.signed import signed
 from workflows.relay.events import EpochDone, RunEvent
 from workflows.relay.plan import Plan
-from workflows.results.described import DescribedDataset, datasets_json
+from workflows.results.described import DescribedDataset, written_datasets
 from workflows.results.run_progress import RunProgress
 from workflows.results.run_result import Session
 from workflows.results.trained import DATASETS_UNDER_WAY, hash_of
@@ -41,7 +40,7 @@ class Progress:
         self._writing = threading.Lock()  # of the file
         self._changed, self._over = threading.Event(), False
         self.planned = [stage.epochs for stage in plan.stages]
-        written = json.dumps(datasets_json(described), indent=1).encode()
+        written = written_datasets(described)
         now = time.time()
         self.progress = RunProgress(
             name=name,

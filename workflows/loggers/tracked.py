@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from workflows.results.stored_runs import stored_result
 from workflows.store.store import Store
 
 FILE = "trackers.json"  # in the run's folder
@@ -46,8 +47,8 @@ class Tracked:
     @property
     def finished(self) -> bool:
         """Return whether the result of this call is in the store."""
-        result = self.store.result(self.name)
-        return result is not None and result.get("when", 0.0) >= self.begun
+        result = stored_result(self.store, self.name)
+        return result is not None and result.when >= self.begun
 
     def parameters(self) -> dict[str, Any]:
         """Return the values of the recipe by dotted keys, as `--set` takes them."""
@@ -69,12 +70,13 @@ class Tracked:
         for file in ARTIFACTS:
             with contextlib.suppress(OSError):
                 found[file] = self.store.storage.read(f"runs/{self.name}/{file}")
-        matrix = (self.store.result(self.name) or {}).get("error_matrix")
-        if matrix and matrix["validation"]:
-            rows = [["after", *matrix["datasets"]]]
+        result = stored_result(self.store, self.name)
+        matrix = None if result is None else result.error_matrix
+        if matrix is not None and matrix.validation:
+            rows = [["after", *matrix.datasets]]
             rows += [
                 [name, *("" if value is None else repr(value) for value in row)]
-                for name, row in zip(matrix["after"], matrix["validation"], strict=True)
+                for name, row in zip(matrix.after, matrix.validation, strict=True)
             ]
             found["error_matrix.csv"] = "".join(",".join(map(_quoted, row)) + "\n" for row in rows).encode()
         return found

@@ -132,7 +132,7 @@ class Result:
         """Write the final model to a .pt2 or .onnx file with a JSON of its inputs beside it, and return that JSON."""
         from workflows.results.export import export_model
 
-        return export_model(Store(self.storage), self.run, str(output), dataset)
+        return export_model(Store(self.storage), self.run, str(output), dataset).to_json()
 
     def predict(self, inputs: Any, dataset: str | None = None, *, every: bool = False, probabilities: bool = False) -> Any:
         """Return forecasts in the targets' own units: arrays of arrays, a frame of a frame.

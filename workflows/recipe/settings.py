@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.retention_methods import RETENTION_METHODS, RetentionMethod
+from models.schedules import SCHEDULES
 from models.tables import NameIn, described
 
 DecayRate = Annotated[float, Field(gt=0, le=1)]
@@ -35,8 +36,9 @@ class TrainingSettings(BaseModel):
         description="GB of train rows that are shuffled at a time; a larger dataset is read in passes and need not fit into "
         "memory",
     )
-    schedule: Literal["constant", "cosine", "cyclical", "one_cycle", "plateau"] = Field(
-        "constant", description="learning rate schedule within a dataset, relative to the carried rate"
+    schedule: Annotated[str, NameIn(SCHEDULES)] = Field(
+        "constant",
+        description=f"learning rate schedule within a dataset, relative to the carried rate. {described(SCHEDULES)}",
     )
     plateau_factor: float = Field(0.5, gt=0, lt=1, description='schedule = "plateau": factor of a reduction')
     plateau_patience: int = Field(

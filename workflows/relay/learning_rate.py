@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
+from models.schedules import SCHEDULES, Float64
+
 PLATEAU_THRESHOLD = 1e-4  # torch's
 
 
@@ -46,38 +45,7 @@ def step_rates(
     """
     step = np.arange(first_step, first_step + num_steps)
     ramp = np.minimum((steps_before + step + 1) / warmup_steps, 1.0) if warmup_steps else np.ones(num_steps)
-    return np.asarray(SCHEDULES[schedule](rate, step, all_steps) * ramp, np.float64)
-
-
-def _constant(rate: float, step: Int64, all_steps: int) -> Float64:  # noqa: ARG001 the same for any number of them
-    return np.full(len(step), rate)
-
-
-def _cosine(rate: float, step: Int64, all_steps: int) -> Float64:
-    """Return half a cosine from the rate to zero (Loshchilov and Hutter 2017), as torch's CosineAnnealingLR."""
-    return np.asarray(rate * (1 + np.cos(np.pi * step / all_steps)) / 2)
-
-
-def _cyclical(rate: float, step: Int64, all_steps: int) -> Float64:
-    """Return two triangles from a quarter of the rate to the rate and back (Smith 2017): torch's CyclicLR "triangular"."""
-    half = max(all_steps // 4, 1)
-    height = 1 - np.abs(step / half - 2 * np.floor(1 + step / (2 * half)) + 1)
-    return np.asarray(rate * (0.25 + 0.75 * np.maximum(height, 0)))
-
-
-def _one_cycle(rate: float, step: Int64, all_steps: int) -> Float64:
-    """Rise to the rate over the first 30 % of the steps, then fall to nearly zero (Smith and Topin 2018).
-
-    As torch's OneCycleLR: half cosines from rate / 25 to the rate to rate / 250,000.
-    """
-    top, end = 0.3 * all_steps - 1, all_steps - 1
-    low, least = rate / 25, rate / 250_000
-
-    def between(first: float, last: float, share: npt.NDArray[np.floating]) -> Float64:
-        return np.asarray(last + (first - last) / 2 * (1 + np.cos(np.pi * share)))
-
-    rising = between(low, rate, step / top) if top > 0 else np.full(len(step), rate)
-    return np.where(step <= top, rising, between(rate, least, (step - top) / max(end - top, 1e-12)))
+    return np.asarray(SCHEDULES[schedule].rates(rate, step, all_steps) * ramp, np.float64)
 
 
 def plateau_rate(
@@ -97,12 +65,3 @@ def plateau_rate(
         if bad > patience:
             rate, bad = rate * factor, 0
     return rate
-
-
-SCHEDULES: dict[str, Callable[[float, Int64, int], Float64]] = {
-    "constant": _constant,
-    "cosine": _cosine,
-    "cyclical": _cyclical,
-    "one_cycle": _one_cycle,
-    "plateau": _constant,  # constant inside an epoch; plateau_rate decides between epochs
-}

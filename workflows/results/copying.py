@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from data.errors import InputError
 from data.prepared.manifest import MANIFEST
+from workflows.results.run_result import RunResult, result_from
+from workflows.results.stored_runs import stored_result
 from workflows.results.trained import TrainedRun
 from workflows.store.storage import Storage
 from workflows.store.store import Store
@@ -17,17 +19,18 @@ def copy_run(run: TrainedRun, source: Store, to: Store) -> None:
     Raises InputError if that storage has another run of this name, or if this run was trained again after it was opened.
     """
     record = source.ended(run.name)
-    if record is None or record.result["key"] != run.key:
+    result = None if record is None else result_from(record.result)
+    if record is None or result is None or result.key != run.key:
         raise InputError(f"run {run.name!r} was trained again since it was opened: save its latest result")
-    existing = to.result(run.name)
-    if existing is not None and existing["key"] != run.key:
+    other = stored_result(to, run.name)
+    if other is not None and other.key != run.key:
         raise InputError(f"{to.address} has another run {run.name!r}: save to another storage, or train with another name")
     with source.using("save"):
         to.storage.create()
         with to.using("save"):
             for dataset in run.datasets:
                 _copy_folder(source.storage, to.storage, "prepared", dataset.prepared.folder.name)
-            for key in _state_keys(source, record.result):
+            for key in _state_keys(source, result):
                 _copy_folder(source.storage, to.storage, "checkpoints", key)
                 for name in source.storage.names(f"evaluations/{key}"):
                     path = f"evaluations/{key}/{name}"
@@ -35,14 +38,12 @@ def copy_run(run: TrainedRun, source: Store, to: Store) -> None:
             to.publish(run.name, record)
 
 
-def _state_keys(store: Store, result: dict[str, object]) -> list[str]:
+def _state_keys(store: Store, result: RunResult) -> list[str]:
     """Return the keys of a run's states and of those before them, oldest first."""
-    stages = result["stages"]
-    assert isinstance(stages, list)
     keys: dict[str, None] = {}
-    for tip in [result["key"], *(key for stage in stages for key in [*stage["keys"], stage.get("key")])]:
+    for tip in [result.key, *(key for stage in result.stages for key in [*stage.keys, stage.key])]:
         key = tip
-        while isinstance(key, str) and key not in keys:
+        while key is not None and key not in keys:
             keys[key] = None
             record = store.record(key)
             key = None if record is None else record.parent

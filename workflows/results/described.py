@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from data.prepared.encoding import EncodedDataset, Encoding
 from data.reading.settings import DatasetSource, DataSettings
 from workflows.prepare.preparation import Prepared
+from workflows.results.run_result import RunResult
+from workflows.store.run_record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ def describe_datasets(prepared: Prepared) -> list[DescribedDataset]:
     return [DescribedDataset.of(dataset, source, epochs) for dataset, source, epochs in datasets]
 
 
-def datasets_json(described: Sequence[DescribedDataset]) -> list[dict[str, Any]]:
+def written_datasets(described: Sequence[DescribedDataset]) -> bytes:
     """Return the content of datasets.json."""
-    return [each.to_json() for each in described]
+    return json.dumps([each.to_json() for each in described], indent=1).encode()
+
+
+def record_of(result: RunResult, recipe: str, described: Sequence[DescribedDataset]) -> RunRecord:
+    """Return a run as the store publishes it: its result, its recipe as TOML text, and its datasets."""
+    return RunRecord(result.to_json(), recipe, [each.to_json() for each in described])

@@ -9,7 +9,9 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch.export import Dim, ExportedProgram
@@ -42,11 +44,27 @@ def index_of(run: TrainedRun, dataset: str | None) -> int:
     return 0 if dataset is None and alike else run.index_of(dataset)
 
 
-def export_model(store: Store, run: TrainedRun, output: str, dataset: str | None = None) -> Json:
+@dataclass(frozen=True)
+class ExportedModel:
+    """The paths of an exported model and of the JSON that describes it, with the content of the latter."""
+
+    output: str
+    description: str
+    content: Json
+
+    def names(self, kind: Literal["inputs", "outputs"]) -> list[str]:
+        """Return the names of the model's inputs or outputs."""
+        return [each["name"] for each in self.content[kind]]
+
+    def to_json(self) -> Json:
+        """Return the content with both paths."""
+        return {**self.content, "output": self.output, "description": self.description}
+
+
+def export_model(store: Store, run: TrainedRun, output: str, dataset: str | None = None) -> ExportedModel:
     """Write the model of a run to a .pt2 or .onnx file, and a JSON that describes its inputs and outputs.
 
-    Returns the content of the JSON, with `output` and `description` as the paths of both. Raises InputError before
-    anything is written.
+    Raises InputError before anything is written.
     """
     target = Path(output)
     if target.suffix not in SUFFIXES:
@@ -58,8 +76,14 @@ def export_model(store: Store, run: TrainedRun, output: str, dataset: str | None
         _check_onnx()
     place = index_of(run, dataset)
     model = raw_model(store, run, run.datasets[place].name)
-    facts = {"format": FORMAT, "run": run.name, "key": run.key, "dataset": run.datasets[place].name, **_settings(run, place)}
-    facts |= model.describe()
+    content = {
+        "format": FORMAT,
+        "run": run.name,
+        "key": run.key,
+        "dataset": run.datasets[place].name,
+        **_settings(run, place),
+    }
+    content |= model.describe()
     program = exported(model)
     with appearing(str(target)) as local:
         if target.suffix == ".onnx":
@@ -70,8 +94,8 @@ def export_model(store: Store, run: TrainedRun, output: str, dataset: str | None
                 torch.export.save(program, held)
             Path(local).write_bytes(held.getbuffer())
     with appearing(str(description)) as local:
-        Path(local).write_text(json.dumps(facts, indent=1) + "\n")
-    return {**facts, "output": str(target), "description": str(description)}
+        Path(local).write_text(json.dumps(content, indent=1) + "\n")
+    return ExportedModel(str(target), str(description), content)
 
 
 def exported(model: RawModel) -> ExportedProgram:

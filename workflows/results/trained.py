@@ -24,6 +24,7 @@ from workflows.relay.plan import Plan, make_plan
 from workflows.results.described import DescribedDataset
 from workflows.results.run_progress import RunProgress
 from workflows.results.run_result import RunResult, result_from
+from workflows.results.stored_runs import search_under_way, stored_progress, stored_runs, stored_search
 from workflows.store.run_record import DATASETS, RECIPE, RunRecord, datasets_from
 from workflows.store.store import Store
 
@@ -188,13 +189,13 @@ def plan_of(recipe: Recipe, datasets: Sequence[EncodedDataset], epochs: Sequence
 
 def why_not(store: Store, name: str) -> str:
     """Return the message for a name without a finished run, with the remedy."""
-    if store.search(name) is not None:
+    if stored_search(store, name) is not None:
         return f"{name}: this is a search: train its best, lstm-relay train {store.address}/runs/{name}/best.toml"
-    progress, searching = store.progress(name), store.searching(name)
+    searching, progress = search_under_way(store, name), stored_progress(store, name)
     if searching is not None:
         return (
-            f"{name}: this is a search that has not ended ({searching['status']}): run its search command again to resume it"
+            f"{name}: this is a search that has not ended ({searching.status}): run its search command again to resume it"
         )
     if progress is not None:
-        return f"{name}: this run has not ended ({progress['status']}): run its train command again to resume it"
-    return f"{name}: no such run in {store.address}: {meant(name, list(store.runs()))}"
+        return f"{name}: this run has not ended ({progress.status}): run its train command again to resume it"
+    return f"{name}: no such run in {store.address}: {meant(name, list(stored_runs(store)[0]))}"

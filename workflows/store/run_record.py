@@ -1,4 +1,7 @@
-"""runs/NAME/run.json: the result of a run with its recipe and datasets, in one file."""
+"""runs/NAME/run.json: the result of a run with its recipe and datasets, in one file.
+
+This is the one place where JSON passes between the store and the values of workflows/results.
+"""
 
 from __future__ import annotations
 

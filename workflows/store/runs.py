@@ -1,4 +1,7 @@
-"""runs/NAME/: the files of a run or a search, and their content."""
+"""runs/NAME/: the files of a run or a search, and their content.
+
+Their JSON does not leave this module: the caller names the function that makes a value of it.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ from typing import TypeVar
 from data.errors import InputError
 from data.records import DamagedRecordError, Json
 from workflows.store.alive import as_seen
-from workflows.store.run_record import RunRecord, publish_run, read_record, read_run, replace_file
+from workflows.store.run_record import RUN, RunRecord, publish_run, read_record, read_run, replace_file
 from workflows.store.storage import Storage
 
+PROGRESS = "progress.json"
 T = TypeVar("T")
+Reader = Callable[[Json], T]  # raises DamagedRecordError
 
 
 class Runs:
@@ -32,65 +37,72 @@ class Runs:
         """Return the last result of a run with its recipe and datasets, also while it is trained again."""
         return self._readable(name, lambda: read_run(self.storage, name))
 
-    def result(self, name: str) -> Json | None:
-        """Return the last result of a run, also while it is trained again."""
+    def result(self, name: str, read: Reader[T]) -> T | None:
+        """Return the last result of a run, also while it is trained again; None if it has never ended."""
         record = self.ended(name)
-        return None if record is None else record.result
+        return None if record is None else self._value(name, RUN, read, record.result)
 
-    def run(self, name: str) -> Json | None:
+    def progress(self, name: str, read: Reader[T]) -> T | None:
+        """Return the progress of a run that has not ended, or where and why it stopped."""
+        return self._under_way(name, PROGRESS, read)
+
+    def run(self, name: str, read: Reader[T]) -> T | None:
         """Return the result of a run, or its progress if that is newer; None if there is no such run."""
-        return max(
-            (each for each in (self.result(name), self.progress(name)) if each is not None),
-            key=lambda each: float(each.get("when", 0)),
-            default=None,
+        contents = [self.result(name, dict), self.progress(name, dict)]
+        newest = max((each for each in contents if each is not None), key=_when, default=None)
+        return None if newest is None else self._value(name, RUN if "stages" in newest else PROGRESS, read, newest)
+
+    def search(self, name: str, read: Reader[T]) -> T | None:
+        """Return the result of a search that has ended at least once; None if there is none."""
+        return self._read(name, "search.json", read)
+
+    def searching(self, name: str, read: Reader[T]) -> T | None:
+        """Return the progress of a search that has not ended, or where it stopped, and what it reached."""
+        return self._under_way(name, "searching.json", read)
+
+    def runs(self, read: Reader[T]) -> tuple[dict[str, T], list[str]]:
+        """Return all readable runs by name, latest first, and the problems of the others."""
+        return self._all(lambda name: self.run(name, lambda content: (_when(content), read(content))))
+
+    def searches(self, of_progress: Reader[T], of_result: Reader[T]) -> tuple[dict[str, T], list[str]]:
+        """Return all readable searches by name, latest first, and the problems of the others.
+
+        One that has not ended is read from its progress.
+        """
+        return self._all(
+            lambda name: (
+                self.searching(name, lambda content: (_when(content), of_progress(content)))
+                or self.search(name, lambda content: (_when(content), of_result(content)))
+            )
         )
 
-    def progress(self, name: str) -> Json | None:
-        """Return the progress of a run that has not ended, or where and why it stopped."""
-        found = self._json(name, "progress.json")
-        return found and as_seen(found, time.time())
-
-    def search(self, name: str) -> Json | None:
-        """Return the result of a search that has ended at least once; None if there is none."""
-        return self._json(name, "search.json")
-
-    def searching(self, name: str) -> Json | None:
-        """Return the progress of a search that has not ended, or where it stopped, and what it reached."""
-        found = self._json(name, "searching.json")
-        return found and as_seen(found, time.time())
-
-    def searches(self) -> dict[str, Json]:
-        """Return all readable searches by name, latest first; unfinished ones with their progress."""
-        return self._all(lambda name: self.searching(name) or self.search(name))
-
-    def runs(self) -> dict[str, Json]:
-        """Return all readable runs by name, latest first."""
-        return self._all(self.run)
-
-    def unreadable(self) -> list[str]:
-        """Return the problems of the runs and searches that `runs` and `searches` leave out."""
-        found = []
-        for name in self.storage.names("runs"):
-            for read in (self.run, self.searching, self.search):
-                try:
-                    read(name)
-                except InputError as error:
-                    found += error.messages
-        return found
-
-    def _all(self, read: Callable[[str], Json | None]) -> dict[str, Json]:
-        found = {}
+    def _all(self, read: Callable[[str], tuple[float, T] | None]) -> tuple[dict[str, T], list[str]]:
+        values: list[tuple[float, str, T]] = []
+        problems: list[str] = []
         for name in self.storage.names("runs"):
             try:
-                facts = read(name)
-            except InputError:
-                continue  # one damaged record does not hide the others
-            if facts is not None:
-                found[name] = facts
-        return dict(sorted(found.items(), key=lambda each: -float(each[1].get("when", 0))))
+                value = read(name)
+            except InputError as error:
+                problems += error.messages  # one damaged record does not hide the others
+            else:
+                values += [] if value is None else [(value[0], name, value[1])]
+        return {name: value for _, name, value in sorted(values, key=lambda each: -each[0])}, problems
 
-    def _json(self, name: str, file: str) -> Json | None:
-        return self._readable(name, lambda: read_record(self.storage, f"runs/{name}/{file}"))
+    def _under_way(self, name: str, file: str, read: Reader[T]) -> T | None:
+        return self._read(name, file, lambda content: read(as_seen(content, time.time())))
+
+    def _read(self, name: str, file: str, read: Reader[T]) -> T | None:
+        content = self._readable(name, lambda: read_record(self.storage, f"runs/{name}/{file}"))
+        return None if content is None else self._value(name, file, read, content)
+
+    def _value(self, name: str, file: str, read: Reader[T], content: Json) -> T:
+        def value() -> T:
+            try:
+                return read(content)
+            except DamagedRecordError as error:
+                raise DamagedRecordError(f"runs/{name}/{file}: {error}") from None
+
+        return self._readable(name, value)
 
     def _readable(self, name: str, read: Callable[[], T]) -> T:
         try:
@@ -100,3 +112,7 @@ class Runs:
                 f"run {name!r}: {self.storage.address}/{error}: run its train or search command again, which takes all "
                 "epochs from the store, or remove the file"
             ) from None
+
+
+def _when(content: Json) -> float:
+    return float(content.get("when", 0.0))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from data.errors import InputError
-from data.records import DamagedRecordError
 from workflows.recipe.recipe import Recipe
 from workflows.relay.events import Noticed
 from workflows.relay.plan import Plan
 from workflows.results.events import Watch
-from workflows.results.run_progress import progress_from
 from workflows.results.run_result import RunResult, Session
 from workflows.results.sessions import calls_before
-from workflows.results.stored_runs import stored_result
+from workflows.results.stored_runs import stored_progress, stored_result
 from workflows.store.store import Store
 
 
@@ -28,9 +26,8 @@ def last_result(store: Store, name: str, watch: Watch) -> RunResult | None:
 def last_calls(store: Store, name: str, before: RunResult | None) -> list[Session]:
     """Return the calls that trained the run of this name before, including an interrupted one."""
     try:
-        progress = store.progress(name)
-        return calls_before(before, None if progress is None else progress_from(progress))
-    except (InputError, DamagedRecordError):  # a damaged record is rewritten
+        return calls_before(before, stored_progress(store, name))
+    except InputError:  # a damaged record is rewritten
         return []
 
 

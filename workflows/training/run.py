@@ -40,13 +40,12 @@ from workflows.relay.events import (
 from workflows.relay.lookup import finished, num_epochs
 from workflows.relay.plan import Plan
 from workflows.relay.relay import NotAnsweredError
-from workflows.results.described import datasets_json, describe_datasets
+from workflows.results.described import describe_datasets, record_of
 from workflows.results.events import Finished, Watch, ignore
 from workflows.results.result import result_of, versions
 from workflows.results.run_result import RunResult, Seconds, Session
 from workflows.results.sessions import with_calls
 from workflows.results.trained import DATASETS_UNDER_WAY, kept_datasets, plan_of
-from workflows.store.run_record import RunRecord
 from workflows.store.store import Store
 from workflows.training.cores import with_cores
 from workflows.training.last_result import changed_for_all, last_calls, last_result
@@ -173,9 +172,7 @@ def _write_run(store: Store, name: str, recipe: Recipe, prepared: Prepared, resu
     import tomli_w
 
     store.storage.create()
-    store.publish(
-        name, RunRecord(result.to_json(), tomli_w.dumps(movable(recipe)), datasets_json(describe_datasets(prepared)))
-    )
+    store.publish(name, record_of(result, tomli_w.dumps(movable(recipe)), describe_datasets(prepared)))
     for file in ("progress.json", DATASETS_UNDER_WAY):
         store.storage.remove(f"runs/{name}/{file}")
 
