@@ -193,9 +193,7 @@ def why_not(store: Store, name: str) -> str:
         return f"{name}: this is a search: train its best, lstm-relay train {store.address}/runs/{name}/best.toml"
     searching, progress = search_under_way(store, name), stored_progress(store, name)
     if searching is not None:
-        return (
-            f"{name}: this is a search that has not ended ({searching.status}): run its search command again to resume it"
-        )
+        return f"{name}: this is a search that has not ended ({searching.status}): run its search command again to resume it"
     if progress is not None:
         return f"{name}: this run has not ended ({progress.status}): run its train command again to resume it"
     return f"{name}: no such run in {store.address}: {meant(name, list(stored_runs(store)[0]))}"
