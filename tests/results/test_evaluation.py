@@ -21,6 +21,8 @@ from workflows.results.evaluation import chosen_split, evaluate
 from workflows.results.forecast_file import predict_files
 from workflows.results.prediction import make_forecaster
 from workflows.results.rollback import roll_back
+from workflows.results.run_progress import RunProgress
+from workflows.results.search_result import SearchResult
 from workflows.results.trained import open_run
 
 ROOT = Path(__file__).parents[2]
@@ -129,10 +131,10 @@ def test_the_command_prints_tables_or_json(sites: Opened, tmp_path: Path) -> Non
 
 def test_a_search_and_an_unfinished_run_are_refused(sites: Opened, tmp_path: Path) -> None:
     store = type(sites[0])(str(tmp_path))
-    search = {"status": "finished", "key": None, "trials": [], "epochs_requested": 0}
-    progress = {"status": "interrupted", "when": 1.0, "key": "k", "datasets": [], "epochs_requested": 1}
-    store.write_run("tried", "search.json", json.dumps(search).encode())
-    store.write_run("going", "progress.json", json.dumps(progress).encode())
+    search = SearchResult("tried", "finished", 1.0, "grid", "none", (), (), None, (), None, (), 0, 0, 0, None, 0.0)
+    progress = RunProgress("going", "interrupted", "k", (), 1, 1.0)
+    store.write_run("tried", "search.json", json.dumps(search.to_json()).encode())
+    store.write_run("going", "progress.json", json.dumps(progress.to_json()).encode())
     for name, message in (("tried", "this is a search: train its best"), ("going", r"has not ended \(interrupted\)")):
         with pytest.raises(InputError, match=message):
             open_run(store, name)
