@@ -33,7 +33,7 @@ ALLOWED = {
     "workflows/training/extend.py:Addition.keys": "a [[datasets]] entry of a recipe document",
     "workflows/results/search_result.py:TrialResult.config": "values of searched recipe keys",
     "workflows/loggers/search_terminal.py:config_words": "values of searched recipe keys",
-    "data/prepared/labels.py:labels_given": "the user's own labels, of any type",
+    "data/prepared/labels.py:labels_by_text": "the user's own labels, of any type",
     "models/tables.py:described": "a table of any entries",
     "cluster/capacity.py:name_of": "a node as ray.nodes() describes it",
     "cluster/ray_compat.py:scaling_of": "arguments of Ray's ScalingConfig",
