@@ -63,7 +63,7 @@ def test_a_signal_raises_once_and_is_ignored_while_the_command_ends(number: sign
         signal.raise_signal(number)
     signal.raise_signal(number)
     signal.raise_signal(signal.SIGINT)
-    once.over()
+    once.restore()
     signal.raise_signal(signal.SIGINT)  # the program is ending
 
 
@@ -73,9 +73,9 @@ def test_a_process_that_ignores_ctrl_c_or_a_hang_up_goes_on_ignoring_them() -> N
         signal.signal(number, signal.SIG_IGN)
     once = Once()
     assert signal.getsignal(signal.SIGINT) is signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    once.over()
+    once.restore()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    Once().over()
+    Once().restore()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

@@ -53,7 +53,7 @@ def invoke(*words: str) -> tuple[int, str]:
         (["nowhere.toml"], "no such file"),
         (["demo", "--name", "../up"], "no slash"),
         (["demo", "--set", "training.decayrate=1"], "did you mean 'decay_rate'?"),
-        (["demo", "--storage", "runs"], "a folder is one machine's alone"),
+        (["demo", "--storage", "runs"], "a folder is local to one"),
         (["demo", "--storage", "runs", "--shared-folders"], "write the absolute path"),
         (["demo", "--env", "NO_SUCH_NAME_HERE"], "not set on this machine"),
         (["beijing"], "PRSA_Data_*.csv is a path of this machine"),
@@ -186,7 +186,7 @@ def test_addresses_built_in_data_and_mounted_folders_stay_as_they_are(tmp_path: 
     document, files = pack_recipe(with_paths(tmp_path, *paths), ship_data=False, shared_folders=True)
     assert [entry["path"] for entry in document["datasets"]] == [[path] for path in paths]
     assert files == {}
-    with pytest.raises(InputError, match="or with --shared-folders where all machines"):
+    with pytest.raises(InputError, match="or with --shared-folders if all machines"):
         pack_recipe(with_paths(tmp_path, paths[2]), ship_data=False, shared_folders=False)
 
 
@@ -205,12 +205,12 @@ def test_a_link_to_outside_is_neither_followed_nor_shipped(tmp_path: Path) -> No
     recipe = with_paths(tmp_path / "in", "*.csv")
     (tmp_path / "secret.csv").write_text(SECRET)
     (tmp_path / "in" / "link.csv").symlink_to(tmp_path / "secret.csv")
-    with pytest.raises(InputError, match=r"link\.csv is a link that leads to"):
+    with pytest.raises(InputError, match=r"link\.csv is a link to"):
         pack_recipe(recipe, ship_data=True, shared_folders=False)
     elsewhere = with_paths(
         tmp_path / "other", str(tmp_path / "in" / "*.csv")
     )  # nor where the data lie apart from the recipe
-    with pytest.raises(InputError, match=r"link\.csv is a link that leads to"):
+    with pytest.raises(InputError, match=r"link\.csv is a link to"):
         pack_recipe(elsewhere, ship_data=True, shared_folders=False)
     root = tmp_path / "project"
     for room in ("data", "models", "workflows", "cluster", "tests", ".venv", "runs"):
@@ -236,17 +236,17 @@ def test_a_file_goes_into_the_storage_once_and_small_where_that_pays(bucket: str
         "files/1-path-0/noise.parquet": tmp_path / "noise.parquet",
     }
     first = ship_files(files, f"{bucket}/once", print)
-    assert (first.num_sent, first.num_there) == (2, 0)
+    assert (first.num_sent, first.num_present) == (2, 0)
     assert first.bytes_sent < 100_000 + 10_000
     text, noise = first.addresses.values()
     assert text.endswith("/deep/odd%20%231%20%25.csv.gz")
     assert noise.endswith("/noise.parquet")
     assert open_input(text).read() == (tmp_path / "deep" / "odd #1 %.csv").read_bytes()
     again = ship_files(files, f"{bucket}/once", print)
-    assert (again.num_sent, again.num_there, again.addresses) == (0, 2, first.addresses)
+    assert (again.num_sent, again.num_present, again.addresses) == (0, 2, first.addresses)
     (tmp_path / "noise.parquet").write_bytes(random.bytes(100_000))  # what has changed has another address
     changed = ship_files(files, f"{bucket}/once", print)
-    assert (changed.num_sent, changed.num_there) == (1, 1)
+    assert (changed.num_sent, changed.num_present) == (1, 1)
     assert changed.addresses["files/1-path-0/noise.parquet"] != noise
 
 
@@ -269,7 +269,7 @@ def test_a_sending_that_broke_off_goes_on_with_what_is_not_there(
         ship_files(files, f"{bucket}/broken", print)
     monkeypatch.setattr(workflows.recipe.ship_files, "_send", sent)
     shipment = ship_files(files, f"{bucket}/broken", print)
-    assert (shipment.num_sent, shipment.num_there) == (1, 2)
+    assert (shipment.num_sent, shipment.num_present) == (1, 2)
 
 
 def test_what_is_shipped_is_the_code_and_little_else(tmp_path: Path) -> None:
@@ -414,7 +414,7 @@ def test_a_job_that_fails_exits_with_1_and_its_data_were_shipped(shell: Head, st
     recipe = write_small(tmp_path, training={"epochs": 1, "learning_rate": 1e30})
     words = [str(recipe), "--address", shell.address, "--storage", str(store), "--shared-folders", "--ship-data"]
     code, out = invoke("submit", *words, "--workers", "0", "--wait")
-    assert "3 files of data sent to" in out
+    assert "3 data files sent to" in out
     assert code == 1
     assert "error: dataset 'anvil', epoch 1" in out
     assert "failed with exit code 1" in out

@@ -218,7 +218,7 @@ CLASSES = {"horizon": 0, "features": ["load"], "targets": ["heat"]}
         (
             {**CLASSES},
             {"window_normalization": "instance"},
-            ["here horizon = 0", 'window_normalization = "none"'],
+            ["got horizon = 0", 'window_normalization = "none"'],
         ),
         ({**CLASSES}, {"channel_independent": True}, ["channel_independent = true", "horizon = 0"]),
         ({**CLASSES}, {"window_normalization": "last", "loss": "cross_entropy"}, ["cross_entropy", "classes"]),

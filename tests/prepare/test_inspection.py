@@ -20,7 +20,7 @@ from small import write_small
 from data.prepared.prepared import PreparedDataset
 from data.samples.gaps import longest_run
 from workflows.cli.inspection_tables import inspection
-from workflows.prepare.inspection import Gap, WindowLengths, inspect_dataset, inspect_datasets, most_different
+from workflows.prepare.inspection import Gap, WindowLengths, by_difference, inspect_dataset, inspect_datasets
 from workflows.results.number_format import few_digits
 
 
@@ -123,7 +123,7 @@ def test_the_columns_that_differ_the_most_come_first_and_the_others_are_named(tm
         frames[dataset] = pd.DataFrame({n: random.normal(shifts[n] * k, 1 + 4 * k * (n == "m"), 200) for n in names})
     datasets = prepared(tmp_path, frames, features=names, time=None, frequency=None)
     found = inspect_datasets(datasets, "given")
-    assert most_different(found.datasets, names)[:2] == ["q", "m"]
+    assert by_difference(found.datasets, names)[:2] == ["q", "m"]
     assert "and" in shown(datasets, 80)
     assert "differ less between the datasets" in shown(datasets, 80).replace("\n", " ")
 

@@ -97,7 +97,7 @@ def test_one_long_frame_is_understood_by_its_names_and_its_forecasts_join_it(lib
 def test_an_index_of_times_other_names_and_a_validation_split(tmp_path: Path) -> None:
     frame = long_frame().query("unique_id == 0").set_index("ds")[["y"]].rename(columns={"y": "power"})
     frame["label"] = "unused"
-    with pytest.warns(UserWarning, match="columns that nothing uses: label"):
+    with pytest.warns(UserWarning, match="unused columns: label"):
         result = train(frame, storage=tmp_path, targets=["power"], validation_split=0.25, frequency="1h", **SHORT)
     settings = result.run.sources[0].settings
     assert (settings.time, settings.split, settings.features) == (["ds"], [0.75, 0.25, 0.0], ["power"])
@@ -150,14 +150,14 @@ def test_a_frame_extends_a_run_which_is_saved_loaded_and_drawn(tmp_path: Path) -
         ({}, {"units": 3}, "write hidden_size"),
         ({}, {"freq": "h"}, "write frequency"),
         ({}, {"h": 3}, "write horizon"),
-        ({"y": None}, {}, 'no column is called "y": name what is forecast'),
+        ({"y": None}, {}, 'no column is called "y": name the columns to forecast'),
         ({}, {"lookback": None}, "train: data.lookback = None"),
         ({}, {"dataset": "where"}, "dataset = 'where': the frame has no such column (site, unique_id, ds, y)"),
         ({}, {"validation": [1]}, "frames are split by time: write split="),
         ({}, {"validation_split": 2}, "validation_split = 2: write a share above 0"),
         ({"y": ["much"] * 480}, {}, "frame 'n', row 1, column 'y': 'much' is not a number"),
         ({"site": [None] * 480}, {}, "the frame, row 1: the column 'site', which names datasets, is empty"),
-        ({"y": [1, "two"] * 240}, {}, "the frame, column 'y': it has values of several kinds"),
+        ({"y": [1, "two"] * 240}, {}, "the frame, column 'y': values of several types"),
         ({"ds": ["noon"] * 480}, {}, "frame 'n', row 1, column 'ds': 'noon' is not a time"),
     ],
 )
@@ -198,5 +198,5 @@ def test_arrays_hold_out_their_last_samples_as_keras_does(tmp_path: Path) -> Non
     pair = (inputs[:border], targets[:border])
     explicit = train({"dataset_1": pair}, validation={"dataset_1": (inputs[border:], targets[border:])}, **keys)
     assert (split.key, split.history) == (explicit.key, explicit.history)
-    with pytest.raises(InputError, match="say the same: write one"):
+    with pytest.raises(InputError, match="both set the validation part: write one"):
         train([pair], validation=[pair], validation_split=0.2, **keys)

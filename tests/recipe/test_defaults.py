@@ -11,7 +11,7 @@ from helpers import train_in_process
 from small import small_document, write_small
 
 from workflows.recipe.datasets import movable
-from workflows.recipe.defaults import BEFORE, of_their_time
+from workflows.recipe.defaults import BEFORE, with_old_defaults
 from workflows.recipe.recipe import Recipe, check_recipe, load_recipe
 from workflows.results.evaluation import evaluate
 from workflows.results.trained import open_run
@@ -22,7 +22,7 @@ def test_a_stored_recipe_names_what_its_defaults_were(tmp_path: Path) -> None:
     recipe = load_recipe(write_small(tmp_path))
     stored = movable(recipe)
     assert (stored["model"]["head"], stored["training"]["handover"]) == ("dataset", "average")
-    assert of_their_time(stored) == stored
+    assert with_old_defaults(stored) == stored
     again = check_recipe(stored, tmp_path)
     assert (again.model.dataset_heads, again.training.hands_over) == (True, "average")
     assert again.retention == recipe.retention
@@ -35,7 +35,7 @@ def test_a_stored_recipe_names_what_its_defaults_were(tmp_path: Path) -> None:
 
 def test_a_recipe_that_was_stored_before_means_what_it_meant() -> None:
     document = {"training": {"epochs": 3}, "retention": {"method": "replay", "memory": 7}, "model": {"hidden_size": 3}}
-    found = of_their_time(document)
+    found = with_old_defaults(document)
     assert found["model"] == {"hidden_size": 3, **BEFORE["model"]}
     assert found["training"] == {"epochs": 3, "handover": "last", "decay_rate": 0.8}
     assert found["retention"] == {"method": "replay", "memory": 7, "share": 0.4}
@@ -47,7 +47,7 @@ def test_a_recipe_that_was_stored_before_means_what_it_meant() -> None:
 
 
 def test_a_recipe_that_was_stored_before_classes_could_be_added_means_all_classes() -> None:
-    found = of_their_time({"model": {"head": "dataset"}, "retention": {"method": "replay"}})
+    found = with_old_defaults({"model": {"head": "dataset"}, "retention": {"method": "replay"}})
     assert found["model"] == {"head": "dataset", "classes": "all"}
     assert found["retention"] == {"method": "replay"}
 
@@ -65,7 +65,7 @@ def test_the_rate_stays_with_replay_and_decays_otherwise_unless_the_recipe_says_
     assert check_recipe(stored, tmp_path).training.decay_rate == 1.0
     # Stored before, when 0.8 was the default of every method.
     del stored["training"]["decay_rate"]
-    assert check_recipe(of_their_time(stored), tmp_path).training.decay_rate == 0.8
+    assert check_recipe(with_old_defaults(stored), tmp_path).training.decay_rate == 0.8
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -98,7 +98,7 @@ def test_missing_future_rows_are_named(trained: Result, change: Any, message: st
 
 
 def test_arrays_without_future_rows_and_short_series_are_refused(trained: Result) -> None:
-    with pytest.raises(InputError, match="this model takes price, load at the predicted rows, which X does not hold"):
+    with pytest.raises(InputError, match="the model takes price, load at the predicted rows, which X does not have"):
         trained.predict(np.zeros((2, LOOKBACK, 3)), "a")
     with pytest.raises(InputError, match=r"no series has the 6 rows of one window \(min_lookback\); the longest, .* has 4"):
         trained.predict(with_plan(4), "a")

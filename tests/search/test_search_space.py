@@ -196,7 +196,7 @@ def test_what_can_never_be_placed_is_refused_with_the_arithmetic() -> None:
 def test_a_trial_with_several_cores_is_on_one_node() -> None:
     nodes = (Node("a", 8.0), Node("b", 7.0))
     assert place_trials(0, False, {"CPU": 15.0}, 81, nodes=nodes, cpus_per_worker=4).num_concurrent == 2 + 1
-    with pytest.raises(PlacementError, match=r"none has 9 cores, the largest has 8: write cpus_per_worker = 8 or fewer"):
+    with pytest.raises(PlacementError, match=r"the largest has 8 cores: write cpus_per_worker = 8 or fewer"):
         place_trials(0, False, {"CPU": 15.0}, 81, nodes=nodes, cpus_per_worker=9)
     with pytest.raises(PlacementError, match=r"needs 1 x 16 core = 16, the cluster has 15: write cpus_per_worker = 15 or"):
         place_trials(0, False, {"CPU": 15.0}, 81, cpus_per_worker=16)

@@ -55,7 +55,7 @@ def test_an_extended_run_equals_the_run_that_had_all_datasets_from_the_start(
     assert [each.name for each in opened.datasets] == list(MACHINES)
     again = train(opened.recipe, storage)  # the stored recipe, without the earlier files
     assert (again.epochs_trained, again.key) == (0, expected.key)
-    assert [f"dataset {name!r}: its files are gone; its prepared rows are used" for name in MACHINES[:2]] == [
+    assert [f"dataset {name!r}: its files are gone; using its prepared rows" for name in MACHINES[:2]] == [
         each for each in again.warnings if "gone" in each
     ]
 
@@ -174,7 +174,7 @@ def test_training_goes_on_where_a_file_is_gone_and_others_are_added(tmp_path: Pa
     result = train(whole, tmp_path / "runs")
     assert result.epochs_trained == 2
     assert [each for each in result.warnings if "gone" in each] == [
-        f"dataset {MACHINES[0]!r}: its files are gone; its prepared rows are used"
+        f"dataset {MACHINES[0]!r}: its files are gone; using its prepared rows"
     ]
     with pytest.raises(InputError, match="there is no such file"):  # the name of a run that was not trained on it
         train(whole, tmp_path / "runs", "other")

@@ -121,5 +121,5 @@ def test_a_limit_of_memory_ends_in_one_line_and_the_same_command_goes_on_without
     command = [sys.executable, "-c", LIMITED, str(mib << 20), *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
-    assert done.stderr.startswith("error: memory is used up")
+    assert done.stderr.startswith("error: out of memory")
     assert invoke(*words)[0] == 0

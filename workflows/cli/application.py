@@ -1,4 +1,4 @@
-"""What all commands share: the application, their options, and the exit codes of errors."""
+"""The application, the options that commands share, and the exit codes of errors."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ STORAGE = "runs"
 
 def _complete_recipe(typed: str) -> list[str]:
     built_in = Path(__file__).parents[1] / "recipe" / "built_in"
-    found = [path.stem for path in built_in.glob("*.toml")] + [str(path) for path in Path().glob("*.toml")]
-    return sorted(name for name in found if name.startswith(typed))
+    names = [path.stem for path in built_in.glob("*.toml")] + [str(path) for path in Path().glob("*.toml")]
+    return sorted(name for name in names if name.startswith(typed))
 
 
 def complete_run(context: typer.Context, typed: str) -> list[str]:
@@ -111,7 +111,7 @@ def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
         once = Once()
         # A file or a job's log has no width: tables are not wrapped there. Names are no markup.
         yield Console(width=None if sys.stdout.isatty() else 160, markup=False)
-        sys.stdout.flush()  # a full disk or a closed pipe is noticed here, not at the exit
+        sys.stdout.flush()  # notice a full disk or a closed pipe here, not at the exit
     except InputError as error:
         for message in error.messages:
             print_error(f"error: {message}")
@@ -141,4 +141,4 @@ def errors_and_ray(verbose: bool = False) -> Iterator[Console]:
         disconnect()
         signal.signal(signal.SIGINT, before)
         if once is not None:
-            once.over()
+            once.restore()

@@ -10,26 +10,26 @@ import sys
 from data.errors import plain
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# As C libraries and the loader of their files say it, a limit of the address space (ulimit -v) included.
+# Messages of C libraries and their loader, also under a limit of the address space (ulimit -v).
 OUT_OF_MEMORY = ("allocate memory", "failed to map segment", "bad_alloc", "can't start new thread")
 REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
-KEPT = "what was written before is kept, and the same command goes on from there"
+KEPT = "everything written before is kept; run the same command to resume"
 
 
 def system_error(error: BaseException) -> str | None:
     """Return the message for an error of the system or of memory; None for an error of the program."""
     if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY):
-        return f"memory is used up: use a smaller batch_size or shuffle_gb, or fewer workers; {KEPT}"
+        return f"out of memory: use a smaller batch_size or shuffle_gb, or fewer workers; {KEPT}"
     if not isinstance(error, OSError):  # a worker's error has the original error as its cause
         return None if error.__cause__ is None else system_error(error.__cause__)
     lines = str(error).strip().splitlines()
-    what = error.strerror or (lines[-1] if lines else type(error).__name__)
+    reason = error.strerror or (lines[-1] if lines else type(error).__name__)
     where = f"{error.filename}: " if error.filename else ""
     if error.errno in FULL:
-        return f"{where}{what}: free space, or name another --storage; {KEPT}"
+        return f"{where}{reason}: free space, or name another --storage; {KEPT}"
     if error.errno in REFUSED:
-        return f"{where}{what}: change its permissions, or name another --storage or --output; {KEPT}"
-    return f"{where}{what}; {KEPT}"
+        return f"{where}{reason}: change its permissions, or name another --storage or --output; {KEPT}"
+    return f"{where}{reason}; {KEPT}"
 
 
 def print_error(text: str) -> None:
@@ -48,7 +48,7 @@ def open_missing_streams() -> None:
 
 
 def discard_stdout() -> None:
-    """Discard what a closed stdout no longer takes, so that the exit is silent."""
+    """Discard further output to a closed stdout, so that the exit is silent."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""The commands for what the store holds: runs, log, rollback, clean, verify."""
+"""The commands about the store: runs, log, rollback, clean, verify."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def runs(storage: StorageOption = STORAGE) -> None:
         from workflows.store.store import Store
 
         store = Store(storage)
-        (found, odd), (searches, odd_searches) = stored_runs(store), stored_searches(store)
-        if found:
-            console.print(runs_table(found))
+        (stored, unreadable), (searches, unreadable_searches) = stored_runs(store), stored_searches(store)
+        if stored:
+            console.print(runs_table(stored))
         if searches:
             console.print(searches_table(searches))
-        odd += odd_searches
-        for message in odd:
+        unreadable += unreadable_searches
+        for message in unreadable:
             console.print(f"warning: {message}", style="yellow", markup=False, soft_wrap=True)
-        if not found and not searches and not odd:
-            there = not store.storage.local or Path(store.address).is_dir()
-            yet = f"No runs in {storage}" if there else f"No runs: the folder {storage} does not exist"
-            console.print(f"{yet}. Try: lstm-relay train demo", soft_wrap=True)
+        if not stored and not searches and not unreadable:
+            exists = not store.storage.local or Path(store.address).is_dir()
+            words = f"No runs in {storage}" if exists else f"No runs: the folder {storage} does not exist"
+            console.print(f"{words}. Try: lstm-relay train demo", soft_wrap=True)
 
 
 @app.command(epilog="Example: `lstm-relay log demo`")
@@ -45,10 +45,10 @@ def log(name: RunArgument, storage: StorageOption = STORAGE) -> None:
         from workflows.store.store import Store
 
         store = Store(storage, mend=False)
-        found = stored_run(store, name)
-        if found is None:
+        run = stored_run(store, name)
+        if run is None:
             raise InputError(why_not(store, name))
-        console.print(log_table(store, found))
+        console.print(log_table(store, run))
 
 
 @app.command(epilog="Example: `lstm-relay rollback demo --to plant_birch`")
@@ -115,12 +115,12 @@ def verify(storage: StorageOption = STORAGE) -> None:
         store = Store(storage)
         if not {"checkpoints", "prepared", "runs"} & set(store.storage.names("")):
             raise InputError(f"--storage {storage}: no checkpoints, prepared data or runs found; check the path")
-        found = check(store)
-        for each in found.findings:
-            console.print(f"{each.kind}  {each.path}  {each.what}", soft_wrap=True, highlight=False, markup=False)
-        checked = ", ".join(f"{count:,} {what}{'' if count == 1 else 's'}" for what, count in found.checked.items())
+        report = check(store)
+        for finding in report.findings:
+            console.print(f"{finding.kind}  {finding.path}  {finding.what}", soft_wrap=True, highlight=False, markup=False)
+        checked = ", ".join(f"{count:,} {noun}{'' if count == 1 else 's'}" for noun, count in report.checked.items())
         console.print(
-            f"Checked {checked or 'nothing'}: {counted(len(found.damaged), 'fault')}; nothing was changed.", soft_wrap=True
+            f"Checked {checked or 'nothing'}: {counted(len(report.damaged), 'fault')}; nothing was changed.", soft_wrap=True
         )
-        if found.damaged:
+        if report.damaged:
             raise typer.Exit(1)

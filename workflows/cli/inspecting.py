@@ -46,11 +46,11 @@ def inspect(
             screen(Preparing(checked.name))
             prepared = prepare_datasets(checked, store.address, address, tell=lambda words: screen(Noticed(words)))
             num_trained = sum(count > 0 for count in prepared.epochs)
-            found = inspect_datasets([dataset.prepared for dataset in prepared.datasets], checked.order, num_trained)
+            inspected = inspect_datasets([dataset.prepared for dataset in prepared.datasets], checked.order, num_trained)
         if json is not None:
-            write_file("--json", json, dumps(found.to_json(), indent=1) + "\n")
-        for part in inspection(found, console.width):
+            write_file("--json", json, dumps(inspected.to_json(), indent=1) + "\n")
+        for part in inspection(inspected, console.width):
             console.print(part)
-        for dataset in found.datasets:
+        for dataset in inspected.datasets:
             for warning in dataset.warnings:
                 screen.say(f"warning: dataset {dataset.name!r}: {warning}", "yellow")

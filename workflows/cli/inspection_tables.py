@@ -1,4 +1,4 @@
-"""Show an inspection as tables that fit the screen; what all datasets share is written once."""
+"""Show an inspection as tables that fit the screen; values that all datasets share are printed once."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from workflows.prepare.inspection import InspectedDataset, Inspection, Scale, most_different
+from workflows.prepare.inspection import InspectedDataset, Inspection, Scale, by_difference
 from workflows.prepare.order import order_words
 from workflows.results.number_format import empty_table, few_digits
 
 Cells = dict[str, list[str]]  # a column's heading, and its text for each dataset
 
 ALIKE = 0.0005  # distance of two samples of one distribution, by chance
-EDGE = 3  # between the columns of a table
-FIGURE_WIDTH = 7  # of a distance with its space
+EDGE = 3  # characters between the columns of a table
+FIGURE_WIDTH = 7  # characters of a distance with its space
 
 
-def inspection(found: Inspection, width: int) -> list[RenderableType]:
+def inspection(inspected: Inspection, width: int) -> list[RenderableType]:
     """Return everything to show of an inspection on a screen of `width` characters, in order."""
-    names = [each.name for each in found.datasets]
+    names = [each.name for each in inspected.datasets]
     shown = [
-        *_folded("Rows", names, _row_cells(found.datasets)),
-        *_folded("Samples", names, _sample_cells(found.datasets)),
-        *_scales(found.datasets, names, width),
-        *_targets(found.datasets, names, width),
+        *_folded("Rows", names, _row_cells(inspected.datasets)),
+        *_folded("Samples", names, _sample_cells(inspected.datasets)),
+        *_scales(inspected.datasets, names, width),
+        *_targets(inspected.datasets, names, width),
     ]
     if len(names) > 1:
-        shown += [*_distances(found, width), *_order(found)]
+        shown += [*_distances(inspected, width), *_order(inspected)]
     return shown
 
 
@@ -58,26 +58,26 @@ def _sample_cells(datasets: Sequence[InspectedDataset]) -> Cells:
 
 
 def _folded(title: str, names: Sequence[str], cells: Cells) -> list[RenderableType]:
-    """Return a table of what differs between the datasets, and a line of what does not."""
-    same = {head: said[0] for head, said in cells.items() if len(set(said)) == 1 and len(names) > 1}
-    varied = {head: said for head, said in cells.items() if head not in same}
-    words = ", ".join(f"{head} {said}" for head, said in same.items() if said != "-")
+    """Return a table of the values that differ between the datasets, and a line of those that do not."""
+    same = {head: texts[0] for head, texts in cells.items() if len(set(texts)) == 1 and len(names) > 1}
+    varied = {head: texts for head, texts in cells.items() if head not in same}
+    words = ", ".join(f"{head} {texts}" for head, texts in same.items() if texts != "-")
     shown: list[RenderableType] = [Text(f"{title}; the same in all: {words}" if words else title)]
     return [*shown, _table(names, varied) if varied else Text()]
 
 
 def _table(names: Sequence[str], cells: Cells) -> Table:
     table = empty_table(["dataset", *cells])
-    for place, name in enumerate(names):
-        table.add_row(Text(name), *(Text(said[place]) for said in cells.values()))
+    for row, name in enumerate(names):
+        table.add_row(Text(name), *(Text(texts[row]) for texts in cells.values()))
     return table
 
 
 def _scales(datasets: Sequence[InspectedDataset], names: Sequence[str], width: int) -> list[RenderableType]:
     """Show mean and deviation of the columns that differ most between the datasets, as many as fit."""
-    columns = most_different(datasets, list(datasets[0].columns))
+    columns = by_difference(datasets, list(datasets[0].columns))
     cells = {name: [_mean_and_deviation(each.columns[name]) for each in datasets] for name in columns}
-    return _fitting("Scales of the train rows: mean ± standard deviation", names, cells, width)
+    return _table_that_fits("Scales of the train rows: mean ± standard deviation", names, cells, width)
 
 
 def _targets(datasets: Sequence[InspectedDataset], names: Sequence[str], width: int) -> list[RenderableType]:
@@ -89,8 +89,8 @@ def _targets(datasets: Sequence[InspectedDataset], names: Sequence[str], width: 
             "of the most frequent": [f"{max(each.values()):,} {max(each, key=each.__getitem__)}" for each in classes],
         }
         return _folded("Classes of the train samples", names, cells)
-    targets = most_different(datasets, datasets[0].targets)
-    return _fitting(
+    targets = by_difference(datasets, datasets[0].targets)
+    return _table_that_fits(
         "Ranges of the targets in the train rows",
         names,
         {name: [_range(each.columns[name]) for each in datasets] for name in targets},
@@ -98,15 +98,15 @@ def _targets(datasets: Sequence[InspectedDataset], names: Sequence[str], width: 
     )
 
 
-def _fitting(title: str, names: Sequence[str], cells: Cells, width: int) -> list[RenderableType]:
+def _table_that_fits(title: str, names: Sequence[str], cells: Cells, width: int) -> list[RenderableType]:
     """Return a table of the columns that fit, and a line that names the others."""
     left = width - EDGE - max(map(len, [*names, "dataset"]))
     shown: Cells = {}
-    for head, said in cells.items():
-        left -= max(map(len, [*said, head])) + EDGE
+    for head, texts in cells.items():
+        left -= max(map(len, [*texts, head])) + EDGE
         if left < 0 and shown:
             break
-        shown[head] = said
+        shown[head] = texts
     rest = [head for head in cells if head not in shown]
     if rest:
         few = ", ".join(rest[:8]) + (f" and {len(rest) - 8} more" if len(rest) > 8 else "")
@@ -114,36 +114,36 @@ def _fitting(title: str, names: Sequence[str], cells: Cells, width: int) -> list
     return [Text(title), _table(names, shown)]
 
 
-def _distances(found: Inspection, width: int) -> list[RenderableType]:
+def _distances(inspected: Inspection, width: int) -> list[RenderableType]:
     """Show each dataset's distances in the suggested order: to all others, or to the nearest and farthest."""
-    names, suggested = found.order.names, found.order.suggested
-    places = [names.index(name) for name in suggested]
-    distances = found.distances
+    names, suggested = inspected.order.names, inspected.order.suggested
+    order = [names.index(name) for name in suggested]
+    distances = inspected.distances
     longest = max(map(len, [*names, "dataset"]))
     whole = EDGE + longest + EDGE + 2 + FIGURE_WIDTH * (len(names) + 1) <= width
     numbers = [str(number) for number in range(1, len(names) + 1)]
     table = empty_table(
         ["", "dataset", *([*numbers, "mean"] if whole else ["mean", "nearest", "farthest"])], (1,) if whole else (1, 3, 4)
     )
-    for number, place in enumerate(places, 1):
+    for number, index in enumerate(order, 1):
         # By chance the distance of similar datasets may be slightly negative.
-        row = [max(0.0, 1000 * each) for each in distances[place]]
-        others = [other for other in places if other != place]
-        ends = [min(others, key=lambda other: row[other]), max(others, key=lambda other: row[other])]
-        mean = f"{max(0.0, 1000 * found.mean_distance[place]):.1f}"
+        to_others = [max(0.0, 1000 * each) for each in distances[index]]
+        others = [other for other in order if other != index]
+        ends = [min(others, key=lambda other: to_others[other]), max(others, key=lambda other: to_others[other])]
+        mean = f"{max(0.0, 1000 * inspected.mean_distance[index]):.1f}"
         cells = [
-            *("-" if other == place else f"{row[other]:.1f}" for other in places if whole),
+            *("-" if other == index else f"{to_others[other]:.1f}" for other in order if whole),
             mean,
-            *(f"{row[other]:.1f} {names[other]}" for other in ends if not whole),
+            *(f"{to_others[other]:.1f} {names[other]}" for other in ends if not whole),
         ]
-        table.add_row(str(number), Text(names[place]), *map(Text, cells))
+        table.add_row(str(number), Text(names[index]), *map(Text, cells))
     return [Text("Distances between the train samples, in thousandths (below 0.5: the same), in the suggested order"), table]
 
 
-def _order(found: Inspection) -> list[RenderableType]:
-    order = found.order
+def _order(inspected: Inspection) -> list[RenderableType]:
+    order = inspected.order
     words = [Text(order_words(order.suggested))]
-    if max(map(max, found.distances)) < ALIKE:
+    if max(map(max, inspected.distances)) < ALIKE:
         words.append(Text("Their train samples have the same distribution: the order matters little."))
     if order.used == "suggested":
         words.append(Text('The recipe says order = "suggested": it is trained in this order.'))

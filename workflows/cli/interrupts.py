@@ -8,28 +8,28 @@ import signal
 import time
 
 INTERRUPTED = 130
-PATIENCE_S = 10.0  # that a command which ends may take before another Ctrl-C ends it at once
+PATIENCE_S = 10.0  # time for a command to clean up before another Ctrl-C ends it at once
 WORDS = "interrupted; run the same command to resume from the last epoch in the store"
 
 
 def leave_at_once(*_: object) -> None:
-    """End the process on a signal; before a command begins there is nothing to clean up."""
+    """End the process on a signal, for the time before a command begins: there is nothing to clean up."""
     with contextlib.suppress(OSError):
         os.write(2, f"{WORDS}\n".encode())
     os._exit(INTERRUPTED)
 
 
 def leave_on_ctrl_c() -> None:
-    """Have Ctrl-C end the process at once until a command begins; a process that ignores it keeps ignoring it."""
+    """Let Ctrl-C end the process at once until a command begins, unless the process ignores it."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, leave_at_once)
 
 
 class Once:
-    """Lets the first Ctrl-C, SIGTERM (a cluster stops a job) or SIGHUP raise KeyboardInterrupt: a command ends in order.
+    """Lets the first Ctrl-C, SIGTERM (a cluster stops a job) or SIGHUP raise KeyboardInterrupt, so that a command cleans up.
 
-    Another one while it ends is ignored; after `PATIENCE_S` it ends the process at once. A process that ignores Ctrl-C or
-    SIGHUP (nohup) goes on doing so.
+    A second signal within `PATIENCE_S` is ignored, a later one ends the process at once. A process that ignores Ctrl-C or
+    SIGHUP (nohup) still ignores them.
     """
 
     def __init__(self) -> None:
@@ -48,18 +48,18 @@ class Once:
         if time.monotonic() - self.raised_at > PATIENCE_S:
             leave_at_once()
 
-    def over(self) -> None:
-        """The command has ended. What called it in this process has its own handlers again."""
+    def restore(self) -> None:
+        """Restore the caller's signal handlers at the end of the command."""
         if self.before.get(signal.SIGINT) is not leave_at_once:
             for number, handler in self.before.items():
-                signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not Python's
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set from Python
         elif self.raised_at is None:
             signal.signal(signal.SIGINT, leave_at_once)
 
 
 def was_interrupted(error: BaseException) -> bool:
     """Return whether an error comes from Ctrl-C; an interrupted import may end with another error."""
-    seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, KeyboardInterrupt):
-        seen = seen.__cause__ or seen.__context__
-    return seen is not None
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None

@@ -68,9 +68,9 @@ def extend(
     set_: SetOption = None,
     verbose: VerboseOption = False,
 ) -> None:
-    """Extend a run by new data: append one dataset and train it. Files of earlier datasets are not needed.
+    """Append one dataset to a run and train on it. Files of earlier datasets are not needed.
 
-    Only the epochs of the new dataset are trained; everything else stays as it is.
+    Only the epochs of the new dataset are trained.
     """
     with errors_and_ray(verbose) as console:
         check_name(name, "RUN")
@@ -115,16 +115,16 @@ def compare(
 ) -> None:
     """Train the same model on all datasets at once (joint) and on each alone (separate), and show them beside the run.
 
-    What the store holds of them is not trained again. The figures are written to compare.json and shown by `report`.
+    Epochs in the store are reused. The figures are written to compare.json and shown by `report`.
     """
     with errors_and_ray(verbose) as console:
         check_name(name, "RUN")
         from workflows.results.comparison import comparison_table
         from workflows.training.compare import compare as run
 
-        found = run(storage, name, workers, address)
-        console.print(comparison_table(found))
-        console.print(f"{found.epochs_trained} epochs trained now; runs/{name}/compare.json", highlight=False)
+        figures = run(storage, name, workers, address)
+        console.print(comparison_table(figures))
+        console.print(f"{figures.epochs_trained} epochs trained now; runs/{name}/compare.json", highlight=False)
 
 
 @app.command(epilog="Example: `lstm-relay search demo`")
@@ -138,7 +138,11 @@ def search(
     address: AddressOption = None,
     set_: SetOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show trials, epochs, what the store holds and the time; start nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show the trials, their epochs, how many of them are in the store, and the time; start nothing.",
+        ),
     ] = False,
     verbose: VerboseOption = False,
 ) -> None:

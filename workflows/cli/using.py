@@ -57,7 +57,7 @@ def predict(
     output: Annotated[str, typer.Option(metavar="FILE", help="Output file: .csv, .csv.gz or .parquet.")],
     dataset: Annotated[
         str | None,
-        typer.Option(help="Dataset of the rows; default: the one that a column, the file name or the folder says."),
+        typer.Option(help="Dataset of the rows; default: by a column, the file name or the folder."),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Forecast from every row with enough history.")] = False,
     probabilities: Annotated[
@@ -65,7 +65,7 @@ def predict(
     ] = False,
     storage: StorageOption = STORAGE,
 ) -> None:
-    """Forecast what follows the last row of each series in new files, in the targets' units.
+    """Forecast the steps after the last row of each series in new files, in the targets' units.
 
     Columns: series, cutoff (time of the last input row), step, time (of the predicted step), then the targets.
     """
@@ -77,13 +77,13 @@ def predict(
         from workflows.store.store import Store
 
         store = Store(storage)
-        done = predict_files(store, open_run(store, name), dataset, input_, output, all_, probabilities)
-        for warning in done.warnings:
+        written = predict_files(store, open_run(store, name), dataset, input_, output, all_, probabilities)
+        for warning in written.warnings:
             console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
-        what = counted(done.windows, "forecast" if done.horizon else "prediction")
-        what += f" of {counted(done.horizon, 'step')}" if done.horizon else ""
+        summary = counted(written.windows, "forecast" if written.horizon else "prediction")
+        summary += f" of {counted(written.horizon, 'step')}" if written.horizon else ""
         console.print(
-            f"{what} for {done.series:,} series, {counted(done.rows, 'row')} in {done.output}",
+            f"{summary} for {written.series:,} series, {counted(written.rows, 'row')} in {written.output}",
             soft_wrap=True,
             highlight=False,
         )

@@ -19,7 +19,7 @@ from workflows.prepare.order import REASON, mean_distances, suggest_order
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean, standard deviation and range of a column over the train rows, in its own units; None: never observed."""
+    """Mean, standard deviation and range of a column over the train rows, in its units; None: never observed."""
 
     mean: float | None
     deviation: float | None
@@ -104,7 +104,7 @@ def inspect_datasets(datasets: Sequence[PreparedDataset], order: str, num_traine
         datasets=tuple(inspect_dataset(each) for each in datasets),
         distances=tuple(tuple(row) for row in distances.tolist()),
         mean_distance=tuple(mean_distances(distances).tolist()),
-        order=TrainingOrder(order, tuple(names), tuple(names[place] for place in suggested)),
+        order=TrainingOrder(order, tuple(names), tuple(names[index] for index in suggested)),
     )
 
 
@@ -139,15 +139,15 @@ def inspect_dataset(dataset: PreparedDataset) -> InspectedDataset:
 
 def _scales(dataset: PreparedDataset) -> dict[str, Scale]:
     numeric = [column.name for column in dataset.columns if column.kind in ("number", "target")]
-    known = dataset.statistics
-    found = {}
-    for place, name in enumerate(numeric):
-        values = (known.mean, known.deviation, known.low, known.high)
-        found[name] = Scale(*(float(each[place]) if known.count[place] else None for each in values))
-    return found
+    statistics = dataset.statistics
+    scales = {}
+    for position, name in enumerate(numeric):
+        values = (statistics.mean, statistics.deviation, statistics.low, statistics.high)
+        scales[name] = Scale(*(float(each[position]) if statistics.count[position] else None for each in values))
+    return scales
 
 
-def most_different(datasets: Sequence[InspectedDataset], columns: Sequence[str]) -> list[str]:
+def by_difference(datasets: Sequence[InspectedDataset], columns: Sequence[str]) -> list[str]:
     """Return the columns by how much their scales differ between the datasets, most different first.
 
     The measure is the deviation of the means in units of the deviation within the datasets, plus the deviation of the

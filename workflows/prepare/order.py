@@ -16,22 +16,22 @@ REASON = (
 
 
 def suggest_order(distances: Float64, names: Sequence[str]) -> list[int]:
-    """Return the datasets' indices in the suggested order, whatever order they are given in.
+    """Return the datasets' indices in the suggested order, independent of their input order.
 
     `distances` (datasets, datasets) is symmetric. The order is built from its end. The last dataset is the medoid, with
-    the smallest mean distance to all others: what the model knows best at the end is then near to all. Before it comes,
-    repeatedly, the dataset farthest from its nearest among those placed (farthest-first traversal, Gonzalez 1985). So the
-    last few cover all kinds of data, and early datasets, which are forgotten most, have similar ones later. The first,
-    the primary, is the one with the nearest relative. Ties are broken by name.
+    the smallest mean distance to all others: the model is best on the last one, which is then near to all. The dataset
+    before it, repeatedly, is the one farthest from those already ordered (farthest-first traversal, Gonzalez 1985). So the
+    last few cover all kinds of data, and early datasets, which are forgotten most, have similar ones later. The first one,
+    the primary, has the nearest relative. Ties are broken by name.
     """
     means = mean_distances(distances)
-    left = sorted(range(len(names)), key=lambda place: names[place], reverse=True)
-    found = [min(left, key=lambda place: means[place])]
-    left.remove(found[0])
+    left = sorted(range(len(names)), key=lambda index: names[index], reverse=True)
+    reversed_order = [min(left, key=lambda index: means[index])]
+    left.remove(reversed_order[0])
     while left:
-        found.append(max(left, key=lambda place: distances[place, found].min()))
-        left.remove(found[-1])
-    return found[::-1]
+        reversed_order.append(max(left, key=lambda index: distances[index, reversed_order].min()))
+        left.remove(reversed_order[-1])
+    return reversed_order[::-1]
 
 
 def mean_distances(distances: Float64) -> Float64:

@@ -28,7 +28,7 @@ from workflows.recipe.datasets import BUILT_IN_DATA, NOTHING_KEPT, find_datasets
 from workflows.recipe.kept import KeptDataset
 from workflows.recipe.recipe import Recipe
 
-SMALL_BYTES = 64 << 20  # prepared in less time than Ray takes to start
+SMALL_BYTES = 64 << 20  # less data is prepared faster than Ray starts
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def prepare_datasets(
     """Find, check and prepare all datasets of a recipe; datasets prepared before are only looked up.
 
     A dataset whose files are gone is used as it was prepared if it is among the `kept` ones, with a warning. `before` is
-    called before anything is read or written, unless everything is prepared; it may raise. `tell` gets a sentence for
-    each task that was lost and run again.
+    called before anything is read or written, unless everything is prepared; it may raise. `tell` is called with
+    a sentence for each task that was lost and repeated.
     """
     started = time.perf_counter()
     hold_log()  # messages of Ray from here on belong to this run
@@ -70,13 +70,13 @@ def prepare_datasets(
     facts = FileNotes(prepared_cache.folder / "sources")
     sources, epochs = find_datasets(recipe, facts, built_in, kept)
 
-    here: list[bool] = []  # decided when the first task is run
+    in_process: list[bool] = []  # decided at the first task
 
     def run(tasks: Any) -> Any:
-        if not here:
+        if not in_process:
             before()
-            here.append(prepares_here(sources, recipe.compute.num_workers, address))
-        if here[0]:
+            in_process.append(prepares_here(sources, recipe.compute.num_workers, address))
+        if in_process[0]:
             return run_here(tasks)
         if not connected():
             problems = first_problems([source for source in sources if source.files])
@@ -87,21 +87,25 @@ def prepare_datasets(
             update_data_limits_often()
             return run_with_ray(tasks, own_cluster=own_cluster(), tell=tell, times_lost=times_lost)
 
-    there = [source for source in sources if source.files]
-    fresh = prepare(there, prepared_cache.folder, facts, run, prepared_cache.fetch, prepared_cache.remote) if there else []
+    with_files = [source for source in sources if source.files]
+    fresh = (
+        prepare(with_files, prepared_cache.folder, facts, run, prepared_cache.fetch, prepared_cache.remote)
+        if with_files
+        else []
+    )
     by_name = {each.name: each for each in fresh}
-    prepared = [by_name[s.name] if s.files else _as_prepared(s, kept[s.name].folder, prepared_cache) for s in sources]
-    gone = tuple(f"dataset {s.name!r}: its files are gone; its prepared rows are used" for s in sources if not s.files)
+    prepared = [by_name[s.name] if s.files else _prepared_rows(s, kept[s.name].folder, prepared_cache) for s in sources]
+    gone = tuple(f"dataset {s.name!r}: its files are gone; using its prepared rows" for s in sources if not s.files)
     for each in prepared:
         prepared_cache.keep(each.folder.name)
     words = ""
-    if recipe.order == "suggested":  # before they are encoded: the scale may be the first one's
+    if recipe.order == "suggested":  # before encoding: the first dataset may define the scaling
         trained = [each for each, count in zip(prepared, epochs, strict=True) if count]
-        places = suggest_order(distances_between(trained), [each.name for each in trained])
-        words = order_words([trained[place].name for place in places])
-        places = [*places, *range(len(trained), len(prepared))]
-        prepared, sources = [prepared[place] for place in places], [sources[place] for place in places]
-        epochs = [epochs[place] for place in places]
+        order = suggest_order(distances_between(trained), [each.name for each in trained])
+        words = order_words([trained[index].name for index in order])
+        order = [*order, *range(len(trained), len(prepared))]
+        prepared, sources = [prepared[index] for index in order], [sources[index] for index in order]
+        epochs = [epochs[index] for index in order]
     num_trained = sum(count > 0 for count in epochs)
     encodings = make_encodings(prepared, [each.settings for each in prepared], recipe.model.classes == "all", num_trained)
     encodings = with_class_weights(encodings, prepared, recipe.model.class_weights)
@@ -109,7 +113,7 @@ def prepare_datasets(
     return Prepared(datasets, sources, epochs, time.perf_counter() - started, words, gone)
 
 
-def _as_prepared(source: DatasetSource, folder: str, prepared_cache: PreparedCache) -> PreparedDataset:
+def _prepared_rows(source: DatasetSource, folder: str, prepared_cache: PreparedCache) -> PreparedDataset:
     """Return the prepared rows of a dataset whose files are gone; raises InputError if the store does not have them."""
     home = prepared_cache.fetch(folder)
     if not (home / MANIFEST).exists():

@@ -20,29 +20,32 @@ from workflows.recipe.recipe import Recipe, name_problems
 def check_pairs(data: Any, validation: Any, classes: bool | None = None) -> list[ArrayDataset]:
     """Return the arrays of all datasets, each checked, checked against each other and against the loss."""
     pairs = _named(data, "data")
-    held = {} if validation is None else _named(validation, "validation", list(pairs))
+    validation_pairs = {} if validation is None else _named(validation, "validation", list(pairs))
     problems = [
-        f"validation has {name!r}, data have {', '.join(pairs)}: give it the same names" for name in held.keys() - pairs
+        f"validation has {name!r}, data have {', '.join(pairs)}: write the same names"
+        for name in validation_pairs.keys() - pairs
     ]
     problems += [f"dataset {problem}" for name in pairs for problem in name_problems(name)]
-    found = []
+    arrays = []
     for name, pair in pairs.items():
         try:
             inputs, targets = _pair(name, pair)
-            beside = None if held.get(name) is None else _pair(f"{name}, validation", held[name])
-            found.append(check_arrays(name, inputs, targets, beside, classes=classes))
+            validation_pair = (
+                None if validation_pairs.get(name) is None else _pair(f"{name}, validation", validation_pairs[name])
+            )
+            arrays.append(check_arrays(name, inputs, targets, validation_pair, classes=classes))
         except InputError as error:
             problems += error.messages
-    kinds = {each.source.name: each.splits["train"].describe() for each in found}
+    kinds = {each.source.name: each.splits["train"].describe() for each in arrays}
     first = next(iter(kinds), "")
     problems += [
-        f"dataset {name!r} has {kind}, {first!r} {kinds[first]}: one model needs the same in all"
+        f"dataset {name!r} has {kind}, {first!r} {kinds[first]}: all datasets of a model need the same"
         for name, kind in kinds.items()
         if kind != kinds[first]
     ]
     if problems:
         raise InputError(problems)
-    return found
+    return arrays
 
 
 def _named(pairs: Any, what: str, names: Sequence[str] | None = None) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def _named(pairs: Any, what: str, names: Sequence[str] | None = None) -> dict[st
     if not isinstance(pairs, (list, tuple)) or not pairs:
         raise InputError(f"{what} is {type(pairs).__name__}: write a list of (X, y), or {{name: (X, y)}}")
     if names is not None and len(names) != len(pairs):
-        raise InputError(f"{what} has {len(pairs)} pairs, data {len(names)}: give one for each, None where there is none")
+        raise InputError(f"{what} has {len(pairs)} pairs, data {len(names)}: write one for each dataset, or None")
     return dict(zip(names or [f"dataset_{number}" for number in range(1, len(pairs) + 1)], pairs, strict=True))
 
 
@@ -63,18 +66,18 @@ def _pair(name: str, pair: Any) -> tuple[Any, Any]:
     return pair[0], pair[1]
 
 
-def checked_share(value: Any) -> float:
+def check_share(value: Any) -> float:
     """Return a validation_split; raises InputError unless it leaves two parts."""
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < 1:
-        raise InputError(f"train: validation_split = {value!r}: write a share above 0 and below 1, as 0.2")
+        raise InputError(f"train: validation_split = {value!r}: write a share above 0 and below 1, such as 0.2")
     return float(value)
 
 
-def hold_out(data: Any, validation: Any, share: Any) -> tuple[Any, Any]:
+def split_validation(data: Any, validation: Any, share: Any) -> tuple[Any, Any]:
     """Return the first samples of each pair, and its last `share` of samples for validation, as in Keras."""
-    share = checked_share(share)
+    share = check_share(share)
     if validation is not None:
-        raise InputError("train: validation and validation_split say the same: write one of them")
+        raise InputError("train: validation and validation_split both set the validation part: write one of them")
     pairs = {name: _pair(name, pair) for name, pair in _named(data, "data").items()}
     first, last = {}, {}
     for name, (inputs, targets) in pairs.items():
@@ -93,7 +96,7 @@ def document_of(arrays: Sequence[ArrayDataset], of_data: Mapping[str, Any]) -> d
     settings = {each.source.name: each.source.settings.model_dump(mode="json") for each in arrays}
     first = next(iter(settings.values()))
     common = {key: first[key] for key in ("features", "targets", "series", "split_by", "lookback", "horizon", "scaling")}
-    datasets = [{"name": name, "path": f"memory://{name}", "split": own["split"]} for name, own in settings.items()]
+    datasets = [{"name": name, "path": f"memory://{name}", "split": each["split"]} for name, each in settings.items()]
     return {"data": {**common, **of_data}, "datasets": datasets}
 
 
@@ -101,18 +104,18 @@ def prepare_pairs(arrays: Sequence[ArrayDataset], recipe: Recipe, storage: str, 
     """Prepare the datasets of a recipe from document_of in this process; datasets prepared before are not written again."""
     prepared_cache = PreparedCache(storage)
     settings = [entry.settings for entry in recipe.entries]
-    own = [
-        dataclasses.replace(each, source=dataclasses.replace(each.source, settings=setting))
-        for each, setting in zip(arrays, settings, strict=True)
+    with_settings = [
+        dataclasses.replace(dataset, source=dataclasses.replace(dataset.source, settings=setting))
+        for dataset, setting in zip(arrays, settings, strict=True)
     ]
-    written = [write_arrays(each, prepared_cache.folder) for each in own]
-    for each in written:
-        prepared_cache.keep(each.folder.name)
+    written = [write_arrays(dataset, prepared_cache.folder) for dataset in with_settings]
+    for dataset in written:
+        prepared_cache.keep(dataset.folder.name)
     encodings = make_encodings(written, settings, recipe.model.classes == "all")
     encodings = with_class_weights(encodings, written, recipe.model.class_weights)
-    datasets = [EncodedDataset(each, encoding) for each, encoding in zip(written, encodings, strict=True)]
+    datasets = [EncodedDataset(dataset, encoding) for dataset, encoding in zip(written, encodings, strict=True)]
     epochs = [recipe.training.epochs] * len(datasets)
-    return Prepared(datasets, [each.source for each in own], epochs, time.perf_counter() - started)
+    return Prepared(datasets, [dataset.source for dataset in with_settings], epochs, time.perf_counter() - started)
 
 
 def labels_of(data: Any) -> dict[str, Any]:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 class ErrorMatrix:
     """The validation error on each dataset before and after each stage.
 
-    `values` and `scaled` (divided by the naive forecast's error) are (1 + stages, datasets), NaN where there was nothing
-    to measure on; `after` names the rows, `error` says what the values are.
+    `values` and `scaled` (divided by the naive forecast's error) are (1 + stages, datasets), NaN without samples.
+    `after` names the rows, `error` the measure.
     """
 
     datasets: Sequence[str]
@@ -31,7 +31,7 @@ class ErrorMatrix:
 
     def __repr__(self) -> str:
         cells = self._cells()
-        widths = [max(len(row[place]) for row in cells) for place in range(len(cells[0]))]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
         lines = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
         return "\n".join(
             "  ".join([row[0].strip().ljust(widths[0]), *line[1:]]) for row, line in zip(cells, lines, strict=True)

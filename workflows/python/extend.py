@@ -28,7 +28,7 @@ from workflows.training.extend import Addition, extend, extend_run
 
 @dataclass(frozen=True)
 class NewDataset:
-    """A dataset to append: its data (a frame, (X, y), or the path of a file), its name, and how it is trained."""
+    """A dataset to append: its data (a frame, (X, y), or the path of a file), its name, epochs and learning rate."""
 
     data: Any
     name: str
@@ -43,7 +43,7 @@ class NewDataset:
 
 
 def extend_run_by(run: TrainedRun, storage: str, new: NewDataset, watch: Watch | None) -> tuple[TrainedRun, dict[str, Any]]:
-    """Return the run with one more dataset, and the labels of its classes as given; see Result.extend."""
+    """Return the extended run, and the user's labels of its classes; see Result.extend."""
     set_environment()
     store, was_connected = Store(storage), connected()
     watch = with_page(watch or OneLine(), store.address)
@@ -51,12 +51,12 @@ def extend_run_by(run: TrainedRun, storage: str, new: NewDataset, watch: Watch |
     try:
         if isinstance(new.data, (str, Path)):
             if new.validation is not None:
-                raise InputError("validation goes with arrays; a file's split says what its validation part is")
+                raise InputError("validation goes with arrays; the validation part of a file is set by split")
             path, rate = str(new.data), new.learning_rate
             extend(storage, run.name, new.name, path, epochs=new.epochs, learning_rate=rate, watch=watch)
         elif is_frame(new.data):
             if new.validation is not None:
-                raise InputError("validation goes with arrays; a frame's split says what its validation part is")
+                raise InputError("validation goes with arrays; the validation part of a frame is set by split")
             _extend_by_frame(run, store, new, watch)
         else:
             labels = _extend_by_arrays(run, store, new, watch)
@@ -72,11 +72,11 @@ def _extend_by_arrays(run: TrainedRun, store: Store, new: NewDataset, watch: Wat
         raise InputError(f"extend: data is {type(data).__name__}: write a frame, (X, y), or the path of a file")
     classes = run.plan.model.classifies
     arrays = check_arrays(new.name, data[0], data[1], new.validation, classes=classes)
-    first, own = run.sources[0].settings, arrays.source.settings
-    if (own.features, own.targets) != (first.features, first.targets):
+    run_settings, new_settings = run.sources[0].settings, arrays.source.settings
+    if (new_settings.features, new_settings.targets) != (run_settings.features, run_settings.targets):
         raise InputError(
-            f"dataset {new.name!r} has {len(own.features)} features and {len(own.targets)} targets, the run "
-            f"{len(first.features)} and {len(first.targets)}: one model needs the same in all"
+            f"dataset {new.name!r} has {len(new_settings.features)} features and {len(new_settings.targets)} targets, the "
+            f"run {len(run_settings.features)} and {len(run_settings.targets)}: all datasets of a model need the same"
         )
 
     def prepare(recipe: Recipe) -> tuple[PreparedDataset, DatasetSource]:
@@ -86,7 +86,7 @@ def _extend_by_arrays(run: TrainedRun, store: Store, new: NewDataset, watch: Wat
         prepared_cache.keep(written.folder.name)
         return written, whole.source
 
-    addition = new.addition(split=own.model_dump(mode="json")["split"])
+    addition = new.addition(split=new_settings.model_dump(mode="json")["split"])
     extend_run(store, run, addition, prepare, started, watch=watch)
     return labels_by_text(data[1]) if classes else {}
 

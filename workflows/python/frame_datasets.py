@@ -59,24 +59,26 @@ def check_frames(data: Any, column: str | None, keys: Mapping[str, Any]) -> Fram
     if is_frame(data):
         whole = table_of(data, "the frame")
         column = column or (DATASET if DATASET in whole.column_names else None)
-        datasets = [FrameDataset("dataset_1", whole, {})] if column is None else _apart(whole, column)
+        datasets = [FrameDataset("dataset_1", whole, {})] if column is None else _split_by(whole, column)
     else:
         named = dict(data) if isinstance(data, Mapping) else {f"dataset_{n}": each for n, each in enumerate(data, 1)}
         if column is not None:
-            raise InputError(f"train: dataset = {column!r} goes with one frame; here each name is a dataset")
-        odd = [name for name, frame in named.items() if not is_frame(frame)]
-        if odd:
-            raise InputError(f"dataset {odd[0]!r} is {type(named[odd[0]]).__name__}, others are frames: give frames for all")
+            raise InputError(f"train: dataset = {column!r} goes with one frame; in a dict of frames each name is a dataset")
+        others = [name for name, frame in named.items() if not is_frame(frame)]
+        if others:
+            raise InputError(
+                f"dataset {others[0]!r} is {type(named[others[0]]).__name__}, not a frame like others: pass frames for all"
+            )
         datasets = [FrameDataset(str(name), table_of(frame, f"frame {str(name)!r}"), {}) for name, frame in named.items()]
     problems = [f"dataset {problem}" for each in datasets for problem in name_problems(each.name)]
     problems += [f"dataset {each.name!r}: its frame has no rows" for each in datasets if not each.table.num_rows]
     if problems or not datasets:
-        raise InputError(problems or ["train: there is no frame: write {name: frame}, or one frame"])
-    found, unused = column_keys(datasets[0].table.schema, keys, [] if column is None else [column])
-    return Frames(datasets, found, unused)
+        raise InputError(problems or ["train: no frame: write {name: frame}, or one frame"])
+    column_settings, unused = column_keys(datasets[0].table.schema, keys, [] if column is None else [column])
+    return Frames(datasets, column_settings, unused)
 
 
-def _apart(table: pa.Table, column: str) -> list[FrameDataset]:
+def _split_by(table: pa.Table, column: str) -> list[FrameDataset]:
     """Return the rows of each value of a column, in order of first appearance: a new value changes no other dataset."""
     if column not in table.column_names:
         raise InputError(f"train: dataset = {column!r}: the frame has no such column ({', '.join(table.column_names[:12])})")
@@ -120,12 +122,12 @@ def prepare_frames(frames: Frames, recipe: Recipe, storage: str, started: float)
     """Return the datasets of a recipe from document_of; rows prepared before are not prepared again."""
     classes = recipe.model.classifies
     settings = [entry.settings for entry in recipe.entries]
-    found, sources = write_frames(frames.datasets, settings, classes, storage)
-    encodings = make_encodings(found, settings)
-    encodings = with_class_weights(encodings, found, recipe.model.class_weights)
-    datasets = [EncodedDataset(each, encoding) for each, encoding in zip(found, encodings, strict=True)]
+    prepared, sources = write_frames(frames.datasets, settings, classes, storage)
+    encodings = make_encodings(prepared, settings)
+    encodings = with_class_weights(encodings, prepared, recipe.model.class_weights)
+    datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
     warnings = (
-        () if not frames.unused else (f"columns that nothing uses: {', '.join(frames.unused)}: name text in categorical",)
+        () if not frames.unused else (f"unused columns: {', '.join(frames.unused)}: list text columns in categorical",)
     )
     epochs = [entry.keys.epochs or recipe.training.epochs for entry in recipe.entries]
     return Prepared(datasets, sources, epochs, time.perf_counter() - started, "", warnings)
@@ -137,21 +139,21 @@ def write_frames(
     """Prepare frames like files, by their content; raises InputError with all problems."""
     prepared_cache = PreparedCache(storage)
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
-        tables = {each.name: _used(each, own) for each, own in zip(datasets, settings, strict=True)}
+        tables = {each.name: _used(each, setting) for each, setting in zip(datasets, settings, strict=True)}
         with as_files(tables, Path(scratch), lambda name: f"frame {name!r}") as paths:
             sources = [
-                DatasetSource(each.name, (paths[each.name],), own, where=each.where, classes=classes)
-                for each, own in zip(datasets, settings, strict=True)
+                DatasetSource(each.name, (paths[each.name],), setting, where=each.where, classes=classes)
+                for each, setting in zip(datasets, settings, strict=True)
             ]
             notes = FileNotes(Path(scratch) / "notes")
-            found = prepare(sources, prepared_cache.folder, notes, run_here, prepared_cache.fetch, prepared_cache.remote)
-    for each in found:
+            prepared = prepare(sources, prepared_cache.folder, notes, run_here, prepared_cache.fetch, prepared_cache.remote)
+    for each in prepared:
         prepared_cache.keep(each.folder.name)
-    return found, [replace(source, files=()) for source in sources]
+    return prepared, [replace(source, files=()) for source in sources]
 
 
 def _used(dataset: FrameDataset, settings: DataSettings) -> pa.Table:
-    """Return the columns that are read, so that no others decide the fingerprint."""
+    """Return the columns that are read; other columns must not change the fingerprint."""
     keys = settings.model_dump()
     values = [
         keys.get(key) for key in ("time", "series", "features", "targets", "categorical", "static", "known_future", "weight")
@@ -162,9 +164,9 @@ def _used(dataset: FrameDataset, settings: DataSettings) -> pa.Table:
 
 
 def labels_in(frames: Frames, target: str) -> dict[str, Any]:
-    """Return the classes of all frames as given, by their text."""
-    found: dict[str, Any] = {}
+    """Return the user's labels of all frames by their text."""
+    labels: dict[str, Any] = {}
     for each in frames.datasets:
         values = pc.unique(each.table.column(target)).drop_null()
-        found |= dict(zip(as_text(pa.chunked_array([values])).to_pylist(), values.to_pylist(), strict=True))
-    return found
+        labels |= dict(zip(as_text(pa.chunked_array([values])).to_pylist(), values.to_pylist(), strict=True))
+    return labels

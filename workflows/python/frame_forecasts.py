@@ -1,4 +1,4 @@
-"""Forecasts of frames: new rows in, a frame of the same library out, whose columns join the rows to come."""
+"""Forecasts of frames: new rows in, a frame of the same library out, with columns that join the later rows."""
 
 from __future__ import annotations
 
@@ -34,32 +34,34 @@ def predict_frame(
     The frame is read as files are: see `predict_files`, and `forecast_rows` for its columns.
     """
     frames = {str(name): frame for name, frame in data.items()} if isinstance(data, Mapping) else {NEW: data}
-    odd = [name for name, frame in frames.items() if not is_frame(frame)]
+    others = [name for name, frame in frames.items() if not is_frame(frame)]
     problems = [f"dataset {problem}" for name in frames for problem in name_problems(name)]
-    if odd or problems or not frames:
-        raise InputError(problems or [f"predict: {', '.join(odd) or 'what is given'}: give a frame, or {{dataset: frame}}"])
+    if others or problems or not frames:
+        raise InputError(
+            problems or [f"predict: {', '.join(others) or 'the input'} is no frame: pass a frame, or {{dataset: frame}}"]
+        )
     columns = {name for source in run.sources for name in _read_columns(source.settings, source.where)}
-    tables = {name: table_of(frame, _called(name), sorted(columns)) for name, frame in frames.items()}
+    tables = {name: table_of(frame, _label(name), sorted(columns)) for name, frame in frames.items()}
     with (
         tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch,
-        as_files(tables, Path(scratch), _called) as paths,
+        as_files(tables, Path(scratch), _label) as paths,
         forecasts_of(
             store,
             run,
             shares_of(run, dataset, list(paths.values())),
             wanted,
             lambda tasks, files: [run_new_task(task) for task in tasks],
-        ) as found,
+        ) as forecasts,
     ):
-        table = pa.Table.from_batches(found.batches(), found.schema)
-        for words in found.warnings:
+        table = pa.Table.from_batches(forecasts.batches(), forecasts.schema)
+        for words in forecasts.warnings:
             warnings.warn(words, UserWarning, stacklevel=level_of_caller())
     first = next(iter(frames))
-    given = _as_given(table, schema_of(frames[first], tables[first]), run)
-    return like(frames[first], _with_labels(given, run.datasets[0].prepared.targets[0], labels))
+    typed = _with_input_types(table, schema_of(frames[first], tables[first]), run)
+    return like(frames[first], _with_labels(typed, run.datasets[0].prepared.targets[0], labels))
 
 
-def _called(name: str) -> str:
+def _label(name: str) -> str:
     return "the frame" if name == NEW else f"frame {name!r}"
 
 
@@ -67,29 +69,35 @@ def _read_columns(settings: DataSettings, where: Mapping[str, str]) -> set[str]:
     """Return all columns that reading new rows may need, by either of their names."""
     values = settings.model_dump()
     named = [values.get(key) for key in ("time", "series", "features", "targets", "categorical", "static", "known_future")]
-    found = {name for value in named if value for name in ([value] if isinstance(value, str) else value)}
-    return found | {*settings.rename, *where, TIME, SERIES}
+    columns = {name for value in named if value for name in ([value] if isinstance(value, str) else value)}
+    return columns | {*settings.rename, *where, TIME, SERIES}
 
 
-def _as_given(table: pa.Table, given: pa.Schema, run: TrainedRun) -> pa.Table:
+def _with_input_types(table: pa.Table, input_schema: pa.Schema, run: TrainedRun) -> pa.Table:
     """Return the forecasts with dataset, series and times in the types of the input rows, so that both can be joined."""
     settings, kinds = run.sources[0].settings, dict[str, pa.DataType]()
     columns = {"dataset": next(iter(run.sources[0].where), None), "series": settings.series}
     kinds |= {
-        name: given.field(own).type for name, own in columns.items() if own in given.names and name in table.column_names
+        name: input_schema.field(column).type
+        for name, column in columns.items()
+        if column in input_schema.names and name in table.column_names
     }
-    if settings.time is not None and len(settings.time) == 1 and settings.time[0] in given.names:
-        time, made = given.field(settings.time[0]).type, table.schema.field("time").type
-        if pa.types.is_timestamp(time) and pa.types.is_timestamp(made) and (time.tz or not made.tz):
-            kinds |= {"cutoff": time, "time": time}
+    if settings.time is not None and len(settings.time) == 1 and settings.time[0] in input_schema.names:
+        input_time, forecast_time = input_schema.field(settings.time[0]).type, table.schema.field("time").type
+        if (
+            pa.types.is_timestamp(input_time)
+            and pa.types.is_timestamp(forecast_time)
+            and (input_time.tz or not forecast_time.tz)
+        ):
+            kinds |= {"cutoff": input_time, "time": input_time}
     for name, kind in kinds.items():
-        with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):  # a type that text does not convert to
+        with contextlib.suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):  # text does not convert to this type
             table = _with_column(table, name, table.column(name).cast(kind, safe=False))
     return table
 
 
 def _with_labels(table: pa.Table, target: str, labels: Mapping[str, Any]) -> pa.Table:
-    """Return the forecasts with classes as they were given."""
+    """Return the forecasts with the user's class labels."""
     if not labels or target not in table.column_names:
         return table
     return _with_column(table, target, pa.array([labels.get(label, label) for label in table.column(target).to_pylist()]))

@@ -26,11 +26,11 @@ def _library(data: Any) -> str:
 
 
 def table_of(frame: Any, label: str, wanted: Sequence[str] | None = None) -> pa.Table:
-    """Return a frame as an Arrow table that depends on its content alone, not on the library that holds it.
+    """Return a frame as an Arrow table that depends only on its content, not on its library.
 
-    Texts are strings, dates microseconds, whole numbers 64 bits, and NaN is null. An index of pandas that holds names or
-    times becomes columns; a time without a name is called `ds`. `wanted` columns are taken where they are there. Raises
-    InputError, its message beginning with `label`, for what no column can hold.
+    Texts become strings, dates microseconds, whole numbers 64 bits, NaN null. A named or time index of pandas becomes
+    columns; a time without a name is called `ds`. `wanted` selects columns. Raises InputError, beginning with `label`, for
+    a column of mixed types.
     """
     if _library(frame) == "pandas":
         frame = _with_index(frame)
@@ -51,7 +51,7 @@ def table_of(frame: Any, label: str, wanted: Sequence[str] | None = None) -> pa.
 def _check_names(names: Sequence[str], label: str) -> None:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise InputError(f"{label}: the column {twice[0]!r} is there twice: give each column a name of its own")
+        raise InputError(f"{label}: the column name {twice[0]!r} occurs twice: give each column a unique name")
 
 
 def _with_index(frame: Any) -> Any:
@@ -68,17 +68,17 @@ def _of_pandas(column: Any, where: str) -> pa.Array:
     if str(column.dtype).startswith("period"):
         column = column.dt.to_timestamp()
     try:
-        found = pa.array(column, from_pandas=True)
+        array = pa.array(column, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"{where}: it has values of several kinds ({reason}): write one kind, or leave the column out"
+            f"{where}: values of several types ({reason}): convert them to one type, or leave the column out"
         ) from None
-    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
-    """Return the column with the one type that its content has for all libraries."""
+    """Return the column with a type that does not depend on the library."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
@@ -99,7 +99,7 @@ def _plain(column: pa.ChunkedArray) -> pa.Array:
 
 
 def schema_of(frame: Any, table: pa.Table) -> pa.Schema:
-    """Return the types of a frame's columns in its own library; for pandas those of `table`, which join alike."""
+    """Return the types of a frame's columns in its library; for pandas those of `table`, which join equally well."""
     if _library(frame) == "polars":
         return frame.head(0).lazy().collect().to_arrow().schema
     return table.schema if _library(frame) == "pandas" else frame.schema
@@ -118,7 +118,7 @@ def like(frame: Any, table: pa.Table) -> Any:
 
 @contextlib.contextmanager
 def as_files(tables: dict[str, pa.Table], folder: Path, called: Callable[[str], str]) -> Iterator[dict[str, str]]:
-    """Write tables as Arrow files by name, for code that reads files; messages then say `called(name)`."""
+    """Write tables as Arrow files by name, for code that reads files; errors name `called(name)` instead of the file."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: str(folder / f"{name}.arrow") for name in tables}
     for name, table in tables.items():

@@ -1,11 +1,11 @@
-"""Keywords of Keras, NeuralForecast and scikit-learn, with their names here."""
+"""Keywords of Keras, NeuralForecast and scikit-learn, and their equivalents in `train`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from workflows.recipe.checks import meant
+from workflows.recipe.checks import suggest
 
 HABITS = {
     "lr": "write learning_rate",
@@ -24,7 +24,7 @@ HABITS = {
     "h": "write horizon",
     "input_size": "write lookback",
     "window": "write lookback",
-    "freq": 'write frequency, as "1h"',
+    "freq": 'write frequency, such as "1h"',
     "id_col": "write series",
     "time_col": "write time",
     "target_col": "write targets",
@@ -41,11 +41,11 @@ HABITS = {
 
 
 def unknown_key(key: str, known: Mapping[str, Any] | list[str]) -> str:
-    """Return the message about an unknown keyword: its name here, or the nearest one."""
+    """Return the message about an unknown keyword: its equivalent, or the nearest keyword."""
     habit = HABITS.get(key)
     names = list(known)
     words = habit.split()[1].rstrip(",") if habit and habit.startswith("write ") else ""
     offered = words.partition("=")[0]
     if habit and (not words or offered in (*names, "watch", "validation", "validation_split", "workers", "storage")):
         return f"train: the key {key!r} is unknown: {habit}"
-    return f"train: the key {key!r} is unknown: {meant(key, names, 'RECIPE.md lists them')}"
+    return f"train: the key {key!r} is unknown: {suggest(key, names, 'RECIPE.md lists them')}"

@@ -21,7 +21,7 @@ def draw_run(result: RunResult) -> Figure:
     from matplotlib.figure import Figure
 
     if "ipykernel" in sys.modules:
-        import matplotlib.pyplot  # noqa: F401  # this tells a notebook how to show a figure
+        import matplotlib.pyplot  # noqa: F401  # registers the notebook's display of figures
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -62,5 +62,5 @@ def _draw_matrix(axes: Any, result: RunResult) -> None:
         axes.plot(range(len(table)), table[:, number], markersize=4, **style)
     names = [matrix.after[0], *(f"after {short(name, 10)}" for name in matrix.after[1:])]
     few = np.unique(np.linspace(0, len(names) - 1, min(len(names), 6)).round().astype(int))
-    axes.set_xticks(few, [names[place] for place in few], rotation=20, ha="right")
+    axes.set_xticks(few, [names[index] for index in few], rotation=20, ha="right")
     axes.set_ylabel("validation error (naive = 1)")

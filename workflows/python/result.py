@@ -33,7 +33,7 @@ class Result:
 
     storage: str
     run: TrainedRun
-    labels: Mapping[str, Any] = field(default_factory=dict)  # classes as given, by their text
+    labels: Mapping[str, Any] = field(default_factory=dict)  # the user's classes by their text
 
     @property
     def result(self) -> RunResult:
@@ -105,10 +105,10 @@ class Result:
         learning_rate: float | None = None,
         watch: Watch | None = None,
     ) -> Result:
-        """Train one more dataset, going on from this run; only its own epochs are trained, and no earlier data are needed.
+        """Train one more dataset after this run; trains only its epochs and needs no earlier data.
 
         `data` is a frame, (X, y), or the path of a file, `dataset` its name. `learning_rate` may be higher than the carried
-        one. Returns the result of the run with it; this one stays as it is.
+        one. Returns the result of the extended run; this result does not change.
         """
         from workflows.python.extend import NewDataset, extend_run_by
 
@@ -119,11 +119,11 @@ class Result:
 
     @property
     def model(self) -> nn.Module:
-        """Return the final model as a torch module from raw units to raw units; see `model_of` where datasets differ."""
+        """Return the final model as a torch module from raw units to raw units; see `model_of` if datasets differ."""
         return self.model_of(None)
 
     def model_of(self, dataset: str | None) -> nn.Module:
-        """Return the final model with scaling and head of a dataset inside; it may be left out where all have the same."""
+        """Return the final model including a dataset's scaling and head; optional if all datasets have the same."""
         from workflows.results.export import raw_model
 
         return raw_model(Store(self.storage), self.run, dataset)
@@ -135,77 +135,77 @@ class Result:
         return export_model(Store(self.storage), self.run, str(output), dataset).to_json()
 
     def predict(self, inputs: Any, dataset: str | None = None, *, every: bool = False, probabilities: bool = False) -> Any:
-        """Return forecasts in the targets' own units: arrays of arrays, a frame of a frame.
+        """Return forecasts in the targets' units: arrays for arrays, a frame for a frame.
 
-        Of X (samples, steps, features), or a list of (steps, features) with NaN where a value is missing: one forecast for
-        each sample, as (samples, targets), (samples, horizon, targets) where the horizon is not 0, or classes (samples,).
-        `dataset` is whose scaling the samples take; it may be left out where all datasets have the same.
+        Arrays: X (samples, steps, features), or a list of (steps, features), NaN for missing values. Returns one forecast
+        for each sample: (samples, targets), (samples, horizon, targets) if the horizon is not 0, or classes (samples,).
+        `dataset` names the dataset that scales the samples; optional if all datasets have the same scaling.
 
-        Of a frame of pandas, polars or Arrow, or of {dataset: frame}: what follows the last row of each series, or of
-        `every` row with enough history, as a frame of the same kind with the columns series, cutoff, step, time and the
-        targets; quantiles and, with `probabilities`, those of classes have columns of their own. Without `dataset` a column
-        of the frame says it, and the forecasts have a column `dataset`.
+        Frames of pandas, polars or Arrow, or {dataset: frame}: forecasts the steps after the last row of each series, or
+        after `every` row with enough history. Returns a frame of the same kind with the columns series, cutoff, step, time
+        and the targets, then columns of the quantiles or, with `probabilities`, of each class. Without `dataset` a column of
+        the frame names it, and the forecasts have a column `dataset`.
         """
         if _holds_frames(inputs):
             return self._predict_frame(inputs, dataset, Wanted(every, probabilities, self._many and dataset is None))
         if every or probabilities:
             raise InputError("predict: every and probabilities go with frames; predict_proba takes arrays")
-        place, found = self._forecasts(inputs, dataset)
-        if found.point.ndim == 1:
-            return np.array([self.labels.get(label, label) for label in found.point])
-        return self._without_step(found.point, place)
+        index, forecasts = self._forecasts(inputs, dataset)
+        if forecasts.point.ndim == 1:
+            return np.array([self.labels.get(label, label) for label in forecasts.point])
+        return self._without_step(forecasts.point, index)
 
     def predict_proba(self, inputs: Any, dataset: str | None = None) -> Any:
-        """Return the probability of each class: (samples, classes) in the order of `classes`, or a frame of a frame."""
+        """Return the probability of each class: (samples, classes) in the order of `classes`, or a frame for a frame."""
         model = self.run.plan.model
         if not model.classifies:
             raise InputError(f'predict_proba: loss = "{model.loss}" forecasts numbers: call predict or predict_quantiles')
         if _holds_frames(inputs):
             return self.predict(inputs, dataset, probabilities=True)
-        found = self._forecasts(inputs, dataset)[1].probabilities
-        assert found is not None  # classes have probabilities
-        return found
+        probabilities = self._forecasts(inputs, dataset)[1].probabilities
+        assert probabilities is not None  # classes have probabilities
+        return probabilities
 
     def predict_quantiles(self, inputs: Any, dataset: str | None = None) -> Any:
-        """Return the quantiles of each forecast: `predict` with one more axis, the levels in their order, at the end.
+        """Return the quantiles of each forecast: `predict` with one more axis at the end, the levels in order.
 
-        Of a frame `predict` gives them already. Raises InputError unless the loss predicts quantiles.
+        For a frame `predict` includes them already. Raises InputError unless the loss predicts quantiles.
         """
         model = self.run.plan.model
         if not model.predicts_quantiles:
             raise InputError(f'predict_quantiles: loss = "{model.loss}" has no quantiles: train with loss="quantile"')
         if _holds_frames(inputs):
             return self.predict(inputs, dataset)
-        place, found = self._forecasts(inputs, dataset)
-        assert found.levels is not None  # a quantile loss has levels
-        return self._without_step(found.levels, place)
+        index, forecasts = self._forecasts(inputs, dataset)
+        assert forecasts.levels is not None  # a quantile loss has levels
+        return self._without_step(forecasts.levels, index)
 
     @property
     def classes(self) -> list[Any]:
-        """Return the classes as given, in the order of their probabilities; none for numbers."""
+        """Return the user's classes in the order of their probabilities; empty for numeric targets."""
         return [self.labels.get(label, label) for label in self.run.datasets[0].encoding.classes]
 
     @property
     def _many(self) -> bool:
         return len(self.run.datasets) > 1
 
-    def _without_step(self, forecast: npt.NDArray[Any], place: int) -> npt.NDArray[np.float32]:
-        return (forecast if self.run.datasets[place].prepared.horizon else forecast[:, 0]).astype(np.float32)
+    def _without_step(self, forecast: npt.NDArray[Any], index: int) -> npt.NDArray[np.float32]:
+        return (forecast if self.run.datasets[index].prepared.horizon else forecast[:, 0]).astype(np.float32)
 
     @cached_property
     def _forecasters(self) -> dict[int, Any]:
         return {}
 
     def _forecasts(self, inputs: Any, dataset: str | None) -> tuple[int, Any]:
-        """Return the index of the dataset whose scaling the samples take, and their Forecasts."""
-        from workflows.python.array_forecasts import forecast_arrays, place_of_arrays
+        """Return the index of the dataset that scales the samples, and their Forecasts."""
+        from workflows.python.array_forecasts import check_samples, forecast_arrays
 
-        place, rows = place_of_arrays(self.run, inputs, dataset)
-        if place not in self._forecasters:
+        index, samples = check_samples(self.run, inputs, dataset)
+        if index not in self._forecasters:
             from workflows.results.prediction import make_forecaster
 
-            self._forecasters[place] = make_forecaster(Store(self.storage), self.run, place)
-        return place, forecast_arrays(self.run, place, rows, self._forecasters[place])
+            self._forecasters[index] = make_forecaster(Store(self.storage), self.run, index)
+        return index, forecast_arrays(self.run, index, samples, self._forecasters[index])
 
     def _predict_frame(self, frames: Any, dataset: str | None, wanted: Wanted) -> Any:
         from workflows.python.frame_forecasts import predict_frame
@@ -221,8 +221,8 @@ class Result:
     def save(self, path: str | Path) -> None:
         """Copy the run to another storage: its final state, the prepared rows of its datasets, and its files.
 
-        There `load`, `evaluate`, `predict` and `extend` work as here. Raises InputError where the storage has another run
-        of this name.
+        `load`, `evaluate`, `predict` and `extend` work there too. Raises InputError if the storage has another run of this
+        name.
         """
         from workflows.results.copying import copy_run
 

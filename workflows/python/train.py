@@ -14,7 +14,7 @@ from models.loss_table import LOSSES
 from models.settings import ModelSettings
 from workflows.loggers.notebook_line import OneLine
 from workflows.python import frame_datasets
-from workflows.python.array_datasets import check_pairs, checked_share, document_of, hold_out, labels_of, prepare_pairs
+from workflows.python.array_datasets import check_pairs, check_share, document_of, labels_of, prepare_pairs, split_validation
 from workflows.python.frame_datasets import check_frames, holds_frames, labels_in, prepare_frames
 from workflows.python.habits import unknown_key
 from workflows.python.result import Result
@@ -44,7 +44,7 @@ def train(
     watch: Watch | None = None,
     **keys: Any,
 ) -> Result:
-    """Train on datasets in sequence; what the storage holds already is not trained again.
+    """Train on datasets in sequence; epochs in the storage are reused.
 
     Args:
         data: a list of (X, y), or {name: (X, y)}: X is (samples, steps, features), or a list of (steps, features) of
@@ -52,17 +52,17 @@ def train(
             pandas, polars or Arrow in long format: {name: frame}, or one frame with a column that names the
             datasets. Or a recipe: the path of a TOML file, the name of a built-in one, its document as a dict, or a Recipe.
         validation: pairs of the same kind, in the same order or by the same names; arrays only.
-        validation_split: the share of each dataset's last samples that validate, as in Keras; of frames its last rows.
+        validation_split: the share of each dataset's last samples (frames: rows) for validation, as in Keras.
         dataset: the column of a frame that names the datasets; default: the column `dataset`, if there is one.
         storage: folder or address of prepared data, checkpoints and runs.
-        workers: data-parallel workers; 0: this process, which is what arrays are trained in unless it is given.
+        workers: data-parallel workers; 0: this process, the default for arrays and frames.
         address: a Ray cluster.
-        watch: is called with each event of the run. Default: one line with the progress.
+        watch: function that is called with each event of the run; default: one line of progress.
         keys: `name`, `seed`, and any key of the recipe's sections: `epochs=5, hidden_size=64, method="replay"`, or a
-            section as a whole: `retention={"method": "replay"}`. Arrays are not scaled unless `scaling` says so. Columns
-            of frames are named by the keys of [data]; ds, unique_id and y are the time, the series and the target.
+            section as a whole: `retention={"method": "replay"}`. Arrays are scaled only with `scaling`. The keys of [data]
+            name the columns of frames; ds, unique_id and y are the default time, series and target.
 
-    Raises InputError with all that is wrong, before anything is written.
+    Raises InputError with all problems, before anything is written.
     """
     set_environment()
     store, was_connected = Store(str(storage)), connected()
@@ -70,7 +70,7 @@ def train(
     try:
         frames = holds_frames(data)
         if dataset is not None and not frames:
-            raise InputError(f"train: dataset = {dataset!r} names a column of a frame, and there is none")
+            raise InputError(f"train: dataset = {dataset!r} names a column of a frame, but data is not a frame")
         if not frames and _is_recipe(data):
             if validation_split is not None:
                 raise InputError("train: validation_split goes with arrays and frames: write split=[0.7, 0.1, 0.2]")
@@ -82,7 +82,7 @@ def train(
         if frames:
             return _train_frames(data, dataset, validation, validation_split, store, address, watch, keys)
         if validation_split is not None:
-            data, validation = hold_out(data, validation, validation_split)
+            data, validation = split_validation(data, validation, validation_split)
         return _train_arrays(data, validation, store, address, watch, keys)
     finally:
         if not was_connected:
@@ -90,7 +90,7 @@ def train(
 
 
 def load(name: str, storage: str | Path = "runs") -> Result:
-    """Return the result of a run that was trained before, here or by the command line; raises InputError without one.
+    """Return the result of a trained run, from Python or the command line; raises InputError if it does not exist.
 
     Classes that were integers come back as text.
     """
@@ -109,18 +109,18 @@ def _is_recipe(data: Any) -> bool:
 
 def _find_recipe(data: Any, keys: Mapping[str, Any], validation: object) -> Recipe:
     if validation is not None:
-        raise InputError("validation goes with arrays; a recipe's split says what its validation part is")
+        raise InputError("validation goes with arrays; the validation part of a recipe is set by split")
     sections, problems = sort_keys(keys, SECTIONS)
     if isinstance(data, Mapping):
-        document, folder, place = dict(data), Path.cwd(), "recipe"
+        document, folder, label = dict(data), Path.cwd(), "recipe"
     else:
         recipe = data if isinstance(data, Recipe) else load_recipe(find_recipe(str(data)))
-        document, folder, place = dict(recipe.document), recipe.folder, recipe.name
+        document, folder, label = dict(recipe.document), recipe.folder, recipe.name
     for name, values in sections.items():
         before = document.get(name, {})
         document[name] = {**before, **values} if isinstance(values, dict) and isinstance(before, dict) else values
     try:
-        recipe = check_recipe(document, folder, place)
+        recipe = check_recipe(document, folder, label)
     except InputError as error:
         problems += error.messages
     if problems:
@@ -131,18 +131,18 @@ def _find_recipe(data: Any, keys: Mapping[str, Any], validation: object) -> Reci
 def sort_keys(keys: Mapping[str, Any], allowed: Sequence[str] | Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Sort keyword arguments into the parts of a recipe's document; also returns the problems of their names."""
     owners = {key: section for section in reversed(list(allowed)) for key in SECTIONS[section].model_fields}
-    found: dict[str, Any] = {}
+    document: dict[str, Any] = {}
     problems = []
     for key, value in keys.items():
         if key in ("name", "seed"):
-            found[key] = value
+            document[key] = value
         elif key in allowed:
-            found[key] = {**found.get(key, {}), **value} if isinstance(value, Mapping) else value
+            document[key] = {**document.get(key, {}), **value} if isinstance(value, Mapping) else value
         elif key in owners:
-            found.setdefault(owners[key], {})[key] = value
+            document.setdefault(owners[key], {})[key] = value
         else:
             problems.append(unknown_key(key, [*owners, *allowed, "name", "seed"]))
-    return found, problems
+    return document, problems
 
 
 def _train_arrays(
@@ -185,15 +185,15 @@ def _train_frames(
 ) -> Result:
     started = time.perf_counter()
     sections, problems = sort_keys(keys, [name for name in SECTIONS if name != "search"])
-    given = sections.pop("data", {})
-    of_data = dict(given) if isinstance(given, Mapping) else {}
+    data_section = sections.pop("data", {})
+    of_data = dict(data_section) if isinstance(data_section, Mapping) else {}
     sections["compute"] = {"num_workers": 0, **sections.get("compute", {})}
     if validation is not None:
         problems.append("train: validation goes with arrays; frames are split by time: write split=[0.7, 0.1, 0.2]")
     if validation_split is not None:
         if "split" in of_data:
-            problems.append("train: split and validation_split say the same: write one of them")
-        share = checked_share(validation_split)
+            problems.append("train: split and validation_split both set the validation part: write one of them")
+        share = check_share(validation_split)
         of_data["split"] = [1.0 - share, share, 0.0]
     if problems:
         raise InputError(dict.fromkeys(problems))

@@ -13,44 +13,44 @@ Settings = TypeVar("Settings", bound=BaseModel)
 FEW = 12  # names in a message
 
 
-def validated(
-    model: type[Settings], values: Any, place: str, problems: list[str], also_known: Sequence[str] = ()
+def validate(
+    model: type[Settings], values: Any, label: str, problems: list[str], also_known: Sequence[str] = ()
 ) -> Settings | None:
     """Return the settings, or None with the errors added to `problems`."""
-    found = errors_of(model, values, place, also_known)
-    problems += [message for _, message in found]
-    return None if found else model.model_validate(values)
+    errors = errors_of(model, values, label, also_known)
+    problems += [message for _, message in errors]
+    return None if errors else model.model_validate(values)
 
 
-def errors_of(model: type[BaseModel], values: Any, place: str, also_known: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Return (key, message) for everything wrong with a section's values; the key is "" where they contradict each other."""
+def errors_of(model: type[BaseModel], values: Any, label: str, also_known: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Return (key, message) for each problem of a section; the key is "" if values contradict each other."""
     if not isinstance(values, dict):
-        return [("", f"{place} = {values!r}: write it as a table of keys")]
+        return [("", f"{label} = {values!r}: write it as a table of keys")]
     try:
         model.model_validate(values)
     except ValidationError as error:
-        found: dict[str, list[str]] = {}
+        messages_of: dict[str, list[str]] = {}
         for each in error.errors():
             path = [str(part) for part in each["loc"]]
             key, kind = path[0] if path else "", each["type"]
             if kind == "extra_forbidden" and len(path) == 1:
-                message = f"{place}: {unknown(key, [*model.model_fields, *also_known])}"
+                message = f"{label}: {unknown(key, [*model.model_fields, *also_known])}"
             elif kind == "missing" and len(path) == 1:
-                message = f"{place}: the key {key!r} is missing: {_describe(model, key)}"
+                message = f"{label}: the key {key!r} is missing: {_describe(model, key)}"
             elif kind == "value_error" and not path:
-                message = f"{place}: {each['ctx']['error']}"
-            else:  # a value may be of several kinds, each with a message of its own
+                message = f"{label}: {each['ctx']['error']}"
+            else:  # a value of several allowed kinds has a message for each
                 message = str(each["ctx"]["error"]) if kind == "value_error" else _lower(each["msg"])
-            found.setdefault(key, []).append(message)
-        return [(key, _sentence(model, values, place, key, messages)) for key, messages in found.items()]
+            messages_of.setdefault(key, []).append(message)
+        return [(key, _sentence(model, values, label, key, messages)) for key, messages in messages_of.items()]
     return []
 
 
-def _sentence(model: type[BaseModel], values: dict[str, Any], place: str, key: str, messages: list[str]) -> str:
-    if messages[0].startswith(place):
+def _sentence(model: type[BaseModel], values: dict[str, Any], label: str, key: str, messages: list[str]) -> str:
+    if messages[0].startswith(label):
         return "; ".join(messages)
     reasons = " or ".join(dict.fromkeys(messages))
-    return f"{place}.{key} = {values.get(key)!r}: {reasons} ({_describe(model, key)})"
+    return f"{label}.{key} = {values.get(key)!r}: {reasons} ({_describe(model, key)})"
 
 
 def _lower(message: str) -> str:
@@ -64,11 +64,11 @@ def _describe(model: type[BaseModel], key: str) -> str:
 
 def unknown(key: str, known: Sequence[str]) -> str:
     """Return the message about an unknown key, with the nearest known one."""
-    hint = meant(key, known, f"the keys here are {', '.join(known)}")
+    hint = suggest(key, known, f"the keys are {', '.join(known)}")
     return f"the key {key!r} is unknown: {hint}"
 
 
-def meant(name: str, known: Sequence[str], otherwise: str = "") -> str:
+def suggest(name: str, known: Sequence[str], otherwise: str = "") -> str:
     """Return the nearest known name as a question; if none is near, `otherwise`, or the first known names."""
     near = nearest(name, known, alike=0.5)
     if near is not None:

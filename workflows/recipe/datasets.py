@@ -1,4 +1,4 @@
-"""The datasets of a recipe: entries that name many become one each, with their files."""
+"""Expand the [[datasets]] entries of a recipe into datasets with their files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from data.reading.find import find_files, hive_values, natural_order
 from data.reading.read import FILE_AS_SERIES, distinct_values
 from data.reading.settings import DatasetSource
 from data.reading.table import file_has_column
-from workflows.recipe.defaults import named
-from workflows.recipe.kept import KeptDataset, kept_for
+from workflows.recipe.defaults import with_defaults
+from workflows.recipe.kept import KeptDataset, match_kept
 from workflows.recipe.recipe import ACTING, Entry, Recipe, name_problems
 
 BUILT_IN_DATA = "{built_in}"
@@ -26,7 +26,7 @@ NOTHING_KEPT: Mapping[str, KeptDataset] = {}
 def find_datasets(
     recipe: Recipe, facts: FileNotes, built_in: str | Path, kept: Mapping[str, KeptDataset] = NOTHING_KEPT
 ) -> tuple[list[DatasetSource], list[int]]:
-    """Return every dataset with its files and epochs; raises InputError with everything that is wrong.
+    """Return every dataset with its files and epochs; raises InputError with all problems.
 
     Those that are not trained have 0 epochs and come last. {file} in an entry's name creates a dataset for each matching
     file, {folder} for each folder, {COLUMN} for each distinct value of a column: in the order of the paths, then of the
@@ -39,19 +39,19 @@ def find_datasets(
     problems: list[str] = []
     for number, entry in enumerate(recipe.entries, 1):
         try:
-            found = _expand(entry, recipe, facts, built_in)
+            expanded = _expand(entry, recipe, facts, built_in)
         except InputError as error:
-            found = kept_for(entry, kept, recipe.model.classifies) if _is_gone(entry, recipe, built_in) else []
-            if found:
-                sources += found
-                epochs += [_epochs_of(entry, recipe)] * len(found)
+            expanded = match_kept(entry, kept, recipe.model.classifies) if _is_gone(entry, recipe, built_in) else []
+            if expanded:
+                sources += expanded
+                epochs += [_epochs_of(entry, recipe)] * len(expanded)
                 continue
-            template = re.search(r"\{[^{}]*\}", entry.keys.name)  # no dataset's name yet
-            whose = f"[[datasets]] {number} (name = {entry.keys.name!r})" if template else f"dataset {entry.keys.name!r}"
-            problems += [f"{whose}: {message}" for message in error.messages]
+            template = re.search(r"\{[^{}]*\}", entry.keys.name)  # the name is still a template
+            owner = f"[[datasets]] {number} (name = {entry.keys.name!r})" if template else f"dataset {entry.keys.name!r}"
+            problems += [f"{owner}: {message}" for message in error.messages]
             continue
-        sources += found
-        epochs += [_epochs_of(entry, recipe)] * len(found)
+        sources += expanded
+        epochs += [_epochs_of(entry, recipe)] * len(expanded)
     for number, source in enumerate(sources):
         problems += [f"dataset {problem}" for problem in name_problems(source.name)]
         if source.name in [other.name for other in sources[:number]]:
@@ -59,8 +59,8 @@ def find_datasets(
     problems = problems or decay_problems(recipe.training.decay_rate, sum(count > 0 for count in epochs))
     if problems:
         raise InputError(problems)
-    order = sorted(range(len(sources)), key=lambda place: epochs[place] == 0)
-    return [sources[place] for place in order], [epochs[place] for place in order]
+    order = sorted(range(len(sources)), key=lambda index: epochs[index] == 0)
+    return [sources[index] for index in order], [epochs[index] for index in order]
 
 
 def _epochs_of(entry: Entry, recipe: Recipe) -> int:
@@ -82,7 +82,7 @@ def _expand(entry: Entry, recipe: Recipe, facts: FileNotes, built_in: str | Path
     any_suffix = settings.format is not None
     listed = _find(entry.keys.path, recipe, built_in, any_suffix)
     files = list(dict.fromkeys(file for path in listed for file in path))
-    # Rows with a time need no file order, and the alphabetical one is part of addresses; training uses this one.
+    # Addresses use the alphabetical order of the files; datasets are created in this one.
     natural = list(dict.fromkeys(file for path in listed for file in sorted(path, key=natural_order)))
     tested = _find(entry.keys.test_path, recipe, built_in, any_suffix) if entry.keys.test_path else []
     test_files = list(dict.fromkeys(file for path in tested for file in path))
@@ -94,25 +94,25 @@ def _expand(entry: Entry, recipe: Recipe, facts: FileNotes, built_in: str | Path
         twice = [file for file in files if stems.count(stem(file)) > 1]
         if twice:
             raise InputError(
-                f'{twice[0]} and {twice[1]} have the same name, by which series = "{{file}}" tells them apart: rename '
-                "one, or give each folder an entry of its own"
+                f'{twice[0]} and {twice[1]} have the same name, which is their series with series = "{{file}}": rename '
+                "one, or write an entry for each folder"
             )
     template = entry.keys.name
     fields = re.findall(r"\{([^{}]*)\}", template)
     columns = [name for name in dict.fromkeys(fields) if name not in ("file", "folder")]
     if len(columns) > 1:
-        raise InputError(f"its name has the columns {', '.join(columns)}: name one column, {{file}} or {{folder}}")
-    found = []
+        raise InputError(f"the name has the columns {', '.join(columns)}: use one column, {{file}} or {{folder}}")
+    sources = []
     for group in _groups(natural, fields):
         name = template.replace("{file}", stem(group[0])).replace("{folder}", folder_name(group[0]))
         values = _values_of(group, columns[0], settings.file_format, facts) if columns else [None]
         for value in values:
             where = {} if value is None else {columns[0]: value}
             full_name = name if value is None else name.replace(f"{{{columns[0]}}}", _as_name(value))
-            own = group if value is None else _files_with(group, columns[0], value, settings.file_format)
-            own = [file for file in files if file in set(own)]
-            found.append(DatasetSource(full_name, tuple(own), settings, tuple(test_files), where, classes))
-    return found
+            matching = group if value is None else _files_with(group, columns[0], value, settings.file_format)
+            matching = [file for file in files if file in set(matching)]
+            sources.append(DatasetSource(full_name, tuple(matching), settings, tuple(test_files), where, classes))
+    return sources
 
 
 def _is_gone(entry: Entry, recipe: Recipe, built_in: str | Path) -> bool:
@@ -131,10 +131,10 @@ def _groups(files: list[str], fields: list[str]) -> list[list[str]]:
         return [[file] for file in files]
     if "folder" not in fields:
         return [files]
-    found: dict[str, list[str]] = {}
+    by_folder: dict[str, list[str]] = {}
     for file in files:
-        found.setdefault(file.rpartition("/")[0], []).append(file)
-    return list(found.values())
+        by_folder.setdefault(file.rpartition("/")[0], []).append(file)
+    return list(by_folder.values())
 
 
 def _as_name(value: str) -> str:
@@ -144,17 +144,19 @@ def _as_name(value: str) -> str:
 
 def _files_with(files: list[str], column: str, value: str, form: FileFormat) -> list[str]:
     """Return the files that may have the value: a folder named column=other has none of it."""
-    apart = [file for file in files if hive_values(file).get(column, value) == value or file_has_column(file, column, form)]
-    return apart or files
+    candidates = [
+        file for file in files if hive_values(file).get(column, value) == value or file_has_column(file, column, form)
+    ]
+    return candidates or files
 
 
 def _find(paths: str | list[str], recipe: Recipe, built_in: str | Path, any_suffix: bool) -> list[list[str]]:
     """Return the files of each path."""
-    found = []
+    files = []
     for path in [paths] if isinstance(paths, str) else paths:
-        place = path.replace(BUILT_IN_DATA, str(built_in))
-        found.append(find_files(absolute(place, recipe.folder), any_suffix))
-    return found
+        location = path.replace(BUILT_IN_DATA, str(built_in))
+        files.append(find_files(absolute(location, recipe.folder), any_suffix))
+    return files
 
 
 def _values_of(files: list[str], column: str, form: FileFormat, facts: FileNotes) -> list[str]:
@@ -185,4 +187,4 @@ def movable(recipe: Recipe) -> dict[str, Any]:
         for entry in recipe.document["datasets"]
     ]
     sections = {"model": recipe.model, "training": recipe.training, "retention": recipe.retention}
-    return {**named(recipe.document, sections), "datasets": datasets}
+    return {**with_defaults(recipe.document, sections), "datasets": datasets}

@@ -1,4 +1,4 @@
-"""Defaults that decide numbers and have changed: stored recipes name them, older ones get those of their time."""
+"""Defaults that affect results and have changed: new stored recipes spell them out, older ones get their old defaults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from workflows.recipe.settings import REPLAY_DECAY_RATE
 
-# The defaults of recipes stored before they named these keys.
+# Old defaults of keys that older stored recipes do not contain.
 BEFORE: dict[str, dict[str, Any]] = {
     "model": {"head": "shared", "classes": "all"},
     "training": {"handover": "last", "decay_rate": 0.8},
@@ -18,14 +18,14 @@ BEFORE: dict[str, dict[str, Any]] = {
 }
 
 
-def at_the_rate_of(retention: Any, training: Any) -> Any:
-    """Return the settings of [training] with the default decay rate of a retention method, where they name none."""
+def with_default_rate(retention: Any, training: Any) -> Any:
+    """Return the settings of [training]; without decay_rate it becomes the default of the retention method."""
     if not retention.replays or "decay_rate" in training.model_fields_set:
         return training
     return training.model_copy(update={"decay_rate": REPLAY_DECAY_RATE})
 
 
-def named(document: Mapping[str, Any], sections: Mapping[str, BaseModel]) -> dict[str, Any]:
+def with_defaults(document: Mapping[str, Any], sections: Mapping[str, BaseModel]) -> dict[str, Any]:
     """Return the document with today's defaults for these keys written out."""
     values = {section: sections[section].model_dump(mode="json", exclude_none=True) for section in BEFORE}
     resolved = {
@@ -41,9 +41,9 @@ def named(document: Mapping[str, Any], sections: Mapping[str, BaseModel]) -> dic
     return _filled(document, resolved)
 
 
-def of_their_time(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored document with the defaults of its time; one that names them is unchanged."""
-    model, lacks = document.get("model", {}), {("training", "decay_rate")}  # the key that was named last
+def with_old_defaults(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored document with the defaults of its time; keys that it contains are unchanged."""
+    model, lacks = document.get("model", {}), {("training", "decay_rate")}  # the key that was added last
     if "classes" not in model:
         lacks |= {("model", "classes")}
         if "head" not in model:
@@ -52,7 +52,7 @@ def of_their_time(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _filled(document: Mapping[str, Any], values: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
-    found = copy.deepcopy(dict(document))
+    filled = copy.deepcopy(dict(document))
     for (section, key), value in values.items():
-        found.setdefault(section, {}).setdefault(key, value)
-    return found
+        filled.setdefault(section, {}).setdefault(key, value)
+    return filled

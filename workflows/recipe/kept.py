@@ -1,4 +1,4 @@
-"""Datasets whose files are gone but whose prepared rows are in the store; these are used."""
+"""Datasets without files whose prepared rows are still in the store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class KeptDataset:
     folder: str
 
 
-def kept_for(entry: Entry, kept: Mapping[str, KeptDataset], classes: bool) -> list[DatasetSource]:
+def match_kept(entry: Entry, kept: Mapping[str, KeptDataset], classes: bool) -> list[DatasetSource]:
     """Return the kept datasets that match an entry whose files are gone: same name and settings, apart from scaling."""
     pattern = "".join(
         "(.+)" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{[^{}]*\})", entry.keys.name)

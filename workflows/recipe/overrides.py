@@ -16,12 +16,12 @@ def override(document: dict[str, Any], text: str) -> None:
     try:
         value = tomllib.loads(f"value = {value_text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = value_text.strip()  # a plain word is taken as text
+        value = value_text.strip()  # a plain word is text
     put(document, key, value, f"--set {text}")
 
 
-def put(document: dict[str, Any], key: str, value: Any, place: str) -> None:
-    """Set a key by its dotted name: SECTION.KEY, or datasets.NAME.KEY, where NAME may have dots itself."""
+def put(document: dict[str, Any], key: str, value: Any, label: str) -> None:
+    """Set a key by its dotted name: SECTION.KEY, or datasets.NAME.KEY, where NAME may contain dots."""
     path = [part.strip() for part in key.split(".")]
     table: Any = document
     for depth, part in enumerate(path[:-1]):
@@ -32,10 +32,10 @@ def put(document: dict[str, Any], key: str, value: Any, place: str) -> None:
             dataset = ".".join(path[1:-1])
             if dataset not in listed:
                 names = ", ".join(str(name) for name in listed)
-                raise InputError(f"{place}: there is no dataset {dataset!r}: the recipe has {names}")
+                raise InputError(f"{label}: there is no dataset {dataset!r}: the recipe has {names}")
             table = listed[dataset]
             break
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise InputError(f"{place}: {part!r} is not a section: write it as SECTION.KEY=VALUE")
+            raise InputError(f"{label}: {part!r} is not a section: write it as SECTION.KEY=VALUE")
     table[path[-1]] = value

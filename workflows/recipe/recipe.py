@@ -1,4 +1,4 @@
-"""A recipe: what is trained on which datasets, in which order. All errors of a recipe are reported together."""
+"""A recipe: the settings and the datasets of a run. All problems of a recipe are reported together."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from cluster.placement import ComputeSettings
 from data.errors import InputError
 from data.reading.settings import DataSettings
 from models.settings import ModelSettings
-from workflows.recipe.checks import errors_of, meant, unknown, validated
-from workflows.recipe.defaults import at_the_rate_of
+from workflows.recipe.checks import errors_of, suggest, unknown, validate
+from workflows.recipe.defaults import with_default_rate
 from workflows.recipe.overrides import override
 from workflows.recipe.search_settings import SearchSettings
 from workflows.recipe.settings import GuardSettings, LoggingSettings, RetentionSettings, TrainingSettings
 from workflows.recipe.target_inputs import channel_problems
 
-ACTING = r"\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069"  # characters that change how others are shown
-MAX_DEPTH = 20  # of tables and lists in a recipe
-ORDERS = ("given", "suggested")  # of training: that of the entries, or that of workflows.prepare.order
+ACTING = r"\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069"  # control characters that change how text is displayed
+MAX_DEPTH = 20  # nesting of tables and lists in a recipe
+ORDERS = ("given", "suggested")  # training order: of the entries, or by workflows.prepare.order
 BUILT_IN = Path(__file__).parent / "built_in"
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataSettings,
@@ -78,7 +78,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A checked recipe. `folder` is the base of its relative paths; `document` is what was written, with overrides."""
+    """A checked recipe. `folder` is the base of relative paths; `document` is the TOML content with overrides applied."""
 
     name: str
     seed: int
@@ -93,7 +93,7 @@ class Recipe:
     document: Mapping[str, Any] = field(repr=False)
     order: str = "given"
     logging: LoggingSettings = field(default_factory=LoggingSettings)
-    place: str = field(default="recipe", compare=False)  # its name in messages: its file, if it has one
+    label: str = field(default="recipe", compare=False)  # its file or name, for messages
 
 
 def find_recipe(recipe: str) -> Path:
@@ -105,7 +105,7 @@ def find_recipe(recipe: str) -> Path:
     with contextlib.suppress(OSError, ValueError):  # too long for a path, or not a path
         if path.is_file():
             return path
-    hint = meant(recipe, names, f"write a path to a TOML file, or one of {', '.join(names)}")
+    hint = suggest(recipe, names, f"write a path to a TOML file, or one of {', '.join(names)}")
     raise InputError(f"{recipe[:200]}: no such file or built-in recipe: {hint}")
 
 
@@ -113,36 +113,36 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read and check a recipe file; `overrides` are KEY=VALUE with dotted keys, as --set takes them."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # what tomllib raises on broken, on over-long and on too deep input
+    except (ValueError, RecursionError) as error:  # tomllib raises these on broken, too long and too deep input
         raise InputError(f"{path}: not valid TOML: {error}") from None
     for each in overrides:
         override(document, each)
     return check_recipe(document, path.resolve().parent, str(path))
 
 
-def check_recipe(document: Mapping[str, Any], folder: Path, place: str = "recipe") -> Recipe:
-    """Return the recipe that a document describes; raises InputError with everything that is wrong with it."""
+def check_recipe(document: Mapping[str, Any], folder: Path, label: str = "recipe") -> Recipe:
+    """Return the recipe of a document; raises InputError with all its problems."""
     if _is_deep(document):
-        raise InputError(f"{place}: tables or lists are nested more than {MAX_DEPTH} deep: a recipe has at most 5")
+        raise InputError(f"{label}: tables or lists are nested more than {MAX_DEPTH} deep: a recipe has at most 5")
     problems: list[str] = []
     known = ["name", "seed", "order", "datasets", *SECTIONS]
-    problems += [f"{place}: {unknown(key, known)}" for key in document if key not in known]
+    problems += [f"{label}: {unknown(key, known)}" for key in document if key not in known]
     name, seed, order = document.get("name", "relay"), document.get("seed", 0), document.get("order", "given")
-    problems += [f"{place}: name = {problem}" for problem in name_problems(name)]
+    problems += [f"{label}: name = {problem}" for problem in name_problems(name)]
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
-        problems.append(f"{place}: seed = {seed!r}: write a whole number from 0 to 2**63 - 1")
+        problems.append(f"{label}: seed = {seed!r}: write a whole number from 0 to 2**63 - 1")
     if order not in ORDERS:
-        problems.append(f"{place}: order = {order!r}: write {' or '.join(map(repr, ORDERS))}, which `inspect` shows")
+        problems.append(f"{label}: order = {order!r}: write {' or '.join(map(repr, ORDERS))}, which `inspect` shows")
     sections: dict[str, BaseModel | None] = {}
     for section in ("model", "training", "retention", "guard", "compute", "logging", "search"):
-        sections[section] = validated(SECTIONS[section], document.get(section, {}), f"{place}: {section}", problems)
-    entries = _check_entries(document, place, problems)
+        sections[section] = validate(SECTIONS[section], document.get(section, {}), f"{label}: {section}", problems)
+    entries = _check_entries(document, label, problems)
     if not problems:
-        sections["training"] = at_the_rate_of(sections["retention"], sections["training"])
-        problems += [f"{place}: {problem}" for problem in _whole_problems(entries, sections)]
+        sections["training"] = with_default_rate(sections["retention"], sections["training"])
+        problems += [f"{label}: {problem}" for problem in _whole_problems(entries, sections)]
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
-    whole = {"name": name, "seed": seed, "order": order, "document": document, "place": place}
+    whole = {"name": name, "seed": seed, "order": order, "document": document, "label": label}
     return Recipe(entries=tuple(entries), folder=folder, **whole, **sections)  # type: ignore[arg-type]
 
 
@@ -155,7 +155,7 @@ def _is_deep(document: Any) -> bool:
 
 
 def name_problems(name: object) -> list[str]:
-    """Return what is wrong with a name that becomes a folder's name."""
+    """Return the problems of a name that is used as a folder's name."""
     try:
         fits = isinstance(name, str) and len(name.encode()) <= 100
     except UnicodeEncodeError:  # lone surrogates, as a command line may contain
@@ -168,36 +168,36 @@ def name_problems(name: object) -> list[str]:
     return []
 
 
-def _check_entries(document: Mapping[str, Any], place: str, problems: list[str]) -> list[Entry]:
+def _check_entries(document: Mapping[str, Any], label: str, problems: list[str]) -> list[Entry]:
     defaults, listed = document.get("data", {}), document.get("datasets", [])
     if not isinstance(defaults, dict) or not isinstance(listed, list) or not all(isinstance(e, dict) for e in listed):
-        problems.append(f"{place}: write [data] as one table and each dataset as [[datasets]]")
+        problems.append(f"{label}: write [data] as one table and each dataset as [[datasets]]")
         return []
     if not listed:
-        problems.append(f"{place}: no datasets: add a [[datasets]] entry with name and path")
+        problems.append(f"{label}: no datasets: add a [[datasets]] entry with name and path")
     # Keys of [data] that are wrong by themselves are reported once, not for each dataset; a required key that is
     # missing there may be in every entry, and so may the key that resolves a contradiction.
-    found = errors_of(DataSettings, defaults, f"{place}: data")
-    bad = {key for key, _ in found if key in defaults}
-    contradictions = [message for key, message in found if key == ""]
-    problems += [message for key, message in found if key in bad] + ([] if listed else contradictions)
+    errors = errors_of(DataSettings, defaults, f"{label}: data")
+    bad = {key for key, _ in errors if key in defaults}
+    contradictions = [message for key, message in errors if key == ""]
+    problems += [message for key, message in errors if key in bad] + ([] if listed else contradictions)
     defaults = {key: value for key, value in defaults.items() if key not in bad}
     entries = []
     for number, listed_entry in enumerate(listed, 1):
-        where = f"{place}: [[datasets]] {number} ({listed_entry.get('name', 'without a name')})"
-        own = {key: value for key, value in listed_entry.items() if key in EntryKeys.model_fields}
-        rest = {key: value for key, value in listed_entry.items() if key not in own}
-        keys = validated(EntryKeys, own, where, problems)
+        where = f"{label}: [[datasets]] {number} ({listed_entry.get('name', 'without a name')})"
+        entry_keys = {key: value for key, value in listed_entry.items() if key in EntryKeys.model_fields}
+        rest = {key: value for key, value in listed_entry.items() if key not in entry_keys}
+        keys = validate(EntryKeys, entry_keys, where, problems)
         merged = {**defaults, **rest}
         wrong = errors_of(DataSettings, merged, where, list(EntryKeys.model_fields))
         for key, message in wrong:
             if not bad or key in rest:  # otherwise the entry only inherits an error of [data]
-                told = f"{place}: data{message.removeprefix(where)}"
+                renamed = f"{label}: data{message.removeprefix(where)}"
                 owner = None if key in DataSettings.model_fields else _section_of(key)
                 if owner:
                     problems.append(f"{where}: {key!r} is not a per-dataset key; move it to [{owner}]")
                 else:
-                    problems.append(told if told in contradictions else message)
+                    problems.append(renamed if renamed in contradictions else message)
         settings = None if wrong or bad else DataSettings.model_validate(merged)
         if keys is not None and settings is not None:
             entries.append(Entry(keys, settings))
@@ -205,35 +205,37 @@ def _check_entries(document: Mapping[str, Any], place: str, problems: list[str])
 
 
 def _section_of(key: str) -> str | None:
-    """Return the section that has a key which is misplaced in a dataset's entry."""
+    """Return the section of a key that does not belong into a dataset's entry."""
     return next((section for section, model in SECTIONS.items() if key in model.model_fields), None)
 
 
 def _whole_problems(entries: Sequence[Entry], sections: Mapping[str, Any]) -> list[str]:
-    found = []
+    problems = []
     first = entries[0]
     for entry in entries[1:]:
         for key in ("features", "static", "known_future", "targets", "categorical", "calendar", "missing_flags", "horizon"):
-            here, there = getattr(entry.settings, key), getattr(first.settings, key)
-            if here != there:
-                found.append(
-                    f"dataset {entry.keys.name!r} has {key} = {here!r}, but {first.keys.name!r} has {there!r}: all datasets "
-                    "of a model need the same value"
+            value, first_value = getattr(entry.settings, key), getattr(first.settings, key)
+            if value != first_value:
+                problems.append(
+                    f"dataset {entry.keys.name!r} has {key} = {value!r}, but {first.keys.name!r} has {first_value!r}: all "
+                    "datasets of a model need the same value"
                 )
     model, training = sections["model"], sections["training"]
     if model.classifies and (len(first.settings.targets) != 1 or first.settings.horizon != 0):
-        found.append(f'model.loss = "{model.loss}" requires one target (the class) and horizon = 0')
+        problems.append(f'model.loss = "{model.loss}" requires one target (the class) and horizon = 0')
     if not model.classifies and model.class_weights is not None:
-        found.append(f'model.class_weights weighs classes and requires loss = "cross_entropy", got {model.loss!r}')
+        problems.append(f'model.class_weights weighs classes and requires loss = "cross_entropy", got {model.loss!r}')
     guard, retention = sections["guard"], sections["retention"]
     if guard.action == "retry" and guard.retry == "retention" and retention.method == "none":
-        found.append('guard.retry = "retention" requires a retention.method')
+        problems.append('guard.retry = "retention" requires a retention.method')
     if not any(entry.keys.train for entry in entries):
-        found.append("every [[datasets]] entry has train = false: leave it out of those that are to be trained")
+        problems.append("every [[datasets]] entry has train = false: remove it from the entries to train on")
     needs = 'handover = "best"' if training.handover == "best" else "patience" if training.patience else None
     needs = 'schedule = "plateau"' if training.schedule == "plateau" else needs
     needs = f'guard.action = "{guard.action}"' if guard.action != "warn" else needs
     watched = [entry for entry in entries if entry.keys.train] if needs else []
     blind = [entry.keys.name for entry in watched if "validation" not in entry.settings.expected_parts()]
-    found += channel_problems(first.settings, sections["model"])
-    return found + [f"dataset {name!r} has no validation split, which {needs} requires: add one in split" for name in blind]
+    problems += channel_problems(first.settings, sections["model"])
+    return problems + [
+        f"dataset {name!r} has no validation split, which {needs} requires: add one in split" for name in blind
+    ]

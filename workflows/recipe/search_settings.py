@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo, field_validator, model_validator
 
-from workflows.recipe.checks import meant
+from workflows.recipe.checks import suggest
 
 EXAMPLE = "write a list of choices, such as [1, 2, 4], or a range, such as {low = 0.3, high = 1.0, step = 0.1}"
-LARGEST = 1e15  # of a number in a range
-MAX_VALUES = 1_000_000  # of a range with steps
+LARGEST = 1e15  # largest number in a range
+MAX_VALUES = 1_000_000  # values of a range with steps
 RANGE_KEYS = ("low", "high", "step", "log")
 Objective = Literal["mean_scaled_error", "forgetting"]
 
@@ -39,7 +39,7 @@ class Range:
             return None
         count = math.floor((self.high - self.low) / self.step + 1e-9) + 1
         # Without rounding 0.3 + 3 * 0.1 would differ from 0.6, and so would its address.
-        return tuple(round(self.low + place * self.step, 12) for place in range(count))
+        return tuple(round(self.low + step_number * self.step, 12) for step_number in range(count))
 
 
 Space = Choices | Range
@@ -50,12 +50,12 @@ def parse_space(value: Any, key: str) -> Space:
     if isinstance(value, list):
         if not value:
             raise ValueError(f"{key} = []: the space is empty: {EXAMPLE}")
-        return Choices(tuple(each for place, each in enumerate(value) if each not in value[:place]))
+        return Choices(tuple(each for index, each in enumerate(value) if each not in value[:index]))
     if not isinstance(value, dict):
         raise ValueError(f"{key} = {value!r} is a single value, not a space: {EXAMPLE}")
     for name in value:
         if name not in RANGE_KEYS:
-            hint = meant(str(name), RANGE_KEYS)
+            hint = suggest(str(name), RANGE_KEYS)
             raise ValueError(f"{key}: the key {name!r} of a range is unknown: {hint}")
     log, step = value.get("log", False), value.get("step")
     low: Any = value.get("low")
@@ -88,16 +88,16 @@ def _one_or_each(value: Any, info: ValidationInfo) -> Space | tuple[Space, ...]:
 
 
 def _by_dotted_name(value: Any, info: ValidationInfo) -> dict[str, Space]:
-    """Return spaces by dotted names; a name without quotes, which TOML reads as nested tables, counts as the same."""
+    """Return spaces by dotted names; TOML reads an unquoted dotted name as nested tables, which is the same here."""
     if not isinstance(value, dict):
         raise ValueError(f'{info.field_name} = {value!r}: write a table such as {{"training.batch_size" = [32, 64]}}')
-    found: dict[str, Space] = {}
+    spaces: dict[str, Space] = {}
     for name, inner in value.items():
         if isinstance(inner, dict) and not set(inner) & set(RANGE_KEYS):
-            found |= {f"{name}.{rest}": space for rest, space in _by_dotted_name(inner, info).items()}
+            spaces |= {f"{name}.{rest}": space for rest, space in _by_dotted_name(inner, info).items()}
         else:
-            found[name] = parse_space(inner, f"{info.field_name}.{name}")
-    return found
+            spaces[name] = parse_space(inner, f"{info.field_name}.{name}")
+    return spaces
 
 
 class DatasetSpace(BaseModel):
@@ -112,7 +112,7 @@ class DatasetSpace(BaseModel):
 
 
 class SearchSettings(BaseModel):
-    """What is tried, by which algorithm, and on what."""
+    """The spaces, the algorithm and the resources of a search."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

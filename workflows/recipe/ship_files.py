@@ -1,7 +1,7 @@
 """Put local files of a recipe's data into the storage under the hash of their content.
 
 `<storage>/shipped/<hash>/<name>`: the same content is never sent twice, and an interrupted transfer continues with the
-missing files. The nodes read them like any other address, each the parts that it prepares.
+missing files. The nodes read them like any other address.
 """
 
 from __future__ import annotations
@@ -24,36 +24,34 @@ from data.reading.files import is_uri, open_filesystem
 
 SHIPPED = "shipped"
 CHUNK = 1 << 22
-COMPRESSED_UP_TO = 64 << 20  # larger files stay as they are: their parts are read by several nodes at once
-PAYS_BELOW = 0.7  # of the size
+COMPRESSED_UP_TO = 64 << 20  # larger files stay uncompressed: several nodes read their parts at once
+PAYS_BELOW = 0.7  # compressed size relative to the original
 
 
 @dataclass(frozen=True)
 class Shipment:
-    """Where the files are now, by their names in the recipe, and the size of the transfer."""
+    """The addresses of the files by their names in the recipe, and the size of the transfer."""
 
     addresses: Mapping[str, str]
     num_sent: int
     bytes_sent: int
-    num_there: int
+    num_present: int
 
     def words(self, storage: str) -> str:
         """Return a sentence about the shipment."""
-        there = f", {self.num_there} were there already" if self.num_there else ""
+        present = f", {self.num_present} already present" if self.num_present else ""
         size = f"{self.bytes_sent / 1e6:.1f} MB" if self.bytes_sent >= 1e6 else f"{self.bytes_sent / 1e3:.0f} kB"
-        return f"{self.num_sent} files of data sent to {storage}/{SHIPPED}, {size}{there}"
+        return f"{self.num_sent} data files sent to {storage}/{SHIPPED}, {size}{present}"
 
 
 def ship_files(files: Mapping[str, Path], storage: str, say: Callable[[str], object]) -> Shipment:
-    """Put files into a storage that this machine reaches too; raises InputError if it cannot be written."""
+    """Upload files to a storage; raises InputError if this machine cannot write there."""
     root = f"{storage.rstrip('/')}/{SHIPPED}"
     addresses = dict[str, str]()
-    sent = size = there = 0
+    sent = size = present = 0
 
     def tell(waited_s: float) -> None:
-        say(
-            f"sending data since {waited_s:.0f} s: file {len(addresses)} of {len(files)}, {size / 1e6:.0f} MB sent before it"
-        )
+        say(f"sending data since {waited_s:.0f} s: file {len(addresses)} of {len(files)}, {size / 1e6:.0f} MB sent so far")
 
     try:
         with telling(tell):
@@ -64,17 +62,17 @@ def ship_files(files: Mapping[str, Path], storage: str, say: Callable[[str], obj
                 relative = f"{content_hash(path)[:32]}/{inside}" + (".gz" if packed else "")
                 addresses[name] = f"{root}/{quote(relative) if is_uri(root) else relative}"
                 if filesystem.get_file_info(f"{inner}/{relative}").type == fs.FileType.File:
-                    there += 1
+                    present += 1
                 else:
                     size += _send(path, packed, filesystem, f"{inner}/{relative}")
                     sent += 1
     except OSError as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise InputError(
-            f"--ship-data: {root} cannot be written from this machine ({reason}): data go through the storage, so give this "
-            "machine its credentials too, or put the files where the cluster reads them and write their addresses"
+            f"--ship-data: {root} cannot be written from this machine ({reason}): data go through the storage: set its "
+            "credentials on this machine, or put the files where the cluster can read them and write their addresses"
         ) from None
-    return Shipment(addresses, sent, size, there)
+    return Shipment(addresses, sent, size, present)
 
 
 def content_hash(path: Path) -> str:

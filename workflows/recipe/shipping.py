@@ -12,14 +12,14 @@ from data.reading.find import find_files
 from workflows.recipe.datasets import BUILT_IN_DATA
 from workflows.recipe.recipe import Recipe
 
-FILES = "files"  # the folder beside the shipped recipe
+FILES = "files"  # folder beside the shipped recipe
 
 
 def pack_recipe(recipe: Recipe, ship_data: bool, shared_folders: bool) -> tuple[dict[str, Any], dict[str, Path]]:
     """Return the document to ship, and the files to ship by their names relative to it.
 
-    Addresses (s3://...) and built-in data stay as they are. A local path is shipped, or stays if all machines mount its
-    folder, or is refused: then InputError names the choices, for all datasets at once.
+    Addresses (s3://...) and built-in data stay as they are. A local path is shipped with `ship_data`, and stays with
+    `shared_folders`; otherwise InputError names both options, for all datasets at once.
     """
     files: dict[str, Path] = {}
     problems: list[str] = []
@@ -33,8 +33,8 @@ def pack_recipe(recipe: Recipe, ship_data: bool, shared_folders: bool) -> tuple[
             paths = [entry[key]] if isinstance(entry[key], str) else entry[key]
             try:
                 kept: list[str] = []
-                for place, path in enumerate(paths):
-                    target = f"{FILES}/{number}-{key}-{place}"
+                for path_number, path in enumerate(paths):
+                    target = f"{FILES}/{number}-{key}-{path_number}"
                     kept += _pack(path, recipe.folder, target, ship_data, shared_folders, files, any_suffix)
                 packed[key] = kept
             except InputError as error:
@@ -59,15 +59,15 @@ def _pack(
         return [path]
     whole = absolute(path, folder)
     if ship_data:
-        found = find_files(whole, any_suffix)
-        literal = whole if whole in found else re.split(r"[*?\[]", whole, maxsplit=1)[0]
+        matches = find_files(whole, any_suffix)
+        literal = whole if whole in matches else re.split(r"[*?\[]", whole, maxsplit=1)[0]
         base = Path(literal.rpartition("/")[0] or "/")
         inside = (folder.resolve(), base.resolve())
         names = []
-        for file in found:
+        for file in matches:
             if not any(Path(file).resolve().is_relative_to(root) for root in inside):
                 raise InputError(
-                    f"{file} is a link that leads to {Path(file).resolve()}: it is not shipped; name the file itself"
+                    f"{file} is a link to {Path(file).resolve()}, and links are not shipped: name the file itself"
                 )
             names.append(f"{target}/{Path(file).relative_to(base).as_posix()}")
             files[names[-1]] = Path(file)
@@ -76,11 +76,11 @@ def _pack(
         return [whole]
     raise InputError(
         f"{path} is a path of this machine, which the cluster cannot read: write an address (s3://bucket/...), or submit "
-        "with --ship-data, which sends the files along"
+        "with --ship-data, which uploads the files"
         + (
             ""
             if not Path(path).expanduser().is_absolute()
-            else ", or with --shared-folders where all machines of the cluster mount it at the same place"
+            else ", or with --shared-folders if all machines of the cluster mount it at the same path"
         )
     )
 
@@ -92,9 +92,9 @@ def check_shared_storage(storage: str, shared_folders: bool) -> str:
     bare = storage.removeprefix("file://")
     if not shared_folders:
         raise InputError(
-            f"--storage {storage}: a folder is one machine's alone, all of the cluster's have to reach it: write an address "
-            "(s3://bucket/runs), or add --shared-folders where all of them mount it"
+            f"--storage {storage}: all machines of the cluster must reach the storage, and a folder is local to one: write "
+            "an address (s3://bucket/runs), or add --shared-folders if all of them mount it"
         )
     if not Path(bare).expanduser().is_absolute():
-        raise InputError(f"--storage {storage}: write the absolute path at which all machines of the cluster mount it")
+        raise InputError(f"--storage {storage}: write the absolute path that all machines of the cluster mount")
     return str(Path(bare).expanduser())

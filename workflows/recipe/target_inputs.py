@@ -12,7 +12,7 @@ from models.settings import Channels, ModelSettings
 
 
 def channel_problems(data: DataSettings, model: ModelSettings) -> list[str]:
-    """Return what is wrong with the settings of a model for these features and targets."""
+    """Return the problems of a model's settings with these features and targets."""
     if not model.needs_channels:
         return []
     normalised = f'model.window_normalization = "{model.window_normalization}"'
@@ -21,24 +21,24 @@ def channel_problems(data: DataSettings, model: ModelSettings) -> list[str]:
     if model.classifies:
         return [f'{asked} requires numeric targets, not classes (loss = "cross_entropy"): {other}']
     if data.horizon == 0:
-        return [f"{asked} requires horizon >= 1 and targets among the features; here horizon = 0: {other}, or set a horizon"]
-    found = []
+        return [f"{asked} requires horizon >= 1 and targets among the features; got horizon = 0: {other}, or set a horizon"]
+    problems = []
     absent = [name for name in data.targets if name not in data.features]
     every = [*data.features, *absent]
     if absent:
         also = [*data.features, *(name for name in absent if name not in data.categorical)]
         near = [question for name in absent if (question := _misspelt(name, data))]
-        cure = f"{' '.join(near)} If not, write" if near else "write"
-        found.append(
-            f"{asked} needs each target among the features, which lack {', '.join(absent)}: {cure} features = {also}"
+        remedy = f"{' '.join(near)} If not, write" if near else "write"
+        problems.append(
+            f"{asked} needs each target among the features, which lack {', '.join(absent)}: {remedy} features = {also}"
         )
     unpredicted = [name for name in data.features if name not in data.targets]
     if model.channel_independent and unpredicted:
-        found.append(
+        problems.append(
             "model.channel_independent = true needs each feature among the targets, which lack "
             f"{', '.join(unpredicted)}: write targets = {every}, or channel_independent = false"
         )
-    return found
+    return problems
 
 
 def _misspelt(target: str, data: DataSettings) -> str:
@@ -50,24 +50,24 @@ def _misspelt(target: str, data: DataSettings) -> str:
 def channels_of(datasets: Sequence[EncodedDataset]) -> Channels:
     """Return the channels of datasets that have the same columns.
 
-    Raises InputError if a target is scaled differently from the feature of the same name: quartiles are those of the
-    features with gaps filled, but of the targets as observed.
+    Raises InputError if a target is scaled differently from the feature of the same name: quartiles of a feature include
+    filled gaps, those of a target do not.
     """
     prepared = datasets[0].prepared
     numbers = [column.name for column in prepared.columns if column.kind == "number"]
-    places = tuple(numbers.index(name) for name in prepared.targets)
+    positions = tuple(numbers.index(name) for name in prepared.targets)
     problems = []
     for dataset in datasets:
         center, scale = dataset.encoding.center, dataset.encoding.scale
-        for target, place in enumerate(places, len(numbers)):
-            if (center[place], scale[place]) != (center[target], scale[target]):
+        for target, position in enumerate(positions, len(numbers)):
+            if (center[position], scale[position]) != (center[target], scale[target]):
                 problems.append(
-                    f"dataset {dataset.name!r}: {numbers[place]!r} has missing values, so that as a target it has other "
-                    f'quartiles than as a feature: with model.window_normalization write scaling = "standard"'
+                    f"dataset {dataset.name!r}: {numbers[position]!r} has missing values, so its quartiles as a target "
+                    f'and as a feature differ: with model.window_normalization write scaling = "standard"'
                 )
     if problems:
         raise InputError(problems)
     # Known and static features are the last numbers, which are not made relative to the window: what is constant in it would
     # be lost, and the known rows that are predicted are not part of it.
     moving = len(numbers) - len(prepared.settings.static) - len(prepared.settings.known_future)
-    return Channels(moving, places, any(column.kind == "flag" for column in prepared.columns))
+    return Channels(moving, positions, any(column.kind == "flag" for column in prepared.columns))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from data.errors import InputError
-from workflows.recipe.checks import meant
+from workflows.recipe.checks import suggest
 from workflows.recipe.recipe import Recipe
 from workflows.relay.failures import RunFailedError
 from workflows.relay.guard import sentence_of
@@ -43,7 +43,7 @@ def make_report(store: Store, name: str, against: str | None = None) -> str:
     """Return the page of a run, a search, or both if they share the name; raises InputError if there is neither."""
     run, search, under_way = stored_run(store, name), stored_search(store, name), search_under_way(store, name)
     if run is None and search is None and under_way is None:
-        hint = meant(name, store.storage.names("runs"))
+        hint = suggest(name, store.storage.names("runs"))
         raise InputError(f"{name}: no such run or search in {store.address}: {hint}")
     if against is not None and run is None:
         raise InputError(f"--against {against}: {name!r} is a search; only runs can be compared")

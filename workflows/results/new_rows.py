@@ -15,7 +15,7 @@ from data.reading.files import folder_name
 from data.reading.settings import DatasetSource
 from data.reading.table import RowPositions, has_column, read_table
 from data.reading.texts import as_text
-from workflows.recipe.checks import meant
+from workflows.recipe.checks import suggest
 from workflows.results.alike import most_alike
 from workflows.results.trained import TrainedRun
 
@@ -82,7 +82,7 @@ def _named_share(run: TrainedRun, dataset: str, files: Sequence[str]) -> Share:
     names = [each.name for each in run.datasets]
     if dataset not in names:
         whole = replace(_source_of(run.sources[0], files), where={})
-        raise InputError(f"run {run.name!r} has no dataset {dataset!r}: {meant(dataset, names)}; {_remedy(run, whole)}")
+        raise InputError(f"run {run.name!r} has no dataset {dataset!r}: {suggest(dataset, names)}; {_remedy(run, whole)}")
     index = names.index(dataset)
     source = _source_of(run.sources[index], files)
     for column, wanted in source.where.items():

@@ -16,8 +16,8 @@ from data.prepared.encoding import EncodedDataset
 from data.prepared.prepared import MANIFEST, PreparedDataset
 from data.reading.settings import DatasetSource
 from data.records import DamagedRecordError
-from workflows.recipe.checks import meant
-from workflows.recipe.defaults import of_their_time
+from workflows.recipe.checks import suggest
+from workflows.recipe.defaults import with_old_defaults
 from workflows.recipe.kept import KeptDataset
 from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.relay.plan import Plan, make_plan
@@ -53,11 +53,15 @@ class TrainedRun:
         if dataset is None and len(names) == 1:
             return 0
         if dataset is None:
-            raise InputError(f"run {self.name!r} has {len(names)} datasets: name the one to predict for, {meant('', names)}")
+            raise InputError(
+                f"run {self.name!r} has {len(names)} datasets: name the one to predict for, {suggest('', names)}"
+            )
         if dataset not in names:
             other = "name the most similar one (`inspect` shows distances)"
             other += ', or train with head = "shared"' if self.plan.model.dataset_heads and len(names) > 1 else ""
-            raise InputError(f"run {self.name!r} has no dataset {dataset!r}: {meant(dataset, names)}; for a new one {other}")
+            raise InputError(
+                f"run {self.name!r} has no dataset {dataset!r}: {suggest(dataset, names)}; for a new one {other}"
+            )
         return names.index(dataset)
 
 
@@ -141,7 +145,7 @@ def _ended_recipe(store: Store, name: str, record: RunRecord) -> Recipe:
 
 def _checked_recipe(name: str, document: Any) -> Recipe:
     # Stored paths are absolute, so the folder does not matter.
-    return check_recipe(of_their_time(document), Path("/"), f"{RECIPE} of the run {name!r}")
+    return check_recipe(with_old_defaults(document), Path("/"), f"{RECIPE} of the run {name!r}")
 
 
 def _ended_datasets(store: Store, name: str, record: RunRecord) -> list[DescribedDataset]:
@@ -196,4 +200,4 @@ def why_not(store: Store, name: str) -> str:
         return f"{name}: this is a search that has not ended ({searching.status}): run its search command again to resume it"
     if progress is not None:
         return f"{name}: this run has not ended ({progress.status}): run its train command again to resume it"
-    return f"{name}: no such run in {store.address}: {meant(name, list(stored_runs(store)[0]))}"
+    return f"{name}: no such run in {store.address}: {suggest(name, list(stored_runs(store)[0]))}"

@@ -31,7 +31,7 @@ def listed_configs(recipe: Recipe, parameters: Sequence[Parameter]) -> list[Conf
     """Return the trials of a grid or a random draw; None if they depend on results."""
     search = recipe.search
     if search.algorithm == "grid":
-        return grid(parameters, recipe.place)
+        return grid(parameters, recipe.label)
     return draw(parameters, search.num_samples, recipe.seed) if search.algorithm == "random" else None
 
 
@@ -50,7 +50,7 @@ def _optuna(plan: SearchPlan) -> Algorithm:
 def _beam(plan: SearchPlan) -> Algorithm:
     if len(set(plan.orders)) > 1:
         raise InputError(
-            f"{plan.recipe.place}: search: a beam needs one order of training for all trials, and values of [data] "
+            f"{plan.recipe.label}: search: a beam needs one order of training for all trials, and values of [data] "
             'change the suggested one: write order = "given"'
         )
     search = plan.recipe.search

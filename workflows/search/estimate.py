@@ -48,12 +48,12 @@ def estimate(recipe: Recipe, storage: str | Path, num_workers: int | None = None
     Raises InputError for an invalid search, and if the datasets are not prepared.
     """
     store, recipe = Store(str(storage), mend=False), with_workers(recipe, num_workers)
-    parameters = parameters_of(recipe, recipe.place)
+    parameters = parameters_of(recipe, recipe.label)
     placement = place(recipe, check_trials(recipe, parameters), capacity())
 
     def refuse() -> None:
         raise InputError(
-            f"search --dry-run: the datasets are not prepared in {store.address}: run lstm-relay prepare {recipe.place} "
+            f"search --dry-run: the datasets are not prepared in {store.address}: run lstm-relay prepare {recipe.label} "
             f"--storage {store.address}"
         )
 

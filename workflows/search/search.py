@@ -68,7 +68,7 @@ def with_workers(recipe: Recipe, num_workers: int | None) -> Recipe:
 
 def _search(recipe: Recipe, store: Store, name: str, address: str | None, watch: Watch, usage: Usage) -> SearchResult:
     started = time.perf_counter()
-    parameters = parameters_of(recipe, recipe.place)
+    parameters = parameters_of(recipe, recipe.label)
     num_trials = check_trials(recipe, parameters)
     check_cluster(store.storage, address, watch)
     placement = place(recipe, num_trials, capacity())
@@ -107,7 +107,7 @@ def _search(recipe: Recipe, store: Store, name: str, address: str | None, watch:
 
 def check_trials(recipe: Recipe, parameters: list[Parameter]) -> int:
     """Return the largest number of trials, after checking each of them; raises InputError before anything is started."""
-    check_parameters(recipe, parameters, recipe.place)
+    check_parameters(recipe, parameters, recipe.label)
     data_variants(parameters)
     configs = listed_configs(recipe, parameters)
     if configs is None:
@@ -115,7 +115,7 @@ def check_trials(recipe: Recipe, parameters: list[Parameter]) -> int:
             check_optuna()
             return recipe.search.num_samples
         for each in parameters:
-            grid([each], recipe.place)  # refuses ranges without a step
+            grid([each], recipe.label)  # refuses ranges without a step
         return MAX_TRIALS  # the trials of a beam depend on the datasets
     for number, config in enumerate(configs, 1):
         trial_recipe(recipe, config, f"search, trial {number} ({_words(config)})")

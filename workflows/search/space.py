@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from data.errors import InputError
-from workflows.recipe.checks import meant
+from workflows.recipe.checks import suggest
 from workflows.recipe.overrides import put
 from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.recipe.search_settings import Choices, Range, Space
@@ -59,7 +59,7 @@ def parameters_of(recipe: Recipe, place: str = "recipe") -> list[Parameter]:
         if name not in names:
             there = any(name == entry.keys.name for entry in recipe.entries)
             what = "it has train = false, and is not trained" if there else "no such [[datasets]] entry"
-            problems.append(f"{place}: search.datasets.{name}: {what}: {meant(name, names)}")
+            problems.append(f"{place}: search.datasets.{name}: {what}: {suggest(name, names)}")
     found = _decay_parameters(recipe, place, problems)
     for name in names:
         own = search.datasets[name].epochs if name in search.datasets else None
@@ -126,7 +126,7 @@ def level_choices(recipe: Recipe, parameters: Sequence[Parameter], order: Sequen
             levels[int(each.name.rsplit(".", 1)[1])].append(each)
         else:
             levels[first.get(each.name, 0)].append(each)
-    return [grid(level, recipe.place) for level in levels]
+    return [grid(level, recipe.label) for level in levels]
 
 
 def trial_document(document: Mapping[str, Any], config: Config) -> dict[str, Any]:
