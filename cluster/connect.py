@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster.capacity import Capacity, capacity_of, one_node
-from cluster.ray_compat import grows_to, show_worker_ends
+from cluster.ray_compat import authorize_metrics, grows_to, show_worker_ends
+from cluster.reach import ClusterError, find_token
 
 # Reports and the end of a run wait for the controller's next poll, every 2 s by default.
 ENVIRONMENT = {  # see set_environment
@@ -57,6 +58,10 @@ def connect(address: str | None = None, **options: Any) -> None:
         return
     if address is None:
         options = {"include_dashboard": False, **options}
+    else:
+        with contextlib.suppress(ClusterError):  # of a token that cannot be read, which Ray reports itself
+            if token := find_token():
+                authorize_metrics(token[0])
     at_terminate = signal.getsignal(signal.SIGTERM)
     global _connected, _own_cluster
     verbose = VERBOSE in os.environ

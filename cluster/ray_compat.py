@@ -6,6 +6,7 @@ less, with the same result.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from importlib.metadata import version
@@ -17,9 +18,24 @@ TESTED = ((2, 52), (2, 60))  # oldest (make test-oldest) and newest (make test) 
 DATA_LIMITS_INTERVAL_S = 0.1
 
 
-def _tested() -> bool:
+def _version() -> tuple[int, int]:
     major, minor, *_ = version("ray").split(".")
-    return TESTED[0] <= (int(major), int(minor)) <= TESTED[-1]
+    return int(major), int(minor)
+
+
+def _tested() -> bool:
+    return TESTED[0] <= _version() <= TESTED[-1]
+
+
+def authorize_metrics(token: str) -> None:
+    """Let a cluster that requires a token accept the gauges of this process; call it before connecting.
+
+    Ray 2.52 sends metrics to the node's agent without the token, and the agent refuses them (ray-project/ray issue 59361,
+    mended in 2.53). Its exporter takes headers from the environment. Fallback where an OTLP variable is set already, so
+    that another exporter of this process may send the token elsewhere: nothing is set, and 2.52 shows no gauges.
+    """
+    if _version() == (2, 52) and not any(name.startswith("OTEL_EXPORTER_OTLP_") for name in os.environ):
+        os.environ["OTEL_EXPORTER_OTLP_METRICS_HEADERS"] = f"authorization=Bearer {token}"
 
 
 def update_data_limits_often() -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
 import cluster.ray_compat
 from cluster.connect import connect
-from cluster.ray_compat import adapt_trainer, free_nodes, grows_to, scaling_of, update_data_limits_often
+from cluster.ray_compat import adapt_trainer, authorize_metrics, free_nodes, grows_to, scaling_of, update_data_limits_often
 
 ROOT = Path(__file__).parents[2]
 PRIVATE = re.compile(
@@ -37,6 +39,27 @@ def test_what_is_private_is_used_from_the_oldest_to_the_newest_tested_version(
 ) -> None:
     monkeypatch.setattr(cluster.ray_compat, "version", lambda package: version)
     assert cluster.ray_compat._tested() is known
+
+
+HEADERS = "OTEL_EXPORTER_OTLP_METRICS_HEADERS"
+
+
+@pytest.mark.parametrize(
+    ("version", "before", "after"),
+    [
+        ("2.52.1", {}, {HEADERS: "authorization=Bearer secret"}),
+        ("2.52.1", {HEADERS: "mine=1"}, {HEADERS: "mine=1"}),
+        ("2.52.1", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere"}),
+        ("2.60.0", {}, {}),
+    ],
+)
+def test_the_token_goes_with_metrics_where_ray_leaves_it_out_and_no_other_exporter_would_send_it(
+    version: str, before: dict[str, str], after: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster.ray_compat, "version", lambda package: version)
+    with mock.patch.dict(os.environ, before, clear=True):
+        authorize_metrics("secret")
+        assert os.environ == after
 
 
 def test_ray_data_looks_for_free_cores_often_only_where_its_version_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
