@@ -143,7 +143,7 @@ def gradient_samples(plan: Plan, epochs: int) -> float:
         sizes = batch_sizes(plan.datasets[stage.dataset].samples["train"], plan.training.batch_size)
         old = Replay((), [np.zeros(1, np.int64)] * number, plan.retention.share, 1.0, plan.retention.mix == "replaced")
         drawn = [len(each[1]) for each in old.draw(sizes, (0, 0, 0))] if plan.retention.replays else [0] * len(sizes)
-        total += epochs * sum(len(old.left(np.zeros(n), k)) + k for n, k in zip(sizes, drawn, strict=True))
+        total += epochs * sum(len(old.new_samples(np.zeros(n), k)) + k for n, k in zip(sizes, drawn, strict=True))
     return float(total)
 
 

@@ -15,7 +15,7 @@ from data.reading.settings import DataSettings
 from models.lstm import LSTM
 from models.settings import Channels, ModelSettings
 from workflows import train
-from workflows.recipe.checks import validated
+from workflows.recipe.checks import validate
 
 SETTINGS = {
     "time": "t",
@@ -53,8 +53,8 @@ def test_a_series_with_two_values_is_refused_with_both(tmp_path: Path) -> None:
 
 def test_what_static_columns_cannot_be_is_said() -> None:
     problems: list[str] = []
-    validated(DataSettings, {**SETTINGS, "static": ["b"]}, "data", problems)
-    validated(DataSettings, {**SETTINGS, "features": [], "targets": ["c"]}, "data", problems)
+    validate(DataSettings, {**SETTINGS, "static": ["b"]}, "data", problems)
+    validate(DataSettings, {**SETTINGS, "features": [], "targets": ["c"]}, "data", problems)
     assert "what is predicted is not constant" in problems[0]
     assert "all features are static" in problems[1]
     kept = {name: value for name, value in SETTINGS.items() if name != "static"}

@@ -21,7 +21,7 @@ from models.settings import ModelSettings
 from workflows import train
 from workflows.fit.group import Group
 from workflows.fit.learner import Learner
-from workflows.fit.replay import Replay, joined
+from workflows.fit.replay import Replay, concatenate
 from workflows.recipe.settings import TrainingSettings
 from workflows.relay.errors import errors_of
 
@@ -108,7 +108,7 @@ def test_replayed_samples_keep_the_weights_of_their_own_dataset(tmp_path: Path) 
     first, second = datasets_of(tmp_path)
     samples = np.arange(0, 30, 3)
     old = Replay((first,), [samples], 1.0, 1.0).batches(np.zeros(len(samples), np.int64), samples)
-    together = joined([second.batch("train", np.arange(4)), *old])
+    together = concatenate([second.batch("train", np.arange(4)), *old])
     assert together.weights is not None
     np.testing.assert_array_equal(together.weights[4:], first.batch("train", samples).weights)
     assert not np.allclose(first.encoding.class_weights, second.encoding.class_weights)

@@ -27,7 +27,7 @@ from workflows.fit.lanes import HostLane, Lane
 from workflows.fit.learner import Learner
 from workflows.fit.replay import Replay
 from workflows.fit.retention import NO_RETENTION, Retention, Teacher, importance
-from workflows.recipe.checks import validated
+from workflows.recipe.checks import validate
 from workflows.relay.errors import errors_of
 from workflows.relay.state import first_model
 
@@ -254,7 +254,7 @@ def test_what_known_columns_cannot_be_is_said() -> None:
         ({"features": ["price", "load"]}, "all features are known_future or static"),
     ):
         problems: list[str] = []
-        validated(DataSettings, {**SETTINGS, **changes}, "data", problems)
+        validate(DataSettings, {**SETTINGS, **changes}, "data", problems)
         assert told in problems[0]
 
 

@@ -17,7 +17,7 @@ from scipy.stats import chisquare
 from data.prepared.encoding import EncodedDataset
 from models.settings import ModelSettings
 from workflows.fit.group import Group
-from workflows.fit.replay import Replay, joined, kept_samples
+from workflows.fit.replay import Replay, concatenate, kept_samples
 from workflows.fit.retention import Retention
 from workflows.recipe.settings import RetentionSettings, TrainingSettings
 from workflows.relay.plan import Plan, make_plan
@@ -66,7 +66,7 @@ def test_replay_is_uniform_over_earlier_datasets_in_each_batch_on_average() -> N
 def test_joined_batches_keep_their_samples_and_pad_at_the_end(tmp_path: Path) -> None:
     datasets = prepare_sequences({"a": random_sequences(0, 9, 3, 5), "b": random_sequences(1, 7, 4, 8)}, tmp_path)
     parts = [dataset.batch("train", np.arange(4)) for dataset in datasets]
-    both = joined(parts)
+    both = concatenate(parts)
     assert both.inputs.shape[1] == max(part.inputs.shape[1] for part in parts)
     for start, part in ((0, parts[0]), (4, parts[1])):
         steps = part.inputs.shape[1]

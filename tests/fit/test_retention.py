@@ -17,7 +17,7 @@ from models.lstm import LSTM
 from models.retention import Anchor, curvature_sum, trained
 from models.settings import ModelSettings
 from workflows.fit.group import Group
-from workflows.fit.retention import accumulated, importance
+from workflows.fit.retention import accumulate, importance
 from workflows.recipe.settings import RetentionSettings, TrainingSettings
 from workflows.relay.plan import Plan, make_plan
 
@@ -111,8 +111,8 @@ def test_replay_weighs_an_earlier_dataset_less_than_the_new_one_unless_told_othe
 
 def test_online_importance_decays_what_was_before() -> None:
     own, before = {"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([4.0, 0.0])}
-    assert accumulated(before, own, 0.5)["w"].tolist() == [3.0, 2.0]
-    assert accumulated(None, own, 0.5)["w"].tolist() == [1.0, 2.0]
+    assert accumulate(before, own, 0.5)["w"].tolist() == [3.0, 2.0]
+    assert accumulate(None, own, 0.5)["w"].tolist() == [1.0, 2.0]
 
 
 def make_datasets(folder: Path) -> list[EncodedDataset]:

@@ -29,7 +29,7 @@ from workflows.fit.lanes import HostLane, Lane
 from workflows.fit.learner import Learner
 from workflows.fit.replay import Replay
 from workflows.fit.retention import NO_RETENTION, Retention
-from workflows.recipe.checks import validated
+from workflows.recipe.checks import validate
 from workflows.recipe.settings import TrainingSettings
 from workflows.relay.errors import errors_of
 
@@ -216,7 +216,7 @@ def test_a_weight_that_is_none_is_refused_with_its_place_and_value(tmp_path: Pat
 
 def test_what_a_weight_cannot_be_is_said(tmp_path: Path) -> None:
     problems: list[str] = []
-    validated(DataSettings, {**SETTINGS, "weight": "y"}, "data", problems)
+    validate(DataSettings, {**SETTINGS, "weight": "y"}, "data", problems)
     assert "'y' is in weight and in targets" in problems[0]
     with pytest.raises(InputError, match="weight 'w' above 0"):
         dataset_of(sequences(np.zeros(4)), tmp_path)

@@ -23,14 +23,14 @@ class StepSums:
 
     @torch.no_grad()
     def begin(self, epoch: int, num_steps: int, idle: Sequence[int] = ()) -> None:
-        """Begin an epoch 0, 1, ... of a stage; no step of it has a sample of the datasets `idle`, whose heads stay."""
+        """Begin an epoch 0, 1, ... of a stage; no step of it has a sample of the datasets `idle`, and their heads stay."""
         self.kept, self.first_of_tail = parts_kept(epoch), num_steps - tail_steps(epoch, num_steps)
         self.idle = tuple(f"{PREFIX}{number}." for number in idle)
         for values in self.sums.values():
             torch._foreach_zero_(values)
 
     def part(self, step: int) -> str:
-        """Return the part of the sums that step 0, 1, ... belongs to; empty where the epoch keeps none.
+        """Return the part of the sums that step 0, 1, ... belongs to; empty if the epoch keeps none.
 
         A step is recorded by its part, so its kernels may not depend on the epoch.
         """
@@ -39,7 +39,7 @@ class StepSums:
 
     @torch.no_grad()
     def add(self, part: str) -> None:
-        """Add the present parameters."""
+        """Add the current parameters to a part's sums."""
         if part:
             torch._foreach_add_(self.sums[part], list(self.parameters.values()))
 
@@ -59,13 +59,13 @@ def mean_weights(
     """Return the mean of the weights after each averaged step.
 
     `epochs` has the sums that the checkpoint of each averaged epoch keeps, its number, and whether all of its steps count;
-    `last` are the weights at the end of the last epoch: what an epoch did not train is taken from there.
+    `last` are the weights at the end of the last epoch, used for parameters that an epoch did not train.
     """
     count = sum(num_steps if whole else tail_steps(number, num_steps) for _, number, whole in epochs)
-    found = dict(last)
+    means = dict(last)
     for name, value in last.items():
         wanted = [(sums, f"{part}.{name}") for sums, _, whole in epochs for part in ((TAIL, BEFORE) if whole else (TAIL,))]
         if wanted and all(key in sums for sums, key in wanted):
             parts = [sums[key].double() for sums, key in wanted]
-            found[name] = (torch.stack(parts).sum(dim=0) / count).to(value.dtype)
-    return found
+            means[name] = (torch.stack(parts).sum(dim=0) / count).to(value.dtype)
+    return means

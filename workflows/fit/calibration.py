@@ -13,7 +13,7 @@ from workflows.fit.learner import Learner
 from workflows.fit.retention import NO_RETENTION
 from workflows.fit.steps import batches_of, no_part, steps_of
 
-ROUNDS = 25  # the fastest counts: other processes only make a step slower, and with few rounds they decide
+ROUNDS = 25  # the fastest counts: other processes only make a step slower; few rounds measure them
 LIMIT_S = 1.5  # no further round begins after this
 
 
@@ -22,22 +22,22 @@ def seconds_a_step(
 ) -> list[float]:
     """Return the seconds of a step for each (threads, samples), measured in turn; torch's thread count is restored.
 
-    `learner_of` makes a learner with so many threads.
+    `learner_of` makes a learner with a number of threads.
     """
     before, started = torch.get_num_threads(), time.perf_counter()
-    found = [float("inf")] * len(kinds)
+    fastest = [float("inf")] * len(kinds)
     learners = {threads: learner_of(threads) for threads, _ in kinds}
     torch.set_num_threads(1)
     try:
         for number in range(ROUNDS + 1):  # the first warms up
             if number > 1 and time.perf_counter() - started > LIMIT_S:
                 break
-            for place, (threads, samples) in enumerate(kinds):
+            for index, (threads, samples) in enumerate(kinds):
                 seconds = _step(learners[threads], dataset, samples)
-                found[place] = min(found[place], seconds if number else float("inf"))
+                fastest[index] = min(fastest[index], seconds if number else float("inf"))
     finally:
         torch.set_num_threads(before)
-    return found
+    return fastest
 
 
 def _step(learner: Learner, dataset: EncodedDataset, samples: int) -> float:

@@ -39,7 +39,7 @@ def lane_for(device: torch.device, model: ModelSettings, memory_gb: float | None
 class DeviceLane:
     """The steps of a GPU: each kind of step is recorded as a CUDA graph, and the host never waits for one.
 
-    On a CPU, in tests, without graphs. Samples and rates are sent a few hundred steps at a time; losses are stored on the
+    Tests run it on a CPU, without graphs. Samples and rates are sent a few hundred steps at a time; losses are stored on the
     device and read when these steps are done.
     """
 
@@ -53,12 +53,12 @@ class DeviceLane:
         self.is_resident = True
         self.host = HostLane(device)
         self.opened: tuple[object, ...] = ()
-        self.place = torch.zeros(1, dtype=torch.int64, device=device)  # of the step under way among those loaded
+        self.position = torch.zeros(1, dtype=torch.int64, device=device)  # of the current step among the loaded ones
         self.rates = torch.zeros(self.steps_together, device=device)
         self.noted = torch.zeros(self.steps_together, 2, device=device)
         self.loaded = 0
         self.shape: Hashable = ()
-        self.masks_there = torch.zeros(0, device=device)
+        self.device_masks = torch.zeros(0, device=device)
         self.heads: tuple[int, ...] = ()
         self.owners = torch.zeros(self.steps_together, 0, dtype=torch.int64, device=device)  # of the samples of each step
         self.absent = torch.ones(self.steps_together, 0, device=device)  # 1 for each head that a step has no sample of
@@ -67,27 +67,27 @@ class DeviceLane:
 
     def new_optimizer(self, parameters: list[torch.nn.Parameter], rate: float, decay: float) -> torch.optim.Optimizer:
         """See Lane."""
-        there = torch.tensor(rate, device=self.device)
+        device_rate = torch.tensor(rate, device=self.device)
         capturable = self.device.type == "cuda"
-        return torch.optim.AdamW(parameters, lr=there, weight_decay=decay, fused=True, capturable=capturable)
+        return torch.optim.AdamW(parameters, lr=device_rate, weight_decay=decay, fused=True, capturable=capturable)
 
     def forget(self) -> None:
         """See Lane."""
         self.opened = ()
-        self.masks_there = torch.zeros(0, device=self.device)
+        self.device_masks = torch.zeros(0, device=self.device)
 
     def open(self, dataset: EncodedDataset, retention: Retention, masks: Masks, heads: Sequence[int] = ()) -> None:
         """See Lane."""
         self.masks, self.heads = masks, tuple(heads)
         self.sent.clear()
         if self.graphs is not None:
-            self.graphs.stream.synchronize()  # also where an epoch ended in an error
+            self.graphs.stream.synchronize()  # also after an epoch that ended in an error
         datasets = [dataset, *retention.replay.datasets]
         self.is_resident = not isinstance(dataset, Joint) and self.resident.fit(datasets)
         changed = self.resident.open(datasets) if self.is_resident else self.streamed.open(dataset, retention.replay)
         opened = (dataset, retention, self.is_resident)
         if changed or self.opened != opened:
-            self._moved()
+            self._drop_recordings()
         self.opened = opened
 
     def load(self, steps: Sequence[Step], rates: Sequence[float]) -> None:
@@ -95,9 +95,9 @@ class DeviceLane:
         with self._stream():
             self.loaded = len(steps)
             self.rates[: len(rates)].copy_(pinned(torch.tensor(rates, dtype=torch.float32), self.device), non_blocking=True)
-            self.place.zero_()
+            self.position.zero_()
             if self.resident.load(steps) if self.is_resident else self.streamed.load(steps):
-                self._moved()
+                self._drop_recordings()
             self._send_owners(steps)
 
     def run(self, step: Step, part: str, work: Callable[[], None]) -> None:
@@ -131,29 +131,29 @@ class DeviceLane:
         work(0)
 
     def _pieces(self) -> Iterator[Taken]:
-        at, whose = 0, self._owners()
-        for piece in self.resident.pieces(self.place) if self.is_resident else self.streamed.pieces():
+        start, step_owners = 0, self._owners()
+        for piece in self.resident.pieces(self.position) if self.is_resident else self.streamed.pieces():
             count = len(piece.inputs)
-            masks = self.masks_there[at : at + count] if len(self.masks_there) else None
-            owners = whose[at : at + count] if isinstance(whose, Tensor) else whose
+            masks = self.device_masks[start : start + count] if len(self.device_masks) else None
+            owners = step_owners[start : start + count] if isinstance(step_owners, Tensor) else step_owners
             yield replace(piece, masks=masks, owners=owners)
-            at += count
+            start += count
 
     def end_step(self, optimizer: torch.optim.Optimizer, loss: Tensor, total: Tensor) -> None:
         """See Lane."""
-        self.noted.index_copy_(0, self.place, torch.stack([loss, total])[None])
+        self.noted.index_copy_(0, self.position, torch.stack([loss, total])[None])
         for group in optimizer.param_groups:
-            group["lr"].copy_(self.rates.index_select(0, self.place)[0])
+            group["lr"].copy_(self.rates.index_select(0, self.position)[0])
 
     def optimize(self, optimizer: torch.optim.Optimizer, model: LSTM, step: Step) -> None:
         """See Lane."""
         with only_heads(model, () if step.mixed else step.heads):
             optimizer.step()
         if step.mixed:  # only the device knows which corrections have samples: the kernels are always the same
-            absent = self.absent.index_select(0, self.place)[0]
+            absent = self.absent.index_select(0, self.position)[0]
             for column, number in enumerate(self.heads):
                 step_unless(absent[column], optimizer, model.corrections.parameters_of(number))
-        self.place.add_(1)
+        self.position.add_(1)
 
     def rate_of(self, optimizer: torch.optim.Optimizer) -> float:
         """See Lane; with the seven digits that the device has."""
@@ -163,58 +163,58 @@ class DeviceLane:
     def read(self, everything: bool) -> list[tuple[float, float]]:
         """See Lane."""
         with self._stream():
-            own, event = self.noted[: self.loaded].to("cpu", non_blocking=True, copy=True), None
+            noted, event = self.noted[: self.loaded].to("cpu", non_blocking=True, copy=True), None
             if self.graphs is not None:
                 event = torch.cuda.Event()  # type: ignore[no-untyped-call]
                 event.record(self.graphs.stream)
-        self.sent.append((own, event))
-        found: list[tuple[float, float]] = []
+        self.sent.append((noted, event))
+        losses: list[tuple[float, float]] = []
         while self.sent and (everything or len(self.sent) > 1):
             values, event = self.sent.pop(0)
             if event is not None:
                 event.synchronize()
-            found += [(loss, total) for loss, total in values.tolist()]
-        return found
+            losses += [(loss, total) for loss, total in values.tolist()]
+        return losses
 
     def batch(self, dataset: EncodedDataset, split: str, samples: Int64) -> Taken:
         """See Lane."""
-        here = None if isinstance(dataset, Joint) else self.resident.batch(dataset, split, samples)
-        return here or self.host.batch(dataset, split, samples)
+        resident = None if isinstance(dataset, Joint) else self.resident.batch(dataset, split, samples)
+        return resident or self.host.batch(dataset, split, samples)
 
     def _send_masks(self, masks: Tensor) -> None:
         """Copy this worker's dropout masks of a step to the memory its graph reads."""
-        if self.masks_there.shape[1:] != masks.shape[1:] or len(self.masks_there) < len(masks):
-            self.masks_there = torch.zeros(masks.shape, device=self.device)
-            self._moved()
-        self.masks_there[: len(masks)].copy_(pinned(masks, self.device), non_blocking=True)
+        if self.device_masks.shape[1:] != masks.shape[1:] or len(self.device_masks) < len(masks):
+            self.device_masks = torch.zeros(masks.shape, device=self.device)
+            self._drop_recordings()
+        self.device_masks[: len(masks)].copy_(pinned(masks, self.device), non_blocking=True)
 
     def _send_owners(self, steps: Sequence[Step]) -> None:
-        """Send which dataset's head correction each sample takes, and which corrections each step leaves unchanged."""
+        """Send the dataset of each sample's head correction, and the corrections that each step leaves unchanged."""
         owners = [np.empty(0, np.int64) if not step.mixed else step.piece_owners for step in steps]
         width = max(len(each) for each in owners if each is not None)
         if not width:
             return
         table, absent = np.zeros((len(steps), width), np.int64), np.ones((len(steps), len(self.heads)), np.float32)
-        for row, (step, own) in enumerate(zip(steps, owners, strict=True)):
-            assert own is not None
-            table[row, : len(own)] = own
+        for row, (step, sample_owners) in enumerate(zip(steps, owners, strict=True)):
+            assert sample_owners is not None
+            table[row, : len(sample_owners)] = sample_owners
             absent[row] = [number not in step.heads for number in self.heads]
         if self.owners.shape[1] < width or self.absent.shape[1] != len(self.heads):
             self.owners = torch.zeros(self.steps_together, width, dtype=torch.int64, device=self.device)
             self.absent = torch.ones(self.steps_together, len(self.heads), device=self.device)
-            self._moved()
+            self._drop_recordings()
         self.owners[: len(steps), :width].copy_(pinned(torch.from_numpy(table), self.device), non_blocking=True)
         self.absent[: len(steps)].copy_(pinned(torch.from_numpy(absent), self.device), non_blocking=True)
 
     def _owners(self) -> Tensor | int | None:
-        """Return whose head corrections the step under way uses: one dataset's, or each sample's."""
+        """Return the dataset of the current step's head corrections: of all samples, or of each."""
         assert self.step is not None
         if self.step.mixed:
-            return self.owners.index_select(0, self.place)[0]
+            return self.owners.index_select(0, self.position)[0]
         return self.step.heads[0] if self.step.heads else None
 
-    def _moved(self) -> None:
-        """Note that recorded steps would read or write stale memory."""
+    def _drop_recordings(self) -> None:
+        """Drop recorded steps, which would read or write stale memory."""
         if self.graphs is not None:
             self.graphs.clear()
             self.graphs.stream.wait_stream(torch.cuda.current_stream(self.device))

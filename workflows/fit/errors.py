@@ -43,16 +43,16 @@ class Evaluator:
     device: torch.device
     batch_size: int
 
-    def own_errors(self, dataset: EncodedDataset, split: str, head: Head) -> ErrorSums:
-        """Return the sums of the errors over this worker's share of a split; `head` is whose head correction applies."""
+    def share_of_errors(self, dataset: EncodedDataset, split: str, head: Head) -> ErrorSums:
+        """Return the sums of the errors over this worker's share of a split; `head` says whose head correction applies."""
         parts = [_no_errors(dataset, self.settings) for _ in range(self.lane.threads)]
         count = dataset.num_samples(split)
         share = range(count)[worker_share(count, self.group.rank, self.group.size)]
         if parts[0].forecasts is not None and dataset.baselines is not None:
             parts[0].forecasts.compare_with(dataset.baselines.sums(split, share.start, share.stop).arrays())
         for start in range(share.start, share.stop, MEASURED_TOGETHER):
-            mine = np.arange(start, min(start + MEASURED_TOGETHER, share.stop))
-            pieces = micro_batches(mine, dataset.lengths(split, mine), self.batch_size, self.lane.threads)
+            numbers = np.arange(start, min(start + MEASURED_TOGETHER, share.stop))
+            pieces = micro_batches(numbers, dataset.lengths(split, numbers), self.batch_size, self.lane.threads)
             self.lane.each(partial(self._add_errors, dataset, split, head, pieces, parts))
         return reduce(operator.add, parts)
 
@@ -66,12 +66,12 @@ class Evaluator:
         parts: Sequence[ErrorSums],
         thread: int,
     ) -> None:
-        """Add the errors of a thread's pieces to its part; each thread has an inference mode of its own."""
+        """Add the errors of a thread's pieces to its part; each thread needs its own inference mode."""
         for samples in pieces[thread :: len(parts)]:
             taken = self.lane.batch(dataset, split, samples)
-            whose = torch.from_numpy(head(samples)).to(self.device) if callable(head) else head
+            owners = torch.from_numpy(head(samples)).to(self.device) if callable(head) else head
             model = self.replicas[thread].model
-            outputs = forward(model, taken.inputs, taken.lengths, self.training, None, whose, taken.known)
+            outputs = forward(model, taken.inputs, taken.lengths, self.training, None, owners, taken.known)
             scales = _scales(dataset, split, samples, self.device)
             parts[thread].add(outputs, taken.targets, self.settings, scales, taken.weights)
 
@@ -85,7 +85,7 @@ def _no_errors(dataset: EncodedDataset, settings: ModelSettings) -> ErrorSums:
 
 
 def _scales(dataset: EncodedDataset, split: str, samples: Int64, device: torch.device) -> Tensor | None:
-    """Return the seasonal scale of each sample, in scaled units; None where no sample has one."""
+    """Return the seasonal scale of each sample, in scaled units; None if no sample has one."""
     if dataset.baselines is None or dataset.baselines.season is None:
         return None
     return torch.from_numpy(dataset.baselines.scales(split, samples) / dataset.target_scale).to(device)
@@ -94,22 +94,22 @@ def _scales(dataset: EncodedDataset, split: str, samples: Int64, device: torch.d
 def finite_losses(
     noted: Sequence[tuple[float, float]], dataset: EncodedDataset, epoch: int, done: int, num_steps: int
 ) -> list[float]:
-    """Return the losses of the steps after the first `done` of an epoch, from (loss, sum of all that must be finite).
+    """Return the losses of the steps after the first `done` of an epoch, from (loss, sum of loss and gradient).
 
-    Raises NonFiniteLossError at the first that is not finite.
+    Raises NonFiniteLossError at the first sum that is not finite.
     """
     for number, (loss, total) in enumerate(noted, done + 1):
         if not math.isfinite(total):
-            where = f"dataset {dataset.name!r}, epoch {epoch + 1}, step {number} of {num_steps}"
-            what = f"the loss is {loss}" + (", its gradient not finite" if math.isfinite(loss) else "")
-            raise NonFiniteLossError(f"{where}: {what}: write a lower learning_rate or a gradient_clip")
+            step = f"dataset {dataset.name!r}, epoch {epoch + 1}, step {number} of {num_steps}"
+            problem = f"the loss is {loss}" + (", its gradient not finite" if math.isfinite(loss) else "")
+            raise NonFiniteLossError(f"{step}: {problem}: write a lower learning_rate or a gradient_clip")
     return [loss for loss, _ in noted]
 
 
 def check_finite(totals: Tensor, datasets: Sequence[EncodedDataset], split: str) -> None:
-    """Raise NonFiniteLossError where the sums of a dataset (datasets, sums) are not finite."""
+    """Raise NonFiniteLossError if the sums of a dataset (datasets, sums) are not finite."""
     for dataset, total in zip(datasets, totals, strict=True):
-        # The loss alone may overflow float32 where the errors, in float64, do not.
+        # The loss alone may overflow float32 although the errors, in float64, do not.
         if not total[3:].isfinite().all() or total[2].isnan():
             raise NonFiniteLossError(
                 f"dataset {dataset.name!r}, {split}: the error is not finite: write a lower learning_rate or a "

@@ -1,4 +1,4 @@
-"""Run samples through the model, as many at a time as suit its device."""
+"""Run samples through the model, in batches that suit its device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVALUATED_BATCH = {"cpu": 256, "cuda": 4096}  # forward alone needs a quarter of
 
 
 def outputs_of(model: LSTM, batch: Batch, training: TrainingSettings, head: int | None = None) -> Tensor:
-    """Return a model's outputs for the samples of a batch, on its own device and in the precision of the training.
+    """Return a model's outputs for the samples of a batch, on its device and in the precision of the training.
 
     `head` is the dataset whose head correction applies; None: none.
     """

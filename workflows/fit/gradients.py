@@ -1,4 +1,4 @@
-"""The gradients of a step in one buffer, with only those head corrections that the step has samples of."""
+"""The gradients of a step in one buffer, with only the head corrections that have samples in the step."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def only_heads(model: LSTM, heads: Sequence[int]) -> Iterator[None]:
 
 def gradients_in_one(parameters: Sequence[torch.nn.Parameter], device: torch.device) -> Tensor:
     """Return a buffer (numbers + 1,) with all gradients and the loss at its end: one all-reduce per step."""
-    sums, place = torch.zeros(sum(p.numel() for p in parameters) + 1, device=device), 0
+    sums, start = torch.zeros(sum(p.numel() for p in parameters) + 1, device=device), 0
     for parameter in parameters:
-        parameter.grad = sums[place : place + parameter.numel()].view_as(parameter)
-        place += parameter.numel()
+        parameter.grad = sums[start : start + parameter.numel()].view_as(parameter)
+        start += parameter.numel()
     return sums
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable
 
 import torch
 
-WARM_UP = 2  # runs before recording, in which libraries and the optimizer allocate what they keep
+WARM_UP = 2  # runs before recording: libraries and the optimizer allocate their buffers
 MOST_GRAPHS = 32  # kinds of work that are recorded; rarer ones run without a graph
 
 
@@ -21,10 +21,10 @@ class Graphs:
         self.seen: Counter[Hashable] = Counter()
         self.pool = torch.cuda.graph_pool_handle()
 
-    def _recorded(self, work: Callable[[], None]) -> torch.cuda.CUDAGraph:
+    def _record(self, work: Callable[[], None]) -> torch.cuda.CUDAGraph:
         """Record work as a graph, without running it.
 
-        torch's context manager first returns all free memory to the GPU, for which every process that shares it waits.
+        torch's context manager first returns all free memory to the GPU, which blocks every process that shares it.
         Garbage collection is off meanwhile: destroying a graph spoils a recording.
         """
         graph, collects = torch.cuda.CUDAGraph(), gc.isenabled()
@@ -45,10 +45,10 @@ class Graphs:
         """Forget all recorded work, because the memory it uses has changed."""
         self.recorded.clear()
         self.seen.clear()
-        self.pool = torch.cuda.graph_pool_handle()  # the memory of a handle goes with the last graph that uses it
+        self.pool = torch.cuda.graph_pool_handle()  # a handle's memory is freed with its last graph
 
     def run(self, kind: Hashable, work: Callable[[], None]) -> None:
-        """Run work on the lane's own stream: directly at first, from the third time on by its graph.
+        """Run work on the lane's stream: directly at first, from the third time on by its graph.
 
         Memory allocated by the work belongs to the graph; everything that outlives it must exist before.
         """
@@ -59,6 +59,6 @@ class Graphs:
                 with torch.cuda.stream(self.stream):
                     work()
                 return
-            graph = self.recorded[kind] = self._recorded(work)
+            graph = self.recorded[kind] = self._record(work)
         with torch.cuda.stream(self.stream):
             graph.replay()

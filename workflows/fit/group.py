@@ -28,7 +28,7 @@ class Group:
         return values
 
     def from_first(self, word: Any) -> Any:
-        """Return what the first worker passed, at every worker; all of them must call it."""
+        """Return the first worker's value at every worker; all of them must call it."""
         if self.size == 1:
             return word
         box = [word]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.prepared.encoding import Batch, EncodedDataset
-from workflows.fit.replay import joined
+from workflows.fit.replay import concatenate
 
 Int64 = npt.NDArray[np.int64]
 
@@ -22,7 +22,7 @@ class Joint(EncodedDataset):
     def __init__(self, datasets: Sequence[EncodedDataset]):
         super().__init__(datasets[0].prepared, datasets[0].encoding)
         self.name, self.datasets = "joint", list(datasets)
-        self.baselines = None  # samples of several datasets have no units, and no season, in common
+        self.baselines = None  # samples of several datasets have no units, and no season in common
 
     @property
     def weighted(self) -> bool:
@@ -34,7 +34,7 @@ class Joint(EncodedDataset):
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
     def owners(self, split: str) -> Callable[[Int64], Int64]:
-        """Return a function from samples of a split to their datasets, whose head corrections they take."""
+        """Return a function from samples of a split to the datasets of their head corrections."""
         offsets = self._offsets(split)
         return lambda samples: np.searchsorted(offsets, samples, side="right") - 1
 
@@ -43,7 +43,7 @@ class Joint(EncodedDataset):
         return int(self._offsets(split)[-1])
 
     def lengths(self, split: str, samples: Int64 | None = None) -> npt.NDArray[np.int32]:
-        """Return the rows that go in, of each sample, or of these."""
+        """Return the input rows of all samples, or of these."""
         every = np.concatenate([dataset.lengths(split) for dataset in self.datasets])
         return every if samples is None else every[samples]
 
@@ -52,7 +52,7 @@ class Joint(EncodedDataset):
         owners = self.owners(split)(samples)
         order = np.argsort(owners, kind="stable")
         numbers = (samples - self._offsets(split)[owners])[order]
-        together = joined([self.datasets[o].batch(split, numbers[owners[order] == o]) for o in np.unique(owners)])
+        together = concatenate([self.datasets[o].batch(split, numbers[owners[order] == o]) for o in np.unique(owners)])
         back = np.argsort(order)
         weights, known = (None if each is None else each[back] for each in (together.weights, together.known))
         return Batch(together.inputs[back], together.lengths[back], together.targets[back], weights, known)

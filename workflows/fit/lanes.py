@@ -16,18 +16,18 @@ from torch import Tensor
 from data.prepared.encoding import Batch, EncodedDataset
 from models.lstm import LSTM
 from workflows.fit.gradients import only_heads
-from workflows.fit.replay import joined
+from workflows.fit.replay import concatenate
 from workflows.fit.retention import Retention
 from workflows.fit.steps import Int64, Piece, Step
 from workflows.fit.taken import Taken, taken
 from workflows.fit.threads import Replica, Threads
 
 Masks = Callable[[Step], Tensor | None]
-GATHERED = 128  # samples of the same length, by some steps together
+GATHERED = 128  # samples of the same length that steps gather together
 
 
-def one_or_each(step: Step, owners: Int64) -> Tensor | int:
-    """Return whose head corrections apply: one dataset's for all samples of a step, or each sample's."""
+def head_owners(step: Step, owners: Int64) -> Tensor | int:
+    """Return the dataset of a step's head corrections: one for all samples, or one for each."""
     return step.head if isinstance(step.head, int) and not len(step.old) else torch.from_numpy(owners)
 
 
@@ -56,13 +56,13 @@ class Lane(Protocol):
         """Run work that is not recorded, in order with the parts of the steps."""
 
     def each_piece(self, copies: Sequence[Replica], work: Callable[[Replica, Taken], None]) -> None:
-        """Run `work` on each piece of the step under way with its thread's copy of the model; only inside `run`."""
+        """Run `work` on each piece of the current step with its thread's copy of the model; only inside `run`."""
 
     def each(self, work: Callable[[int], None]) -> None:
         """Run `work` on each thread, with its number."""
 
     def end_step(self, optimizer: torch.optim.Optimizer, loss: Tensor, total: Tensor) -> None:
-        """Note the step's loss and the sum of all that must be finite, and set its rate; only inside `run`."""
+        """Note the step's loss and the sum of loss and gradient, and set its rate; only inside `run`."""
 
     def optimize(self, optimizer: torch.optim.Optimizer, model: LSTM, step: Step) -> None:
         """Step along the gradient, without head corrections that have no sample; only inside `run`, at its end."""
@@ -78,7 +78,7 @@ class Lane(Protocol):
 
 
 class HostLane:
-    """Rows stay where they are mapped; some steps gather theirs together."""
+    """Rows stay memory-mapped; a few steps gather their samples together."""
 
     steps_together = 8
 
@@ -117,40 +117,40 @@ class HostLane:
         """See Lane."""
         step, masks = self.step, self.masks(self.step)
         masks = None if masks is None else masks[step.mask_rows]
-        owners, places, gathered = step.piece_owners, step.places, self._gathered()
+        owners, slices, gathered = step.piece_owners, step.piece_slices, self._gathered()
 
         def on_thread(number: int) -> None:
-            for piece, here, new in zip(step.pieces, places, gathered, strict=True):
+            for piece, rows, new in zip(step.pieces, slices, gathered, strict=True):
                 if piece.thread == number:
-                    own = None if masks is None else masks[here]
-                    whose = None if owners is None else one_or_each(step, owners[here])
-                    work(copies[number], self._taken(piece, new, own, whose))
+                    piece_masks = None if masks is None else masks[rows]
+                    piece_owners = None if owners is None else head_owners(step, owners[rows])
+                    work(copies[number], self._taken(piece, new, piece_masks, piece_owners))
 
         self.each(on_thread)
 
     def _gathered(self) -> list[Batch | None]:
-        """Return the new samples of each piece where they are gathered together, else None for each.
+        """Return the new samples of each piece if they are gathered together, else None for each.
 
-        Python runs one thread at a time: two that gather 16 windows each take 0.6 ms, 32 windows take 0.3, 128 take 0.5.
+        Python runs one thread at a time: two threads with 16 windows each take 0.6 ms, 32 at once 0.3 ms, 128 0.5 ms.
         """
         step = self.step
         if step.number not in self.gathered:
             steps = self._next_steps()
-            own = [step.batch[piece.new] for step in steps for piece in step.pieces]
-            if not steps or not own:
+            wanted = [step.batch[piece.new] for step in steps for piece in step.pieces]
+            if not steps or not wanted:
                 return [None] * len(step.pieces)
-            together = self.dataset.batch("train", np.concatenate(own))
-            ends = np.cumsum([0, *map(len, own)]).tolist()
+            together = self.dataset.batch("train", np.concatenate(wanted))
+            ends = np.cumsum([0, *map(len, wanted)]).tolist()
             batches = iter([together.samples(slice(start, end)) for start, end in pairwise(ends)])
             self.gathered = {each.number: list(islice(batches, len(each.pieces))) for each in steps}
         return self.gathered[step.number]
 
     def _next_steps(self) -> list[Step]:
-        """Return the step under way and those after it whose new samples are gathered with its own.
+        """Return the current step and the next ones that gather their new samples together.
 
-        None where there are so many that each piece gathers its own, or some need padding.
+        Empty if there are so many samples that each piece gathers its own, or if some need padding.
         """
-        found, count = [], 0
+        steps, count = [], 0
         for step, _ in self.steps.values():
             if step.number < self.step.number:
                 continue
@@ -158,15 +158,15 @@ class HostLane:
             first = step.number == self.step.number
             if not step.uniform or (count > GATHERED and not (first and self.threads > 1)):
                 break
-            found.append(step)
-        return found
+            steps.append(step)
+        return steps
 
     def _taken(self, piece: Piece, new: Batch | None, masks: Tensor | None, owners: Tensor | int | None) -> Taken:
         """Return the samples of a piece; `new` are the new ones if they are gathered already."""
         step = self.step
         new = new or self.dataset.batch("train", step.batch[piece.new])
         old = self.replay.batches(step.owners[piece.replayed], step.old[piece.replayed])
-        return taken(joined([new, *old]), len(piece.new), masks, self.device, owners)
+        return taken(concatenate([new, *old]), len(piece.new), masks, self.device, owners)
 
     def end_step(self, optimizer: torch.optim.Optimizer, loss: Tensor, total: Tensor) -> None:
         """See Lane."""
@@ -183,10 +183,10 @@ class HostLane:
         """See Lane."""
         return float(optimizer.param_groups[0]["lr"])
 
-    def read(self, everything: bool) -> list[tuple[float, float]]:  # noqa: ARG002 nothing is under way
+    def read(self, everything: bool) -> list[tuple[float, float]]:  # noqa: ARG002 every step has ended
         """See Lane."""
-        found, self.noted = self.noted, []
-        return found
+        losses, self.noted = self.noted, []
+        return losses
 
     def batch(self, dataset: EncodedDataset, split: str, samples: Int64) -> Taken:
         """See Lane."""

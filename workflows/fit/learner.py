@@ -71,7 +71,7 @@ class Learner:
         self.attach()
 
     def attach(self) -> None:
-        """Use the model's present parameters, with a new optimizer."""
+        """Use the model's current parameters with a new optimizer."""
         trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.parameters = list(trained.values())
         self.sums = gradients_in_one(self.parameters, self.device)
@@ -114,17 +114,17 @@ class Learner:
     ) -> EpochResult:
         """Train on every sample once; `rates` has the rate of each step, `seed` is (seed, stage, epoch).
 
-        Each step minimises the mean over its new samples and those replayed with them, the latter weighted by
-        Replay.weight; a teacher adds its mean over all of them, an anchor its penalty. `train_loss` is of the new samples
-        alone. With a `pool`, only so many samples are mixed at a time (see pooled_batches). `head` is the number of the
-        dataset in the sequence, or gives that of each sample, where each dataset has a correction of the head. Raises
+        Each step minimises the mean over its new samples and those replayed with them, weighted by
+        Replay.weight; a teacher adds its mean over all of them, an anchor its penalty. `train_loss` is that of the new
+        samples. With a `pool`, only so many samples are mixed at a time (see pooled_batches). `head` is the number of the
+        dataset in the sequence, or gives that of each sample, if datasets have head corrections. Raises
         NonFiniteLossError, on all workers at the same step.
         """
         self.model.train()
         started, lane = time.perf_counter(), self.lane
         sizes, batches, lengths_of = batches_of(dataset, self.training, seed, pool)
         drawn = retention.replay.draw(sizes, seed)
-        batches = (retention.replay.left(batch, len(old)) for batch, (_, old) in zip(batches, drawn, strict=True))
+        batches = (retention.replay.new_samples(batch, len(old)) for batch, (_, old) in zip(batches, drawn, strict=True))
         part_of = no_part
         if self.step_sums is not None:
             lane.between(partial(self.step_sums.begin, seed[2], len(sizes), self._idle(head, retention)))
@@ -148,7 +148,7 @@ class Learner:
         return EpochResult(sum(losses) / total, total, first_rate, last_rate, time.perf_counter() - started)
 
     def _idle(self, head: int | Callable[[Int64], Int64] | None, retention: Retention) -> list[int]:
-        """Return the datasets whose corrections of the head an epoch leaves as they are: without replay all but its own."""
+        """Return the datasets whose head corrections an epoch does not change: without replay all but its own."""
         others = [number for number in self.model.corrections.numbers if number != head]
         return [] if callable(head) or retention.replay.kept else others
 
@@ -167,27 +167,27 @@ class Learner:
             self.lane.run(step, "update", lambda: self._update(step, retention))
 
     def _gradient(self, step: Step, retention: Retention) -> None:
-        """This worker's part of the gradient of a step, and the sum of its losses.
+        """Compute this worker's part of a step's gradient and the sum of its losses.
 
-        What is done here and in _update may be recorded: it reads no number, and of the step it depends on its kind alone.
+        This and _update may be recorded as graphs: they read no number on the host and depend only on the step's kind.
         """
         teacher, new, old = retention.teacher, len(step.batch), len(step.old)
         weight = retention.replay.weight(new, old)
 
         def add(replica: Replica, taken: Taken) -> None:
             count = taken.num_new
-            given = (taken.inputs, taken.lengths, self.training, taken.masks, taken.owners, taken.known)
-            outputs = forward(replica.model, *given)
-            own = loss_sum(outputs[:count], taken.targets[:count], self.settings, taken.weights_of(slice(count)))
-            loss = own
+            inputs = (taken.inputs, taken.lengths, self.training, taken.masks, taken.owners, taken.known)
+            outputs = forward(replica.model, *inputs)
+            new_loss = loss_sum(outputs[:count], taken.targets[:count], self.settings, taken.weights_of(slice(count)))
+            loss = new_loss
             if len(outputs) > count:
                 old_weights = taken.weights_of(slice(count, None))
-                loss = own + weight * loss_sum(outputs[count:], taken.targets[count:], self.settings, old_weights)
+                loss = new_loss + weight * loss_sum(outputs[count:], taken.targets[count:], self.settings, old_weights)
             loss = loss / (new + weight * old)
             if teacher is not None:
-                loss = loss + self._away(teacher, taken, outputs) / max(new * teacher.of_new + old, 1)
+                loss = loss + self._distillation(teacher, taken, outputs) / max(new * teacher.of_new + old, 1)
             loss.backward()  # type: ignore[no-untyped-call]
-            replica.sums[-1] += own.detach()
+            replica.sums[-1] += new_loss.detach()
 
         for replica in self.replicas:
             replica.sums.zero_()
@@ -198,8 +198,8 @@ class Learner:
         """Step along the gradient of all workers."""
         if retention.anchor is not None:
             retention.anchor.add_gradient(self.model)
-        # The gradient too: where it alone is not finite, an epoch's last step would spoil its checkpoint unseen. A
-        # sum is finite only where all that is in it is, and takes a tenth of the time of torch.isfinite(...).all().
+        # The gradient too: if only it is not finite, an epoch's last step would spoil its checkpoint unseen. A sum is
+        # finite only if all its terms are, and takes a tenth of the time of torch.isfinite(...).all().
         self.lane.end_step(self.optimizer, self.sums[-1], self.sums.sum())
         clip = self.training.gradient_clip
         if clip > 0:
@@ -209,7 +209,7 @@ class Learner:
         if self.step_sums is not None:
             self.step_sums.add(step.part)
 
-    def _away(self, teacher: Teacher, taken: Taken, outputs: Tensor) -> Tensor:
+    def _distillation(self, teacher: Teacher, taken: Taken, outputs: Tensor) -> Tensor:
         """Return the distillation loss of all samples together, summed and weighted."""
         first = 0 if teacher.of_new else taken.num_new
         if first == len(outputs):
@@ -230,7 +230,7 @@ class Learner:
     ) -> list[ErrorSums]:
         """Return for each dataset the exact sums of the errors over all samples of a split, over all workers.
 
-        `heads` has the number of each dataset in the sequence, where it has a correction of the head.
+        `heads` has the number of each dataset in the sequence, if it has a head correction.
         Raises NonFiniteLossError, on all workers, if an error is not finite.
         """
         if not datasets:
@@ -239,8 +239,10 @@ class Learner:
         settings, training, size = self.settings, self.training, self.evaluated_batch
         evaluator = Evaluator(self.replicas, self.lane, self.group, settings, training, self.device, size)
         pairs = zip(datasets, heads or [None] * len(datasets), strict=True)
-        own = [evaluator.own_errors(dataset, split, head) for dataset, head in pairs]
-        # On the model's device, as NCCL needs it.
-        totals = self.group.add_up(torch.cat([each.to_tensor() for each in own]).to(self.device)).cpu().view(len(own), -1)
+        shares = [evaluator.share_of_errors(dataset, split, head) for dataset, head in pairs]
+        # NCCL needs the sums on the model's device.
+        totals = (
+            self.group.add_up(torch.cat([each.to_tensor() for each in shares]).to(self.device)).cpu().view(len(shares), -1)
+        )
         check_finite(totals, datasets, split)
-        return [each.from_tensor(total) for each, total in zip(own, totals, strict=True)]
+        return [each.from_tensor(total) for each, total in zip(shares, totals, strict=True)]

@@ -2,7 +2,7 @@
 
 Experience replay as in Chaudhry et al. 2019 (On Tiny Episodic Memories in Continual Learning): the memory of each dataset
 holds train samples from all of it. Replayed samples are balanced over the earlier datasets, each of which weighs
-`strength` times as much in a step as the new one, however few of its samples there are. The memory holds sample numbers,
+`strength` times as much in a step as the new one, however few samples it has. The memory holds sample numbers,
 not copies.
 """
 
@@ -22,7 +22,7 @@ MEMORY_STREAM, REPLAY_STREAM = 1, 2  # separate random streams
 
 @dataclass(frozen=True)
 class Replay:
-    """What a stage replays: the earlier datasets, the samples kept of each, how many are mixed in, and their weight."""
+    """The replay of a stage: the earlier datasets, the samples kept of each, how many are mixed in, and their weight."""
 
     datasets: Sequence[EncodedDataset]
     kept: Sequence[Int64]
@@ -49,9 +49,9 @@ class Replay:
         counts = self.counts(batch_sizes, self.share, self.replaces) if self.kept else [0] * len(batch_sizes)
         owners = _in_turns(np.arange(len(self.kept)), sum(counts), random)
         samples = np.empty(len(owners), np.int64)
-        for place, kept in enumerate(self.kept):
-            own = np.flatnonzero(owners == place)
-            samples[own] = _in_turns(kept, len(own), random)
+        for index, kept in enumerate(self.kept):
+            owned = np.flatnonzero(owners == index)
+            samples[owned] = _in_turns(kept, len(owned), random)
         ends = np.cumsum(counts)
         pieces = [np.arange(end - count, end) for end, count in zip(ends, counts, strict=True)]
         pieces = [piece[np.argsort(owners[piece], kind="stable")] for piece in pieces]
@@ -63,13 +63,13 @@ class Replay:
         most = [size - 1 if replaces else size * 5 for size in batch_sizes]  # a share is at most 4
         return [min(max(round(size * share), 1), limit) for size, limit in zip(batch_sizes, most, strict=True)]
 
-    def left(self, batch: Int64, num_replayed: int) -> Int64:
-        """Return the new samples of a batch: all of them, or without as many as are replayed instead."""
+    def new_samples(self, batch: Int64, num_replayed: int) -> Int64:
+        """Return the new samples of a batch, without those that replayed samples replace."""
         return batch[: len(batch) - num_replayed] if self.replaces else batch
 
     def batches(self, owners: Int64, samples: Int64) -> list[Batch]:
         """Return the samples as the model takes them, a batch of each earlier dataset, in the order of `draw`."""
-        return [self.datasets[place].batch("train", samples[owners == place]) for place in np.unique(owners)]
+        return [self.datasets[index].batch("train", samples[owners == index]) for index in np.unique(owners)]
 
 
 NOTHING_TO_REPLAY = Replay((), (), 0.0, 0.0)
@@ -93,7 +93,7 @@ def _in_turns(values: Int64, count: int, random: np.random.Generator) -> Int64:
     return np.concatenate([np.empty(0, np.int64), *rounds])[:count].astype(np.int64)
 
 
-def joined(batches: Sequence[Batch]) -> Batch:
+def concatenate(batches: Sequence[Batch]) -> Batch:
     """Concatenate batches, padded at the end to the longest."""
     if len(batches) == 1:
         return batches[0]
@@ -107,6 +107,6 @@ def joined(batches: Sequence[Batch]) -> Batch:
     weights = [np.ones(len(b.lengths), np.float32) if b.weights is None else b.weights for b in batches]
     weighted = any(batch.weights is not None for batch in batches)
     targets = np.concatenate([batch.targets for batch in batches])
-    known = [batch.known for batch in batches if batch.known is not None]
-    found = np.concatenate(known) if known else None
-    return Batch(inputs, lengths, targets, np.concatenate(weights) if weighted else None, found)
+    known_parts = [batch.known for batch in batches if batch.known is not None]
+    joined_known = np.concatenate(known_parts) if known_parts else None
+    return Batch(inputs, lengths, targets, np.concatenate(weights) if weighted else None, joined_known)

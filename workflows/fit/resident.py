@@ -13,8 +13,8 @@ from data.prepared.encoding import EncodedDataset
 from workflows.fit.steps import Int64, Step
 from workflows.fit.taken import Taken, pinned
 
-LENGTH_BUCKETS = 8  # windows of different lengths are padded to one of so many, so that few shapes are recorded
-ROWS_AT_ONCE = 1 << 20  # that are encoded on their way to the device
+LENGTH_BUCKETS = 8  # windows of different lengths are padded to one of 8 lengths, so that few shapes are recorded
+ROWS_AT_ONCE = 1 << 20  # rows encoded and copied at a time
 
 
 def resident_bytes(dataset: EncodedDataset) -> int:
@@ -39,9 +39,9 @@ class Rows:
         """Return the bytes of the rows."""
         return sum(each.numel() * each.element_size() for each in (self.inputs, self.targets) if each is not None)
 
-    @torch.inference_mode(mode=False)  # what an evaluation brings here, the next epoch trains on
+    @torch.inference_mode(mode=False)  # rows added by an evaluation may be trained on later
     def add(self, dataset: EncodedDataset) -> None:
-        """Add a dataset's rows, unless they are there already."""
+        """Add a dataset's rows if they are missing."""
         if dataset in self.first:
             return
         inputs, targets, first = [self.inputs], [self.targets], []
@@ -50,9 +50,9 @@ class Rows:
             first.append(row)
             row += len(part.values)
             for start in range(0, len(part.values), ROWS_AT_ONCE):
-                own = dataset.rows(number, start, min(start + ROWS_AT_ONCE, len(part.values)))
-                inputs.append(torch.from_numpy(own[0]).to(self.device))
-                targets.append(torch.from_numpy(own[1]).to(self.device))
+                encoded = dataset.rows(number, start, min(start + ROWS_AT_ONCE, len(part.values)))
+                inputs.append(torch.from_numpy(encoded[0]).to(self.device))
+                targets.append(torch.from_numpy(encoded[1]).to(self.device))
         self.inputs = torch.cat([each for each in inputs if each is not None])
         self.targets = torch.cat([each for each in targets if each is not None])
         self.first[dataset] = first
@@ -98,14 +98,14 @@ class Samples:
         ]
         self.lengths = np.concatenate([dataset.lengths(split) for dataset in datasets])
         self.buckets = Buckets(self.lengths)
-        self.starts_there = torch.from_numpy(np.concatenate(starts)).to(rows.device)
-        self.lengths_there = torch.from_numpy(self.lengths.astype(np.int64)).to(rows.device)
-        self.weights_there = None
+        self.device_starts = torch.from_numpy(np.concatenate(starts)).to(rows.device)
+        self.device_lengths = torch.from_numpy(self.lengths.astype(np.int64)).to(rows.device)
+        self.device_weights = None
         if any(dataset.weighted for dataset in datasets):
             weights = [dataset.weights(split, np.arange(count)) for dataset, count in zip(datasets, counts, strict=True)]
-            self.weights_there = torch.from_numpy(np.concatenate(weights)).to(rows.device)
-        self.known_there = torch.tensor(datasets[0].known, dtype=torch.int64, device=rows.device)
-        self.steps_there = torch.arange(max(self.buckets.longest, self.horizon), device=rows.device)
+            self.device_weights = torch.from_numpy(np.concatenate(weights)).to(rows.device)
+        self.known_columns = torch.tensor(datasets[0].known, dtype=torch.int64, device=rows.device)
+        self.step_offsets = torch.arange(max(self.buckets.longest, self.horizon), device=rows.device)
 
     def steps(self, numbers: Int64) -> int:
         """Return the steps that samples are padded to."""
@@ -113,7 +113,7 @@ class Samples:
 
     def take(self, numbers: Tensor, steps: int, num_new: int) -> Taken:
         """Return the samples of these numbers, padded to `steps`, without waiting for the device."""
-        starts, offsets = self.starts_there[numbers], self.steps_there
+        starts, offsets = self.device_starts[numbers], self.step_offsets
         if self.buckets.uniform:
             lengths, ends = None, starts + steps
             columns = self.inputs.shape[1]
@@ -121,15 +121,15 @@ class Samples:
             windows = self.inputs.as_strided((max(len(self.inputs) - steps + 1, 0), steps, columns), (columns, columns, 1))
             inputs = windows.index_select(0, starts)
         else:
-            lengths = self.lengths_there[numbers]
+            lengths = self.device_lengths[numbers]
             ends, valid = starts + lengths, offsets[:steps] < lengths[:, None]
             inputs = self.inputs[starts[:, None] + torch.minimum(offsets[:steps], lengths[:, None] - 1)]
             inputs = torch.where(valid[..., None], inputs, 0.0)
-        weights = None if self.weights_there is None else self.weights_there[numbers]
+        weights = None if self.device_weights is None else self.device_weights[numbers]
         if self.classes:
             return Taken(inputs, lengths, self.targets[ends - 1], num_new, weights=weights)
         ahead = ends[:, None] + offsets[: self.horizon] if self.horizon else ends[:, None] - 1
-        known = self.inputs[ahead].index_select(2, self.known_there) if len(self.known_there) else None
+        known = self.inputs[ahead].index_select(2, self.known_columns) if len(self.known_columns) else None
         return Taken(inputs, lengths, self.targets[ahead], num_new, weights=weights, known=known)
 
 
@@ -152,7 +152,7 @@ class Resident:
     def open(self, datasets: Sequence[EncodedDataset]) -> bool:
         """Start an epoch of the first dataset, replaying the others; returns whether anything moved.
 
-        If they do not fit beside the present rows, those are dropped.
+        If they do not fit beside the resident rows, those are dropped.
         """
         if not all(self._add(dataset) for dataset in datasets):
             self.rows.keep(datasets)
@@ -175,18 +175,18 @@ class Resident:
         rows: list[Int64] = []
         self.shapes.clear()
         for step in steps:
-            own, shape = [np.empty(0, np.int64)], []
+            numbers, shape = [np.empty(0, np.int64)], []
             for piece in step.pieces:
                 new, old = step.batch[piece.new], step.old[piece.replayed]
                 both = np.concatenate([new, self.samples.offsets[step.owners[piece.replayed] + 1] + old])
-                own.append(both)
+                numbers.append(both)
                 shape.append((len(new), len(old), self.samples.steps(both)))
-            rows.append(np.concatenate(own))
+            rows.append(np.concatenate(numbers))
             self.shapes[step.number] = tuple(shape)
         width = max(map(len, rows), default=0)
         table = np.zeros((len(rows), width), np.int64)
-        for place, row in enumerate(rows):
-            table[place, : len(row)] = row
+        for step_row, row in enumerate(rows):
+            table[step_row, : len(row)] = row
         moved = self.numbers.shape[1] < width or len(self.numbers) < len(rows)
         if moved:
             self.numbers = torch.zeros(len(rows), width, dtype=torch.int64, device=self.device)
@@ -198,14 +198,14 @@ class Resident:
         self.shape = self.shapes[step.number]
         return self.shape
 
-    def pieces(self, place: Tensor) -> Iterator[Taken]:
+    def pieces(self, position: Tensor) -> Iterator[Taken]:
         """Return the samples of the step at a position (1,) among those loaded."""
         assert self.samples is not None
-        numbers, at = self.numbers.index_select(0, place)[0], 0
+        numbers, start = self.numbers.index_select(0, position)[0], 0
         for num_new, num_replayed, steps in self.shape:
             count = num_new + num_replayed
-            yield self.samples.take(numbers[at : at + count], steps, num_new)
-            at += count
+            yield self.samples.take(numbers[start : start + count], steps, num_new)
+            start += count
 
     def batch(self, dataset: EncodedDataset, split: str, samples: Int64) -> Taken | None:
         """Return samples of a split for an evaluation; None if the dataset does not fit."""

@@ -1,4 +1,4 @@
-"""What a stage does against forgetting, as values for the fit, and the importance of each weight."""
+"""Retention of a stage as values for the fit, and the importance of each weight."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from workflows.fit.sampling import worker_share
 if TYPE_CHECKING:
     from models.retention_methods import Importance
 
-IMPORTANCE_STREAM = 3  # a kind of random numbers, beside those of replay
+IMPORTANCE_STREAM = 3  # random stream, separate from those of replay
 
 
 @dataclass(frozen=True)
@@ -69,27 +69,27 @@ def importance(
     random = np.random.default_rng((*seed, IMPORTANCE_STREAM))
     count = len(samples)
     noise = random.random((count, 1)) if settings.classifies else random.standard_normal((count, num_outputs))
-    mine = range(count)[worker_share(count, group.rank, group.size)]
+    share = range(count)[worker_share(count, group.rank, group.size)]
 
-    def one(place: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        batch = dataset.batch("train", samples[place : place + 1])
+    def inputs_of(number: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        batch = dataset.batch("train", samples[number : number + 1])
         known = None if batch.known is None else torch.from_numpy(batch.known).to(device)
         return torch.from_numpy(batch.inputs).to(device), torch.from_numpy(batch.lengths).to(device), known
 
-    drawn = [torch.from_numpy(noise[place].astype(np.float32)).to(device) for place in mine]
-    sums = measure(model, [one(place) for place in mine], drawn, settings, head)
+    drawn = [torch.from_numpy(noise[number].astype(np.float32)).to(device) for number in share]
+    sums = measure(model, [inputs_of(number) for number in share], drawn, settings, head)
     flat = group.add_up(torch.cat([each.flatten() for each in sums])) / max(count, 1)
-    found, start = {}, 0
+    by_name, start = {}, 0
     for name, parameter in trained(model):
-        found[name] = flat[start : start + parameter.numel()].view_as(parameter).float()
+        by_name[name] = flat[start : start + parameter.numel()].view_as(parameter).float()
         start += parameter.numel()
-    return found
+    return by_name
 
 
-def accumulated(before: Mapping[str, Tensor] | None, own: Mapping[str, Tensor], decay: float) -> dict[str, Tensor]:
-    """Return the importance for all datasets so far: decay * before + own (online EWC, Schwarz et al. 2018)."""
+def accumulate(before: Mapping[str, Tensor] | None, new: Mapping[str, Tensor], decay: float) -> dict[str, Tensor]:
+    """Return the importance for all datasets so far: decay * before + new (online EWC, Schwarz et al. 2018)."""
     known = before or {}
     return {
-        name: decay * known[name].to(value.device) + value if name in known else value  # a correction may be newer
-        for name, value in own.items()
+        name: decay * known[name].to(value.device) + value if name in known else value  # a head correction may be new
+        for name, value in new.items()
     }

@@ -17,8 +17,8 @@ def epoch_batches(
 ) -> list[Int64]:
     """Return the samples of every global batch of an epoch: each sample once, one batch may be smaller than the others.
 
-    One permutation seeded from (seed, stage, epoch). Where lengths differ, samples of similar length are put into the
-    same batch, within pools of 32 batches, and the batches are shuffled again.
+    One permutation seeded from (seed, stage, epoch). If lengths differ, samples of similar length share
+    a batch, within pools of 32 batches, and the batches are shuffled again.
     """
     if not shuffle:
         return _cut(np.arange(len(lengths)), batch_size)
@@ -28,7 +28,7 @@ def epoch_batches(
         return _cut(order, batch_size)
     pools = _cut(order, POOL_BATCHES * batch_size)
     batches = [batch for pool in pools for batch in _cut(pool[np.argsort(lengths[pool], kind="stable")], batch_size)]
-    return [batches[place] for place in random.permutation(len(batches))]
+    return [batches[index] for index in random.permutation(len(batches))]
 
 
 def pooled_batches(count: int, pool: int, batch_size: int, seed: tuple[int, int, int]) -> Iterator[Int64]:
@@ -66,14 +66,14 @@ def worker_share(count: int, rank: int, num_workers: int) -> slice:
     return slice(rank * count // num_workers, (rank + 1) * count // num_workers)
 
 
-def micro_batches(places: Int64, lengths: npt.NDArray[np.int32], size: int, multiple: int = 1) -> list[Int64]:
+def micro_batches(samples: Int64, lengths: npt.NDArray[np.int32], size: int, multiple: int = 1) -> list[Int64]:
     """Cut samples into pieces of at most `size`, nearly equal, with similar lengths together.
 
     The number of pieces is rounded up to a multiple of `multiple`, if there are enough samples.
     """
-    if not len(places):
+    if not len(samples):
         return []
     if int(lengths.min()) != int(lengths.max()):
-        places = places[np.argsort(lengths, kind="stable")]
-    count = min(-(-len(places) // (size * multiple)) * multiple, len(places))
-    return [places] if count == 1 else [np.asarray(piece) for piece in np.array_split(places, count)]
+        samples = samples[np.argsort(lengths, kind="stable")]
+    count = min(-(-len(samples) // (size * multiple)) * multiple, len(samples))
+    return [samples] if count == 1 else [np.asarray(piece) for piece in np.array_split(samples, count)]

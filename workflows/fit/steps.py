@@ -1,4 +1,4 @@
-"""What each step of an epoch consists of: values that are the same for rows in memory, on disk or on a GPU."""
+"""The steps of an epoch as values, the same for rows in memory, on disk or on a GPU."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Step:
 
     @property
     def heads(self) -> tuple[int, ...]:
-        """Return the datasets whose head corrections this step trains, on whichever worker their samples are."""
+        """Return the datasets whose head corrections this step trains, on any worker."""
         return () if self.head is None else tuple(np.unique(np.append(self.owners, self.head)).tolist())
 
     @property
@@ -70,7 +70,7 @@ class Step:
         return np.concatenate([np.empty(0, np.int64), *parts])
 
     @property
-    def places(self) -> list[slice]:
+    def piece_slices(self) -> list[slice]:
         """Return the slice of each piece among this worker's samples."""
         ends = np.cumsum([0, *(len(piece.new) + len(piece.replayed) for piece in self.pieces)]).tolist()
         return [slice(start, end) for start, end in pairwise(ends)]
@@ -85,7 +85,7 @@ class Step:
 def batches_of(
     dataset: EncodedDataset, training: TrainingSettings, seed: tuple[int, int, int], pool: int
 ) -> tuple[list[int], Iterable[Int64], LengthsOf | None]:
-    """Return the sizes of an epoch's global batches, their samples, and the lengths of samples where they differ."""
+    """Return the sizes of an epoch's global batches, their samples, and a function to their lengths if these differ."""
     size, count = training.batch_size, dataset.num_samples("train")
     if pool:
         sizes = batch_sizes(count, size)
@@ -96,7 +96,7 @@ def batches_of(
     return [len(batch) for batch in batches], batches, None if uniform else lengths.__getitem__
 
 
-def no_part(step: int) -> str:  # noqa: ARG001 whichever it is
+def no_part(step: int) -> str:  # noqa: ARG001 the same for all steps
     """Return the part of a step if no weight sums are kept."""
     return ""
 
@@ -113,36 +113,36 @@ def steps_of(
 ) -> Iterator[Step]:
     """Return the steps of an epoch: its global batches of new samples, each with the (owners, samples) that are replayed.
 
-    `part_of` gives the part of a step; `head` is the number of the dataset, or gives that of each sample, if datasets
-    have head corrections. Without `lengths_of` all samples are equally long: then steps of equal counts are cut once.
+    `part_of` returns the part of a step; `head` is the number of the dataset, or a function to that of each sample, if
+    datasets have head corrections. Without `lengths_of` all samples are equally long: equal counts are cut once.
     """
     cut: dict[tuple[int, int], tuple[tuple[Piece, ...], tuple[int, ...]]] = {}
     for number, (batch, (owners, old)) in enumerate(zip(batches, drawn, strict=True)):
-        whose = head(batch) if callable(head) else head
+        owner = head(batch) if callable(head) else head
         counts = (len(batch), len(old))
         if lengths_of is not None:
-            pieces = _own_pieces(lengths_of(batch), len(old), micro_batch, group, threads)
-            yield Step(number, batch, owners, old, pieces, _counts(counts, pieces), part_of(number), whose)
+            pieces = _worker_pieces(lengths_of(batch), len(old), micro_batch, group, threads)
+            yield Step(number, batch, owners, old, pieces, _counts(counts, pieces), part_of(number), owner)
             continue
         if counts not in cut:
-            pieces = _own_pieces(np.ones(len(batch), np.int32), len(old), micro_batch, group, threads)
+            pieces = _worker_pieces(np.ones(len(batch), np.int32), len(old), micro_batch, group, threads)
             cut[counts] = (pieces, _counts(counts, pieces))
-        yield Step(number, batch, owners, old, *cut[counts], part_of(number), whose, uniform=True)
+        yield Step(number, batch, owners, old, *cut[counts], part_of(number), owner, uniform=True)
 
 
 def _counts(of_all: tuple[int, int], pieces: tuple[Piece, ...]) -> tuple[int, ...]:
     return (*of_all, *(len(part) for piece in pieces for part in (piece.new, piece.replayed)))
 
 
-def _own_pieces(
+def _worker_pieces(
     lengths: npt.NDArray[np.int32], num_replayed: int, micro_batch: int, group: Group, threads: int
 ) -> tuple[Piece, ...]:
     """Return this worker's share of the new and replayed samples, as micro-batches that are assigned to threads."""
     count = len(lengths)
-    places = np.arange(count)[worker_share(count, group.rank, group.size)]
+    new = np.arange(count)[worker_share(count, group.rank, group.size)]
     replayed = np.arange(num_replayed)[worker_share(num_replayed, group.rank, group.size)]
     cut = max(micro_batch * count // (count + num_replayed), 1)
-    pieces = micro_batches(places, lengths[places], cut, threads) or ([places] if len(replayed) else [])
+    pieces = micro_batches(new, lengths[new], cut, threads) or ([new] if len(replayed) else [])
     if len(pieces) == 1:
         return (Piece(pieces[0], replayed),)
     return tuple(map(Piece, pieces, np.array_split(replayed, max(len(pieces), 1)), cycle(range(threads))))

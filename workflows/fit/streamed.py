@@ -1,4 +1,4 @@
-"""Datasets whose rows do not fit on a device: a thread gathers them, and they are copied during the step before."""
+"""Datasets whose rows do not fit on a device: a thread gathers them and copies them during the previous step."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 import torch
 
 from data.prepared.encoding import Batch, EncodedDataset
-from workflows.fit.replay import Replay, joined
+from workflows.fit.replay import Replay, concatenate
 from workflows.fit.resident import Buckets
 from workflows.fit.steps import Piece, Step
 from workflows.fit.taken import Taken, pinned
 
 AHEAD = 4  # steps gathered ahead
-SLOTS = 2  # buffers on the device: the step under way reads one, the next samples are copied to the other
+SLOTS = 2  # buffers on the device: the current step reads one, the next samples are copied to the other
 
 
 class Slot:
-    """The buffer for one step's samples on the device, and when it is free again."""
+    """The device buffer of one step's samples, with an event for when it is free."""
 
-    def __init__(self, device: torch.device, samples: int, steps: int, features: int, one: Batch):
-        targets = torch.from_numpy(one.targets)
-        known = (1, 0, 0) if one.known is None else one.known.shape
+    def __init__(self, device: torch.device, samples: int, steps: int, features: int, example: Batch):
+        targets = torch.from_numpy(example.targets)
+        known = (1, 0, 0) if example.known is None else example.known.shape
         self.known = torch.zeros(samples, *known[1:], device=device)
         self.inputs = torch.zeros(samples * steps * features, device=device)
         self.lengths = torch.zeros(samples, dtype=torch.int64, device=device)
@@ -68,11 +68,11 @@ class Streamed:
         most = max(sum(step.counts[2:]) for step in steps)
         moved = most > self.room
         if moved:
-            one = self.dataset.batch("train", np.zeros(1, np.int64))
+            example = self.dataset.batch("train", np.zeros(1, np.int64))
             longest, features = self.buckets.longest, self.dataset.num_features
             if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)  # a step under way may still read the old buffers
-            self.slots = [Slot(self.device, most, longest, features, one) for _ in range(SLOTS)]
+                torch.cuda.synchronize(self.device)  # the current step may still read the old buffers
+            self.slots = [Slot(self.device, most, longest, features, example) for _ in range(SLOTS)]
             self.room = most
         self._gather_ahead()
         return moved
@@ -118,12 +118,12 @@ class Streamed:
             self.gathered.append(self.gatherer.submit(self._gather, self.waiting.popleft(), self.replay))
 
     def _gather(self, step: Step, replay: Replay) -> list[Taken]:
-        return [self._gathered(step, piece, replay) for piece in step.pieces]
+        return [self._gather_piece(step, piece, replay) for piece in step.pieces]
 
-    def _gathered(self, step: Step, piece: Piece, replay: Replay) -> Taken:
+    def _gather_piece(self, step: Step, piece: Piece, replay: Replay) -> Taken:
         """Return a piece in pinned memory, padded to a bucket."""
         new = self.dataset.batch("train", step.batch[piece.new])
-        batch = joined([new, *replay.batches(step.owners[piece.replayed], step.old[piece.replayed])])
+        batch = concatenate([new, *replay.batches(step.owners[piece.replayed], step.old[piece.replayed])])
         steps, pin = self.buckets.steps(batch.lengths), self.device.type == "cuda"
         inputs = torch.zeros(len(batch.inputs), steps, batch.inputs.shape[2], pin_memory=pin)
         inputs[:, : batch.inputs.shape[1]] = torch.from_numpy(batch.inputs)

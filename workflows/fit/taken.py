@@ -16,7 +16,7 @@ class Taken:
 
     `inputs` (samples, steps, features); `lengths` (samples,), None if all steps of all samples are valid; `targets` as in
     data.prepared.encoding.Batch. The first `num_new` samples belong to the dataset being trained, the others are
-    replayed. `owners` says whose head correction each sample takes, or all of them; None: none. `weights` (samples,) are
+    replayed. `owners` has the dataset of each sample's head correction, or of all; None: none. `weights` (samples,) are
     loss weights; None: all 1. `known` (samples, horizon, columns) has the known_future columns of the predicted rows.
     """
 

@@ -1,4 +1,4 @@
-"""Which steps count for the average over the last third of a stage's steps, for any number of epochs.
+"""The steps averaged over the last third of a stage, for any number of epochs.
 
 An epoch does not know how many epochs its stage has: "3 epochs" is the beginning of "5 epochs". The last third of n
 epochs is the last n // 3 of them and, if n is not a multiple of three, the last third or two thirds of the epoch before.

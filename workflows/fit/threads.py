@@ -22,7 +22,7 @@ from workflows.fit.gradients import gradients_in_one
 
 @dataclass(frozen=True)
 class Replica:
-    """A model whose gradients, and the loss after them, lie in `sums`; see gradients_in_one."""
+    """A model; `sums` holds its gradients and the loss; see gradients_in_one."""
 
     model: LSTM
     sums: Tensor
@@ -44,8 +44,8 @@ def add_up(copies: Sequence[Replica]) -> None:
 
 def _copy_of(model: LSTM) -> Replica:
     shared = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in model.parameters()}
-    own = copy.deepcopy(model, shared)  # parameters in the memo are shared, not copied
-    return Replica(own, gradients_in_one([p for p in own.parameters() if p.requires_grad], torch.device("cpu")))
+    replica = copy.deepcopy(model, shared)  # parameters in the memo are shared, not copied
+    return Replica(replica, gradients_in_one([p for p in replica.parameters() if p.requires_grad], torch.device("cpu")))
 
 
 class Threads:

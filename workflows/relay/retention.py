@@ -21,7 +21,7 @@ from models.lstm import LSTM
 from models.retention import Anchor
 from workflows.fit.group import Group
 from workflows.fit.replay import NOTHING_TO_REPLAY, Replay, kept_samples
-from workflows.fit.retention import NO_RETENTION, Retention, Teacher, accumulated, importance
+from workflows.fit.retention import NO_RETENTION, Retention, Teacher, accumulate, importance
 from workflows.recipe.settings import FEW_SAMPLES
 from workflows.relay.plan import Epoch, Plan
 from workflows.relay.state import first_model
@@ -113,7 +113,7 @@ class Memory:
         while known and (found := self._kept_importance(epoch, known)) is None:
             known -= 1
         for number in range(known + 1, epoch.stage + 1):
-            found = accumulated(found, self._own_importance(epoch, number), epoch.retention.importance_decay)
+            found = accumulate(found, self._own_importance(epoch, number), epoch.retention.importance_decay)
             self._keep_importance(epoch, number, {name: value.cpu() for name, value in found.items()})
         assert found is not None
         return {name: value.to(self.device) for name, value in found.items()}

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.prepared.encoding import Batch, EncodedDataset
-from workflows.fit.replay import joined, kept_samples
+from workflows.fit.replay import concatenate, kept_samples
 
 
 class Joint:
@@ -45,6 +45,6 @@ class Joint:
     def batch(self, split: str, samples: Any) -> Batch:
         order = np.argsort(self.owner[samples], kind="stable")
         owners, numbers = self.owner[samples][order], self.own_number[samples][order]
-        together = joined([self.datasets[o].batch(split, numbers[owners == o]) for o in np.unique(owners)])
+        together = concatenate([self.datasets[o].batch(split, numbers[owners == o]) for o in np.unique(owners)])
         back = np.argsort(order)
         return Batch(together.inputs[back], together.lengths[back], together.targets[back])
