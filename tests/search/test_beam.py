@@ -42,9 +42,9 @@ def run(beam: Beam, judge: Judge, concurrent: int = 1, order: random.Random | No
             return supply
         number = order.choice(sorted(supply.running))
         if order.random() < lost:
-            supply.again(number)
+            supply.put_back(number)
         else:
-            supply.final(judge(supply.running[number]))
+            supply.record_final(judge(supply.running[number]))
 
 
 def test_the_best_prefixes_have_the_lowest_error_and_ties_go_to_the_cheaper() -> None:
@@ -134,7 +134,7 @@ def test_levels_do_not_depend_on_the_order_of_ends_or_on_what_is_lost(
     whole = rest.settle(lambda each: supply.ended[each.number] if each.number in held else None)
     assert whole == (len(held) == len(supply.ended))
     while (proposal := rest.next()) is not None:
-        rest.final(judge(proposal))
+        rest.record_final(judge(proposal))
     assert resumed.levels == alone.levels
     assert rest.ended == supply.ended
     # The bounds, and that each level extends the best of the last one.
@@ -234,7 +234,7 @@ def test_optuna_with_as_many_stages_is_told_beside_it() -> None:
         while stages_of(optuna.ended) < stages_of(supply.ended):
             proposal = optuna.next()
             assert proposal is not None
-            optuna.final(planted.judge(proposal))
+            optuna.record_final(planted.judge(proposal))
         print(
             f"seed {seed}: beam {best_of(supply.ended):.3f}, Optuna {best_of(optuna.ended):.3f}, {len(optuna.ended)} trials"
         )

@@ -47,9 +47,9 @@ def proposals(lag: int, order: random.Random, share_lost: float = 0.0, held: int
             return [found[number] for number in range(30)]
         number = order.choice(sorted(supply.running))
         if order.random() < share_lost:
-            supply.again(number)
+            supply.put_back(number)
             continue
-        supply.final(result(number, supply.running[number].config))
+        supply.record_final(result(number, supply.running[number].config))
 
 
 @pytest.mark.parametrize("lag", [1, 3])

@@ -125,7 +125,7 @@ def beam_of_twelve() -> SearchResult:
         epochs, samples = (1,) * level, 1000 * level + proposal.number
         key = f"key {proposal.number}"
         result = TrialResult(proposal.number, proposal.config, metrics, key, after, epochs, samples)
-        supply.final(dataclasses.replace(result, level=level, parent=proposal.parent))
+        supply.record_final(dataclasses.replace(result, level=level, parent=proposal.parent))
     trials = [trial for _, trial in sorted(supply.ended.items())]
     best = min((trial for trial in trials if trial.complete), key=lambda trial: trial.metrics.objective("mean_scaled_error"))
     return search_result(trials, algorithm="beam", beam_width=4, best=best.number, pareto=(best.number,), key=best.key)

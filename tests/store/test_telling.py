@@ -145,13 +145,13 @@ def test_a_search_says_that_no_trial_runs_and_what_is_free(monkeypatch: pytest.M
     monkeypatch.setattr("workflows.search.run.time.monotonic", lambda: now)
     monkeypatch.setattr("workflows.search.run.free_nodes", lambda: (Node("w1", 0.0), Node("w2", 0.5)))
     run = cast("Any", SimpleNamespace(watch=said.append, idle_since=90.0))
-    Run.tell_idle(run, 0.0)
+    Run.report_idle(run, 0.0)
     assert said == []
     now = 120.0
-    Run.tell_idle(run, 0.0)
+    Run.report_idle(run, 0.0)
     assert said == [Waiting("trials start or wait for a core since 30 s: cores w2 0.5 free")]
     run.idle_since = None  # one trains
-    Run.tell_idle(run, 0.0)
+    Run.report_idle(run, 0.0)
     assert len(said) == 1
 
 

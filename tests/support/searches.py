@@ -64,13 +64,13 @@ def search_here(recipe: Recipe, storage: Path, watch: Callable[[Event], None] = 
     run = Run(recipe, context, opened, store, algorithm, watch, totals)
     run.look_up()
     torch.set_num_threads(1)  # as in a trial's own process
-    walks = Walks(dataclasses.replace(context, emit=run.heard))
+    walks = Walks(dataclasses.replace(context, emit=run.record_event))
     while (proposal := run.supply.next()) is not None:
         walks.begin(proposal)
         report = walks.next_stage()
         while not (report.complete or report.failed):
             report = walks.next_stage()
-        assert run.ended(proposal, report)
+        assert run.record_end(proposal, report)
     assert run.supply.done
     trials = [trial for _, trial in sorted(totals.trials.items())]
     seconds = time.perf_counter() - started

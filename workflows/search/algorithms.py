@@ -1,4 +1,4 @@
-"""The algorithms of a search: which trials it has, and how they depend on each other's results."""
+"""The algorithms of a search: they decide the trials, from the start or from the results of earlier ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from workflows.search.supply import Algorithm, Listed
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What an algorithm needs: the recipe, its parameters, how many trials run at a time, and the training orders.
+    """The input of an algorithm: the recipe, its parameters, how many trials run at a time, and the training orders.
 
-    `orders` has, for each way to prepare the data, the recipe entry of each dataset in turn.
+    `orders` has one list for each way to prepare the data: the recipe entry of each dataset, in training order.
     """
 
     recipe: Recipe

@@ -19,37 +19,37 @@ from workflows.search.space import Config
 def best_prefixes(trials: Sequence[TrialResult], width: int, objectives: Sequence[str]) -> list[TrialResult]:
     """Return at most `width` trials of a level to extend, best first.
 
-    With one objective the lowest ones. With two the Pareto front, then the front of the rest; if a front does not fit,
-    its least crowded trials. Ties go to the trial with fewer samples, then to the first. Failed trials, and those that
+    With one objective, the lowest ones. With two, the Pareto front, then the front of the rest; if a front does not fit,
+    its least crowded trials. Ties go to the trial with fewer samples, then to the first. Failed trials, and trials that
     the guard stopped within their level, cannot be extended.
     """
     usable = [t for t in trials if t.metrics.mean_scaled_error is not None and len(t.epochs) == t.level]
     usable.sort(key=lambda trial: (trial.samples, trial.number))
     points = [tuple(trial.metrics.objective(name) for name in objectives) for trial in usable]
     if len(objectives) == 1:
-        order = sorted(range(len(points)), key=lambda place: points[place])  # stable: ties keep the order by cost
-        return [usable[place] for place in order[:width]]
+        order = sorted(range(len(points)), key=lambda index: points[index])  # stable: ties keep the order by cost
+        return [usable[index] for index in order[:width]]
     kept: list[int] = []
     for front in fronts(points):
         room = width - len(kept)
         if not room:
             break
         if len(front) > room:
-            apart = crowding([points[place] for place in front])
+            apart = crowding([points[index] for index in front])
             front = [front[number] for number in sorted(range(len(front)), key=lambda number: -apart[number])[:room]]
-        kept += sorted(front, key=lambda place: points[place])
-    return [usable[place] for place in kept]
+        kept += sorted(front, key=lambda index: points[index])
+    return [usable[index] for index in kept]
 
 
 def extend(parents: Sequence[TrialResult], level: int, choices: Sequence[Config], first_number: int) -> list[Proposal]:
     """Return the trials of a level: each parent with each choice for its dataset, numbered from `first_number`."""
-    made = [(parent, {**parent.config, **choice}) for parent in parents for choice in choices]
-    return [Proposal(first_number + n, config, level, parent.number) for n, (parent, config) in enumerate(made)]
+    children = [(parent, {**parent.config, **choice}) for parent in parents for choice in choices]
+    return [Proposal(first_number + n, config, level, parent.number) for n, (parent, config) in enumerate(children)]
 
 
 @dataclass
 class Beam:
-    """The trials of a beam search, level by level. `choices` are those that each dataset in turn adds to a trial."""
+    """The trials of a beam search, level by level. `choices` has, for each dataset, the values it adds to a trial."""
 
     choices: Sequence[Sequence[Config]]
     width: int
@@ -58,7 +58,7 @@ class Beam:
 
     @property
     def num_trials(self) -> int:
-        """Return how many trials there are if every level fills the beam."""
+        """Return the number of trials if every level fills the beam."""
         count, total = 1, 0
         for choices in self.choices:
             count = min(count, self.width) * len(choices)
@@ -75,7 +75,7 @@ class Beam:
             return []
         parents = best_prefixes([ended[proposal.number] for proposal in last], self.width, self.objectives)
         level = len(self.levels) + 1
-        found = extend(parents, level, self.choices[level - 1], last[-1].number + 1)
-        if found:
-            self.levels.append(found)
-        return found
+        proposals = extend(parents, level, self.choices[level - 1], last[-1].number + 1)
+        if proposals:
+            self.levels.append(proposals)
+        return proposals

@@ -1,4 +1,4 @@
-"""What all trials of a search share, small enough to be sent to each of their processes."""
+"""The values that all trials of a search share, small enough to be sent to each of their processes."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class SearchContext:
     num_workers: int
     use_gpu: bool
     device_memory_gb: float | None = None
-    gpu_service: str = ""  # the folder of the service by which trials share a GPU; empty: there is none
+    gpu_service: str = ""  # the folder of the service through which trials share a GPU; empty: no service
     cpus: int = 1  # cores, and threads, of each worker of a trial
     one_node: bool = False  # all workers of a trial are on one machine
-    scratch: str = ""  # for Ray's own notes, where all machines of a cluster reach them; empty: a folder of this one
+    scratch: str = ""  # a folder for Ray that all machines of a cluster reach; empty: a local folder
 
     def variant_of(self, config: Config) -> str:
         """Return the name of the variant that a trial is trained on."""
@@ -59,8 +59,8 @@ class SearchContext:
     def open(self, variant: str) -> list[EncodedDataset]:
         """Map the datasets of a variant into this process."""
         prepared_cache = PreparedCache(self.storage)
-        found = self.variants[variant].datasets
-        return [reference.open(prepared_cache) for reference in found]
+        references = self.variants[variant].datasets
+        return [reference.open(prepared_cache) for reference in references]
 
     def plan(self, proposal: Proposal, datasets: Sequence[EncodedDataset]) -> Plan:
         """Return the plan of a trial: that of `train` with its recipe, up to the trial's last dataset.
@@ -72,8 +72,8 @@ class SearchContext:
         epochs = [recipe.entries[number].keys.epochs or recipe.training.epochs for number in entries]
         decay = recipe.training.decay_rate
         if isinstance(decay, list):
-            own = recipe.training.model_copy(update={"decay_rate": decay[: len(entries) - 1]})
-            recipe = dataclasses.replace(recipe, training=own)
+            training = recipe.training.model_copy(update={"decay_rate": decay[: len(entries) - 1]})
+            recipe = dataclasses.replace(recipe, training=training)
         return plan_of(recipe, datasets[: proposal.level], epochs)
 
 
@@ -93,7 +93,7 @@ def prepare_context(
 ) -> tuple[SearchContext, dict[str, list[EncodedDataset]], list[str]]:
     """Prepare the datasets of every variant; `before` is called before anything is written, and may raise.
 
-    Also returns the datasets of this process, and the lines on the training orders.
+    Also returns the open datasets of each variant, and the lines on the training orders.
     """
     first = {each.name: (each.values() or (each.space.low,))[0] for each in parameters}  # type: ignore[union-attr]
     variants, opened, orders = {}, {}, []
@@ -115,14 +115,16 @@ def prepare_context(
         variants[key] = Variant(sent, tuple(number - 1 for number in epochs))
         opened[key] = datasets
         if not any(naive_error(each, "validation", made.model.loss) for each in datasets):
-            raise InputError("search: no dataset has validation samples to judge a trial by: give split a validation part")
+            raise InputError(
+                "search: no dataset has validation samples to compare trials by: add a validation part to split"
+            )
     names = tuple(each.name for each in parameters if each.changes_data)
     context = SearchContext(
-        dict(recipe.document), recipe.folder, names, variants, store.address, _unheard, placement.num_workers,
+        dict(recipe.document), recipe.folder, names, variants, store.address, _discard, placement.num_workers,
         placement.use_gpu, recipe.compute.device_memory, cpus=placement.cpus, one_node=placement.one_node,
     )  # fmt: skip
     return context, opened, [words for words in dict.fromkeys(orders) if words]
 
 
-def _unheard(event: RunEvent) -> None:
+def _discard(event: RunEvent) -> None:
     """Discard an event, until the trials have a channel."""

@@ -1,4 +1,4 @@
-"""Estimate a search: its trials and epochs, what the store has of them, and the time for the rest. No Ray."""
+"""Estimate a search: its trials and epochs, how many the store has, and the time for the rest. Ray is not started."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workflows.search.algorithms import ALGORITHMS, SearchPlan
 from workflows.search.context import prepare_context
 from workflows.search.proposal import Proposal
 from workflows.search.run import Run, SearchTotals
-from workflows.search.search import check_trials, place, with_workers
+from workflows.search.search import check_trials, placement_of, with_workers
 from workflows.search.space import parameters_of
 from workflows.search.tree import MAX_COMPARED, Chain, simulate
 from workflows.store.store import Store
@@ -25,9 +25,9 @@ from workflows.store.store import Store
 class Estimate:
     """The cost of a search.
 
-    `exact` unless its trials depend on missing results; then the numbers are those of the longest prefixes that could be
-    kept. `seconds` is the time of the fit alone, from the `epochs_measured` epochs in the store; None if it has none of
-    this search.
+    `exact` unless its trials depend on missing results; then the numbers are upper bounds, for the longest prefixes that
+    could be kept. `seconds` is the time of the fit alone, estimated from the `epochs_measured` epochs of this search in
+    the store; None if there are none.
     """
 
     algorithm: str
@@ -49,7 +49,7 @@ def estimate(recipe: Recipe, storage: str | Path, num_workers: int | None = None
     """
     store, recipe = Store(str(storage), mend=False), with_workers(recipe, num_workers)
     parameters = parameters_of(recipe, recipe.label)
-    placement = place(recipe, check_trials(recipe, parameters), capacity())
+    placement = placement_of(recipe, check_trials(recipe, parameters), capacity())
 
     def refuse() -> None:
         raise InputError(
@@ -62,13 +62,13 @@ def estimate(recipe: Recipe, storage: str | Path, num_workers: int | None = None
     algorithm = ALGORITHMS[recipe.search.algorithm](SearchPlan(recipe, parameters, placement.num_concurrent, orders))
     run = Run(recipe, context, opened, store, algorithm, ignore, SearchTotals())
     chains: dict[int, Chain] = {}
-    held = 0
+    num_stored = 0
 
     def known(proposal: Proposal) -> TrialResult:
-        nonlocal held
+        nonlocal num_stored
         chains[proposal.number] = run.chain(proposal)
-        trial = run.known(proposal)
-        held += trial is not None
+        trial = run.stored_result(proposal)
+        num_stored += trial is not None
         return _longest(proposal, chains[proposal.number]) if trial is None else trial
 
     run.supply.settle(known)
@@ -78,9 +78,9 @@ def estimate(recipe: Recipe, storage: str | Path, num_workers: int | None = None
     work = _work(chains, placement.num_concurrent, set(records))
     return Estimate(
         algorithm=recipe.search.algorithm,
-        exact=recipe.search.algorithm in ("grid", "random") or held == len(chains),
+        exact=recipe.search.algorithm in ("grid", "random") or num_stored == len(chains),
         trials=len(chains),
-        trials_held=held,
+        trials_held=num_stored,
         epochs_requested=sum(len(each.keys) for each in chains.values()),
         epochs_distinct=len(costs),
         epochs_held=len(records),
@@ -91,33 +91,33 @@ def estimate(recipe: Recipe, storage: str | Path, num_workers: int | None = None
 
 
 def _longest(proposal: Proposal, chain: Chain) -> TrialResult:
-    """Return an unknown trial of a beam: the costliest choices, so that the estimate is an upper bound."""
+    """Return a result for a trial of a beam that has not run; costlier trials rank first, for an upper bound."""
     stages = proposal.level or 1
     metrics = TrialMetrics(mean_scaled_error=1.0, forgetting=0.0)
     cost = -int(sum(chain.costs))
     return TrialResult(proposal.number, proposal.config, metrics, epochs=(1,) * stages, samples=cost, level=proposal.level)
 
 
-def _work(chains: dict[int, Chain], num_concurrent: int, held: set[str]) -> float:
-    """Return the work of one core from the start of the search to its end."""
-    left = {number: each for number, each in chains.items() if set(each.keys) - held}
-    if len(left) <= MAX_COMPARED:
-        return simulate(left, num_concurrent, held).ends_at
-    costs = {key: cost for each in left.values() for key, cost in zip(each.keys, each.costs, strict=True)}
-    return sum(cost for key, cost in costs.items() if key not in held) / num_concurrent
+def _work(chains: dict[int, Chain], num_concurrent: int, stored: set[str]) -> float:
+    """Return the time from the start of the search to its end, in the unit of the costs."""
+    remaining = {number: each for number, each in chains.items() if set(each.keys) - stored}
+    if len(remaining) <= MAX_COMPARED:
+        return simulate(remaining, num_concurrent, stored).ends_at
+    costs = {key: cost for each in remaining.values() for key, cost in zip(each.keys, each.costs, strict=True)}
+    return sum(cost for key, cost in costs.items() if key not in stored) / num_concurrent
 
 
-def estimate_words(found: Estimate) -> str:
-    """Return an estimate in words."""
-    most = "" if found.exact else "at most "
-    trials = f"{most}{counted(found.trials, 'trial')} ({found.algorithm}), {found.num_concurrent} at a time"
-    epochs = f"{most}{counted(found.epochs_requested, 'epoch')} requested, {found.epochs_distinct} of them different"
-    left = found.epochs_distinct - found.epochs_held
-    words = f"{trials}: {epochs}.\nThe store holds {counted(found.trials_held, 'whole trial')} and "
-    words += f"{counted(found.epochs_held, 'epoch')}; {most}{left} would be trained"
-    if not left:
+def estimate_words(result: Estimate) -> str:
+    """Return the text that `search --dry-run` prints."""
+    most = "" if result.exact else "at most "
+    trials = f"{most}{counted(result.trials, 'trial')} ({result.algorithm}), {result.num_concurrent} at a time"
+    epochs = f"{most}{counted(result.epochs_requested, 'epoch')} requested, {result.epochs_distinct} of them different"
+    remaining = result.epochs_distinct - result.epochs_held
+    words = f"{trials}: {epochs}.\nThe store has {counted(result.trials_held, 'whole trial')} and "
+    words += f"{counted(result.epochs_held, 'epoch')}; {most}{remaining} would be trained"
+    if not remaining:
         return f"{words}."
-    if found.seconds is None:
+    if result.seconds is None:
         return f"{words}. No epoch of this search is in the store: train the recipe once to get an estimate of the time."
-    minutes, seconds = divmod(round(found.seconds), 60)
+    minutes, seconds = divmod(round(result.seconds), 60)
     return f"{words} in {most}{minutes}:{seconds:02d} min by those in the store, plus evaluation and the start of Ray."

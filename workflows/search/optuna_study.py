@@ -50,12 +50,12 @@ class Study:
             assert isinstance(space, Range)
             return trial.suggest_float(parameter.name, space.low, space.high, log=space.log)
         if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-            # Optuna knows that they are ordered.
+            # An integer parameter tells Optuna that the values are ordered.
             return sorted(values)[trial.suggest_int(parameter.name, 0, len(values) - 1)]
         return values[trial.suggest_categorical(parameter.name, list(range(len(values))))]
 
     def tell(self, number: int, values: Values | None, complete: bool = True) -> None:
-        """Report the result of a trial; None: it failed. A stopped trial is only known to be no better."""
+        """Report the result of a trial; None: it failed. A stopped trial is reported as pruned, or as failed."""
         states = self._optuna.trial.TrialState
         if values is None or (not complete and len(values) > 1):
             self.study.tell(self.asked[number], state=states.FAIL)
@@ -67,27 +67,27 @@ class Study:
 
 
 class OptunaTrials:
-    """Trial n is proposed from exactly the results of the trials up to n - lag, in their order.
+    """Proposes trial n from exactly the results of the trials up to n - lag, in their order.
 
-    With fewer results it waits, and later ones it ignores; otherwise proposals would depend on which of two concurrent
+    With fewer results it waits, and it ignores later ones; otherwise proposals would depend on which of two concurrent
     trials ends first, and an interrupted search would continue with other trials.
     """
 
     def __init__(self, study: Study, objectives: Sequence[str], num_trials: int, lag: int):
         self.study, self.objectives, self.num_trials, self.lag = study, objectives, num_trials, lag
-        self.proposed = self.told = 0
+        self.num_proposed = self.num_told = 0
 
     def more(self, ended: Mapping[int, TrialResult]) -> list[Proposal]:
-        """Return the next trial; none if it must wait, or if there is no other."""
-        if self.proposed == self.num_trials:
+        """Return the next trial; none if it must wait for results, or if all were proposed."""
+        if self.num_proposed == self.num_trials:
             return []
-        while self.told <= self.proposed - self.lag:
-            if self.told not in ended:
+        while self.num_told <= self.num_proposed - self.lag:
+            if self.num_told not in ended:
                 return []
-            self._tell(ended[self.told])
-            self.told += 1
-        self.proposed += 1
-        return [Proposal(self.proposed - 1, self.study.ask())]
+            self._tell(ended[self.num_told])
+            self.num_told += 1
+        self.num_proposed += 1
+        return [Proposal(self.num_proposed - 1, self.study.ask())]
 
     def _tell(self, trial: TrialResult) -> None:
         if trial.failed is not None:

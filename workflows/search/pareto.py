@@ -9,9 +9,9 @@ Point = tuple[float, ...]
 
 
 def pareto_front(points: Sequence[Point]) -> list[int]:
-    """Return the numbers of the points that no other point beats: as low everywhere and lower somewhere.
+    """Return the indices of the points that no other point dominates (as low in all measures and lower in one).
 
-    Of points that are equal all are in it.
+    Equal points are all in the front, or none is.
     """
     return [
         number
@@ -22,12 +22,12 @@ def pareto_front(points: Sequence[Point]) -> list[int]:
 
 def fronts(points: Sequence[Point]) -> list[list[int]]:
     """Return the indices of all points: the front, the front of the rest without it, and so on."""
-    left, found = list(range(len(points))), list[list[int]]()
-    while left:
-        front = [left[place] for place in pareto_front([points[number] for number in left])]
-        found.append(front)
-        left = [number for number in left if number not in front]
-    return found
+    remaining, layers = list(range(len(points))), list[list[int]]()
+    while remaining:
+        front = [remaining[index] for index in pareto_front([points[number] for number in remaining])]
+        layers.append(front)
+        remaining = [number for number in remaining if number not in front]
+    return layers
 
 
 def crowding(points: Sequence[Point]) -> list[float]:
@@ -36,10 +36,10 @@ def crowding(points: Sequence[Point]) -> list[float]:
     for measure in range(len(points[0]) if points else 0):
         order = sorted(range(len(points)), key=lambda number: (points[number][measure], number))
         low, high = points[order[0]][measure], points[order[-1]][measure]
-        for place, number in enumerate(order):
-            if place in (0, len(order) - 1):
+        for position, number in enumerate(order):
+            if position in (0, len(order) - 1):
                 distances[number] = math.inf
             elif high > low:
-                before, after = points[order[place - 1]][measure], points[order[place + 1]][measure]
+                before, after = points[order[position - 1]][measure], points[order[position + 1]][measure]
                 distances[number] += (after - before) / (high - low)
     return distances

@@ -14,20 +14,21 @@ from workflows.results.picture import BLUE, GRAY, GREEN, ORANGE, Axes, Panel, dr
 from workflows.results.search_result import SearchResult, TrialResult
 
 MAX_EFFECTS = 10  # panels; a search over 500 datasets has as many epoch choices
-WIDE = 20  # times as large as the lowest value of a key is the highest: more is drawn on a logarithmic axis
-LEGEND_ROOM = 0.18  # of the height of the points
+WIDE = 20  # ratio of highest to lowest value; above it the axis is logarithmic
+LEGEND_ROOM = 0.18  # space above the points, relative to their height
 ERROR_LABEL = "mean error / naive"
 
 
 def effects(trials: Sequence[TrialResult]) -> dict[str, dict[Any, list[float]]]:
     """Return, for each searched key and each of its values in rising order, the mean scaled errors of the trials."""
-    found: dict[str, dict[Any, list[float]]] = {}
+    errors_of: dict[str, dict[Any, list[float]]] = {}
     for trial in trials:
         for name, value in trial.config.items():
-            shown = value if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
-            found.setdefault(name, {}).setdefault(shown, []).append(_error(trial))
+            level = value if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+            errors_of.setdefault(name, {}).setdefault(level, []).append(_error(trial))
     return {
-        name: dict(sorted(values.items(), key=lambda each: (str(type(each[0])), each[0]))) for name, values in found.items()
+        name: dict(sorted(values.items(), key=lambda each: (str(type(each[0])), each[0])))
+        for name, values in errors_of.items()
     }
 
 
@@ -86,7 +87,7 @@ def _front_panel(search: SearchResult, trials: Sequence[TrialResult]) -> Panel:
         best = search.best_trial
         if best is not None and best.number in points:
             _star(axes, best, points[best.number][0])
-        axes.locator_params(axis="x", nbins=4)  # more labels overlap where they have many digits
+        axes.locator_params(axis="x", nbins=4)  # more labels with many digits would overlap
         axes.set_xlabel("forgetting (counts from 0)")
         axes.set_ylabel(ERROR_LABEL)
         if front or best is not None:
@@ -97,26 +98,26 @@ def _front_panel(search: SearchResult, trials: Sequence[TrialResult]) -> Panel:
 
 
 def _tree_panel(search: SearchResult) -> Panel:
-    """Draw every trial of a beam search by its number of datasets, joined to the one that it extends."""
-    way = {trial.number for trial in search.way_to_best}
+    """Draw every trial of a beam search by its number of datasets, connected to the trial that it extends."""
+    path = {trial.number for trial in search.way_to_best}
     tried = [each for each in search.trials if each.level is not None and each.metrics.mean_scaled_error is not None]
     by_number = {each.number: each for each in tried}
-    kept = {each.parent for each in tried} | way
+    kept = {each.parent for each in tried} | path
 
     def paint(axes: Axes) -> None:
         lines: list[tuple[set[int | None], str, float, float, str]] = [
             ({*by_number}, GRAY, 0.35, 0.7, "tried"),
             (kept, BLUE, 0.9, 1.2, "kept"),
-            ({*way}, ORANGE, 1.0, 2.0, "best"),
+            ({*path}, ORANGE, 1.0, 2.0, "best"),
         ]
         for chosen, color, alpha, width, label in lines:
             xs: list[float] = []
             ys: list[float] = []
             for each in tried:
                 if each.number in chosen:
-                    before = [] if each.parent is None else [by_number[each.parent]]
-                    xs += [*(float(each.level or 0) for each in (*before, each)), math.nan]
-                    ys += [*(_error(each) for each in (*before, each)), math.nan]
+                    parent = [] if each.parent is None else [by_number[each.parent]]
+                    xs += [*(float(each.level or 0) for each in (*parent, each)), math.nan]
+                    ys += [*(_error(each) for each in (*parent, each)), math.nan]
             axes.plot(xs, ys, color=color, alpha=alpha, linewidth=width, marker=".", markersize=3, label=label)
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=7)
         axes.set_xlabel("datasets trained")
@@ -129,27 +130,27 @@ def _tree_panel(search: SearchResult) -> Panel:
 
 def _effect_panel(name: str, values: Mapping[Any, Sequence[float]]) -> Panel:
     numeric = all(isinstance(value, (int, float)) for value in values)
-    places: list[Any] = list(values) if numeric else list(range(len(values)))
+    positions: list[Any] = list(values) if numeric else list(range(len(values)))
     means = [sum(errors) / len(errors) for errors in values.values()]
     lowest = [min(errors) for errors in values.values()]
 
     def paint(axes: Axes) -> None:
-        for place, errors in zip(places, values.values(), strict=True):
-            axes.plot([place] * len(errors), errors, "o", color=GRAY, alpha=0.4, markersize=3)
+        for position, errors in zip(positions, values.values(), strict=True):
+            axes.plot([position] * len(errors), errors, "o", color=GRAY, alpha=0.4, markersize=3)
         # A line between categories would suggest values between them.
         line = "-" if numeric else "none"
-        axes.plot(places, means, color=BLUE, linestyle=line, marker="s", markersize=4, label="mean")
-        axes.plot(places, lowest, color=GREEN, linestyle=line, marker="v", markersize=4, label="lowest")
+        axes.plot(positions, means, color=BLUE, linestyle=line, marker="s", markersize=4, label="mean")
+        axes.plot(positions, lowest, color=GREEN, linestyle=line, marker="v", markersize=4, label="lowest")
         if not numeric:
             long = max(len(value) for value in values) * len(values) > 40
             labels = [short(value, 16) for value in values]
-            axes.set_xticks(places, labels, rotation=30 if long else 0, ha="right" if long else "center")
+            axes.set_xticks(positions, labels, rotation=30 if long else 0, ha="right" if long else "center")
             axes.margins(x=0.15)
-        elif min(places) > 0 and max(places) > WIDE * min(places):
+        elif min(positions) > 0 and max(positions) > WIDE * min(positions):
             axes.set_xscale("log")
-            plain_ticks(axes.xaxis, min(places), max(places), steps=(1,))
-        elif len(places) <= 5 and _spread(places):
-            axes.set_xticks(places, [f"{value:g}" for value in values])
+            plain_ticks(axes.xaxis, min(positions), max(positions), steps=(1,))
+        elif len(positions) <= 5 and _spread(positions):
+            axes.set_xticks(positions, [f"{value:g}" for value in values])
         else:
             axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel(short(name, 40))
@@ -161,20 +162,20 @@ def _effect_panel(name: str, values: Mapping[Any, Sequence[float]]) -> Panel:
 
 
 def _spread(values: Sequence[float]) -> bool:
-    """Return whether labels at these values have room beside each other on a linear axis."""
+    """Return whether labels at these values fit side by side on a linear axis."""
     gaps = [after - before for before, after in itertools.pairwise(values)]
     return min(gaps) > 0.12 * (values[-1] - values[0])
 
 
 def _legend(axes: Axes) -> None:
-    """Show the legend above all points, in room that is made for it."""
+    """Extend the axis and show the legend above all points."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + LEGEND_ROOM * (high - low))
     axes.legend(loc="upper center", ncols=3, borderaxespad=0.0, columnspacing=1.2, handletextpad=0.4)
 
 
-def _star(axes: Axes, best: TrialResult, place: float) -> None:
-    axes.plot([place], [_error(best)], "*", color=ORANGE, markersize=11, label=f"best: trial {best.number}")
+def _star(axes: Axes, best: TrialResult, x: float) -> None:
+    axes.plot([x], [_error(best)], "*", color=ORANGE, markersize=11, label=f"best: trial {best.number}")
 
 
 def _error(trial: TrialResult) -> float:

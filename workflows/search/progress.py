@@ -18,13 +18,13 @@ from workflows.results.search_result import SearchUnderWay
 from workflows.search.run import SearchTotals
 from workflows.store.store import Store
 
-WRITE_S = 5.0  # between two writes; `clean` may remove what a killed search trained since the last one
+WRITE_S = 5.0  # between two writes; `clean` may remove epochs that a killed search trained after its last write
 
 
 class SearchProgress:
     """Keeps searching.json of a search while it runs, and after it was stopped, until it ends.
 
-    A thread writes it: what the search says does not wait for an object store.
+    A thread writes it, so that the search does not wait for an object store.
     """
 
     def __init__(self, store: Store, name: str, prepared: list[str], num_trials: int, totals: SearchTotals):
@@ -38,7 +38,7 @@ class SearchProgress:
     def watching(self, watch: Watch) -> Watch:
         """Return a watch that records events before it passes them on."""
 
-        def heard(event: Event) -> None:
+        def record(event: Event) -> None:
             if isinstance(event, EpochDone):
                 with self._lock:
                     self.tips.discard(event.parent or "")
@@ -46,10 +46,10 @@ class SearchProgress:
             self.changed = True
             watch(event)
 
-        return heard
+        return record
 
     def beat(self) -> None:
-        """Write what has changed, and every 30 s that the search is alive: one that is silent for long was interrupted."""
+        """Write changes, and a sign of life every 30 s: a search that is silent for long counts as interrupted."""
         if self.changed or time.monotonic() - self.written >= BEAT_S:
             self._write()
 
@@ -63,7 +63,7 @@ class SearchProgress:
         if error is not None:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             self.state = replace(self.state, status=status, message=str(error) or type(error).__name__)
-        else:  # until `remove` says that search.json is there
+        else:  # until `remove`, after search.json was written
             self.state = replace(self.state, status="failed", message="it ended before search.json was written")
         self._write()
 

@@ -1,4 +1,4 @@
-"""A trial before it runs."""
+"""A trial that is to run."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Proposal:
-    """A trial to run: its number, its values, and how far it goes.
+    """A trial to run: its number, its values, and the number of datasets.
 
-    `level` is the number of datasets that a trial of a beam search trains on, `parent` the trial that it extends; None:
-    the trial trains on all of them.
+    `level` is the number of datasets that a trial of a beam search trains on, `parent` the trial that it extends; both
+    None in other searches, where trials train on all datasets.
     """
 
     number: int

@@ -29,12 +29,12 @@ from workflows.store.store import Store
 def trial_result(proposal: Proposal, plan: Plan, datasets: Sequence[EncodedDataset], outcome: Outcome) -> TrialResult:
     """Return the result of a trial.
 
-    One that trained and tested everything in its plan equals `train` with its recipe. The metrics of a trial that ended
-    before, or that the guard stopped, cover the datasets it reached, and are not comparable.
+    A trial that trained and tested everything in its plan equals `train` with its recipe. The metrics of a trial that
+    ended earlier, or that the guard stopped, cover the datasets it reached, and are not comparable.
     """
-    whole = bool(outcome.test) and not outcome.stopped
+    complete = bool(outcome.test) and not outcome.stopped
     stages, metrics = outcome.stages, metrics_after(plan, outcome)
-    if whole:
+    if complete:
         result = result_of(f"trial {proposal.number}", plan, datasets, outcome)
         test = mean_of([each.scaled_error for each in result.test.values()])
         error, forgotten = result.mean_scaled_error, result.forgetting
@@ -44,7 +44,7 @@ def trial_result(proposal: Proposal, plan: Plan, datasets: Sequence[EncodedDatas
         config=dict(proposal.config),
         metrics=metrics,
         key=outcome.key,
-        stopped_after=None if whole else plan.datasets[stages[-1].dataset].name,
+        stopped_after=None if complete else plan.datasets[stages[-1].dataset].name,
         epochs=tuple(len(stage.epochs) for stage in stages),
         samples=sum(record.samples for stage in stages for record in stage.epochs),
         level=proposal.level,
@@ -68,14 +68,16 @@ def summarise(
 ) -> SearchResult:
     """Return the result of a search.
 
-    Best is the lowest first objective of a trial that trained on all datasets; ties go to the first one. `distinct`
-    counts the epochs of all trials, each once, `trained` those that this search trained.
+    The best trial has the lowest first objective of those that trained on all datasets; ties go to the first one.
+    `distinct` counts the epochs of all trials, each once, `trained` those that this search trained.
     """
     search = recipe.search
-    whole = [trial for trial in trials if trial.complete]
-    ranked = sorted(whole, key=lambda trial: (trial.metrics.objective(search.objectives[0]), trial.number))
-    points = [tuple(trial.metrics.objective(each) for each in ("mean_scaled_error", "forgetting")) for trial in whole]
-    front = sorted((whole[place] for place in pareto_front(points)), key=lambda t: t.metrics.objective("mean_scaled_error"))
+    complete = [trial for trial in trials if trial.complete]
+    ranked = sorted(complete, key=lambda trial: (trial.metrics.objective(search.objectives[0]), trial.number))
+    points = [tuple(trial.metrics.objective(each) for each in ("mean_scaled_error", "forgetting")) for trial in complete]
+    front = sorted(
+        (complete[index] for index in pareto_front(points)), key=lambda t: t.metrics.objective("mean_scaled_error")
+    )
     requested = sum(sum(trial.epochs) for trial in trials)
     return SearchResult(
         name=name,
@@ -88,7 +90,7 @@ def summarise(
         best=ranked[0].number if ranked else None,
         pareto=tuple(trial.number for trial in front),
         key=ranked[0].key if ranked else None,
-        kept=tuple(trial.key for trial in front if trial.key is not None),  # kept by `clean`, beside the best
+        kept=tuple(trial.key for trial in front if trial.key is not None),  # `clean` keeps these and the best
         epochs_requested=requested,
         epochs_trained=trained,
         epochs_distinct=distinct,
@@ -101,14 +103,14 @@ def summarise(
 
 
 def best_document(recipe: Recipe, config: Config, name: str) -> dict[str, Any]:
-    """Return the recipe of a trial as a document that can be run from any folder."""
+    """Return the recipe of a trial as a document that works from any folder."""
     return {**movable(trial_recipe(recipe, config)), "name": name}
 
 
 def write_search(store: Store, name: str, recipe: Recipe, result: SearchResult) -> None:
-    """Write search.json at once, then its copies for a person: best.toml and the plot.
+    """Write search.json in one step, then the copies for people: best.toml and the plot.
 
-    The last of two searches of one name wins whole, as with runs.
+    If two searches have the same name, all files are those of the last writer, as with runs.
     """
     import tomli_w
 
@@ -119,12 +121,12 @@ def write_search(store: Store, name: str, recipe: Recipe, result: SearchResult) 
     store.write_run(name, "search.json", signed(result.to_json()))
     for _ in range(MAX_COPIES):
         _write_copies(store, name, result)
-        standing = None
+        stored = None
         with contextlib.suppress(InputError, OSError):
-            standing = stored_search(store, name)
-        if standing is None or (standing.when, standing.best_recipe) == (result.when, result.best_recipe):
+            stored = stored_search(store, name)
+        if stored is None or (stored.when, stored.best_recipe) == (result.when, result.best_recipe):
             return
-        result = standing
+        result = stored
 
 
 def _write_copies(store: Store, name: str, result: SearchResult) -> None:

@@ -1,4 +1,4 @@
-"""A search under way: the store's results are collected, and Ray Tune runs the rest."""
+"""Run a search: collect results from the store, and record those of the trials that Ray Tune runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from workflows.store.store import Store
 
 @dataclass
 class SearchTotals:
-    """The results of a search so far: the trials by number, their epochs, and those that were trained for it."""
+    """The results of a search so far: trials by number, the keys of their epochs, and of the epochs it trained."""
 
     trials: dict[int, TrialResult] = field(default_factory=dict)
     epochs: set[str] = field(default_factory=set)
@@ -50,9 +50,9 @@ class Run:
     ):
         self.recipe, self.context, self.opened, self.store = recipe, context, opened, store
         self.totals, self.watch = totals, watch
-        self.supply = Supply(algorithm, self.chain, self.proposed)
-        self.idle_since: float | None = time.monotonic()  # when no trial was known to run; None: one trains
-        self.plans: dict[int, Plan] = {}  # of trials that have not ended; each is asked for several times
+        self.supply = Supply(algorithm, self.chain, self.note_extended)
+        self.idle_since: float | None = time.monotonic()  # since when no trial is known to train; None: one trains
+        self.plans: dict[int, Plan] = {}  # a cache for trials that have not ended; each plan is needed several times
 
     def plan(self, proposal: Proposal) -> tuple[Plan, Sequence[EncodedDataset]]:
         """Return the plan of a trial, and its datasets."""
@@ -68,23 +68,23 @@ class Run:
         """Return the planned epochs of a trial."""
         return chain_of(self.plan(proposal)[0], self.context.variant_of(proposal.config))
 
-    def proposed(self, proposals: Sequence[Proposal]) -> None:
+    def note_extended(self, proposals: Sequence[Proposal]) -> None:
         """Emit which trials a beam extends."""
         parents = dict.fromkeys(each.parent for each in proposals if each.parent is not None)
         if parents and proposals[0].level is not None:
             self.watch(LevelDone(proposals[0].level - 1, tuple(self.supply.ended[number] for number in parents)))
 
     def look_up(self) -> bool:
-        """Collect the trials that the store holds completely; returns whether these are all."""
-        if self.recipe.search.scheduler != "none":  # which of them are stopped is decided again
+        """Collect the trials that are completely in the store; returns whether these are all."""
+        if self.recipe.search.scheduler != "none":  # the scheduler decides again which trials to stop
             return False
-        whole = self.supply.settle(self.known)
+        whole = self.supply.settle(self.stored_result)
         if self.supply.ended:
             self.watch(SearchHeld(len(self.supply.ended), self.supply.algorithm.num_trials))
         return whole
 
-    def known(self, proposal: Proposal) -> TrialResult | None:
-        """Return the result of a trial if the store has all of it."""
+    def stored_result(self, proposal: Proposal) -> TrialResult | None:
+        """Return the result of a trial if the store has all its epochs; otherwise None."""
         plan, datasets = self.plan(proposal)
         try:
             return self._note(proposal, plan, datasets, self._outcome(proposal, plan))
@@ -105,7 +105,7 @@ class Run:
         self.plans.pop(proposal.number, None)
         return self.totals.trials[proposal.number]
 
-    def ended(self, proposal: Proposal, report: StageReport) -> bool:
+    def record_end(self, proposal: Proposal, report: StageReport) -> bool:
         """Record a trial that is finished, was stopped by the scheduler or failed.
 
         Returns False if the store lacks part of the trial, or its end is unexplained: it has to run again.
@@ -115,7 +115,7 @@ class Run:
             trial = self.totals.trials[proposal.number] = failed_trial(proposal, report.failed)
             self.plans.pop(proposal.number, None)
         elif report.complete:
-            trial = self.known(proposal)
+            trial = self.stored_result(proposal)
         elif self.recipe.search.scheduler == "none" or not report.stages:
             trial = None
         else:
@@ -125,16 +125,16 @@ class Run:
             except NotAnsweredError:
                 trial = None
         if trial is not None:
-            self.supply.final(trial)
+            self.supply.record_final(trial)
             self.watch(TrialDone(trial, report.trained))
         return trial is not None
 
-    def lost(self, number: int) -> None:
+    def record_loss(self, number: int) -> None:
         """Record that the process of a trial was lost."""
         self.idle_since = self.idle_since or time.monotonic()
         self.watch(TrialLost(number))
 
-    def heard(self, event: RunEvent) -> None:
+    def record_event(self, event: RunEvent) -> None:
         """Record an event of the trials."""
         self.idle_since = None
         if isinstance(event, EpochDone):
@@ -142,8 +142,8 @@ class Run:
             self.supply.trained.add(event.key)
         self.watch(event)
 
-    def tell_idle(self, _waited_s: float) -> None:
-        """Report how long no trial has been training, if that is long."""
+    def report_idle(self, _waited_s: float) -> None:
+        """Report that no trial has been training for TELL_S seconds or more."""
         idle_s = time.monotonic() - (self.idle_since or float("inf"))
         if idle_s >= TELL_S:
             words = f"trials start or wait for a core since {idle_s:.0f} s: {free_words(free_nodes())} free"
@@ -151,7 +151,7 @@ class Run:
 
 
 def chain_of(plan: Plan, data: str = "") -> Chain:
-    """Return the epochs of a plan, if none ends early."""
+    """Return the epochs of a plan, if no stage ends early."""
     epochs = list(plan.straight_on())
     costs = tuple(float(plan.datasets[epoch.dataset].samples["train"]) for epoch in epochs)
     return Chain(tuple(epoch.key for epoch in epochs), costs, data)

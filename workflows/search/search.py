@@ -1,4 +1,4 @@
-"""A search, from a recipe to search.json: every epoch is trained once, however many trials need it."""
+"""Run a search, from a recipe to search.json: every epoch is trained once, however many trials need it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def search(
 
 
 def with_workers(recipe: Recipe, num_workers: int | None) -> Recipe:
-    """Return the recipe with this number of workers for each trial; None: its own."""
+    """Return the recipe with this number of workers for each trial; None: unchanged."""
     if num_workers is None:
         return recipe
     return dataclasses.replace(recipe, search=recipe.search.model_copy(update={"workers_per_trial": num_workers}))
@@ -71,20 +71,20 @@ def _search(recipe: Recipe, store: Store, name: str, address: str | None, watch:
     parameters = parameters_of(recipe, recipe.label)
     num_trials = check_trials(recipe, parameters)
     check_cluster(store.storage, address, watch)
-    placement = place(recipe, num_trials, capacity())
+    placement = placement_of(recipe, num_trials, capacity())
     watch(Preparing(recipe.name))
     context, opened, orders = prepare_context(recipe, parameters, store, address, placement, watch)
     algorithm = ALGORITHMS[recipe.search.algorithm](
         SearchPlan(recipe, parameters, placement.num_concurrent, [each.entries for each in context.variants.values()])
     )
-    usage.begin()  # of a store that did not exist before
+    usage.begin()  # for a store that did not exist before
     watch(SearchPlanned(algorithm.num_trials, placement, tuple(orders), store.address))
     if placement.num_concurrent > 1 and not store.storage.exclusive:
         watch(Waiting(f"{store.address}: two trials at a time may train the same epoch there"))
     totals = SearchTotals()
     folders = sorted({each.prepared.folder.name for datasets in opened.values() for each in datasets})
-    with SearchProgress(store, name, folders, algorithm.num_trials, totals) as note:
-        run = Run(recipe, context, opened, store, algorithm, note.watching(watch), totals)
+    with SearchProgress(store, name, folders, algorithm.num_trials, totals) as progress:
+        run = Run(recipe, context, opened, store, algorithm, progress.watching(watch), totals)
         if not run.look_up():
             together = placement.trials_per_gpu > 1 and address is None
             with contextlib.ExitStack() as stack:
@@ -96,17 +96,17 @@ def _search(recipe: Recipe, store: Store, name: str, address: str | None, watch:
                 run_under_ray(run, name, address, placement)
     trials = [trial for _, trial in sorted(totals.trials.items())]
     if not any(trial.failed is None for trial in trials):
-        raise RunFailedError(f"no trial came to an end; the first: {trials[0].failed if trials else 'there was none'}")
+        raise RunFailedError(f"no trial finished; the first: {trials[0].failed if trials else 'there was none'}")
     seconds = time.perf_counter() - started
     result = summarise(name, recipe, trials, len(totals.epochs), len(totals.trained), seconds, folders)
     write_search(store, name, recipe, result)
-    note.remove()
+    progress.remove()
     watch(SearchFinished(result, f"{store.address}/runs/{name}"))
     return result
 
 
 def check_trials(recipe: Recipe, parameters: list[Parameter]) -> int:
-    """Return the largest number of trials, after checking each of them; raises InputError before anything is started."""
+    """Check every trial and return their largest number; raises InputError before anything is started."""
     check_parameters(recipe, parameters, recipe.label)
     data_variants(parameters)
     configs = listed_configs(recipe, parameters)
@@ -126,13 +126,13 @@ def _words(config: Config) -> str:
     return ", ".join(f"{key} = {value!r}" for key, value in config.items())
 
 
-def place(recipe: Recipe, num_trials: int, there: Capacity) -> TrialPlacement:
-    """Place the trials; raises InputError if not even one fits."""
+def placement_of(recipe: Recipe, num_trials: int, available: Capacity) -> TrialPlacement:
+    """Return how the trials are placed on the cluster; raises InputError if not even one fits."""
     useful = useful_trials_per_gpu(recipe.training.batch_size, recipe.model.hidden_size)
     workers, shared = recipe.search.workers_per_trial, recipe.search.trials_per_gpu
     cpus = 1 if recipe.compute.cpus_per_worker == "auto" else recipe.compute.cpus_per_worker
     use_gpu = recipe.compute.use_gpu
     try:
-        return place_trials(workers, use_gpu, there.totals(), num_trials, shared, useful, there.nodes, cpus)
+        return place_trials(workers, use_gpu, available.totals(), num_trials, shared, useful, available.nodes, cpus)
     except PlacementError as error:
         raise InputError(f"search: {error}") from None

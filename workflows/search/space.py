@@ -1,4 +1,4 @@
-"""The space of a search: its parameters by name, the trials of a grid or a random draw, and a trial's recipe."""
+"""The space of a search: its parameters, the trials of a grid or a random draw, and the recipe of a trial."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from workflows.recipe.recipe import Recipe, check_recipe
 from workflows.recipe.search_settings import Choices, Range, Space
 
 Config = Mapping[str, Any]  # a value for each parameter, by its dotted name
-MAX_TRIALS = 10_000  # of a grid; a trial costs a tenth of a second even where all of it is in the store
+MAX_TRIALS = 10_000  # of a grid; a trial takes 0.1 s even if all its epochs are in the store
 DECAY = "training.decay_rate"
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A searched value of the recipe, under the name that --set takes; DECAY.1 is the rate of the first change."""
+    """A searched value of the recipe, named as in --set; DECAY.1 is the decay rate at the first change of dataset."""
 
     name: str
     space: Space
@@ -50,68 +50,72 @@ class Parameter:
         )
 
 
-def parameters_of(recipe: Recipe, place: str = "recipe") -> list[Parameter]:
-    """Return everything that a recipe's [search] searches; raises InputError if that is nothing, or has unknown names."""
+def parameters_of(recipe: Recipe, location: str = "recipe") -> list[Parameter]:
+    """Return the parameters of a recipe's [search]; raises InputError if there are none, or for unknown names."""
     search = recipe.search
     names = [entry.keys.name for entry in recipe.entries if entry.keys.train]
     problems = []
     for name in search.datasets:
         if name not in names:
-            there = any(name == entry.keys.name for entry in recipe.entries)
-            what = "it has train = false, and is not trained" if there else "no such [[datasets]] entry"
-            problems.append(f"{place}: search.datasets.{name}: {what}: {suggest(name, names)}")
-    found = _decay_parameters(recipe, place, problems)
+            untrained = any(name == entry.keys.name for entry in recipe.entries)
+            what = "it has train = false, so it is not trained" if untrained else "no such [[datasets]] entry"
+            problems.append(f"{location}: search.datasets.{name}: {what}: {suggest(name, names)}")
+    parameters = _decay_parameters(recipe, location, problems)
     for name in names:
-        own = search.datasets[name].epochs if name in search.datasets else None
-        space = search.epochs if own is None else own
+        dataset_space = search.datasets[name].epochs if name in search.datasets else None
+        space = search.epochs if dataset_space is None else dataset_space
         if space is not None:
-            found.append(Parameter(f"datasets.{name}.epochs", space))
+            parameters.append(Parameter(f"datasets.{name}.epochs", space))
     for name, space in search.values.items():
-        if any(name == other.name or other.name.startswith(f"{name}.") for other in found):
-            problems.append(f"{place}: search.values: {name!r} is searched already: write it once")
-        found.append(Parameter(name, space))
-    if not found:
+        if any(name == other.name or other.name.startswith(f"{name}.") for other in parameters):
+            problems.append(f"{location}: search.values: {name!r} is searched already: write it once")
+        parameters.append(Parameter(name, space))
+    if not parameters:
         problems.append(
-            f"{place}: search: the space is empty: write, for example, decay_rate = [0.5, 0.7, 0.9] into [search]"
+            f"{location}: search: the space is empty: write, for example, decay_rate = [0.5, 0.7, 0.9] into [search]"
         )
     if problems:
         raise InputError(problems)
-    return found
+    return parameters
 
 
-def _decay_parameters(recipe: Recipe, place: str, problems: list[str]) -> list[Parameter]:
+def _decay_parameters(recipe: Recipe, location: str, problems: list[str]) -> list[Parameter]:
     """Return the searched decay rates: one for all changes of dataset, or one for each."""
     search, names = recipe.search, [entry.keys.name for entry in recipe.entries if entry.keys.train]
-    own = {name: each.decay_rate for name, each in search.datasets.items() if each.decay_rate is not None and name in names}
-    if not own:
+    by_dataset = {
+        name: each.decay_rate for name, each in search.datasets.items() if each.decay_rate is not None and name in names
+    }
+    if not by_dataset:
         if isinstance(search.decay_rate, tuple):
             return [Parameter(f"{DECAY}.{number}", space) for number, space in enumerate(search.decay_rate, 1)]
         return [] if search.decay_rate is None else [Parameter(DECAY, search.decay_rate)]
-    where = f"{place}: search.datasets.{next(iter(own))}.decay_rate"
+    where = f"{location}: search.datasets.{next(iter(by_dataset))}.decay_rate"
     several = next((name for name in names if "{" in name), None)
     if several is not None or recipe.order != "given":
-        why = 'order = "suggested" decides it' if several is None else f"the entry {several!r} makes several datasets"
-        problems.append(f"{where}: the position of the dataset must be known, but {why}: write an entry for each dataset")
+        reason = 'order = "suggested" decides it' if several is None else f"the entry {several!r} makes several datasets"
+        problems.append(f"{where}: the position of the dataset must be known, but {reason}: write an entry for each dataset")
         return []
-    if names[0] in own:
+    if names[0] in by_dataset:
         problems.append(
-            f"{place}: search.datasets.{names[0]}.decay_rate: the first dataset keeps the learning rate: remove it"
+            f"{location}: search.datasets.{names[0]}.decay_rate: the first dataset keeps the learning rate: remove it"
         )
-    given: Any = recipe.training.decay_rate if search.decay_rate is None else search.decay_rate
-    rates = list(given) if isinstance(given, (tuple, list)) else [given] * (len(names) - 1)
+    default: Any = recipe.training.decay_rate if search.decay_rate is None else search.decay_rate
+    rates = list(default) if isinstance(default, (tuple, list)) else [default] * (len(names) - 1)
     if len(rates) != len(names) - 1:
-        problems.append(f"{where}: there are {len(rates)} rates beside it, but {len(names) - 1} changes: write one for each")
+        problems.append(
+            f"{where}: {len(rates)} other decay rates for {len(names) - 1} changes of dataset: write one for each"
+        )
     spaces = [rate if isinstance(rate, (Choices, Range)) else Choices((rate,)) for rate in rates]
     return [
-        Parameter(f"{DECAY}.{number}", own.get(name, space))
+        Parameter(f"{DECAY}.{number}", by_dataset.get(name, space))
         for number, (name, space) in enumerate(zip(names[1:], spaces, strict=False), 1)
     ]
 
 
 def level_choices(recipe: Recipe, parameters: Sequence[Parameter], order: Sequence[int]) -> list[list[Config]]:
-    """Return what each dataset in turn adds to a trial of a beam search: every combination of its choices.
+    """Return, for each dataset, the values that it adds to a trial of a beam search: every combination of its choices.
 
-    They are the dataset's epochs and the decay rate of the change to it; a single space for all decay rates applies to
+    These are the dataset's epochs and the decay rate of the change to it; a single space for all decay rates applies to
     each change separately. All other values are chosen with the first dataset, and datasets of one entry share the choice
     of the first of them. `order` has the recipe entry of each dataset.
     """
@@ -131,22 +135,22 @@ def level_choices(recipe: Recipe, parameters: Sequence[Parameter], order: Sequen
 
 def trial_document(document: Mapping[str, Any], config: Config) -> dict[str, Any]:
     """Return the recipe's document with a trial's values, without its search spaces."""
-    made = copy.deepcopy({key: value for key, value in document.items() if key != "search"})
+    trial = copy.deepcopy({key: value for key, value in document.items() if key != "search"})
     changes = sorted((name for name in config if name.startswith(f"{DECAY}.")), key=lambda name: int(name.rsplit(".", 1)[1]))
     for name, value in config.items():
         if name not in changes:
-            put(made, name, value, f"search: {name} = {value!r}")
+            put(trial, name, value, f"search: {name} = {value!r}")
     if changes:
-        put(made, DECAY, [config[name] for name in changes], "search")
-    return made
+        put(trial, DECAY, [config[name] for name in changes], "search")
+    return trial
 
 
-def trial_recipe(recipe: Recipe, config: Config, place: str = "recipe") -> Recipe:
+def trial_recipe(recipe: Recipe, config: Config, location: str = "recipe") -> Recipe:
     """Return the checked recipe of a trial."""
-    return check_recipe(trial_document(recipe.document, config), recipe.folder, place)
+    return check_recipe(trial_document(recipe.document, config), recipe.folder, location)
 
 
-def check_parameters(recipe: Recipe, parameters: Sequence[Parameter], place: str = "recipe") -> None:
+def check_parameters(recipe: Recipe, parameters: Sequence[Parameter], location: str = "recipe") -> None:
     """Raise InputError with every invalid value of every parameter; ranges are checked at their ends."""
     first = {each.name: (each.values() or (each.space.low,))[0] for each in parameters}  # type: ignore[union-attr]
     problems: list[str] = []
@@ -157,34 +161,34 @@ def check_parameters(recipe: Recipe, parameters: Sequence[Parameter], place: str
             values = (each.space.low, each.space.high)
         for value in values if len(values) <= MAX_TRIALS else (values[0], values[-1]):
             if "." not in each.name:
-                problems.append(f"{place}: search.values: {each.name!r}: write SECTION.KEY, such as training.batch_size")
+                problems.append(f"{location}: search.values: {each.name!r}: write SECTION.KEY, such as training.batch_size")
                 break
             try:
-                # The others keep their own values, so that a wrong one is not reported again for each of these; the
-                # rates of the changes are one value together.
-                own = {name: first[name] for name in first if name.startswith(f"{DECAY}.")} if DECAY in each.name else {}
-                trial_recipe(recipe, {**own, each.name: value}, f"{place}: search, {each.name} = {value!r}")
+                # Other parameters keep the recipe's values, so that an invalid one is reported only once. Decay rates
+                # of the changes form one value, so they are set together.
+                rates = {name: first[name] for name in first if name.startswith(f"{DECAY}.")} if DECAY in each.name else {}
+                trial_recipe(recipe, {**rates, each.name: value}, f"{location}: search, {each.name} = {value!r}")
             except InputError as error:
                 problems += error.messages
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
 
 
-def grid(parameters: Sequence[Parameter], place: str = "recipe") -> list[Config]:
+def grid(parameters: Sequence[Parameter], location: str = "recipe") -> list[Config]:
     """Return every combination, the last parameter changing fastest."""
     values: list[tuple[Any, ...]] = []
     for each in parameters:
-        known = each.values()
-        if known is None:
+        choices = each.values()
+        if choices is None:
             raise InputError(
-                f'{place}: search: a grid or a beam needs a step for {each.name}, or write algorithm = "random"'
+                f'{location}: search: a grid or a beam needs a step for {each.name}, or write algorithm = "random"'
             )
-        values.append(known)
+        values.append(choices)
     count = math.prod(len(each) for each in values)
     if count > MAX_TRIALS:
         sizes = " x ".join(str(len(each)) for each in values)
         raise InputError(
-            f"{place}: search: the grid has {sizes} = {count:,} trials, at most {MAX_TRIALS:,}: write fewer choices, or "
+            f"{location}: search: the grid has {sizes} = {count:,} trials, at most {MAX_TRIALS:,}: write fewer choices, or "
             'algorithm = "random" with num_samples'
         )
     names = [each.name for each in parameters]
@@ -192,18 +196,18 @@ def grid(parameters: Sequence[Parameter], place: str = "recipe") -> list[Config]
 
 
 def draw(parameters: Sequence[Parameter], num_samples: int, seed: int) -> list[Config]:
-    """Return distinct random trials, the same for the same seed; fewer if the space is smaller."""
+    """Return `num_samples` distinct random trials, the same for the same seed; fewer if the space is smaller."""
     random = np.random.default_rng([seed, 0x5EA2C4])
-    found: list[Config] = []
+    configs: list[Config] = []
     for _ in range(20 * num_samples):
         config = {each.name: each.draw(random) for each in parameters}
-        if config not in found:
-            found.append(config)
-        if len(found) == num_samples:
+        if config not in configs:
+            configs.append(config)
+        if len(configs) == num_samples:
             break
-    return found
+    return configs
 
 
-def data_variants(parameters: Sequence[Parameter], place: str = "recipe") -> list[Config]:
-    """Return every combination of values that need their own datasets; a single empty one if there are none."""
-    return grid([each for each in parameters if each.changes_data], place)
+def data_variants(parameters: Sequence[Parameter], location: str = "recipe") -> list[Config]:
+    """Return every combination of values that change the prepared data; one empty combination if there are none."""
+    return grid([each for each in parameters if each.changes_data], location)

@@ -11,9 +11,9 @@ from workflows.results.search_result import WORST
 
 @dataclass(frozen=True)
 class StageReport:
-    """`stages` datasets are done, for which `trained` epochs were trained; `complete` if the trial is done.
+    """The progress of a trial: `stages` are done, `trained` epochs were trained for it; `complete` if the trial is done.
 
-    The objectives are those over the datasets so far, WORST where unknown. `failed` says why the trial cannot continue. A
+    The objectives are over the datasets so far, WORST where unknown. `failed` is why the trial cannot continue. A
     `parked` trial does nothing until it is stopped.
     """
 
@@ -26,10 +26,10 @@ class StageReport:
     parked: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result that Tune is given; Tune ends a trial whose result says `done`."""
+        """Return the result for Tune, which ends a trial when its result has `done`."""
         return {**asdict(self), "done": self.complete or bool(self.failed)}
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> StageReport:
-        """Return the report in a result of Tune, which adds keys of its own."""
+        """Return the report in a result of Tune, ignoring the keys that Tune adds."""
         return StageReport(**{each.name: content[each.name] for each in fields(StageReport) if each.name in content})

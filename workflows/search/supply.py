@@ -1,4 +1,4 @@
-"""The remaining trials of a search: results in the store are taken from there, the others are given out one by one."""
+"""The remaining trials of a search: results are taken from the store, other trials are handed out one by one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from workflows.search.tree import MAX_COMPARED, Chain, next_trial
 
 
 class Algorithm(Protocol):
-    """Decides which trials a search has, from the results so far. It runs nothing."""
+    """Decides the trials of a search from the results so far; runs nothing."""
 
     @property
     def num_trials(self) -> int:
-        """Return how many trials there are at most."""
+        """Return the largest number of trials."""
 
     def more(self, ended: Mapping[int, TrialResult]) -> list[Proposal]:
-        """Return trials that were not proposed before; none if it must wait for results, or if there are no more."""
+        """Return new trials; none if it must wait for results, or if all were proposed."""
 
 
 class Listed:
@@ -49,8 +49,8 @@ class Supply:
         self.running: dict[int, Proposal] = {}
         self.ended: dict[int, TrialResult] = {}
         self.chains: dict[int, Chain] = {}
-        self.trained: set[str] = set()  # epochs that are known to be in the store
-        self.open_data = ""  # the trial that ended last: its process takes the next one
+        self.trained: set[str] = set()  # keys of epochs that are known to be in the store
+        self.open_data = ""  # data of the trial that ended last: its process runs the next one
 
     def next(self) -> Proposal | None:
         """Return the trial to start now; None if none can start before another one ends."""
@@ -68,7 +68,7 @@ class Supply:
 
     @property
     def idle(self) -> bool:
-        """Return whether no trial can start before another one ends, or none at all."""
+        """Return whether no trial can start now."""
         return not self.waiting and not self._propose()
 
     @property
@@ -76,7 +76,7 @@ class Supply:
         """Return whether all trials have ended."""
         return not self.running and self.idle
 
-    def final(self, trial: TrialResult) -> None:
+    def record_final(self, trial: TrialResult) -> None:
         """Record the final result of a trial; later results are ignored."""
         proposal = self.running.pop(trial.number)
         self.ended[trial.number] = trial
@@ -84,12 +84,12 @@ class Supply:
             self.open_data = self._chain(proposal).data
             del self.chains[trial.number]
 
-    def again(self, number: int) -> None:
-        """Put a lost trial back, before any other is proposed."""
+    def put_back(self, number: int) -> None:
+        """Return a lost trial to the waiting ones, before any other is proposed."""
         self.waiting[number] = self.running.pop(number)
 
     def settle(self, known: Callable[[Proposal], TrialResult | None]) -> bool:
-        """Take known results of all trials, and of those that follow from them; returns whether that was all."""
+        """Take known results of all trials, including those proposed from them; returns whether all were known."""
         lacking: dict[int, Proposal] = {}
         while self.waiting or self._propose():
             number, proposal = self.waiting.popitem()

@@ -10,7 +10,7 @@ MAX_COMPARED = 1000  # trials that are compared at each choice
 
 @dataclass(frozen=True)
 class Chain:
-    """The epochs of a trial: their addresses, what each costs (train samples), and which prepared data they need."""
+    """The epochs of a trial: their addresses, their costs (train samples), and the prepared data they need."""
 
     keys: tuple[str, ...]
     costs: tuple[float, ...]
@@ -20,40 +20,47 @@ class Chain:
 def next_trial(waiting: Mapping[int, Chain], trained: Set[str], running: Collection[Chain] = (), open_data: str = "") -> int:
     """Return the number of the trial to start while others run.
 
-    First, the one that waits least for epochs that a running trial will train: a waiting core is idle. Of these, the one
-    whose next epoch begins the longest remaining path (the critical path), then the most epochs, because these give other
-    cores work. Then one whose data is open where the next trial will run; then the longest, because trials contained in
-    it cost nothing afterwards.
+    The order is: (1) the trial that waits least for epochs of running trials, because a waiting core is idle; (2) the
+    longest path from its next epoch on (the critical path); (3) the most work from that epoch on, for other cores; (4) a
+    trial with data that is already open in the process; (5) the longest trial, because trials contained in it cost
+    nothing afterwards.
     """
     taken = {key for chain in running for key in chain.keys if key not in trained}
     longest, below = _unlocked(waiting.values(), trained)
 
     def rank(number: int) -> tuple[float, float, float, bool, float, int]:
         chain = waiting[number]
-        left = [(key, cost) for key, cost in zip(chain.keys, chain.costs, strict=True) if key not in trained]
-        first = next((key for key, _ in left if key not in taken), "")
-        waits = sum(cost for key, cost in left if key in taken)
-        own = sum(cost for _, cost in left)
-        return waits, -longest.get(first, 0.0), -below.get(first, 0.0), chain.data != open_data, -own, number
+        remaining = [(key, cost) for key, cost in zip(chain.keys, chain.costs, strict=True) if key not in trained]
+        first = next((key for key, _ in remaining if key not in taken), "")
+        waiting_cost = sum(cost for key, cost in remaining if key in taken)
+        remaining_cost = sum(cost for _, cost in remaining)
+        return (
+            waiting_cost,
+            -longest.get(first, 0.0),
+            -below.get(first, 0.0),
+            chain.data != open_data,
+            -remaining_cost,
+            number,
+        )
 
     return min(waiting, key=rank)
 
 
 def _unlocked(chains: Collection[Chain], trained: Set[str]) -> tuple[dict[str, float], dict[str, float]]:
-    """Return for each untrained epoch the longest path to the end of a trial, and the total of all epochs after it."""
+    """Return, for each untrained epoch, the longest path to the end of a trial and the total cost of all epochs after it."""
     longest: dict[str, float] = {}
     cost_of: dict[str, float] = {}
     before: dict[str, tuple[int, str]] = {}  # index in the chain, and the epoch before
     for chain in chains:
         rest = 0.0
-        for place in range(len(chain.keys) - 1, -1, -1):
-            key = chain.keys[place]
+        for index in range(len(chain.keys) - 1, -1, -1):
+            key = chain.keys[index]
             if key in trained:
                 break
-            rest += chain.costs[place]
+            rest += chain.costs[index]
             longest[key] = max(longest.get(key, 0.0), rest)
-            cost_of[key] = chain.costs[place]
-            before[key] = (place, chain.keys[place - 1] if place else "")
+            cost_of[key] = chain.costs[index]
+            before[key] = (index, chain.keys[index - 1] if index else "")
     below = dict(cost_of)
     for key in sorted(before, key=lambda key: -before[key][0]):
         parent = before[key][1]
@@ -64,9 +71,9 @@ def _unlocked(chains: Collection[Chain], trained: Set[str]) -> tuple[dict[str, f
 
 @dataclass(frozen=True)
 class Schedule:
-    """The course of a search on a number of cores: its end, and idle time of cores that could have trained.
+    """A simulated search on a number of cores: its end, and the idle time of cores that could have trained.
 
-    Times are in the unit of the costs.
+    Times have the unit of the costs.
     """
 
     ends_at: float
@@ -77,20 +84,20 @@ def simulate(chains: Mapping[int, Chain], num_concurrent: int, trained: Set[str]
     """Simulate trials started by `next_trial`; each epoch is trained by the first trial that reaches it."""
     waiting, done = dict(chains), set(trained)
     cores: list[Chain | None] = [None] * num_concurrent
-    under_way: dict[str, tuple[float, int]] = {}  # when it is trained, and by which core
+    under_way: dict[str, tuple[float, int]] = {}  # key: end of its training, core
     now = idle = 0.0
     while True:
         for number, chain in enumerate(cores):
             while (chain is None or all(key in done for key in chain.keys)) and waiting:
-                others = [each for place, each in enumerate(cores) if each is not None and place != number]
+                others = [each for index, each in enumerate(cores) if each is not None and index != number]
                 chain = waiting.pop(next_trial(waiting, done, others))
             if chain is None or all(key in done for key in chain.keys):
                 cores[number] = None
                 continue
             cores[number] = chain
-            place = next(place for place, key in enumerate(chain.keys) if key not in done)
-            if chain.keys[place] not in under_way:
-                under_way[chain.keys[place]] = (now + chain.costs[place], number)
+            index = next(index for index, key in enumerate(chain.keys) if key not in done)
+            if chain.keys[index] not in under_way:
+                under_way[chain.keys[index]] = (now + chain.costs[index], number)
         if not under_way:
             return Schedule(now, idle)
         soonest = min(at for at, _ in under_way.values())

@@ -1,4 +1,4 @@
-"""A trial of a search: a Trainable class of Ray Tune whose step is one stage, in a process that trials share in turn."""
+"""A trial of a search: a Trainable of Ray Tune with one stage for each step, in a process that runs many trials."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Trial(Trainable):
 
             self.walks: Worker = GroupWalks(context)
         else:
-            torch.set_num_threads(1)  # the fit has threads of its own: see workflows.fit.threads
+            torch.set_num_threads(1)  # the fit starts its own threads: see workflows.fit.threads
             self.walks = Walks(context)
         self.reset_config(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
-        """Start another trial and keep everything open."""
+        """Start another trial and keep datasets and workers open."""
         proposal = new_config["proposal"]
         self.parked = proposal is None
         if not self.parked:

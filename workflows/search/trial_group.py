@@ -37,7 +37,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Begin:
-    """Start a trial; its first `skip` reports were given by a lost group and are taken from the store."""
+    """Start a trial; a lost group has sent its first `skip` reports, so these stages are read from the store."""
 
     proposal: Proposal
     skip: int = 0
@@ -72,7 +72,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Task:
-    """What each worker of a trial's group needs."""
+    """The input of each worker of a trial's group."""
 
     context: SearchContext
     requests: Any  # a ray.util.queue.Queue
@@ -80,7 +80,7 @@ class Task:
 
 
 def serve(task: Task) -> None:
-    """Run a worker until it is told to end: start trials and run their stages, in step with the others."""
+    """Run a worker until an `End` arrives: start trials and run their stages, in step with the other workers."""
     import torch
     from ray.util.queue import Empty
 
@@ -110,15 +110,15 @@ def serve(task: Task) -> None:
 
 
 class GroupWalks:
-    """The trial actor's side: the same calls as `Walks`, done by a group of workers."""
+    """Has the methods of `Walks` for the trial's actor, and lets a group of workers do them."""
 
     def __init__(self, context: SearchContext):
         set_environment()
         from ray.util.queue import Queue
 
         self.requests = Queue(actor_options={"num_cpus": 0})
-        self.heard: queue.Queue[Ready | Answer | Ended] = queue.Queue()
-        self.channel = Channel(self.heard.put)
+        self.events: queue.Queue[Ready | Answer | Ended] = queue.Queue()
+        self.channel = Channel(self.events.put)
         self.scratch = tempfile.TemporaryDirectory(prefix="lstm-relay-")
         self.trial: Begin | None = None
         self.done = self.asked = 0
@@ -134,9 +134,9 @@ class GroupWalks:
     def _run(self) -> None:
         try:
             self.trainer.fit()
-            self.heard.put(Ended("it ended"))
+            self.events.put(Ended("it ended"))
         except BaseException as error:  # raised in the waiting caller
-            self.heard.put(Ended(str(error).strip().splitlines()[-1]))
+            self.events.put(Ended(str(error).strip().splitlines()[-1]))
 
     def begin(self, proposal: Proposal) -> None:
         """Start a trial."""
@@ -145,13 +145,13 @@ class GroupWalks:
             self.requests.put(self.trial)
 
     def next_stage(self) -> StageReport:
-        """Run the next stage; raises TrialGroupError if the group is lost for good or does not start in time."""
+        """Run the next stage; raises TrialGroupError if the group is lost or does not start in time."""
         started = time.monotonic()
         if self.ready:
             self._ask()
         while True:
             try:
-                event = self.heard.get(timeout=1.0)
+                event = self.events.get(timeout=1.0)
             except queue.Empty:
                 if not self.ready and time.monotonic() - started > START_LIMIT_S:
                     raise TrialGroupError(f"the workers of the trial did not start within {START_LIMIT_S:.0f} s") from None
@@ -174,7 +174,7 @@ class GroupWalks:
         self.requests.put(NextStage(self.asked))
 
     def close(self) -> None:
-        """End the workers and free their cores; if they do not end themselves, they end with this process."""
+        """End the workers and free their cores; workers that do not end in time end with this process."""
         self.requests.put(End())
         self.thread.join(timeout=20)
         self.channel.__exit__()

@@ -37,8 +37,8 @@ def proposal_of(trial: Any) -> Proposal | None:
 class Suggestions(Searcher):
     """Tune's searcher over a supply.
 
-    Tune ends a process without a trial, and a new one takes seconds. So while the last trials of a level run, the other
-    processes are parked in a trial that does nothing, until there is work again.
+    Tune ends a process without a trial, and a new one takes seconds to start. So while the last trials of a level run, the
+    other processes are parked in a trial that does nothing, until there is work again.
     """
 
     def __init__(self, supply: Supply):
@@ -51,7 +51,7 @@ class Suggestions(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> TuneResult | str | None:  # type: ignore[override]  # noqa: ARG002
-        """Return the next trial; FINISHED where all have ended."""
+        """Return the next trial; FINISHED if all have ended."""
         proposal = self.supply.next()
         if proposal is not None:
             return {"proposal": proposal.to_json()}
@@ -59,38 +59,37 @@ class Suggestions(Searcher):
             return Searcher.FINISHED
         return {"proposal": None} if self.parks else None
 
-    def leaves(self, _trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Return whether to stop a trial: a parked one if there is work, or if there never will be."""
+    def should_stop(self, _trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Return whether to stop a trial: a parked one, if there is work or all trials have ended."""
         return bool(result.get("parked")) and (not self.supply.idle or self.supply.done)
 
     def on_trial_complete(self, trial_id: str, result: TuneResult | None = None, error: bool = False) -> None:
-        """Do nothing: the final result comes from elsewhere."""
+        """Do nothing: TrialCallback records the final result."""
 
     def __getstate__(self) -> TuneResult:
         return {}  # as for TrialCallback
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the same trials are proposed again."""
+        """Save nothing: a resumed search proposes the same trials again."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Do nothing (see save)."""
 
 
 class TrialCallback(Callback):
-    """Reports the end of each trial, and has trials run again where needed.
+    """Reports the end of each trial, and reruns trials where needed.
 
-    These are trials that Tune gives up too early, and ended ones whose epochs the store lacks. Tune 2.60 counts one actor
-    death twice if it happens after a trial has ended and before the next one starts, and fails a trial that never
-    started.
+    These are trials that Tune gives up too early, and ended ones with epochs that the store lacks. Tune 2.60 counts one
+    actor death twice if it happens between two trials, and fails a trial that never started.
     """
 
     def __init__(self, run: Run):
         self.run = run
         self.losses = Counter[int]()
-        self.recovered: dict[str, int] = {}  # the round of Tune's loop in which a trial was lost last
+        self.recovered: dict[str, int] = {}  # trial: iteration of Tune's loop in which it was lost last
 
     def __getstate__(self) -> TuneResult:
-        return {}  # Tune keeps a copy for its own way of going on, which is not ours
+        return {}  # Tune saves a copy to resume from, which we do not use
 
     def on_trial_complete(self, **info: Any) -> None:  # type: ignore[override]
         """Record a trial that finished or was stopped."""
@@ -104,7 +103,7 @@ class TrialCallback(Callback):
         if proposal is None:
             return
         if self._count(iteration, trial, proposal) <= MAX_RESTARTS:
-            self.run.supply.again(proposal.number)
+            self.run.supply.put_back(proposal.number)
             return
         lines = str(trial.error_file and Path(trial.error_file).read_text()).strip().splitlines() or ["unknown"]
         lost = self.losses[proposal.number]
@@ -120,26 +119,26 @@ class TrialCallback(Callback):
         if self.recovered.get(trial.trial_id) != iteration:
             self.recovered[trial.trial_id] = iteration
             self.losses[proposal.number] += 1
-            self.run.lost(proposal.number)
+            self.run.record_loss(proposal.number)
         return self.losses[proposal.number]
 
     def _tell(self, proposal: Proposal, report: StageReport) -> None:
         number = proposal.number
-        if self.run.ended(proposal, report):
+        if self.run.record_end(proposal, report):
             return
         self.losses[number] += 1
-        self.run.lost(number)
+        self.run.record_loss(number)
         if self.losses[number] <= MAX_RESTARTS:
-            self.run.supply.again(number)
+            self.run.supply.put_back(number)
             return
-        why = f"it ended {self.losses[number]} times, and the store lacks epochs or evaluations of it"
-        self.run.ended(proposal, StageReport(failed=why))
+        why = f"it ended {self.losses[number]} times, and the store still lacks epochs or evaluations of it"
+        self.run.record_end(proposal, StageReport(failed=why))
 
 
 def run_trials(
     context: SearchContext, search: SearchSettings, placement: TrialPlacement, run: Run, num_stages: int, scratch: str
 ) -> None:
-    """Run the trials that the run's supply gives out, until all have ended.
+    """Run the trials of the run's supply, until all have ended.
 
     A trial whose process was lost is repeated from the store; after more than MAX_RESTARTS losses it has failed.
     """
@@ -148,10 +147,10 @@ def run_trials(
     os.environ.update(TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_DISABLE_SIGINT_HANDLER="1", RAY_AIR_NEW_OUTPUT="0")
     os.environ.setdefault("TUNE_WARN_THRESHOLD_S", "10")
     data_parallel = placement.num_workers > 0
-    # The actor of a data-parallel trial takes no core from its workers; Tune does not let it ask for nothing at all.
-    each = {"memory": 1.0} if data_parallel else {"CPU": float(placement.cpus)}
+    # The actor of a data-parallel trial takes no core from its workers, but Tune requires some resource.
+    resources = {"memory": 1.0} if data_parallel else {"CPU": float(placement.cpus)}
     if placement.use_gpu and not data_parallel:
-        each["GPU"] = placement.gpu_share
+        resources["GPU"] = placement.gpu_share
     scheduler: Any = None
     if search.scheduler == "asha":
         scheduler = ASHAScheduler(
@@ -160,21 +159,21 @@ def run_trials(
     suggestions = Suggestions(run.supply)
     suggestions.parks = search.algorithm == "beam" and scheduler is None
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(Trial, context=context), each),
+        tune.with_resources(tune.with_parameters(Trial, context=context), resources),
         tune_config=tune.TuneConfig(
             scheduler=scheduler,
             search_alg=suggestions,
             num_samples=-1,  # the search itself detects when the last trial has ended
             max_concurrent_trials=placement.num_concurrent,
             reuse_actors=True,
-            trial_dirname_creator=lambda trial: str(trial.trial_id),  # a config can be longer than a name may be
+            trial_dirname_creator=lambda trial: str(trial.trial_id),  # a config can be longer than a file name may be
         ),
         run_config=tune.RunConfig(
             name=f"search-{time.time_ns()}",
             storage_path=scratch,
-            stop=suggestions.leaves,
+            stop=suggestions.should_stop,
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # what a trial has done is in the store
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # a trial's epochs are in the store
             callbacks=[TrialCallback(run)],
             verbose=0,
         ),

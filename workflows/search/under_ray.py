@@ -1,4 +1,4 @@
-"""Run the trials that the store lacks by Ray Tune, with Ray's messages in the log of the search."""
+"""Run the trials that the store lacks with Ray Tune; Ray's messages go to the log of the search."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workflows.store.store import Store
 
 
 def run_under_ray(run: Run, name: str, address: str | None, placement: TrialPlacement) -> None:
-    """Have Ray Tune run the remaining trials of a search."""
+    """Run the remaining trials of a search with Ray Tune."""
     store, context = run.store, run.context
     store.storage.create()
     connect(address)
@@ -26,16 +26,16 @@ def run_under_ray(run: Run, name: str, address: str | None, placement: TrialPlac
         from workflows.search.tuning import run_trials
         from workflows.training.channel import Channel
 
-        with Channel(run.heard) as emit:
+        with Channel(run.record_event) as emit:
             shared = "" if address is None else f"{store.address}/runs/{name}/.ray_tune"
             sent = dataclasses.replace(context, emit=emit, scratch=shared)
-            with telling(run.tell_idle):
+            with telling(run.report_idle):
                 run_trials(sent, run.recipe.search, placement, run, num_stages, shared or str(scratch))
 
 
 @contextlib.contextmanager
 def _log(store: Store, name: str) -> Iterator[Path]:
-    """Write Ray's messages to ray.log in the folder of the search; yields a scratch folder."""
+    """Write Ray's messages to ray.log in the folder of the search, and yield a scratch folder."""
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
         log = (Path(store.address) / "runs" / name if store.storage.local else Path(scratch)) / "ray.log"
         write_log_to(log)

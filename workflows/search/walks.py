@@ -38,7 +38,7 @@ class Walks:
         self.trained = 0
 
     def begin(self, proposal: Proposal) -> None:
-        """Leave the present walk, if any, and start that of another trial."""
+        """Start the walk of another trial; an unfinished walk is dropped."""
         self.stages, self.trained = None, 0
         variant = self.context.variant_of(proposal.config)
         if variant not in self.datasets:
@@ -55,14 +55,14 @@ class Walks:
         self.plan = self.context.plan(proposal, whole)
         self.level = None if proposal.level == len(whole) else proposal.level
         device = "cuda" if self.context.use_gpu else "cpu"
-        if self.lane is None:  # rows that are on the GPU stay there from trial to trial
+        if self.lane is None:  # the lane keeps rows on the GPU from trial to trial
             self.lane = lane_for(torch.device(device), self.plan.model, self.context.device_memory_gb, self.context.cpus)
         datasets = whole[: len(self.plan.datasets)]
         walker = Walker(self.plan, datasets, self.store, Group.current(), emit, device, lane=self.lane)
         self.stages = walker.stages()
 
     def next_stage(self) -> StageReport:
-        """Run the next stage; for a trial of a beam search all of them, because nothing is decided in between."""
+        """Run the next stage; for a trial of a beam search all stages, because nothing is decided between them."""
         assert self.stages is not None
         assert self.plan is not None
         try:
