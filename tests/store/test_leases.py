@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import workflows.store.leases
-from workflows.store.leases import Leases, _place
+from workflows.store.leases import Leases, _machine
 from workflows.store.local_storage import LocalStorage
 from workflows.store.storage import open_storage
 
@@ -45,7 +45,7 @@ def test_of_many_that_want_the_same_exactly_one_makes_it(tmp_path: Path) -> None
 def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    lease = write_lease(tmp_path, _place(), dead.pid)
+    lease = write_lease(tmp_path, _machine(), dead.pid)
     started = time.monotonic()
     with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: False):
         assert json.loads(lease.read_text())["id"] != "x"
@@ -59,7 +59,7 @@ def test_a_machine_that_has_fallen_silent_is_waited_for_no_longer(tmp_path: Path
     started = time.monotonic()
     with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: False):
         assert time.monotonic() - started > 0.25
-        assert json.loads(lease.read_text())["place"] == _place()
+        assert json.loads(lease.read_text())["place"] == _machine()
 
 
 def test_whoever_renews_its_lease_is_waited_for_until_the_epoch_is_there_or_the_limit(

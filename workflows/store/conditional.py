@@ -1,8 +1,8 @@
 """Conditional writes to S3: they succeed only if the file does not exist, or still has the content that was read.
 
-PyArrow 26 cannot: `open_output_stream` sends no If-None-Match, whatever its metadata (checked on the wire). S3 has had it
-since 2024 (If-None-Match on PutObject, then If-Match), and so have MinIO, Ceph and moto. boto3 sends both. If a store
-ignores the condition, nothing is exclusive there; writing one object twice shows it.
+PyArrow 26 has none: `open_output_stream` sends no If-None-Match, whatever its metadata (checked on the wire). S3 has had
+them since 2024 (If-None-Match on PutObject, then If-Match), and so have MinIO, Ceph and moto. boto3 sends both. A store
+that ignores the condition has no exclusive writes; writing one object twice shows it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ from typing import Any
 
 from pyarrow import fs
 
-ANSWER_S, CONNECT_S, ATTEMPTS = 20.0, 5.0, 3  # of a request: a store that does not answer is known to be away after a minute
-TRIES = 10  # retries of a write that S3 answers with 409: another conditional write to the same key is under way
+ANSWER_S, CONNECT_S, ATTEMPTS = (
+    20.0,
+    5.0,
+    3,
+)  # of a request: after a minute a store that does not answer counts as unreachable
+TRIES = 10  # of a write that S3 answers with 409: another conditional write to the same key is under way
 TRY_AGAIN_S = 0.1
 
 
@@ -29,7 +33,7 @@ class ConditionalWriter:
 
     @property
     def client(self) -> Any:
-        """boto3's client, made on first use: importing it takes 0.4 s."""
+        """Return boto3's client, created on first use because importing it takes 0.4 s."""
         with self._lock:
             if self._client is None:
                 self._client = _make_client(self.options)
@@ -40,27 +44,27 @@ class ConditionalWriter:
 
         A write whose answer was lost is sent again and then refused, so the existing object is compared with `content`.
         """
-        return self._put(path, content, IfNoneMatch="*") or self._found(path)[0] == content
+        return self._put(path, content, IfNoneMatch="*") or self._get(path)[0] == content
 
     def take_over(self, path: str, expected: bytes, content: bytes) -> bool:
-        """Replace an object if it still holds `expected`."""
-        found, tag = self._found(path)
-        if found != expected:
+        """Replace an object if its content is still `expected`."""
+        current, tag = self._get(path)
+        if current != expected:
             return False
-        return self._put(path, content, IfMatch=tag) or self._found(path)[0] == content
+        return self._put(path, content, IfMatch=tag) or self._get(path)[0] == content
 
     def read(self, path: str) -> bytes | None:
-        """Return the content of an object; None if there is none."""
-        return self._found(path)[0]
+        """Return the content of an object; None if it does not exist."""
+        return self._get(path)[0]
 
-    def _found(self, path: str) -> tuple[bytes | None, str]:
-        """Return the content of an object and its tag; None if there is none."""
+    def _get(self, path: str) -> tuple[bytes | None, str]:
+        """Return the content of an object and its tag; None if it does not exist."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         bucket, _, key = path.partition("/")
         try:
-            found = self.client.get_object(Bucket=bucket, Key=key)
-            return found["Body"].read(), found["ETag"]
+            response = self.client.get_object(Bucket=bucket, Key=key)
+            return response["Body"].read(), response["ETag"]
         except ClientError as error:
             if _status(error) == 404:
                 return None, ""
@@ -114,7 +118,7 @@ def _status(error: Any) -> int:
 
 
 def conditional_writer(filesystem: fs.FileSystem) -> ConditionalWriter | None:
-    """Return the conditional writer for a filesystem; None: not S3."""
+    """Return the conditional writer for a filesystem; None if it is not S3."""
     if not isinstance(filesystem, fs.S3FileSystem):
         return None
     _, (options,) = filesystem.__reduce__()

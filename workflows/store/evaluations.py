@@ -1,7 +1,7 @@
 """evaluations/KEY/*.json: the errors of a state, by the hash of the split, with the version of the metrics.
 
-A file holds what was measured together. Its name follows from the splits and from what was measured, so that of two
-processes that measure the same the first one's file stays.
+A file has the errors of one evaluation. Its name is a hash of the splits and the metrics, so if two processes evaluate
+the same, the first file stays.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from workflows.store.storage import Storage
 
 
 def keep_evaluations(storage: Storage, key: str, errors: Mapping[str, Errors]) -> None:
-    """Keep errors of a state; a damaged file of the same name is replaced, a valid one stays."""
+    """Store errors of a state; a damaged file of the same name is replaced, a valid one stays."""
     if not errors:
         return
     measures = {" ".join((f"v{version}", *metrics)) for version, metrics in (each.measures for each in errors.values())}
@@ -34,20 +34,20 @@ def keep_evaluations(storage: Storage, key: str, errors: Mapping[str, Errors]) -
 def kept_evaluations(storage: Storage, key: str, old: bool) -> tuple[dict[str, Errors], list[str]]:
     """Return the errors of a state by split, and the names of damaged files.
 
-    Of several the latest version counts, of these the one with more metrics, of these the first. `old`: version 6e35f09
-    kept them in the checkpoint's folder, without a version (1).
+    Of several evaluations of a split the latest version counts, then the one with more metrics, then the first. `old`:
+    version 6e35f09 stored them in the checkpoint's folder, without a version number (1).
     """
     files = [f"evaluations/{key}/{name}" for name in storage.names(f"evaluations/{key}") if not name.startswith(".")]
     if old:
         folder = f"checkpoints/{key}"
         files = [f"{folder}/{name}" for name in storage.names(folder) if name.startswith("evaluations-")] + files
     read = {path: _read(storage, path) for path in files}
-    found: dict[str, Errors] = {}
+    errors_of: dict[str, Errors] = {}
     for _, errors in sorted((each for each in read.values() if each is not None), key=lambda each: each[0]):
         for split, each in errors.items():
-            if split not in found or found[split].measures < each.measures:
-                found[split] = each
-    return found, [path.rpartition("/")[2] for path, each in read.items() if each is None]
+            if split not in errors_of or errors_of[split].measures < each.measures:
+                errors_of[split] = each
+    return errors_of, [path.rpartition("/")[2] for path, each in read.items() if each is None]
 
 
 def is_evaluation(storage: Storage, path: str) -> bool:
@@ -56,7 +56,7 @@ def is_evaluation(storage: Storage, path: str) -> bool:
 
 
 def path_is_folder(storage: Storage, path: str) -> bool:
-    """Return whether there is a folder in the place of a file."""
+    """Return whether the path is a folder instead of a file."""
     try:
         storage.read(path)
     except IsADirectoryError:
@@ -67,7 +67,7 @@ def path_is_folder(storage: Storage, path: str) -> bool:
 
 
 def _read(storage: Storage, path: str) -> tuple[float, dict[str, Errors]] | None:
-    """Return when errors were measured, and the errors; None if the file is damaged. A removed file has none."""
+    """Return the Unix time of an evaluation and its errors; None if the file is damaged. A missing file has no errors."""
     try:
         content = unsealed(storage.read(path))
     except FileNotFoundError:

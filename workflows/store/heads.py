@@ -1,7 +1,6 @@
-"""Head corrections that did not change are stored in an earlier checkpoint alone; the record says in which one.
+"""Unchanged head corrections are stored only in an earlier checkpoint, which the record names.
 
-Without replay a dataset's correction stays as its stage left it. With 500 datasets they are all but a hundredth of a
-state.
+Without replay a dataset's correction does not change after its stage. With 500 datasets, corrections are 99 % of a state.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ OF_A_HEAD = re.compile(r"(?:.+\.)?corrections\.(\d+)\.\w+")
 
 
 def head_of(name: str) -> str | None:
-    """Return the dataset whose head correction a weight or a moment belongs to; None if it belongs to none."""
-    found = OF_A_HEAD.fullmatch(name)
-    return found[1] if found else None
+    """Return the dataset of the head correction that a weight or a moment belongs to; None if there is none."""
+    match = OF_A_HEAD.fullmatch(name)
+    return match[1] if match else None
 
 
 def heads_in(names: Iterable[str]) -> set[str]:
@@ -28,14 +27,14 @@ def heads_in(names: Iterable[str]) -> set[str]:
 
 
 def without(tensors: Mapping[str, Tensor], heads: Collection[str]) -> dict[str, Tensor]:
-    """Return the tensors without those of these head corrections."""
+    """Return the tensors that do not belong to these head corrections."""
     return {name: value for name, value in tensors.items() if head_of(name) not in heads}
 
 
 def by_head(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Return the tensors of each head correction."""
-    found: dict[str, dict[str, Tensor]] = {}
+    """Return the tensors of each head correction, by dataset."""
+    heads: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if (number := head_of(name)) is not None:
-            found.setdefault(number, {})[name] = value
-    return found
+            heads.setdefault(number, {})[name] = value
+    return heads

@@ -1,7 +1,7 @@
-"""The records of epochs and evaluations in the store, as frozen values, and how each is written.
+"""The records of epochs and evaluations in the store, as frozen values, and their JSON.
 
-Both have only what every reader of their address agrees on. The dataset's name, the number of the stage and the planned
-epochs belong to the run that asks: two runs can reach the same epoch in different positions.
+They only have values that are the same for every run with this address. The dataset's name, the number of the stage and
+the planned epochs belong to the run: two runs can reach the same epoch in different positions.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from models.metrics import METRICS
 from workflows.store.measures import ForecastMeasures
 
 # Of facts.json. Version 0 (up to commit 6e35f09) also had the names and numbers of the run that trained the epoch.
-# Version 2 has heads in other checkpoints, which an earlier program would take for zero; without them it is 1.
+# Version 2 has heads in other checkpoints, which an earlier program would read as zero; other records have version 1.
 RECORD_VERSION = 2
 PLAIN_VERSION = 1
-# Raised when an evaluation measures more than before, other than a metric of models.metrics: kept ones of a lower version
-# are measured again. 2: with the loss. 3: with the measures of forecasts, by step and relative to the season.
+# Raised when an evaluation has new measures other than a metric of models.metrics: stored ones of a lower version are
+# computed again. 2: with the loss. 3: with the measures of forecasts, by step and relative to the season.
 METRICS_VERSION = 3
 
 
@@ -46,10 +46,9 @@ class EpochRecord:
     """facts.json of a checkpoint: how the state `key` was made from the state `parent`.
 
     An untrained state has no parent, and its numbers are 0. `learning_rate` is the rate of the last step. `seconds`,
-    `workers` and `when` tell how this checkpoint was made, `rows_checked` whether the rows that it was trained on were
-    compared with the hashes that preparation wrote; earlier versions did not note that. `heads` has the corrections of the
-    head that are not in this checkpoint's files, because they did not change: the dataset's number, and the key of an
-    earlier one whose files have it.
+    `workers` and `when` describe how this checkpoint was made, `rows_checked` whether its train rows were compared with
+    the hashes that preparation wrote (False for earlier versions). `heads` has the head corrections that did not change
+    and so are not in this checkpoint's files: the dataset's number, and the key of the earlier checkpoint that has it.
     """
 
     key: str
@@ -94,14 +93,13 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Errors:
-    """The errors of one state on one split of one dataset. `error` is what the model is judged by.
+    """The errors of one state on one split of one dataset. Models are compared by `error`.
 
-    Each loss names its error in models.loss_table; those of numbers are in scaled units. `by_target` has the metrics of
-    models.metrics by name, each with one number for each target in the target's own unit. `loss` is the loss of the model's
-    settings over the samples whose class the model has; None if it is not finite, or was not measured (version 1).
-    `forecasts` has more of them (from version 3). Where samples have weights, `weighted_error` and `weighted_loss` are the
-    weighted means; `error` and `loss` count all samples alike. Classes have `error`, `loss`, `samples` and weighted means
-    only.
+    Each loss names its error in models.loss_table; errors of numbers are in scaled units. `by_target` has the metrics of
+    models.metrics by name, each with one number for each target in the target's unit. `loss` is the loss of the model's
+    settings over the samples of known classes; None if it is not finite, or was not measured (version 1). `forecasts` has
+    further measures (from version 3). If samples have weights, `weighted_error` and `weighted_loss` are the weighted means;
+    `error` and `loss` weigh all samples equally. Classes only have `error`, `loss`, `samples` and weighted means.
     """
 
     error: float
@@ -135,27 +133,27 @@ class Errors:
 
     @property
     def measures(self) -> tuple[int, tuple[str, ...]]:
-        """Return what was measured: the version, and the metrics that were added to models.metrics since version 3."""
+        """Return the measures as a sortable value: the version, and the metrics added to models.metrics since version 3."""
         return self.version, tuple(sorted(self.by_target.keys() - {"mae_units", "rmse_units"}))
 
     @property
     def is_current(self) -> bool:
-        """Return whether all that is measured today was measured."""
+        """Return whether the evaluation has all measures of this version."""
         return self.version >= METRICS_VERSION and (not self.by_target or self.by_target.keys() >= METRICS.keys())
 
 
 def sealed(content: Mapping[str, Any]) -> bytes:
-    """Return JSON with a hash of itself, so that a changed digit is noticed."""
+    """Return JSON that contains its own hash, so that any change is detected."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return json.dumps({"content": content, "sha256": digest}, indent=1).encode()
 
 
 def unsealed(written: bytes) -> dict[str, Any] | None:
-    """Return what was sealed; None if it has changed."""
+    """Return the content of sealed JSON; None if it was changed."""
     try:
-        found = json.loads(written)
-        content: dict[str, Any] = found["content"]
+        document = json.loads(written)
+        content: dict[str, Any] = document["content"]
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        return content if digest == found["sha256"] and isinstance(content, dict) else None
+        return content if digest == document["sha256"] and isinstance(content, dict) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

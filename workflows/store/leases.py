@@ -1,4 +1,4 @@
-"""Leases: of two processes that want the same epoch, the second waits instead of training it too.
+"""Leases: if two processes need the same epoch, the second waits instead of training it too.
 
 A lease is a file that exactly one process can create (see Storage.exclusive). Its owner renews it while it lives. A
 waiting process watches the content of the file: on the machine of a dead owner it takes over at once, elsewhere after
@@ -21,13 +21,13 @@ from collections.abc import Callable, Iterator
 from workflows.store.storage import Storage
 
 RENEW_S = 2.0
-SILENCE_S = 20.0  # an owner silent for so long is dead, or its machine is
-WAIT_LIMIT_S = 24 * 3600.0  # then a waiting process continues, whatever the owner does
+SILENCE_S = 20.0  # an owner that is silent for longer counts as dead
+WAIT_LIMIT_S = 24 * 3600.0  # a waiting process then continues without the lease
 POLL_S, POLL_REMOTE_S = 0.03, 0.3
 
 
 class Lease:
-    """A lease that this process has, renewed by a thread until it is released."""
+    """A lease that this process owns; a thread renews it until it is released."""
 
     def __init__(self, storage: Storage, path: str, content: bytes):
         self.storage, self.path, self.content = storage, path, content
@@ -42,7 +42,7 @@ class Lease:
                 if not self._is_mine():
                     return  # another process has taken it over
                 beat += 1
-                self.storage.write(self.path, _words(beat, self.content))
+                self.storage.write(self.path, _content(beat, self.content))
 
     def _is_mine(self) -> bool:
         return _id(self.storage.read(self.path)) == _id(self.content)
@@ -70,20 +70,20 @@ class Leases:
         self._seen: dict[str, _Owner] = {}
 
     def try_acquire(self, name: str) -> Lease | None:
-        """Return the lease if it is free or its owner is dead; None: another process has it."""
-        path, content = f"leases/{name}", _words(0, run=self.run)
+        """Return the lease if it is free or its owner is dead; None if another process has it."""
+        path, content = f"leases/{name}", _content(0, run=self.run)
         owner = self._seen.setdefault(name, _Owner())
         if self.storage.create_file(path, content):
             del self._seen[name]
             return Lease(self.storage, path, content)
         with contextlib.suppress(FileNotFoundError):
             words = self.storage.read(path)
-            if (owner.is_dead(words) or self._left_behind(words)) and self.storage.take_over(path, words, content):
+            if (owner.is_dead(words) or self._is_left_behind(words)) and self.storage.take_over(path, words, content):
                 del self._seen[name]
                 return Lease(self.storage, path, content)
         return None
 
-    def _left_behind(self, words: bytes) -> bool:
+    def _is_left_behind(self, words: bytes) -> bool:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             return bool(self.run) and json.loads(words)["run"] == self.run
         return False
@@ -91,19 +91,19 @@ class Leases:
     @contextlib.contextmanager
     def hold(self, name: str, is_there: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Run the body as the only owner of `name`, or without the lease as soon as its result exists."""
-        lease = self._wait_for(name, is_there) if self.storage.exclusive else None
+        lease = self._wait(name, is_there) if self.storage.exclusive else None
         try:
             yield
         finally:
             if lease is not None:
                 lease.release()
 
-    def _wait_for(self, name: str, is_there: Callable[[], bool]) -> Lease | None:
+    def _wait(self, name: str, is_there: Callable[[], bool]) -> Lease | None:
         started = time.monotonic()
         while not is_there():
             lease = self.try_acquire(name)
             if lease is not None:
-                if not is_there():  # it may have been made just before its lease ended
+                if not is_there():  # the result may have appeared just before its lease ended
                     return lease
                 lease.release()
                 break
@@ -113,10 +113,10 @@ class Leases:
         return None
 
 
-def _words(beat: int, before: bytes = b"", run: str = "") -> bytes:
+def _content(beat: int, before: bytes = b"", run: str = "") -> bytes:
     """Return the content of a lease: its owner, and how often it was renewed."""
-    told = json.loads(before) if before else {"place": _place(), "pid": os.getpid(), "id": uuid.uuid4().hex, "run": run}
-    return json.dumps({**told, "beat": beat}).encode()
+    owner = json.loads(before) if before else {"place": _machine(), "pid": os.getpid(), "id": uuid.uuid4().hex, "run": run}
+    return json.dumps({**owner, "beat": beat}).encode()
 
 
 def _id(words: bytes) -> str:
@@ -126,15 +126,15 @@ def _id(words: bytes) -> str:
         return ""
 
 
-def _place() -> str:
-    """Return where a process number identifies this process: the machine, and its container."""
+def _machine() -> str:
+    """Return the machine and the container, in which a process number is unique."""
     with contextlib.suppress(OSError):
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     return socket.gethostname()
 
 
 class _Owner:
-    """What a waiting process has seen of the owner of a lease."""
+    """The last content that a waiting process read from a lease, and when it changed."""
 
     def __init__(self) -> None:
         self.words, self.changed_at = b"", 0.0
@@ -144,12 +144,12 @@ class _Owner:
             self.words, self.changed_at = words, time.monotonic()
         with contextlib.suppress(ValueError, KeyError, TypeError):
             owner = json.loads(words)
-            if owner["place"] == _place() and not _lives(int(owner["pid"])):
+            if owner["place"] == _machine() and not _is_alive(int(owner["pid"])):
                 return True
         return time.monotonic() - self.changed_at > SILENCE_S
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""A store in a folder, on this machine or mounted by all machines."""
+"""Storage in a folder, on this machine or mounted by all machines."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from data.errors import InputError
 from data.reading.files import make_folder
 
 T = TypeVar("T")
-OF_STATES = ("checkpoints", "derived", "evaluations")  # whose folders are named by keys: nobody else puts anything there
-MOVED_AWAY = 10  # times that `clean` may remove the folder of a file while it is written
+OF_STATES = ("checkpoints", "derived", "evaluations")  # folders named by keys, so nobody else's files are in them
+MOVED_AWAY = 10  # tries of a write while `clean` removes the folder of the file
 
 
 class LocalStorage:
@@ -28,8 +28,8 @@ class LocalStorage:
     def __init__(self, address: str):
         self.folder = Path(address.removeprefix("file://")).absolute()
         self.address = str(self.folder)
-        self._was_there = self.folder.is_dir()
-        if not address or (self.folder.exists() and not self._was_there):
+        self._existed = self.folder.is_dir()
+        if not address or (self.folder.exists() and not self._existed):
             raise InputError(
                 f"--storage {address!r}: this is not a folder: name one, or an address such as s3://bucket/runs"
             )
@@ -37,14 +37,14 @@ class LocalStorage:
     def create(self) -> None:
         """See Storage."""
         make_folder(self.folder)
-        self._was_there = True
+        self._existed = True
 
     def _check_still_there(self) -> None:
-        """Raise if the folder has disappeared (an unmounted disk): it is neither empty nor made again."""
-        if self._was_there and not self.folder.is_dir():
+        """Raise if the folder has disappeared (an unmounted disk): it must not look empty or be created again."""
+        if self._existed and not self.folder.is_dir():
             raise OSError(errno.EIO, "the storage folder is gone", self.address)
 
-    def _inside(self, path: str) -> Path:
+    def _target(self, path: str) -> Path:
         """Return a path to write to."""
         self._check_still_there()
         target = self.folder / path
@@ -52,23 +52,23 @@ class LocalStorage:
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 break
-            except (FileExistsError, NotADirectoryError):  # or it was removed between mkdir's two looks at it
-                self._give_way(target.parent)
+            except (FileExistsError, NotADirectoryError):  # or removed while mkdir was checking it
+                self._set_aside_file(target.parent)
         return target
 
-    def _give_way(self, folder: Path) -> None:
-        """Set aside what is in the place of a folder; raises NotADirectoryError where it may be somebody's file."""
-        for place in (*reversed(folder.relative_to(self.folder).parents), folder.relative_to(self.folder)):
-            path = self.folder / place
+    def _set_aside_file(self, folder: Path) -> None:
+        """Set aside a file that is where a folder should be; raises NotADirectoryError if it may not be ours."""
+        for relative in (*reversed(folder.relative_to(self.folder).parents), folder.relative_to(self.folder)):
+            path = self.folder / relative
             if path.is_dir() or not os.path.lexists(path):
                 continue
-            if len(place.parts) < 2 or place.parts[0] not in OF_STATES:
-                raise NotADirectoryError(errno.ENOTDIR, "a file is in the place of a folder: move it away", str(path))
-            aside = self.folder / "damaged" / f"{place.name}-{uuid.uuid4().hex[:8]}"
+            if len(relative.parts) < 2 or relative.parts[0] not in OF_STATES:
+                raise NotADirectoryError(errno.ENOTDIR, "this is a file where a folder should be: move it away", str(path))
+            aside = self.folder / "damaged" / f"{relative.name}-{uuid.uuid4().hex[:8]}"
             aside.mkdir(parents=True)
             with contextlib.suppress(FileNotFoundError):  # another process was faster
-                path.rename(aside / place.name)
-            (aside / "why.txt").write_text(f"a file was in the place of the folder {place}\n")
+                path.rename(aside / relative.name)
+            (aside / "why.txt").write_text(f"a file was in the place of the folder {relative}\n")
             return
 
     def read(self, path: str) -> bytes:
@@ -78,7 +78,7 @@ class LocalStorage:
         except (FileNotFoundError, NotADirectoryError):
             self._check_still_there()
             if os.path.islink(self.folder / path):  # unreadable is not missing
-                raise IsADirectoryError(errno.EISDIR, "a link to nothing is here", str(self.folder / path)) from None
+                raise IsADirectoryError(errno.EISDIR, "this is a broken link", str(self.folder / path)) from None
             raise FileNotFoundError(errno.ENOENT, "there is no such file", str(self.folder / path)) from None
 
     def write(self, path: str, content: bytes) -> None:
@@ -92,10 +92,10 @@ class LocalStorage:
             finally:
                 scratch.unlink(missing_ok=True)
 
-        self._try(path, write_to)
+        self._retry(path, write_to)
 
     def create_file(self, path: str, content: bytes) -> bool:
-        """See Storage. A link is created with its content, or not at all."""
+        """See Storage. A hard link appears with its content, or not at all."""
 
         def write_to(target: Path) -> bool:
             scratch = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
@@ -108,14 +108,14 @@ class LocalStorage:
                 scratch.unlink(missing_ok=True)
             return True
 
-        return self._try(path, write_to)
+        return self._retry(path, write_to)
 
-    def _try(self, path: str, write_to: Callable[[Path], T]) -> T:
+    def _retry(self, path: str, write_to: Callable[[Path], T]) -> T:
         """Write to a path, again if its folder was moved away meanwhile."""
         for _ in range(MOVED_AWAY):
             with contextlib.suppress(FileNotFoundError):
-                return write_to(self._inside(path))
-        return write_to(self._inside(path))
+                return write_to(self._target(path))
+        return write_to(self._target(path))
 
     def take_over(self, path: str, expected: bytes, content: bytes) -> bool:
         """See Storage. The file is renamed first, which only one process can do, then compared."""
@@ -137,9 +137,9 @@ class LocalStorage:
 
         Syncing took half of the time of a commit.
         """
-        target = self._inside(folder)
+        target = self._target(folder)
         if os.path.lexists(target) and not target.is_dir():
-            self._give_way(target)
+            self._set_aside_file(target)
         scratch = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
         scratch.mkdir()
         try:
@@ -165,7 +165,7 @@ class LocalStorage:
         """See Storage."""
         total = 0
         for file in _files_below(self.folder / folder):
-            with contextlib.suppress(FileNotFoundError):  # it was taken away since it was listed
+            with contextlib.suppress(FileNotFoundError):  # the file was removed after it was listed
                 total += file.stat().st_size
         return total
 
@@ -180,12 +180,12 @@ class LocalStorage:
     def withdraw(self, folder: str, to: str, names: Sequence[str]) -> None:  # noqa: ARG002
         """See Storage."""
         with contextlib.suppress(FileNotFoundError):
-            (self.folder / folder).rename(self._inside(to))
+            (self.folder / folder).rename(self._target(to))
 
     def put_back(self, folder: str, to: str, last: str) -> None:  # noqa: ARG002
         """See Storage."""
         try:
-            (self.folder / folder).rename(self._inside(to))
+            (self.folder / folder).rename(self._target(to))
         except OSError:
             self.remove(folder)
 
@@ -198,7 +198,7 @@ def _files_below(path: Path) -> Iterator[Path]:
 
 
 def _write_through(path: Path, content: bytes) -> None:
-    """Write a file and wait until the disk has it, because nothing can make it again."""
+    """Write a file and wait until it is on disk, because it cannot be computed again."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()

@@ -1,4 +1,4 @@
-"""Look at a checkpoint once: its record, what is damaged, or that it is missing. Conclusions are drawn in store.py."""
+"""Look at a checkpoint once: return its record, its damage, or that it is missing. store.py decides what to do."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Check(Enum):
 
 @dataclass(frozen=True)
 class Look:
-    """The result of one look at a checkpoint: its record and what is damaged; neither: it is missing."""
+    """The result of one look at a checkpoint: its record and its damage; it is missing if it has neither."""
 
     record: EpochRecord | None = None
     damage: str = ""
-    hashed_bytes: int = 0  # that the look read
+    hashed_bytes: int = 0  # read by this look
 
 
 def look_at(storage: Storage, folder: str, key: str, check: Check, limit: int = 0) -> Look:
     """Look at the checkpoint `key` in a folder; a cheap check hashes at most `limit` bytes of files."""
     try:
         written = storage.read(f"{folder}/facts.json")
-        if not written and not storage.local:  # left in an object store by a removed checkpoint
+        if not written and not storage.local:  # a removed checkpoint leaves an empty file in an object store
             return Look()
         content = unsealed(written)
     except FileNotFoundError:

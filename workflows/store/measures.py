@@ -1,4 +1,4 @@
-"""Measures of forecasts that an evaluation keeps: by step, by interval, relative to the season and to naive."""
+"""Measures of forecasts in an evaluation: by step, by interval, relative to the seasonal and the naive forecast."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Row = tuple[float | None, ...]
 class Interval:
     """A prediction interval between two quantile levels.
 
-    `coverage` is the share of `values` (samples times steps times targets) that lie in it, the bounds included; a
-    calibrated model has `upper - lower` of them.
+    `coverage` is the share of `values` (samples times steps times targets) inside it, including the bounds; it is
+    `upper - lower` for a calibrated model.
     """
 
     lower: float
@@ -25,7 +25,7 @@ class Interval:
 class ByStep:
     """One number for each step of the horizon, averaged over targets; None where unknown.
 
-    `error` and those of the naive forecasts are in the units of Errors.error, `mase` is relative to the season.
+    The errors are in the units of Errors.error; `mase` is relative to the seasonal naive forecast on train rows.
     """
 
     error: Row
@@ -44,7 +44,7 @@ class ByStep:
 class ForecastMeasures:
     """Measures of the forecasts of one split, as utilsforecast defines them.
 
-    `season` is in rows, None where it is not known; then so are MASE and the seasonal naive forecast. `mase` has a number
+    `season` is in rows, None if unknown; then MASE and the seasonal naive forecast are None, too. `mase` has a number
     for each target: the mean over windows of the absolute error, relative to the mean absolute difference of the train
     rows one season apart in the same series (Hyndman and Koehler 2006). `seasonal_naive_error` is the error of repeating
     the value one season before, in the units of Errors.error; `seasonal_naive_mae_units` and `seasonal_naive_rmse_units`

@@ -1,4 +1,4 @@
-"""What the records of runs and searches need of a store: the states that they point at, and prepared datasets."""
+"""List what runs and searches need from a store: the states that their records refer to, and prepared datasets."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from workflows.store.run_record import RUN, read_record, read_run
 from workflows.store.storage import Storage
 
 RUN_FILES = ("progress.json", "search.json", "searching.json")  # beside the result
-RUNNING_S = 3600.0  # a run under way writes its progress after every epoch; silent for longer, it is taken for dead
+RUNNING_S = 3600.0  # a run writes its progress after every epoch; one that is silent for longer counts as dead
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What one record needs. `key` is the state that it ends at, or, before its first epoch, the one it starts from.
+    """The needs of one record. `key` is its last state, or, before its first epoch, the state it starts from.
 
-    `states` are all other states of it, `rejected` the attempts that the guard did not keep. `has_ended`: it is a result.
-    `has_epochs`: it has not ended, but the state `key` is trained. `since` is the Unix time at which a run that goes on
-    started, 0 for a search that goes on (its trials may take any epoch of the store), None where nothing goes on.
+    `states` are its other states, `rejected` the attempts that the guard did not keep. `has_ended`: the record is a result.
+    `has_epochs`: it has not ended, but the state `key` is trained. `since` is the Unix time at which a running run started,
+    0 for a running search (its trials may use any epoch of the store), None if it is not running.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Needs:
 
 
 def needs_of_files(storage: Storage, name: str, file: str | None = None) -> list[Needs]:
-    """Return what the result of a run needs, or another of its files; nothing where there is no such file.
+    """Return the needs of a run's result, or of another of its files; empty if there is no such file.
 
     Raises DamagedRecordError for a file that cannot be read.
     """
@@ -65,7 +65,7 @@ def _needs_of(name: str, content: Json) -> Needs:
 
 
 def _rejected(content: Json) -> list[str]:
-    """Return the states of attempts that the guard did not keep: when the run is trained again, they are asked for again."""
+    """Return the states of attempts that the guard did not keep: training the run again looks them up again."""
     return [
         attempt["key"]
         for verdict in content.get("guard", [])

@@ -1,4 +1,4 @@
-"""A store under a prefix of an object store, which writes each object atomically."""
+"""Storage under a prefix of an object store, which writes each object atomically."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pyarrow import fs
 from data.reading.files import open_filesystem
 from workflows.store.conditional import conditional_writer
 
-WITHDRAWN = b""  # replaces the file that completed a folder: S3 replaces under a condition, but not every store deletes so
+WITHDRAWN = b""  # replaces the file that completed a folder: not every store has conditional deletes
 
 
 class ObjectStorage:
@@ -41,10 +41,10 @@ class ObjectStorage:
     def read(self, path: str) -> bytes:
         """See Storage. PyArrow reads the length first, and fails if the file is replaced between the two requests."""
         if self.writer is not None:
-            found = self.writer.read(self._inner(path))
-            if found is None:
+            existing = self.writer.read(self._inner(path))
+            if existing is None:
                 raise FileNotFoundError(errno.ENOENT, "there is no such file", f"{self.address}/{path}")
-            return found
+            return existing
         with self.filesystem.open_input_stream(self._inner(path), compression=None) as stream:
             content: bytes = stream.read()
             return content
@@ -89,8 +89,8 @@ class ObjectStorage:
 
     def _infos(self, folder: str, recursive: bool) -> list[fs.FileInfo]:
         selector = fs.FileSelector(self._inner(folder), recursive=recursive, allow_not_found=True)
-        found: list[fs.FileInfo] = self.filesystem.get_file_info(selector)
-        return found
+        infos: list[fs.FileInfo] = self.filesystem.get_file_info(selector)
+        return infos
 
     def names(self, folder: str) -> list[str]:
         """See Storage."""
@@ -114,7 +114,7 @@ class ObjectStorage:
             self.filesystem.delete_dir(self._inner(path))
 
     def withdraw(self, folder: str, to: str, names: Sequence[str]) -> None:
-        """See Storage. The file that completes the folder is replaced by an empty one, unless another has been written."""
+        """See Storage. The file that completes the folder is replaced by an empty one, unless it was rewritten."""
         first, *others = names
         try:
             content = self.read(f"{folder}/{first}")

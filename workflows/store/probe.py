@@ -1,4 +1,4 @@
-"""Check that a storage can be used before anything is prepared: list, write, read, create once, delete."""
+"""Check before preparation that a storage can be used: list, write, read, create once, delete."""
 
 from __future__ import annotations
 
@@ -45,27 +45,29 @@ class Step:
         )
 
     def advice(self, address: str) -> str:
-        """Return what is wrong and what to do."""
+        """Return the error of the step with its remedy."""
         if re.search(r"NO_SUCH_BUCKET|NoSuchBucket|bucket does not exist", self.error, re.IGNORECASE):
             return f"the bucket of {address} does not exist: create it, or name another"
         if re.search(r"INVALID_ACCESS_KEY|SIGNATURE|credential|ExpiredToken", self.error, re.IGNORECASE):
             return f"{address}: the credentials are not accepted: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or the role"
         if self.away:
-            return f"{address} does not answer: check the address, AWS_ENDPOINT_URL and the network ({_first(self.error)})"
-        return f"{address}: the right to {self.name} is missing: grant {GRANTS[self.name]} ({_first(self.error)})"
+            return (
+                f"{address} does not answer: check the address, AWS_ENDPOINT_URL and the network ({_first_line(self.error)})"
+            )
+        return f"{address}: the right to {self.name} is missing: grant {GRANTS[self.name]} ({_first_line(self.error)})"
 
 
-def _first(text: str) -> str:
+def _first_line(text: str) -> str:
     return (text.strip().splitlines() or [""])[0][:200]
 
 
 def probe(storage: Storage) -> list[Step]:
-    """Run each step once, in order, up to the first error. What is written is deleted."""
+    """Run each step once, in order, up to the first error. The written file is deleted."""
     path, steps = f".probe-{uuid.uuid4().hex[:8]}", list[Step]()
     tries: dict[str, Callable[[], Any]] = {
         "list": lambda: storage.names(""),
         "write": lambda: storage.write(path, CONTENT),
-        "read": lambda: _same(storage.read(path)),
+        "read": lambda: _check_content(storage.read(path)),
         "create once": lambda: storage.exclusive,  # without it epochs may be trained twice, but nothing breaks
         "delete": lambda: storage.remove(path),
     }
@@ -80,32 +82,32 @@ def probe(storage: Storage) -> list[Step]:
     return steps
 
 
-def _same(content: bytes) -> None:
+def _check_content(content: bytes) -> None:
     if content != CONTENT:
-        raise OSError("what was read is not what was written")
+        raise OSError("the content that was read differs from what was written")
 
 
 def check_storage(storage: Storage, say: Callable[[str], None] = lambda words: None) -> None:
-    """Probe a storage; raises InputError with the permissions to grant. Waits for one that does not answer, for a minute."""
+    """Probe a storage, waiting up to a minute for an answer; raises InputError with the permissions to grant."""
     if storage.local:
-        return  # a folder reports its errors when it is made
-    started, told = time.monotonic(), 0.0
+        return  # creating a folder reports its errors
+    started, last_report = time.monotonic(), 0.0
     while True:
         with telling_waits(storage, say):
             last = probe(storage)[-1]
         waited = time.monotonic() - started
         if not last.error:
             return
-        if last.away and (not told or time.monotonic() - told > TELL_S):
-            told = time.monotonic()
-            say(f"waiting for the storage {storage.address} since {waited:.0f} s: {_first(last.error)}")
+        if last.away and (not last_report or time.monotonic() - last_report > TELL_S):
+            last_report = time.monotonic()
+            say(f"waiting for the storage {storage.address} since {waited:.0f} s: {_first_line(last.error)}")
         if not last.away or waited > AWAY_LIMIT_S:
             raise InputError(f"--storage: {last.advice(storage.address)}")
         time.sleep(RETRY_S)
 
 
 def speed_of(storage: Storage, size: int = 8 << 20) -> tuple[float, float]:
-    """Return the bytes a second at which an object of this size is written and read here; it is deleted afterwards."""
+    """Return the speeds in bytes per second at which this machine writes and reads an object of `size` bytes."""
     path, content = f".probe-{uuid.uuid4().hex[:8]}", b"\0" * size
     started = time.monotonic()
     storage.write(path, content)
@@ -116,11 +118,11 @@ def speed_of(storage: Storage, size: int = 8 << 20) -> tuple[float, float]:
     return size / max(written - started, 1e-9), size / max(done - written, 1e-9)
 
 
-SLOW = 5_000_000.0  # bytes a second: below it the storage is slower than a fit reads
+SLOW = 5_000_000.0  # bytes per second; a fit reads faster than a slower storage
 
 
 def rights_and_speed(address: str) -> dict[str, str]:
-    """Return what the doctor says of a storage as this machine sees it: status, what was found, what to do."""
+    """Return the doctor's line on a storage, measured from this machine: status, observation and remedy."""
     try:
         storage = open_storage(address)
         last = probe(storage)[-1]
@@ -129,8 +131,8 @@ def rights_and_speed(address: str) -> dict[str, str]:
         write, read = speed_of(storage)
         once = "" if storage.exclusive else "; two trials may train the same epoch, as it cannot create once"
     except (OSError, InputError) as error:
-        return {"status": "fault", "found": _first(str(error)), "todo": "check the address and the credentials"}
-    found = f"list, write, read, delete; writes {write / 1e6:.0f} MB/s, reads {read / 1e6:.0f} MB/s{once}"
+        return {"status": "fault", "found": _first_line(str(error)), "todo": "check the address and the credentials"}
+    summary = f"list, write, read, delete; writes {write / 1e6:.0f} MB/s, reads {read / 1e6:.0f} MB/s{once}"
     if min(write, read) < SLOW:
-        return {"status": "warning", "found": found, "todo": "put the storage into the region of the cluster"}
-    return {"status": "ok", "found": found, "todo": ""}
+        return {"status": "warning", "found": summary, "todo": "put the storage into the region of the cluster"}
+    return {"status": "ok", "found": summary, "todo": ""}

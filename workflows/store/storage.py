@@ -1,7 +1,7 @@
-"""Where a store's files lie: a local folder, or any address that PyArrow's filesystems reach (s3://, gs://).
+"""Store files in a local folder, or at any address that PyArrow's filesystems reach (s3://, gs://).
 
-What is published is there completely or not at all. On a disk that is a rename. An object store has none, so there the
-file that names the others is written last, and only if it does not exist yet.
+A published folder appears completely or not at all. On a disk this is a rename. An object store has no rename, so there
+the file that names the others is written last, and only if it does not exist yet.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from data.reading.files import is_uri
 
 
 class Storage(Protocol):
-    """Files by relative paths with slashes."""
+    """Reads and writes files by relative paths with slashes."""
 
     address: str
     local: bool  # reads are cheap, and a folder appears and disappears at once by a rename
@@ -25,16 +25,16 @@ class Storage(Protocol):
         """Return whether exactly one of many processes succeeds in creating or taking over a file."""
 
     def create(self) -> None:
-        """Make the storage folder, if it is missing."""
+        """Create the storage folder if it is missing."""
 
     def read(self, path: str) -> bytes:
-        """Return the content of a file; raises FileNotFoundError if there is none.
+        """Return the content of a file; raises FileNotFoundError if it does not exist.
 
-        Raises IsADirectoryError if a folder, or a dangling link, is in its place.
+        Raises IsADirectoryError if the path is a folder or a broken link.
         """
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file atomically: a reader sees all of it, or the former content."""
+        """Write a file atomically: a reader sees all of it or the previous content."""
 
     def create_file(self, path: str, content: bytes) -> bool:
         """Write a file unless it exists; returns whether it was written. Readers see all of it or nothing."""
@@ -43,9 +43,9 @@ class Storage(Protocol):
         """Replace a file if it still has the content `expected`; returns whether it was replaced."""
 
     def publish(self, folder: str, files: Mapping[str, bytes]) -> bool:
-        """Write a folder so that a reader who finds its last file finds all of them; returns whether it was written.
+        """Write a folder so that a reader that sees its last file sees all of them; returns whether it was written.
 
-        A folder that already has this last file stays as it is. So does, on a disk, any folder that is not empty.
+        A folder that already has this last file stays unchanged. On a disk, so does any folder that is not empty.
         """
 
     def names(self, folder: str) -> list[str]:
@@ -58,14 +58,14 @@ class Storage(Protocol):
         """Remove a file, or a folder with all its content, if it exists."""
 
     def withdraw(self, folder: str, to: str, names: Sequence[str]) -> None:
-        """Move a folder to a free place; readers find all of it or nothing at its old place.
+        """Move a folder to a path that does not exist; readers see all of it or nothing at its old path.
 
-        `names` are its files, the one that completes it first: an object store moves only these, and removes that one
-        first.
+        `names` are its files, beginning with the one that completes it: an object store moves only these, and removes
+        that one first.
         """
 
     def put_back(self, folder: str, to: str, last: str) -> None:
-        """Undo a `withdraw`, unless `to` exists again: then the folder is dropped."""
+        """Undo a `withdraw`; if `to` exists again, the folder is deleted instead."""
 
 
 def open_storage(address: str) -> Storage:
@@ -99,5 +99,5 @@ def checked_address(address: str) -> str:
             raise InputError(f"--storage {address}: a file of the machine {host!r} cannot be reached: write file:///path")
         return f"/{path}"
     if not host:
-        raise InputError(f"--storage {address}: it names no bucket (is a variable empty?): write {scheme}://BUCKET/PREFIX")
+        raise InputError(f"--storage {address}: it has no bucket (is a variable empty?): write {scheme}://BUCKET/PREFIX")
     return address

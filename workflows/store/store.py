@@ -1,9 +1,9 @@
-"""The store: checkpoints under their addresses, what is derived from them, and the runs that point at them.
+"""The store: checkpoints by address, evaluations and tensors derived from them, and the runs that refer to them.
 
     checkpoints/KEY/           facts.json (EpochRecord) and the files that it names; complete when facts.json is there
     evaluations/KEY/*.json     errors of the state KEY, each with the version of the metrics
     derived/KEY/*              tensors computed from the state KEY (EWC importance)
-    leases/NAME                which process trains, evaluates or removes something now (leases.py)
+    leases/NAME                the process that trains, evaluates or removes something now (leases.py)
     damaged/KEY-*/             checkpoints set aside, with why.txt
     runs/NAME/run.json         result, recipe and datasets of a run, as one record (run_record.py)
     runs/NAME/                 beside it: readable copies of its parts, its progress, log and report
@@ -12,14 +12,14 @@ Any number of processes on any number of machines may use one store at once, und
 
 1. A checkpoint is committed once and complete. In a folder the commit is one rename. In an object store facts.json is
    created last, only if it does not exist, and it names files that no other attempt writes. The first commit stays: a
-   process that commits the same key later learns of it and continues from the committed state.
-2. Nothing is written into a checkpoint's folder after that. Evaluations and derived tensors have their own folders, so that
+   process that commits the same key later continues from the committed state.
+2. Nothing is written into a checkpoint's folder after that. Evaluations and derived tensors have separate folders, so that
    they never create a checkpoint's folder. Each of their files is written atomically, and the first valid one stays.
 3. Only the owner of the lease `remove-KEY` moves a checkpoint, to remove it or to set it aside. Commits need no lease.
-4. A reader that finds no facts.json takes the checkpoint for missing: in an object store it may be under way. In a folder
-   with other files it is damage, if rule 5 confirms it.
+4. A checkpoint without facts.json counts as missing: in an object store it may be incomplete. In a local folder with other
+   files this is damage, if rule 5 confirms it.
 5. Damage is confirmed by a second look under the lease `remove-KEY`: no process can move the folder, and no commit replaces
-   it, so a file missing from an existing folder was never written or was lost. What was moved is checked a third time,
+   it, so a file missing from an existing folder was never written or was lost. The moved folder is checked a third time,
    where no other process reaches it, and is put back if it is intact (an owner that was suspended beyond its lease).
 6. An address means the same to every reader. Names, stage numbers and planned epochs belong to the run.
 7. A run is one record. run.json is written atomically when a run ends or is rolled back, and the last writer wins; readable
@@ -27,11 +27,11 @@ Any number of processes on any number of machines may use one store at once, und
    is the record of a search in the same way; best.toml and search.svg are copies. progress.json has the hash of its
    datasets. Records contain their own hash (records.py): a changed one is reported, and rewritten by the command that made
    it.
-8. Stores of version 6e35f09 are read: evaluations and tensors are in the checkpoint's folder, and runs have three files
+8. Stores of version 6e35f09 can be read: evaluations and tensors are in the checkpoint's folder, and runs have three files
    instead of run.json. Nothing is written there.
 9. A record may name earlier checkpoints of its chain that have its unchanged parts (heads.py).
 
-Where nothing can be created exclusively (gs://, abfs://: see conditional.py), one command at a time may use the store.
+Without exclusive creation of files (gs://, abfs://: see conditional.py), only one command at a time may use the store.
 No file of the store is ever unpickled.
 """
 
@@ -58,12 +58,12 @@ from workflows.store.usage import Usage
 if TYPE_CHECKING:  # a look-up needs no torch
     from torch import Tensor
 
-HASHED_BYTES = 1 << 30  # of checkpoints that a look-up checks byte by byte, about a second; beyond it by their sizes
-MAX_TRIES = 5  # of a commit or a load beside processes that set aside and commit the same key
+HASHED_BYTES = 1 << 30  # of checkpoints that look-ups hash, which takes about a second; others are checked by size
+MAX_TRIES = 5  # of a commit or a load while other processes set aside and commit the same key
 
 
 class DamagedCheckpointError(Exception):
-    """A checkpoint's files have changed since they were written; it is set aside, so that its epoch is trained again."""
+    """A checkpoint's files were changed after they were written; it is set aside, so that its epoch is trained again."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ class Store(Runs):
         return Usage(self.leases, what)
 
     def record(self, key: str) -> EpochRecord | None:
-        """Return the record of a checkpoint; None if it is missing, or damaged: then it is set aside."""
+        """Return the record of a checkpoint; None if it is missing or damaged. A damaged one is set aside."""
         look = self._look(key, Check.NONE if key in self._trusted else Check.CHEAP)
         if look.damage:
-            look = self._second_look(key)
+            look = self._look_again(key)
         if look.record is not None:
             self._trusted.add(key)
             if look.record.version == 0:
@@ -107,11 +107,11 @@ class Store(Runs):
         return look.record
 
     def _look(self, key: str, check: Check, folder: str = "") -> Look:
-        found = look_at(self.storage, folder or f"checkpoints/{key}", key, check, HASHED_BYTES - self._hashed_bytes)
-        self._hashed_bytes += found.hashed_bytes
-        return found
+        look = look_at(self.storage, folder or f"checkpoints/{key}", key, check, HASHED_BYTES - self._hashed_bytes)
+        self._hashed_bytes += look.hashed_bytes
+        return look
 
-    def _second_look(self, key: str) -> Look:
+    def _look_again(self, key: str) -> Look:
         """Look again while no other process can move the checkpoint, and set it aside if it is damaged (rule 5)."""
         self._trusted.discard(key)
         if not self.mend:
@@ -125,18 +125,18 @@ class Store(Runs):
 
     def _set_aside(self, key: str, look: Look) -> Look:
         """Move a checkpoint that is proven damaged to damaged/."""
-        place = f"damaged/{key}-{uuid.uuid4().hex[:8]}"
-        self.storage.withdraw(f"checkpoints/{key}", place, _names(look.record))
-        again = self._look(key, Check.FULL, place)
-        # An object store moves only the files that the damaged record names, so another record is known by itself.
+        folder = f"damaged/{key}-{uuid.uuid4().hex[:8]}"
+        self.storage.withdraw(f"checkpoints/{key}", folder, _names(look.record))
+        again = self._look(key, Check.FULL, folder)
+        # An object store moves only the files that the damaged record names, so a new commit shows in the record alone.
         another = not again.damage if self.storage.local else again.record != look.record
         if again.record is not None and another:
-            self.storage.put_back(place, f"checkpoints/{key}", "facts.json")
+            self.storage.put_back(folder, f"checkpoints/{key}", "facts.json")
             return again
-        if again.record is None and not again.damage:  # another process was faster: there was nothing to move
+        if again.record is None and not again.damage:  # another process was faster
             return self._look(key, Check.CHEAP)
-        self.set_aside_now.append(f"checkpoint {key}: {look.damage}; set aside in {place}")
-        self.storage.write(f"{place}/why.txt", f"{look.damage}\n".encode())
+        self.set_aside_now.append(f"checkpoint {key}: {look.damage}; set aside in {folder}")
+        self.storage.write(f"{folder}/why.txt", f"{look.damage}\n".encode())
         return Look()
 
     def remove_checkpoint(self, key: str, to: str) -> None:
@@ -146,10 +146,10 @@ class Store(Runs):
             self.storage.withdraw(f"checkpoints/{key}", to, _names(self._look(key, Check.NONE).record))
 
     def commit(self, key: str, state: State, record: EpochRecord) -> tuple[EpochRecord, bool]:
-        """Write a checkpoint, all of it or nothing. Returns the committed record, and whether it is this one.
+        """Write a checkpoint atomically. Returns the committed record, and whether it is this one.
 
-        Head corrections that `record.heads` has elsewhere are not written. Another process may have committed the key
-        before: then this state is dropped, because it may differ in the last bits.
+        Head corrections that `record.heads` finds in earlier checkpoints are not written. If another process has already
+        committed the key, this state is dropped, because it may differ in the last bits.
         """
         from safetensors.torch import save
 
@@ -165,61 +165,61 @@ class Store(Runs):
             if self.storage.publish(f"checkpoints/{key}", {**named, "facts.json": sealed(written.to_json())}):
                 self._trusted.add(key)
                 return written, True
-            standing = self.record(key)
-            if standing is not None:
-                return standing, False
-        raise OSError(f"{self.address}/checkpoints/{key}: it cannot be written, and what is there cannot be read")
+            committed = self.record(key)
+            if committed is not None:
+                return committed, False
+        raise OSError(f"{self.address}/checkpoints/{key}: it cannot be written, and the existing one cannot be read")
 
     def load(self, key: str) -> State:
-        """Return the state of a checkpoint; raises DamagedCheckpointError, and sets it aside, if a file has changed.
+        """Return the state of a checkpoint; raises DamagedCheckpointError, and sets it aside, if a file was changed.
 
-        The same holds if an earlier checkpoint with one of its head corrections is damaged.
+        Also raises it if an earlier checkpoint with one of the head corrections is damaged.
         """
-        state, record = self._written(key)
+        state, record = self._read_files(key)
         for number, holder in record.heads.items():
-            held = self._held(number, holder)
-            state.model.update(held.model)
-            state.optimizer.update(held.optimizer)
+            correction = self._head_correction(number, holder)
+            state.model.update(correction.model)
+            state.optimizer.update(correction.optimizer)
         return state
 
-    def _held(self, number: str, key: str) -> State:
+    def _head_correction(self, number: str, key: str) -> State:
         """Return the weights and moments of a head correction, from the checkpoint's files or from an earlier one."""
         if key not in self._holders:
-            state, record = self._written(key)
+            state, record = self._read_files(key)
             moments = by_head(state.optimizer)
-            own = {n: State(weights, moments.get(n, {})) for n, weights in by_head(state.model).items()}
-            self._holders[key] = own, record.heads
-        own, elsewhere = self._holders[key]
-        # What had all corrections when it was named may have been written again, without those of before.
-        return self._held(number, elsewhere[number]) if number in elsewhere else own[number]
+            corrections = {n: State(weights, moments.get(n, {})) for n, weights in by_head(state.model).items()}
+            self._holders[key] = corrections, record.heads
+        corrections, elsewhere = self._holders[key]
+        # A checkpoint that had all corrections when it was named may have been written again without the earlier ones.
+        return self._head_correction(number, elsewhere[number]) if number in elsewhere else corrections[number]
 
-    def _written(self, key: str) -> tuple[State, EpochRecord]:
-        """Return the content of a checkpoint's files, and its record; see load."""
+    def _read_files(self, key: str) -> tuple[State, EpochRecord]:
+        """Return the state in a checkpoint's files and its record; see load."""
         from safetensors.torch import load
 
         for _ in range(MAX_TRIES):
             record = self.record(key)
             if record is None:
                 break
-            found = {
+            contents = {
                 name: content_of(self.storage, f"checkpoints/{key}/{known.name}", known)
                 for name, known in record.files.items()
             }
-            if None not in found.values():
-                model, optimizer = (load(found[name] or b"") for name in ("model.safetensors", "optimizer.safetensors"))
+            if None not in contents.values():
+                model, optimizer = (load(contents[name] or b"") for name in ("model.safetensors", "optimizer.safetensors"))
                 return State(model, optimizer), record
-            self._second_look(key)
+            self._look_again(key)
         words = [each for each in self.set_aside_now if each.startswith(f"checkpoint {key}:")]
         raise DamagedCheckpointError(words[-1] if words else f"checkpoint {key}: it is missing")
 
     def evaluations(self, key: str) -> dict[str, Errors]:
-        """Return all errors of a state, by the hash of the split. Damaged files are reported and ignored."""
-        found, damaged = kept_evaluations(self.storage, key, self._is_old(key))
+        """Return all errors of a state by hash of the split. Damaged files are reported and ignored."""
+        errors, damaged = kept_evaluations(self.storage, key, self._is_old(key))
         self.set_aside_now += [f"checkpoint {key}: the content of {name} has changed; measured again" for name in damaged]
-        return found
+        return errors
 
     def add_evaluations(self, key: str, errors: Mapping[str, Errors]) -> None:
-        """Add errors to the state they belong to; earlier ones stay."""
+        """Add errors of a state; existing ones stay."""
         keep_evaluations(self.storage, key, errors)
 
     def keep_tensors(self, key: str, name: str, tensors: dict[str, Tensor]) -> None:
@@ -231,7 +231,7 @@ class Store(Runs):
         replace_file(self.storage, f"derived/{key}/{name}.safetensors.sealed", digest + content)
 
     def kept_tensors(self, key: str, name: str) -> dict[str, Tensor] | None:
-        """Return what `keep_tensors` stored; None if it is missing or damaged."""
+        """Return the tensors that `keep_tensors` stored; None if they are missing or damaged."""
         from safetensors.torch import load
 
         for folder in ("derived", "checkpoints") if self._is_old(key) else ("derived",):
@@ -246,5 +246,5 @@ class Store(Runs):
 
 
 def _names(record: EpochRecord | None) -> list[str]:
-    """Return the files of a checkpoint, the one that completes it first."""
+    """Return the files of a checkpoint, beginning with the one that completes it."""
     return ["facts.json", *(file.name for file in (record.files.values() if record else ()))]

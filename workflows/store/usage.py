@@ -1,7 +1,7 @@
-"""Which commands use a store now: `clean` removes nothing while there is one, and no command starts while it removes.
+"""Register the commands that use a store: `clean` removes nothing while there is one, and none starts during a `clean`.
 
-A command takes the lease `using-...` before it reads anything, then waits for the end of a `clean` that is under way.
-`clean` takes the lease `clean`, then looks for commands. Whatever the order, one of the two sees the other.
+A command takes the lease `using-...` before it reads anything, then waits for the end of a running `clean`. `clean` takes
+the lease `clean`, then looks for commands. In any order, one of the two sees the other.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ CLEAN, USING = "clean", "using-"
 
 
 class Usage:
-    """How one command registers itself.
+    """The registration of one command.
 
-    A store that does not exist yet is not made: `begin` is called again with `make` before the first file is written.
+    `begin` does not create a store that does not exist; it is called again with `make` before the first file is written.
     """
 
     def __init__(self, leases: Leases, what: str):
@@ -59,13 +59,13 @@ class Usage:
             self.lease.release()
         storage = self.leases.storage
         if self.new and storage.local and storage.names("") == ["leases"] and not storage.names("leases"):
-            with contextlib.suppress(OSError):  # nothing was written, unless another command just has
+            with contextlib.suppress(OSError):  # fails if another command has just written something
                 (Path(storage.address) / "leases").rmdir()
                 Path(storage.address).rmdir()
 
 
 def commands_using(leases: Leases) -> list[str]:
-    """Return the commands that use the store now, by kind; leases of dead processes are ended."""
+    """Return the names of the commands that use the store now; leases of dead processes are released."""
     storage = leases.storage
     waiting = [name for name in storage.names("leases") if name.startswith(USING)]
     until = time.monotonic() + SILENCE_S + 1
@@ -78,7 +78,7 @@ def commands_using(leases: Leases) -> list[str]:
                 lease.release()
                 waiting.remove(name)
             elif _content(storage, name) not in (first[name], b"") or time.monotonic() > until:
-                alive.append(name)  # it was renewed
+                alive.append(name)  # the lease was renewed
                 waiting.remove(name)
         if alive:
             break
@@ -100,7 +100,7 @@ def alone(storage: Storage, address: str) -> Iterator[None]:
         using = commands_using(leases)
         if using:
             raise InputError(
-                f"clean: {using[0]} uses {address} now and may need what no run reaches yet: "
+                f"clean: {using[0]} uses {address} now and may need files that no run refers to yet: "
                 "run clean again when it has ended"
             )
         yield
