@@ -10,7 +10,7 @@ from rich.text import Text
 
 from workflows.loggers.terminal import Screen, report_command
 from workflows.relay.events import EpochDone
-from workflows.results.events import Event, LevelDone, SearchFinished, SearchHeld, SearchPlanned, TrialDone, TrialLost
+from workflows.results.events import Event, LevelDone, SearchFinished, SearchPlanned, StoredTrials, TrialDone, TrialLost
 from workflows.results.number_format import counted, empty_table, show
 from workflows.results.search_result import SearchResult, TrialResult
 
@@ -27,9 +27,9 @@ class SearchScreen(Screen):
         match event:
             case SearchPlanned():
                 self._show_search(event)
-            case SearchHeld(held, trials):
-                self.ended += held
-                self.say(f"{held} of {trials} trials are complete in the store and are not run again")
+            case StoredTrials(stored, trials):
+                self.ended += stored
+                self.say(f"{stored} of {trials} trials are complete in the store and are not run again")
             case EpochDone():
                 self._show_epoch(event)
             case TrialDone(trial, trained):

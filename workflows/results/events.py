@@ -30,10 +30,10 @@ class SearchPlanned:
 
 
 @dataclass(frozen=True)
-class SearchHeld:
-    """`held` of the trials are complete in the store."""
+class StoredTrials:
+    """`stored` of the trials are complete in the store and are not run again."""
 
-    held: int
+    stored: int
     trials: int
 
 
@@ -68,7 +68,7 @@ class SearchFinished:
     folder: str
 
 
-Event = RunEvent | Finished | SearchPlanned | SearchHeld | TrialDone | LevelDone | TrialLost | SearchFinished
+Event = RunEvent | Finished | SearchPlanned | StoredTrials | TrialDone | LevelDone | TrialLost | SearchFinished
 Watch = Callable[[Event], None]
 
 

@@ -15,7 +15,7 @@ from workflows.relay.events import EpochDone, RunEvent, Waiting
 from workflows.relay.lookup import after_stages, finished
 from workflows.relay.plan import Plan
 from workflows.relay.relay import NotAnsweredError, Outcome
-from workflows.results.events import LevelDone, SearchHeld, TrialDone, TrialLost, Watch
+from workflows.results.events import LevelDone, StoredTrials, TrialDone, TrialLost, Watch
 from workflows.results.search_result import TrialResult
 from workflows.search.context import SearchContext
 from workflows.search.proposal import Proposal
@@ -80,7 +80,7 @@ class Run:
             return False
         whole = self.supply.settle(self.stored_result)
         if self.supply.ended:
-            self.watch(SearchHeld(len(self.supply.ended), self.supply.algorithm.num_trials))
+            self.watch(StoredTrials(len(self.supply.ended), self.supply.algorithm.num_trials))
         return whole
 
     def stored_result(self, proposal: Proposal) -> TrialResult | None:
