@@ -133,9 +133,9 @@ def _status(run: RunResult, reached: str) -> list[Part]:
     )
     parts: list[Part] = [Paragraph(f"{words} {clock(run.when)}. Retention: {run.retention}.")]
     if run.status in ("failed", "interrupted", "running"):
-        why = f": {run.message}" if run.message else ""
+        reason = f": {run.message}" if run.message else ""
         parts = [
-            Paragraph(f"This run has not finished ({run.status}, last update {clock(run.when)}){why}.", "warning"),
+            Paragraph(f"This run has not finished ({run.status}, last update {clock(run.when)}){reason}.", "warning"),
             Paragraph("The page shows the epochs in the store so far; the same train command resumes the run.", "soft"),
         ]
     parts.append(

@@ -170,14 +170,15 @@ def work_section(run: RunResult, epochs: Mapping[str, EpochRecord | None]) -> Se
     rows: list[list[Cell]] = []
     for position, stage in enumerate(run.stages, 1):
         known = [record for key in stage.keys if (record := epochs.get(key)) is not None]
-        fresh = sum(any(start <= record.when <= end for start, end in spans) for record in known)
+        num_trained = sum(any(start <= record.when <= end for start, end in spans) for record in known)
         seconds = sum(record.seconds for record in known)
         samples = sum(record.samples for record in known)
-        handed = stage.handed_over if stage.handed_over < len(stage.keys) else "last"
+        handed_over = stage.handed_over if stage.handed_over < len(stage.keys) else "last"
         rows.append(
             [
-                f"{position}. {stage.dataset}", len(stage.keys), fresh, len(known) - fresh, handed, stage.attempts,
-                f"{stage.learning_rate:.3g}", f"{seconds:.1f}", f"{samples / seconds:,.0f}" if seconds else None,
+                f"{position}. {stage.dataset}", len(stage.keys), num_trained, len(known) - num_trained, handed_over,
+                stage.attempts, f"{stage.learning_rate:.3g}", f"{seconds:.1f}",
+                f"{samples / seconds:,.0f}" if seconds else None,
             ]
         )  # fmt: skip
     head = [

@@ -112,8 +112,8 @@ def _levels(search: SearchResult) -> Section:
         trials = [trial for trial in search.trials if trial.level == level]
         kept = sorted((trial for trial in trials if trial.number in extended or trial.number == search.best), key=_rank)
         for index, trial in enumerate(kept):
-            before = by_number[trial.parent].config if trial.parent in by_number else {}
-            added = {key: value for key, value in trial.config.items() if key not in before}
+            parent_config = by_number[trial.parent].config if trial.parent in by_number else {}
+            added = {key: value for key, value in trial.config.items() if key not in parent_config}
             first = [level, counted(len(trials), "trial")] if index == 0 else ["", ""]
             star = " ★" if trial.number in path else ""
             rows.append([*first, f"{trial.number}{star}", number(trial.metrics.mean_scaled_error), config_words(added)])

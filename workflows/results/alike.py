@@ -30,11 +30,11 @@ def most_alike(run: TrainedRun, source: DatasetSource) -> tuple[str, float] | No
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
         folder = Path(scratch)
         try:
-            whole = dataclasses.replace(source, settings=settings)
-            new = prepare([whole], folder / "prepared", FileNotes(folder / "facts"), run_here)
-            *known, asked = map(Sample.of, window_courses([*(each.prepared for each in run.datasets), *new]))
+            train_source = dataclasses.replace(source, settings=settings)
+            new = prepare([train_source], folder / "prepared", FileNotes(folder / "facts"), run_here)
+            *trained_samples, new_sample = map(Sample.of, window_courses([*(each.prepared for each in run.datasets), *new]))
         except InputError:
             return None
-    distances = energy_coefficients(asked, known)
+    distances = energy_coefficients(new_sample, trained_samples)
     nearest = int(np.argmin(distances))
     return run.datasets[nearest].name, max(distances[nearest], 0.0)

@@ -57,12 +57,12 @@ def find_leftovers(store: Store) -> list[Leftover]:
 
 def _unneeded_checkpoints(store: Store, keys: set[str], rejected: set[str], since: float) -> list[tuple[str, str]]:
     paths = []
-    others = [key for key in store.storage.names("checkpoints") if key not in keys and not key.startswith(".")]
-    records = {key: record for key in others if (record := store.record(key)) is not None}
-    while tried := {key for key, record in records.items() if record.parent in rejected}:
+    unneeded = [key for key in store.storage.names("checkpoints") if key not in keys and not key.startswith(".")]
+    records = {key: record for key in unneeded if (record := store.record(key)) is not None}
+    while retried := {key for key, record in records.items() if record.parent in rejected}:
         # A later run requests all epochs of a rejected attempt, also those after the one it would have handed over.
-        rejected |= tried
-        records = {key: record for key, record in records.items() if key not in tried}
+        rejected |= retried
+        records = {key: record for key, record in records.items() if key not in retried}
     for key, record in records.items():
         if record.when < since:
             paths.append((f"checkpoints/{key}", "epoch of no run" if record.parent else "untrained model of no run"))
@@ -123,8 +123,8 @@ def _needs(store: Store, name: str) -> list[Needs]:
         ) from None
     compared = read_comparison(store, name)
     if compared is not None:
-        kept = tuple(key for keys in compared.keys.values() for key in keys)
-        needs.append(Needs(compared.name, compared.key, kept))
+        states = tuple(key for keys in compared.keys.values() for key in keys)
+        needs.append(Needs(compared.name, compared.key, states))
     return needs
 
 

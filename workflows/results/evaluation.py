@@ -136,23 +136,23 @@ def evaluate(store: Store, run: TrainedRun, split: str) -> Evaluation:
 
     Errors that the store lacks are computed in this process and stored. Without such errors torch is not imported.
     """
-    kept = store.evaluations(run.key)
-    measurements = {number: measured(run.plan, number, split, kept) for number in range(len(run.datasets))}
-    absent = [number for number, errors in measurements.items() if errors is False]
-    if absent:
+    stored = store.evaluations(run.key)
+    measurements = {number: measured(run.plan, number, split, stored) for number in range(len(run.datasets))}
+    missing = [number for number, errors in measurements.items() if errors is False]
+    if missing:
         from workflows.results.prediction import measure
 
-        now = measure(store, run, split, absent)
-        store.add_evaluations(run.key, {run.plan.datasets[number].sha256[split]: now[number] for number in absent})
-        measurements |= now
+        computed = measure(store, run, split, missing)
+        store.add_evaluations(run.key, {run.plan.datasets[number].sha256[split]: computed[number] for number in missing})
+        measurements |= computed
     datasets = {
         dataset.name: _with_naive(errors if isinstance(errors, Errors) else None, dataset, split, run.plan.model)
         for dataset, errors in zip(run.datasets, measurements.values(), strict=True)
     }
     targets = () if run.plan.model.classifies else tuple(run.datasets[0].prepared.targets)
     measured_only = tuple(dataset.name for dataset in run.datasets[len(run.plan.stages) :])
-    what = run.plan.model.error_name
-    return Evaluation(run.name, run.key, split, what, targets, datasets, len(absent), measured_only)
+    error_name = run.plan.model.error_name
+    return Evaluation(run.name, run.key, split, error_name, targets, datasets, len(missing), measured_only)
 
 
 def _with_naive(errors: Errors | None, dataset: EncodedDataset, split: str, model: ModelSettings) -> DatasetErrors:

@@ -81,21 +81,23 @@ def shares_of(run: TrainedRun, dataset: str | None, files: Sequence[str]) -> lis
 def _named_share(run: TrainedRun, dataset: str, files: Sequence[str]) -> Share:
     names = [each.name for each in run.datasets]
     if dataset not in names:
-        whole = replace(_source_of(run.sources[0], files), where={})
-        raise InputError(f"run {run.name!r} has no dataset {dataset!r}: {suggest(dataset, names)}; {_remedy(run, whole)}")
+        source_of_all = replace(_source_of(run.sources[0], files), where={})
+        raise InputError(
+            f"run {run.name!r} has no dataset {dataset!r}: {suggest(dataset, names)}; {_remedy(run, source_of_all)}"
+        )
     index = names.index(dataset)
     source = _source_of(run.sources[index], files)
-    for column, wanted in source.where.items():
+    for column, expected in source.where.items():
         form = source.settings.file_format
         values = {value: file for file in files if has_column(file, column, form) for value in _values(file, column, form)}
         new = [value for value in values if _index_by_value(run, column, value, values[value]) is None]
-        if wanted in values or not new:
+        if expected in values or not new:
             continue  # reading reports if this dataset has no rows
         if len(new) > 1:
-            shown = ", ".join(map(repr, new[:FEW])) + (" ..." if len(new) > FEW else "")
+            examples = ", ".join(map(repr, new[:FEW])) + (" ..." if len(new) > FEW else "")
             raise InputError(
-                f"--dataset {dataset}: no row has {column} = {wanted!r}, and {len(new)} other values belong to no dataset "
-                f"({shown}): name files with only one of them"
+                f"--dataset {dataset}: no row has {column} = {expected!r}, and {len(new)} other values belong to no dataset "
+                f"({examples}): name files with only one of them"
             )
         source = replace(source, name=new[0], where={column: new[0]})  # a new site, forecast as this dataset
     return Share(index, source)
@@ -103,8 +105,8 @@ def _named_share(run: TrainedRun, dataset: str, files: Sequence[str]) -> Share:
 
 def _source_of(source: DatasetSource, files: Sequence[str]) -> DatasetSource:
     """Return the source with these files, and the format of the training files unless their names show another."""
-    settings, known = source.settings, {SUFFIXES.get(suffix_of(file)) for file in files}
-    if settings.format is not None and None not in known:
+    settings, formats = source.settings, {SUFFIXES.get(suffix_of(file)) for file in files}
+    if settings.format is not None and None not in formats:
         settings = settings.model_copy(update={"format": None})
     return replace(source, files=tuple(files), test_files=(), settings=settings)
 
@@ -121,9 +123,9 @@ def _values(file: str, column: str, form: FileFormat) -> dict[str, str]:
     """Return the values of a column that names datasets, each with its file and number of rows in words."""
     values = as_text(read_table(file, [], [column], form).column(column)).combine_chunks()
     if values.null_count:
-        absent = int(np.flatnonzero(np.asarray(values.is_null()))[0])
+        first_empty = int(np.flatnonzero(np.asarray(values.is_null()))[0])
         raise InputError(
-            f"{RowPositions(file, form).at(absent)}: the column {column!r}, which names datasets, is empty: write the "
+            f"{RowPositions(file, form).at(first_empty)}: the column {column!r}, which names datasets, is empty: write the "
             "dataset that the row belongs to, or take the row out"
         )
     counted = {each["values"]: each["counts"] for each in pc.value_counts(values).to_pylist()}
@@ -165,34 +167,34 @@ def _merged(unknown: Sequence[Unknown]) -> list[Unknown]:
     """Return one entry for each value or file, with all files that have it."""
     merged: dict[str, Unknown] = {}
     for each in unknown:
-        before = merged.get(each.value or each.where)
-        if before is not None:
-            files = (*before.source.files, *each.source.files)
-            each = replace(before, where=f"{before.where}; {each.where}", source=replace(before.source, files=files))
+        earlier = merged.get(each.value or each.where)
+        if earlier is not None:
+            files = (*earlier.source.files, *each.source.files)
+            each = replace(earlier, where=f"{earlier.where}; {each.where}", source=replace(earlier.source, files=files))
         merged[each.value or each.where] = each
     return list(merged.values())
 
 
 def _refusal_message(run: TrainedRun, unknown: Unknown) -> str:
     names = [each.name for each in run.datasets]
-    shown = ", ".join(names[:FEW]) + (" ..." if len(names) > FEW else "")
+    examples = ", ".join(names[:FEW]) + (" ..." if len(names) > FEW else "")
     if unknown.value:
-        what = f"{unknown.where} have {unknown.value}, which is no dataset of run {run.name!r} ({shown})"
+        problem = f"{unknown.where} have {unknown.value}, which is no dataset of run {run.name!r} ({examples})"
     else:
-        what = (
+        problem = (
             f"{unknown.where}: neither a column nor its name says which dataset of run {run.name!r} its rows belong to "
-            f"({shown})"
+            f"({examples})"
         )
-    return f"{what}: {_remedy(run, unknown.source)}"
+    return f"{problem}: {_remedy(run, unknown.source)}"
 
 
 def _remedy(run: TrainedRun, source: DatasetSource) -> str:
     """Return the remedy for rows of no dataset: name the most similar one, or train a model that needs none."""
     nearest = most_alike(run, source)
-    named = "name the most similar one with --dataset (`inspect` shows distances)"
+    advice = "name the most similar one with --dataset (`inspect` shows distances)"
     if nearest is not None:
-        named = f"the most similar is {nearest[0]!r} (distance {nearest[1]:.2f}): name it with --dataset"
+        advice = f"the most similar is {nearest[0]!r} (distance {nearest[1]:.2f}): name it with --dataset"
     if len(run.datasets) == 1:
-        return named
+        return advice
     keys = ['head = "shared"'] * run.plan.model.dataset_heads + ['scaling_scope = "shared"']
-    return f"{named}, or train with {' and '.join(keys)}, which forecasts rows of any dataset"
+    return f"{advice}, or train with {' and '.join(keys)}, which forecasts rows of any dataset"

@@ -47,7 +47,7 @@ def partial_result(progress: RunProgress, plan: Plan, store: Store, naive: list[
     with contextlib.suppress(NotAnsweredError):
         finished(plan, store, note)
     matrix = matrix_of(names, [stage.dataset for stage in stages], rows, naive)
-    seen = [row[: len(rows) - 1] for row in matrix.scaled] if len(rows) > 1 else []
+    trained = [row[: len(rows) - 1] for row in matrix.scaled] if len(rows) > 1 else []
     return RunResult(
         name=progress.name,
         status=progress.status,
@@ -59,10 +59,10 @@ def partial_result(progress: RunProgress, plan: Plan, store: Store, naive: list[
         guard=(),
         error_matrix=matrix,
         test={},
-        mean_scaled_error=mean_of(seen[-1]) if seen else None,
-        forgetting=forgetting(seen) if seen else None,
-        backward_transfer=backward_transfer(seen) if seen else None,
-        forward_transfer=forward_transfer(seen) if seen else None,
+        mean_scaled_error=mean_of(trained[-1]) if trained else None,
+        forgetting=forgetting(trained) if trained else None,
+        backward_transfer=backward_transfer(trained) if trained else None,
+        forward_transfer=forward_transfer(trained) if trained else None,
         epochs_requested=progress.epochs_requested,
         prepared=progress.prepared,
         when=progress.when,
@@ -99,10 +99,10 @@ def unopened_result(progress: RunProgress) -> RunResult:
 
 def kept_tests(run: TrainedRun, store: Store) -> dict[str, SplitErrors]:
     """Return the stored test errors of a run's final state; NOT_MEASURED where the store has none."""
-    kept, loss = store.evaluations(run.key), run.plan.model.loss
+    stored, loss = store.evaluations(run.key), run.plan.model.loss
     test = dict.fromkeys((dataset.name for dataset in run.datasets), NOT_MEASURED)
     for number, dataset in enumerate(run.datasets):
-        errors = measured(run.plan, number, "test", kept)
+        errors = measured(run.plan, number, "test", stored)
         if isinstance(errors, Errors):
             test[dataset.name] = SplitErrors(errors, naive_error(dataset, "test", loss))
     return test

@@ -79,14 +79,14 @@ class RawModel(nn.Module):
 
     def example(self, batch: int, steps: int) -> dict[str, Tensor]:
         """Return inputs of the right shapes, by name."""
-        made = {"values": torch.zeros(batch, steps, len(self.features), dtype=self.dtype)}
+        inputs = {"values": torch.zeros(batch, steps, len(self.features), dtype=self.dtype)}
         if self.labels:
-            made["codes"] = torch.zeros(batch, steps, len(self.labels), dtype=torch.int64)
+            inputs["codes"] = torch.zeros(batch, steps, len(self.labels), dtype=torch.int64)
         if self.calendar:
-            made["times"] = torch.zeros(batch, steps, dtype=torch.int64)
+            inputs["times"] = torch.zeros(batch, steps, dtype=torch.int64)
         if self.known:
-            made["future"] = torch.zeros(batch, self.horizon, len(self.known), dtype=self.dtype)
-        return made
+            inputs["future"] = torch.zeros(batch, self.horizon, len(self.known), dtype=self.dtype)
+        return inputs
 
     def forward(
         self, values: Tensor, codes: Tensor | None = None, times: Tensor | None = None, future: Tensor | None = None
@@ -109,7 +109,7 @@ class RawModel(nn.Module):
     def encoded(self, values: Tensor, codes: Tensor | None, times: Tensor | None) -> Tensor:
         """Return the network's input: (batch, steps, features)."""
         values = values.to(self.dtype)
-        absent = values.isnan()
+        is_missing = values.isnan()
         if self.missing in ("interpolate", "forward"):
             values = (interpolated if self.missing == "interpolate" else filled_forward)(values, self.carry)
         values = torch.where(values.isnan(), self.fill, values)
@@ -121,7 +121,7 @@ class RawModel(nn.Module):
             assert times is not None
             columns.append(calendar_waves(times, self.calendar))
         if self.flags:
-            columns.append(absent.float())
+            columns.append(is_missing.float())
         return torch.cat(columns, dim=2)
 
     def _in_units(self, scaled: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -26,15 +26,15 @@ def stage_number(result: RunResult, to: str) -> int:
 def rolled_back(result: RunResult, num_stages: int) -> RunResult:
     """Return the result after the first stages; its key is the state that the last of them handed over."""
     stages, matrix, rows = result.stages[:num_stages], result.error_matrix, num_stages + 1
-    cut = replace(matrix, after=matrix.after[:rows], validation=matrix.validation[:rows], scaled=matrix.scaled[:rows])
-    trained = [row[:num_stages] for row in cut.scaled]
+    shortened = replace(matrix, after=matrix.after[:rows], validation=matrix.validation[:rows], scaled=matrix.scaled[:rows])
+    trained = [row[:num_stages] for row in shortened.scaled]
     last = stages[-1]
     return replace(
         result,
         status="rolled back",
         key=last.key or last.keys[last.handed_over - 1],
         stages=stages,
-        error_matrix=cut,
+        error_matrix=shortened,
         test=dict.fromkeys(result.test, NOT_MEASURED),
         mean_scaled_error=mean_of(trained[-1]),
         forgetting=forgetting(trained),
@@ -54,6 +54,6 @@ def roll_back(store: Store, name: str, to: str) -> RunResult:
     if record is None:
         raise InputError(f"{name}: there is no finished run of this name in {store.address}")
     result = result_from(record.result)
-    back = rolled_back(result, stage_number(result, to))
-    store.publish(name, replace(record, result=back.to_json()))
-    return back
+    rolled = rolled_back(result, stage_number(result, to))
+    store.publish(name, replace(record, result=rolled.to_json()))
+    return rolled

@@ -30,18 +30,18 @@ def calls_before(result: RunResult | None, progress: RunProgress | None) -> list
     return calls
 
 
-def with_calls(result: RunResult, before: Sequence[Session], trained: Sequence[str]) -> RunResult:
+def with_calls(result: RunResult, earlier: Sequence[Session], trained: Sequence[str]) -> RunResult:
     """Return the result with the calls that trained its epochs; calls of other epochs belong to another run.
 
     `trained` are the epochs of this call; epochs of a rejected attempt are not in the result.
     """
     keys = {key for stage in result.stages for key in stage.keys}
-    kept = [each for each in before if each.key in keys]
+    calls = [each for each in earlier if each.key in keys]
     if trained and result.epochs_trained and result.seconds is not None:
         first = next((key for key in trained if key in keys), trained[0])
         again, workers = result.epochs_tried_again, result.workers
-        kept.append(Session(first, result.when, result.epochs_trained, again, result.seconds, workers))
-    return dataclasses.replace(result, sessions=tuple(kept))
+        calls.append(Session(first, result.when, result.epochs_trained, again, result.seconds, workers))
+    return dataclasses.replace(result, sessions=tuple(calls))
 
 
 def total_seconds(calls: Sequence[Session]) -> Seconds:

@@ -68,9 +68,9 @@ def runs_table(runs: Mapping[str, Run]) -> Table:
 
 def stages_reached(run: Run) -> str:
     """Return the number of stages that were started, and of how many."""
-    begun = len(run.stages) if isinstance(run, RunResult) else 0 if run.stage is None else run.stage + 1
-    every = len(run.datasets) - (len(run.measured_only) if isinstance(run, RunResult) else 0)
-    return str(every) if begun == every else f"{begun} of {every}"
+    started = len(run.stages) if isinstance(run, RunResult) else 0 if run.stage is None else run.stage + 1
+    total = len(run.datasets) - (len(run.measured_only) if isinstance(run, RunResult) else 0)
+    return str(total) if started == total else f"{started} of {total}"
 
 
 def _epochs_reached(run: Run) -> str:
@@ -211,25 +211,25 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
     title = f"{evaluation.name}: {evaluation.split} error ({evaluation.error}{', scaled units' if targets else ''})"
     seasonal = any(errors.forecasts.seasonal_naive_error is not None for errors in datasets.values())
     weighted = any(each.weighted_error is not None for each in evaluation.datasets.values())
-    more = ["seasonal naive", "error / seasonal", "MASE"] if seasonal else [] if targets else ["accuracy"]
-    more += ["weighted error"] if weighted else []
-    whole = empty_table(["dataset", "samples", "error", "naive", "error / naive", *more], title=title)
+    extra_columns = ["seasonal naive", "error / seasonal", "MASE"] if seasonal else [] if targets else ["accuracy"]
+    extra_columns += ["weighted error"] if weighted else []
+    overall = empty_table(["dataset", "samples", "error", "naive", "error / naive", *extra_columns], title=title)
     columns = ["dataset", "target", *(metric.title for metric in METRICS.values()), "naive MAE", "naive RMSE"]
     by_target = empty_table(columns, texts=(0, 1), title="in the targets' own units")
     for name, errors in datasets.items():
         relative = errors.scaled_error
         color = "" if relative is None else "red" if relative > 1 else "green"
-        last = [] if targets else [show(errors.accuracy, 3)]
+        extra_cells = [] if targets else [show(errors.accuracy, 3)]
         if seasonal:
             season = errors.forecasts
             to_season = None if errors.error is None else scaled(errors.error, season.seasonal_naive_error)
-            last = [show(season.seasonal_naive_error), show(to_season, 2), show(season.mean_mase, 2)]
-        last += [show(errors.weighted_error)] if weighted else []
+            extra_cells = [show(season.seasonal_naive_error), show(to_season, 2), show(season.mean_mase, 2)]
+        extra_cells += [show(errors.weighted_error)] if weighted else []
         cells = [f"{errors.samples:,}", show(errors.error), show(errors.naive_error)]
-        whole.add_row(Text(name), *cells, Text(show(relative, 2), style=color), *last)
+        overall.add_row(Text(name), *cells, Text(show(relative, 2), style=color), *extra_cells)
         for row in _units_rows(errors):
             by_target.add_row(Text(name), *row)
-    return [whole, by_target, *forecast_tables(datasets)] if targets else [whole]
+    return [overall, by_target, *forecast_tables(datasets)] if targets else [overall]
 
 
 def _units_rows(errors: DatasetErrors) -> list[list[Text | str]]:

@@ -110,36 +110,36 @@ def _check_checkpoints(store: Store, verified: Verified) -> dict[str, EpochRecor
             records.pop(key, None)
     lost = {holder for record in records.values() for holder in record.heads.values()} - records.keys()
     for holder in sorted(lost - set(store.storage.names("checkpoints"))):
-        what = f"a head correction is in checkpoint {holder}, which is missing; train trains its epoch again"
+        problem = f"a head correction is in checkpoint {holder}, which is missing; train trains its epoch again"
         users = [key for key, record in records.items() if holder in record.heads.values()]
-        verified.findings += [Finding(f"checkpoints/{key}", DAMAGED, what) for key in users]
+        verified.findings += [Finding(f"checkpoints/{key}", DAMAGED, problem) for key in users]
     return records
 
 
 def _checkpoint_problems(store: Store, key: str, records: dict[str, EpochRecord]) -> Iterator[tuple[str, str, str]]:
     folder = f"checkpoints/{key}"
-    ours = KEY.fullmatch(key) or "facts.json" in store.storage.names(folder)
+    is_ours = KEY.fullmatch(key) or "facts.json" in store.storage.names(folder)
     try:
-        seen = look_at(store.storage, folder, key, Check.FULL)
+        look = look_at(store.storage, folder, key, Check.FULL)
     except InputError as error:  # of a later version
         yield folder, UNCHECKED, str(error)
         return
-    if seen.record is not None:
-        records[key] = seen.record
-    if seen.damage and ours:
-        yield folder, DAMAGED, f"{seen.damage}; train sets it aside and trains the epoch again"
-    elif not ours or (seen.record is None and store.storage.local):
-        yield folder, DAMAGED if ours else FOREIGN, "no checkpoint"
+    if look.record is not None:
+        records[key] = look.record
+    if look.damage and is_ours:
+        yield folder, DAMAGED, f"{look.damage}; train sets it aside and trains the epoch again"
+    elif not is_ours or (look.record is None and store.storage.local):
+        yield folder, DAMAGED if is_ours else FOREIGN, "no checkpoint"
 
 
 def _check_derived(store: Store, verified: Verified) -> None:
     storage = store.storage
     folders = [(f"evaluations/{key}", "") for key in storage.names("evaluations")]
     folders += [(f"checkpoints/{key}", "evaluations-") for key in storage.names("checkpoints")]  # of an earlier version
-    for folder, begins in folders:
+    for folder, prefix in folders:
         _note_misplaced_file(store, verified, folder)
         for name in storage.names(folder):
-            if name.startswith(begins) and not name.startswith("."):
+            if name.startswith(prefix) and not name.startswith("."):
                 path = f"{folder}/{name}"
                 _check_twice(verified, "evaluation", partial(_evaluation_problems, store, path))
     for key in storage.names("derived"):
@@ -227,21 +227,21 @@ def _missing_needs(store: Store, needs: Needs, records: dict[str, EpochRecord]) 
 def _chain(needs: Needs, records: dict[str, EpochRecord]) -> Iterator[str]:
     """Yield the addresses of all states that a run refers to, and of those before them, each once."""
     at_its_end = needs.has_ended or needs.has_epochs  # before its first epoch, a run refers to an unwritten state
-    seen: set[str] = set()
+    visited: set[str] = set()
     for tip in (*needs.states, *([needs.key] if at_its_end and needs.key is not None else [])):
         key: str | None = tip
-        while key is not None and key not in seen:
-            seen.add(key)
+        while key is not None and key not in visited:
+            visited.add(key)
             yield key
             key = records[key].parent if key in records else None
 
 
-def _unreachable(store: Store, known: set[str]) -> list[Finding]:
+def _unreachable(store: Store, reported: set[str]) -> list[Finding]:
     try:
         return [
             Finding(each.path, UNREACHABLE, f"{each.what}, {each.bytes:,} bytes; clean removes it")
             for each in find_leftovers(store)
-            if each.path not in known
+            if each.path not in reported
         ]
     except (InputError, OSError):  # unreadable files are reported above
         return []

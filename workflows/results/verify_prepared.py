@@ -29,8 +29,12 @@ def prepared_problems(store: Store, name: str) -> Problems:
     if name.startswith(".") or name == SOURCES:
         return
     if MANIFEST not in names:
-        ours = FINGERPRINT.fullmatch(name)
-        yield folder, "damaged" if ours else "foreign", "it has no manifest; prepare writes it again" if ours else "not ours"
+        is_ours = FINGERPRINT.fullmatch(name)
+        yield (
+            folder,
+            "damaged" if is_ours else "foreign",
+            "it has no manifest; prepare writes it again" if is_ours else "not ours",
+        )
         return
     try:
         manifest, has_hash = _manifest(store, f"{folder}/{MANIFEST}")

@@ -35,8 +35,8 @@ def best_prefixes(trials: Sequence[TrialResult], width: int, objectives: Sequenc
         if not room:
             break
         if len(front) > room:
-            apart = crowding([points[index] for index in front])
-            front = [front[number] for number in sorted(range(len(front)), key=lambda number: -apart[number])[:room]]
+            distances = crowding([points[index] for index in front])
+            front = [front[number] for number in sorted(range(len(front)), key=lambda number: -distances[number])[:room]]
         kept += sorted(front, key=lambda index: points[index])
     return [usable[index] for index in kept]
 

@@ -98,23 +98,23 @@ def prepare_context(
     first = {each.name: (each.values() or (each.space.low,))[0] for each in parameters}  # type: ignore[union-attr]
     variants, opened, orders = {}, {}, []
     for values in data_variants(parameters):
-        made = trial_recipe(recipe, {**first, **values})
+        variant_recipe = trial_recipe(recipe, {**first, **values})
         # Epochs are those of the trial; only the entry that each dataset comes from matters here.
         entries = tuple(
             Entry(entry.keys.model_copy(update={"epochs": number}), entry.settings)
-            for number, entry in enumerate(made.entries, 1)
+            for number, entry in enumerate(variant_recipe.entries, 1)
         )
-        numbered = dataclasses.replace(made, entries=entries)
+        numbered = dataclasses.replace(variant_recipe, entries=entries)
         prepared = prepare_watched(numbered, store.storage, address, watch, before)
         epochs = [count for count in prepared.epochs if count]
         # A search compares trained datasets only: no state depends on the others.
         datasets = prepared.datasets[: len(epochs)]
-        sent = tuple(map(DatasetRef.of, datasets))
+        references = tuple(map(DatasetRef.of, datasets))
         key = variant_name(values)
         orders.append(prepared.order)
-        variants[key] = Variant(sent, tuple(number - 1 for number in epochs))
+        variants[key] = Variant(references, tuple(number - 1 for number in epochs))
         opened[key] = datasets
-        if not any(naive_error(each, "validation", made.model.loss) for each in datasets):
+        if not any(naive_error(each, "validation", variant_recipe.model.loss) for each in datasets):
             raise InputError(
                 "search: no dataset has validation samples to compare trials by: add a validation part to split"
             )

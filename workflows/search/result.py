@@ -52,9 +52,9 @@ def trial_result(proposal: Proposal, plan: Plan, datasets: Sequence[EncodedDatas
     )
 
 
-def failed_trial(proposal: Proposal, why: str) -> TrialResult:
+def failed_trial(proposal: Proposal, reason: str) -> TrialResult:
     """Return a trial that could not finish."""
-    return TrialResult(proposal.number, dict(proposal.config), failed=why, level=proposal.level, parent=proposal.parent)
+    return TrialResult(proposal.number, dict(proposal.config), failed=reason, level=proposal.level, parent=proposal.parent)
 
 
 def summarise(

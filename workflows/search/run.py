@@ -78,10 +78,10 @@ class Run:
         """Collect the trials that are completely in the store; returns whether these are all."""
         if self.recipe.search.scheduler != "none":  # the scheduler decides again which trials to stop
             return False
-        whole = self.supply.settle(self.stored_result)
+        all_known = self.supply.settle(self.stored_result)
         if self.supply.ended:
             self.watch(StoredTrials(len(self.supply.ended), self.supply.algorithm.num_trials))
-        return whole
+        return all_known
 
     def stored_result(self, proposal: Proposal) -> TrialResult | None:
         """Return the result of a trial if the store has all its epochs; otherwise None."""

@@ -90,16 +90,16 @@ class Supply:
 
     def settle(self, known: Callable[[Proposal], TrialResult | None]) -> bool:
         """Take known results of all trials, including those proposed from them; returns whether all were known."""
-        lacking: dict[int, Proposal] = {}
+        unknown: dict[int, Proposal] = {}
         while self.waiting or self._propose():
             number, proposal = self.waiting.popitem()
             trial = known(proposal)
             if trial is None:
-                lacking[number] = proposal
+                unknown[number] = proposal
             else:
                 self.ended[number] = trial
-        self.waiting = dict(sorted(lacking.items()))
-        return not lacking
+        self.waiting = dict(sorted(unknown.items()))
+        return not unknown
 
     def _propose(self) -> bool:
         proposals = self.algorithm.more(self.ended)

@@ -102,8 +102,8 @@ def simulate(chains: Mapping[int, Chain], num_concurrent: int, trained: Set[str]
             return Schedule(now, idle)
         soonest = min(at for at, _ in under_way.values())
         ready = {next(key for key in each.keys if key not in done) for each in waiting.values() if set(each.keys) - done}
-        could = len(ready - set(under_way))
-        idle += min(num_concurrent - len(under_way), could) * (soonest - now)
+        num_ready = len(ready - set(under_way))
+        idle += min(num_concurrent - len(under_way), num_ready) * (soonest - now)
         now = soonest
         for key in [key for key, (at, _) in under_way.items() if at == now]:
             done.add(key)

@@ -131,8 +131,8 @@ class TrialCallback(Callback):
         if self.losses[number] <= MAX_RESTARTS:
             self.run.supply.put_back(number)
             return
-        why = f"it ended {self.losses[number]} times, and the store still lacks epochs or evaluations of it"
-        self.run.record_end(proposal, StageReport(failed=why))
+        reason = f"it ended {self.losses[number]} times, and the store still lacks epochs or evaluations of it"
+        self.run.record_end(proposal, StageReport(failed=reason))
 
 
 def run_trials(

@@ -28,9 +28,9 @@ def run_under_ray(run: Run, name: str, address: str | None, placement: TrialPlac
 
         with Channel(run.record_event) as emit:
             shared = "" if address is None else f"{store.address}/runs/{name}/.ray_tune"
-            sent = dataclasses.replace(context, emit=emit, scratch=shared)
+            trial_context = dataclasses.replace(context, emit=emit, scratch=shared)
             with telling(run.report_idle):
-                run_trials(sent, run.recipe.search, placement, run, num_stages, shared or str(scratch))
+                run_trials(trial_context, run.recipe.search, placement, run, num_stages, shared or str(scratch))
 
 
 @contextlib.contextmanager

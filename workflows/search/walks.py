@@ -51,13 +51,13 @@ class Walks:
             elif isinstance(event, Damaged | Waiting):
                 self.context.emit(replace(event, trial=proposal.number))
 
-        whole = self.datasets[variant]
-        self.plan = self.context.plan(proposal, whole)
-        self.level = None if proposal.level == len(whole) else proposal.level
+        all_datasets = self.datasets[variant]
+        self.plan = self.context.plan(proposal, all_datasets)
+        self.level = None if proposal.level == len(all_datasets) else proposal.level
         device = "cuda" if self.context.use_gpu else "cpu"
         if self.lane is None:  # the lane keeps rows on the GPU from trial to trial
             self.lane = lane_for(torch.device(device), self.plan.model, self.context.device_memory_gb, self.context.cpus)
-        datasets = whole[: len(self.plan.datasets)]
+        datasets = all_datasets[: len(self.plan.datasets)]
         walker = Walker(self.plan, datasets, self.store, Group.current(), emit, device, lane=self.lane)
         self.stages = walker.stages()
 

@@ -87,8 +87,10 @@ class EpochRecord:
             for name, each in content["files"].items()
         }
         heads = {str(number): str(key) for number, key in content.get("heads", {}).items()}
-        known = {each.name for each in dataclasses.fields(EpochRecord)} - {"files", "version", "heads"}
-        return EpochRecord(**{key: content[key] for key in known & set(content)}, files=files, version=version, heads=heads)
+        field_names = {each.name for each in dataclasses.fields(EpochRecord)} - {"files", "version", "heads"}
+        return EpochRecord(
+            **{key: content[key] for key in field_names & set(content)}, files=files, version=version, heads=heads
+        )
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,9 @@ class Errors:
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> Errors:
         """Return the errors that `to_json` wrote, of this version or another: unknown measures are left out."""
-        known = {each.name for each in dataclasses.fields(Errors)} - {"by_target"}
+        field_names = {each.name for each in dataclasses.fields(Errors)} - {"by_target"}
         values: dict[str, Any] = {"version": 2 if "loss" in content else 1}
-        values |= {key: value for key, value in content.items() if key in known}
+        values |= {key: value for key, value in content.items() if key in field_names}
         values["by_target"] = {name: tuple(content[name]) for name in METRICS if content.get(name) is not None}
         try:
             return from_json(Errors, values)

@@ -113,9 +113,11 @@ class Leases:
         return None
 
 
-def _content(beat: int, before: bytes = b"", run: str = "") -> bytes:
+def _content(beat: int, previous: bytes = b"", run: str = "") -> bytes:
     """Return the content of a lease: its owner, and how often it was renewed."""
-    owner = json.loads(before) if before else {"place": _machine(), "pid": os.getpid(), "id": uuid.uuid4().hex, "run": run}
+    owner = (
+        json.loads(previous) if previous else {"place": _machine(), "pid": os.getpid(), "id": uuid.uuid4().hex, "run": run}
+    )
     return json.dumps({**owner, "beat": beat}).encode()
 
 

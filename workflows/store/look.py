@@ -47,22 +47,22 @@ def look_at(storage: Storage, folder: str, key: str, check: Check, limit: int = 
     if check == Check.NONE or (check == Check.CHEAP and not storage.local):
         return Look(record)
     hashed = 0
-    for name, known in record.files.items():
-        path, damage = f"{folder}/{known.name}", f"the content of {name} has changed"
-        if storage.size(path) != known.bytes:
+    for name, file in record.files.items():
+        path, damage = f"{folder}/{file.name}", f"the content of {name} has changed"
+        if storage.size(path) != file.bytes:
             return Look(record, damage, hashed)
-        if check == Check.FULL or hashed + known.bytes <= limit:
-            hashed += known.bytes
-            if content_of(storage, path, known) is None:
+        if check == Check.FULL or hashed + file.bytes <= limit:
+            hashed += file.bytes
+            if content_of(storage, path, file) is None:
                 return Look(record, damage, hashed)
     return Look(record, "", hashed)
 
 
-def content_of(storage: Storage, path: str, known: FileRecord) -> bytes | None:
+def content_of(storage: Storage, path: str, file: FileRecord) -> bytes | None:
     """Return the content of a file if it is intact; None if it is missing or changed."""
     with contextlib.suppress(FileNotFoundError, IsADirectoryError):
         content = storage.read(path)
-        if hashlib.sha256(content).hexdigest() == known.sha256:
+        if hashlib.sha256(content).hexdigest() == file.sha256:
             return content
     return None
 

@@ -161,8 +161,8 @@ class Store(Runs):
             attempt = "" if self.storage.local else f"-{uuid.uuid4().hex[:8]}"
             files = {n: file_record(each, n.replace(".", f"{attempt}.", 1)) for n, each in contents.items()}
             written = replace(record, key=key, when=time.time(), files=files)
-            named = {files[name].name: content for name, content in contents.items()}
-            if self.storage.publish(f"checkpoints/{key}", {**named, "facts.json": sealed(written.to_json())}):
+            by_file_name = {files[name].name: content for name, content in contents.items()}
+            if self.storage.publish(f"checkpoints/{key}", {**by_file_name, "facts.json": sealed(written.to_json())}):
                 self._trusted.add(key)
                 return written, True
             committed = self.record(key)
@@ -202,8 +202,7 @@ class Store(Runs):
             if record is None:
                 break
             contents = {
-                name: content_of(self.storage, f"checkpoints/{key}/{known.name}", known)
-                for name, known in record.files.items()
+                name: content_of(self.storage, f"checkpoints/{key}/{file.name}", file) for name, file in record.files.items()
             }
             if None not in contents.values():
                 model, optimizer = (load(contents[name] or b"") for name in ("model.safetensors", "optimizer.safetensors"))
