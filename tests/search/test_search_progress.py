@@ -9,11 +9,12 @@ import pytest
 from test_store import state
 from typer.testing import CliRunner
 
+from data.records import to_json
 from workflows.cli.commands import app
 from workflows.relay.events import EpochDone
 from workflows.report.report import make_report
 from workflows.results.clean import find_leftovers
-from workflows.results.search_result import TrialResult
+from workflows.results.search_result import SearchResult, SearchUnderWay, TrialResult
 from workflows.search.progress import SearchProgress
 from workflows.search.run import SearchTotals
 from workflows.store.alive import SILENT_S
@@ -79,8 +80,8 @@ def test_a_trial_that_came_out_of_the_store_is_kept_too(store: Store) -> None:
 
 
 def test_log_says_of_a_search_that_it_is_one(store: Store) -> None:
-    ended = {"status": "finished", "key": None, "trials": [], "epochs_requested": 0}
-    under_way = {"status": "interrupted", "trials_asked": 4, "trials_ended": 1, "when": 1.0}
+    ended = SearchResult("tried", "finished", 1.0, "grid", "none", (), (), None, (), None, (), 0, 0, 0, None, 1.0).to_json()
+    under_way = to_json(SearchUnderWay("under-way", (), 4, 0.0, "interrupted", when=1.0, trials_ended=1))
     store.write_run("tried", "search.json", json.dumps(ended).encode())
     store.write_run("under-way", "searching.json", json.dumps(under_way).encode())
     found = CliRunner().invoke(app, ["log", "under-way", "--storage", store.address])
