@@ -15,10 +15,10 @@ ROWS_TOGETHER = 128
 
 
 def of_columns(operation: np.ufunc, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return operation.reduce(rows, axis=0) of (rows, columns) for an operation whose order does not matter, bit for bit.
+    """Return operation.reduce(rows, axis=0) of (rows, columns) for an operation that is independent of order, bit for bit.
 
-    Such are the smallest and largest number, "all" and "any"; not a sum of floats. Raises ValueError for no rows, where
-    the operation has no result for none.
+    These are the smallest and largest number, "all" and "any"; not a sum of floats. Raises ValueError for no rows if the
+    operation has no identity.
     """
     many = len(rows) // ROWS_TOGETHER * ROWS_TOGETHER
     if not many or not rows.flags.c_contiguous:

@@ -41,7 +41,7 @@ def from_json(kind: type[Record], content: Any) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         location = ".".join(str(each) for each in first["loc"]) or "content"
-        raise DamagedRecordError(f"{location}: {first['msg'].lower()}, found {_shortened(first['input'])}") from None
+        raise DamagedRecordError(f"{location}: {first['msg'].lower()}, found {_shorten(first['input'])}") from None
 
 
 @cache
@@ -51,7 +51,7 @@ def _adapter(kind: type[Any]) -> Any:
     return TypeAdapter(kind)
 
 
-def _shortened(value: object) -> str:
+def _shorten(value: object) -> str:
     if isinstance(value, Mapping):
         return f"a section with {', '.join(map(str, list(value)[:5]))}"
     text = repr(value)

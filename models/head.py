@@ -67,16 +67,16 @@ class Corrections(nn.ModuleDict):
         if isinstance(owners, int):
             if str(owners) not in self:
                 return summary.new_zeros(summary.shape[0], self.num_outputs)
-            return self.widened(self[str(owners)](summary))
-        return gathered(self, summary, owners) if summary.is_cuda else in_groups(self, summary, owners)
+            return self.widen(self[str(owners)](summary))
+        return correct_at_once(self, summary, owners) if summary.is_cuda else correct_by_group(self, summary, owners)
 
-    def widened(self, outputs: Tensor) -> Tensor:
+    def widen(self, outputs: Tensor) -> Tensor:
         """Return outputs (batch, fewer) with zeros for classes added later: (batch, num_outputs)."""
         absent = self.num_outputs - outputs.shape[1]
         return F.pad(outputs, (0, absent)) if absent else outputs
 
 
-def in_groups(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tensor:
+def correct_by_group(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tensor:
     """Compute one product for each dataset: nothing is copied, but the host must know the datasets."""
     present = sorted({number for number in owners.tolist() if str(number) in corrections})
     outputs = summary.new_zeros(len(summary), corrections.num_outputs)
@@ -86,7 +86,7 @@ def in_groups(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tens
     return outputs
 
 
-def gathered(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tensor:
+def correct_at_once(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tensor:
     """Compute one product for all: each summary is placed among zeros at the position of its dataset.
 
     Always the same kernels, as a CUDA graph needs, and none that sorts, as the backward pass of an index does.
@@ -97,8 +97,8 @@ def gathered(corrections: Corrections, summary: Tensor, owners: Tensor) -> Tenso
     layers = [cast(nn.Linear, corrections[str(number)]) for number in numbers]
     positions = corrections.positions[owners.clamp(min=-1, max=numbers[-1] + 1)]
     one_hot = (positions[:, None] == torch.arange(1, len(numbers) + 1, device=summary.device)).to(summary.dtype)
-    weights = torch.cat([corrections.widened(layer.weight.T).T for layer in layers], dim=1).to(summary.dtype)
-    biases = torch.cat([corrections.widened(layer.bias[None]) for layer in layers]).to(summary.dtype)
+    weights = torch.cat([corrections.widen(layer.weight.T).T for layer in layers], dim=1).to(summary.dtype)
+    biases = torch.cat([corrections.widen(layer.bias[None]) for layer in layers]).to(summary.dtype)
     return (one_hot[:, :, None] * summary[:, None]).flatten(1) @ weights.T + one_hot @ biases
 
 

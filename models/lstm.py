@@ -125,7 +125,7 @@ class LSTM(nn.Module):
         for depth, layer in enumerate(self.forward_layers):
             output = layer(hidden)[0]
             if self.directions == 2:
-                backward = _mirrored(self.backward_layers[depth](_mirrored(hidden, mirror))[0], mirror)
+                backward = _mirror(self.backward_layers[depth](_mirror(hidden, mirror))[0], mirror)
                 output = torch.cat([output, backward], dim=2)
             hidden = output if masks is None else output * masks[:, depth, None, :]
         summary = hidden[:, -1] if last is None else _rows_at(hidden, last[:, None])[:, 0]
@@ -143,7 +143,7 @@ def _rows_at(hidden: Tensor, steps: Tensor) -> Tensor:
     return hidden.gather(1, steps[..., None].expand(-1, -1, hidden.shape[2]))
 
 
-def _mirrored(hidden: Tensor, mirror: Tensor | None) -> Tensor:
+def _mirror(hidden: Tensor, mirror: Tensor | None) -> Tensor:
     """Return the steps of each sequence in the order of `mirror`, or reversed."""
     return hidden.flip(1) if mirror is None else _rows_at(hidden, mirror)
 

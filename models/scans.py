@@ -53,7 +53,7 @@ def scanned(model: LSTM) -> LSTM:
 
 
 def scanned_carry(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what models.gaps.carry returns, as a scan."""
+    """Return the same as models.gaps.carry, computed by a scan."""
     by_step = values.transpose(0, 1)
 
     def step(state: tuple[Tensor, Tensor], value: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

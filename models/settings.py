@@ -46,8 +46,8 @@ class ModelSettings(BaseModel):
     window_normalization: WindowNormalization = Field(
         "none",
         description="per-window normalization, inverted at the output (RevIN, NLinear): last subtracts the last values; "
-        "instance subtracts the mean and divides by the standard deviation. For series whose level drifts (half the error "
-        "on ETT). Requires the targets among the features",
+        "instance subtracts the mean and divides by the standard deviation. For series with a drifting level (half the "
+        "error on ETT). Requires the targets among the features",
     )
     channel_independent: bool = Field(
         False,
@@ -70,7 +70,7 @@ class ModelSettings(BaseModel):
     class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(gt=0)]] | None = Field(
         None,
         description='weights of the classes in the loss: "balanced" (each class of a dataset the same in total), or a '
-        "weight for each label, 1 where none is given; divided by their mean over a dataset's train samples. Default all 1",
+        "weight for each label, default 1; divided by their mean over a dataset's train samples. Default all 1",
     )
 
     @model_validator(mode="after")

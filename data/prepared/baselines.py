@@ -54,7 +54,7 @@ class Baselines:
             return scales
         for number, where in self.prepared.groups(split, samples):
             if not self._has_whole_series(number):
-                scales[where] = self._pooled
+                scales[where] = self._pooled_scale
                 continue
             starts, _ = self.prepared.locate(split, number, samples[where])
             scales[where] = self._scales_of(number)[self._series(number, starts)]
@@ -84,7 +84,7 @@ class Baselines:
         return self._scales[number]
 
     @cached_property
-    def _pooled(self) -> Float64:
+    def _pooled_scale(self) -> Float64:
         """Return the scale over all train rows of the dataset: (targets,)."""
         total, count = np.zeros(len(self.prepared.targets)), np.zeros(len(self.prepared.targets))
         for number in range(len(self.prepared.parts)):

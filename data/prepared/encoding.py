@@ -133,7 +133,7 @@ class EncodedDataset:
         return weights
 
     def inputs(self, split: str, samples: npt.NDArray[np.int64]) -> Batch:
-        """Return the inputs of these samples; `targets` is (samples, 0), because those of new rows are not known."""
+        """Return the inputs of these samples; `targets` is (samples, 0), because targets of new rows are unknown."""
         return self._join(split, samples, self._gather_inputs)
 
     def rows(self, number: int, start: int, stop: int) -> tuple[Float32, Float32 | npt.NDArray[np.int64]]:
@@ -167,8 +167,8 @@ class EncodedDataset:
             inputs[where, : batch.inputs.shape[1]] = batch.inputs
             lengths[where], targets[where] = batch.lengths, batch.targets
         order = np.argsort(np.concatenate([where for where, _ in batches]))
-        weights = _ordered([batch.weights for _, batch in batches], order)
-        return Batch(inputs, lengths, targets, weights, _ordered([batch.known for _, batch in batches], order))
+        weights = _concatenate_in_order([batch.weights for _, batch in batches], order)
+        return Batch(inputs, lengths, targets, weights, _concatenate_in_order([batch.known for _, batch in batches], order))
 
     def _gather_inputs(self, split: str, number: int, samples: npt.NDArray[np.int64]) -> Batch:
         starts, lengths = self.prepared.locate(split, number, samples)
@@ -233,7 +233,7 @@ class EncodedDataset:
         return tiles
 
 
-def _ordered(parts: Sequence[Float32 | None], order: npt.NDArray[np.intp]) -> Float32 | None:
+def _concatenate_in_order(parts: Sequence[Float32 | None], order: npt.NDArray[np.intp]) -> Float32 | None:
     """Return the arrays of all parts, concatenated, in this order; None if no part has one."""
     arrays = [part for part in parts if part is not None]
     return np.concatenate(arrays)[order] if arrays else None

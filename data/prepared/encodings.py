@@ -26,8 +26,8 @@ class Encoding:
 
     `center` and `scale` belong to the numeric features, then the numeric targets; `fill` replaces, before scaling, values
     of a feature that are still missing. `categories` are the labels with a one-hot column, `classes` the labels that the
-    model predicts; both are shared by all datasets of a run. Classes are numbered in the order of the datasets whose
-    train rows have them first, so that an appended dataset changes no number.
+    model predicts; both are shared by all datasets of a run. Classes are numbered by the first dataset with them in its
+    train rows, so that an appended dataset changes no number.
     """
 
     center: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""Combine the parts of a dataset: check them together and write one manifest."""
+"""Combine the parts of a dataset: check them and write one manifest."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ PACKED_TIMES = 4  # minimum compression ratio assumed for a compressed CSV file;
 
 
 def sizes_of(sources: Iterable[DatasetSource]) -> dict[str, int]:
-    """Return the approximate size of each file, uncompressed where its name has a compression suffix.
+    """Return the approximate size of each file, uncompressed if its name has a compression suffix.
 
     The compression ratio of a dataset's files is measured on the first MB of its largest compressed one.
     """

@@ -83,7 +83,7 @@ class Manifest:
 
     @staticmethod
     def from_json(facts: dict[str, Any]) -> Manifest:
-        """Return what to_json wrote, in this version or in version 1."""
+        """Return the manifest that to_json wrote, in this version or in version 1."""
         made = {
             "columns": [Column(**column) for column in facts["columns"]],
             "parts": [Part.from_json(part) for part in facts["parts"]],

@@ -50,9 +50,9 @@ def _may_be_wrong(home: Path, source: DatasetSource, facts: FileNotes) -> bool:
     try:
         return (
             any(_has_words(file, source, facts) for file in files)
-            or _counted_dates(Manifest.read(home), source)
+            or _dates_as_counts(Manifest.read(home), source)
             or _mixed_zones(files, source, facts)
-            or _joined_series(source.files, source, facts)
+            or _series_across_files(source.files, source, facts)
             or _lost_steps(home)
         )
     except (InputError, DamagedRowsError, OSError):  # reported when the file is read
@@ -75,7 +75,7 @@ def _has_words(file: str, source: DatasetSource, facts: FileNotes) -> bool:
     return bool(known)
 
 
-def _counted_dates(manifest: Manifest, source: DatasetSource) -> bool:
+def _dates_as_counts(manifest: Manifest, source: DatasetSource) -> bool:
     """Return whether whole numbers such as 20240131 were put on a grid of counts."""
     if not isinstance(source.settings.frequency, int) or manifest.time_span is None:
         return False
@@ -111,7 +111,7 @@ def _first_is_zoned(file: str, name: str, form: FileFormat) -> bool:
     return getattr(kind, "tz", None) is not None
 
 
-def _joined_series(files: Sequence[str], source: DatasetSource, facts: FileNotes) -> bool:
+def _series_across_files(files: Sequence[str], source: DatasetSource, facts: FileNotes) -> bool:
     """Return whether a series had rows in several files without a time that orders them."""
     series, form = source.settings.series, source.settings.file_format
     if source.settings.time is not None or series in (None, FILE_AS_SERIES):

@@ -36,7 +36,7 @@ FEW = 5  # names in a sentence
 class WindowPositions:
     """The series of windows (windows,), the times of their last rows (windows,) and of predicted steps (windows * steps,).
 
-    A time is a date, a number, or the row's number from 0; the time of a step is null where it is unknown.
+    A time is a date, a number, or the row's number from 0; the time of a step is null if unknown.
     """
 
     series: npt.NDArray[np.object_]
@@ -82,7 +82,7 @@ class NewData:
         return self._encoded.inputs(NEW, samples)
 
     def positions(self, samples: Int64) -> WindowPositions:
-        """Return where these windows end, and the times of the steps they predict (horizon 0: the last row itself)."""
+        """Return the positions of these windows, and the times of the steps they predict (horizon 0: the last row)."""
         names, last = np.empty(len(samples), object), np.empty(len(samples), np.int64)
         steps = np.empty((len(samples), max(self.ahead, 1)), np.int64)
         following = np.arange(1, self.ahead + 1) if self.ahead else np.zeros(1, np.int64)

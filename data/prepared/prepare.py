@@ -45,7 +45,7 @@ def fingerprint(source: DatasetSource, hashes: Mapping[str, Future[str]]) -> str
         "where": source.where,
         "classes": source.classes,
     }
-    if _untimed(source.files, source) or _untimed(source.test_files, source):
+    if _is_unordered(source.files, source) or _is_unordered(source.test_files, source):
         content["untimed"] = [[stem(file) for file in files] for files in (source.files, source.test_files)]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -61,7 +61,7 @@ def _file_identity(file: str, source: DatasetSource, hashes: Mapping[str, Future
     return [hashes[file].result(), name, *([added] if added else [])]
 
 
-def _untimed(files: tuple[str, ...], source: DatasetSource) -> bool:
+def _is_unordered(files: tuple[str, ...], source: DatasetSource) -> bool:
     """Return whether there are several files without a time or series column that orders their rows."""
     return source.settings.time is None and len(files) > 1 and source.settings.series is None
 

@@ -37,14 +37,14 @@ class MappedPart:
     @cached_property
     def values(self) -> npt.NDArray[Any]:
         """Return the rows."""
-        column = _mapped(self._files, self._names[0]).get_batch(0).column(0)
+        column = _map_file(self._files, self._names[0]).get_batch(0).column(0)
         values = column.values.to_numpy(zero_copy_only=True)
         return np.asarray(values.reshape(-1, column.type.list_size))
 
     @cached_property
     def samples(self) -> dict[str, Listed | Spans]:
         """Return the positions of the samples of each split."""
-        batches = _mapped(self._files, self._names[1])
+        batches = _map_file(self._files, self._names[1])
         return {split: samples_in(batches.get_batch(index)) for index, split in enumerate(SPLITS)}
 
     def ends(self, split: str) -> npt.NDArray[np.int64]:
@@ -166,7 +166,7 @@ class PreparedDataset:
         return np.concatenate(rows) if rows else np.empty((0, len(self.targets)), np.float32)
 
     def sample_weights(self, split: str) -> npt.NDArray[np.float64]:
-        """Return the weight of every sample of a split, as it was read; 1 without a weight column."""
+        """Return the weight of every sample of a split, as in the file; 1 without a weight column."""
         kinds = [column.kind for column in self.columns]
         if "weight" not in kinds:
             return np.ones(self.num_samples(split))
@@ -217,7 +217,7 @@ class Parts(Sequence[MappedPart]):
         return self._mapped[number]
 
 
-def _mapped(files: PartFiles, name: str) -> pa.ipc.RecordBatchFileReader:
+def _map_file(files: PartFiles, name: str) -> pa.ipc.RecordBatchFileReader:
     for _ in range(TRIES):
         with contextlib.suppress(FileNotFoundError):
             return pa.ipc.open_file(pa.memory_map(str(files.open(name))))

@@ -15,7 +15,7 @@ from data.sharding.tasks import run_task as run_sharding
 
 BLOCKS_A_CORE = 3  # of tasks; Ray Data takes 0.2 s to hand out a block, more blocks even out tasks of different sizes
 FEWEST_BLOCKS = 64  # on an autoscaling cluster, which may start without a core
-MAX_RETRIES = 2  # of a task whose process or node was lost; Ray Data itself would go on without end
+MAX_RETRIES = 2  # of a task that lost its process or node; Ray Data itself would retry forever
 TASK_BYTES = 1 << 30  # approximate maximum memory of a task
 
 Run = Callable[[list[list[Any]]], list[list[Any]]]

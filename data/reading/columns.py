@@ -38,7 +38,7 @@ def columns_of(source: DatasetSource) -> list[Column]:
 
 
 def codes_of(labels: npt.NDArray[np.object_], categories: list[str]) -> Float32:
-    """Return the index of each label in the categories; -1 where it is missing."""
+    """Return the index of each label in the categories; -1 if missing."""
     index_of = {label: index for index, label in enumerate(categories)}
     return np.fromiter((index_of.get(label, -1) for label in labels), np.float32, len(labels))
 

@@ -76,7 +76,7 @@ class DataKeys(BaseModel):
         description='column with the name of the series, or "{file}": one series per file; default: all rows are one series',
     )
     features: Names = Field(min_length=1, description="numeric input columns")
-    targets: Names = Field(min_length=1, description="columns to predict; samples whose target is missing are left out")
+    targets: Names = Field(min_length=1, description="columns to predict; samples with a missing target are left out")
     static: Names = Field(
         [],
         description="numeric columns that are constant within a series, such as an area or a capacity: features that window "
@@ -84,8 +84,8 @@ class DataKeys(BaseModel):
     )
     known_future: Names = Field(
         [],
-        description="numeric columns whose values over the horizon are known when forecasting, as a price, a planned load "
-        "or a holiday (0 or 1): features whose values at the predicted rows the head sees, too",
+        description="numeric columns with known values over the horizon, such as a price, a planned load or a holiday (0 or "
+        "1): features that the head also sees at the predicted rows",
     )
     categorical: Names = Field(
         [],

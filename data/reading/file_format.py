@@ -11,7 +11,7 @@ from data.reading.files import bare_name, first_bytes
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data")
 PARQUET_SUFFIXES = (".parquet", ".pq", ".parquet.gzip", ".parquet.gz", ".parquet.snappy")
 ARROW_SUFFIXES = (".arrow", ".feather", ".ipc")
-PACKED = (".gz", ".bz2", ".zst")  # behind a CSV suffix
+PACKED = (".gz", ".bz2", ".zst")  # after a CSV suffix
 SUFFIXES = {
     **dict.fromkeys(PARQUET_SUFFIXES, "parquet"),
     **dict.fromkeys(ARROW_SUFFIXES, "arrow"),
@@ -31,7 +31,7 @@ class FileFormat:
     """The settings that decide how a file becomes columns.
 
     `format` None: decided by the file's suffix, then by its content. `rename` has pairs (name in the file, name in the
-    recipe). `missing_texts` and `missing_numbers` mean missing in number columns, beside the standard words.
+    recipe). `missing_texts` and `missing_numbers` mean missing in number columns, in addition to the standard words.
     """
 
     format: str | None = None
@@ -51,7 +51,7 @@ class FileFormat:
 
 
 def suffix_of(file: str) -> str:
-    """Return the longest known suffix of a file name in lower case, otherwise what follows its last dot."""
+    """Return the longest known suffix of a file name in lower case, otherwise the part after its last dot."""
     name = bare_name(file).lower()
     known = [suffix for suffix in SUFFIXES if name.endswith(suffix)]
     return max(known, key=len) if known else re.sub(r"^.*(\.[^.]*)$|^.*$", r"\1", name)

@@ -36,7 +36,7 @@ def is_uri(path: str) -> bool:
 
 
 def absolute(path: str, root: Path) -> str:
-    """Return the path from `root`, with ~ expanded; a URI stays as it is."""
+    """Return the path from `root`, with ~ expanded; a URI is unchanged."""
     if is_uri(path):
         return path
     try:
@@ -83,7 +83,7 @@ def folder_name(path: str) -> str:
 
 
 def first_bytes(path: str, count: int) -> bytes:
-    """Return the first bytes of a file as they are stored; raises InputError where it cannot be read."""
+    """Return the first stored bytes of a file; raises InputError if it cannot be read."""
     filesystem, inner = open_filesystem(path)
     try:
         with filesystem.open_input_stream(inner, compression=None) as stream:
@@ -172,7 +172,7 @@ class FileNotes:
         return digest.hexdigest()
 
     def content_hashes(self, paths: Iterable[str]) -> dict[str, Future[str]]:
-        """Return for each file what `content_hash` returns or raises, computed on all cores."""
+        """Return the future result of `content_hash` for each file, computed on all cores."""
         with ThreadPoolExecutor() as pool:
             return {path: pool.submit(self.content_hash, path) for path in paths}
 

@@ -38,7 +38,7 @@ def likely_format(text: str) -> str:
 
 
 def date_like(values: Int64) -> str | None:
-    """Return what to write for whole numbers that look like dates or Unix time; None where they do not."""
+    """Return the setting to write for whole numbers that look like dates or Unix time; None for others."""
     if len(values) < 3:
         return None
     low, high = int(values.min()), int(values.max())

@@ -1,4 +1,4 @@
-"""The settings that decide what the samples of a dataset are: the recipe's [data] section."""
+"""The settings that decide the samples of a dataset: the recipe's [data] section."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class RowPositions:
 
 
 def read_table(file: str, numbers: Sequence[str], texts: Sequence[str], form: FileFormat) -> pa.Table:
-    """Return the wanted columns of a file by their names in the recipe, and those of its folder names (site=north).
+    """Return the wanted columns of a file by their names in the recipe, and the columns of its folder names (site=north).
 
     CSV: `numbers` as float64, or all as text if any of them contains something else; in text only an empty cell is
     missing.

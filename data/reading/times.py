@@ -39,7 +39,7 @@ class TimeForm:
 class Times:
     """The times of rows.
 
-    `value` (rows,) has microseconds since 1970 where kind is "date", plain counts where it is "number". `zoned`: the
+    `value` (rows,) has microseconds since 1970 if kind is "date", plain counts if it is "number". `zoned`: the
     microseconds are UTC; otherwise they are local times of an unknown zone. `zone` is the recipe's time_zone.
     """
 
@@ -82,7 +82,7 @@ def show_step(step: int, kind: str) -> str:
 
 
 def parse_time(text: str, zone: str | None = None) -> int:
-    """Return the microseconds of an ISO 8601 time, in UTC where it has an offset or a zone; raises ValueError."""
+    """Return the microseconds of an ISO 8601 time, in UTC if it has an offset or a zone; raises ValueError."""
     for kind in (PLAIN, ZONED):
         try:
             value = int(pa.scalar(text.strip()).cast(kind).value)

@@ -122,7 +122,7 @@ def to_utc_in_order(value: Int64, zone: str, keys: npt.NDArray[np.object_] | Non
 
 
 def offset_of(name: str, local: datetime.datetime, zone: str | None) -> datetime.timedelta | None:
-    """Return the UTC offset of a zone name or abbreviation at a local time; None where it is unknown.
+    """Return the UTC offset of a zone name or abbreviation at a local time; None if unknown.
 
     An abbreviation such as CEST is understood if `zone` uses it at that time, or if it is an IANA name.
     """

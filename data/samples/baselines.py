@@ -99,7 +99,7 @@ def rows_at(values: npt.NDArray[np.floating], rows: Int64, columns: tuple[int, .
 
 
 def last_values(values: npt.NDArray[np.floating], columns: tuple[int, ...], ends: Int64, lengths: Int64) -> Float64:
-    """Return the last observed value of each column in each window: (samples, columns), NaN where there is none."""
+    """Return the last observed value of each column in each window: (samples, columns), NaN if it has none."""
     last = rows_at(values, ends, columns)
     for index, column in enumerate(columns):
         absent = np.flatnonzero(np.isnan(last[:, index]))

@@ -66,8 +66,8 @@ class Grid:
             return to_utc(days + clock, self.zone)
         return to_utc(self.origin + self._count * steps, self.zone)
 
-    def moved(self, value: Int64, steps: Int64) -> npt.NDArray[np.bool_]:
-        """Return which times differ from those of their steps; a month, or a business day, begins at the time of its row."""
+    def is_moved(self, value: Int64, steps: Int64) -> npt.NDArray[np.bool_]:
+        """Return which times differ from their steps; a month, or a business day, begins at the time of its row."""
         if not self.regular:
             return np.zeros(len(value), bool)
         return np.asarray(to_local(value, self.zone) != self.origin + self._count * steps)
@@ -125,11 +125,13 @@ def grid_of(scan: Scan, like: Times, frequency: Frequency) -> Grid:
         return Grid(frequency, zone, first, first)
     if like.kind == "number":
         raise OffGridError(off, "")
-    origin = first + _origin_after(lambda: (_wrapped(to_local(value, zone) - first, size) for value in scan()), first, size)
+    origin = first + _origin_after(
+        lambda: (_distance_from_step(to_local(value, zone) - first, size) for value in scan()), first, size
+    )
     origin += (first - origin + size // 2) // size * size
-    bad = _first_time(scan, lambda value: np.abs(_wrapped(to_local(value, zone) - origin, size)) > tolerance)
+    bad = _first_time(scan, lambda value: np.abs(_distance_from_step(to_local(value, zone) - origin, size)) > tolerance)
     if bad is not None:
-        far = _first_time(scan, lambda value: np.abs(_wrapped(to_local(value, zone) - first, size)) > tolerance)
+        far = _first_time(scan, lambda value: np.abs(_distance_from_step(to_local(value, zone) - first, size)) > tolerance)
         raise OffGridError(bad if far is None else far, "")
     return Grid(frequency, zone, first, origin)
 
@@ -142,7 +144,7 @@ def _origin_after(distances: Scan, first: int, size: int) -> int:
     """
     middle = _median(distances, size)
     whole = (first + middle + size // 2) // size * size - first
-    furthest = max(int(np.abs(_wrapped(each - whole, size)).max()) for each in distances() if len(each))
+    furthest = max(int(np.abs(_distance_from_step(each - whole, size)).max()) for each in distances() if len(each))
     return whole if size <= DAY and furthest <= size // TOLERANCE else middle
 
 
@@ -215,7 +217,7 @@ def _first_time(scan: Scan, marks: Callable[[Int64], npt.NDArray[np.bool_]]) -> 
     return min(marked(), default=None)
 
 
-def _wrapped(distance: Int64, size: int) -> Int64:
+def _distance_from_step(distance: Int64, size: int) -> Int64:
     """Return the distance from the nearest step."""
     return np.asarray((distance + size // 2) % size - size // 2)
 

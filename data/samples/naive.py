@@ -26,7 +26,7 @@ class ForecastErrors:
         self.absolute = np.zeros(num_targets)
 
     def add(self, last: Float32, targets: Float32, ends: npt.NDArray[np.int64], horizon: int) -> None:
-        """Count the samples whose last rows are `ends`, in rising order: last and targets are (rows, targets)."""
+        """Count the samples with last rows `ends`, in rising order: last and targets are (rows, targets)."""
         for start in range(0, len(ends), SAMPLES_AT_A_TIME):
             some = ends[start : start + SAMPLES_AT_A_TIME]
             # One target after the other: along rows of a few targets NumPy takes several times as long.

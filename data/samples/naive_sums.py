@@ -36,10 +36,10 @@ class NaiveSums:
         return any(self.count) and not self.wrong and not any(self.absolute)
 
     def to_json(self) -> dict[str, list[float]]:
-        """Return the sums that are there, by name."""
+        """Return the non-empty sums by name."""
         return {name: list(values) for name, values in vars(self).items() if values or name == "count"}
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> NaiveSums:
-        """Return what to_json returned."""
+        """Return the sums that to_json returned."""
         return NaiveSums(**{name: tuple(values) for name, values in content.items()})

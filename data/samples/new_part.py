@@ -122,7 +122,7 @@ def write_new_part(
         keep = np.full(len(starts), True) if every else starts + lengths == history
         possible = bool(keep.any())
         if known:
-            foreseen = _foreseen(absent[:, known], starts + lengths, ahead, settings.missing == "drop")
+            foreseen = _has_future(absent[:, known], starts + lengths, ahead, settings.missing == "drop")
             part.no_future += int((keep & ~foreseen).sum())
             keep &= foreseen
         observed_rows: npt.NDArray[Any] = np.any(~absent[:, observed], axis=1)
@@ -167,7 +167,7 @@ def _times_and_after(each: Series, frequency: Frequency | None, ahead: int) -> I
     return np.concatenate([each.times.value, times_after(each.times, frequency, ahead)])
 
 
-def _foreseen(absent: npt.NDArray[np.bool_], ends: Int64, ahead: int, whole: bool) -> npt.NDArray[np.bool_]:
+def _has_future(absent: npt.NDArray[np.bool_], ends: Int64, ahead: int, whole: bool) -> npt.NDArray[np.bool_]:
     """Return which windows have `ahead` rows after their last one; `whole`: without a gap."""
     foreseen = ends + ahead <= len(absent)
     if whole:

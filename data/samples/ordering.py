@@ -142,7 +142,7 @@ def one_a_step(series: Series, grid: Grid, source: DatasetSource) -> tuple[Serie
     times = series.times
     assert times is not None
     step = grid.steps(times.value)
-    moved = grid.moved(times.value, step)
+    is_moved = grid.is_moved(times.value, step)
     repeated = np.flatnonzero(np.diff(step) == 0)
     if len(repeated):
         if source.settings.duplicates == "error":
@@ -154,8 +154,8 @@ def one_a_step(series: Series, grid: Grid, source: DatasetSource) -> tuple[Serie
             )
         series = _merge(series, step, source)
         keep = np.flatnonzero(np.diff(step, prepend=step[0] - 1))
-        step, moved = step[keep], moved[keep]
-    return replace(series, counts=series.counts.plus(Counts(rows_moved=int(moved.sum())))), step
+        step, is_moved = step[keep], is_moved[keep]
+    return replace(series, counts=series.counts.plus(Counts(rows_moved=int(is_moved.sum())))), step
 
 
 def with_all_steps(series: Series, step: Int64, grid: Grid, source: DatasetSource) -> Series:

@@ -35,7 +35,7 @@ class Part:
     warnings: list[str] = field(default_factory=list)
     train_spans: list[tuple[int, int]] = field(default_factory=list)
     num_short: int = 0  # series that are shorter than one sample
-    longest: tuple[int, str, str] = (0, "", "")  # rows and name of the longest series, and where it was read
+    longest: tuple[int, str, str] = (0, "", "")  # rows, name and file of the longest series
     kind_of_time: tuple[str, str] | None = None  # a file and whether its times are dates or numbers
     counts: Counts = field(default_factory=Counts)
     files: dict[str, tuple[int, str]] = field(default_factory=dict)  # bytes and SHA-256 by name

@@ -201,7 +201,7 @@ def _uncut(series: Sequence[Series], source: DatasetSource, whole: str | None) -
 
 
 def _counts_of(each: Series, used: slice, absent: npt.NDArray[np.bool_], settings: DataSettings) -> Counts:
-    """Return the counts of the rows of one series, or of those of the part's stretch."""
+    """Return the counts of the rows of one series, or of the part's stretch of it."""
     count, width = used.stop - used.start, len(settings.features)
     inserted = 0 if each.inserted is None else int(each.inserted[used].sum())
     filled = 0 if settings.missing == "drop" else int(absent[used, :width].sum())
@@ -236,7 +236,7 @@ def _bounds(series: Sequence[Series], source: DatasetSource, whole: str | None) 
 def _categories(
     series: Sequence[Series], bounds: list[Bounds], source: DatasetSource
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Number the labels of each column, those of the train rows first, so that other rows cannot change their codes."""
+    """Number the labels of each column, first those of train rows, so that other rows cannot change their codes."""
     of_train, of_all = {}, {}
     for name in label_columns(source):
         train = {label for each, bound in zip(series, bounds, strict=True) for label in each.labels[name][: bound[1]]}

@@ -25,7 +25,7 @@ class Edge:
         """Return an edge without known values."""
         return Edge(np.zeros(columns, np.int64), np.full(columns, np.nan))
 
-    def rounded(self, bits: int) -> Edge:
+    def round_to(self, bits: int) -> Edge:
         """Return the values rounded to so many bits."""
         return self if bits == 64 else Edge(self.rows, self.values.astype(np.float32))
 

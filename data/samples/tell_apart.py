@@ -52,7 +52,7 @@ def series_of(files: Sequence[Rows], source: DatasetSource) -> Iterator[Series]:
 
 
 def _by_file(files: Sequence[Rows], together: bool) -> dict[str, list[Rows]]:
-    """Return the files of each name; files of one name in several folders go `together`, or by their paths."""
+    """Return the files of each name; `together`: files of one name in several folders are one series."""
     stems = [stem(rows.file) for rows in files]
     groups: dict[str, list[Rows]] = {}
     for rows, name in zip(files, stems, strict=True):

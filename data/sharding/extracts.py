@@ -21,8 +21,8 @@ from data.reading.files import is_uri
 def extract(file: str, content: bytes | pa.Table, form: FileFormat, lines_before: int = 0) -> Iterator[str]:
     """Yield the path of a temporary file with this content; an InputError raised meanwhile names the original file.
 
-    Folders and name are those of the file, as they may name a series or a column. `lines_before` is added to the numbers
-    of lines and rows in messages.
+    It keeps folders and name of the file, because they may name a series or a column. `lines_before` is added to the
+    numbers of lines and rows in messages.
     """
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as folder:
         path = Path(folder) / inner_path(file)
@@ -52,8 +52,8 @@ def inner_path(file: str) -> str:
 def message_about_file(message: str, extracted: str, file: str, lines_before: int) -> str:
     """Return a message about an extract as one about the file."""
 
-    def moved(match: re.Match[str]) -> str:
+    def shift_number(match: re.Match[str]) -> str:
         return f"{file}, {match[1]} {int(match[2]) + lines_before}"
 
-    message = re.sub(re.escape(extracted) + r", (line|row) (\d+)", moved, message)
+    message = re.sub(re.escape(extracted) + r", (line|row) (\d+)", shift_number, message)
     return message.replace(extracted, file)

@@ -74,7 +74,7 @@ def load_stretch(
         limit = min((bound for bound in index.bounds if bound >= end), default=index.length)
         wanted = missing[-1] if settings.missing == "interpolate" else np.zeros(missing.shape[1], bool)
         after = _nearest(index, end, wanted, 1, limit, source, read)
-        stretch = replace(stretch, before=before.rounded(bits), after=after.rounded(bits))
+        stretch = replace(stretch, before=before.round_to(bits), after=after.round_to(bits))
     return series, stretch
 
 
@@ -84,7 +84,7 @@ def load_rows(index: SeriesIndex, start: int, stop: int, source: DatasetSource, 
         rows, offset = _by_number(index, start, stop, read), start
     elif index.step is not None:
         low = index.origin + index.step * start
-        rows, offset = between(index, low, index.origin + index.step * stop, read), 0
+        rows, offset = rows_between(index, low, index.origin + index.step * stop, read), 0
     else:
         rows, offset = _by_rank(index, start, stop, read)
     series = _join(index, rows, source, read)
@@ -142,7 +142,7 @@ def _by_number(index: SeriesIndex, start: int, stop: int, read: Open) -> list[Ro
     return tables
 
 
-def between(index: SeriesIndex, low: int, high: int, read: Open) -> list[Rows]:
+def rows_between(index: SeriesIndex, low: int, high: int, read: Open) -> list[Rows]:
     """Return the rows with a time from `low` to before `high`."""
     tables = []
     for number, run in index.runs:
@@ -192,7 +192,7 @@ def _nearest(
     """Return the observed value nearest to `row` in each wanted column, before it or from it on, no further than `limit`."""
     edge = Edge.none(len(number_columns(source)))
     wanted, position = wanted.copy(), row
-    while wanted.any() and position != limit and _observed(index, wanted, position, direction):
+    while wanted.any() and position != limit and _has_observed(index, wanted, position, direction):
         other = max(position - ROWS_TO_LOOK_AT, limit) if direction < 0 else min(position + ROWS_TO_LOOK_AT, limit)
         start, stop = min(position, other), max(position, other)
         numbers = load_rows(index, start, stop, source, read).numbers
@@ -206,7 +206,7 @@ def _nearest(
     return edge
 
 
-def _observed(index: SeriesIndex, wanted: npt.NDArray[np.bool_], row: int, direction: int) -> bool:
+def _has_observed(index: SeriesIndex, wanted: npt.NDArray[np.bool_], row: int, direction: int) -> bool:
     """Return whether a run that reaches beyond a row has a value in one of the wanted columns."""
     if index.origin is None:
         return any((run.observed & wanted).any() for _, run in index.runs)

@@ -27,7 +27,7 @@ def rows_before(run: SeriesRun, time: int) -> tuple[int, int]:
 
 
 def last_mark(marks: Int64, holds: Callable[[int], bool]) -> int:
-    """Return the index of the last mark for which this holds (it holds for all before); -1 if for none."""
+    """Return the index of the last mark that `holds` accepts (it accepts all before it); -1 if none."""
     low, high = -1, len(marks) - 1
     while low < high:
         middle = (low + high + 1) // 2

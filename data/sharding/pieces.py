@@ -158,12 +158,12 @@ def _contents(piece: Piece, source: DatasetSource, like: DatasetSource) -> Itera
         yield from text_tables(piece.file, form, PIECE_BYTES)
         return
     before = piece.before
-    for table in _tables(piece, _wanted(source), len(_wanted(like))):
+    for table in _tables(piece, _wanted_names(source), len(_wanted_names(like))):
         yield table, before
         before += len(table)
 
 
-def _wanted(source: DatasetSource) -> set[str]:
+def _wanted_names(source: DatasetSource) -> set[str]:
     """Return the columns that may be needed, by their names in the recipe and in the file."""
     numbers, texts = wanted_columns(source)
     return {*numbers, *texts, *source.settings.rename}

@@ -1,4 +1,4 @@
-"""Prepare a large dataset, or one whose series cross files, in parts: sort, plan, write.
+"""Prepare a large dataset, or one with series across files, in parts: sort, plan, write.
 
 `run` runs tasks, on a cluster or in this process; they return facts and write the rows.
 """

@@ -29,7 +29,7 @@ def text_tables(file: str, form: FileFormat, most_bytes: int) -> Iterator[tuple[
     cuts, header, buffer = Cuts(most_bytes, form), b"", bytearray()
     done, offset, first, before = 0, 0, 0, 0
 
-    def encoded(content: bytes) -> bytes:
+    def encode(content: bytes) -> bytes:
         return content if is_cuttable(form.encoding) else content.decode().encode(form.encoding)
 
     for chunk in _chunks(file, form):
@@ -40,12 +40,12 @@ def text_tables(file: str, form: FileFormat, most_bytes: int) -> Iterator[tuple[
             content = bytes(buffer[: end - offset])
             del buffer[: end - offset]
             if done:
-                yield encoded(header + content), before
+                yield encode(header + content), before
             else:
                 header, first = content, lines
             done, offset, before = done + 1, end, lines - first
     if buffer.strip() or done < 2:  # a file without rows is reported when it is read
-        yield encoded(header + bytes(buffer)), before
+        yield encode(header + bytes(buffer)), before
 
 
 def _chunks(file: str, form: FileFormat) -> Iterator[bytes]:

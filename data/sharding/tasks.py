@@ -82,7 +82,7 @@ class PartTask:
 
 @dataclass(frozen=True)
 class GridTask:
-    """A series with rows off its grid, which is to be determined; `runs` hold the rows."""
+    """A series with rows off its grid, which is to be determined; `runs` have the rows."""
 
     source: DatasetSource
     series: SeriesIndex

@@ -21,7 +21,7 @@ from data.samples.grid import Grid
 from data.samples.ordering import grid_for, one_a_step
 from data.samples.tell_apart import series_of
 from data.sharding.index import SeriesIndex
-from data.sharding.loading import Open, between
+from data.sharding.loading import Open, rows_between
 from data.sharding.marks import rows_before_each
 from data.sharding.runs import MARK_ROWS, Run, RunPositions, rows_at, series_column, write_run
 
@@ -75,11 +75,11 @@ def tidy(
 ) -> TidyRun | None:
     """Sort the rows between two times, whole steps of the grid, and write them as a run; None if there are none.
 
-    Raises InputError where the rows of one step are more than a task can hold.
+    Raises InputError if one step has more rows than fit into the memory of a task.
     """
     low, high = between_times
     margin = 0 if grid is None else grid.longest_step
-    rows = between(index, -EVER if low is None else low - margin, EVER if high is None else high + margin, read)
+    rows = rows_between(index, -EVER if low is None else low - margin, EVER if high is None else high + margin, read)
     count = sum(len(each.numbers) for each in rows)
     if count > MOST_STRETCHES * (most_rows + MARK_ROWS * len(index.runs)):
         raise InputError(

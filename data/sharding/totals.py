@@ -1,4 +1,4 @@
-"""Combine the facts of stretches: the parts of a dataset report what one piece would report."""
+"""Combine the facts of stretches, so that the parts of a dataset report the same as one piece."""
 
 from __future__ import annotations
 

@@ -73,8 +73,8 @@ class Loop:
                 seen.append([p.detach().clone() for p in self.trained])
         last = seen[-averaged_steps(epochs, len(seen) // epochs) :]
         with torch.no_grad():
-            for place, parameter in enumerate(self.trained):
-                parameter.copy_(torch.stack([each[place] for each in last]).double().mean(dim=0).float())
+            for index, parameter in enumerate(self.trained):
+                parameter.copy_(torch.stack([each[index] for each in last]).double().mean(dim=0).float())
 
 
 def averaged_steps(epochs: int, steps: int) -> int:
@@ -95,9 +95,9 @@ def test_a_sequence_hands_over_what_a_plain_loop_averages(loss: str, epochs: tup
     loop = Loop(plan, state_at(plan.root, tmp_path).model)
     for number, count in enumerate(epochs):
         loop.stage(own[number], number, count, 0.01 * 0.5**number)
-        found = state_at(done.stages[number].key, tmp_path).model
+        averaged = state_at(done.stages[number].key, tmp_path).model
         for name, parameter in loop.model.named_parameters():
-            torch.testing.assert_close(found[name], parameter, rtol=0, atol=2e-6)
+            torch.testing.assert_close(averaged[name], parameter, rtol=0, atol=2e-6)
     assert done.stages[0].key not in [each.key for each in done.stages[0].epochs]
     assert done.key == done.stages[-1].key
 
@@ -155,8 +155,8 @@ def walked_on(group_folder: str) -> list[float]:
 def test_two_and_three_workers_average_as_one_does(tmp_path: Path) -> None:
     """About 15 s."""
     alone, on_workers = alone_and_on_workers(walked_on, make_datasets, tmp_path)
-    for found in on_workers:
-        assert found == pytest.approx(alone, rel=1e-4, abs=1e-5)
+    for result in on_workers:
+        assert result == pytest.approx(alone, rel=1e-4, abs=1e-5)
 
 
 def test_the_default_is_the_average_with_a_constant_rate_and_the_last_epoch_otherwise() -> None:

@@ -98,10 +98,10 @@ def test_errors_are_told_with_the_weights_and_without(tmp_path: Path) -> None:
         outputs = learner.model(torch.from_numpy(batch.inputs), torch.from_numpy(batch.lengths))
     losses = F.cross_entropy(outputs, torch.from_numpy(batch.targets), reduction="none").numpy()
     wrong, weights = outputs.argmax(dim=1).numpy() != batch.targets, np.where(batch.targets == 1, 5.0, 1.0)
-    found = errors_of(learner.evaluate(dataset, "train"), dataset, MODEL)
-    assert (found.error, found.loss) == (pytest.approx(wrong.mean()), pytest.approx(losses.mean(), rel=1e-5))
-    assert found.weighted_error == pytest.approx(np.average(wrong, weights=weights))
-    assert found.weighted_loss == pytest.approx(np.average(losses, weights=weights), rel=1e-5)
+    errors = errors_of(learner.evaluate(dataset, "train"), dataset, MODEL)
+    assert (errors.error, errors.loss) == (pytest.approx(wrong.mean()), pytest.approx(losses.mean(), rel=1e-5))
+    assert errors.weighted_error == pytest.approx(np.average(wrong, weights=weights))
+    assert errors.weighted_loss == pytest.approx(np.average(losses, weights=weights), rel=1e-5)
 
 
 def test_replayed_samples_keep_the_weights_of_their_own_dataset(tmp_path: Path) -> None:

@@ -51,10 +51,10 @@ def fit(learner: Learner, dataset: EncodedDataset, retention: Retention = NO_RET
     ]
 
 
-def agree(learners: list[Learner], datasets: list[EncodedDataset], found: list[list[float]]) -> None:
+def agree(learners: list[Learner], datasets: list[EncodedDataset], losses_by_learner: list[list[float]]) -> None:
     """All learners have what the first has."""
-    for losses in found[1:]:
-        np.testing.assert_allclose(losses, found[0], rtol=1e-6)
+    for losses in losses_by_learner[1:]:
+        np.testing.assert_allclose(losses, losses_by_learner[0], rtol=1e-6)
     weights = [dict(learner.model.named_parameters()) for learner in learners]
     for own in weights[1:]:
         torch.testing.assert_close(own, weights[0], rtol=0, atol=1e-6)
@@ -121,11 +121,11 @@ def test_classes(labelled: list[EncodedDataset]) -> None:
 def test_windows_with_holes_categories_calendar_and_flags(windows: list[EncodedDataset], precision: str) -> None:
     features = windows[0].num_features
     learners = [learner_of(lane, {}, features, 4, precision=precision) for lane in lanes()]
-    found = [fit(learner, windows[0]) for learner in learners]
+    losses_by_learner = [fit(learner, windows[0]) for learner in learners]
     if precision == "float32":
-        agree(learners, windows, found)
-    for losses in found[1:]:
-        np.testing.assert_allclose(losses, found[0], rtol=1e-3)
+        agree(learners, windows, losses_by_learner)
+    for losses in losses_by_learner[1:]:
+        np.testing.assert_allclose(losses, losses_by_learner[0], rtol=1e-3)
 
 
 def retention_of(method: str, learner: Learner, datasets: list[EncodedDataset]) -> Retention:
@@ -154,28 +154,28 @@ def test_each_retention(kind: str, method: str, request: pytest.FixtureRequest) 
     outputs = {"varied": 2, "labelled": 3, "windows": 4}[kind]
     model = {"loss": "cross_entropy"} if kind == "labelled" else {"dropout": 0.2}
     learners = [learner_of(lane, model, datasets[0].num_features, outputs) for lane in lanes()]
-    found = [fit(learner, datasets[0], retention_of(method, learner, datasets)) for learner in learners]
-    agree(learners, datasets, found)
+    losses_by_learner = [fit(learner, datasets[0], retention_of(method, learner, datasets)) for learner in learners]
+    agree(learners, datasets, losses_by_learner)
 
 
 @pytest.mark.parametrize("room", [PLENTY, 0])
-@pytest.mark.parametrize("whose", ["one", "each", "replayed"])
+@pytest.mark.parametrize("owners", ["one", "each", "replayed"])
 def test_corrections_of_the_head_and_the_moments_of_those_without_a_sample(
-    varied: list[EncodedDataset], whose: str, room: int
+    varied: list[EncodedDataset], owners: str, room: int
 ) -> None:
     """In batches of two with one replayed sample, most steps have samples of two of the three datasets."""
-    learners, found = [], []
+    learners, losses_by_learner = [], []
     for lane in (HostLane(CPU), DeviceLane(CPU, room), HostLane(CPU, 2)):
         learner = learner_of(lane, {"dropout": 0.2}, 3, 2, batch_size=2, gradient_clip=1.0)
         learner.have_heads([0, 1, 2])
-        retention = retention_of("replay", learner, varied) if whose == "replayed" else NO_RETENTION
-        head: Any = {"one": 1, "replayed": 2, "each": lambda samples: samples % 3}[whose]
+        retention = retention_of("replay", learner, varied) if owners == "replayed" else NO_RETENTION
+        head: Any = {"one": 1, "replayed": 2, "each": lambda samples: samples % 3}[owners]
         rates = np.full(23, 1e-2)
-        found.append(
+        losses_by_learner.append(
             [learner.fit_epoch(varied[0], rates, (0, 1, n), retention=retention, head=head).train_loss for n in range(2)]
         )
         learners.append(learner)
-    agree(learners, varied, found)
+    agree(learners, varied, losses_by_learner)
     host = learners[0].optimizer.state
     for learner in learners[1:]:
         moments = learner.optimizer.state
@@ -206,8 +206,8 @@ def test_rows_make_room_for_others_and_what_does_not_fit_is_gathered_on_the_host
     for room in (0, one, 2 * one, PLENTY):
         device = DeviceLane(CPU, room)
         learners = [learner_of(lane, {}, 3, 2) for lane in (HostLane(CPU), device)]
-        found = [[loss for each in varied for loss in fit(learner, each)] for learner in learners]
-        agree(learners, varied, found)
+        losses_by_learner = [[loss for each in varied for loss in fit(learner, each)] for learner in learners]
+        agree(learners, varied, losses_by_learner)
         assert device.resident.rows.num_bytes <= room
 
 
@@ -225,14 +225,16 @@ def test_lengths_are_padded_to_few_shapes(varied: list[EncodedDataset]) -> None:
 def test_the_corrections_of_the_head_and_the_sums_of_the_weights(varied: list[EncodedDataset], replays: bool) -> None:
     kept = [np.arange(9), np.arange(5, 20)]
     retention = Retention(Replay(varied[:2], kept, 0.3, 0.4)) if replays else NO_RETENTION
-    learners, found = [learner_of(lane, {"dropout": 0.2}, 3, 2, handover="average") for lane in lanes()], []
+    learners, losses_by_learner = [learner_of(lane, {"dropout": 0.2}, 3, 2, handover="average") for lane in lanes()], []
     for learner in learners:
         learner.have_heads(range(3))
         steps = -(-varied[2].num_samples("train") // 8)
         seeds = [(0, 2, epoch) for epoch in range(3)]
         rates = np.full(steps, 1e-2)
-        found.append([learner.fit_epoch(varied[2], rates, s, retention=retention, head=2).train_loss for s in seeds])
-    agree(learners, varied, found)
+        losses_by_learner.append(
+            [learner.fit_epoch(varied[2], rates, s, retention=retention, head=2).train_loss for s in seeds]
+        )
+    agree(learners, varied, losses_by_learner)
     sums = [learner.step_sums.tensors() for learner in learners if learner.step_sums is not None]
     assert {name.partition(".")[0] for name in sums[0]} == {"tail", "before"}
     for own in sums[1:]:

@@ -208,8 +208,8 @@ def test_bfloat16_follows_float32_closely_but_not_to_the_bit(varied: EncodedData
 
 
 def test_every_step_is_told_with_the_samples_seen(varied: EncodedDataset) -> None:
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     learner = make_learner({}, batch_size=30)
-    learner.fit_epoch(varied, np.full(3, 1e-3), SEED, lambda step, seen: told.append((step, seen)))
-    assert [step for step, _ in told] == [0, 1, 2]
-    assert np.diff([0, *(seen for _, seen in told)]).tolist() in ([30, 30, 15], [30, 15, 30], [15, 30, 30])
+    learner.fit_epoch(varied, np.full(3, 1e-3), SEED, lambda step, seen: reported.append((step, seen)))
+    assert [step for step, _ in reported] == [0, 1, 2]
+    assert np.diff([0, *(seen for _, seen in reported)]).tolist() in ([30, 30, 15], [30, 15, 30], [15, 30, 30])

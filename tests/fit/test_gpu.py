@@ -110,9 +110,11 @@ def lane(graphs: bool = True, room: int = PLENTY) -> DeviceLane:
 def learner_of(made: Lane, group: Group | None = None, **training: float) -> Learner:
     torch.manual_seed(0)
     settings = ModelSettings.model_validate(MODEL)
-    given = TrainingSettings.model_validate({"batch_size": 8, "gradient_clip": 0.5, "weight_decay": 0.1, **training})
+    training_settings = TrainingSettings.model_validate(
+        {"batch_size": 8, "gradient_clip": 0.5, "weight_decay": 0.1, **training}
+    )
     device = "cpu" if isinstance(made, HostLane) else DEVICE
-    return Learner(LSTM(settings, 3, 2), settings, given, group or Group(), device, made)
+    return Learner(LSTM(settings, 3, 2), settings, training_settings, group or Group(), device, made)
 
 
 def fit(learner: Learner, dataset: EncodedDataset, retention: Retention = NO_RETENTION, epochs: int = 4) -> list[float]:
@@ -121,8 +123,8 @@ def fit(learner: Learner, dataset: EncodedDataset, retention: Retention = NO_RET
     return [learner.fit_epoch(dataset, rates, (0, 1, n), retention=retention).train_loss for n in range(epochs)]
 
 
-def agree(learners: list[Learner], found: list[list[float]], within: float = 1e-5) -> None:
-    np.testing.assert_allclose(found[1], found[0], rtol=within)
+def agree(learners: list[Learner], losses_by_learner: list[list[float]], within: float = 1e-5) -> None:
+    np.testing.assert_allclose(losses_by_learner[1], losses_by_learner[0], rtol=within)
     weights = [{name: value.detach().cpu() for name, value in each.model.named_parameters()} for each in learners]
     torch.testing.assert_close(weights[1], weights[0], rtol=within, atol=10 * within)
 
@@ -169,9 +171,9 @@ def test_resident_datasets_with_replay_and_a_teacher_are_fitted_as_on_a_cpu(
 ) -> None:
     datasets: list[EncodedDataset] = request.getfixturevalue(kind)
     learners = [learner_of(each) for each in (HostLane(torch.device("cpu")), lane(), lane(graphs=False))]
-    found = [fit(each, datasets[0], two_replayed(each, datasets)) for each in learners]
-    agree(learners[:2], found[:2], 1e-4)
-    agree(learners[1:], found[1:])
+    losses_by_learner = [fit(each, datasets[0], two_replayed(each, datasets)) for each in learners]
+    agree(learners[:2], losses_by_learner[:2], 1e-4)
+    agree(learners[1:], losses_by_learner[1:])
     errors = [each.evaluate_all(datasets, "validation") for each in learners[:2]]
     for host, device in zip(*errors, strict=True):
         torch.testing.assert_close(device.to_tensor(), host.to_tensor(), rtol=1e-4, atol=1e-4)
@@ -180,7 +182,7 @@ def test_resident_datasets_with_replay_and_a_teacher_are_fitted_as_on_a_cpu(
 def test_corrections_of_the_head_are_trained_in_the_same_graph_whichever_datasets_a_step_has(
     varied: list[EncodedDataset],
 ) -> None:
-    learners, found = [], []
+    learners, losses_by_learner = [], []
     for graphs in (False, True):
         learner = learner_of(lane(graphs), batch_size=2)
         learner.have_heads([0, 1, 2])
@@ -188,8 +190,8 @@ def test_corrections_of_the_head_are_trained_in_the_same_graph_whichever_dataset
         rates = np.full(36, 1e-3)
         losses = [learner.fit_epoch(varied[0], rates, (0, 1, n), retention=replay, head=2).train_loss for n in range(4)]
         learners.append(learner)
-        found.append(losses)
-    agree(learners, found)
+        losses_by_learner.append(losses)
+    agree(learners, losses_by_learner)
 
 
 def test_rows_that_do_not_fit_are_copied_while_the_step_before_runs(

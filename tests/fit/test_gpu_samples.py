@@ -77,10 +77,10 @@ def agree(learners: list[Learner], datasets: list[EncodedDataset]) -> None:
     losses = [fit(each, datasets) for each in learners]
     sums = [torch.stack([s.to_tensor() for s in each.evaluate_all(datasets, "validation", [0, 1])]) for each in learners]
     weights = [{name: value.detach().cpu() for name, value in each.model.state_dict().items()} for each in learners]
-    for place in range(1, len(learners)):
-        np.testing.assert_allclose(losses[place], losses[0], rtol=1e-4)
-        torch.testing.assert_close(sums[place], sums[0], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(weights[place], weights[0], rtol=1e-4, atol=1e-3)
+    for index in range(1, len(learners)):
+        np.testing.assert_allclose(losses[index], losses[0], rtol=1e-4)
+        torch.testing.assert_close(sums[index], sums[0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(weights[index], weights[0], rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("min_lookback", [3, None], ids=["padded", "uniform"])
@@ -108,9 +108,16 @@ def test_classes_with_weights_are_gathered_on_the_host(tmp_path: Path) -> None:
         random = np.random.default_rng(seed)
         x = random.normal(size=240)
         frame = pd.DataFrame({"step": np.arange(240), "x": x, "y": np.digitize(x + random.normal(size=240), [-1, 1])})
-        given = {"time": "step", "features": ["x"], "targets": ["y"], "lookback": 6, "horizon": 0, "split": [0.6, 0.2, 0.2]}
+        settings = {
+            "time": "step",
+            "features": ["x"],
+            "targets": ["y"],
+            "lookback": 6,
+            "horizon": 0,
+            "split": [0.6, 0.2, 0.2],
+        }
         (tmp_path / str(seed)).mkdir()
-        prepared.append(prepare_frame(frame, tmp_path / str(seed), **given, classes=True))
+        prepared.append(prepare_frame(frame, tmp_path / str(seed), **settings, classes=True))
     plain = [encoded(each)[0] for each in prepared]
     encodings = with_class_weights([each.encoding for each in plain], prepared, "balanced")
     datasets = [EncodedDataset(one, encoding) for one, encoding in zip(prepared, encodings, strict=True)]

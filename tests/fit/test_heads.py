@@ -14,7 +14,7 @@ from helpers import outcome, prepare_sequences, random_sequences, state_at, walk
 from torch import nn
 
 from data.prepared.encoding import EncodedDataset
-from models.head import Corrections, gathered, in_groups, load_weights
+from models.head import Corrections, correct_at_once, correct_by_group, load_weights
 from models.losses import loss_sum
 from models.lstm import LSTM
 from models.settings import Channels, ModelSettings
@@ -36,7 +36,7 @@ def corrections_of(numbers: tuple[int, ...], width: int = 4, outputs: int = 3) -
     return made
 
 
-@pytest.mark.parametrize("apply", [in_groups, gathered])
+@pytest.mark.parametrize("apply", [correct_by_group, correct_at_once])
 def test_each_sample_takes_the_correction_of_its_dataset(apply: Any) -> None:
     made, summary = corrections_of((0, 2, 5)), torch.randn(7, 4)
     owners = torch.tensor([5, 0, 1, 2, -1, 9, 5])
@@ -101,11 +101,11 @@ LOSSES: dict[str, dict[str, Any]] = {
 
 
 def sequences(classes: bool) -> dict[str, Any]:
-    found = {}
+    samples = {}
     for number, name in enumerate("abc"):
         inputs, targets = random_sequences(number, 33 + 4 * number)
-        found[name] = (inputs, (targets[:, :1] > 0).astype(int) + 10) if classes else (inputs, targets * (number + 1))
-    return found
+        samples[name] = (inputs, (targets[:, :1] > 0).astype(int) + 10) if classes else (inputs, targets * (number + 1))
+    return samples
 
 
 @pytest.mark.parametrize("kind", LOSSES)
@@ -143,8 +143,8 @@ def test_a_stage_is_a_plain_loop_with_one_more_layer_for_each_dataset(kind: str,
             for optimizer in optimizers:
                 optimizer.zero_grad()
             (total / (len(new) + weight * len(old))).backward()
-            for place, optimizer in enumerate(optimizers):
-                if place == 0 or place - 1 in {2, *owners.tolist()}:  # no step where no sample is of the dataset
+            for index, optimizer in enumerate(optimizers):
+                if index == 0 or index - 1 in {2, *owners.tolist()}:  # no step where no sample is of the dataset
                     optimizer.step()
     for name, parameter in loop.named_parameters():
         torch.testing.assert_close(dict(model.named_parameters())[name], parameter, rtol=0, atol=2e-6)

@@ -41,16 +41,16 @@ def plan_of(kind: str, datasets: list[EncodedDataset]) -> Plan:
 
 def walked_on(group_folder: str) -> dict[str, list[float]]:
     """The losses of all epochs and the losses on all datasets at the end."""
-    found = {}
+    numbers = {}
     for kind in KINDS:
         datasets, runs = datasets_of(kind, Path(group_folder)), Path(group_folder) / kind / "runs"
         plan = plan_of(kind, datasets)
         assert plan.grown == ((2, 2, 3) if "class" in kind else ())
         walk(plan, datasets, runs, Group.current())
         ends = [each.loss for each in outcome(plan, runs).validation[-1] if each is not None]
-        found[kind] = [*(epoch.train_loss for epoch in epochs_of(plan, runs)), *ends]
-        assert len(found[kind]) == 9
-    return found
+        numbers[kind] = [*(epoch.train_loss for epoch in epochs_of(plan, runs)), *ends]
+        assert len(numbers[kind]) == 9
+    return numbers
 
 
 @pytest.mark.slow
@@ -58,6 +58,6 @@ def test_two_and_three_workers_train_the_heads_as_one_does(tmp_path: Path) -> No
     """About 15 s."""
     alone, on_workers = alone_and_on_workers(walked_on, make_all, tmp_path)
     assert len(on_workers) == 5
-    for found in on_workers:
+    for result in on_workers:
         for kind, expected in alone.items():
-            assert found[kind] == pytest.approx(expected, rel=1e-5)
+            assert result[kind] == pytest.approx(expected, rel=1e-5)

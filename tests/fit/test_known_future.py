@@ -96,9 +96,9 @@ def test_a_sample_has_the_scaled_known_columns_of_the_rows_that_it_predicts(tmp_
         last = batch.inputs[np.arange(len(batch.inputs)), batch.lengths - 1, 1]
         ends = [int(np.abs(price - value).argmin()) for value in last]
         rows = np.array(ends)[:, None] + [1, 2]
-        for place, name in enumerate(("price", "load")):
+        for index, name in enumerate(("price", "load")):
             scaled = (frame[name] - train[name].mean()) / train[name].std(ddof=0)
-            np.testing.assert_allclose(batch.known[..., place], scaled.to_numpy()[rows], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(batch.known[..., index], scaled.to_numpy()[rows], rtol=1e-4, atol=1e-5)
 
 
 def test_nothing_else_of_the_predicted_rows_is_seen_and_nothing_behind_them(tmp_path: Path) -> None:
@@ -108,10 +108,10 @@ def test_nothing_else_of_the_predicted_rows_is_seen_and_nothing_behind_them(tmp_
     other.loc[62:, ["price", "load"]] -= 50.0
     one, two = (datasets_of(tmp_path / str(n), [each])[0] for n, each in enumerate((frame, other)))
     count = one.num_samples("train")
-    for split, places in (("train", np.arange(count)), ("validation", np.arange(12))):
-        mine, theirs = one.batch(split, places), two.batch(split, places)
-        np.testing.assert_array_equal(mine.inputs, theirs.inputs)
-        np.testing.assert_array_equal(mine.known, theirs.known)
+    for split, samples in (("train", np.arange(count)), ("validation", np.arange(12))):
+        batch, other_batch = one.batch(split, samples), two.batch(split, samples)
+        np.testing.assert_array_equal(batch.inputs, other_batch.inputs)
+        np.testing.assert_array_equal(batch.known, other_batch.known)
 
 
 def test_gaps_of_known_columns_are_filled_as_those_of_other_features_or_leave_the_sample_out(tmp_path: Path) -> None:
@@ -137,10 +137,10 @@ def test_the_head_is_a_linear_layer_on_the_summary_and_the_known_values(tmp_path
     width = model.settings.hidden_size
     plain.load_state_dict({**state, "head.weight": state["head.weight"][:, :width]})
     batch = dataset.batch("train", np.arange(7))
-    given = (torch.from_numpy(batch.inputs), torch.from_numpy(batch.lengths))
+    inputs = (torch.from_numpy(batch.inputs), torch.from_numpy(batch.lengths))
     known = torch.from_numpy(batch.known).flatten(1)
     torch.testing.assert_close(
-        model(*given, known=torch.from_numpy(batch.known)), plain(*given) + known @ state["head.weight"][:, width:].T
+        model(*inputs, known=torch.from_numpy(batch.known)), plain(*inputs) + known @ state["head.weight"][:, width:].T
     )
 
 
@@ -212,10 +212,10 @@ def test_two_workers_do_what_one_does(tmp_path: Path) -> None:
 def test_joint_training_keeps_the_known_values_of_each_sample(tmp_path: Path) -> None:
     datasets = datasets_of(tmp_path, [frame_of(), frame_of(1)])
     joint, count = Joint(datasets), datasets[0].num_samples("train")
-    found = joint.batch("train", np.array([count + 3, 2, count, 5]))
+    batch = joint.batch("train", np.array([count + 3, 2, count, 5]))
     first, second = (each.batch("train", np.arange(6)) for each in datasets)
-    assert found.known is not None
-    np.testing.assert_array_equal(found.known, np.stack([second.known[3], first.known[2], second.known[0], first.known[5]]))  # type: ignore[index]
+    assert batch.known is not None
+    np.testing.assert_array_equal(batch.known, np.stack([second.known[3], first.known[2], second.known[0], first.known[5]]))  # type: ignore[index]
 
 
 def test_a_normalised_window_keeps_its_known_columns(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_the_address_names_the_known_columns_only_where_there_are_some(tmp_path:
 
 
 def test_what_known_columns_cannot_be_is_said() -> None:
-    for changes, told in (
+    for changes, message in (
         ({"horizon": 0, "features": ["load"]}, "known_future describes the predicted rows and needs horizon >= 1"),
         ({"known_future": ["y"]}, "'y' is in known_future and in targets: what is predicted is not known"),
         ({"static": ["price"]}, "'price' is in known_future and in static"),
@@ -255,7 +255,7 @@ def test_what_known_columns_cannot_be_is_said() -> None:
     ):
         problems: list[str] = []
         validate(DataSettings, {**SETTINGS, **changes}, "data", problems)
-        assert told in problems[0]
+        assert message in problems[0]
 
 
 def test_an_untrained_model_learns_from_them(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from helpers import forkserver, outcome, prepare_sequences, random_sequences, st
 from torch import nn
 
 from data.prepared.encoding import EncodedDataset
-from models.head import Corrections, gathered, in_groups, load_weights
+from models.head import Corrections, correct_at_once, correct_by_group, load_weights
 from models.losses import ErrorSums, loss_sum
 from models.lstm import LSTM
 from models.retention import distillation_sum
@@ -35,11 +35,11 @@ SETTINGS = ModelSettings(hidden_size=5, loss="cross_entropy")
 
 def datasets_of(folder: Path, labels: dict[str, tuple[int, int]], split: Any = (0.8, 0.2, 0)) -> list[EncodedDataset]:
     """Datasets of two classes each, told apart by the mean of the first feature."""
-    found = {}
+    samples = {}
     for number, (name, (low, high)) in enumerate(labels.items()):
         inputs, targets = random_sequences(number, 40, 4, 7)
-        found[name] = (inputs, np.where(targets[:, :1] > 0, high, low))
-    return prepare_sequences(found, folder / "prepared", split=split, classes=True)
+        samples[name] = (inputs, np.where(targets[:, :1] > 0, high, low))
+    return prepare_sequences(samples, folder / "prepared", split=split, classes=True)
 
 
 THREE = {"a": (1, 2), "b": (2, 1), "c": (0, 2)}  # "0" is new in c, and comes first by its label
@@ -106,7 +106,7 @@ def test_new_outputs_start_at_zero_draw_no_random_number_and_are_part_of_the_sta
     assert torch.equal(other(x, lengths), plain)
 
 
-@pytest.mark.parametrize("apply", [in_groups, gathered])
+@pytest.mark.parametrize("apply", [correct_by_group, correct_at_once])
 def test_a_correction_that_is_older_than_a_class_is_zero_for_it(apply: Any) -> None:
     made = Corrections(4, 2)
     made.become([0])
@@ -215,9 +215,9 @@ def test_a_run_that_is_killed_while_the_head_grows_ends_in_the_same_bits(tmp_pat
     third = [epoch.key for epoch in plan.straight_on()][4:]
     assert [[key in keys for key in third] for keys in left] == [[False, False], [True, False], [True, True]]
     walk(plan, datasets_of(killed, THREE), killed / "runs")
-    expected, found = (outcome(plan, folder / "runs") for folder in (whole, killed))
-    assert (found.key, found.validation) == (expected.key, expected.validation)
-    assert weights_hash(found.key, killed / "runs") == weights_hash(expected.key, whole / "runs")
+    expected, resumed = (outcome(plan, folder / "runs") for folder in (whole, killed))
+    assert (resumed.key, resumed.validation) == (expected.key, expected.validation)
+    assert weights_hash(resumed.key, killed / "runs") == weights_hash(expected.key, whole / "runs")
 
 
 def test_datasets_that_have_the_same_classes_have_the_addresses_that_they_had(tmp_path: Path) -> None:

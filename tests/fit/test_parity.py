@@ -75,7 +75,7 @@ def read_samples(path: Path) -> dict[str, Samples]:
 
     def stack(part: str) -> Samples:
         chosen = [rows for name, rows in groups.items() if part in ("all", dealt[name])]
-        inputs = [torch.tensor(rows[[f"x{place}" for place in range(5)]].to_numpy(np.float32)) for rows in chosen]
+        inputs = [torch.tensor(rows[[f"x{index}" for index in range(5)]].to_numpy(np.float32)) for rows in chosen]
         targets = [rows[["y0", "y1"]].to_numpy(np.float32)[-1] for rows in chosen]
         lengths = torch.tensor([len(each) for each in inputs])
         return pad_sequence(inputs, batch_first=True), lengths, torch.from_numpy(np.array(targets))
@@ -104,8 +104,8 @@ def test_every_epochs_loss_is_that_of_the_plain_loop(program: str, carry: bool, 
         if not carry:
             loop.adam = loop.new_adam()
         expected += [(loop.fit_epoch(file["all"], 1e-3 * 0.8**number), 1e-3 * 0.8**number) for _ in range(5)]
-    found = [(epoch.train_loss, epoch.learning_rate) for epoch in epochs_of(plan, tmp_path)]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    losses_and_rates = [(epoch.train_loss, epoch.learning_rate) for epoch in epochs_of(plan, tmp_path)]
+    np.testing.assert_allclose(losses_and_rates, expected, rtol=0, atol=1e-6)
     lengths = {int(length) for file in files for length in file["all"][1]}
     assert lengths == ({10} if program == "tutorial_a" else set(range(5, 15)))
 
@@ -136,9 +136,9 @@ def keras_run(program: str) -> dict[str, Any]:
         return {name.removeprefix(f"{program}_"): file[name] for name in file.files if name.startswith(program)}
 
 
-def keras_weights(found: Any, prefix: str) -> dict[str, Tensor]:
+def keras_weights(arrays: Any, prefix: str) -> dict[str, Tensor]:
     """Keras's kernel, recurrent kernel, bias, and those of the dense layer, by our names."""
-    kernel, recurrent, bias, dense, dense_bias = (torch.from_numpy(found[f"{prefix}{place}"]) for place in range(5))
+    kernel, recurrent, bias, dense, dense_bias = (torch.from_numpy(arrays[f"{prefix}{index}"]) for index in range(5))
     layer = [kernel.T, recurrent.T, bias, torch.zeros_like(bias)]
     weights = {name: value.contiguous() for name, value in zip(NAMES, layer, strict=True)}
     return weights | {"head.weight": dense.T.contiguous(), "head.bias": dense_bias}
@@ -149,7 +149,7 @@ PLAIN: dict[str, Any] = {"batch_size": 32, "shuffle": False, "handover": "last"}
 
 def run_from(weights: dict[str, Tensor], samples: Sequence[tuple[Any, Any]], folder: Path) -> Plan:
     """Walk the tutorial's plan over arrays (X, y) from given weights: they are committed as its untrained state."""
-    prepared = [prepare_arrays(f"dataset {place}", *each, folder / "prepared") for place, each in enumerate(samples)]
+    prepared = [prepare_arrays(f"dataset {index}", *each, folder / "prepared") for index, each in enumerate(samples)]
     encodings = make_encodings(prepared, [each.settings for each in prepared])
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
     plan = plan_of(datasets, [5, 5, 5], {"head": "shared"}, learning_rate=1e-3, decay_rate=0.8, **PLAIN)
@@ -161,29 +161,29 @@ def run_from(weights: dict[str, Tensor], samples: Sequence[tuple[Any, Any]], fol
 @pytest.mark.skipif(not KERAS.exists(), reason=f"Keras's run of the tutorial is not there: {KERAS}")
 @pytest.mark.parametrize("program", ["equal", "padded"])
 def test_every_epochs_loss_and_rate_is_that_of_keras(program: str, tmp_path: Path) -> None:
-    found = keras_run(program)
-    samples = [(found[f"X{place}"], found[f"y{place}"]) for place in range(3)]
-    plan = run_from(keras_weights(found, "init"), samples, tmp_path)
+    arrays = keras_run(program)
+    samples = [(arrays[f"X{number}"], arrays[f"y{number}"]) for number in range(3)]
+    plan = run_from(keras_weights(arrays, "init"), samples, tmp_path)
     stages = outcome(plan, tmp_path).stages
     losses = [[epoch.train_loss for epoch in stage.epochs] for stage in stages]
-    np.testing.assert_allclose(losses, found["losses"], rtol=1e-3)
+    np.testing.assert_allclose(losses, arrays["losses"], rtol=1e-3)
     rates = [[epoch.learning_rate for epoch in stage.epochs] for stage in stages]
-    np.testing.assert_allclose(rates, np.repeat(found["lrs"][:, None], 5, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(rates, np.repeat(arrays["lrs"][:, None], 5, axis=1), rtol=1e-6)
     final = state_at(stages[-1].key, tmp_path).model
-    last = torch.from_numpy(found["X2"]), torch.full((100,), found["X2"].shape[1]), torch.from_numpy(found["y2"])
+    last = torch.from_numpy(arrays["X2"]), torch.full((100,), arrays["X2"].shape[1]), torch.from_numpy(arrays["y2"])
     with torch.no_grad():
-        ours, theirs = (PlainLoop(weights).outputs(last) for weights in (final, keras_weights(found, "final")))
+        ours, theirs = (PlainLoop(weights).outputs(last) for weights in (final, keras_weights(arrays, "final")))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
 
 
 @pytest.mark.skipif(not KERAS.exists(), reason=f"Keras's run of the tutorial is not there: {KERAS}")
 def test_sequences_read_at_their_own_last_step_differ_from_keras_which_reads_the_padding(tmp_path: Path) -> None:
-    found = keras_run("padded")
+    arrays = keras_run("padded")
     samples = []
-    for place in range(3):
-        lengths = found[f"len{place}"]
-        inputs = [rows[:length] for rows, length in zip(found[f"X{place}"], lengths, strict=True)]
-        samples.append((inputs, found[f"y{place}"]))
-    plan = run_from(keras_weights(found, "init"), samples, tmp_path)
+    for number in range(3):
+        lengths = arrays[f"len{number}"]
+        inputs = [rows[:length] for rows, length in zip(arrays[f"X{number}"], lengths, strict=True)]
+        samples.append((inputs, arrays[f"y{number}"]))
+    plan = run_from(keras_weights(arrays, "init"), samples, tmp_path)
     losses = np.array([epoch.train_loss for epoch in epochs_of(plan, tmp_path)])
-    assert (np.abs(losses / found["losses"].flatten() - 1) > 0.01).mean() > 0.5
+    assert (np.abs(losses / arrays["losses"].flatten() - 1) > 0.01).mean() > 0.5

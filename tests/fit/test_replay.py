@@ -52,9 +52,9 @@ def test_each_earlier_dataset_and_each_kept_sample_is_replayed_equally_often(cou
     samples = np.concatenate([each for _, each in drawn])
     by_dataset = np.bincount(owners, minlength=len(counts))
     assert by_dataset.max() - by_dataset.min() <= 1
-    for place, kept in enumerate(replay.kept):
-        used = np.array([np.sum(samples[owners == place] == sample) for sample in kept])
-        assert used.sum() == by_dataset[place]
+    for number, kept in enumerate(replay.kept):
+        used = np.array([np.sum(samples[owners == number] == sample) for sample in kept])
+        assert used.sum() == by_dataset[number]
         assert used.max() - used.min() <= 1
 
 

@@ -41,18 +41,18 @@ def jacobian(model: LSTM, sample: tuple[torch.Tensor, torch.Tensor, None]) -> li
     """(num_outputs, *shape) for each trained parameter, one backward pass for each output."""
     outputs, parameters = model(*sample)[0], [parameter for _, parameter in trained(model)]
     rows = [torch.autograd.grad(output, parameters, retain_graph=True) for output in outputs]
-    return [torch.stack([row[place] for row in rows]) for place in range(len(parameters))]
+    return [torch.stack([row[index] for row in rows]) for index in range(len(parameters))]
 
 
 def test_the_importance_is_that_of_a_loop_over_samples_and_outputs() -> None:
     """float64; for squared errors the gradient of the noisy likelihood is the Jacobian times the noise."""
     model, settings = tiny_model()
     samples, noise = samples_of(5), [torch.randn(3, dtype=torch.float64) for _ in range(5)]
-    found = curvature_sum(model, samples, noise, settings)
-    for place, total in enumerate(found):
+    totals = curvature_sum(model, samples, noise, settings)
+    for index, total in enumerate(totals):
         expected = torch.zeros_like(total)
         for sample, drawn in zip(samples, noise, strict=True):
-            gradient = torch.einsum("o,o...->...", drawn, jacobian(model, sample)[place]) * math.sqrt(2 / 3)
+            gradient = torch.einsum("o,o...->...", drawn, jacobian(model, sample)[index]) * math.sqrt(2 / 3)
             expected += gradient**2
         torch.testing.assert_close(total, expected, rtol=1e-9, atol=1e-12)
 
@@ -61,14 +61,14 @@ def test_the_importance_of_classes_is_that_of_a_class_drawn_from_the_forecast() 
     model, settings = tiny_model("cross_entropy")
     samples = samples_of(4)
     drawn = [torch.tensor([share]) for share in (0.05, 0.5, 0.7, 0.999)]
-    found = curvature_sum(model, samples, drawn, settings)
-    for place, total in enumerate(found):
+    totals = curvature_sum(model, samples, drawn, settings)
+    for index, total in enumerate(totals):
         expected = torch.zeros_like(total)
         for sample, share in zip(samples, drawn, strict=True):
             chances = model(*sample)[0].detach().softmax(0)
             chosen = int(np.searchsorted(chances.cumsum(0).numpy(), float(share)))
             away = chances - torch.nn.functional.one_hot(torch.tensor(chosen), 3)
-            expected += torch.einsum("o,o...->...", away, jacobian(model, sample)[place]) ** 2
+            expected += torch.einsum("o,o...->...", away, jacobian(model, sample)[index]) ** 2
         torch.testing.assert_close(total, expected, rtol=1e-5, atol=1e-9)
 
 
@@ -128,16 +128,16 @@ def plan_with(datasets: list[EncodedDataset], method: str, **retention: Any) -> 
 
 def losses_and_importance(folder_: str) -> list[Any]:
     """All methods on this group of workers, and the importance of a first model."""
-    folder, found = Path(folder_), []
+    folder, losses = Path(folder_), []
     datasets = make_datasets(folder)
     for method in METHODS:
         plan = plan_with(datasets, method)
         walk(plan, datasets, folder / "runs", Group.current())
-        found.append([epoch.train_loss for epoch in epochs_of(plan, folder / "runs")])
+        losses.append([epoch.train_loss for epoch in epochs_of(plan, folder / "runs")])
     torch.manual_seed(0)
     model, settings = LSTM(ModelSettings(hidden_size=5), 3, 2), ModelSettings(hidden_size=5)
     weights = importance(curvature_sum, model, settings, datasets[0], np.arange(11), 2, (0, 1), Group.current())
-    return [*found, torch.cat([each.flatten() for each in weights.values()]).tolist()]
+    return [*losses, torch.cat([each.flatten() for each in weights.values()]).tolist()]
 
 
 @pytest.mark.slow
@@ -145,8 +145,8 @@ def test_two_and_three_workers_retain_as_one_does(tmp_path: Path) -> None:
     """About 20 s."""
     alone, on_workers = alone_and_on_workers(losses_and_importance, make_datasets, tmp_path)
     assert len(on_workers) == 5
-    for found in on_workers:
-        for own, expected in zip(found, alone, strict=True):
+    for result in on_workers:
+        for own, expected in zip(result, alone, strict=True):
             assert own == pytest.approx(expected, rel=1e-4, abs=1e-9)
 
 

@@ -101,7 +101,7 @@ def test_an_epoch_is_that_of_a_plain_loop(tmp_path: Path) -> None:
     dataset = dataset_of(sequences(WEIGHTS), tmp_path)
     learner = new_learner("mse", batch=4)
     model = copy.deepcopy(learner.model)
-    found = fit(learner, dataset, epochs=1)
+    epoch_losses = fit(learner, dataset, epochs=1)
     weights = torch.from_numpy(WEIGHTS[WEIGHTS > 0] / WEIGHTS[WEIGHTS > 0].mean()).float()
     optimizer, losses = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.01), []
     for start in range(0, len(weights), 4):
@@ -112,7 +112,7 @@ def test_an_epoch_is_that_of_a_plain_loop(tmp_path: Path) -> None:
             losses.append(weights[sample] * F.mse_loss(outputs, torch.from_numpy(one.targets)[:, 0]))
         (torch.stack(losses[start:]).mean()).backward()
         optimizer.step()
-    assert found[0] == pytest.approx(float(torch.stack(losses).mean().detach()), rel=1e-5)
+    assert epoch_losses[0] == pytest.approx(float(torch.stack(losses).mean().detach()), rel=1e-5)
     torch.testing.assert_close(learner.model.state_dict(), model.state_dict(), rtol=1e-4, atol=1e-6)
 
 
@@ -124,12 +124,12 @@ def test_weighted_errors_are_those_of_scikit_learn(tmp_path: Path, loss: str) ->
     with torch.no_grad():
         outputs = learner.model(torch.from_numpy(batch.inputs), torch.from_numpy(batch.lengths)).numpy()
     truth = batch.targets[:, 0, 0]
-    found = errors_of(learner.evaluate(dataset, "train"), dataset, learner.settings)
-    for weighted, error in ((weights, found.weighted_error), (None, found.error)):
+    errors = errors_of(learner.evaluate(dataset, "train"), dataset, learner.settings)
+    for weighted, error in ((weights, errors.weighted_error), (None, errors.error)):
         if loss == "quantile":
             each = [
-                mean_pinball_loss(truth, outputs[:, place], sample_weight=weighted, alpha=level)
-                for place, level in enumerate(learner.settings.quantiles)
+                mean_pinball_loss(truth, outputs[:, index], sample_weight=weighted, alpha=level)
+                for index, level in enumerate(learner.settings.quantiles)
             ]
             assert error == pytest.approx(np.mean(each), rel=1e-5)
         else:
@@ -149,14 +149,14 @@ def replaying(datasets: list[EncodedDataset]) -> Retention:
 
 def fitted(folder: str) -> dict[str, Any]:
     """What a worker has after two epochs of either dataset, the other one replayed."""
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for order in (1, -1):
         datasets, learner = pair_of(Path(folder))[::order], new_learner("mse", 4, group=Group.current())
         losses = fit(learner, datasets[1], replaying(datasets), epochs=2)
         weights = {name: value.tolist() for name, value in learner.model.state_dict().items()}
         sums = [each.to_tensor().tolist() for each in learner.evaluate_all(datasets, "train")]
-        found[str(order)] = {"losses": losses, "weights": weights, "sums": sums}
-    return found
+        results[str(order)] = {"losses": losses, "weights": weights, "sums": sums}
+    return results
 
 
 @pytest.mark.long
@@ -203,13 +203,13 @@ def test_balanced_classes_are_balanced_by_the_weights_of_their_samples(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [("-0.5", "-0.5 is no weight"), ("", "it is empty"), ("inf", "inf is no weight"), ("1e39", "1e.39 is no weight")],
 )
-def test_a_weight_that_is_none_is_refused_with_its_place_and_value(tmp_path: Path, value: str, told: str) -> None:
+def test_a_weight_that_is_none_is_refused_with_its_place_and_value(tmp_path: Path, value: str, message: str) -> None:
     frame = sequences(WEIGHTS).astype({"w": str})
     frame.loc[7, "w"] = value
-    with pytest.raises(InputError, match=rf"a\.csv, line 9, weight column 'w': {told}: write a number from 0"):
+    with pytest.raises(InputError, match=rf"a\.csv, line 9, weight column 'w': {message}: write a number from 0"):
         dataset_of(frame, tmp_path)
     assert not list(tmp_path.glob("*/manifest.json"))
 

@@ -67,8 +67,8 @@ def test_without_shuffling_the_samples_come_as_they_stand() -> None:
 
 def test_every_place_is_as_likely_for_every_sample() -> None:
     orders = np.array([np.concatenate(epoch_batches(np.full(6, 4, np.int32), 2, (s, 0, 0))) for s in range(3000)])
-    for place in range(6):
-        counts = np.bincount(orders[:, place], minlength=6)
+    for position in range(6):
+        counts = np.bincount(orders[:, position], minlength=6)
         assert np.abs(counts - 500).max() < 110  # five standard deviations of a fair draw
 
 
@@ -96,22 +96,22 @@ def test_the_workers_share_every_batch_in_order_and_evenly(count: int, num_worke
 def test_micro_batches_hold_every_place_once_evenly_and_those_of_similar_length_together(
     lengths: np.ndarray, size: int
 ) -> None:
-    places = np.random.default_rng(0).permutation(10 * len(lengths))[: len(lengths)]
-    pieces = micro_batches(places, lengths, size)
-    assert sorted(place for piece in pieces for place in piece.tolist()) == sorted(places.tolist())
-    assert len(pieces) == -(-len(places) // size)
+    positions = np.random.default_rng(0).permutation(10 * len(lengths))[: len(lengths)]
+    pieces = micro_batches(positions, lengths, size)
+    assert sorted(position for piece in pieces for position in piece.tolist()) == sorted(positions.tolist())
+    assert len(pieces) == -(-len(positions) // size)
     sizes = [len(piece) for piece in pieces]
     assert max(sizes, default=0) <= size
     assert max(sizes, default=0) - min(sizes, default=0) <= 1
-    length_of = dict(zip(places.tolist(), lengths.tolist(), strict=True))
-    in_turn = [length_of[place] for piece in pieces for place in piece.tolist()]
+    length_of = dict(zip(positions.tolist(), lengths.tolist(), strict=True))
+    in_turn = [length_of[position] for piece in pieces for position in piece.tolist()]
     assert in_turn == sorted(in_turn)
 
 
 def test_micro_batches_of_equal_lengths_keep_the_order() -> None:
-    places = np.array([5, 3, 9, 1, 7])
-    pieces = micro_batches(places, np.full(5, 8, np.int32), 2)
-    assert np.concatenate(pieces).tolist() == places.tolist()
+    positions = np.array([5, 3, 9, 1, 7])
+    pieces = micro_batches(positions, np.full(5, 8, np.int32), 2)
+    assert np.concatenate(pieces).tolist() == positions.tolist()
 
 
 @given(st.integers(0, 900), st.integers(1, 400), batch_sizes_, seeds)

@@ -40,10 +40,10 @@ def test_distillation_is_the_mean_squared_gap_or_the_divergence_of_the_classes()
 def test_a_teacher_of_some_classes_says_nothing_of_the_others() -> None:
     student, teacher, settings = torch.randn(6, 5), torch.randn(6, 5), ModelSettings(loss="cross_entropy")
     student.requires_grad_()
-    found = distillation_sum(student, teacher, settings, (0, 3))
+    distance = distillation_sum(student, teacher, settings, (0, 3))
     p, q = (each.detach()[:, [0, 3]].softmax(1).numpy() for each in (teacher, student))
-    assert found.item() == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-5)
-    (gradient,) = torch.autograd.grad(found, student)
+    assert distance.item() == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-5)
+    (gradient,) = torch.autograd.grad(distance, student)
     assert not gradient[:, [1, 2, 4]].any()
 
 
@@ -64,11 +64,11 @@ def test_beside_replay_a_teacher_is_not_asked_of_what_it_cannot_know(
         for number, (name, own) in enumerate(labels.items())
     }
     datasets = prepare_sequences(names, tmp_path / "prepared", classes=loss == "cross_entropy")
-    given: list[Teacher | None] = []
+    teachers: list[Teacher | None] = []
     fit_epoch = Learner.fit_epoch
 
     def noted(self: Learner, *args: Any, **more: Any) -> Any:
-        given.append(more.get("retention", args[4] if len(args) > 4 else None).teacher)
+        teachers.append(more.get("retention", args[4] if len(args) > 4 else None).teacher)
         return fit_epoch(self, *args, **more)
 
     monkeypatch.setattr(Learner, "fit_epoch", noted)
@@ -76,8 +76,8 @@ def test_beside_replay_a_teacher_is_not_asked_of_what_it_cannot_know(
     model = ModelSettings.model_validate({"hidden_size": 3, "loss": loss})
     plan = make_plan(0, model, TrainingSettings(), datasets, [1, 1, 1], settings)
     walk(plan, datasets, tmp_path / "runs")
-    assert given[0] is None
-    assert [(teacher.of_new, teacher.known) for teacher in given if teacher is not None] == asked
+    assert teachers[0] is None
+    assert [(teacher.of_new, teacher.known) for teacher in teachers if teacher is not None] == asked
 
 
 def test_a_step_with_a_teacher_has_the_gradient_of_the_sum_of_both(tmp_path: Path) -> None:
