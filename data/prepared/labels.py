@@ -100,8 +100,8 @@ def _text_of(position: str, value: Any) -> str:
     if isinstance(value, (float, np.floating)):
         if np.isfinite(value) and value == int(value):
             return str(int(value))
-        raise InputError(f'{position} is {value}, which is no class: {CLASSES_WANTED}; for numbers add loss = "mse"')
-    raise InputError(f"{position} is {value!r}, which is no class: {CLASSES_WANTED}")
+        raise InputError(f'{position} is {value}, which is not a class: {CLASSES_WANTED}; for numbers add loss = "mse"')
+    raise InputError(f"{position} is {value!r}, which is not a class: {CLASSES_WANTED}")
 
 
 def _numbers(label: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

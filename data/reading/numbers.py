@@ -38,7 +38,7 @@ def read_weights(positions: RowPositions, name: str, column: pa.ChunkedArray) ->
     wrong = np.flatnonzero(~((values >= 0) & (values <= LARGEST)))
     if len(wrong):
         value = column[wrong[0]].as_py()
-        what = "it is empty" if np.isnan(values[wrong[0]]) else f"{value} is no weight"
+        what = "it is empty" if np.isnan(values[wrong[0]]) else f"{value} is not a weight"
         raise InputError(
             f"{positions.at(wrong[0])}, weight column {name!r}: {what}: write a number from 0 (the sample is left out) up"
         )

@@ -108,9 +108,7 @@ def _column_problems(settings: DataKeys) -> list[str]:
         problems.append("all features are static: name one in features that changes within a series")
     problems += _known_problems(settings)
     if settings.weight in settings.targets:
-        problems.append(
-            f"{settings.weight!r} is in weight and in targets: the weight of a sample is no target: name another"
-        )
+        problems.append(f"{settings.weight!r} is in weight and in targets: a sample weight cannot be a target: name another")
     both = sorted(set(settings.features) & set(settings.categorical) - set(settings.known_future))
     if both:
         problems.append(f"{both[0]!r} is in features and in categorical: keep it in one of them")
@@ -196,5 +194,5 @@ def _file_problems(settings: DataKeys) -> list[str]:
     for key, names in (("column_names", settings.column_names or []), ("rename", list(settings.rename))):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            problems.append(f"{key} has {twice[0]!r} twice: give each column a name of its own")
+            problems.append(f"{key} has {twice[0]!r} twice: give each column its own name")
     return problems

@@ -117,8 +117,8 @@ def read_times(
     never = skipped_rows(times.value, form.zone)
     if len(never):
         raise InputError(
-            f"{positions.at(never[0])}, time {times.show(never[0])}: the clock in {form.zone} skips this time, as it is put "
-            "forward then: correct it, or where the file keeps one time all year write that as time_zone, such as "
+            f"{positions.at(never[0])}, time {times.show(never[0])}: the clock in {form.zone} skips this time in spring: "
+            "correct it, or, if the file keeps one UTC offset all year, write a time_zone with this offset, such as "
             '"UTC" or "Etc/GMT-1" (an hour ahead of UTC)'
         )
     return Times(to_utc_in_order(times.value, form.zone, keys, clock), "date", True, form.zone)
@@ -168,7 +168,7 @@ def _read(positions: RowPositions, names: Sequence[str], columns: list[pa.Chunke
         except pa.ArrowInvalid:
             row = first_failure(texts, lambda some: some.cast(pa.float64()))
             raise InputError(
-                f"{positions.at(row)}, column {name!r}: {texts[row].as_py()!r} is no Unix time: correct it, or leave out "
+                f"{positions.at(row)}, column {name!r}: {texts[row].as_py()!r} is not a Unix time: correct it, or leave out "
                 f'time_unit = "{form.unit}"'
             ) from None
     return _from_texts(positions, f"column {name!r}", texts, form)

@@ -179,7 +179,7 @@ def _month_grid(scan: Scan, grid: Grid) -> Grid:
     bad = _first_time(scan, lambda value: gone(value) % count != 0)
     if bad is not None:
         months = gone(_array(bad))[0]
-        raise OffGridError(bad, f"{months} months after the first, which is no whole number of steps")
+        raise OffGridError(bad, f"{months} months after the first, which is not a whole number of steps")
     other = _first_time(scan, lambda value: ~_is_last_day(to_local(value, grid.zone)))
     return Grid(grid.frequency, grid.zone, grid.first, grid.first, other is None)
 
@@ -201,7 +201,7 @@ def _business_grid(scan: Scan, grid: Grid) -> Grid:
     bad = _first_time(scan, lambda value: gone(value) % grid._count != 0)
     if bad is not None:
         days = gone(_array(bad))[0]
-        raise OffGridError(bad, f"{days} business days after the first, which is no whole number of steps")
+        raise OffGridError(bad, f"{days} business days after the first, which is not a whole number of steps")
     return grid
 
 

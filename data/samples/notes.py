@@ -37,7 +37,7 @@ def time_notes(series: Sequence[Series], source: DatasetSource, begins: Sequence
             notes.setdefault(
                 "looks",
                 f"its times, such as {each.times.show(0)}, look like dates and are taken as plain numbers: write {looks}, "
-                'or time_unit = "step" if they are no dates',
+                'or time_unit = "step" if they are not dates',
             )
         if whole and settings.grid is None and (irregular := irregular_steps(each)):
             notes.setdefault("irregular", irregular)
@@ -45,16 +45,14 @@ def time_notes(series: Sequence[Series], source: DatasetSource, begins: Sequence
             if looks_like:
                 notes.setdefault("months", f'its steps look like those of a calendar: write frequency = "{looks_like}"')
         if settings.grid and settings.grid.unit in LOCAL_UNITS and each.times.zoned and each.times.zone is None:
-            notes.setdefault(
-                "days", 'its days are those of UTC: write time_zone = "Europe/Berlin", or what it is, for local ones'
-            )
+            notes.setdefault("days", 'its days are in UTC: write time_zone = "Europe/Berlin", or what it is, for local ones')
         if settings.calendar and each.times.zoned and each.times.zone is None:
-            notes.setdefault("calendar", "calendar is that of UTC: write time_zone for the local hour and day")
+            notes.setdefault("calendar", "calendar is in UTC: write time_zone for the local hour and day")
     notes |= _marks_for_missing(series, source)
     if settings.time is None and len(source.files) > 1 and settings.series != FILE_AS_SERIES:
         names = [each.name for each in series]
         shown = ", ".join(names[:FEW]) + (" ..." if len(names) > FEW else "")
-        what = "each is a series of its own" if settings.series is None else "a series ends where its file ends"
+        what = "each file is one series" if settings.series is None else "a series ends where its file ends"
         notes["untimed"] = f"{len(source.files)} files without a time column: {what}, in the order {shown}"
     return list(notes.values())
 

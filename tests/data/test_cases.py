@@ -71,7 +71,7 @@ def test_files_without_a_time_are_series_of_their_own_in_natural_order(tmp_path:
     assert dataset.manifest.num_series == 12
     assert list(dict.fromkeys(values(dataset) // 1000)) == list(range(1, 13))
     (warning,) = [text for text in dataset.manifest.warnings if "without a time column" in text]
-    assert "12 files without a time column: each is a series of its own, in the order part1, part2, part3" in warning
+    assert "12 files without a time column: each file is one series, in the order part1, part2, part3" in warning
 
 
 def test_series_of_files_without_a_time_do_not_go_on_in_the_next_file(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_files_without_a_time_have_another_address_than_the_one_series_that_they
     files = [write_csv(frame[:30], tmp_path / "1.csv"), write_csv(frame[30:], tmp_path / "2.csv")]
     dataset = prepare_one(files, tmp_path)
     assert dataset.manifest.num_series == 2
-    monkeypatch.setattr("data.prepared.prepare._untimed", lambda *_: False)
+    monkeypatch.setattr("data.prepared.prepare._is_unordered", lambda *_: False)
     assert prepare_one(files, tmp_path / "before").manifest.fingerprint != dataset.manifest.fingerprint
 
 

@@ -204,7 +204,12 @@ def test_balanced_classes_are_balanced_by_the_weights_of_their_samples(tmp_path:
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [("-0.5", "-0.5 is no weight"), ("", "it is empty"), ("inf", "inf is no weight"), ("1e39", "1e.39 is no weight")],
+    [
+        ("-0.5", "-0.5 is not a weight"),
+        ("", "it is empty"),
+        ("inf", "inf is not a weight"),
+        ("1e39", "1e.39 is not a weight"),
+    ],
 )
 def test_a_weight_that_is_none_is_refused_with_its_place_and_value(tmp_path: Path, value: str, message: str) -> None:
     frame = sequences(WEIGHTS).astype({"w": str})

@@ -67,14 +67,14 @@ def test_a_sure_classifier_gives_the_labels_back(tmp_path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "fractions": (Y + 0.5, r"sample 0 of y is [01].5, which is no class: .*loss = \"mse\""),
-    "missing": (np.where(np.arange(12) == 4, np.nan, Y), "sample 4 of y is nan, which is no class"),
-    "none": ([None if n == 3 else "a" for n in range(12)], "sample 3 of y is None, which is no class"),
-    "nullable": (pd.Series([1, None] * 6).astype("Int64"), "sample 1 of y is (<NA>|nan), which is no class"),
+    "fractions": (Y + 0.5, r"sample 0 of y is [01].5, which is not a class: .*loss = \"mse\""),
+    "missing": (np.where(np.arange(12) == 4, np.nan, Y), "sample 4 of y is nan, which is not a class"),
+    "none": ([None if n == 3 else "a" for n in range(12)], "sample 3 of y is None, which is not a class"),
+    "nullable": (pd.Series([1, None] * 6).astype("Int64"), "sample 1 of y is (<NA>|nan), which is not a class"),
     "one-hot": (np.eye(2)[Y], r"y has the shape \(12, 2\), .*y.argmax\(axis=1\)"),
     "one-hot integers": (np.eye(2, dtype=int)[Y], r"y has the shape \(12, 2\), .*y.argmax\(axis=1\)"),
     "cube": (Y.reshape(12, 1, 1), r"y has the shape \(12, 1, 1\)"),
-    "complex": (Y.astype(complex), "which is no class"),
+    "complex": (Y.astype(complex), "which is not a class"),
 }
 
 
