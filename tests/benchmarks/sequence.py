@@ -28,8 +28,8 @@ from common.report import Row, report, times
 
 def write_windows(recipe: Path, storage: Path, folder: Path) -> list[str]:
     """The windows of each dataset as arrays, for the peer; needs the prepared data."""
+    from workflows.prepare.preparation import prepare_datasets
     from workflows.recipe.recipe import load_recipe
-    from workflows.training.run import prepare_datasets
 
     names = []
     for dataset in prepare_datasets(load_recipe(recipe), str(storage)).datasets:

@@ -43,8 +43,8 @@ def first_execution() -> float:
 def ours(folder: Path) -> None:
     """As `python -m workflows prepare` does it."""
     from cluster.connect import connect
+    from workflows.prepare.preparation import prepare_datasets
     from workflows.recipe.recipe import load_recipe
-    from workflows.training.run import prepare_datasets
 
     recipe = load_recipe(folder / "rows.toml")
     connect()
