@@ -122,7 +122,7 @@ def added(made: World) -> Facts:
     go_on_after(job, made.machines["w2"].kill)
     at = time.monotonic()
     made.add("w3", 13, 1)
-    grown = job.wait_for("2 workers from here on (1 before)", 300, at)
+    grown = job.wait_for("continuing with 2 workers (1 before)", 300, at)
     job.stop()
     return {"seconds": grown - at, "start": started_in(job), "text": job.text()}
 

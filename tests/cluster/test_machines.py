@@ -55,7 +55,7 @@ def test_a_node_that_loses_its_power_costs_40_s_and_fewer_workers_go_on() -> Non
     assert "workers were lost (" in told["text"]
     assert "w2 (10.77.0.12)" in told["text"].partition("workers were lost (")[2].splitlines()[0]
     assert "going on with 2 of 3 workers" in told["text"]
-    assert "2 workers from here on (3 before)" in told["text"]
+    assert "continuing with 2 workers (3 before)" in told["text"]
 
 
 @pytest.mark.long
@@ -71,7 +71,7 @@ def test_a_node_that_is_added_brings_the_worker_back() -> None:
     told = scenario("added")
     assert within(90, told)  # 20 s until Ray tells the group of the node, 30 s until the group looks, and its start
     assert "node w3 (10.77.0.13) was added" in told["text"]
-    assert "2 workers from here on (1 before)" in told["text"]
+    assert "continuing with 2 workers (1 before)" in told["text"]
 
 
 @pytest.mark.long

@@ -62,10 +62,10 @@ def test_a_worker_says_that_an_object_store_does_not_answer() -> None:
         storage = SimpleNamespace(local=local, address="s3://bucket/runs")
         return cast("Walker", SimpleNamespace(store=SimpleNamespace(storage=storage), emit=emit))
 
-    assert Walker._patiently(walker(local=False), lambda: told.wait(PATIENCE_S)) is True
+    assert Walker._with_retries(walker(local=False), lambda: told.wait(PATIENCE_S)) is True
     assert said[0] == Waiting("waiting for the storage s3://bucket/runs since 0 s")
     before = len(said)
-    Walker._patiently(walker(local=True), lambda: None)  # a folder answers at once: no thread is started for it
+    Walker._with_retries(walker(local=True), lambda: None)  # a folder answers at once: no thread is started for it
     assert len(said) == before
 
 

@@ -50,7 +50,7 @@ def written_in(folder: Path) -> dict[str, set[str]]:
 def all_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write states as earlier versions did, each with all of its corrections."""
     for module in (relay_state, relay_walk):
-        monkeypatch.setattr(module, "heads_elsewhere", lambda *_: {})
+        monkeypatch.setattr(module, "unchanged_heads", lambda *_: {})
 
 
 def test_a_name_tells_the_dataset_whose_correction_it_is_of() -> None:

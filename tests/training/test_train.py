@@ -125,9 +125,7 @@ def test_a_dataset_that_changes_the_shared_scaling_gives_a_warning_before_all_is
     recipe = load_recipe(write_small(tmp_path, data=shared, datasets=datasets))
     result = train(recipe, tmp_path / "runs", None, 0, watch=events.append).to_json()
     (planned,) = [event for event in events if isinstance(event, Planned)]
-    assert any(
-        "every epoch is trained again" in warning and "anvil, bellows, crane" in warning for warning in planned.warnings
-    )
+    assert any("every epoch is retrained" in warning and "anvil, bellows, crane" in warning for warning in planned.warnings)
     assert result["epochs_trained"] == 8
 
 

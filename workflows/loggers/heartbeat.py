@@ -14,11 +14,11 @@ BEAT_S = 30.0
 
 @contextlib.contextmanager
 def beating(*actions: Callable[[], object], every_s: float = BEAT_S) -> Iterator[None]:
-    """Call the actions every 30 s in a thread until the context ends; one that fails does not end the run."""
-    over = threading.Event()
+    """Call the actions every 30 s in a thread until the context ends; a write error does not end the run."""
+    ended = threading.Event()
 
     def beat() -> None:
-        while not over.wait(every_s):
+        while not ended.wait(every_s):
             for action in actions:
                 with contextlib.suppress(OSError):  # the storage cannot be reached: the next beat tries again
                     action()
@@ -28,7 +28,7 @@ def beating(*actions: Callable[[], object], every_s: float = BEAT_S) -> Iterator
     try:
         yield
     finally:
-        over.set()
+        ended.set()
         thread.join(timeout=every_s)
 
 

@@ -40,12 +40,12 @@ class RunLoggers:
         self.trackers: list[Any] = []
 
     def are_new(self) -> bool:
-        """Return whether one of the loggers has nothing of this training yet."""
+        """Return whether a logger has no data of this training yet."""
         boards = "tensorboard" in self.names and not self.store.storage.names(f"runs/{self.name}/events")
         return boards or any(self.tracked.id_of(name) is None for name in self.names if name in TRACKERS)
 
     def open(self, plan: Plan, datasets: Sequence[EncodedDataset], answered: Answered) -> Scalars:
-        """Return the writer of the numbers of each event; those in the store are written now."""
+        """Return the writer of each event's numbers; writes those in the store now."""
         if "tensorboard" in self.names:
             self.tensorboard = TensorBoard(self.store, self.name)
         self.trackers = [TRACKERS[name](self.tracked) for name in self.names if name in TRACKERS]
@@ -65,5 +65,5 @@ class RunLoggers:
 
     @property
     def problems(self) -> list[str]:
-        """Return why a tracker has stopped writing, or writes to another run than before."""
+        """Return the messages of trackers that stopped writing or began a new run."""
         return [words for each in self.trackers for words in (each.problem, each.note) if words]

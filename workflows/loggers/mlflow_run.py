@@ -13,21 +13,20 @@ from workflows.loggers.tracked import Tracked
 
 EXPERIMENT = "lstm-relay"
 LONGEST_PARAMETER = 6000  # characters
-AT_A_TIME = 100  # parameters, which a server takes at once
+AT_A_TIME = 100  # parameters that a server accepts in one call
 
 
 class MLflowRun:
-    """One run of MLflow. The server is that of MLFLOW_TRACKING_URI.
+    """One run of MLflow on the server of MLFLOW_TRACKING_URI.
 
-    A training that is resumed continues its run there; what the server has of it is not sent again. Where that run is gone a
-    new one is begun, and `note` says so. The first error of the server is kept in `problem`, and nothing more is sent: the
-    training goes on.
+    A resumed training continues its run and sends only new values. If that run is gone, a new one is begun and `note` says
+    so. After the first error of the server, kept in `problem`, nothing more is sent; the training continues.
     """
 
     def __init__(self, tracked: Tracked):
         self.tracked = tracked
         self.problem = self.note = ""
-        self.sent: dict[str, set[int]] | None = None  # steps that the server has of each metric; None: it has none
+        self.sent: dict[str, set[int]] | None = None  # steps of each metric on the server; None: a new run
         self.client: Any = None
         self.run_id = ""
 
@@ -74,13 +73,13 @@ class MLflowRun:
         number = client.create_experiment(name) if experiment is None else experiment.experiment_id
         run = client.create_run(number, run_name=self.tracked.name, tags={"storage": self.tracked.store.address})
         self.client, self.run_id = client, run.info.run_id
-        given = [Param(_key(k), str(v)[:LONGEST_PARAMETER]) for k, v in self.tracked.parameters().items()]
-        for start in range(0, len(given), AT_A_TIME):
-            client.log_batch(self.run_id, params=given[start : start + AT_A_TIME])
+        parameters = [Param(_key(k), str(v)[:LONGEST_PARAMETER]) for k, v in self.tracked.parameters().items()]
+        for start in range(0, len(parameters), AT_A_TIME):
+            client.log_batch(self.run_id, params=parameters[start : start + AT_A_TIME])
         self.tracked.keep("mlflow", self.run_id)
 
     def close(self) -> None:
-        """Send the files of the run, and say how it ended."""
+        """Send the files of the run and its final status."""
         if self.client is None or self.problem:
             return
         try:
@@ -95,7 +94,7 @@ class MLflowRun:
 
 
 def _why_gone(client: Any, run_id: str) -> str | None:
-    """Return why a run cannot be continued; None where it can."""
+    """Return why a run cannot be continued; None if it can."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -108,5 +107,5 @@ def _why_gone(client: Any, run_id: str) -> str | None:
 
 
 def _key(name: str) -> str:
-    """Return a name in the letters that MLflow takes."""
+    """Return a name with only the characters that MLflow accepts."""
     return re.sub(r"[^\w.\-/ ]", "_", name)

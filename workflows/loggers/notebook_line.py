@@ -11,7 +11,7 @@ from workflows.results.events import Event, Finished
 
 
 class OneLine:
-    """Shows the progress of a run in one redrawn line, in a notebook or on a terminal; warnings are Python's."""
+    """Shows the progress of a run in one redrawn line; warnings go through Python's warnings module."""
 
     def __init__(self) -> None:
         self.shown = sys.stdout.isatty() or "ipykernel" in sys.modules
@@ -26,8 +26,8 @@ class OneLine:
         elif isinstance(event, Damaged | Waiting):
             warnings.warn(event.message, UserWarning, stacklevel=level_of_caller())
         elif isinstance(event, EpochDone):
-            place = f"{event.dataset} ({event.stage + 1}/{self.stages})"
-            self._line(f"{place}  epoch {event.epoch + 1}/{event.epochs}  loss {event.train_loss:.4f}")
+            position = f"{event.dataset} ({event.stage + 1}/{self.stages})"
+            self._line(f"{position}  epoch {event.epoch + 1}/{event.epochs}  loss {event.train_loss:.4f}")
         elif isinstance(event, Finished):
             self._line("")
 

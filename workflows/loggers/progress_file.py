@@ -20,10 +20,10 @@ from workflows.store.store import Store
 
 
 class Progress:
-    """Keeps progress.json of a run: how far it is, and the last address that it reached.
+    """Keeps progress.json of a run: epochs reached and the last address.
 
-    `described` is what is kept of its datasets, beside it; `recipe` is the document of the recipe. `sessions` are the calls
-    that trained the run before. On an object store a thread writes the file: what the run says does not wait for that.
+    `described` are the descriptions of its datasets, written beside it; `recipe` is the document of the recipe. `sessions`
+    are the earlier calls that trained the run. On an object store a thread writes the file, so that events do not wait.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class Progress:
         sessions: Sequence[Session] = (),
     ):
         self.store = store
-        self._lock = threading.Lock()  # of the value
-        self._writing = threading.Lock()  # of the file
+        self._lock = threading.Lock()  # guards the value
+        self._writing = threading.Lock()  # guards the file
         self._changed, self._over = threading.Event(), False
         self.planned = [stage.epochs for stage in plan.stages]
         written = written_datasets(described)
@@ -70,7 +70,7 @@ class Progress:
             self._note(key=event.key, first_key=first, epochs_trained=trained, **changes)
 
     def stopped(self, status: str, message: str) -> None:
-        """Note why the run does not go on; nothing is written after that."""
+        """Record why the run ended; nothing is written after that."""
         self._over = True
         self._changed.set()  # ends the thread
         self._change(status=status, message=message)

@@ -10,7 +10,7 @@ from workflows.results.run_result import RunResult
 
 
 def result_table(result: RunResult) -> Table:
-    """Return a line for each dataset: the error after its own stage, at the end, and relative to the naive forecast."""
+    """Return a line for each dataset: the error after its stage, at the end, and relative to the naive forecast."""
     matrix = result.error_matrix
     units = "" if result.error.startswith("share") else ", scaled units"
     columns = ("dataset", "rate", "epochs", "own stage", "at the end", "end / naive", "test / naive")
@@ -19,13 +19,13 @@ def result_table(result: RunResult) -> Table:
     for number, stage in enumerate(result.stages):
         column = matrix.datasets.index(stage.dataset)
         end, relative = matrix.validation[-1][column], matrix.scaled[-1][column]
-        own = matrix.validation[number + 1][column]
-        worse = end is not None and own is not None and end > 1.1 * own
+        after_stage = matrix.validation[number + 1][column]
+        worse = end is not None and after_stage is not None and end > 1.1 * after_stage
         table.add_row(
             Text(stage.dataset),
             f"{stage.learning_rate:.2g}",
             str(stage.epochs),
-            show(own),
+            show(after_stage),
             Text(show(end), style="red" if worse else ""),
             Text(show(relative, 2), style="red" if relative is not None and relative > 1 else "green"),
             show(result.test[stage.dataset].scaled_error, 2),

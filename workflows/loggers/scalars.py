@@ -97,6 +97,6 @@ class Scalars:
 
 
 def _evaluation(action: Evaluate, answer: Sequence[Errors | None], names: Sequence[str]) -> EvaluationDone:
-    """Return the event of an evaluation that was in the store."""
+    """Return the event of an evaluation from the store."""
     errors = {names[n]: None if each is None else each.error for n, each in zip(action.datasets, answer, strict=True)}
     return EvaluationDone(action.stage, action.split, action.key, errors)

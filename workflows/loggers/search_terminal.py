@@ -67,7 +67,7 @@ class SearchScreen(Screen):
             self.say(f"{words}  failed: {trial.failed}", "red")
             return
         if trial.stopped_after is not None and trial.level is not None:
-            return  # there are hundreds of them: their level has one line
+            return  # a level has hundreds of them and prints one line
         words += f"  error {show(trial.metrics.mean_scaled_error)}  forgetting {show(trial.metrics.forgetting)}"
         words += f"  {trained} of {counted(sum(trial.epochs), 'epoch')} trained"
         self.say(words + ("" if trial.stopped_after is None else f"  stopped after {trial.stopped_after}"))
@@ -77,7 +77,7 @@ class SearchScreen(Screen):
         numbers = ", ".join(str(trial.number) for trial in event.kept)
         self.say(
             f"dataset {event.level}, {best.stopped_after}: best error {show(best.metrics.mean_scaled_error)} "
-            f"({config_words(best.config)}); trials {numbers} go on"
+            f"({config_words(best.config)}); trials {numbers} continue"
         )
 
     def _show_best(self, event: SearchFinished) -> None:

@@ -12,7 +12,7 @@ from workflows.store.store import Store
 
 
 class TensorBoard:
-    """One event file for a run; it replaces the file of the run's last call.
+    """One event file for a run; it replaces the file of the last call.
 
     In a local store each number is flushed at once; for an object store the file is copied by `copy` and `close`. A write
     error does not end the run.
@@ -27,7 +27,7 @@ class TensorBoard:
             store.storage.remove(self.events)
 
     def _open(self) -> Any:
-        # Imported at the first number: tensorboardX imports torch, which a starting run need not wait for.
+        # Imported at the first number: tensorboardX imports torch, which would delay the start.
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 

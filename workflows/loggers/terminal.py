@@ -33,7 +33,7 @@ from workflows.results.events import Event, Finished
 from workflows.results.number_format import counted, shortened
 from workflows.results.run_result import RunResult
 
-MUCH_FORGOTTEN = 0.1  # of the naive forecast's error
+MUCH_FORGOTTEN = 0.1  # relative to the naive forecast's error
 
 
 class Screen:
@@ -45,7 +45,7 @@ class Screen:
         self.plan: Plan | None = None
         self.status = ""
         self.to_train = self.trained = self.workers = 0
-        self.rate: float | None = None  # samples a second, of the last epoch
+        self.rate: float | None = None  # samples per second in the last epoch
         self.samples_left = 0
         self.now = EpochStarted(0, 0, "", 0)
         self.phase_started = time.monotonic()
@@ -135,7 +135,7 @@ class Screen:
 
     def _show_workers(self, workers: int) -> None:
         if self.workers and workers != self.workers:
-            self.say(f"{counted(workers, 'worker')} from here on ({self.workers} before)")
+            self.say(f"continuing with {counted(workers, 'worker')} ({self.workers} before)")
         elif self.workers:
             self.say(f"{counted(workers, 'worker')} continue from the last epoch in the store")
         self.workers = workers
@@ -218,9 +218,9 @@ def closing_words(result: RunResult) -> str:
 def _work(result: RunResult) -> str:
     if not result.epochs_trained or result.seconds is None:
         return "All epochs were in the store: nothing was trained."
-    trained, again, seconds = result.epochs_trained, result.epochs_tried_again, result.seconds
+    trained, retried, seconds = result.epochs_trained, result.epochs_tried_again, result.seconds
     how_many = f"{trained} of {result.epochs_requested} epochs trained"
-    if again:  # more than requested, or epochs that were in the store
-        how_many = f"{counted(trained, 'epoch')} trained ({again} of them in further attempts)"
+    if retried:  # attempts may exceed the requested epochs
+        how_many = f"{counted(trained, 'epoch')} trained ({retried} of them in further attempts)"
     phases = {"prepare": seconds.prepare, "start": seconds.start, "fit": seconds.fit, "evaluate": seconds.evaluate}
     return f"{how_many} in {seconds.total:.1f} s: {', '.join(f'{name} {value:.1f}' for name, value in phases.items())}."

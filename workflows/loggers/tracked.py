@@ -1,4 +1,4 @@
-"""What trackers such as MLflow know of a training: its id, and the files to attach."""
+"""The identity of a training in trackers such as MLflow, and the files to attach."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ARTIFACTS = ("recipe.toml", "result.json", "report.html")
 class Tracked:
     """One training in the trackers: a call that resumes it continues its run there.
 
-    The same name with another recipe is another training. Nothing of a training depends on this file.
+    The same name with another recipe is another training. A training does not depend on this file.
     """
 
     def __init__(self, store: Store, name: str, document: Mapping[str, Any]):
@@ -30,8 +30,8 @@ class Tracked:
 
     def id_of(self, tracker: str) -> str | None:
         """Return the id of this training in a tracker; None if it has none."""
-        found = self._read().get(tracker, {})
-        return found.get("id") if found.get("recipe") == self.recipe else None
+        entry = self._read().get(tracker, {})
+        return entry.get("id") if entry.get("recipe") == self.recipe else None
 
     def keep(self, tracker: str, run_id: str) -> None:
         """Store the id of this training in a tracker."""
@@ -52,24 +52,24 @@ class Tracked:
 
     def parameters(self) -> dict[str, Any]:
         """Return the values of the recipe by dotted keys, as `--set` takes them."""
-        found: dict[str, Any] = {}
+        by_key: dict[str, Any] = {}
         for section, values in self.document.items():
             if isinstance(values, Mapping):
-                found |= {f"{section}.{key}": value for key, value in values.items()}
+                by_key |= {f"{section}.{key}": value for key, value in values.items()}
             elif section == "datasets":
-                found["datasets"] = len(values)
+                by_key["datasets"] = len(values)
             else:
-                found[section] = values
-        return found
+                by_key[section] = values
+        return by_key
 
     def artifacts(self) -> dict[str, bytes]:
         """Return the files of this call to attach, with the error matrix as a table; none before it has ended."""
         if not self.finished:
             return {}
-        found = {}
+        contents = {}
         for file in ARTIFACTS:
             with contextlib.suppress(OSError):
-                found[file] = self.store.storage.read(f"runs/{self.name}/{file}")
+                contents[file] = self.store.storage.read(f"runs/{self.name}/{file}")
         result = stored_result(self.store, self.name)
         matrix = None if result is None else result.error_matrix
         if matrix is not None and matrix.validation:
@@ -78,8 +78,8 @@ class Tracked:
                 [name, *("" if value is None else repr(value) for value in row)]
                 for name, row in zip(matrix.after, matrix.validation, strict=True)
             ]
-            found["error_matrix.csv"] = "".join(",".join(map(_quoted, row)) + "\n" for row in rows).encode()
-        return found
+            contents["error_matrix.csv"] = "".join(",".join(map(_quoted, row)) + "\n" for row in rows).encode()
+        return contents
 
 
 def _quoted(cell: str) -> str:

@@ -17,7 +17,7 @@ PROJECT = "lstm-relay"
 class WandbRun:
     """One run of W&B; WANDB_MODE=offline writes it to the folder of the run, for `wandb sync`.
 
-    The first error is kept in `problem`, and nothing more is sent: the training goes on.
+    After the first error, kept in `problem`, nothing more is sent; the training continues.
     """
 
     def __init__(self, tracked: Tracked):
@@ -60,7 +60,7 @@ class WandbRun:
             self.tracked.keep("wandb", self.run.id)
 
     def close(self) -> None:
-        """Add the files of the run, and finish it."""
+        """Attach the files of the run and finish it."""
         if self.run is None:
             return
         try:

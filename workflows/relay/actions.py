@@ -26,8 +26,8 @@ class Train:
 class Average:
     """The mean of the weights after each of the last third of a stage's steps. Answered by the record of that state.
 
-    `epochs` are those whose steps count: address, number, and whether all of its steps do or only its tail (see
-    workflows.fit.thirds). `parent` is the last epoch, whose moments the state has.
+    `epochs` are the epochs to average: address, number, and whether all steps count or only the tail (see
+    workflows.fit.thirds). `parent` is the last epoch; the state keeps its moments.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Evaluate:
     key: str
     datasets: tuple[int, ...]
     split: str
-    stage: int  # how many stages are done, for the display only
+    stage: int  # number of finished stages, for the display only
 
 
 @dataclass(frozen=True)

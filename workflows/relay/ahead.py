@@ -1,4 +1,4 @@
-"""Fetch the rows of the next dataset while the present one is trained."""
+"""Fetch the rows of the next dataset while the current one is trained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Ahead:
         self.prefetch.close()
 
     def fetch(self, stage: int) -> None:
-        """Start fetching what the next stage reads, if it fits beside what this stage reads and replays."""
+        """Start fetching the rows of the next stage if they fit beside those that this stage reads and replays."""
         numbers = [each.dataset for each in self.plan.stages]
         if stage + 1 == len(numbers):
             return

@@ -14,25 +14,25 @@ from workflows.relay.plan import Plan
 from workflows.store.leases import WAIT_LIMIT_S, Lease
 from workflows.store.store import Store
 
-PATIENCE_S = 10.0  # per claim: the group's other workers wait for the first one meanwhile and must hear from it
+PATIENCE_S = 10.0  # limit of a claim: the group's other workers wait for the first one and need an answer in time
 SAY_AFTER_S = 2.0  # longer waits are reported, and then every TELL_S
 
 
 @dataclass(frozen=True)
 class Claim:
-    """The store's answer to an action, or whether this process computes it now; neither: another process does."""
+    """The store's answer to an action, or `granted` if this process computes it; neither if another process does."""
 
     answer: Any = None
-    mine: bool = False
+    granted: bool = False
 
 
 class Claims:
-    """The claims of one walker, which does one action at a time."""
+    """The claims of one walker, one action at a time."""
 
     def __init__(self, plan: Plan, store: Store, emit: Emit):
         self.plan, self.store, self.emit = plan, store, emit
         self.lease: Lease | None = None
-        self.told = float("-inf")
+        self.last_message = float("-inf")
         self.waiting_for = ""
         self.since = 0.0
 
@@ -41,18 +41,20 @@ class Claims:
         started = time.monotonic()
         self.release()
         if self.waiting_for != lease_name(action):
-            self.waiting_for, self.since, self.told = lease_name(action), started, float("-inf")
+            self.waiting_for, self.since, self.last_message = lease_name(action), started, float("-inf")
         while True:
             answer = look_up(action, self.plan, self.store)
             if answer is not None:
                 return Claim(answer)
             if not self.store.storage.exclusive or time.monotonic() - self.since > WAIT_LIMIT_S:
-                return Claim(mine=True)
+                return Claim(granted=True)
             self.lease = self.store.leases.try_acquire(lease_name(action))
             if self.lease is not None:
-                answer = look_up(action, self.plan, self.store)  # it may have been made just before its lease ended
+                answer = look_up(
+                    action, self.plan, self.store
+                )  # the other process may have stored it before releasing its lease
                 if answer is None:
-                    return Claim(mine=True)
+                    return Claim(granted=True)
                 self.release()
                 return Claim(answer)
             if time.monotonic() - self.since > SAY_AFTER_S:
@@ -69,10 +71,10 @@ class Claims:
 
     def _tell(self, action: Action) -> None:
         now = time.monotonic()
-        if now - self.told >= TELL_S:
-            self.told = now
-            what = "trains this epoch" if isinstance(action, Train) else "measures this"
-            self.emit(Waiting(f"another process {what}: waiting for it since {now - self.since:.0f} s"))
+        if now - self.last_message >= TELL_S:
+            self.last_message = now
+            activity = "trains this epoch" if isinstance(action, Train) else "measures this"
+            self.emit(Waiting(f"another process {activity}: waiting for it since {now - self.since:.0f} s"))
 
 
 def lease_name(action: Action) -> str:

@@ -1,6 +1,6 @@
 """The plans to compare a sequence with: joint (one model, all datasets at once) and separate (each alone).
 
-Both are plans like any other: their epochs are in the same store, resumed and shared like those of a run.
+Both are ordinary plans: their epochs are in the same store, resumed and shared like those of a run.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ def joint_plan(plan: Plan) -> Plan:
     It starts at the first rate. Its number of epochs is the mean of the datasets' epochs, weighted by their train samples
     and rounded, so that it takes about as many gradient samples as the plain sequence.
     """
-    facts = [plan.datasets[stage.dataset] for stage in plan.stages]
-    counts = [each.samples["train"] for each in facts]
+    datasets = [plan.datasets[stage.dataset] for stage in plan.stages]
+    counts = [each.samples["train"] for each in datasets]
     epochs = max(round(sum(n * s.epochs for n, s in zip(counts, plan.stages, strict=True)) / max(sum(counts), 1)), 1)
     together = PlannedDataset(
         name="joint",
-        # It has no test part of its own: each dataset's is measured.
-        samples={split: sum(each.samples[split] for each in facts) if split != "test" else 0 for split in SPLITS},
-        sha256={split: address({"joint": [each.sha256[split] for each in facts]}) for split in SPLITS},
-        train_bytes=sum(each.train_bytes for each in facts),
+        # No test part: the test part of each dataset is measured.
+        samples={split: sum(each.samples[split] for each in datasets) if split != "test" else 0 for split in SPLITS},
+        sha256={split: address({"joint": [each.sha256[split] for each in datasets]}) for split in SPLITS},
+        train_bytes=sum(each.train_bytes for each in datasets),
     )
-    stage = Stage(len(facts), plan.stages[0].learning_rate, epochs)
-    made = replace(_without_order(plan), datasets=(*facts, together), stages=(stage,), joint=True)
-    return _with_outputs(made, plan.outputs_in(len(plan.stages) - 1))
+    stage = Stage(len(datasets), plan.stages[0].learning_rate, epochs)
+    joint = replace(_without_order(plan), datasets=(*datasets, together), stages=(stage,), joint=True)
+    return _with_outputs(joint, plan.outputs_in(len(plan.stages) - 1))
 
 
 def separate_plan(plan: Plan, stage: Stage) -> Plan:
     """Return the plan of training on one dataset alone, at the first rate, with outputs for the classes up to it."""
     alone = replace(stage, dataset=0, learning_rate=plan.stages[0].learning_rate)
-    made = replace(_without_order(plan), datasets=(plan.datasets[stage.dataset],), stages=(alone,))
-    return _with_outputs(made, plan.outputs_in(plan.stages.index(stage)))
+    separate = replace(_without_order(plan), datasets=(plan.datasets[stage.dataset],), stages=(alone,))
+    return _with_outputs(separate, plan.outputs_in(plan.stages.index(stage)))
 
 
 def _with_outputs(plan: Plan, num_outputs: int) -> Plan:
     """Return the plan with these outputs from its first stage on."""
     if num_outputs == plan.num_outputs and not plan.grown:
         return plan
-    made = replace(plan, num_outputs=num_outputs, grown=())
-    return replace(made, root=root_of(made))
+    changed = replace(plan, num_outputs=num_outputs, grown=())
+    return replace(changed, root=root_of(changed))
 
 
 def _without_order(plan: Plan) -> Plan:

@@ -1,4 +1,4 @@
-"""Compute the errors of a split from the sums that the workers make of its samples."""
+"""Compute the errors of a split from the workers' sums over its samples."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _measures(sums: ForecastSums, count: int, dataset: EncodedDataset, model: Mo
         last = _error(naive.last_absolute, naive.last_squared, naive.count, dataset, model)
         by_target = [each.sum(axis=0) for each in (naive.seasonal_absolute, naive.seasonal_squared, naive.count)]
     judged = model.loss_function.error.of_point(sums.absolute, sums.squared)
-    own = (sums.pinball if model.predicts_quantiles else judged).numpy().mean(axis=1)
+    model_error = (sums.pinball if model.predicts_quantiles else judged).numpy().mean(axis=1)
     values = count * sums.absolute.numel()
     has_season = season is not None and bool(by_target[2].all())
     return ForecastMeasures(
@@ -78,7 +78,7 @@ def _measures(sums: ForecastSums, count: int, dataset: EncodedDataset, model: Mo
         by_step=None
         if dataset.baselines is None
         else ByStep(
-            error=_row(own / count),
+            error=_row(model_error / count),
             naive_error=_row(last),
             seasonal_naive_error=_row(seasonal if season is not None else np.full(len(seasonal), np.nan)),
             mase=_row(relative.mean(axis=1)),

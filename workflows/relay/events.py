@@ -46,7 +46,7 @@ class Working:
 
 @dataclass(frozen=True)
 class WorkersLost:
-    """The worker group ended early, for this reason, on this node where it is known."""
+    """The worker group ended early, for this reason, on this node if it is known."""
 
     cause: str
     node: str = ""
@@ -130,7 +130,7 @@ class EvaluationStarted:
 
 @dataclass(frozen=True)
 class EvaluationDone:
-    """The errors of the state `key` on one split by dataset; None where the split has no samples."""
+    """The errors of the state `key` on one split by dataset; None if the split has no samples."""
 
     stage: int
     split: str

@@ -1,4 +1,4 @@
-"""The guard: whether a dataset has spoilt an earlier one, and which attempt at it is kept. It only decides."""
+"""The guard: decides whether a stage has worsened an earlier dataset, and which attempt at it is kept."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Verdict:
     """The guard's decision at a stage that raised an earlier dataset's error by more than the tolerance."""
 
     stage: int
-    action: str  # warn, stop, retry: as the recipe has it
+    action: str  # warn, stop or retry, from the recipe
     attempts: tuple[Attempt, ...]
     kept: int  # number of the attempt that the run continues from; with "stop" it ends
 
@@ -60,23 +60,23 @@ def find_breach(
     A rise is relative to the error before, both errors being taken as at least `floor`; with `in_points` (shares of wrong
     classes) it is their difference.
     """
-    found = []
+    breaches = []
     for dataset in sorted(set(earlier)):
         old, new = before[dataset], after[dataset]
         if old is None or new is None:
             continue
         rise = new - old if in_points else (max(new, floor) - max(old, floor)) / max(old, floor, 1e-12)
         if rise > tolerance:
-            found.append((rise, dataset, old, new))
-    if not found:
+            breaches.append((rise, dataset, old, new))
+    if not breaches:
         return None
-    rise, dataset, old, new = max(found, key=lambda each: (each[0], -each[1]))
-    return Breach(dataset, old, new, rise, len(found) - 1)
+    rise, dataset, old, new = max(breaches, key=lambda each: (each[0], -each[1]))
+    return Breach(dataset, old, new, rise, len(breaches) - 1)
 
 
 def seen_error(after: Row, seen: Sequence[int], naive: Sequence[float | None]) -> float | None:
-    """Return the mean error over the datasets seen so far, relative to the naive forecast where that is known."""
-    errors = [(after[place], naive[place]) for place in sorted(set(seen))]
+    """Return the mean error over the datasets seen so far, relative to the naive forecast if that is known."""
+    errors = [(after[index], naive[index]) for index in sorted(set(seen))]
     return mean_of([scaled(error, base) if base else error for error, base in errors])
 
 
@@ -150,7 +150,7 @@ def report_of(verdict: Verdict, plan: Plan) -> GuardReport:
 
 
 def sentence_of(report: GuardReport, over: bool = True) -> str:
-    """Return a verdict in words: which dataset raised whose error, by how much, and what follows."""
+    """Return a verdict in words: the dataset that raised an error, by how much, and what follows."""
     attempts, again = report.attempts, report.action == "retry"
     kept = attempts[report.kept - 1]
     shown = kept if over else attempts[-1]
@@ -159,9 +159,9 @@ def sentence_of(report: GuardReport, over: bool = True) -> str:
     assert worst is not None  # a verdict has at least one attempt that raised an error too far
     more = f" (and of {worst.others} more)" if worst.others else ""
     in_table = "" if worst.errors is None else f" (its error from {worst.errors[0]:.4f} to {worst.errors[1]:.4f})"
-    who = f"attempt {attempts.index(shown) + 1} at {report.dataset}" if again else report.dataset
+    subject = f"attempt {attempts.index(shown) + 1} at {report.dataset}" if again else report.dataset
     text = (
-        f"{who} raised the {report.monitor} of {worst.dataset}{more} from {worst.before:.4f} to "
+        f"{subject} raised the {report.monitor} of {worst.dataset}{more} from {worst.before:.4f} to "
         f"{worst.after:.4f}{in_table}, more than tolerance = {report.tolerance:g} allows"
     )
     if report.action == "warn":
@@ -170,9 +170,9 @@ def sentence_of(report: GuardReport, over: bool = True) -> str:
         return f"{text}: stopped, the run ends before {report.dataset}"
     if not over:
         number, last = len(attempts) + 1, attempts[-1]
-        how = f"strength {2 * last.strength:g}" if report.retry == "retention" else f"rate {last.learning_rate / 2:.2g}"
-        return f"{text}: trying attempt {number} with {how}"
+        change = f"strength {2 * last.strength:g}" if report.retry == "retention" else f"rate {last.learning_rate / 2:.2g}"
+        return f"{text}: trying attempt {number} with {change}"
     errors = ", ".join("-" if a.mean_scaled_error is None else f"{a.mean_scaled_error:.4f}" for a in attempts)
-    how = f"rate {kept.learning_rate:.2g}, strength {kept.strength:g}"
+    change = f"rate {kept.learning_rate:.2g}, strength {kept.strength:g}"
     better = "" if kept.rise else ": it breaches no tolerance"
-    return f"{text}: attempt {report.kept} of {len(attempts)} is kept ({how}; mean errors {errors}){better}"
+    return f"{text}: attempt {report.kept} of {len(attempts)} is kept ({change}; mean errors {errors}){better}"

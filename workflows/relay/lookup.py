@@ -1,4 +1,4 @@
-"""Look up what the store has of a plan: for resume, finished runs and searches, without torch and Ray."""
+"""Look up a plan's epochs and evaluations in the store, for resume and searches, without torch and Ray."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def look_up(action: Action, plan: Plan, store: Store) -> Any:
 def measured(plan: Plan, number: int, split: str, kept: Mapping[str, Errors]) -> Errors | bool | None:
     """Return the kept errors of one dataset; None if its split has no samples, False if they are not measured yet.
 
-    Errors of an earlier version of the metrics count as not measured: an evaluation is repeated, no epoch.
+    Errors by an earlier version of the metrics count as not measured: the evaluation is repeated, but no epoch.
     """
     dataset = plan.datasets[number]
     if dataset.samples[split] == 0:
         return None
-    found = kept.get(dataset.sha256[split])
-    return False if found is None or not found.is_current else found
+    errors = kept.get(dataset.sha256[split])
+    return False if errors is None or not errors.is_current else errors
 
 
 Note = Callable[[Action, Any], None]
 
 
 def finished(plan: Plan, store: Store, note: Note = lambda action, answer: None) -> Outcome:
-    """Return the outcome of a run that the store holds completely; raises NotAnsweredError at the first missing action.
+    """Return the outcome of a run whose epochs are all in the store; raises NotAnsweredError at the first missing action.
 
     `note` is called with every action and its answer.
     """
@@ -51,7 +51,7 @@ def finished(plan: Plan, store: Store, note: Note = lambda action, answer: None)
 def after_stages(plan: Plan, store: Store, num_stages: int) -> Outcome:
     """Return the outcome of the first stages of a plan, not tested; raises NotAnsweredError if any of it is missing.
 
-    For a run that the guard stopped earlier, the whole outcome.
+    If the guard stopped the run earlier, returns its whole outcome.
     """
     for outcome in drive_stages(relay(plan), _answers(plan, store, lambda action, answer: None)):
         reached = outcome
@@ -65,12 +65,12 @@ def _answers(plan: Plan, store: Store, note: Note) -> Callable[[Action], Any]:
 
     def answer(action: Action) -> Any:
         nonlocal held
-        found = look_up(action, plan, store)
-        if found is None:
+        stored = look_up(action, plan, store)
+        if stored is None:
             raise NotAnsweredError(action, held)
         held += isinstance(action, Train)
-        note(action, found)
-        return found
+        note(action, stored)
+        return stored
 
     return answer
 

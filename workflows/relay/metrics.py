@@ -1,8 +1,8 @@
-"""What a sequence remembers, forgets and passes on: from the errors of all datasets before and after each stage.
+"""Forgetting and transfer of a sequence, from the errors of all datasets before and after each stage.
 
 For datasets 1 .. T in the order of training, R[i][j] is the error on dataset j after stage i, row 0 being untrained; lower
-is better, so differences are taken the other way round than the papers do for accuracies. Entries that were not measured
-are None and left out.
+is better, so differences have the opposite sign of the papers' for accuracies. Entries that were not measured are None
+and left out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Row = Sequence[float | None]
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:
-    """Return the mean of the known values; None where none is known."""
+    """Return the mean of the known values; None if none is known."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 
@@ -28,20 +28,20 @@ def _difference(high: float | None, low: float | None) -> float | None:
 
 
 def forgetting(matrix: Sequence[Row]) -> float | None:
-    """Mean over the datasets but the last of: error at the end minus the lowest error after any earlier stage.
+    """Return the mean over all datasets but the last of the final error minus the lowest error after an earlier stage.
 
-    Chaudhry et al. 2018 (Riemannian Walk), for errors: positive is forgotten, negative is still improving.
+    Chaudhry et al. 2018 (Riemannian Walk), for errors: positive means forgotten, negative still improving.
     """
     last = matrix[-1]
-    found = []
+    rises = []
     for j in range(len(last) - 1):
         before = [row[j] for row in matrix[1:-1] if row[j] is not None]
-        found.append(_difference(last[j], min(before) if before else None))  # type: ignore[type-var]
-    return mean_of(found)
+        rises.append(_difference(last[j], min(before) if before else None))  # type: ignore[type-var]
+    return mean_of(rises)
 
 
 def backward_transfer(matrix: Sequence[Row]) -> float | None:
-    """Mean over the datasets but the last of: error right after its own stage minus error at the end.
+    """Return the mean over all datasets but the last of the error right after its stage minus the final error.
 
     Lopez-Paz and Ranzato 2017 (GEM), for errors: positive means that later datasets helped earlier ones.
     """
@@ -49,7 +49,7 @@ def backward_transfer(matrix: Sequence[Row]) -> float | None:
 
 
 def forward_transfer(matrix: Sequence[Row]) -> float | None:
-    """Mean over the datasets but the first of: untrained error minus error right before its own stage.
+    """Return the mean over all datasets but the first of the untrained error minus the error right before its stage.
 
     Lopez-Paz and Ranzato 2017 (GEM), for errors: positive means that earlier datasets helped later ones.
     """

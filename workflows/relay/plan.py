@@ -19,7 +19,7 @@ from workflows.relay.planned import address as address
 from workflows.relay.planned import classes_seen
 
 NO_RETENTION, JUST_WARN = RetentionSettings(), GuardSettings()
-CHAIN_FORMAT = 1  # raised when the same epoch would give other numbers; then every address is new
+CHAIN_FORMAT = 1  # raise it when the same epoch would give another result; then every address is new
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides the numbers of a run, and nothing else."""
+    """Everything that affects the result of a run, and nothing else."""
 
     seed: int
     model: ModelSettings
@@ -59,11 +59,11 @@ class Plan:
     num_outputs: int
     root: str
     retention: RetentionSettings = NO_RETENTION
-    guard: GuardSettings = JUST_WARN  # decides which states are kept, but no address
+    guard: GuardSettings = JUST_WARN  # decides which states are kept, not part of the address
     channels: Channels | None = None
     joint: bool = False  # the last dataset represents all others, and the only stage trains on it
-    known: KnownFuture | None = None  # what the head sees of the predicted rows
-    grown: tuple[int, ...] = ()  # classes: outputs in each stage, where datasets add to those of the first one
+    known: KnownFuture | None = None  # columns of the predicted rows that the head sees
+    grown: tuple[int, ...] = ()  # outputs in each stage, if datasets add classes to those of the first one
 
     @property
     def monitor(self) -> Literal["loss", "error"]:
@@ -124,16 +124,16 @@ class Plan:
             "weight_decay": training.weight_decay,
             "gradient_clip": training.gradient_clip,
             "precision": training.precision,
-            **self._retained(starts),
-            # The first dataset's stage has no correction yet: the shared head is its own until there is a second.
+            **self._retention_keys(starts),
+            # The first stage has no head correction: the shared head serves its dataset alone until the second.
             **({"sums": "of weights"} if training.hands_over == "average" else {}),
             **({"head": "dataset"} if self.model.dataset_heads and (stage_number or self.joint) else {}),
             **({"outputs": outputs} if (outputs := self.outputs_in(stage_number)) > self.num_outputs else {}),
         }
         return replace(epoch, key=address(decided_by))
 
-    def _retained(self, starts: tuple[str, ...]) -> dict[str, Any]:
-        """Return what decides retention in a stage; empty if there is nothing to retain."""
+    def _retention_keys(self, starts: tuple[str, ...]) -> dict[str, Any]:
+        """Return the address keys of retention in a stage; empty if there is nothing to retain."""
         if self.retention.method == "none" or len(starts) == 1:
             return {}
         before = self.stages[: len(starts) - 1]
@@ -145,7 +145,7 @@ class Plan:
         return decided
 
     def kept_of(self, stage: Stage, retention: RetentionSettings) -> int | float:
-        """Return how many train samples of an earlier stage's dataset are kept, or which share."""
+        """Return how many train samples of an earlier stage's dataset are kept, or the share."""
         return retention.kept_of(self.datasets[stage.dataset].samples["train"], self.pool(stage) > 0)
 
     def straight_on(self) -> Iterator[Epoch]:
@@ -219,7 +219,7 @@ def root_of(plan: Plan) -> str:
     return address(
         {
             "format": CHAIN_FORMAT,
-            "model": plan.model.model_dump(mode="json", exclude=_undecided(plan.model)),
+            "model": plan.model.model_dump(mode="json", exclude=_idle_keys(plan.model)),
             "seed": plan.seed,
             "num_features": plan.num_features,
             "num_outputs": plan.num_outputs,
@@ -229,9 +229,9 @@ def root_of(plan: Plan) -> str:
     )
 
 
-def _undecided(model: ModelSettings) -> set[str]:
+def _idle_keys(model: ModelSettings) -> set[str]:
     """Return the model keys that have no effect as they are set, so that they are not part of the address."""
-    # The head matters from the second stage on; classes are part of the outputs, their weights of each dataset's encoding.
+    # The head matters from the second stage on; classes are in the outputs, their weights in each dataset's encoding.
     idle = {"head", "classes", "class_weights"}
     idle |= set() if model.predicts_quantiles else {"quantiles"}
     if model.window_normalization == "none":

@@ -1,4 +1,4 @@
-"""What a plan knows of its datasets: their numbers of samples, and the hashes of what decides them."""
+"""A plan's facts about its datasets: numbers of samples, and hashes of their content."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from workflows.relay.metrics import naive_error
 
 @dataclass(frozen=True)
 class PlannedDataset:
-    """What the plan needs to know of a dataset.
+    """The facts of a dataset that a plan needs.
 
-    `sha256` has, for each split, all that decides its samples as the model sees them; the name decides nothing.
+    `sha256` hashes, for each split, the samples as the model sees them; the name is not part of it.
     """
 
     name: str
     samples: dict[str, int]
     sha256: dict[str, str]
-    train_bytes: int = 0  # of the rows that train samples lie in
-    naive_error: float | None = None  # of the naive forecast on the validation split; decides no address
+    train_bytes: int = 0  # of the rows of the train samples
+    naive_error: float | None = None  # of the naive forecast on the validation split; not part of an address
 
     @staticmethod
     def of(dataset: EncodedDataset, loss: str, num_classes: int | None = None) -> PlannedDataset:
-        """Return the facts of an encoded dataset, whose train rows have the first `num_classes` classes; None: all.
+        """Return the facts of an encoded dataset; its train rows have the first `num_classes` classes, None: all.
 
-        Labels of later classes decide nothing, unless its validation or test rows may have them.
+        Labels of later classes are not hashed, unless its validation or test rows may have them.
         """
-        own, encoding = dataset.prepared.manifest.sha256, dataset.encoding
-        known = dict.fromkeys(own, encoding.sha256())
+        content, encoding = dataset.prepared.manifest.sha256, dataset.encoding
+        known = dict.fromkeys(content, encoding.sha256())
         if num_classes is not None:
             held = max(num_classes, dataset.num_classes_present)
             cut = {count: encoding.of_classes(count).sha256() for count in (num_classes, held)}
-            known = {split: cut[num_classes if split == "train" else held] for split in own}
+            known = {split: cut[num_classes if split == "train" else held] for split in content}
         # Evaluations also compare with the values a season before, and with the scale of the train rows.
-        compared = {} if dataset.season is None else {"season": dataset.season, "train": own["train"]}
+        compared = {} if dataset.season is None else {"season": dataset.season, "train": content["train"]}
         return PlannedDataset(
             name=dataset.name,
             samples=dict(dataset.prepared.manifest.samples),
             sha256={
                 split: address({"samples": sha, "encoding": known[split], **({} if split == "train" else compared)})
-                for split, sha in own.items()
+                for split, sha in content.items()
             },
             train_bytes=dataset.prepared.train_bytes,
             naive_error=naive_error(dataset, "validation", loss),

@@ -1,7 +1,7 @@
-"""The relay: which epoch comes next, what is measured, where a dataset hands over. It only decides.
+"""The relay: decides which epoch comes next, what is evaluated, and which state a dataset hands over.
 
-`relay` yields an action and is sent the answer. The same decisions are driven by three kinds of answers: from the store
-alone (what exists, where the run continues), by workers that train what the store lacks, and by tests.
+`relay` yields an action and receives its answer. Three drivers answer: the store alone (what exists, where the run
+continues), workers that train what the store lacks, and tests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class StageOutcome:
     dataset: int
     learning_rate: float
     epochs: list[EpochRecord] = field(default_factory=list)
-    errors: list[float | None] = field(default_factory=list)  # on its own validation split, after each epoch
+    errors: list[float | None] = field(default_factory=list)  # on its validation split, after each epoch
     losses: list[float | None] = field(default_factory=list)
     handed_over: int = -1  # the number of the epoch that the next dataset starts from
     key: str = ""
@@ -53,7 +53,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class StageOver:
-    """A stage is finished and will not be retried by the guard. It is sent to the driver and has no answer."""
+    """A stage is finished and will not be retried by the guard. The driver gets it and sends no answer."""
 
     outcome: Outcome
 
@@ -96,7 +96,7 @@ def _guarded_stage(plan: Plan, starts: tuple[str, ...], before: list[Errors | No
         stage = yield from _stage(trial, starts)
         errors = yield from _errors_after(plan, stage.key, number + 1)
         tried.append((stage, errors))
-        attempts.append(_judged(trial, number, stage, before, errors))
+        attempts.append(_attempt_of(trial, number, stage, before, errors))
         over = attempts[-1].breach is None or guard.action != "retry" or len(tried) == guard.max_attempts
         if attempts[0].breach is not None:
             verdict = Verdict(number, guard.action, tuple(attempts), best_attempt(attempts))
@@ -113,23 +113,23 @@ def _guarded_stage(plan: Plan, starts: tuple[str, ...], before: list[Errors | No
 def measured_after(plan: Plan, done: int) -> tuple[int, ...]:
     """Return the datasets that are evaluated after `done` stages: all before the first and after the last.
 
-    In between, if training.evaluations is a number: so many, evenly spread over the sequence, and those of the last two
-    stages and of the next one, which transfer and the guard compare, and those that are never trained.
+    In between, if training.evaluations is a number: that many, evenly spread over the sequence, those of the last two
+    stages and the next one, which transfer and the guard compare, and those that are never trained.
     """
     number, at_most = len(plan.datasets), plan.training.evaluations
     if at_most == "all" or done in (0, len(plan.stages)):
         return tuple(range(number))
     spread = (
-        {(2 * place + 1) * number // (2 * at_most) for place in range(at_most)} if at_most < number else set(range(number))
+        {(2 * index + 1) * number // (2 * at_most) for index in range(at_most)} if at_most < number else set(range(number))
     )
     near = {stage.dataset for stage in plan.stages[max(done - 2, 0) : done + 1]}
     return tuple(sorted(spread | near | (set(range(number)) - {stage.dataset for stage in plan.stages})))
 
 
 def row_of(plan: Plan, measured: Sequence[int], answers: Sequence[Errors | None]) -> list[Errors | None]:
-    """Return the errors of all datasets, None where one was not measured."""
-    found = dict(zip(measured, answers, strict=True))
-    return [found.get(place) for place in range(len(plan.datasets))]
+    """Return the errors of all datasets, None if one was not measured."""
+    by_dataset = dict(zip(measured, answers, strict=True))
+    return [by_dataset.get(index) for index in range(len(plan.datasets))]
 
 
 def _errors_after(plan: Plan, key: str, done: int) -> Generator[Action, Any, list[Errors | None]]:
@@ -137,7 +137,7 @@ def _errors_after(plan: Plan, key: str, done: int) -> Generator[Action, Any, lis
     return row_of(plan, measured, (yield Evaluate(key, measured, "validation", done)))
 
 
-def _judged(
+def _attempt_of(
     plan: Plan, number: int, stage: StageOutcome, before: list[Errors | None], after: list[Errors | None]
 ) -> Attempt:
     earlier = [each.dataset for each in plan.stages[:number]]
@@ -145,9 +145,9 @@ def _judged(
     in_points = plan.monitor == "error" and plan.model.classifies
     breach = find_breach(old, new, earlier, plan.guard.tolerance, in_points, plan.guard.floor)
     if breach is not None and plan.monitor == "loss":
-        first, then = before[breach.dataset], after[breach.dataset]
-        if first is not None and then is not None:
-            breach = replace(breach, errors=(first.error, then.error))
+        first, last = before[breach.dataset], after[breach.dataset]
+        if first is not None and last is not None:
+            breach = replace(breach, errors=(first.error, last.error))
     seen, naive = [*earlier, stage.dataset], [dataset.naive_error for dataset in plan.datasets]
     mean = seen_error([figure(each, "error") for each in after], seen, naive)
     mean_loss = seen_error(new, seen, [None] * len(new)) if plan.monitor == "loss" else None
@@ -155,7 +155,7 @@ def _judged(
 
 
 def figure(measured: Errors | None, monitor: str) -> float | None:
-    """Return the monitored figure of a dataset's errors; None where it was not measured, or the loss was not finite."""
+    """Return the monitored figure of a dataset's errors; None if it was not measured or not finite."""
     return None if measured is None else {"error": measured.error, "loss": measured.loss}[monitor]
 
 
@@ -172,10 +172,10 @@ def _stage(plan: Plan, starts: tuple[str, ...]) -> Generator[Action, Any, StageO
         key = epoch.key
         if stops_early(watched, plan.training.patience):
             break
-    how = plan.training.hands_over
-    outcome.handed_over = best_epoch(watched) if how == "best" else len(watched) - 1
+    handover = plan.training.hands_over
+    outcome.handed_over = best_epoch(watched) if handover == "best" else len(watched) - 1
     outcome.key = outcome.epochs[outcome.handed_over].key
-    if how == "average":
+    if handover == "average":
         outcome.key = (yield average_of([each.key for each in outcome.epochs], len(starts) - 1)).key
     return outcome
 

@@ -1,7 +1,7 @@
-"""What earlier datasets leave for a stage: samples, a teacher, or weights with their importance.
+"""The retention of a stage: samples of earlier datasets, a teacher, or weights with their importance.
 
-All of it follows from the chain: only the importance, which costs a pass over samples, is kept in the store, with its
-state. So a resumed stage continues with the same values.
+All of it is computed from the chain, so a resumed stage continues with the same values. Only the importance, which costs
+a pass over samples, is stored with its state.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from workflows.store.store import Store
 
 
 class Memory:
-    """One worker's view of the stages before the present one. All workers of the group call it alike."""
+    """One worker's view of the earlier stages. All workers of the group make the same calls."""
 
     def __init__(
         self,
@@ -58,12 +58,12 @@ class Memory:
         return self.last[1]
 
     def _teacher(self, epoch: Epoch) -> Teacher:
-        """Return the model before the epoch's stage. Beside replay it does not teach what it cannot know.
+        """Return the model before the epoch's stage. With replay it teaches only what it can know.
 
-        For numbers: a dataset that it has not seen. On validation splits (ETT, one seed, two orders) the error at the end
-        was 1.03 of joint training's, 1.06 with the teacher on new samples too. For classes: those it has not learnt,
-        which it would suppress: 78 % of nine speakers' sequences were right, 62 % with the teacher on all. Without replay
-        nothing else retains what is old, so it teaches everything (speakers: 58 % against 34 %).
+        Numbers: it does not teach on the new dataset. On validation splits (ETT, one seed, two orders) the final error was
+        1.03 of joint training's, and 1.06 with the teacher on new samples too. Classes: it does not teach those it has
+        not learnt, which it would suppress: 78 % of nine speakers' sequences were right, 62 % with a teacher of all.
+        Without replay nothing else retains earlier datasets, so it teaches everything (speakers: 58 % against 34 %).
         """
         model, settings = self._model(epoch.starts[-1]), epoch.retention
         classes = self.plan.model.classifies
@@ -96,29 +96,29 @@ class Memory:
         return kept_samples(self.datasets[stage.dataset].num_samples("train"), memory, (self.plan.seed, number))
 
     def _model(self, key: str) -> LSTM:
-        """Return the model in the state of a checkpoint, as it forecasts."""
+        """Return the model of a checkpoint in evaluation mode."""
         model = first_model(self.plan)
         load_weights(model, self.first_does(lambda: self.store.load(key)).model)
         return model.to(self.device).eval()
 
     def _anchor(self, epoch: Epoch) -> Anchor:
         weights = dict(self._model(epoch.starts[-1]).named_parameters())
-        held = {name: value.detach() for name, value in weights.items()}
+        anchored = {name: value.detach() for name, value in weights.items()}
         weighs = epoch.retention.parts.importance is not None
-        return Anchor(held, self._importance(epoch) if weighs else None, epoch.retention.strength)
+        return Anchor(anchored, self._importance(epoch) if weighs else None, epoch.retention.strength)
 
     def _importance(self, epoch: Epoch) -> dict[str, Tensor]:
-        """Return the importance of each weight for all datasets before the epoch's, from the store as far as possible."""
-        found, known = None, epoch.stage
-        while known and (found := self._kept_importance(epoch, known)) is None:
-            known -= 1
-        for number in range(known + 1, epoch.stage + 1):
-            found = accumulate(found, self._own_importance(epoch, number), epoch.retention.importance_decay)
-            self._keep_importance(epoch, number, {name: value.cpu() for name, value in found.items()})
-        assert found is not None
-        return {name: value.to(self.device) for name, value in found.items()}
+        """Return the importance of each weight for all datasets before the epoch's, from the store if possible."""
+        importances, stored_stages = None, epoch.stage
+        while stored_stages and (importances := self._kept_importance(epoch, stored_stages)) is None:
+            stored_stages -= 1
+        for number in range(stored_stages + 1, epoch.stage + 1):
+            importances = accumulate(importances, self._importance_of_one(epoch, number), epoch.retention.importance_decay)
+            self._keep_importance(epoch, number, {name: value.cpu() for name, value in importances.items()})
+        assert importances is not None
+        return {name: value.to(self.device) for name, value in importances.items()}
 
-    def _own_importance(self, epoch: Epoch, number: int) -> dict[str, Tensor]:
+    def _importance_of_one(self, epoch: Epoch, number: int) -> dict[str, Tensor]:
         """Return the importance for the last of the first `number` datasets alone."""
         dataset = self.datasets[self.plan.stages[number - 1].dataset]
         kept, seed = self._kept(epoch, number - 1), (self.plan.seed, number)
@@ -132,18 +132,18 @@ class Memory:
 
     def _kept_importance(self, epoch: Epoch, number: int) -> dict[str, Tensor] | None:
         name = self._importance_name(epoch, number)
-        found: dict[str, Tensor] | None = self.first_does(lambda: self.store.kept_tensors(epoch.starts[number], name))
-        return found
+        stored: dict[str, Tensor] | None = self.first_does(lambda: self.store.kept_tensors(epoch.starts[number], name))
+        return stored
 
-    def _keep_importance(self, epoch: Epoch, number: int, found: dict[str, Tensor]) -> None:
+    def _keep_importance(self, epoch: Epoch, number: int, importances: dict[str, Tensor]) -> None:
         name = self._importance_name(epoch, number)
-        self.first_does(lambda: self.store.keep_tensors(epoch.starts[number], name, found))
+        self.first_does(lambda: self.store.keep_tensors(epoch.starts[number], name, importances))
 
     def _importance_name(self, epoch: Epoch, number: int) -> str:
-        """Return the name of the importance after `number` stages, by all that decides it beside the states before."""
+        """Return the name of the importance after `number` stages, hashed from everything that affects it."""
         settings = epoch.retention
         earlier = [self.plan.datasets[stage.dataset].sha256["train"] for stage in self.plan.stages[:number]]
         memory = settings.memory or FEW_SAMPLES
         decided_by = [self.plan.seed, list(epoch.starts[: number + 1]), earlier, memory, settings.importance_decay]
-        decided_by += [] if settings.method == "ewc" else [settings.method]  # originally the only method with importance
+        decided_by += [] if settings.method == "ewc" else [settings.method]  # ewc was the only method with importance
         return "importance-" + hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:16]

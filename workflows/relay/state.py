@@ -30,8 +30,8 @@ def state_of(learner: Learner) -> State:
     model = {name: value.detach().cpu() for name, value in learner.model.state_dict().items()}
     moments = {}
     for name, parameter in learner.model.named_parameters():
-        for what, value in learner.optimizer.state.get(parameter, {}).items():
-            moments[f"{what}.{name}"] = value.detach().cpu()
+        for moment, value in learner.optimizer.state.get(parameter, {}).items():
+            moments[f"{moment}.{name}"] = value.detach().cpu()
     sums = {} if learner.step_sums is None else learner.step_sums.tensors()
     return State(model, moments | sums)
 
@@ -39,7 +39,7 @@ def state_of(learner: Learner) -> State:
 def averaged_state(states: Sequence[tuple[State, int, bool]], num_steps: int) -> State:
     """Return the average of the weights over the last third of a stage's steps, with the moments of its last epoch.
 
-    `states` are those of the epochs whose steps count, the last epoch being the last: see mean_weights.
+    `states` are those of the averaged epochs in order: see mean_weights.
     """
     last = states[-1][0]
     model = mean_weights([(state.optimizer, number, whole) for state, number, whole in states], num_steps, last.model)
@@ -49,22 +49,22 @@ def averaged_state(states: Sequence[tuple[State, int, bool]], num_steps: int) ->
 def commit_average(store: Store, plan: Plan, action: Average) -> EpochRecord:
     """Commit the averaged state at the end of a stage; returns the committed record."""
     states = [(store.load(key), number, whole) for key, number, whole in action.epochs]
-    heads = heads_elsewhere(plan, action.stage, heads_in(states[-1][0].model), action.parent, store.record)
+    heads = unchanged_heads(plan, action.stage, heads_in(states[-1][0].model), action.parent, store.record)
     averaged = averaged_state(states, plan.steps_an_epoch(plan.stages[action.stage]))
     return store.commit(action.key, averaged, EpochRecord(action.key, action.parent, heads=heads))[0]
 
 
-def heads_elsewhere(
+def unchanged_heads(
     plan: Plan, stage: int, heads: Collection[str], parent: str | None, record_of: Callable[[str], EpochRecord | None]
 ) -> dict[str, str]:
-    """Return which corrections of the head a stage leaves as the state before has them, and the checkpoints that have them.
+    """Return the head corrections that a stage does not change, with the checkpoints that have them.
 
-    Without replay those are all but its own; `heads` are those of the state before, whose address is `parent`.
+    Without replay those are all but its own; `heads` are those of the state before, at the address `parent`.
     """
     all_move = plan.retention.replays or plan.joint or not plan.training.carry_optimizer
-    others = set() if all_move else {number for number in heads if number != str(stage)}
-    before = record_of(parent) if others and parent is not None else None
-    return {} if before is None else {number: before.heads.get(number, before.key) for number in sorted(others)}
+    idle = set() if all_move else {number for number in heads if number != str(stage)}
+    before = record_of(parent) if idle and parent is not None else None
+    return {} if before is None else {number: before.heads.get(number, before.key) for number in sorted(idle)}
 
 
 def load_state(learner: Learner, state: State) -> None:
@@ -73,7 +73,7 @@ def load_state(learner: Learner, state: State) -> None:
     learner.attach()
     parameters = dict(learner.model.named_parameters())
     for key, value in state.optimizer.items():
-        what, _, name = key.partition(".")
-        if what in (TAIL, BEFORE):  # sums of the previous epoch
+        moment, _, name = key.partition(".")
+        if moment in (TAIL, BEFORE):  # sums of the previous epoch
             continue
-        learner.optimizer.state[parameters[name]][what] = value.clone().to(learner.device)
+        learner.optimizer.state[parameters[name]][moment] = value.clone().to(learner.device)

@@ -1,4 +1,4 @@
-"""Walk the relay as a worker: look up what the store has; train, evaluate and commit the rest."""
+"""Walk the relay as a worker: read results from the store; train, evaluate and commit the missing ones."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from workflows.relay.lookup import measured
 from workflows.relay.plan import Epoch, Plan
 from workflows.relay.relay import Outcome, drive_stages, relay
 from workflows.relay.retention import Memory
-from workflows.relay.state import commit_average, first_model, heads_elsewhere, load_state, state_of
+from workflows.relay.state import commit_average, first_model, load_state, state_of, unchanged_heads
 from workflows.store.kept import EpochRecord, Errors
 from workflows.store.store import DamagedCheckpointError, Store
 from workflows.store.telling import telling_waits
 
-STORE_PATIENCE_S = 60.0  # how long to wait for an unreachable store
+STORE_PATIENCE_S = 60.0  # wait for an unreachable store
 STORE_RETRY_S = 2.0
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}  # waiting does not help
 MAX_DAMAGED = 100  # damaged checkpoints before a walk gives up
@@ -51,7 +51,7 @@ class StoreError(Exception):
 
 @dataclass
 class Report:
-    """What one walk did: the keys of the epochs it trained. Their cost is in its events."""
+    """The keys of the epochs that a walk trained; their cost is in its events."""
 
     epochs: list[str] = field(default_factory=list)
 
@@ -70,7 +70,7 @@ class Walker:
         evaluated: Callable[[EvaluationDone], None] = lambda done: None,
         lane: Lane | None = None,
     ):
-        self.evaluated = evaluated  # called by every worker, in step
+        self.evaluated = evaluated  # called by every worker at the same point
         self.plan, self.datasets, self.store, self.group = plan, datasets, store, group
         self.emit: Emit = emit if group.rank == 0 else lambda event: None
         self.report = Report()
@@ -81,26 +81,26 @@ class Walker:
         self.ahead = Ahead(plan, datasets)
 
     def walk(self) -> Report:
-        """Do everything that the plan needs and the store lacks."""
+        """Train and evaluate everything that the store lacks."""
         for _ in self.stages():
             pass
         return self.report
 
     def stages(self) -> Iterator[Outcome]:
-        """Do the same, pausing after each stage with the outcome so far; the last outcome is complete and tested."""
-        told = 0
+        """Walk like `walk`, and yield the outcome so far after each stage; the last outcome is complete and tested."""
+        num_yielded = 0
         with self.ahead:
             for _ in range(MAX_DAMAGED):
-                with contextlib.suppress(DamagedCheckpointError):  # it has been set aside: what it held is trained again
+                with contextlib.suppress(DamagedCheckpointError):  # it has been set aside; its epoch is retrained
                     for outcome in drive_stages(relay(self.plan), self.answer):
-                        if outcome.test or len(outcome.stages) > told:
-                            told = len(outcome.stages)
+                        if outcome.test or len(outcome.stages) > num_yielded:
+                            num_yielded = len(outcome.stages)
                             yield outcome
                     return
         raise StoreError(f"{self.store.address}: {MAX_DAMAGED} checkpoints were damaged: check the disk")
 
     def answer(self, action: Action) -> Any:
-        """Return the store's answer to an action, or what this group did; one group at a time does an action."""
+        """Return the store's answer to an action, or compute it; only one group at a time does an action."""
         if isinstance(action, Tell):
             self.emit(Guarded(report_of(action.verdict, self.plan), action.over))
             return True
@@ -108,7 +108,7 @@ class Walker:
             claim = self._first_does(lambda: self.claims.claim(action))
             if claim.answer is not None:
                 return claim.answer
-            if claim.mine:
+            if claim.granted:
                 break
         try:
             if isinstance(action, Initialise):
@@ -126,7 +126,7 @@ class Walker:
         result: Any = None
         if self.group.rank == 0:
             try:
-                result = ("done", self._patiently(work))
+                result = ("done", self._with_retries(work))
             except DamagedCheckpointError as error:
                 result = ("damaged", str(error))
             except OSError as error:
@@ -141,8 +141,8 @@ class Walker:
             raise StoreError(value)
         return value
 
-    def _patiently(self, work: Callable[[], Any]) -> Any:
-        """Run work on the store, repeated for a while if the store cannot be reached."""
+    def _with_retries(self, work: Callable[[], Any]) -> Any:
+        """Run work on the store, and retry for STORE_PATIENCE_S if the store cannot be reached."""
         started = time.monotonic()
         while True:
             try:
@@ -155,26 +155,26 @@ class Walker:
                 time.sleep(STORE_RETRY_S)
 
     def _commit(self, record: EpochRecord, heads: Collection[str] = (), stage: int = 0) -> EpochRecord:
-        """Commit the learner's state. If another process was faster, its state is read before it is gone on from.
+        """Commit the learner's state. If another process was faster, its state is loaded before the next epoch.
 
-        `heads` are the corrections of the head that the state before it had, `stage` the one that it was trained in.
+        `heads` are the head corrections of the state before, `stage` the stage of the epoch.
         """
 
         def commit() -> tuple[EpochRecord, bool]:
-            known = replace(record, heads=heads_elsewhere(self.plan, stage, heads, record.parent, self.store.record))
+            known = replace(record, heads=unchanged_heads(self.plan, stage, heads, record.parent, self.store.record))
             return self.store.commit(record.key, state_of(self.learner), known)
 
-        found, mine = self._first_does(commit)
-        self.state_key = record.key if mine else ""
-        standing: EpochRecord = found
-        return standing
+        committed: EpochRecord
+        committed, is_ours = self._first_does(commit)
+        self.state_key = record.key if is_ours else ""
+        return committed
 
     def _initialise(self, key: str) -> EpochRecord:
         plan, device = self.plan, str(self.learner.device)
         self.learner = Learner(first_model(plan), plan.model, plan.training, self.group, device, self.learner.lane)
         return self._commit(EpochRecord(key, None))
 
-    def _be_at(self, key: str) -> None:
+    def _load(self, key: str) -> None:
         """Load the state of a checkpoint into the learner."""
         if key != self.state_key:
             load_state(self.learner, self._first_does(lambda: self.store.load(key)))
@@ -183,7 +183,7 @@ class Walker:
     def _train(self, epoch: Epoch) -> EpochRecord:
         plan, dataset = self.plan, self.datasets[epoch.dataset]
         stage = plan.stages[epoch.stage]
-        self._be_at(epoch.parent)
+        self._load(epoch.parent)
         if epoch.reset_optimizer:
             self.learner.reset_optimizer()
         total = dataset.num_samples("train")
@@ -198,7 +198,7 @@ class Walker:
                 self.emit(StepDone(step + 1, seen, total))
 
         before = set(map(str, self.learner.model.corrections.numbers))
-        self.state_key = ""  # not a checkpoint's state until the epoch is done
+        self.state_key = ""  # until the epoch is done the weights are no checkpoint's
         seed = (plan.seed, epoch.stage, epoch.number)
         started = time.perf_counter()
         self.learner.have_outputs(plan.outputs_in(epoch.stage))
@@ -223,7 +223,7 @@ class Walker:
         return committed
 
     def _head_of(self, number: int, split: str) -> Any:
-        """Return whose head correction a dataset's samples take."""
+        """Return the dataset of the head correction for a dataset's samples."""
         dataset = self.datasets[number]
         if isinstance(dataset, Joint):
             return dataset.owners(split) if self.plan.model.dataset_heads else None
@@ -231,20 +231,20 @@ class Walker:
 
     def _evaluate(self, action: Evaluate) -> list[Errors | None]:
         kept = self._first_does(lambda: self.store.evaluations(action.key))
-        found = {number: measured(self.plan, number, action.split, kept) for number in action.datasets}
-        absent = [number for number, errors in found.items() if errors is False]
-        self._be_at(action.key)
+        known = {number: measured(self.plan, number, action.split, kept) for number in action.datasets}
+        absent = [number for number, errors in known.items() if errors is False]
+        self._load(action.key)
         started = time.perf_counter()
         self.emit(EvaluationStarted(action.stage, action.split, len(absent)))
         heads = [self._head_of(number, action.split) for number in absent]
         sums = self.learner.evaluate_all([self.datasets[number] for number in absent], action.split, heads)
-        errors = {n: errors_of(own, self.datasets[n], self.plan.model) for n, own in zip(absent, sums, strict=True)}
+        errors = {n: errors_of(total, self.datasets[n], self.plan.model) for n, total in zip(absent, sums, strict=True)}
         hashes = {number: self.plan.datasets[number].sha256[action.split] for number in absent}
         self._first_does(lambda: self.store.add_evaluations(action.key, {hashes[n]: errors[n] for n in absent}))
         seconds = time.perf_counter() - started
-        answers = [None if isinstance(each, bool) else each for each in {**found, **errors}.values()]
-        told = {self.datasets[n].name: each.error if each else None for n, each in zip(found, answers, strict=True)}
-        done = EvaluationDone(action.stage, action.split, action.key, told, seconds)
+        answers = [None if isinstance(each, bool) else each for each in {**known, **errors}.values()]
+        by_name = {self.datasets[n].name: each.error if each else None for n, each in zip(known, answers, strict=True)}
+        done = EvaluationDone(action.stage, action.split, action.key, by_name, seconds)
         self.emit(done)
         self.evaluated(done)
         return answers

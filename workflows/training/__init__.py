@@ -1,4 +1,4 @@
 """Ray Train: one worker group walks the relay.
 
-The room is not named `train`: `from workflows import train` is the function of the Python door.
+The room is not named `train`: `from workflows import train` is the function.
 """

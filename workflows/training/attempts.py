@@ -33,21 +33,21 @@ from workflows.relay.events import Emit, EpochDone, RunEvent, Waiting, WorkersLo
 from workflows.relay.failures import RunFailedError
 
 START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
-# An elastic group: how long a start waits for resources, and how many starts. Ray Train looks every 20 s which nodes exist,
-# so a start may wait in vain for resources of a node that was just lost.
+# Elastic groups: seconds that a start waits for resources, and number of starts. Ray Train looks for nodes every 20 s, so a
+# start may wait in vain for resources of a node that was just lost.
 ELASTIC_START_S, ELASTIC_STARTS = 5, 8
-LOOK_S = 2  # whole seconds, as a placement group waits
+LOOK_S = 2  # a placement group waits whole seconds
 FitGroup = Callable[[Start], None]
 
 
 @dataclass
 class Group:
-    """The nodes of the present worker group, by rank, and its losses and failed starts since the last epoch."""
+    """The nodes of the current worker group, by rank, and its losses and failed starts since the last epoch."""
 
     nodes: list[str] = field(default_factory=list)
     losses: int = 0
-    taken: int = 0  # how often its room was taken before it had started
-    works: threading.Event = field(default_factory=threading.Event)  # whether the group that was started has begun
+    taken: int = 0  # times that its room was taken before the start
+    works: threading.Event = field(default_factory=threading.Event)  # set when the started group begins
 
     def hear(self, event: RunEvent) -> None:
         """Record an event of the run."""
@@ -59,7 +59,7 @@ class Group:
 
 
 def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) -> None:
-    """Start groups by `fit` until one has done everything.
+    """Start groups by `fit` until one has finished.
 
     Raises RunFailedError with the reason and the node if the run cannot continue.
     """
@@ -70,7 +70,7 @@ def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) 
     while True:
         if isinstance(step, GiveUp):
             raise RunFailedError(
-                f"{step.why}; ray.log in the run's folder says more, and the same command goes on from the last epoch in "
+                f"{step.why}; see ray.log in the run's folder; run the same command to resume from the last epoch in "
                 "the store"
             )
         start = wait_for_room(placement, step, emit)
@@ -79,21 +79,21 @@ def run_attempts(fit: FitGroup, placement: Placement, group: Group, emit: Emit) 
             continue
         if start.words:
             emit(Waiting(start.words))
-        there = {node.name for node in capacity().nodes}
+        nodes_before = {node.name for node in capacity().nodes}
         group.works.clear()
         try:
             with telling(functools.partial(_tell_start, start, group, emit)):
                 fit(start)
             return
         except RayActorError as error:
-            # Ray keeps the cores of its workers until this process ends, so that there is no room for others.
+            # Ray keeps the cores of the workers until this process ends, so a new group has no room.
             step = GiveUp(f"Ray's controller of the workers was lost ({str(error).strip().splitlines()[0]})")
         except TrainingFailedError as error:
-            gone = sorted(there - {node.name for node in capacity().nodes})
+            gone = sorted(nodes_before - {node.name for node in capacity().nodes})
             if isinstance(error, ControllerError) and not gone and "timed out" in str(error).lower():
                 group.taken += 1
                 step = after_taken(placement, capacity(), group.taken)
-                emit(Waiting("the room for the workers was taken before they had started"))
+                emit(Waiting("the room for the workers was taken before they could start"))
                 continue
             group.losses += 1
             loss = find_loss(failures_of(error), group.nodes, gone)
@@ -109,7 +109,7 @@ def _tell_start(start: Start, group: Group, emit: Emit, waited_s: float) -> None
 
 @contextlib.contextmanager
 def start_timeout(seconds: int | None) -> Iterator[None]:
-    """Let groups that are started in the context wait so long for resources; None: as long as cluster.connect says."""
+    """Set how long groups started in the context wait for resources; None: the default of cluster.connect."""
     before = os.environ.get(START_TIMEOUT)
     if seconds is not None:
         os.environ[START_TIMEOUT] = str(seconds)
@@ -135,30 +135,32 @@ def wait_for_room(placement: Placement, wait: Wait, emit: Emit) -> Start | GiveU
 
     A waiting placement group also makes a cluster's autoscaler add machines.
     """
-    started = told = time.monotonic()
-    with _asked_for(placement, wait) as asked:
-        there = asked.wait(LOOK_S)
-    while not there and (waited := time.monotonic() - started) < wait.limit_s:
+    started = last_message = time.monotonic()
+    with _requested(placement, wait) as request:
+        is_free = request.wait(LOOK_S)
+    while not is_free and (waited := time.monotonic() - started) < wait.limit_s:
         now = capacity()
         wait = reconsider(placement, wait, now)
-        if time.monotonic() - told >= TELL_S:
-            told = time.monotonic()
+        if time.monotonic() - last_message >= TELL_S:
+            last_message = time.monotonic()
             emit(Waiting(waiting_words(placement, wait, free_nodes(), now, waited)))
-        with _asked_for(placement, wait) as asked:
-            while not there and reconsider(placement, wait, capacity()) == wait and time.monotonic() - told < TELL_S:
-                there = asked.wait(LOOK_S)
-    free: tuple[Node, ...] = () if there else free_nodes()
-    return after_wait(placement, wait, free, time.monotonic() - started, there)
+        with _requested(placement, wait) as request:
+            while (
+                not is_free and reconsider(placement, wait, capacity()) == wait and time.monotonic() - last_message < TELL_S
+            ):
+                is_free = request.wait(LOOK_S)
+    free: tuple[Node, ...] = () if is_free else free_nodes()
+    return after_wait(placement, wait, free, time.monotonic() - started, is_free)
 
 
 @contextlib.contextmanager
-def _asked_for(placement: Placement, wait: Wait) -> Iterator[Any]:
-    """A placement group for the workers that are waited for, while the context lasts."""
+def _requested(placement: Placement, wait: Wait) -> Iterator[Any]:
+    """Request the cores of the awaited workers as a placement group while the context lasts."""
     from ray.util.placement_group import placement_group, remove_placement_group
 
     bundle = {"CPU": wait.cpus, **({"GPU": 1.0} if placement.use_gpu else {})}
-    asked = placement_group([bundle] * wait.num_workers, strategy="PACK")
+    request = placement_group([bundle] * wait.num_workers, strategy="PACK")
     try:
-        yield asked
+        yield request
     finally:
-        remove_placement_group(asked)
+        remove_placement_group(request)

@@ -9,7 +9,7 @@ from ray.train.torch import TorchConfig
 
 from cluster.interface import set_interface
 
-# Ray waits 30 s for each worker to leave the group, also for those of a node that is lost. They are ended right after that.
+# Ray waits 30 s for each worker to leave the group, even on a lost node, and then ends them.
 SHUTDOWN_TIMEOUT, SHUTDOWN_S = "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S", "3"
 
 
@@ -20,8 +20,8 @@ class _Backend(TorchConfig().backend_cls):  # type: ignore[misc]
         super().on_start(worker_group, backend_config)
 
     def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
-        """Let the workers leave the process group, those that still answer."""
-        os.environ.setdefault(SHUTDOWN_TIMEOUT, SHUTDOWN_S)  # in the group's controller, which is a process of its own
+        """Let the workers that still answer leave the process group."""
+        os.environ.setdefault(SHUTDOWN_TIMEOUT, SHUTDOWN_S)  # the group's controller is a separate process
         super().on_shutdown(worker_group, backend_config)
 
 

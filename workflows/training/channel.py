@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-MAX_RESTARTS = 3  # of the process that keeps the events
+MAX_RESTARTS = 3  # restarts of the process that keeps the events
 
 
 class Sender:
@@ -27,7 +27,7 @@ class Sender:
         from ray.exceptions import RayActorError
 
         if self._last is not None:
-            with contextlib.suppress(RayActorError):  # it was killed too often: the run says so, the work is in the store
+            with contextlib.suppress(RayActorError):  # killed too often: the run reports it, its epochs are in the store
                 ray.get(self._last)
 
 
@@ -54,9 +54,9 @@ class Channel:
 
         self._watch = watch
         # On the node of this process: other nodes may be lost during the run.
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        # A mailbox whose process is killed is made again; the events that it held are lost, the run goes on.
-        lasting = {"scheduling_strategy": here, "max_restarts": MAX_RESTARTS, "max_task_retries": MAX_RESTARTS}
+        this_node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        # A killed mailbox is restarted; its pending events are lost, and the run continues.
+        lasting = {"scheduling_strategy": this_node, "max_restarts": MAX_RESTARTS, "max_task_retries": MAX_RESTARTS}
         self.mailbox: Any = ray.remote(num_cpus=0)(_Mailbox).options(**lasting).remote()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -72,7 +72,7 @@ class Channel:
         self._over.set()
         self._thread.join(timeout=30)
         # A worker kept for the next task keeps its end of the channel, and so the mailbox's process.
-        with contextlib.suppress(Exception):  # the cluster may be gone before
+        with contextlib.suppress(Exception):  # the cluster may be gone already
             ray.kill(self.mailbox)
 
     def _listen(self) -> None:

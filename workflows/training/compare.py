@@ -24,13 +24,13 @@ from workflows.training.cores import with_cores
 from workflows.training.run import place_workers
 from workflows.training.workers import Job, run_workers
 
-Plans = tuple[tuple[Plan, tuple[int, ...]], ...]  # each with its datasets of the run
+Plans = tuple[tuple[Plan, tuple[int, ...]], ...]  # each with the indices of its datasets
 
 
 def compare(
     storage: str | Path, name: str, num_workers: int | None = None, address: str | None = None, watch: Watch = ignore
 ) -> Comparison:
-    """Train what a finished run is compared with, as far as the store lacks it, and write compare.json beside the run.
+    """Train the missing epochs of joint and separate training, and write compare.json beside the run.
 
     Joint and separate training have the run's model, settings and number of epochs, and are evaluated by the same code.
     Raises InputError without a finished run of this name.
@@ -65,7 +65,7 @@ def _outcome(plan: Plan, store: Store) -> Outcome | None:
 
 
 def _train(store: Store, run: TrainedRun, plans: Plans, num_workers: int | None, address: str | None, watch: Watch) -> int:
-    """Train what the store lacks of all plans, in one worker group; returns the number of trained epochs."""
+    """Train the missing epochs of all plans in one worker group; returns their number."""
     import tempfile
 
     recipe = run.recipe
@@ -81,11 +81,11 @@ def _train(store: Store, run: TrainedRun, plans: Plans, num_workers: int | None,
         count += isinstance(event, EpochDone)
         watch(event)
 
-    sent = tuple(map(DatasetRef.of, run.datasets))
+    references = tuple(map(DatasetRef.of, run.datasets))
     threads = max(int(placement.cpus), 1)
     job = Job(
         run.plan,
-        sent,
+        references,
         store.address,
         note,
         threads,
@@ -94,30 +94,30 @@ def _train(store: Store, run: TrainedRun, plans: Plans, num_workers: int | None,
         uuid.uuid4().hex,
         plans,
     )
-    with tempfile.TemporaryDirectory(prefix="lstm-relay-") as here:
-        run_workers(job, placement, address, here if address is None else f"{store.address}/runs/{run.name}/.ray_train")
+    with tempfile.TemporaryDirectory(prefix="lstm-relay-") as scratch:
+        run_workers(job, placement, address, scratch if address is None else f"{store.address}/runs/{run.name}/.ray_train")
     return count
 
 
 def compared(store: Store, run: TrainedRun, plans: Plans, trained: int = 0) -> Comparison:
-    """Return the comparison from what the store holds of all plans."""
+    """Return the comparison from the epochs and evaluations in the store."""
     sequence, joint, *separate = (finished(plan, store) for plan in (run.plan, *(plan for plan, _ in plans)))
-    loss, found = run.plan.model.loss, {}
+    loss, by_dataset = run.plan.model.loss, {}
     for number, (stage, alone) in enumerate(zip(run.plan.stages, separate, strict=True)):
         dataset = run.datasets[stage.dataset]
         naive = naive_error(dataset, "test", loss)
         errors = (sequence.test[stage.dataset], joint.test[number], alone.test[0])
         relative = [None if each is None else scaled(each.error, naive) for each in errors]
-        known = errors[0].forecasts if errors[0] is not None else None
-        seasonal = None if known is None else scaled(known.seasonal_naive_error, naive)
-        found[dataset.name] = Compared(relative[0], relative[1], relative[2], None if naive is None else 1.0, seasonal)
+        forecasts = errors[0].forecasts if errors[0] is not None else None
+        seasonal = None if forecasts is None else scaled(forecasts.seasonal_naive_error, naive)
+        by_dataset[dataset.name] = Compared(relative[0], relative[1], relative[2], None if naive is None else 1.0, seasonal)
     outcomes = {"sequence": [(run.plan, sequence)], "joint": [(plans[0][0], joint)]}
     outcomes["separate"] = [(plan, alone) for (plan, _), alone in zip(plans[1:], separate, strict=True)]
     return Comparison(
         name=run.name,
         key=run.key,
-        datasets=found,
-        mean=mean_comparison(found),
+        datasets=by_dataset,
+        mean=mean_comparison(by_dataset),
         samples={kind: sum(gradient_samples(*each) for each in pairs) for kind, pairs in outcomes.items()},
         epochs={kind: sum(len(s.epochs) for _, done in pairs for s in done.stages) for kind, pairs in outcomes.items()},
         keys={kind: tuple(done.key for _, done in pairs) for kind, pairs in outcomes.items()},

@@ -1,8 +1,8 @@
 """Choose between threads and workers on this machine, by the measured time of a step.
 
-No rule fits every machine: on two quiet cores two threads ran 1.6 to 2.1 times the steps of one, on two busy ones a third
-to a half. So the first steps are measured, once for each machine, model and batch size. The choice changes no number
-beyond rounding; it is stored so that the same machine rounds the same way next time.
+No rule fits every machine: on two idle cores two threads ran 1.6 to 2.1 times the steps of one, on two busy cores a third
+to a half. So the first steps are measured, once for each machine, model and batch size. The choice changes results
+only by rounding; it is stored so that the same machine rounds the same way next time.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from workflows.relay.plan import Plan
 SHORT_RUN_S = 5.0  # a shorter run is not worth measuring
 GAIN = 0.9  # more threads are used if a step takes at most this share of its time with fewer
 WORKERS_GAIN = 0.8  # workers are used if the estimated time of the run is at most this share of that in one process
-START_S = 12.0  # of a worker group
-REDUCE_S, REDUCE_PER_WORKER_S = 0.0005, 0.0007  # of adding up the gradients by gloo: measured with 2 to 16 workers
+START_S = 12.0  # start of a worker group
+REDUCE_S, REDUCE_PER_WORKER_S = 0.0005, 0.0007  # all-reduce of the gradients by gloo, measured with 2 to 16 workers
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """Measured seconds of a step: by threads in one process, and by workers of a worker's share with one thread."""
+    """Measured seconds of a step: by threads in one process, and of a worker's share of a batch by number of workers."""
 
     threads: Mapping[int, float]
     shares: Mapping[int, float]
@@ -40,10 +40,10 @@ class Speeds:
 
     @staticmethod
     def read(text: str) -> Speeds:
-        """Return the speeds that `text` holds."""
-        kept = json.loads(text)
-        threads, shares = ({int(n): float(s) for n, s in kept[kind].items()} for kind in ("threads", "shares"))
-        return Speeds(threads, shares, float(kept["took_seconds"]))
+        """Parse stored speeds."""
+        content = json.loads(text)
+        threads, shares = ({int(n): float(s) for n, s in content[kind].items()} for kind in ("threads", "shares"))
+        return Speeds(threads, shares, float(content["took_seconds"]))
 
 
 def powers_of_two(most: int) -> list[int]:
@@ -58,8 +58,8 @@ def choose(placement: Placement, speeds: Speeds, steps: int, may_add_workers: bo
         if seconds < GAIN * speeds.threads[threads]:
             threads = number
     alone = steps * speeds.threads[threads]
-    told = ", ".join(f"{number}: {1000 * seconds:.3g} ms" for number, seconds in sorted(speeds.threads.items()))
-    reason = f"a step by threads, measured here in {speeds.took_seconds:.1f} s: {told}"
+    times = ", ".join(f"{number}: {1000 * seconds:.3g} ms" for number, seconds in sorted(speeds.threads.items()))
+    reason = f"a step by threads, measured in {speeds.took_seconds:.1f} s: {times}"
     if may_add_workers and speeds.shares:
         each = {n: seconds + REDUCE_S + REDUCE_PER_WORKER_S * n for n, seconds in speeds.shares.items()}
         number = min(each, key=lambda n: each[n])
@@ -74,7 +74,7 @@ def with_cores(
 ) -> Placement:
     """Return the placement of a run on the cores of this machine.
 
-    Workers, or cores of each, that the recipe names are used as they are.
+    A number of workers or cores in the recipe is used unchanged.
     """
     auto = asked.num_workers == "auto"
     if placement.use_gpu or not (auto or placement.num_workers == 0) or asked.cpus_per_worker != "auto" or cores < 2:
@@ -85,15 +85,15 @@ def with_cores(
     with contextlib.suppress(OSError, ValueError, KeyError):
         speeds = Speeds.read(home.read_text())
     if speeds is None:
-        speeds = _measured(plan, datasets[0], cores, steps)
+        speeds = _measure(plan, datasets[0], cores, steps)
         if speeds is None:
             return replace(placement, num_workers=0, max_workers=0, cpus=1.0, reason="a short run: this process, one thread")
         _keep(speeds, home)
     return choose(placement, speeds, steps, auto)
 
 
-def _measured(plan: Plan, dataset: EncodedDataset, cores: int, steps: int) -> Speeds | None:
-    """Return the measured seconds of a step; None if the whole run is shorter than measuring is worth."""
+def _measure(plan: Plan, dataset: EncodedDataset, cores: int, steps: int) -> Speeds | None:
+    """Measure the seconds of a step; None if the run is too short to be worth measuring."""
     import torch
 
     from workflows.fit.calibration import seconds_a_step
@@ -114,13 +114,13 @@ def _measured(plan: Plan, dataset: EncodedDataset, cores: int, steps: int) -> Sp
     counts = powers_of_two(cores)
     workers = [n for n in counts[1:] if size // n >= SEQUENCES_PER_WORKER]
     kinds = [(n, size) for n in counts] + [(1, size // n) for n in workers]
-    found = seconds_a_step(learner, dataset, kinds)
+    seconds = seconds_a_step(learner, dataset, kinds)
     took = time.perf_counter() - started
-    return Speeds(dict(zip(counts, found, strict=False)), dict(zip(workers, found[len(counts) :], strict=True)), took)
+    return Speeds(dict(zip(counts, seconds, strict=False)), dict(zip(workers, seconds[len(counts) :], strict=True)), took)
 
 
 def _key(plan: Plan, dataset: EncodedDataset, cores: int) -> str:
-    """Return everything that a step's time depends on: the machine and its torch, the model, and the size of a step."""
+    """Return a hash of everything that affects the time of a step: machine, torch, model and batch size."""
     lengths = dataset.lengths("train")
     facts = {
         "threads": "each with samples of its own",

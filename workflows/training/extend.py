@@ -1,4 +1,4 @@
-"""Extend a finished run by new data: one dataset is appended, everything else stays as it is.
+"""Extend a finished run by one new dataset; everything else is unchanged.
 
 The files of earlier datasets are not needed: their prepared rows and every state are in the store.
 """
@@ -37,7 +37,7 @@ Prepare = Callable[[Recipe], tuple[PreparedDataset, DatasetSource]]
 
 @dataclasses.dataclass(frozen=True)
 class Addition:
-    """What is appended to a run: the dataset's name, its keys as a [[datasets]] entry, and its first learning rate."""
+    """A dataset to append: its name, its keys as a [[datasets]] entry, and its first learning rate."""
 
     name: str
     keys: dict[str, Any]
@@ -60,8 +60,8 @@ def extend(
 ) -> RunResult:
     """Append the dataset in the files of `path` to the run `name` and train it; returns the run's new result.
 
-    It has its own `epochs`, and a `learning_rate` that may be higher than the carried one; `overrides` are KEY=VALUE as
-    for --set. Only its own epochs are trained. Raises InputError before anything is written.
+    `epochs` and `learning_rate` are those of the new dataset; the rate may be higher than the carried one. `overrides` are
+    KEY=VALUE as for --set. Only the new dataset's epochs are trained. Raises InputError before anything is written.
     """
     store, started = Store(str(storage)), time.perf_counter()
     paths = [path] if isinstance(path, str) else list(path)
@@ -74,14 +74,14 @@ def extend(
         alone = dataclasses.replace(alone, training=recipe.training.model_copy(update={"decay_rate": 1.0}))
         alone = dataclasses.replace(alone, document={**recipe.document, "datasets": recipe.document["datasets"][-1:]})
         watch(Preparing(recipe.name))
-        found = prepare_on(alone, store.storage, address, watch)
-        if len(found.datasets) != 1:
-            raise InputError(f"--dataset {dataset}: {len(found.datasets)} datasets have this name's form: name one")
-        return found.datasets[0].prepared, found.sources[0]
+        prepared = prepare_on(alone, store.storage, address, watch)
+        if len(prepared.datasets) != 1:
+            raise InputError(f"--dataset {dataset}: {len(prepared.datasets)} datasets match this name: use a name for one")
+        return prepared.datasets[0].prepared, prepared.sources[0]
 
     addition = Addition(dataset, keys, learning_rate, tuple(overrides))
     with store.using("extend"):
-        mend_copies(store.storage, name)  # a run that has the dataset is refused, also where its copies are not written
+        mend_copies(store.storage, name)  # so that a run that has the dataset already is refused
         return extend_run(store, open_run(store, name), addition, prepare, started, num_workers, address, watch)
 
 
@@ -103,8 +103,8 @@ def extend_run(
     before = [each.prepared for each in run.datasets]
     settings = [*(each.prepared.settings for each in run.datasets), new.settings]
     count = len(run.plan.stages)
-    own = make_encodings([*before[:count], new], [*settings[:count], settings[-1]])[-1]
-    encoding, warnings = _encoded_as(run.datasets[count - 1].encoding, own, new, recipe.model.classes == "seen")
+    own_encoding = make_encodings([*before[:count], new], [*settings[:count], settings[-1]])[-1]
+    encoding, warnings = _encoded_as(run.datasets[count - 1].encoding, own_encoding, new, recipe.model.classes == "seen")
     (encoding,) = with_class_weights([encoding], [new], recipe.model.class_weights)
     # A new class may occur in the validation labels of earlier datasets.
     known = [EncodedDataset(each.prepared, _with_classes(each.encoding, encoding.classes)) for each in run.datasets]
@@ -140,12 +140,12 @@ def _decay_rates(run: TrainedRun, learning_rate: float | None) -> list[float] | 
     """Return the decay rates with one more change; None if the recipe's single number stays."""
     training, changes = run.plan.training, len(run.plan.stages) - 1
     decay = training.decay_rate
-    given = [decay] * changes if isinstance(decay, (int, float)) else list(decay)
+    rates = [decay] * changes if isinstance(decay, (int, float)) else list(decay)
     if learning_rate is None:
-        return None if isinstance(decay, (int, float)) else [*given, given[-1] if given else 1.0]
+        return None if isinstance(decay, (int, float)) else [*rates, rates[-1] if rates else 1.0]
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise InputError(f"--learning-rate {learning_rate:g}: write a number above 0")
-    return [*given, learning_rate / (training.learning_rate * math.prod(given))]
+    return [*rates, learning_rate / (training.learning_rate * math.prod(rates))]
 
 
 def _with_classes(encoding: Encoding, classes: list[str]) -> Encoding:
@@ -153,9 +153,9 @@ def _with_classes(encoding: Encoding, classes: list[str]) -> Encoding:
     return dataclasses.replace(encoding, classes=classes, class_weights=weights)
 
 
-def _encoded_as(earlier: Encoding, own: Encoding, new: PreparedDataset, grows: bool) -> tuple[Encoding, list[str]]:
-    """Return the encoding of the new dataset: categories and a shared scale are the run's, whose classes come first."""
-    unknown = sorted(set(own.classes) - set(earlier.classes))
+def _encoded_as(earlier: Encoding, encoding: Encoding, new: PreparedDataset, grows: bool) -> tuple[Encoding, list[str]]:
+    """Return the encoding of the new dataset: categories and a shared scaling are the run's; its classes come first."""
+    unknown = sorted(set(encoding.classes) - set(earlier.classes))
     if unknown and not grows:
         raise InputError(
             f"dataset {new.name!r} has the classes {', '.join(unknown)}, which the run does not have, and its recipe has "
@@ -163,16 +163,16 @@ def _encoded_as(earlier: Encoding, own: Encoding, new: PreparedDataset, grows: b
         )
     warnings = [
         f"dataset {new.name!r}: column {column!r}: unseen category {label!r}, treated as missing"
-        for column, labels in own.categories.items()
+        for column, labels in encoding.categories.items()
         for label in sorted(set(labels) - set(earlier.categories.get(column, [])))
     ]
     if new.settings.scaling_scope == "shared":
         warnings.append(
-            f'dataset {new.name!r}: scaling_scope = "shared": it takes the scaling of the run; `train` with all files would '
-            "compute a new one and retrain every epoch"
+            f'dataset {new.name!r}: scaling_scope = "shared": it uses the scaling of the run; `train` with all files would '
+            "compute a new scaling and retrain every epoch"
         )
-        own = dataclasses.replace(own, center=earlier.center, scale=earlier.scale)
-    return dataclasses.replace(own, categories=earlier.categories, classes=[*earlier.classes, *unknown]), warnings
+        encoding = dataclasses.replace(encoding, center=earlier.center, scale=earlier.scale)
+    return dataclasses.replace(encoding, categories=earlier.categories, classes=[*earlier.classes, *unknown]), warnings
 
 
 def _check_that_only_new_epochs_are_trained(run: TrainedRun, plan: Plan) -> None:
@@ -190,9 +190,9 @@ def _check_that_only_new_epochs_are_trained(run: TrainedRun, plan: Plan) -> None
         }
         for each in (run.plan, plan)
     )
-    changed = [what for what, value in before.items() if after[what] != value]
+    changed = [setting for setting, value in before.items() if after[setting] != value]
     if changed:
         raise InputError(
-            f"--set changes {', '.join(changed)} of run {run.name!r}, so that its earlier epochs would be trained again: "
-            "`extend` appends a dataset and changes nothing else: leave it out, or train the recipe"
+            f"--set changes {', '.join(changed)} of run {run.name!r}, so its earlier epochs would be retrained: "
+            "`extend` only appends a dataset: leave it out, or train the recipe"
         )

@@ -1,4 +1,4 @@
-"""The last result of a run of the same name: whether it is damaged, and why nothing of it can be reused."""
+"""The last result of a run of the same name: damage, and the reason if none of its epochs can be reused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def last_calls(store: Store, name: str, before: RunResult | None) -> list[Sessio
 
 
 def changed_for_all(recipe: Recipe, plan: Plan, held: int, before: RunResult | None) -> list[str]:
-    """Return a warning if nothing of the run's last result can be reused because shared scaling or categories changed."""
+    """Return a warning if no epoch of the last result can be reused because shared scaling or categories changed."""
     names = [dataset.name for dataset in plan.datasets]
     if held or before is None or list(before.datasets) == names:
         return []
@@ -41,6 +41,6 @@ def changed_for_all(recipe: Recipe, plan: Plan, held: int, before: RunResult | N
         return []
     return [
         f"the last run named {before.name!r} had the datasets {', '.join(before.datasets)}; the list changed, so the "
-        'scaling or the categories that all share changed and every epoch is trained again: scaling_scope = "dataset" or '
+        'shared scaling or categories changed and every epoch is retrained: scaling_scope = "dataset" or '
         '"primary" does not change when datasets are added'
     ]

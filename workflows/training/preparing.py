@@ -73,7 +73,7 @@ def prepare_watched(
     """Prepare the datasets of a recipe, as `prepare_datasets` does, on a cluster if an address names one.
 
     On a cluster, nodes that join or leave are reported, and every 15 s that the preparation continues. If the storage
-    becomes unreachable it waits, and then prepares what is missing.
+    becomes unreachable, it waits and then prepares the missing datasets.
     """
 
     def begin() -> None:
@@ -94,7 +94,7 @@ def prepare_watched(
                     raise
                 lines = str(error).strip().splitlines()
                 reason = lines[-1][:300] if lines else type(error).__name__
-        emit(Waiting(f"the storage {storage.address} failed during the preparation ({reason}); it is tried again"))
+        emit(Waiting(f"the storage {storage.address} failed during the preparation ({reason}); retrying"))
         time.sleep(1.0)
         check_storage(storage, lambda words: emit(Waiting(words)))
     raise AssertionError("the last attempt returns or raises")

@@ -1,6 +1,6 @@
 """Report metrics to Ray Train after each stage, for its dashboard and `Result`.
 
-A report waits for the controller and for all workers, 0.2 s. So at most one is made each 5 s, and always the last one.
+A report waits for the controller and for all workers, 0.2 s. So there is at most one every 5 s, and always the last one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EVERY_S = 5.0
 
 
 class StageReports:
-    """Reports on each worker of a group, in step; call it with every evaluation."""
+    """Reports on all workers of a group at the same point; call it with every evaluation."""
 
     def __init__(self, group: Group, num_stages: int, report: Callable[[dict[str, Any], bool], None] | None = None):
         self.group, self.num_stages = group, num_stages
@@ -34,7 +34,7 @@ class StageReports:
             return
         self.stage = done.stage
         due = done.stage == self.num_stages or time.monotonic() - self.reported >= EVERY_S
-        if not self.group.from_first(due):  # clocks differ: one worker decides for all
+        if not self.group.from_first(due):  # clocks differ, so one worker decides
             return
         self.reported = time.monotonic()
         known = [error for error in done.errors.values() if error is not None]
@@ -46,7 +46,7 @@ class StageReports:
 
 
 def _report(metrics: dict[str, Any], first: bool) -> None:
-    """Report to Ray Train; the first worker adds a checkpoint with a note, without which `Result` has no metrics."""
+    """Report to Ray Train; the first worker adds a checkpoint because `Result` has no metrics without one."""
     import ray.train
 
     if not first:

@@ -56,7 +56,7 @@ from workflows.training.workers import Job, run_workers
 
 @dataclass
 class Done:
-    """What this call trained: the keys of the epochs, how many in further attempts of the guard, and the time."""
+    """The work of this call: keys of trained epochs, number of epochs in further attempts of the guard, and times."""
 
     epochs: list[str] = field(default_factory=list)
     tried_again: int = 0
@@ -76,7 +76,7 @@ def train(
 ) -> RunResult:
     """Train a recipe's datasets in sequence and return the result, the content of result.json.
 
-    Epochs in the store are not trained again; a run that the store holds completely starts no Ray. `watch` is called with
+    Epochs in the store are not trained again; a run with all epochs in the store starts no Ray. `watch` is called with
     each event. Raises InputError before anything is written, RunFailedError if the run cannot continue.
     """
     check_loggers(recipe.logging.loggers)
@@ -158,7 +158,7 @@ def _train(
 
 
 def place_workers(recipe: Recipe, address: str | None) -> Placement:
-    """Place the workers; a request that the cluster cannot meet is refused with the numbers."""
+    """Place the workers; raises InputError with the numbers if they do not fit."""
     if address is not None:
         connect(address)
     try:
@@ -189,28 +189,28 @@ def _run(
     loggers: RunLoggers,
     sessions: Sequence[Session],
 ) -> Done:
-    """Place the workers, let them do what the store lacks, and record their progress."""
+    """Place the workers, let them train the missing epochs, and record their progress."""
     placement = place_workers(recipe, address)
     if address is None:
         placement = with_cores(placement, recipe.compute, plan, prepared.datasets, capacity().cores)
     store.storage.create()
     watch(Placed(placement))
-    started, begun = time.perf_counter(), 0.0
+    started, first_worker_at = time.perf_counter(), 0.0
     done = Done()
-    again = False  # whether the guard repeats the stage under way
+    retried = False  # whether the guard repeats the current stage
     progress = Progress(store, name, plan, describe_datasets(prepared), movable(recipe), sessions)
     scalars = loggers.open(plan, prepared.datasets, answered)
     gauges = Gauges(name)
 
     def note(event: RunEvent) -> None:
-        nonlocal begun, again
-        if isinstance(event, Working) and not begun:
-            begun = time.perf_counter()
+        nonlocal first_worker_at, retried
+        if isinstance(event, Working) and not first_worker_at:
+            first_worker_at = time.perf_counter()
         if isinstance(event, Working | Guarded):  # restarted workers report all earlier verdicts again
-            again = isinstance(event, Guarded) and not event.over
+            retried = isinstance(event, Guarded) and not event.over
         if isinstance(event, EpochDone):
             done.epochs.append(event.key)
-            done.tried_again += again
+            done.tried_again += retried
             done.fit_seconds += event.fit_seconds
         if isinstance(event, EvaluationDone):
             done.evaluate_seconds += event.evaluate_seconds
@@ -220,19 +220,21 @@ def _run(
             gauges(event)
         watch(event)
 
-    sent = tuple(map(DatasetRef.of, prepared.datasets))
+    references = tuple(map(DatasetRef.of, prepared.datasets))
     threads = max(int(placement.cpus), 1)
-    job = Job(plan, sent, store.address, note, threads, placement.use_gpu, recipe.compute.device_memory, uuid.uuid4().hex)
-    with tempfile.TemporaryDirectory(prefix="lstm-relay-") as here:
-        log = (Path(store.address) / "runs" / name if store.storage.local else Path(here)) / "ray.log"
+    job = Job(
+        plan, references, store.address, note, threads, placement.use_gpu, recipe.compute.device_memory, uuid.uuid4().hex
+    )
+    with tempfile.TemporaryDirectory(prefix="lstm-relay-") as temporary:
+        log = (Path(store.address) / "runs" / name if store.storage.local else Path(temporary)) / "ray.log"
         write_log_to(log)
         copy = Copy(store, name, log)
-        # Ray Train's own files; on a cluster all of its machines must reach them.
-        scratch = here if address is None else f"{store.address}/runs/{name}/.ray_train"
+        # Ray Train's files; all machines of a cluster must reach them.
+        scratch = temporary if address is None else f"{store.address}/runs/{name}/.ray_train"
         try:
             with beating(progress.beat, loggers.copy, copy):
                 done.workers = run_workers(job, placement, address, scratch)
-        except BaseException as error:  # no reader may find a run marked as running that is not
+        except BaseException as error:  # never leave a dead run marked as running
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             progress.stopped(status, str(error) or type(error).__name__)
             raise
@@ -240,6 +242,6 @@ def _run(
             with contextlib.suppress(OSError):
                 copy()
             store.storage.remove(f"runs/{name}/.ray_train")
-    progress.stopped("failed", "it ended before its result was written")  # until the result is written
-    done.start_seconds = begun - started
+    progress.stopped("failed", "the run ended before its result was written")  # until the result is written
+    done.start_seconds = first_worker_at - started
     return done

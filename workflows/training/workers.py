@@ -1,4 +1,4 @@
-"""One Ray Train worker group walks all datasets: what it is sent, what each worker does, and what it returns."""
+"""One Ray Train worker group walks all datasets: its job, the work of each worker, and the events it returns."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ COLLECTIVE_TIMEOUT_S = 600  # a worker that waits longer for the others fails, a
 
 @dataclass(frozen=True)
 class Job:
-    """What each worker needs to know; small, because it is sent to each of them."""
+    """The job of each worker; small, because it is sent to each of them."""
 
     plan: Plan
     datasets: tuple[DatasetRef, ...]
@@ -45,9 +45,9 @@ class Job:
     emit: Emit
     threads: int
     use_gpu: bool
-    device_memory_gb: float | None = None  # of a GPU, for rows; None: half of what is free
-    run: str = ""  # an id of this run of the command, which all of its worker groups have
-    beside: tuple[tuple[Plan, tuple[int, ...]], ...] = ()  # more plans to walk, each over these of the datasets
+    device_memory_gb: float | None = None  # GB of a GPU for rows; None: half of the free memory
+    run: str = ""  # id of this call, the same for all of its worker groups
+    beside: tuple[tuple[Plan, tuple[int, ...]], ...] = ()  # more plans to walk, each with the indices of its datasets
 
 
 def _nodes_of(group: Any) -> list[str]:
@@ -59,9 +59,9 @@ def _nodes_of(group: Any) -> list[str]:
 
     if not ray.is_initialized() or not dist.is_initialized():
         return []
-    found: list[Any] = [None] * group.size
-    dist.all_gather_object(found, _this_node())
-    return found
+    nodes: list[Any] = [None] * group.size
+    dist.all_gather_object(nodes, _this_node())
+    return nodes
 
 
 def _this_node() -> str:
@@ -85,7 +85,7 @@ def work(job: Job) -> None:
     from workflows.relay.walk import StoreError, Walker
 
     before = torch.get_num_threads()
-    torch.set_num_threads(1)  # the fit has threads of its own: see workflows.fit.threads
+    torch.set_num_threads(1)  # the fit uses its own threads: see workflows.fit.threads
     device = "cuda" if job.use_gpu else "cpu"
     prepared_cache = PreparedCache(job.storage)
     datasets = [reference.open(prepared_cache) for reference in job.datasets]
@@ -103,9 +103,9 @@ def work(job: Job) -> None:
     try:
         walker.walk()
         for plan, numbers in job.beside:
-            own = [datasets[number] for number in numbers]
-            whole = [*own, Joint(own)] if plan.joint else own
-            Walker(plan, whole, store, group, job.emit, device).walk()
+            trained_on = [datasets[number] for number in numbers]
+            walked_datasets = [*trained_on, Joint(trained_on)] if plan.joint else trained_on
+            Walker(plan, walked_datasets, store, group, job.emit, device).walk()
         walked = Walked(group.size)
     except (NonFiniteLossError, StoreError) as error:
         walked = Walked(group.size, str(error))
@@ -118,29 +118,29 @@ def work(job: Job) -> None:
 
 
 def run_workers(job: Job, placement: Placement, address: str | None, scratch: str) -> int:
-    """Have the workers do everything that the store lacks; returns how many they were at the end.
+    """Let the workers train everything that the store lacks; returns their number at the end.
 
     Raises RunFailedError if the run cannot continue, or if workers were lost too often. With 0 workers Ray Train's local
     mode runs the same function in this process. Results of a group are events: Ray Train 2.52 returns no values.
     """
     ended: list[Walked] = []
 
-    def hear(event: RunEvent) -> None:
+    def listen(event: RunEvent) -> None:
         if isinstance(event, Walked):
             ended.append(event)
         else:
             job.emit(event)
 
-    heard = dataclasses.replace(job, emit=hear)
+    listened = dataclasses.replace(job, emit=listen)
     if placement.num_workers == 0:
         with quiet("ray.train.torch"):
-            _trainer(heard, placement, scratch).fit()
+            _trainer(listened, placement, scratch).fit()
     else:
         _connect_and_import(address)
         with quiet("ray.train.torch"):
-            _run_group(heard, placement, scratch)
+            _run_group(listened, placement, scratch)
     if not ended:
-        raise RunFailedError("the workers ended without a result: run the same command again; it resumes from the store")
+        raise RunFailedError("the workers ended without a result: run the same command to resume from the store")
     if ended[-1].failed is not None:
         raise RunFailedError(ended[-1].failed)
     return ended[-1].workers
@@ -149,8 +149,7 @@ def run_workers(job: Job, placement: Placement, address: str | None, scratch: st
 def _connect_and_import(address: str | None) -> None:
     """Connect to Ray, which takes four seconds, and import torch in parallel, which takes one.
 
-    The import always completes: one that the end of the process cuts off crashes in torch's libraries and hides the real
-    error.
+    The import always completes: if the process ended during it, torch's libraries would crash and hide the real error.
     """
     importing = threading.Thread(target=importlib.import_module, args=("torch",))
     importing.start()
@@ -167,20 +166,20 @@ def _run_group(job: Job, placement: Placement, scratch: str) -> None:
         group.hear(event)
         job.emit(event)
 
-    # On a cluster of this process's own nodes neither come nor go.
+    # On a local cluster no nodes join or leave.
     nodes = contextlib.nullcontext() if own_cluster() else watching(lambda words: job.emit(Noticed(words)))
     with nodes, Channel(hear) as emit:
 
         def fit(start: Start) -> None:
-            now = dataclasses.replace(
+            current = dataclasses.replace(
                 placement, num_workers=start.num_workers, max_workers=start.max_workers, cpus=start.cpus
             )
-            sent = dataclasses.replace(job, emit=emit, threads=max(int(start.cpus), 1))
-            # What to do after a loss is decided here, with what is known of the nodes: see attempts.py.
-            elastic = now.max_workers > now.num_workers
+            started_job = dataclasses.replace(job, emit=emit, threads=max(int(start.cpus), 1))
+            # This process decides what follows a loss, because it knows the nodes: see attempts.py.
+            elastic = current.max_workers > current.num_workers
             with attempts.start_timeout(attempts.ELASTIC_START_S if elastic else None):
                 starts = attempts.ELASTIC_STARTS if elastic else 0
-                trainer_for(_work_on, {"job": sent}, now, scratch, max_restarts=0, max_starts=starts).fit()
+                trainer_for(_work_on, {"job": started_job}, current, scratch, max_restarts=0, max_starts=starts).fit()
 
         attempts.run_attempts(fit, placement, group, job.emit)
 
