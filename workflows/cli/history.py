@@ -79,7 +79,7 @@ def rollback(
 
 @app.command(epilog="Example: `lstm-relay clean --dry-run`")
 def clean(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed, remove nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed without removing it.")] = False,
     storage: StorageOption = STORAGE,
 ) -> None:
     """Remove checkpoints and prepared data that no run needs, and list them."""

@@ -14,7 +14,7 @@ def report(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a run or a search.", autocompletion=complete_run)],
     against: Annotated[str | None, typer.Option(metavar="RUN", help="Another run to compare with.")] = None,
     output: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Where to write it; default: report.html in the run's folder.")
+        str | None, typer.Option(metavar="FILE", help="Output file; default: report.html in the run's folder.")
     ] = None,
     storage: StorageOption = STORAGE,
 ) -> None:

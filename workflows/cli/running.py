@@ -55,12 +55,12 @@ def train(
 
 @app.command(epilog="Example: `lstm-relay extend pumps --path south.csv --dataset south --learning-rate 1e-3`")
 def extend(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run that has finished.")],
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a finished run.")],
     path: Annotated[list[str], typer.Option(metavar="FILES", help="Files, globs or addresses of the new dataset.")],
     dataset: Annotated[str, typer.Option(help="Name of the new dataset.")],
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the new dataset; default training.epochs.")] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Its learning rate, which may be higher than the carried one.")
+        float | None, typer.Option(help="Learning rate of the new dataset; may be higher than the carried one.")
     ] = None,
     storage: StorageOption = STORAGE,
     workers: WorkersOption = None,
@@ -107,7 +107,7 @@ def _show(console: Console, storage: str, train_with: Callable[[Watch], RunResul
 
 @app.command(epilog="Example: `lstm-relay compare pumps`")
 def compare(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a run that has finished.")],
+    name: Annotated[str, typer.Argument(metavar="RUN", help="Name of a finished run.")],
     storage: StorageOption = STORAGE,
     workers: WorkersOption = None,
     address: AddressOption = None,
@@ -133,7 +133,7 @@ def search(
     name: NameOption = None,
     storage: StorageOption = STORAGE,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Data-parallel workers of each trial; 0: its own process.")
+        int | None, typer.Option(min=0, help="Data-parallel workers of each trial; 0: the trial's process.")
     ] = None,
     address: AddressOption = None,
     set_: SetOption = None,

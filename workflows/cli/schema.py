@@ -12,11 +12,11 @@ from workflows.cli.application import app, errors_and_ray
 
 @app.command(epilog="Example: `lstm-relay schema --output recipe.schema.json`")
 def schema(
-    output: Annotated[str | None, typer.Option(metavar="FILE", help="Where to write it; default stdout.")] = None,
+    output: Annotated[str | None, typer.Option(metavar="FILE", help="Output file; default: stdout.")] = None,
 ) -> None:
     """Print the JSON schema of a recipe, for completion and checks in an editor.
 
-    Taplo and VS Code (Even Better TOML) use it when the first line of a recipe is `#:schema ./recipe.schema.json`.
+    Taplo and VS Code (Even Better TOML) use it if the first line of a recipe is `#:schema ./recipe.schema.json`.
     """
     with errors_and_ray() as console:
         from json import dumps

@@ -94,7 +94,7 @@ def export(
     name: RunArgument,
     output: Annotated[str, typer.Option(metavar="FILE", help="Output file: .pt2 (torch.export) or .onnx.")],
     dataset: Annotated[
-        str | None, typer.Option(help="Dataset whose scaling and head are inside; optional if all have the same.")
+        str | None, typer.Option(help="Dataset whose scaling and head are included; optional if all have the same.")
     ] = None,
     storage: StorageOption = STORAGE,
 ) -> None:
