@@ -46,13 +46,13 @@ FLOORS = {
 
 
 def imported_rooms(path: Path) -> set[str]:
-    found = set()
+    packages = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            packages |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found.add(node.module.split(".")[0])
-    return found
+            packages.add(node.module.split(".")[0])
+    return packages
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_imports_do_not_point_to_a_later_floor(package: str, path: Path) -> None
 )
 def test_modules_do_without_what_they_do_not_need(modules: str, without: list[str]) -> None:
     code = f"import sys, {modules}; print([name for name in {without} if name in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "[]"
 
 
 def test_test_files_have_names_of_their_own() -> None:

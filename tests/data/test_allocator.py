@@ -13,7 +13,7 @@ from data.prepared.allocator import keep_freed_memory
 def test_what_was_freed_is_not_asked_of_the_system_again() -> None:
     if not keep_freed_memory():
         pytest.skip("this C library has no mallopt")
-    for _ in range(20):  # until it has found its places
+    for _ in range(20):  # until its addresses settle
         torch.ones(5_000_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(5):

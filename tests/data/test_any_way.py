@@ -211,7 +211,7 @@ def write_columns(frame: pd.DataFrame, way: Way, path: Path) -> None:
 
 
 def content(dataset: PreparedDataset) -> tuple[bytes, dict[str, Any]]:
-    """All rows one after the other, each label as its place in CATEGORIES, and the samples by their place there."""
+    """Return all rows, each label as its index in CATEGORIES, and the samples by their row numbers."""
     offsets = np.cumsum([0, *(len(part.values) for part in dataset.parts)])
     samples = {
         split: np.concatenate(
@@ -245,7 +245,7 @@ def check(seed: int, way: Way) -> None:
         plain.to_csv(folder / "plain.csv", index=False)
         expected = prepare_one(folder / "plain.csv", folder / "expected", **SETTINGS, time_zone=way.zone)
         paths, changes = write(panel, way, folder, seed)
-        dataset = prepare_one(paths, folder / "found", **{**SETTINGS, **changes})
+        dataset = prepare_one(paths, folder / "result", **{**SETTINGS, **changes})
         assert content(dataset) == content(expected)
 
 

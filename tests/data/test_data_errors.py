@@ -1,4 +1,4 @@
-"""What is wrong with a file is said with its place, the value seen and what to write; nothing is written."""
+"""A message about a file names the location, the value and what to write instead; nothing is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Broken recipes and broken files end in a message that names the place, or are read with the right counts: no traceback."""
+"""Broken recipes and files end in a message that names the location, or are read with the right counts: no traceback."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def frame_of(rows: int = 40) -> pd.DataFrame:
 
 
 def check_message(error: InputError, *locations: str) -> None:
-    """A message is for a person: it names one of the places, and holds no traceback."""
+    """Check that a message names one of the locations and has no traceback."""
     assert not locations or any(location in str(error) for location in locations), error
     for message in error.messages:
         assert message.strip()

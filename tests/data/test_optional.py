@@ -1,4 +1,4 @@
-"""A dataset that lacks a column the others have: missing throughout, told, and never a misspelt name."""
+"""A dataset without a column that others have: missing throughout, with a warning, and never a misspelt name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Series are told apart, put together from several files, and dealt out to the splits."""
+"""Series are grouped, combined from several files, and assigned to the splits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTINGS = {"time": "t", "series": "key", "features": ["a"], "targets": ["b"], "
 
 
 def fleet(sizes: dict[str, int]) -> pd.DataFrame:
-    """Series of these sizes whose rows stand mixed."""
+    """Return series of these sizes with shuffled rows."""
     keys = np.repeat(list(sizes), list(sizes.values()))
     times = np.concatenate([np.arange(size) for size in sizes.values()])
     return noise(len(keys), "ab").assign(key=keys, t=times).sample(frac=1, random_state=1)

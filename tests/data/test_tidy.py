@@ -57,7 +57,7 @@ def refused_or(work: Callable[[], PreparedDataset]) -> PreparedDataset | str:
 
 
 def jittered(rows: int, seed: int, step: str, off: str) -> pd.DataFrame:
-    """Two series whose times are a little off their grid, shuffled."""
+    """Return two shuffled series with times slightly off their grid."""
     random, frames = np.random.default_rng(seed), []
     for name in ("n", "s"):
         times = pd.date_range("2024-01-01", periods=rows, freq=step.replace("d", "D"))

@@ -34,7 +34,7 @@ SETTINGS = ModelSettings(hidden_size=5, loss="cross_entropy")
 
 
 def datasets_of(folder: Path, labels: dict[str, tuple[int, int]], split: Any = (0.8, 0.2, 0)) -> list[EncodedDataset]:
-    """Datasets of two classes each, told apart by the mean of the first feature."""
+    """Return datasets of two classes each, which differ in the mean of the first feature."""
     samples = {}
     for number, (name, (low, high)) in enumerate(labels.items()):
         inputs, targets = random_sequences(number, 40, 4, 7)

@@ -198,7 +198,7 @@ def test_what_decides_is_in_the_address_and_nothing_else(method: str, tmp_path: 
 
 @pytest.mark.parametrize(("method", "strength"), [("ewc", 30.0), ("l2", 1.0), ("distill", 5.0), ("replay+distill", 2.0)])
 def test_what_is_held_is_forgotten_less(method: str, strength: float, tmp_path: Path) -> None:
-    """Two datasets with opposite answers, told apart by a feature: the plain sequence loses the first."""
+    """Two datasets with opposite answers, distinguished by a feature: the plain sequence loses the first."""
     inputs, targets = random_sequences(5, 90)
 
     def marked(side: float) -> list[np.ndarray]:
