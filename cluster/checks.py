@@ -52,19 +52,19 @@ def facts_of_node(packages: Sequence[str], cache: str) -> NodeReport:
 
 
 def check_packages(
-    nodes: Mapping[str, NodeReport | str], here: Mapping[str, str | None], needed: Sequence[str]
+    nodes: Mapping[str, NodeReport | str], local: Mapping[str, str | None], needed: Sequence[str]
 ) -> list[Finding]:
     """Check that each node has the versions that the run needs."""
     findings = []
     for name, facts in nodes.items():
         known: Mapping[str, Any] = {name: facts if isinstance(facts, str) else facts.versions}
-        problems = [text.partition(": ")[2] for text in node_problems(known, here, needed)]
+        problems = [text.partition(": ")[2] for text in node_problems(known, local, needed)]
         todo = "install what constraints.txt pins there, or submit with --install"
         if problems:
             findings.append(Finding("packages", name, "fault", "; ".join(problems), todo))
         else:
             findings.append(
-                Finding("packages", name, "ok", f"Python {here['python']}, Ray {here['ray']}, torch {here['torch']}")
+                Finding("packages", name, "ok", f"Python {local['python']}, Ray {local['ray']}, torch {local['torch']}")
             )
     return findings
 

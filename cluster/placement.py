@@ -71,12 +71,12 @@ USEFUL_CORES = ((256, 4), (64, 2))  # (at least so many hidden units, cores that
 
 
 def place(
-    compute: ComputeSettings, capacity: Capacity, batch_size: int, here: bool = True, hidden_size: int = 0
+    compute: ComputeSettings, capacity: Capacity, batch_size: int, in_process: bool = True, hidden_size: int = 0
 ) -> Placement:
     """Decide the workers of a run; raises PlacementError with the arithmetic if they do not fit.
 
-    A worker runs on one node: three workers on two nodes of one core get half a core each, not 2/3. `here` says whether
-    this process may train itself: the head of a cluster may have no core to spare.
+    A worker runs on one node: three workers on two nodes of one core get half a core each, not 2/3. `in_process` says
+    whether this process may train itself: the head of a cluster may have no core to spare.
 
     "auto": one worker for each GPU if there are any; else one for each core while each gets at least 32 sequences of a
     batch. If that leaves a single worker, it is this process. Machines that the autoscaler may add count.
@@ -93,7 +93,7 @@ def place(
             each = 1 if compute.cpus_per_worker == "auto" else compute.cpus_per_worker
             num_workers = max(min(capacity.cores // each, batch_size // SEQUENCES_PER_WORKER), 1)
             reason = f"{capacity.cores} cores, batches of {batch_size}: at least {SEQUENCES_PER_WORKER} sequences a worker"
-        if num_workers == 1 and here:
+        if num_workers == 1 and in_process:
             num_workers, reason = 0, f"{reason}; one worker is this process"
     else:
         num_workers, reason = compute.num_workers, f"num_workers = {compute.num_workers}"

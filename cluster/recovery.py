@@ -69,13 +69,13 @@ def reconsider(placement: Placement, wait: Wait, capacity: Capacity) -> Wait:
     return Wait(fits, wait.limit_s, cpus=cpus) if wait.shrinks and fits else wait
 
 
-def after_wait(placement: Placement, wait: Wait, free: Sequence[Node], waited_s: float, there: bool) -> Start | GiveUp:
-    """Decide what follows a wait; `there` says whether the room became free.
+def after_wait(placement: Placement, wait: Wait, free: Sequence[Node], waited_s: float, is_free: bool) -> Start | GiveUp:
+    """Decide what follows a wait; `is_free` says whether the room became free.
 
     Even a fixed number of workers is not waited for without limit: the result of a run does not depend on it. The group
     starts with as many workers as fit, and grows as soon as there is more room.
     """
-    fits, cpus = (wait.num_workers, wait.cpus) if there else what_fits(placement, free)
+    fits, cpus = (wait.num_workers, wait.cpus) if is_free else what_fits(placement, free)
     if fits == 0:
         return GiveUp(
             f"after {waited_s:.0f} s there is no room for a worker of {size_of(placement)}: {free_words(free)} free"

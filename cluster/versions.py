@@ -50,8 +50,8 @@ def check_nodes() -> list[str]:
 
     requirements = needed()
     names = [Requirement(text).name for text in requirements]
-    here = installed_here(sorted({"ray", "torch", *names}))
-    problems = node_problems(ask_nodes(installed_here, sorted(here.keys() - {"python"})), here, requirements)
+    local = installed_here(sorted({"ray", "torch", *names}))
+    problems = node_problems(ask_nodes(installed_here, sorted(local.keys() - {"python"})), local, requirements)
     return [*problems, REMEDY] if problems else []
 
 

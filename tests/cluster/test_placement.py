@@ -50,9 +50,9 @@ def test_what_does_not_fit_is_refused_with_the_arithmetic(
 
 def test_one_worker_of_a_cluster_is_not_this_process() -> None:
     """The head of a cluster, where the job's own process runs, may have no core for work."""
-    assert place(ComputeSettings(), one_node(2), 16, here=False).num_workers == 1
-    assert place(ComputeSettings(), one_node(4, 1), 64, here=False).num_workers == 1
-    assert place(ComputeSettings(num_workers=0), one_node(2), 16, here=False).num_workers == 0
+    assert place(ComputeSettings(), one_node(2), 16, in_process=False).num_workers == 1
+    assert place(ComputeSettings(), one_node(4, 1), 64, in_process=False).num_workers == 1
+    assert place(ComputeSettings(num_workers=0), one_node(2), 16, in_process=False).num_workers == 0
 
 
 def nodes(*cores: float, gpus: float = 0.0) -> tuple[Node, ...]:
@@ -82,7 +82,7 @@ def test_more_workers_than_the_nodes_take_are_refused_with_what_each_node_has() 
 def test_a_placement_fits_node_by_node_and_a_refused_one_would_not_fit_in_quarters(cores: list[int], workers: int) -> None:
     there = nodes(*map(float, cores))
     try:
-        placement = place(ComputeSettings(num_workers=workers), Capacity(there), 64, here=False)
+        placement = place(ComputeSettings(num_workers=workers), Capacity(there), 64, in_process=False)
     except PlacementError:
         assert sum(4 * each for each in cores) < workers
     else:
@@ -102,14 +102,14 @@ def test_a_cluster_that_may_grow_takes_workers_before_their_machines_are_there()
     assert (fixed.cores, fixed.grows) == (0, False)
     assert capacity_of(there, {}, {"CPU": 8.0}).cores == 8  # as Ray's autoscaler says
     assert not capacity_of([described("large", CPU=32.0)], environment, {}).grows
-    assert place(ComputeSettings(num_workers=16), growing, 64, here=False).cpus == 1.0
+    assert place(ComputeSettings(num_workers=16), growing, 64, in_process=False).cpus == 1.0
     with pytest.raises(PlacementError):
-        place(ComputeSettings(num_workers=16), fixed, 64, here=False)
+        place(ComputeSettings(num_workers=16), fixed, 64, in_process=False)
 
 
 def test_auto_counts_gpus_that_are_still_to_be_added() -> None:
     growing = capacity_of([described("head", CPU=0.0)], {"LSTM_RELAY_GROWS_TO_GPUS": "4"}, {})
-    placement = place(ComputeSettings(), growing, 64, here=False)
+    placement = place(ComputeSettings(), growing, 64, in_process=False)
     assert (placement.num_workers, placement.use_gpu, placement.cpus) == (4, True, 1.0)
 
 

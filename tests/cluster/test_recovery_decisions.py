@@ -50,12 +50,12 @@ def test_a_wait_shrinks_when_ray_learns_that_a_node_is_lost_and_grows_when_it_is
 
 def test_a_fixed_number_of_workers_goes_on_with_fewer_and_may_grow_back() -> None:
     assert after_loss(TWO, Capacity((W1,)), Loss("the node was lost", W2.name), 1) == Wait(1, ROOM_LIMIT_S)
-    start = after_wait(TWO, Wait(1, ROOM_LIMIT_S), (), 0.5, there=True)
+    start = after_wait(TWO, Wait(1, ROOM_LIMIT_S), (), 0.5, is_free=True)
     assert isinstance(start, Start)
     assert (start.num_workers, start.max_workers) == (1, 2)
     assert "going on with 1 of 2 workers" in start.words
-    assert after_wait(TWO, Wait(2, ROOM_LIMIT_S), (), 0.5, there=True) == Start(2, 2)
-    assert after_wait(ELASTIC, Wait(1, ROOM_LIMIT_S), (), 0.5, there=True) == Start(1, 4)
+    assert after_wait(TWO, Wait(2, ROOM_LIMIT_S), (), 0.5, is_free=True) == Start(2, 2)
+    assert after_wait(ELASTIC, Wait(1, ROOM_LIMIT_S), (), 0.5, is_free=True) == Start(1, 4)
 
 
 WIDE = Placement(3, 3, False, 4.0, "num_workers = 3; 4 cores each")
@@ -80,7 +80,7 @@ def test_workers_of_several_cores_go_on_as_fewer_or_with_fewer_cores(
     wait = after_loss(WIDE, Capacity(nodes), Loss("the node was lost"), 1)
     assert wait == Wait(num_workers or 3, ROOM_LIMIT_S, cpus=cpus)
     assert isinstance(wait, Wait)
-    start = after_wait(WIDE, wait, nodes, 0.5, there=num_workers > 0)
+    start = after_wait(WIDE, wait, nodes, 0.5, is_free=num_workers > 0)
     if num_workers == 0:
         assert isinstance(start, GiveUp)
         return
@@ -92,10 +92,10 @@ def test_workers_of_several_cores_go_on_as_fewer_or_with_fewer_cores(
 
 def test_a_wait_that_is_over_ends_with_what_is_free_or_says_what_is() -> None:
     held = Node("w2 (10.0.0.2)", 0.0)
-    start = after_wait(TWO, Wait(2, ROOM_LIMIT_S), (W1, held), 600, there=False)
+    start = after_wait(TWO, Wait(2, ROOM_LIMIT_S), (W1, held), 600, is_free=False)
     assert isinstance(start, Start)
     assert start.num_workers == 1
-    over = after_wait(TWO, Wait(2, ROOM_LIMIT_S), (held,), 600, there=False)
+    over = after_wait(TWO, Wait(2, ROOM_LIMIT_S), (held,), 600, is_free=False)
     assert over == GiveUp("after 600 s there is no room for a worker of 1 core: no core is free")
 
 

@@ -1,4 +1,4 @@
-"""One epoch, and one evaluation: plain torch and torch.distributed, the same numbers on any number of workers."""
+"""One epoch and one evaluation in plain torch and torch.distributed, with the same result on any number of workers."""
 
 from __future__ import annotations
 

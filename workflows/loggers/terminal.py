@@ -185,9 +185,9 @@ def report_command(folder: str) -> str:
     return f"lstm-relay report {shlex.quote(name)} --storage {shlex.quote(storage)}"
 
 
-def _samples_after(plan: Plan, held: int) -> int:
+def _samples_after(plan: Plan, num_stored: int) -> int:
     counts = [plan.datasets[stage.dataset].samples["train"] for stage in plan.stages for _ in range(stage.epochs)]
-    return sum(counts[held:])
+    return sum(counts[num_stored:])
 
 
 def _clock(seconds: float) -> str:

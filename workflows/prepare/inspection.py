@@ -91,10 +91,10 @@ class Inspection:
 
 
 def inspect_datasets(datasets: Sequence[PreparedDataset], order: str, num_trained: int | None = None) -> Inspection:
-    """Return facts about each dataset, in training order, and about the first `num_trained` together.
+    """Return facts about each dataset in training order, and distances between the first `num_trained`.
 
-    `order` is the recipe's. Means, deviations, ranges and distances come from train rows alone; missing values and time
-    from the rows of all three splits.
+    `order` is the recipe's. Means, deviations, ranges and distances use only train rows; missing values and times use all
+    three splits.
     """
     trained = datasets[:num_trained]
     names = [each.name for each in trained]
@@ -113,7 +113,7 @@ def inspect_dataset(dataset: PreparedDataset) -> InspectedDataset:
     manifest, settings = dataset.manifest, dataset.settings
     first, last = manifest.time_span or (None, None)
     lengths = dataset.lengths("train")
-    # Labels at the end of a sequence leave no gaps: targets count only where they are a series.
+    # Labels at the end of a sequence leave no gaps: targets count only if they form a series.
     counted = [name for name in manifest.missing if name in settings.features or settings.horizon]
     gaps = {name: manifest.longest_gap[name] for name in counted}
     widest = max(gaps, key=lambda name: gaps[name])

@@ -1,4 +1,4 @@
-"""The training order of the datasets: as the recipe has them, or suggested by their distances."""
+"""The training order of the datasets: that of the recipe, or suggested by their distances."""
 
 from __future__ import annotations
 

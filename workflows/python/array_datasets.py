@@ -18,7 +18,7 @@ from workflows.recipe.recipe import Recipe, name_problems
 
 
 def check_pairs(data: Any, validation: Any, classes: bool | None = None) -> list[ArrayDataset]:
-    """Return the arrays of all datasets, each checked, checked against each other and against the loss."""
+    """Return the arrays of all datasets, each checked, checked for consistency with the others and with the loss."""
     pairs = _named(data, "data")
     validation_pairs = {} if validation is None else _named(validation, "validation", list(pairs))
     problems = [
@@ -89,7 +89,7 @@ def split_validation(data: Any, validation: Any, share: Any) -> tuple[Any, Any]:
 
 
 def document_of(arrays: Sequence[ArrayDataset], of_data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recipe that the arrays would have as files."""
+    """Return the document of a recipe for the arrays."""
     if not arrays:
         stand_in = {"features": ["x0"], "targets": ["y0"], "lookback": 1, "horizon": 0}
         return {"data": {**stand_in, **of_data}, "datasets": [{"name": "dataset_1", "path": "memory://dataset_1"}]}
@@ -119,6 +119,6 @@ def prepare_pairs(arrays: Sequence[ArrayDataset], recipe: Recipe, storage: str, 
 
 
 def labels_of(data: Any) -> dict[str, Any]:
-    """Return the classes of all pairs as given, by their text."""
+    """Return the user's classes of all pairs by their text."""
     pairs = data.values() if isinstance(data, Mapping) else data
     return {text: label for _, y in pairs for text, label in labels_by_text(y).items()}

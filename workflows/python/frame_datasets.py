@@ -40,7 +40,7 @@ class FrameDataset:
 
 @dataclass(frozen=True)
 class Frames:
-    """Checked frames: the datasets, the keys of [data] that their columns decide, and the unused columns."""
+    """Checked frames: the datasets, the keys of [data] from their columns, and the unused columns."""
 
     datasets: list[FrameDataset]
     keys: dict[str, Any]
@@ -113,7 +113,7 @@ def rows_of(name: str, table: pa.Table, wheres: Sequence[Mapping[str, str]]) -> 
 
 
 def document_of(frames: Frames, of_data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recipe that frames would have as files."""
+    """Return the document of a recipe for the frames."""
     datasets = [{"name": each.name, "path": f"memory://{each.name}"} for each in frames.datasets]
     return {"data": {**of_data, **frames.keys}, "datasets": datasets}
 

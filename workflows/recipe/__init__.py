@@ -1,1 +1,1 @@
-"""What a run is: all settings, read from TOML, checked as a whole, changed by --set; the built-in recipes."""
+"""The settings of a run: read from TOML, checked as a whole, overridden by --set; and the built-in recipes."""

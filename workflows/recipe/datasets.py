@@ -29,9 +29,9 @@ def find_datasets(
     """Return every dataset with its files and epochs; raises InputError with all problems.
 
     Those that are not trained have 0 epochs and come last. {file} in an entry's name creates a dataset for each matching
-    file, {folder} for each folder, {COLUMN} for each distinct value of a column: in the order of the paths, then of the
-    names, then of first appearance. `facts` caches the values of columns of unchanged files; a path that begins with
-    {built_in} is in the folder of built-in data. An entry whose files are gone means the `kept` datasets of its name and
+    file, {folder} for each folder, {COLUMN} for each distinct value of a column, in the order of paths, then names, then
+    first appearance. `facts` caches the values of columns of unchanged files; a path that begins with
+    {built_in} is in the folder of built-in data. An entry whose files are gone matches the `kept` datasets of its name and
     settings, which have no files.
     """
     sources: list[DatasetSource] = []
@@ -143,7 +143,7 @@ def _as_name(value: str) -> str:
 
 
 def _files_with(files: list[str], column: str, value: str, form: FileFormat) -> list[str]:
-    """Return the files that may have the value: a folder named column=other has none of it."""
+    """Return the files that may have the value: a folder named column=other cannot."""
     candidates = [
         file for file in files if hive_values(file).get(column, value) == value or file_has_column(file, column, form)
     ]

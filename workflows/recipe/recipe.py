@@ -175,8 +175,8 @@ def _check_entries(document: Mapping[str, Any], label: str, problems: list[str])
         return []
     if not listed:
         problems.append(f"{label}: no datasets: add a [[datasets]] entry with name and path")
-    # Keys of [data] that are wrong by themselves are reported once, not for each dataset; a required key that is
-    # missing there may be in every entry, and so may the key that resolves a contradiction.
+    # Invalid keys of [data] are reported once, not for each dataset. A required key that [data] lacks may be in every
+    # entry, and so may the key that resolves a contradiction.
     errors = errors_of(DataSettings, defaults, f"{label}: data")
     bad = {key for key, _ in errors if key in defaults}
     contradictions = [message for key, message in errors if key == ""]

@@ -18,8 +18,7 @@ def recipe_schema() -> dict[str, Any]:
     _, made = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
     definitions = made["$defs"]
     entry, data = definitions.pop(EntryKeys.__name__), definitions[SECTIONS["data"].__name__]
-    # An entry overrides [data], so none of the keys of [data] is required there; in [data] none is either, as every entry
-    # may have its own.
+    # No key of [data] is required in an entry, which overrides [data], nor in [data], because every entry may have the key.
     data.pop("required", None)
     definitions["Dataset"] = {**entry, "properties": {**data["properties"], **entry["properties"]}, "title": "Dataset"}
     sections = {name: {"$ref": f"#/$defs/{model.__name__}"} for name, model in SECTIONS.items()}

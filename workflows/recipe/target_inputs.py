@@ -67,7 +67,7 @@ def channels_of(datasets: Sequence[EncodedDataset]) -> Channels:
                 )
     if problems:
         raise InputError(problems)
-    # Known and static features are the last numbers, which are not made relative to the window: what is constant in it would
-    # be lost, and the known rows that are predicted are not part of it.
+    # Known and static features are the last numbers. They are not normalized by window: that would erase constants, and the
+    # known values of predicted rows are not part of the window.
     moving = len(numbers) - len(prepared.settings.static) - len(prepared.settings.known_future)
     return Channels(moving, positions, any(column.kind == "flag" for column in prepared.columns))

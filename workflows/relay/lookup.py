@@ -61,14 +61,14 @@ def after_stages(plan: Plan, store: Store, num_stages: int) -> Outcome:
 
 
 def _answers(plan: Plan, store: Store, note: Note) -> Callable[[Action], Any]:
-    held = 0
+    num_trained = 0
 
     def answer(action: Action) -> Any:
-        nonlocal held
+        nonlocal num_trained
         stored = look_up(action, plan, store)
         if stored is None:
-            raise NotAnsweredError(action, held)
-        held += isinstance(action, Train)
+            raise NotAnsweredError(action, num_trained)
+        num_trained += isinstance(action, Train)
         note(action, stored)
         return stored
 

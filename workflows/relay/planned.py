@@ -35,9 +35,9 @@ class PlannedDataset:
         content, encoding = dataset.prepared.manifest.sha256, dataset.encoding
         known = dict.fromkeys(content, encoding.sha256())
         if num_classes is not None:
-            held = max(num_classes, dataset.num_classes_present)
-            cut = {count: encoding.of_classes(count).sha256() for count in (num_classes, held)}
-            known = {split: cut[num_classes if split == "train" else held] for split in content}
+            num_present = max(num_classes, dataset.num_classes_present)
+            cut = {count: encoding.of_classes(count).sha256() for count in (num_classes, num_present)}
+            known = {split: cut[num_classes if split == "train" else num_present] for split in content}
         # Evaluations also compare with the values a season before, and with the scale of the train rows.
         compared = {} if dataset.season is None else {"season": dataset.season, "train": content["train"]}
         return PlannedDataset(

@@ -31,10 +31,10 @@ def last_calls(store: Store, name: str, before: RunResult | None) -> list[Sessio
         return []
 
 
-def changed_for_all(recipe: Recipe, plan: Plan, held: int, before: RunResult | None) -> list[str]:
+def changed_for_all(recipe: Recipe, plan: Plan, num_stored: int, before: RunResult | None) -> list[str]:
     """Return a warning if no epoch of the last result can be reused because shared scaling or categories changed."""
     names = [dataset.name for dataset in plan.datasets]
-    if held or before is None or list(before.datasets) == names:
+    if num_stored or before is None or list(before.datasets) == names:
         return []
     settings = recipe.entries[0].settings
     if settings.scaling_scope != "shared" and not settings.categorical:

@@ -117,13 +117,13 @@ def _train(
     answered: list[tuple[Action, Any]] = []
     try:
         outcome = finished(plan, store, lambda action, answer: answered.append((action, answer)))
-        held = num_epochs(outcome)
+        num_stored = num_epochs(outcome)
     except NotAnsweredError as unfinished:
-        held = unfinished.held
+        num_stored = unfinished.held
     before = last_result(store, name, watch)
     sessions = last_calls(store, name, before)
-    warnings += changed_for_all(recipe, plan, held, before)
-    watch(Planned(plan, held, tuple(warnings), prepared.seconds, prepared.order))
+    warnings += changed_for_all(recipe, plan, num_stored, before)
+    watch(Planned(plan, num_stored, tuple(warnings), prepared.seconds, prepared.order))
     for message in store.set_aside_now:
         watch(Damaged(message))
     store.set_aside_now.clear()
@@ -163,7 +163,7 @@ def place_workers(recipe: Recipe, address: str | None) -> Placement:
         connect(address)
     try:
         batch, hidden = recipe.training.batch_size, recipe.model.hidden_size
-        return place(recipe.compute, capacity(), batch, here=address is None, hidden_size=hidden)
+        return place(recipe.compute, capacity(), batch, in_process=address is None, hidden_size=hidden)
     except PlacementError as error:
         raise InputError(f"compute: {error}") from None
 
