@@ -108,7 +108,7 @@ def test_imports_do_not_point_to_a_later_floor(package: str, path: Path) -> None
         ("workflows.relay.lookup, workflows.store.store, workflows.recipe.recipe, workflows.training.run", ["ray", "torch"]),
         ("workflows.results.evaluation, workflows.python.train", ["ray", "torch"]),
         ("workflows.cli.commands", ["ray", "torch", "pyarrow", "pydantic", "numpy"]),
-        ("cluster.__main__", ["ray", "torch", "pyarrow", "pydantic", "numpy", "requests"]),
+        ("workflows.cli.on_cluster", ["ray", "torch", "pyarrow", "pydantic", "numpy", "requests"]),
         ("workflows.recipe.shipping", ["ray", "torch"]),
     ],
 )

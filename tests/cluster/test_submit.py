@@ -25,7 +25,6 @@ from head import Head, environment, head
 from small import write_small
 
 import workflows.recipe.ship_files
-from cluster.__main__ import _follow
 from cluster.jobs import check_credentials, exit_code, follow, job_id
 from cluster.package import make_package
 from cluster.reach import ClusterError, check_address, connect_jobs, find_token, sends_in_the_clear
@@ -33,6 +32,7 @@ from cluster.start import requirements_of, version_problems
 from cluster.submit import Order, entrypoint
 from data.errors import InputError
 from data.reading.files import open_input
+from workflows.cli.on_cluster import _follow
 from workflows.recipe.recipe import check_recipe, load_recipe
 from workflows.recipe.ship_files import at_addresses, ship_files
 from workflows.recipe.shipping import pack_recipe
@@ -334,7 +334,7 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_follow_it(
     monkeypatch.setattr("sys.stdin", io.StringIO())  # nobody to ask
     assert _follow(None, "http://127.0.0.1:8265", "job-1") == 130
     assert (
-        "job-1 goes on. Follow it: python -m cluster logs job-1 --follow --address http://127.0.0.1:8265"
+        "job-1 continues. Follow it: python -m cluster logs job-1 --follow --address http://127.0.0.1:8265"
         in capsys.readouterr().out
     )
 

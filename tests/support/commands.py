@@ -7,8 +7,8 @@ import functools
 import typer.testing
 from typer.testing import CliRunner
 
-from cluster.__main__ import app as cluster_app
 from workflows.cli.commands import app
+from workflows.cli.on_cluster import app as cluster_app
 
 ENTRANCES = {"workflows": app, "cluster": cluster_app}
 # Typer reads the parameters of all commands at each call, which was half of most calls' time; here it reads them once.
