@@ -452,7 +452,7 @@ def test_a_job_is_listed_stopped_and_can_go_on(shell: Head, store: Path) -> None
     assert found["samples_per_second"] > 0
     assert invoke("stop", job, *address)[1].strip() == f"{job}: stopped"
     assert f"{job}  STOPPED" in invoke("status", job, *address)[1]
-    assert "had ended already" in invoke("stop", job, *address)[1]
+    assert "has already ended" in invoke("stop", job, *address)[1]
     assert json.loads((store / "runs" / "long" / "progress.json").read_text())["status"] == "interrupted"
 
 
