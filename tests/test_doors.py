@@ -21,7 +21,7 @@ ALLOWED = {
     "data/reading/settings.py:DataSettings.decisive": "JSON that is hashed",
     "data/prepared/manifest.py:Manifest.settings": "JSON that was hashed",
     "workflows/recipe/datasets.py:movable": "a recipe document",
-    "workflows/recipe/defaults.py:of_their_time": "a recipe document",
+    "workflows/recipe/defaults.py:with_old_defaults": "a recipe document",
     "workflows/recipe/overrides.py:override": "a recipe document",
     "workflows/recipe/overrides.py:put": "a recipe document",
     "workflows/recipe/recipe.py:Recipe.document": "a recipe document",
@@ -36,6 +36,8 @@ ALLOWED = {
     "data/prepared/labels.py:labels_by_text": "the user's own labels, of any type",
     "models/tables.py:described": "a table of any entries",
     "cluster/capacity.py:name_of": "a node as ray.nodes() describes it",
+    "cluster/versions.py:ask_nodes": "the answers of nodes to any question",
+    "cluster/submit.py:Order.document": "a recipe document",
     "cluster/ray_compat.py:scaling_of": "arguments of Ray's ScalingConfig",
     "workflows/training/workers.py:trainer_for": "what Ray hands to a worker",
 }
