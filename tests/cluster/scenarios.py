@@ -1,8 +1,8 @@
-"""Run as a program in namespaces of its own (support/machines.py): what befalls a cluster of three machines, by its name.
+"""Program with named scenarios on a cluster of three machines, run in new namespaces (support/machines.py).
 
     scenarios.py NAME ...
 
-Prints a line of JSON for each: what came of it. The machines share the S3 server and nothing else.
+Prints a line of JSON with the facts of each. The machines share the S3 server and nothing else.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ TWO_PLANTS = ["--set", "datasets.{file}.path={built_in}/plants/plant_[ab]*.csv",
 
 
 class Job:
-    """A run that was submitted, seen from the laptop."""
+    """A submitted run, seen from the laptop."""
 
     count = 0
 
     def __init__(self, made: World, name: str, *words: str, command: str = "train"):
         self.world, self.name, self.store = made, name, Store(STORAGE)
         Job.count += 1
-        # Each with epochs of its own: what an earlier scenario trained is in the store.
+        # Each job has another seed, as the store has the epochs of earlier scenarios.
         seed = ["--set", f"seed={Job.count}"]
         self.process = made.start(
             "submit", "demo", *CLUSTER, *TWO_PLANTS, *seed, "--name", name, "--command", command, *words, "--wait"
@@ -48,15 +48,15 @@ class Job:
         for line in self.process.stdout:
             self.lines.append((time.monotonic(), line.rstrip()))
 
-    def said(self, words: str, after: float = 0.0) -> float | None:
-        """When the job first said something, after a moment."""
+    def time_of(self, words: str, after: float = 0.0) -> float | None:
+        """Return the time of the first line with these words after a moment; None if there is none."""
         return next((when for when, line in list(self.lines) if when > after and words in line), None)
 
     def wait_for(self, words: str, seconds: float = 120.0, after: float = 0.0) -> float:
-        """Wait until the job says something; returns when it did."""
+        """Wait until the job prints these words; return the time of the line."""
         with contextlib.suppress(TimeoutError):
-            wait_until(words, lambda: self.said(words, after) is not None or self.process.poll() is not None, seconds)
-        when = self.said(words, after)
+            wait_until(words, lambda: self.time_of(words, after) is not None or self.process.poll() is not None, seconds)
+        when = self.time_of(words, after)
         assert when is not None, f"{words!r} was not said within {seconds:.0f} s:\n" + self.text()
         return when
 
@@ -64,7 +64,7 @@ class Job:
         return "\n".join(line for _, line in list(self.lines))
 
     def longest_silence(self, since: float, until: float) -> float:
-        """The longest time between two lines."""
+        """Return the longest time between two lines."""
         times = [since, *(when for when, _ in list(self.lines) if since < when < until), until]
         return max(b - a for a, b in itertools.pairwise(times))
 
@@ -75,14 +75,14 @@ class Job:
 
 
 def long_job(made: World, name: str, workers: int) -> Job:
-    """A run that goes on until it is stopped, once it has done some epochs."""
+    """Start a run that goes on until it is stopped, and wait for its third epoch."""
     job = Job(made, name, "--workers", str(workers), "--set", "training.epochs=5000")
     job.wait_for("epoch 3/5000", 300)
     return job
 
 
 def go_on_after(job: Job, spoil: Callable[[], None]) -> Facts:
-    """Do something to a run, and see how long it takes until it trains an epoch with another group."""
+    """Disturb a run, and measure how long it takes until it trains an epoch with another group."""
     at = time.monotonic()
     spoil()
     lost = job.wait_for("workers were lost", 200, at)
@@ -94,7 +94,7 @@ def go_on_after(job: Job, spoil: Callable[[], None]) -> Facts:
 
 
 def placed(made: World) -> Facts:
-    """More workers than a node has cores, on machines that call themselves 127.0.1.1."""
+    """Run more workers than a node has cores, on machines with names that resolve to 127.0.1.1."""
     at = time.monotonic()
     job = Job(made, "placed", "--workers", "3", "--set", "training.epochs=1")
     code = job.process.wait(300)
@@ -102,22 +102,22 @@ def placed(made: World) -> Facts:
 
 
 def three_workers(made: World) -> Facts:
-    """More workers than a node has cores, on machines that call themselves 127.0.1.1; then a node loses its power."""
+    """Run more workers than a node has cores, on machines with names that resolve to 127.0.1.1; then a node loses power."""
     job = long_job(made, "three", 3)
-    found = go_on_after(job, made.machines["w2"].kill)
+    facts = go_on_after(job, made.machines["w2"].kill)
     job.stop()
-    return found
+    return facts
 
 
 def unplugged(made: World) -> Facts:
     job = long_job(made, "unplugged", 2)
-    found = go_on_after(job, made.machines["w2"].unplug)
+    facts = go_on_after(job, made.machines["w2"].unplug)
     job.stop()
-    return found
+    return facts
 
 
 def added(made: World) -> Facts:
-    """A run that goes on with one worker gets another node."""
+    """Add a node to a run that goes on with one worker."""
     job = long_job(made, "added", 2)
     go_on_after(job, made.machines["w2"].kill)
     at = time.monotonic()
@@ -128,15 +128,15 @@ def added(made: World) -> Facts:
 
 
 def started_in(job: Job) -> float:
-    """How long the first workers took from their placement to their first epoch: a measure of how busy this machine is."""
-    placed, first = job.said("training in"), job.said("epoch 1/")
+    """Return the seconds from the first placement to the first epoch: a measure of how busy this machine is."""
+    placed, first = job.time_of("training in"), job.time_of("epoch 1/")
     assert placed is not None
     assert first is not None
     return first - placed
 
 
 def driver_killed(made: World) -> Facts:
-    """The process of the run is killed on the head; what is left is shown as interrupted, and the same command goes on."""
+    """Kill the process of a run on the head; the run is shown as interrupted, and the same command resumes it."""
     job = long_job(made, "killed", 2)
     wait_until("ray.log is in the storage", lambda: "ray.log" in job.store.storage.names("runs/killed"), 60)
     head = made.machines["head"]
@@ -165,26 +165,26 @@ def _workers(made: World) -> list[str]:
 
 
 def store_away(made: World) -> Facts:
-    """The object store answers nothing for 20 s, in the preparation of a run and in its fit."""
+    """Stop the object store for 20 s, in the preparation of a run and in its fit."""
     job = Job(made, "away", "--workers", "2", "--set", "training.epochs=3000", "--set", "data.stride=5")
     job.wait_for("Running entrypoint", 60)
-    wait_until("the preparation has begun", lambda: prepares(made) or job.said("datasets prepared"), 120)
+    wait_until("the preparation has begun", lambda: prepares(made) or job.time_of("datasets prepared"), 120)
     first, back = away(made)
     prepared = job.wait_for("datasets prepared", 200)
     job.wait_for("epoch 3/", 300)
     second, again = away(made)
-    said = job.wait_for("waiting for the storage", 60, second)
+    waiting = job.wait_for("waiting for the storage", 60, second)
     fitted = job.wait_for("epoch ", 100, again)
     job.stop()
     return {
-        "prepared": prepared - back, "seconds": fitted - again, "said": said - second,
+        "prepared": prepared - back, "seconds": fitted - again, "said": waiting - second,
         "silent": max(job.longest_silence(first, prepared), job.longest_silence(second, fitted)),
         "start": started_in(job), "text": job.text(),
     }  # fmt: skip
 
 
 def away(made: World, seconds: float = 20.0) -> tuple[float, float]:
-    """Let the store be away for a while; returns when it went and when it was back."""
+    """Stop the store for a while; return the times of its stop and its return."""
     made.pause_store()
     at = time.monotonic()
     time.sleep(seconds)
@@ -193,12 +193,12 @@ def away(made: World, seconds: float = 20.0) -> tuple[float, float]:
 
 
 def prepares(made: World) -> bool:
-    """Whether a task of a preparation runs."""
+    """Return whether a task of a preparation runs."""
     return any("Map" in tasks(made.machines[name]) for name in ("w1", "w2"))
 
 
 def prepare_killed(made: World) -> Facts:
-    """A node loses its power while it prepares."""
+    """Kill a node while it prepares."""
     job = Job(made, "prepared", "--workers", "1", "--set", "training.epochs=1", "--set", "data.stride=4")
     job.wait_for("Running entrypoint", 60)
     wait_until("a task runs on w2", lambda: "Map" in tasks(made.machines["w2"]), 120)
@@ -220,7 +220,7 @@ def missing_bucket(made: World) -> Facts:
 
 
 def searched_and_extended(made: World) -> Facts:
-    """A search, then a run, then the same run with one more dataset: only that one is trained."""
+    """Run a search, then a run, then the same run with one more dataset: only that one is trained."""
     searched = Job(made, "search", "--set", "search.decay_rate=[0.5, 0.9]", "--set", "training.epochs=1", command="search")
     run = None
     code = searched.process.wait(300)
@@ -233,15 +233,15 @@ def searched_and_extended(made: World) -> Facts:
     return {"search": code, "first": first, "second": process.returncode, "text": searched.text() + run.text() + text}
 
 
-# The clock of all Python processes of a machine is 90 s ahead: a namespace has no time of day of its own.
+# Sets the clock of all Python processes of a machine 90 s ahead, as a namespace shares the time of day.
 CLOCK_AHEAD = (
     "mkdir -p /tmp/clock && printf 'import time\\nnow = time.time\\ntime.time = lambda: now() + 90\\n' "
     "> /tmp/clock/sitecustomize.py; export PYTHONPATH=/tmp/clock"
 )
 SPOILT = {
-    # No room for what a worker fetches: its cache is a file system of 100 kB.
+    # The cache of a worker is a file system of 100 kB, too small for the data that it fetches.
     "disk_full": {"w2": "mkdir -p $HOME/.cache/lstm-relay && mount -t tmpfs -o size=100k tmpfs $HOME/.cache/lstm-relay"},
-    # Each fault that the doctor is to find on w1 or w2; both connect over a network that the other is not in.
+    # Each fault that the doctor must find on w1 or w2; both connect over a network that does not reach the other.
     "examined": {
         "w1": f"{CLOCK_AHEAD}; export GLOO_SOCKET_IFNAME=lo START_OPTIONS=--num-gpus=1",
         "w2": "for each in {site}/safetensors*; do mount -t tmpfs -o size=4k tmpfs $each; done; "
@@ -267,9 +267,9 @@ def package_missing(made: World) -> Facts:
 
 
 def examined(made: World) -> Facts:
-    """The doctor where w1's clock is ahead and it has no GPU of the one it names, w2 lacks a package and has no room.
+    """Run the doctor: w1's clock is ahead and its GPU does not exist, w2 lacks a package and free space.
 
-    Both connect over the wrong network, and the bucket is not there. Then w1 and w2 are gone, and no core is left.
+    Both connect over the wrong network, and the bucket does not exist. Then w1 and w2 are killed, and no core is left.
     """
     absent = ["s3://absent/runs" if word == STORAGE else word for word in CLUSTER]
     code, text = made.cluster("doctor", *absent)
@@ -292,17 +292,17 @@ def main(names: list[str]) -> None:
     site = str(safetensors.__path__[0]).rpartition("/")[0]
     with world() as made:
         for name in names:
-            spoilt = {where: command.replace("{site}", site) for where, command in SPOILT.get(name, {}).items()}
+            spoilt = {machine: command.replace("{site}", site) for machine, command in SPOILT.get(name, {}).items()}
             restart(made, spoilt)
             try:
-                found = globals()[name](made)
+                facts = globals()[name](made)
             except Exception as error:
-                found = {"failed": f"{type(error).__name__}: {error}"}
-            print(json.dumps({name: found}), flush=True)
+                facts = {"failed": f"{type(error).__name__}: {error}"}
+            print(json.dumps({name: facts}), flush=True)
 
 
 def restart(made: World, spoilt: dict[str, str]) -> None:
-    """A cluster as new for each scenario: machines that were lost come back, those that were spoilt are healed."""
+    """Start a new cluster for each scenario."""
     for machine in made.machines.values():
         machine.remove()
     made.machines.clear()

@@ -1,4 +1,4 @@
-"""The clusters of Ray's launcher, cluster/aws.yaml and gcp.yaml: by Ray's schema, with rights that suffice and no others."""
+"""The clusters of Ray's launcher, cluster/aws.yaml and gcp.yaml: valid by Ray's schema, with the least permissions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ import tomllib
 
 @pytest.fixture
 def aws() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((ROOT / "cluster" / "aws.yaml").read_text())
-    return found
+    config: dict[str, Any] = yaml.safe_load((ROOT / "cluster" / "aws.yaml").read_text())
+    return config
 
 
 @pytest.mark.parametrize("name", ["aws", "gcp"])
-def test_it_is_valid_by_rays_own_schema_and_completes_as_ray_up_does(name: str) -> None:
+def test_it_is_valid_by_rays_schema_after_the_defaults_of_ray_up(name: str) -> None:
     from jsonschema import ValidationError
     from ray.autoscaler._private.util import prepare_config, validate_config
 
@@ -34,8 +34,8 @@ def test_it_is_valid_by_rays_own_schema_and_completes_as_ray_up_does(name: str) 
         validate_config({**whole, "max_wokers": 3})
 
 
-def test_aws_machines_fill_themselves_and_take_the_names_that_ec2_knows(aws: dict[str, Any]) -> None:
-    """Every key of a machine is a parameter of EC2's RunInstances, by botocore's own model of it."""
+def test_aws_machines_have_only_parameters_that_ec2_knows(aws: dict[str, Any]) -> None:
+    """Compare the keys of a machine with the parameters of EC2's RunInstances in botocore's model."""
     session = pytest.importorskip("botocore.session").Session()
     model = session.get_service_model("ec2").operation_model("RunInstances").input_shape
     for node in aws["available_node_types"].values():
@@ -50,8 +50,8 @@ def test_aws_machines_fill_themselves_and_take_the_names_that_ec2_knows(aws: dic
     assert profiles == {"head": "lstm-relay-head", "worker": "lstm-relay-worker"}
 
 
-def test_aws_is_closed_and_every_start_wants_the_token(aws: dict[str, Any]) -> None:
-    assert "IpPermissions" not in aws["provider"]["security_group"]  # nothing but Ray's own rules: SSH, and the group itself
+def test_aws_has_no_open_ports_and_every_start_requires_the_token(aws: dict[str, Any]) -> None:
+    assert "IpPermissions" not in aws["provider"]["security_group"]  # only Ray's rules: SSH, and the group itself
     for kind in ("head", "worker"):
         start = aws[f"{kind}_start_ray_commands"][-1]
         assert re.search(r"RAY_AUTH_MODE=token.*ray start", start)
@@ -62,7 +62,7 @@ def test_aws_is_closed_and_every_start_wants_the_token(aws: dict[str, Any]) -> N
     assert not re.search(r"AKIA|aws_secret|RAY_AUTH_TOKEN=", text)
 
 
-def test_aws_installs_what_is_pinned_and_mounts_files_that_are_there(aws: dict[str, Any]) -> None:
+def test_aws_installs_pinned_packages_and_mounts_existing_files(aws: dict[str, Any]) -> None:
     for local in aws["file_mounts"].values():
         assert local.startswith("~") or (ROOT / local).is_file()
     assert any(
@@ -73,7 +73,7 @@ def test_aws_installs_what_is_pinned_and_mounts_files_that_are_there(aws: dict[s
     assert "boto3==" in pinned
 
 
-def test_aws_says_what_it_may_grow_to(aws: dict[str, Any]) -> None:
+def test_aws_declares_the_cores_that_it_may_grow_to(aws: dict[str, Any]) -> None:
     worker = aws["available_node_types"]["worker"]
     assert worker["max_workers"] <= aws["max_workers"]
     assert (
@@ -83,26 +83,26 @@ def test_aws_says_what_it_may_grow_to(aws: dict[str, Any]) -> None:
 
 
 def allows(policies: list[dict[str, Any]], action: str, resource: str, **context: str) -> bool:
-    """Whether policies without denials allow an action, as IAM simulates it for the conditions that are used here."""
+    """Return whether policies without denials allow an action, as IAM decides for the conditions used here."""
     for statement in (each for policy in policies for each in policy["Statement"]):
         actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
-        wanted = statement.get("Condition", {}).get("StringEquals", {})
+        conditions = statement.get("Condition", {}).get("StringEquals", {})
         if (
             statement["Effect"] == "Allow"
             and any(fnmatch.fnmatchcase(action, each) for each in actions)
             and fnmatch.fnmatchcase(resource, statement["Resource"])
-            and all(context.get(key.partition("/")[2]) == value for key, value in wanted.items())
+            and all(context.get(key.partition("/")[2]) == value for key, value in conditions.items())
         ):
             return True
     return False
 
 
 def policy(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((ROOT / "cluster" / "aws" / f"{name}.json").read_text())
-    return found
+    document: dict[str, Any] = json.loads((ROOT / "cluster" / "aws" / f"{name}.json").read_text())
+    return document
 
 
-def test_the_head_may_start_workers_and_read_the_image_and_no_more(aws: dict[str, Any]) -> None:
+def test_the_head_may_start_workers_and_read_the_image_only(aws: dict[str, Any]) -> None:
     head, worker = [policy("head-policy"), policy("bucket-policy")], [policy("bucket-policy")]
     image = aws["available_node_types"]["head"]["node_config"]["ImageId"].removeprefix("resolve:ssm:")
     for action in ("ec2:RunInstances", "ec2:CreateTags", "ec2:DescribeInstances", "ec2:DescribeImages"):
@@ -125,13 +125,13 @@ def test_the_head_may_start_workers_and_read_the_image_and_no_more(aws: dict[str
             assert not allows(role, action, "arn:aws:s3:::another/x")
 
 
-def test_the_roles_are_made_as_the_file_says_and_rays_launcher_completes_with_them(
+def test_rays_launcher_works_with_the_documented_roles(
     aws: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """On moto's EC2 and IAM: Ray finds subnets and makes the security group; nothing in the file has to be guessed.
+    """Start Ray's launcher on moto's EC2 and IAM: it finds subnets and makes the security group.
 
-    Then a machine is started, tagged and ended as by the head's autoscaler: its role allows each call, the workers' none.
-    moto has no simulate_principal_policy, so that is `allows`.
+    Then start, tag and end a machine as the head's autoscaler does: the head's role allows each call, the workers' none.
+    moto has no simulate_principal_policy; `allows` replaces it.
     """
     import boto3
     from botocore.client import BaseClient
@@ -186,25 +186,25 @@ def test_the_roles_are_made_as_the_file_says_and_rays_launcher_completes_with_th
         provider.set_node_tags(machine, {TAG_RAY_NODE_STATUS: "up-to-date"})
         provider.terminate_node(machine)
         assert provider.non_terminated_nodes({}) == []
-        wanted = {f"ec2:{name}" for name in ("RunInstances", "DescribeInstances", "CreateTags", "TerminateInstances")}
-        assert set(called) == wanted
-        given = iam.get_instance_profile(InstanceProfileName=node["IamInstanceProfile"]["Name"])["InstanceProfile"]["Roles"]
+        expected = {f"ec2:{name}" for name in ("RunInstances", "DescribeInstances", "CreateTags", "TerminateInstances")}
+        assert set(called) == expected
+        roles = iam.get_instance_profile(InstanceProfileName=node["IamInstanceProfile"]["Name"])["InstanceProfile"]["Roles"]
         head, worker = [json.loads(written), policy("bucket-policy")], [policy("bucket-policy")]
-        mine = {"ray-cluster-name": config["cluster_name"]}  # Ray's tag of every machine
-        for action in wanted:
-            assert allows(head, action, f"arn:aws:ec2:us-west-2:123456789012:instance/{machine}", **mine)
-            assert not allows(worker, action, f"arn:aws:ec2:us-west-2:123456789012:instance/{machine}", **mine)
-        assert allows(head, "iam:PassRole", given[0]["Arn"])
+        context = {"ray-cluster-name": config["cluster_name"]}  # Ray's tag of every machine
+        for action in expected:
+            assert allows(head, action, f"arn:aws:ec2:us-west-2:123456789012:instance/{machine}", **context)
+            assert not allows(worker, action, f"arn:aws:ec2:us-west-2:123456789012:instance/{machine}", **context)
+        assert allows(head, "iam:PassRole", roles[0]["Arn"])
 
 
-def test_abandoned_uploads_are_dropped_on_both_clouds() -> None:
+def test_abandoned_uploads_are_removed_on_both_clouds() -> None:
     (rule,) = policy("lifecycle")["Rules"]
     assert rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == 2
     (google,) = json.loads((ROOT / "cluster" / "gcp-lifecycle.json").read_text())["rule"]
     assert google["action"]["type"] == "AbortIncompleteMultipartUpload"
 
 
-def test_the_image_copies_what_is_there_and_installs_what_is_pinned() -> None:
+def test_the_image_copies_existing_files_and_installs_pinned_packages() -> None:
     text = (ROOT / "cluster" / "Dockerfile").read_text()
     copied = {word for line in re.findall(r"^COPY (.*) \S+$", text, re.MULTILINE) for word in line.split()}
     assert copied == {"pyproject.toml", "constraints.txt", "data", "models", "workflows", "cluster"}
@@ -214,4 +214,4 @@ def test_the_image_copies_what_is_there_and_installs_what_is_pinned() -> None:
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert "-c constraints.txt -r /tmp/needs.txt" in text
     allowed = re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
-    assert set(allowed) == copied  # all else stays outside: environments, runs, history
+    assert set(allowed) == copied  # everything else is excluded: environments, runs, history

@@ -1,4 +1,4 @@
-"""Connecting to Ray: what it says is kept and shown only to those who ask, and it starts no process for nothing."""
+"""Connecting to Ray: its messages are shown on request only, and it starts no unneeded process."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ CODE = "import logging, cluster.connect as c; c._capture_log(); logging.getLogge
 
 
 @pytest.mark.parametrize("verbose", [False, True])
-def test_ray_is_heard_on_the_screen_only_where_that_is_wanted(verbose: bool) -> None:
+def test_messages_of_ray_are_printed_only_in_verbose_mode(verbose: bool) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "LSTM_RELAY_VERBOSE"}
     environment |= {"LSTM_RELAY_VERBOSE": "1"} if verbose else {}
     command = [sys.executable, "-c", CODE]
-    found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    assert ("said by Ray" in found.stderr) == verbose
+    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert ("said by Ray" in process.stderr) == verbose
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_a_group_has_no_helpers_that_do_nothing_for_it(own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each would start a process; the cleaner is kept where a cluster outlives this process, and not waited for long."""
-    monkeypatch.setattr(cluster.connect, "_own_cluster", own)
+@pytest.mark.parametrize("own_cluster", [True, False])
+def test_a_worker_group_has_no_unneeded_callbacks(
+    own_cluster: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drop callbacks that each start a process; keep the cleaner, with a short timeout, on a cluster of other owners."""
+    monkeypatch.setattr(cluster.connect, "_own_cluster", own_cluster)
     trainer = trainer_for(lambda config: None, {}, Placement(2, 2, False, 1.0, ""), str(tmp_path))
     callbacks = {type(each).__name__: each for each in trainer._create_default_callbacks()}
     assert {"BackendSetupCallback", "WorkingDirectorySetupCallback"} <= set(callbacks)
     assert "DatasetsCallback" not in callbacks
-    assert ("PlacementGroupCleanerCallback" in callbacks) != own
-    if not own:
+    assert ("PlacementGroupCleanerCallback" in callbacks) != own_cluster
+    if not own_cluster:
         assert callbacks["PlacementGroupCleanerCallback"]._stop_timeout == 2.0

@@ -1,4 +1,4 @@
-"""Planted faults, each of which the doctor finds with what to do about it; a real head without faults is found well."""
+"""The doctor reports each planted fault with its remedy, and no fault of a good head."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def well(**changes: Any) -> NodeReport:
 
 
 def faults(findings: list[Finding]) -> list[tuple[str, str]]:
-    """Where the faults are, and what is to be done; each has something."""
+    """Return where the faults are and what they are; check that each has a remedy."""
     assert all(each.todo for each in findings if each.status != "ok")
     return [(each.where, each.found) for each in findings if each.status == "fault"]
 
@@ -139,8 +139,8 @@ def test_10_and_11_the_bucket_does_not_exist_or_may_not_be_written(bucket: str, 
     assert "grant s3:PutObject" in rights_and_speed(f"{bucket}/runs")["todo"]
 
 
-def test_what_was_found_is_shown_as_it_is_whatever_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    """Gloo's errors begin with a place in brackets, which a table would take for the end of a style."""
+def test_findings_are_printed_unchanged_even_with_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    """Show a Gloo error, which begins with a file in brackets that rich would read as the end of a style."""
     words = "RuntimeError: [/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:152] timed out"
     show_findings([Finding("all-reduce", f"{W1} and {W2}", "fault", words, "set [GLOO_SOCKET_IFNAME]")])
     out = capsys.readouterr().out
@@ -156,8 +156,8 @@ def test_findings_travel_in_a_log_among_other_lines() -> None:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_12_a_wrong_token_and_then_a_cluster_that_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """About 25 s."""
+def test_12_a_wrong_token_and_then_a_cluster_without_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes about 25 s."""
     with head() as running:
         look_at(running, tmp_path, monkeypatch)
 

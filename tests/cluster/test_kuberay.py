@@ -1,4 +1,4 @@
-"""The kustomize folders in cluster/kuberay, as kubectl renders them: KubeRay's fields, closed pods, and who reaches them.
+"""The kustomize folders in cluster/kuberay, as kubectl renders them: fields of KubeRay, pod security and network policy.
 
 kuberay/fields.yaml beside this file has the fields and types of KubeRay's v1 API in a reduced form. Where KUBERAY_CRDS (or
 ../shared/kuberay) is a folder of KubeRay's own schemas (VERSION/rayclusters.yaml and rayjobs.yaml), that form and all YAML
@@ -31,9 +31,9 @@ FIELDS = yaml.safe_load((Path(__file__).parent / "kuberay" / "fields.yaml").read
 
 def render(folder: str) -> list[dict[str, Any]]:
     command = ["kubectl", "kustomize", str(ROOT / "cluster" / "kuberay" / folder)]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr
-    return [each for each in yaml.safe_load_all(found.stdout) if each]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return [each for each in yaml.safe_load_all(process.stdout) if each]
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,9 @@ def rendered() -> dict[str, list[dict[str, Any]]]:
 
 
 def cluster_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    (found,) = [each for each in documents if each["apiVersion"] == "ray.io/v1"]
-    spec: dict[str, Any] = found["spec"]
-    return spec["rayClusterSpec"] if found["kind"] == "RayJob" else spec
+    (document,) = [each for each in documents if each["apiVersion"] == "ray.io/v1"]
+    spec: dict[str, Any] = document["spec"]
+    return spec["rayClusterSpec"] if document["kind"] == "RayJob" else spec
 
 
 def groups_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ def test_a_field_that_kuberay_does_not_know_is_refused(
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_pods_are_closed_as_restricted_pod_security_asks(folder: str, rendered: dict[str, list[dict[str, Any]]]) -> None:
+def test_pods_meet_restricted_pod_security(folder: str, rendered: dict[str, list[dict[str, Any]]]) -> None:
     spec = cluster_of(rendered[folder])
     assert spec["authOptions"] == {"mode": "token"}
     assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
@@ -111,9 +111,7 @@ def test_pods_are_closed_as_restricted_pod_security_asks(folder: str, rendered: 
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_workers_have_an_account_of_their_own_without_a_token(
-    folder: str, rendered: dict[str, list[dict[str, Any]]]
-) -> None:
+def test_workers_have_a_separate_account_without_a_token(folder: str, rendered: dict[str, list[dict[str, Any]]]) -> None:
     accounts = {each["metadata"]["name"]: each for each in rendered[folder] if each["kind"] == "ServiceAccount"}
     assert set(accounts) == {"lstm-relay-head", "lstm-relay-worker"}
     assert accounts["lstm-relay-worker"]["automountServiceAccountToken"] is False
@@ -138,22 +136,22 @@ def test_only_the_cluster_the_operator_and_prometheus_reach_the_pods(
     pods = [group["template"]["metadata"]["labels"] for group in groups_of(cluster_of(rendered[folder]))]
 
     def ports(labels: dict[str, str]) -> set[int] | None:
-        """The ports that a pod with these labels reaches; None: all of them."""
-        found: set[int] = set()
+        """Return the ports that a pod with these labels reaches; None means all."""
+        reached: set[int] = set()
         for rule in policy["ingress"]:
             for source in rule["from"]:
                 if source["podSelector"]["matchLabels"].items() <= labels.items():
                     if "ports" not in rule:
                         return None
-                    found |= {each["port"] for each in rule["ports"]}
-        return found
+                    reached |= {each["port"] for each in rule["ports"]}
+        return reached
 
     for labels in pods:
         assert policy["podSelector"]["matchLabels"].items() <= labels.items()
         assert ports(labels) is None
     assert ports(HELM) == ports(KUSTOMIZE) == {8265}
     assert ports(PROMETHEUS) == {8080}
-    # Another Ray cluster's pods, which have KubeRay's labels, are neither selected nor let in.
+    # Pods of another Ray cluster, which have KubeRay's labels, are neither selected nor admitted.
     assert ports({"ray.io/is-ray-node": "yes", "ray.io/cluster": "another"}) == set()
 
 
@@ -182,7 +180,7 @@ def test_spot_workers_are_tolerated_and_the_head_stays(rendered: dict[str, list[
     assert "nodeSelector" not in spec["headGroupSpec"]["template"]["spec"]
 
 
-def test_the_job_brings_all_it_needs_and_tries_again_what_is_no_input_error(
+def test_the_job_is_complete_and_retries_errors_that_are_not_of_the_input(
     rendered: dict[str, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     from workflows.recipe.recipe import load_recipe
@@ -195,7 +193,7 @@ def test_the_job_brings_all_it_needs_and_tries_again_what_is_no_input_error(
     assert head["volumes"] == [{"name": "recipe", "configMap": {"name": recipe["metadata"]["name"]}}]
     assert job["spec"]["backoffLimit"] == 0  # a retry of KubeRay's builds a new cluster
     assert set(yaml.safe_load(job["spec"]["runtimeEnvYAML"])) == {"env_vars"}
-    # The entrypoint as a shell runs it, with a `python` that ends with a code and counts its calls.
+    # Run the entrypoint in a shell, with a `python` that ends with a code and counts its calls.
     for code, calls, ends in ((0, 1, 0), (2, 1, 2), (130, 1, 130), (1, 3, 1)):
         bin_folder = tmp_path / f"bin{code}"
         bin_folder.mkdir()
@@ -203,9 +201,9 @@ def test_the_job_brings_all_it_needs_and_tries_again_what_is_no_input_error(
         stand_in.write_text(f'#!/bin/bash\necho "$@" >> {tmp_path}/calls{code}\nexit {code}\n')
         stand_in.chmod(0o755)
         path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
-        found = subprocess.run(job["spec"]["entrypoint"], shell=True, env={"PATH": path}, check=False)
+        process = subprocess.run(job["spec"]["entrypoint"], shell=True, env={"PATH": path}, check=False)
         lines = (tmp_path / f"calls{code}").read_text().splitlines()
-        assert (found.returncode, len(lines)) == (ends, calls)
+        assert (process.returncode, len(lines)) == (ends, calls)
         assert lines[0].startswith("-m workflows train /home/ray/recipe/recipe.toml --address auto")
 
 
@@ -213,7 +211,7 @@ TYPES = {"int|string": ["integer", "string"]}
 
 
 def schema_of(fields: Any) -> dict[str, Any]:
-    """The JSON schema that a part of fields.yaml stands for; what it does not name is refused."""
+    """Return the JSON schema of a part of fields.yaml; unknown fields are refused."""
     if isinstance(fields, str):
         return {"type": TYPES.get(fields, fields)}
     if isinstance(fields, list):
@@ -225,7 +223,7 @@ def schema_of(fields: Any) -> dict[str, Any]:
 
 
 def strict(schema: Any) -> None:
-    """Let a schema refuse what it does not name."""
+    """Change a schema so that it refuses unknown fields."""
     if isinstance(schema, dict):
         open_ended = schema.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in schema
         if "properties" in schema and not open_ended:
@@ -235,7 +233,7 @@ def strict(schema: Any) -> None:
 
 
 def differences(fields: Any, schema: dict[str, Any], at: str) -> list[str]:
-    """Where KubeRay's schema has a field of fields.yaml not at all, or with another type."""
+    """Return the fields of fields.yaml that KubeRay's schema lacks or has with another type."""
     if isinstance(fields, str):
         types = ["integer", "string"] if schema.get("x-kubernetes-int-or-string") else schema.get("type")
         return [] if types == TYPES.get(fields, fields) else [f"{at}: {fields}, KubeRay has {types}"]
@@ -259,14 +257,14 @@ NO_CRDS = pytest.mark.skipif(not CRDS.is_dir(), reason=f"there are no schemas of
 
 
 def kuberay_schemas(kind: str) -> dict[str, dict[str, Any]]:
-    """KubeRay's schema of a kind's spec, by version."""
-    found = {}
+    """Return KubeRay's schema of a kind's spec, by version."""
+    schemas = {}
     for folder in sorted(CRDS.iterdir()):
         crd = yaml.load((folder / f"{kind.lower()}s.yaml").read_text(), yaml.CSafeLoader)
         (v1,) = [v for v in crd["spec"]["versions"] if v["name"] == "v1"]
-        found[folder.name] = v1["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    assert found
-    return found
+        schemas[folder.name] = v1["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    assert schemas
+    return schemas
 
 
 @NO_CRDS
@@ -283,5 +281,5 @@ def test_everything_validates_against_kuberays_own_schemas(rendered: dict[str, l
 @NO_CRDS
 @pytest.mark.parametrize("kind", ["RayCluster", "RayJob"])
 def test_every_version_of_kuberay_has_the_fields_of_the_reduced_form(kind: str) -> None:
-    found = {release: differences(FIELDS[kind], schema, kind) for release, schema in kuberay_schemas(kind).items()}
-    assert not any(found.values()), found
+    deviations = {release: differences(FIELDS[kind], schema, kind) for release, schema in kuberay_schemas(kind).items()}
+    assert not any(deviations.values()), deviations

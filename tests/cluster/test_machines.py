@@ -1,8 +1,7 @@
-"""A head, two workers and a laptop with a file system, an address, a home and a hostname each; S3 between them.
+"""A head, two workers and a laptop that each have a file system, an address, a home and a hostname, and share S3.
 
-What befalls them is in scenarios.py, which runs in namespaces of its own (support/machines.py). Times are held against the
-limits that the README names, which are for a machine that is quiet: on a busy one everything that has to start takes longer,
-the first start of the same run too, and the limits grow with that.
+scenarios.py has the faults and runs in new namespaces (support/machines.py). Times are compared with the limits in the docs,
+which hold on a quiet machine. On a busy one all starts take longer, so the limits grow with the first start of the run.
 """
 
 from __future__ import annotations
@@ -25,119 +24,119 @@ pytestmark = [
 
 
 def scenario(name: str) -> Facts:
-    """What came of a scenario, on a cluster of its own."""
-    found = enter(Path(__file__).with_name("scenarios.py"), name, timeout=600)
-    assert found.returncode == 0, found.stdout + found.stderr
-    told: Facts = json.loads(next(line for line in found.stdout.splitlines() if line.startswith('{"')))[name]
-    print(told.get("text", ""), {key: value for key, value in told.items() if key != "text"})
-    assert "failed" not in told, told["failed"]
-    return told
+    """Run a scenario on a new cluster and return its facts."""
+    process = enter(Path(__file__).with_name("scenarios.py"), name, timeout=600)
+    assert process.returncode == 0, process.stdout + process.stderr
+    facts: Facts = json.loads(next(line for line in process.stdout.splitlines() if line.startswith('{"')))[name]
+    print(facts.get("text", ""), {key: value for key, value in facts.items() if key != "text"})
+    assert "failed" not in facts, facts["failed"]
+    return facts
 
 
-def within(limit_s: float, told: Facts) -> bool:
-    """Whether work went on within a limit, which is for a quiet machine."""
-    return bool(told["seconds"] < limit_s * max(1.0, told["start"] / QUIET_START_S))
+def within(limit_s: float, facts: Facts) -> bool:
+    """Return whether work went on within a limit, which is for a quiet machine."""
+    return bool(facts["seconds"] < limit_s * max(1.0, facts["start"] / QUIET_START_S))
 
 
 @pytest.mark.long
-def test_more_workers_than_a_node_has_cores_on_machines_whose_names_are_127_0_1_1() -> None:
-    """About 50 s: three workers on two nodes of one core; without the interface of Ray's address gloo does not connect."""
-    told = scenario("placed")
-    assert told["code"] == 0
-    assert "each worker gets 0.5 of one" in told["text"]
-    assert "result: s3://relay/runs/runs/placed/result.json" in told["text"]
+def test_more_workers_than_cores_of_a_node_on_machines_named_127_0_1_1() -> None:
+    """Takes about 50 s. Gloo connects three workers on two nodes only over the interface of Ray's address."""
+    facts = scenario("placed")
+    assert facts["code"] == 0
+    assert "each worker gets 0.5 of one" in facts["text"]
+    assert "result: s3://relay/runs/runs/placed/result.json" in facts["text"]
 
 
 @pytest.mark.long
 def test_a_node_that_loses_its_power_costs_40_s_and_fewer_workers_go_on() -> None:
-    told = scenario("three_workers")
-    assert within(40, told)
-    assert "workers were lost (" in told["text"]
-    assert "w2 (10.77.0.12)" in told["text"].partition("workers were lost (")[2].splitlines()[0]
-    assert "going on with 2 of 3 workers" in told["text"]
-    assert "continuing with 2 workers (3 before)" in told["text"]
+    facts = scenario("three_workers")
+    assert within(40, facts)
+    assert "workers were lost (" in facts["text"]
+    assert "w2 (10.77.0.12)" in facts["text"].partition("workers were lost (")[2].splitlines()[0]
+    assert "going on with 2 of 3 workers" in facts["text"]
+    assert "continuing with 2 workers (3 before)" in facts["text"]
 
 
 @pytest.mark.long
 def test_a_node_that_is_unplugged_costs_60_s() -> None:
-    told = scenario("unplugged")
-    assert within(60, told)
-    assert "going on with 1 of 2 workers" in told["text"]
-    assert "node w2 (10.77.0.12) was lost" in told["text"]
+    facts = scenario("unplugged")
+    assert within(60, facts)
+    assert "going on with 1 of 2 workers" in facts["text"]
+    assert "node w2 (10.77.0.12) was lost" in facts["text"]
 
 
 @pytest.mark.long
 def test_a_node_that_is_added_brings_the_worker_back() -> None:
-    told = scenario("added")
-    assert within(90, told)  # 20 s until Ray tells the group of the node, 30 s until the group looks, and its start
-    assert "node w3 (10.77.0.13) was added" in told["text"]
-    assert "continuing with 2 workers (1 before)" in told["text"]
+    facts = scenario("added")
+    assert within(90, facts)  # 20 s until Ray tells the group of the node, 30 s until the group looks, and its start
+    assert "node w3 (10.77.0.13) was added" in facts["text"]
+    assert "continuing with 2 workers (1 before)" in facts["text"]
 
 
 @pytest.mark.long
 def test_a_run_whose_process_was_killed_is_interrupted_and_goes_on() -> None:
-    told = scenario("driver_killed")
-    assert told["code"] != 0
-    assert told["status"] == "interrupted"
-    assert told["log"]  # what Ray said reached the storage while the run went on
-    assert told["again"] == 0
+    facts = scenario("driver_killed")
+    assert facts["code"] != 0
+    assert facts["status"] == "interrupted"
+    assert facts["log"]  # Ray's log reached the storage during the run
+    assert facts["again"] == 0
 
 
 @pytest.mark.long
-def test_a_store_that_is_away_is_waited_for_in_the_preparation_and_in_the_fit() -> None:
-    told = scenario("store_away")  # for 20 s each
-    assert "waiting for the storage" in told["text"]
-    assert within(20, told)  # from when it is back
-    assert within(SILENCE_S + 5, {**told, "seconds": told["silent"]})
+def test_the_preparation_and_the_fit_wait_for_a_stopped_store() -> None:
+    facts = scenario("store_away")  # for 20 s each
+    assert "waiting for the storage" in facts["text"]
+    assert within(20, facts)  # from when it is back
+    assert within(SILENCE_S + 5, {**facts, "seconds": facts["silent"]})
 
 
 @pytest.mark.long
 def test_the_tasks_of_a_node_that_is_lost_in_the_preparation_run_on_the_others() -> None:
-    told = scenario("prepare_killed")
-    assert told["code"] == 0
-    assert told["silent"] < 2 * SILENCE_S
+    facts = scenario("prepare_killed")
+    assert facts["code"] == 0
+    assert facts["silent"] < 2 * SILENCE_S
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("name", "code", "said"),
+    ("name", "code", "message"),
     [
         ("missing_bucket", 2, "the bucket of s3://absent/runs does not exist: create it, or name another"),
         ("package_missing", 2, "node w2 (10.77.0.12): safetensors>=0.5 is needed, none is installed there"),
         ("disk_full", 1, "w2 (10.77.0.12): OSError: [Errno 28]"),
     ],
 )
-def test_what_cannot_work_ends_at_once_with_its_reason_and_its_node(name: str, code: int, said: str) -> None:
-    told = scenario(name)
-    assert told["code"] == code
-    assert said in told["text"]
-    assert "Traceback" not in told["text"]
+def test_an_impossible_run_ends_at_once_with_its_reason_and_node(name: str, code: int, message: str) -> None:
+    facts = scenario(name)
+    assert facts["code"] == code
+    assert message in facts["text"]
+    assert "Traceback" not in facts["text"]
 
 
 @pytest.mark.long
 def test_a_search_and_a_run_that_gets_one_more_dataset() -> None:
-    told = scenario("searched_and_extended")
-    assert (told["search"], told["first"], told["second"]) == (0, 0, 0)
-    assert "2 of 2 epochs trained" in told["text"]
-    assert "1 of 3 epochs trained" in told["text"]
+    facts = scenario("searched_and_extended")
+    assert (facts["search"], facts["first"], facts["second"]) == (0, 0, 0)
+    assert "2 of 2 epochs trained" in facts["text"]
+    assert "1 of 3 epochs trained" in facts["text"]
 
 
 @pytest.mark.long
-def test_the_doctor_finds_a_cluster_well() -> None:
-    told = scenario("well")
-    assert told["code"] == 0
-    assert " fault " not in told["text"]
-    assert "ms for 25,000 numbers" in told["text"]
+def test_the_doctor_reports_no_fault_of_a_good_cluster() -> None:
+    facts = scenario("well")
+    assert facts["code"] == 0
+    assert " fault " not in facts["text"]
+    assert "ms for 25,000 numbers" in facts["text"]
 
 
 @pytest.mark.long
 def test_the_doctor_finds_seven_faults_of_real_nodes() -> None:
-    """The others of its faults are planted in test_doctor.py."""
-    told = scenario("examined")
-    assert told["code"] == told["alone"] == 1
-    faults = [line for line in told["lines"] if " fault " in line]
-    found = {(line.split()[0], node) for line in faults for node in ("head", "w1", "w2") if f"{node} (10.77" in line}
-    assert found == {
+    """Check seven faults; the others are planted in test_doctor.py."""
+    facts = scenario("examined")
+    assert facts["code"] == facts["alone"] == 1
+    faults = [line for line in facts["lines"] if " fault " in line]
+    reported = {(line.split()[0], node) for line in faults for node in ("head", "w1", "w2") if f"{node} (10.77" in line}
+    assert reported == {
         ("clock", "w1"),  # 90 s ahead
         ("GPUs", "w1"),  # Ray counts one, there is no driver
         ("packages", "w2"),
@@ -145,5 +144,5 @@ def test_the_doctor_finds_seven_faults_of_real_nodes() -> None:
         *(("all-reduce", name) for name in ("w1", "w2")),
         *(("storage", name) for name in ("head", "w1", "w2")),  # the bucket does not exist
     }
-    (alone,) = [line for line in told["lines_alone"] if " fault " in line]
+    (alone,) = [line for line in facts["lines_alone"] if " fault " in line]
     assert "no node has a core" in alone

@@ -1,4 +1,4 @@
-"""The multi-process service of a GPU, with a control program that notes what it is told: there is no GPU here."""
+"""The multi-process service of a GPU, with a control program that logs its commands, as there is no GPU here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def control(folder: Path, monkeypatch: pytest.MonkeyPatch, code: int = 0) -> Pat
     return log
 
 
-def test_the_service_runs_while_it_is_used_in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_service_runs_in_a_new_folder_while_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = control(tmp_path, monkeypatch)
     with multi_process_service() as folder:
         assert Path(folder).is_dir()
@@ -38,14 +38,14 @@ def test_the_service_runs_while_it_is_used_in_a_folder_of_its_own(tmp_path: Path
     assert not Path(folder).exists()
 
 
-def test_it_ends_where_the_search_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_service_ends_if_the_search_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = control(tmp_path, monkeypatch)
     with pytest.raises(KeyboardInterrupt), multi_process_service():
         raise KeyboardInterrupt
     assert log.read_text().endswith("quit\n")
 
 
-def test_where_it_does_not_start_or_is_not_there_trials_go_on_without_it(
+def test_trials_run_without_a_service_that_is_absent_or_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with multi_process_service() as folder:
@@ -57,7 +57,7 @@ def test_where_it_does_not_start_or_is_not_there_trials_go_on_without_it(
     assert PIPES not in os.environ
 
 
-def test_a_service_that_is_there_is_used_and_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_service_is_used_and_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = control(tmp_path, monkeypatch)
     monkeypatch.setenv(PIPES, "/somewhere")
     with multi_process_service() as folder:

@@ -39,7 +39,7 @@ def test_elastic_workers_have_bounds_that_rise() -> None:
         (ComputeSettings(num_workers=0, use_gpu=True), one_node(8), ["1 GPUs", "there are 0"]),
     ],
 )
-def test_what_does_not_fit_is_refused_with_the_arithmetic(
+def test_too_many_workers_are_refused_with_the_arithmetic(
     compute: ComputeSettings, resources: Capacity, words: list[str]
 ) -> None:
     with pytest.raises(PlacementError) as caught:
@@ -49,7 +49,7 @@ def test_what_does_not_fit_is_refused_with_the_arithmetic(
 
 
 def test_one_worker_of_a_cluster_is_not_this_process() -> None:
-    """The head of a cluster, where the job's own process runs, may have no core for work."""
+    """Place one worker on the cluster, as the head with the job's process may have no free core."""
     assert place(ComputeSettings(), one_node(2), 16, in_process=False).num_workers == 1
     assert place(ComputeSettings(), one_node(4, 1), 64, in_process=False).num_workers == 1
     assert place(ComputeSettings(num_workers=0), one_node(2), 16, in_process=False).num_workers == 0
@@ -66,7 +66,7 @@ def nodes(*cores: float, gpus: float = 0.0) -> tuple[Node, ...]:
 def test_workers_are_placed_node_by_node_not_on_a_pool_of_cores(
     cores: tuple[float, ...], workers: int, share: float
 ) -> None:
-    """Three workers on two cores of two nodes: 2/3 of a core each would leave a third of each node and no room for one."""
+    """Place three workers on two nodes of one core: with 2/3 of a core each, the third would fit on neither node."""
     placement = place(ComputeSettings(num_workers=workers), Capacity(nodes(*cores)), 64)
     assert placement.cpus == share
     assert room_for(nodes(*cores), placement.cpus) >= workers
@@ -80,9 +80,9 @@ def test_more_workers_than_the_nodes_take_are_refused_with_what_each_node_has() 
 
 @hypothesis.given(st.lists(st.integers(0, 9), min_size=1, max_size=6), st.integers(1, 40))
 def test_a_placement_fits_node_by_node_and_a_refused_one_would_not_fit_in_quarters(cores: list[int], workers: int) -> None:
-    there = nodes(*map(float, cores))
+    cluster_nodes = nodes(*map(float, cores))
     try:
-        placement = place(ComputeSettings(num_workers=workers), Capacity(there), 64, in_process=False)
+        placement = place(ComputeSettings(num_workers=workers), Capacity(cluster_nodes), 64, in_process=False)
     except PlacementError:
         assert sum(4 * each for each in cores) < workers
     else:
@@ -95,12 +95,12 @@ def described(name: str, alive: bool = True, **resources: float) -> dict[str, ob
 
 
 def test_a_cluster_that_may_grow_takes_workers_before_their_machines_are_there() -> None:
-    there = [described("head", CPU=0.0), described("gone", alive=False, CPU=64.0)]
+    cluster_nodes = [described("head", CPU=0.0), described("gone", alive=False, CPU=64.0)]
     environment = {"LSTM_RELAY_GROWS_TO_CPUS": "16", "LSTM_RELAY_GROWS_TO_GPUS": "many"}
-    growing, fixed = capacity_of(there, environment, {}), capacity_of(there, {}, {})
+    growing, fixed = capacity_of(cluster_nodes, environment, {}), capacity_of(cluster_nodes, {}, {})
     assert (growing.cores, growing.gpus, growing.grows) == (16, 0, True)
     assert (fixed.cores, fixed.grows) == (0, False)
-    assert capacity_of(there, {}, {"CPU": 8.0}).cores == 8  # as Ray's autoscaler says
+    assert capacity_of(cluster_nodes, {}, {"CPU": 8.0}).cores == 8  # as Ray's autoscaler says
     assert not capacity_of([described("large", CPU=32.0)], environment, {}).grows
     assert place(ComputeSettings(num_workers=16), growing, 64, in_process=False).cpus == 1.0
     with pytest.raises(PlacementError):
@@ -131,7 +131,7 @@ def test_auto_counts_gpus_that_are_still_to_be_added() -> None:
 def test_a_worker_gets_several_cores_where_they_are_idle_or_asked_for(
     asked: dict[str, object], nodes: list[int], hidden: int, cpus: float
 ) -> None:
-    capacity = Capacity(tuple(Node(f"n{place}", float(cores)) for place, cores in enumerate(nodes)))
+    capacity = Capacity(tuple(Node(f"n{number}", float(cores)) for number, cores in enumerate(nodes)))
     placement = place(ComputeSettings.model_validate(asked), capacity, 64, hidden_size=hidden)
     assert placement.cpus == cpus
 

@@ -1,4 +1,4 @@
-"""What is private in Ray is used in one module, and with a Ray that is not known each use has a fallback."""
+"""Ray's private API is used in one module only, and each use has a fallback for an untested version."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PRIVATE = re.compile(
 )
 
 
-def test_no_other_module_imports_what_is_private() -> None:
+def test_no_other_module_imports_private_names_of_ray() -> None:
     rooms = [path for room in ("cluster", "data", "models", "workflows") for path in (ROOT / room).rglob("*.py")]
-    found = [path.name for path in rooms if PRIVATE.search(path.read_text())]
-    assert found == ["ray_compat.py"]
+    modules = [path.name for path in rooms if PRIVATE.search(path.read_text())]
+    assert modules == ["ray_compat.py"]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("version", "known"), [("2.51.2", False), ("2.52.0", True), ("2.60.1", True), ("2.61.0rc1", False)])
-def test_what_is_private_is_used_from_the_oldest_to_the_newest_tested_version(
+def test_private_names_are_used_from_the_oldest_to_the_newest_tested_version(
     version: str, known: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster.ray_compat, "version", lambda package: version)
@@ -86,7 +86,7 @@ def test_a_trainer_without_the_private_methods_is_left_as_it_is() -> None:
     assert vars(adapt_trainer(trainer, own_cluster=False)) == {"fit": len}
 
 
-def test_a_group_grows_where_ray_train_has_elastic_groups_and_stays_as_it_is_elsewhere(
+def test_a_group_grows_only_if_ray_train_has_elastic_groups(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     @dataclass

@@ -1,4 +1,4 @@
-"""What is done when workers cannot start or were lost: decisions without a cluster."""
+"""Decisions when workers cannot start or were lost, without a cluster."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def test_a_run_waits_longer_for_machines_that_are_still_to_be_added() -> None:
 
 
 def test_a_wait_shrinks_when_ray_learns_that_a_node_is_lost_and_grows_when_it_is_back() -> None:
-    """The workers see a broken connection before Ray knows that the node is dead."""
+    """Reconsider a wait: workers see a broken connection before Ray knows that the node is dead."""
     wait = after_loss(TWO, Capacity((W1, W2)), Loss("the connection to a worker broke"), 1)
     assert wait == Wait(2, ROOM_LIMIT_S)
     assert isinstance(wait, Wait)
     shrunk = reconsider(TWO, wait, Capacity((W1,)))
     assert shrunk == Wait(1, ROOM_LIMIT_S)
     assert reconsider(TWO, shrunk, Capacity((W1, W2))) == wait
-    assert reconsider(TWO, wait, Capacity(())) == wait  # with no node left it is waited for one
+    assert reconsider(TWO, wait, Capacity(())) == wait  # no node is left: wait for one
 
 
 def test_a_fixed_number_of_workers_goes_on_with_fewer_and_may_grow_back() -> None:
@@ -90,12 +90,12 @@ def test_workers_of_several_cores_go_on_as_fewer_or_with_fewer_cores(
     assert reconsider(WIDE, wait, Capacity((Node("w9", 12.0),))) == Wait(3, ROOM_LIMIT_S, cpus=4.0)
 
 
-def test_a_wait_that_is_over_ends_with_what_is_free_or_says_what_is() -> None:
-    held = Node("w2 (10.0.0.2)", 0.0)
-    start = after_wait(TWO, Wait(2, ROOM_LIMIT_S), (W1, held), 600, is_free=False)
+def test_a_wait_that_times_out_starts_on_the_free_cores_or_gives_up() -> None:
+    busy = Node("w2 (10.0.0.2)", 0.0)
+    start = after_wait(TWO, Wait(2, ROOM_LIMIT_S), (W1, busy), 600, is_free=False)
     assert isinstance(start, Start)
     assert start.num_workers == 1
-    over = after_wait(TWO, Wait(2, ROOM_LIMIT_S), (held,), 600, is_free=False)
+    over = after_wait(TWO, Wait(2, ROOM_LIMIT_S), (busy,), 600, is_free=False)
     assert over == GiveUp("after 600 s there is no room for a worker of 1 core: no core is free")
 
 
@@ -107,13 +107,13 @@ def test_losses_without_an_epoch_in_between_end_the_run_with_the_last_reason() -
     assert over.why.endswith("4 times in a row without finishing an epoch, last: w1 (10.0.0.1): out of memory")
 
 
-def test_where_no_node_is_left_the_run_waits_for_one() -> None:
+def test_a_run_without_a_node_waits_for_one() -> None:
     assert after_loss(TWO, Capacity(()), Loss("the node was lost"), 1) == Wait(2, ROOM_LIMIT_S)
     growing = Capacity((), grows_to_cores=4)
     assert after_loss(TWO, growing, Loss("the node was lost"), 1) == Wait(2, GROWTH_LIMIT_S)
 
 
-def test_room_that_was_taken_is_no_loss_and_is_waited_for_again_but_not_for_ever() -> None:
+def test_a_run_waits_again_for_cores_that_were_taken_but_not_for_ever() -> None:
     assert after_taken(TWO, Capacity((W1, W2)), MAX_TAKEN) == Wait(2, ROOM_LIMIT_S)
     assert after_taken(TWO, Capacity((W1,)), 1) == Wait(1, ROOM_LIMIT_S)
     over = after_taken(TWO, Capacity((W1, W2)), MAX_TAKEN + 1)
@@ -124,7 +124,7 @@ NAMES = [W1.name, W2.name]
 
 
 @pytest.mark.parametrize(
-    ("failures", "said", "hopeless"),
+    ("failures", "message", "hopeless"),
     [
         (
             {0: "RuntimeError: Connection closed by peer [10.0.0.2]", 1: "OutOfMemoryError: ..."},
@@ -161,9 +161,9 @@ NAMES = [W1.name, W2.name]
         ({}, "a worker ended without an error message", False),
     ],
 )
-def test_the_cause_of_a_loss_and_its_node_are_named(failures: dict[int, str], said: str, hopeless: bool) -> None:
+def test_the_cause_of_a_loss_and_its_node_are_named(failures: dict[int, str], message: str, hopeless: bool) -> None:
     loss = find_loss(failures, NAMES)
-    assert said in loss.words()
+    assert message in loss.words()
     assert loss.hopeless == hopeless
 
 
@@ -171,12 +171,12 @@ def test_a_node_that_has_gone_is_the_cause_whatever_the_workers_say() -> None:
     assert find_loss({0: "RuntimeError: anything"}, NAMES, gone=[W2.name]) == Loss("the node was lost", W2.name)
 
 
-def test_trying_again_what_cannot_help_ends_the_run_at_once() -> None:
+def test_a_loss_that_a_retry_cannot_help_ends_the_run_at_once() -> None:
     over = after_loss(TWO, Capacity((W1, W2)), Loss("No space left on device", W2.name, hopeless=True), 1)
     assert over == GiveUp("w2 (10.0.0.2): No space left on device")
 
 
-def test_a_wait_says_what_it_waits_for_and_since_when() -> None:
+def test_the_message_of_a_wait_has_its_reason_and_duration() -> None:
     words = waiting_words(TWO, Wait(2, ROOM_LIMIT_S), (W1,), Capacity((W1, W2), grows_to_cores=16), 30.2)
     assert words == (
         "waiting for room for 2 workers of 1 core since 30 s: the nodes have w1 (10.0.0.1) 1, w2 (10.0.0.2) 1 in all, cores "

@@ -1,4 +1,4 @@
-"""From a laptop to a cluster: what is shipped and what is refused, without a cluster; then all of it on a real head."""
+"""Submitting from a laptop: shipping and refusals without a cluster, then whole jobs on a real head."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def invoke(*words: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["nowhere.toml"], "no such file"),
         (["demo", "--name", "../up"], "no slash"),
@@ -63,18 +63,18 @@ def invoke(*words: str) -> tuple[int, str]:
     ],
 )
 def test_wrong_input_exits_with_2_and_writes_nothing(
-    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    given = words if "--storage" in words else [*words, "--storage", "s3://bucket/runs"]
-    code, out = invoke("submit", *given, *([] if "--address" in words else ["--address", NOWHERE]))
+    arguments = words if "--storage" in words else [*words, "--storage", "s3://bucket/runs"]
+    code, out = invoke("submit", *arguments, *([] if "--address" in words else ["--address", NOWHERE]))
     assert code == 2
-    assert said in out
+    assert message in out
     assert "pw" not in out
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_address_that_accepts_and_says_nothing_is_given_up_in_seconds() -> None:
+def test_an_address_that_accepts_and_does_not_answer_is_given_up_in_seconds() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -87,7 +87,7 @@ def test_an_address_that_accepts_and_says_nothing_is_given_up_in_seconds() -> No
 
 @pytest.fixture
 def other_server() -> Iterator[tuple[str, list[str]]]:
-    """Something else on the port: it sends whoever asks on to another path, and notes what it is told."""
+    """Start another server on the port, which redirects each request and logs its token."""
     heard: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -106,9 +106,7 @@ def other_server() -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
 
 
-def test_the_token_is_not_sent_on_where_something_else_answers(
-    other_server: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_token_is_not_sent_to_a_redirect(other_server: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     address, heard = other_server
     monkeypatch.setenv("RAY_AUTH_TOKEN", SECRET)
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
@@ -144,12 +142,12 @@ def test_a_token_is_found_where_ray_looks_in_its_order(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     "address", ["head:8265", "auto", "http://", "http://head:none", "http://head:8265/?a=1", "http://[::1"]
 )
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_a_wrong_address_is_refused(address: str) -> None:
     with pytest.raises(ClusterError, match="http://HEAD:8265"):
         check_address(address)
 
 
-def test_credentials_go_by_name_and_no_message_has_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_are_passed_by_name_and_no_message_has_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", SECRET)
     assert check_credentials(["MY_KEY"]) == {"MY_KEY": SECRET}
     with pytest.raises(ClusterError) as caught:
@@ -159,7 +157,7 @@ def test_credentials_go_by_name_and_no_message_has_a_value(monkeypatch: pytest.M
     assert SECRET not in repr(Order("train", {}, "n", "s3://b", None, {"MY_KEY": SECRET}, False))
 
 
-def test_local_data_are_refused_unless_they_are_shipped_and_addresses_stay(tmp_path: Path) -> None:
+def test_local_data_are_refused_unless_shipped_and_addresses_are_kept(tmp_path: Path) -> None:
     recipe = load_recipe(write_small(tmp_path))
     with pytest.raises(InputError) as caught:
         pack_recipe(recipe, ship_data=False, shared_folders=True)
@@ -207,9 +205,8 @@ def test_a_link_to_outside_is_neither_followed_nor_shipped(tmp_path: Path) -> No
     (tmp_path / "in" / "link.csv").symlink_to(tmp_path / "secret.csv")
     with pytest.raises(InputError, match=r"link\.csv is a link to"):
         pack_recipe(recipe, ship_data=True, shared_folders=False)
-    elsewhere = with_paths(
-        tmp_path / "other", str(tmp_path / "in" / "*.csv")
-    )  # nor where the data lie apart from the recipe
+    # A link is refused as well if the data are outside the recipe's folder.
+    elsewhere = with_paths(tmp_path / "other", str(tmp_path / "in" / "*.csv"))
     with pytest.raises(InputError, match=r"link\.csv is a link to"):
         pack_recipe(elsewhere, ship_data=True, shared_folders=False)
     root = tmp_path / "project"
@@ -250,7 +247,7 @@ def test_a_file_goes_into_the_storage_once_and_small_where_that_pays(bucket: str
     assert changed.addresses["files/1-path-0/noise.parquet"] != noise
 
 
-def test_a_sending_that_broke_off_goes_on_with_what_is_not_there(
+def test_an_interrupted_upload_resumes_with_the_missing_files(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {}
@@ -272,7 +269,7 @@ def test_a_sending_that_broke_off_goes_on_with_what_is_not_there(
     assert (shipment.num_sent, shipment.num_present) == (1, 2)
 
 
-def test_what_is_shipped_is_the_code_and_little_else(tmp_path: Path) -> None:
+def test_the_package_has_the_code_and_little_else(tmp_path: Path) -> None:
     package = make_package(tmp_path / "out", b"")
     assert package.code_bytes < 2_000_000
     assert {path.name for path in package.folder.iterdir()} == {
@@ -280,7 +277,7 @@ def test_what_is_shipped_is_the_code_and_little_else(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_names_reach_the_job_whatever_a_shell_would_make_of_them() -> None:
+def test_names_reach_the_job_unchanged_by_the_shell() -> None:
     name = "a b; touch /tmp/x $(id) 'q'"
     line = entrypoint(Order("train", {}, name, "s3://b/r", 2, {}, False))
     words = shlex.split(line)
@@ -290,7 +287,7 @@ def test_names_reach_the_job_whatever_a_shell_would_make_of_them() -> None:
     assert job_id("...", 0.0, "ab12") == "run-19700101-000000-ab12"
 
 
-def test_the_start_of_a_job_names_every_package_that_is_not_as_needed() -> None:
+def test_the_start_of_a_job_names_every_unsuitable_package() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     wanted = requirements_of(text)
     assert wanted == tomllib.loads(text)["project"]["dependencies"]
@@ -305,7 +302,7 @@ def test_the_start_of_a_job_names_every_package_that_is_not_as_needed() -> None:
     ]
 
 
-def test_a_log_that_breaks_off_is_taken_up_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_log_is_resumed_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cluster.jobs.RECONNECT_S", 0.0)
     tails = [["one\n", "tw"], [], ["one\n", "two\nthr"], ["one\ntwo\nthree\n"]]
 
@@ -324,7 +321,7 @@ def test_a_log_that_breaks_off_is_taken_up_where_it_was(monkeypatch: pytest.Monk
     assert "".join(written) == "one\ntwo\nthree\n"
 
 
-def test_ctrl_c_leaves_the_job_and_says_how_to_follow_it(
+def test_ctrl_c_leaves_the_job_running_and_prints_how_to_follow_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: Any) -> None:
@@ -355,7 +352,7 @@ def cluster() -> Iterator[Head]:
 
 @pytest.fixture
 def shell(cluster: Head, monkeypatch: pytest.MonkeyPatch) -> Head:
-    """The environment of a person who has the cluster's token."""
+    """Set the environment of a user with the cluster's token."""
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     monkeypatch.setenv("RAY_AUTH_TOKEN", cluster.token)
     return cluster
@@ -363,7 +360,7 @@ def shell(cluster: Head, monkeypatch: pytest.MonkeyPatch) -> Head:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The storage of all jobs: what one has prepared the next one has."""
+    """Return the storage of all jobs, which share prepared data."""
     return tmp_path_factory.mktemp("shared")
 
 
@@ -376,12 +373,12 @@ def contents(folder: Path) -> str:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_submitted_run_ends_like_one_at_home_and_shows_no_secret(shell: Head, store: Path) -> None:
-    """About 25 s: the head, Ray Data, a worker group of one."""
+def test_a_submitted_run_ends_like_a_local_one_and_shows_no_secret(shell: Head, store: Path) -> None:
+    """Takes about 25 s: the head, Ray Data, a worker group of one."""
     words = ["submit", "demo", "--address", shell.address, "--storage", str(store), "--shared-folders", "--wait"]
     words += ["--workers", "1", "--set", "training.epochs=1", *TWO_PLANTS, "--env", "SUBMIT_SECRET"]
     environ = {**environment(shell.token), "SUBMIT_SECRET": SECRET}
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "cluster", *words],
         cwd=ROOT,
         env=environ,
@@ -390,27 +387,27 @@ def test_a_submitted_run_ends_like_one_at_home_and_shows_no_secret(shell: Head, 
         timeout=300,
         check=False,
     )
-    assert found.returncode == 0, found.stdout + found.stderr
-    assert found.stderr == ""
-    assert "[2/2] plant_birch  epoch 1/1" in found.stdout
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.stderr == ""
+    assert "[2/2] plant_birch  epoch 1/1" in process.stdout
     result = json.loads((store / "runs" / "demo" / "result.json").read_text())
     assert result["status"] == "finished"
     assert result["datasets"] == ["plant_alder", "plant_birch"]
     assert result["workers"] == 1
-    job = next(word for word in found.stdout.split() if word.startswith("demo-"))
+    job = next(word for word in process.stdout.split() if word.startswith("demo-"))
     info = connect_jobs(shell.address).get_job_info(job)
     assert (info.metadata["run"], info.metadata["command"], info.metadata["workers"]) == ("demo", "train", "1")
     assert "--name demo" in info.entrypoint
     kept = contents(store)
     for secret in (SECRET, shell.token):
-        assert secret not in found.stdout
+        assert secret not in process.stdout
         assert secret not in kept
 
 
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_job_that_fails_exits_with_1_and_its_data_were_shipped(shell: Head, store: Path, tmp_path: Path) -> None:
-    """About 8 s."""
+    """Takes about 8 s."""
     recipe = write_small(tmp_path, training={"epochs": 1, "learning_rate": 1e30})
     words = [str(recipe), "--address", shell.address, "--storage", str(store), "--shared-folders", "--ship-data"]
     code, out = invoke("submit", *words, "--workers", "0", "--wait")
@@ -422,7 +419,7 @@ def test_a_job_that_fails_exits_with_1_and_its_data_were_shipped(shell: Head, st
 
 
 def gauges(address: str, run: str) -> dict[str, float]:
-    """The gauges of a run, as Prometheus reads them."""
+    """Return the gauges of a run, as Prometheus reads them."""
     with urllib.request.urlopen(address, timeout=5) as answer:
         text = answer.read().decode()
     lines = [line for line in text.splitlines() if line.startswith("ray_lstm_relay_") and f'run="{run}"' in line]
@@ -432,7 +429,7 @@ def gauges(address: str, run: str) -> dict[str, float]:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_job_is_listed_stopped_and_can_go_on(shell: Head, store: Path) -> None:
-    """About 10 s."""
+    """Takes about 10 s."""
     address = ["--address", shell.address]
     words = ["demo", *address, "--storage", str(store), "--shared-folders", "--workers", "0", "--name", "long"]
     code, out = invoke("submit", *words, "--set", "training.epochs=5000", *TWO_PLANTS)
@@ -444,12 +441,12 @@ def test_a_job_is_listed_stopped_and_can_go_on(shell: Head, store: Path) -> None
         time.sleep(0.25)
     assert f"{job}  RUNNING" in invoke("status", *address)[1]
     for _ in range(100):
-        if (found := gauges(shell.metrics, "long")) and found["epoch"] >= 2:
+        if (values := gauges(shell.metrics, "long")) and values["epoch"] >= 2:
             break
         time.sleep(0.25)
-    assert found["stage"] == 1
-    assert found["epoch"] >= 2
-    assert found["samples_per_second"] > 0
+    assert values["stage"] == 1
+    assert values["epoch"] >= 2
+    assert values["samples_per_second"] > 0
     assert invoke("stop", job, *address)[1].strip() == f"{job}: stopped"
     assert f"{job}  STOPPED" in invoke("status", job, *address)[1]
     assert "has already ended" in invoke("stop", job, *address)[1]

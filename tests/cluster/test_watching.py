@@ -1,4 +1,4 @@
-"""What is said of nodes and their packages: decisions on plain values."""
+"""Messages about nodes and their packages, from plain values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def node(number: str, host: str, alive: bool = True, reason: str = "") -> dict[s
     }
 
 
-def test_a_node_that_goes_is_named_with_its_reason_and_one_that_comes_is_named() -> None:
+def test_a_lost_node_is_named_with_its_reason_and_a_new_one_is_named() -> None:
     before = {"1": "w1 (10.0.0.1)", "2": "w2 (10.0.0.2)"}
     now = [
         node("1", "w1"),
@@ -37,7 +37,7 @@ HERE = {"python": "3.11.7", "ray": "2.60.0", "torch": "2.13.0", "numpy": "2.1.0"
 NEEDED = ["numpy>=2.0", "ray[data]>=2.60,<2.61", "torch>=2.6"]
 
 
-def test_nodes_that_lack_a_package_or_have_another_version_are_named() -> None:
+def test_nodes_with_a_missing_package_or_another_version_are_named() -> None:
     nodes = {
         "w1 (10.0.0.1)": dict(HERE),
         "w2 (10.0.0.2)": {**HERE, "numpy": None},

@@ -1,4 +1,4 @@
-"""Beam searches that train, without Ray: killed, beside each other, and what a dry run says of them."""
+"""Beam searches that train without Ray: killed, concurrent, and their dry run."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def test_each_level_extends_the_best_prefixes_and_trains_only_what_is_new(search
         )
         parents = {t.parent for t in result.trials if t.level == level + 1}
         assert parents == {t.number for t in ranked[:2]}
-    told = [event for event in events if isinstance(event, LevelDone)]
-    assert [(event.level, event.kept[0].stopped_after) for event in told] == [(1, "anvil"), (2, "bellows")]
+    levels = [event for event in events if isinstance(event, LevelDone)]
+    assert [(event.level, event.kept[0].stopped_after) for event in levels] == [(1, "anvil"), (2, "bellows")]
     trained = [event.key for event in events if isinstance(event, EpochDone)]
-    # Two epochs of the first dataset; of each later one two epochs for each rate and beginning.
+    # Two epochs of the first dataset; of each later one two epochs for each rate and prefix.
     assert len(trained) == len(set(trained)) == result.epochs_trained == result.epochs_distinct == 2 + 2 * 2 * 2 + 2 * 2 * 2
     assert {t.stopped_after for t in result.trials if t.level == 3} == {None}
     assert search_from(json.loads(json.dumps(result.to_json()))) == result
@@ -107,7 +107,7 @@ def test_a_killed_beam_search_goes_on_with_the_same_levels_and_ends_with_the_sam
 def test_killed_after_any_number_of_epochs_the_result_is_the_same(
     searched: Searched, tmp_path: Path, epochs_seen: int
 ) -> None:
-    """About 6 s each; killed again while it goes on."""
+    """Takes about 6 s each; the resumed search is killed again."""
     folder, recipe, result, _ = searched
     share_prepared(folder / "runs", tmp_path)
     for more in (epochs_seen, 1):
@@ -122,26 +122,26 @@ def test_killed_after_any_number_of_epochs_the_result_is_the_same(
 @pytest.mark.long
 @pytest.mark.ray
 def test_a_search_command_that_is_killed_under_ray_goes_on_with_the_same_levels(searched: Searched, tmp_path: Path) -> None:
-    """About 60 s: three commands with a Ray of their own, each killed when there are some more checkpoints."""
+    """Takes about 60 s: three commands that each start Ray and are killed after some more checkpoints."""
     folder, _, result, _ = searched
     share_prepared(folder / "runs", tmp_path)
     command = [sys.executable, "-m", "workflows", "search", str(folder / "small.toml"), "--storage", str(tmp_path)]
     checkpoints = tmp_path / "checkpoints"
 
-    def there() -> int:
+    def num_checkpoints() -> int:
         return len(list(checkpoints.glob("[!.]*"))) if checkpoints.is_dir() else 0
 
     for more in (1, 5, 7):
-        enough = there() + more
+        enough = num_checkpoints() + more
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as killed:
-            while killed.poll() is None and there() < enough:
+            while killed.poll() is None and num_checkpoints() < enough:
                 time.sleep(0.02)
             killed.send_signal(signal.SIGKILL)
         assert killed.returncode == -signal.SIGKILL
     subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
-    found = Store(str(tmp_path)).search("small", dict)
-    assert found is not None
-    again = search_from(found)
+    written = Store(str(tmp_path)).search("small", dict)
+    assert written is not None
+    again = search_from(written)
     assert again.trials == result.trials
     assert (again.best, again.key, again.pareto) == (result.best, result.key, result.pareto)
     assert 0 < again.epochs_trained < result.epochs_trained
@@ -161,7 +161,7 @@ def test_the_plan_of_a_trial_is_made_once_in_each_process(
     monkeypatch.setattr(SearchContext, "plan", count)
     two = check_recipe({**recipe.document, "search": {"decay_rate": [0.5, 0.9], "epochs": [1]}}, folder)
     assert len(search_here(two, tmp_path).trials) == 2
-    assert made == {0: 2, 1: 2}  # by the search, and by the process that trains it, which is the same here
+    assert made == {0: 2, 1: 2}  # once by the search, once by the process that trains it, which is this one
 
 
 def test_two_searches_that_overlap_train_the_union_of_their_epochs_each_once(searched: Searched, tmp_path: Path) -> None:
@@ -173,34 +173,34 @@ def test_two_searches_that_overlap_train_the_union_of_their_epochs_each_once(sea
     with program(folder, tmp_path) as beside:
         grid = search_here(other, tmp_path, events.append)
         assert beside.stdout is not None
-        *theirs, last = beside.stdout.read().splitlines()
-    ours = [event.key for event in events if isinstance(event, EpochDone)]
-    assert max(Counter([*ours, *theirs]).values()) == 1
+        *other_keys, last = beside.stdout.read().splitlines()
+    own_keys = [event.key for event in events if isinstance(event, EpochDone)]
+    assert max(Counter([*own_keys, *other_keys]).values()) == 1
     assert search_from(json.loads(last)).trials == result.trials
     store = Store(str(tmp_path))
     records = [store.record(key) for key in store.storage.names("checkpoints")]
     fitted = {record.key for record in records if record is not None and record.samples}
-    assert fitted == {*ours, *theirs}
+    assert fitted == {*own_keys, *other_keys}
     assert grid.epochs_distinct == 2 + 2 * 2 + 2 * 2 * 2
-    assert len(fitted) < grid.epochs_distinct + result.epochs_distinct  # they do overlap
+    assert len(fitted) < grid.epochs_distinct + result.epochs_distinct  # the searches overlap
 
 
-def test_a_dry_run_tells_what_a_search_then_does_and_writes_nothing(searched: Searched, tmp_path: Path) -> None:
+def test_a_dry_run_predicts_a_search_and_writes_nothing(searched: Searched, tmp_path: Path) -> None:
     folder, recipe, result, _ = searched
     with pytest.raises(InputError, match=r"the datasets are not prepared in .*: run lstm-relay prepare .*small\.toml"):
         estimate(recipe, tmp_path / "none")
     assert not (tmp_path / "none").exists()
     share_prepared(folder / "runs", tmp_path)
     before = sorted(path for path in tmp_path.rglob("*"))
-    found = estimate(recipe, tmp_path)
-    assert (found.exact, found.trials, found.epochs_distinct, found.epochs_held) == (False, 18, result.epochs_distinct, 0)
-    assert "at most 18 trials (beam)" in estimate_words(found)
-    assert "No epoch of this search is in the store" in estimate_words(found)
+    new = estimate(recipe, tmp_path)
+    assert (new.exact, new.trials, new.epochs_distinct, new.epochs_held) == (False, 18, result.epochs_distinct, 0)
+    assert "at most 18 trials (beam)" in estimate_words(new)
+    assert "No epoch of this search is in the store" in estimate_words(new)
     assert sorted(path for path in tmp_path.rglob("*")) == before
-    # All of it is held; then of a search with one more choice of epochs the beginnings.
-    held = estimate(recipe, folder / "runs")
-    assert (held.exact, held.trials_held, held.epochs_distinct, held.epochs_held) == (True, 18, 18, 18)
-    assert estimate_words(held).endswith("and 18 epochs; 0 would be trained.")
+    # The store has the whole search; of a search with one more choice of epochs it has the prefixes.
+    stored = estimate(recipe, folder / "runs")
+    assert (stored.exact, stored.trials_held, stored.epochs_distinct, stored.epochs_held) == (True, 18, 18, 18)
+    assert estimate_words(stored).endswith("and 18 epochs; 0 would be trained.")
     larger = estimate(check_recipe({**recipe.document, "search": {**BEAM, "epochs": [1, 2, 3]}}, folder), folder / "runs")
     assert larger.trials == 3 + 2 * 6 + 2 * 6
     assert 0 < larger.epochs_held < larger.epochs_distinct
@@ -212,13 +212,13 @@ def test_a_dry_run_tells_what_a_search_then_does_and_writes_nothing(searched: Se
 def test_the_command_shows_a_dry_run_without_ray(searched: Searched) -> None:
     folder, *_ = searched
     arguments = ["search", str(folder / "small.toml"), "--storage", str(folder / "runs"), "--dry-run"]
-    found = CliRunner().invoke(app, arguments)
-    assert found.exit_code == 0
-    assert "18 trials (beam)" in found.stdout
-    assert "18 whole trials and 18 epochs; 0 would be trained" in " ".join(found.stdout.split())
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    assert "18 trials (beam)" in result.stdout
+    assert "18 whole trials and 18 epochs; 0 would be trained" in " ".join(result.stdout.split())
 
 
-def test_the_page_shows_the_tree_and_what_each_level_kept(searched: Searched) -> None:
+def test_the_page_shows_the_tree_and_the_kept_prefixes_of_each_level(searched: Searched) -> None:
     folder, recipe, result, _ = searched
     store = Store(str(folder / "runs"))
     write_search(store, "tree", recipe, result)
@@ -235,7 +235,7 @@ def test_the_page_shows_the_tree_and_what_each_level_kept(searched: Searched) ->
 def test_a_beam_search_of_the_command_line_that_is_killed_goes_on_with_the_same_command(
     searched: Searched, tmp_path: Path
 ) -> None:
-    """About 40 s: two programs with a Ray of their own each."""
+    """Takes about 40 s: two programs that each start Ray."""
     folder, _, result, _ = searched
     share_prepared(folder / "runs", tmp_path)
     command = [sys.executable, "-m", "workflows", "search", str(folder / "small.toml"), "--storage", str(tmp_path)]
@@ -245,8 +245,8 @@ def test_a_beam_search_of_the_command_line_that_is_killed_goes_on_with_the_same_
             time.sleep(0.02)
         killed.send_signal(signal.SIGKILL)
     assert killed.returncode == -signal.SIGKILL
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert (found.returncode, found.stderr) == (0, "")
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
     written = store.search("small", dict)
     assert written is not None
     again = search_from(written)

@@ -1,4 +1,4 @@
-"""Whole searches on one Ray that all tests here share."""
+"""Whole searches on one Ray session that all tests of this file share."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GRID = {"decay_rate": [0.5, 0.7, 0.9], "epochs": [1, 2, 4]}
 
 
 def search(*arguments: Any, **named: Any) -> dict[str, Any]:
-    """What search.json holds."""
+    """Return the content of search.json."""
     return search_typed(*arguments, **named).to_json()
 
 
@@ -44,7 +44,7 @@ def search(*arguments: Any, **named: Any) -> dict[str, Any]:
 def searched(
     ray_session: None, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Any], list[dict[str, Any]]]:
-    """About 15 s: a grid of 81 trials."""
+    """Search a grid of 81 trials, in about 15 s."""
     folder = tmp_path_factory.mktemp("searched")
     events: list[dict[str, Any]] = []
     return folder, search(load_recipe(write_small(folder, search=GRID)), folder / "runs", watch=events.append), events
@@ -110,7 +110,7 @@ def test_a_finished_search_trains_nothing_and_runs_no_trial_again(
     assert not [event for event in events if isinstance(event, TrialDone)]
 
 
-def test_cleaning_leaves_what_the_best_and_the_front_of_a_search_need(
+def test_clean_keeps_the_best_trial_and_the_front_of_a_search(
     searched: tuple[Path, dict[str, Any], list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     from workflows.results.clean import clean
@@ -131,7 +131,7 @@ def test_cleaning_leaves_what_the_best_and_the_front_of_a_search_need(
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two datasets of the same process, few steps: the more is learnt the better, and only the middle rate learns."""
+    """Write two short datasets of the same process: more epochs are better, and only the middle rate learns."""
     folder = tmp_path_factory.mktemp("planted")
     for number, name in enumerate(("anvil", "twin")):
         write_machine(folder / f"{name}.csv", 0, 200, seed=number)
@@ -142,7 +142,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("algorithm", "num_samples"), [("grid", 12), ("random", 12), ("optuna", 24)], ids=["grid", "random", "optuna"]
 )
 def test_a_planted_optimum_is_found(ray_session: None, planted: Path, algorithm: str, num_samples: int) -> None:
-    """The three share a store, so that each epoch is trained for one of them only; what they propose is their own."""
+    """Search with three algorithms in one store, so that each epoch is trained once; each makes its own proposals."""
     space = {
         "algorithm": algorithm,
         "num_samples": num_samples,
@@ -158,7 +158,9 @@ def test_a_planted_optimum_is_found(ray_session: None, planted: Path, algorithm:
     assert best["config"] == {"training.decay_rate": 1.0, "datasets.twin.epochs": 3, "training.learning_rate": 1e-2}
 
 
-def test_with_two_objectives_optuna_proposes_the_same_again_and_the_front_is_told(ray_session: None, tmp_path: Path) -> None:
+def test_with_two_objectives_optuna_repeats_its_proposals_and_the_front_is_reported(
+    ray_session: None, tmp_path: Path
+) -> None:
     settings = {"algorithm": "optuna", "num_samples": 6, "objectives": ["mean_scaled_error", "forgetting"]}
     recipe = load_recipe(
         write_small(tmp_path, search={"decay_rate": {"low": 0.1, "high": 1.0}, "epochs": [1, 2], **settings})
@@ -177,17 +179,17 @@ def test_with_two_objectives_optuna_proposes_the_same_again_and_the_front_is_tol
 def test_a_beam_on_two_cores_is_the_one_of_a_single_process_and_starts_each_process_once(
     ray_session: None, tmp_path: Path
 ) -> None:
-    """A process without a trial at the end of a level stays: a new one would take seconds at every dataset."""
+    """Keep a process without a trial at the end of a level: a new one would take seconds at every dataset."""
     beam = {"decay_rate": [0.5, 0.9], "epochs": [1, 2], "algorithm": "beam", "beam_width": 2}
     recipe = load_recipe(write_small(tmp_path, search=beam, compute={"num_workers": 0}))
-    here = search_here(recipe, tmp_path / "here")
+    expected = search_here(recipe, tmp_path / "here")
     share_prepared(tmp_path / "here", tmp_path / "runs")
     events: list[Event] = []
     result = search_typed(recipe, tmp_path / "runs", watch=events.append)
     assert [(trial.config, trial.key, trial.parent) for trial in result.trials] == [
-        (trial.config, trial.key, trial.parent) for trial in here.trials
+        (trial.config, trial.key, trial.parent) for trial in expected.trials
     ]
-    assert (result.best, result.pareto) == (here.best, here.pareto)
+    assert (result.best, result.pareto) == (expected.best, expected.pareto)
     trained = [event for event in events if isinstance(event, EpochDone)]
     assert len({event.key for event in trained}) == len(trained) == result.epochs_distinct == 18
     assert len({event.pid for event in trained}) <= 2
@@ -196,7 +198,7 @@ def test_a_beam_on_two_cores_is_the_one_of_a_single_process_and_starts_each_proc
 def test_a_trial_that_fails_is_reported_and_a_process_that_is_killed_is_replaced_and_all_others_go_on(
     ray_session: None, tmp_path: Path
 ) -> None:
-    """One process is killed in an epoch, another one as its trial has ended, before the next one begins in it."""
+    """Kill one process in an epoch, and another after its trial has ended and before the next one begins."""
     events: list[dict[str, Any]] = []
     processes: dict[int, int] = {}
     killed: list[int] = []
@@ -217,7 +219,7 @@ def test_a_trial_that_fails_is_reported_and_a_process_that_is_killed_is_replaced
     def kill(process: int) -> None:
         killed.append(process)
         os.kill(process, signal.SIGKILL)
-        while Path(f"/proc/{process}").exists():  # until then it may answer once more
+        while Path(f"/proc/{process}").exists():  # a dying process may answer once more
             time.sleep(0.01)
 
     settings = {"decay_rate": [0.5, 0.9], "epochs": [1, 3], "values": {"training.learning_rate": [1e30, 0.01]}}
@@ -236,7 +238,7 @@ def test_a_trial_that_fails_is_reported_and_a_process_that_is_killed_is_replaced
 
 @pytest.mark.slow
 def test_data_parallel_trials_under_asha_end_and_free_their_workers(ray_session: None, tmp_path: Path) -> None:
-    """About 25 s: 2 cores, 2 workers a trial; the trial's own process must take no core."""
+    """Takes about 25 s: 2 cores, 2 workers per trial, so the process of a trial must take no core."""
     import ray
 
     settings = {"decay_rate": [0.5, 0.9], "epochs": [1, 2], "scheduler": "asha", "workers_per_trial": 2}
@@ -256,7 +258,7 @@ def test_data_parallel_trials_under_asha_end_and_free_their_workers(ray_session:
 
 @pytest.mark.slow
 def test_an_interrupted_search_goes_on_with_the_same_command(tmp_path: Path) -> None:
-    """About 20 s: two programs with a Ray of their own each."""
+    """Takes about 20 s: two programs that each start Ray."""
     recipe = write_small(tmp_path, rows=2000, search={"decay_rate": [0.5, 0.9], "epochs": [1, 2]})
     command = [sys.executable, "-m", "workflows", "search", str(recipe), "--storage", str(tmp_path / "runs")]
     checkpoints = tmp_path / "runs" / "checkpoints"
@@ -269,33 +271,35 @@ def test_an_interrupted_search_goes_on_with_the_same_command(tmp_path: Path) -> 
     assert "run the same command to resume" in err
     store = Store(str(tmp_path / "runs"))
     records = [store.record(path.name) for path in checkpoints.iterdir() if not path.name.startswith(".")]
-    held = sum(record is not None and record.samples > 0 for record in records)  # not the untrained state, nor averages
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert (found.returncode, found.stderr) == (0, "")
-    for line in found.stdout.splitlines():
+    num_stored = sum(
+        record is not None and record.samples > 0 for record in records
+    )  # not the untrained state, nor averages
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert (process.returncode, process.stderr) == (0, "")
+    for line in process.stdout.splitlines():
         assert not any(word in line for word in ("INFO", "WARNING", "ray::", "(raylet)", "Trial_"))
     result = json.loads((tmp_path / "runs" / "runs" / "small" / "search.json").read_text())
-    assert result["epochs_trained"] == 2 + 8 + 16 - held < 26
-    assert "best.toml" in found.stdout
+    assert result["epochs_trained"] == 2 + 8 + 16 - num_stored < 26
+    assert "best.toml" in process.stdout
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"epochs": [1], "workers_per_trial": 1000}, "a trial needs 1000 x 1 core = 1000, the cluster has"),
         ({"decay_rate": [[0.5], [0.6], [0.7]]}, "has 3 rates, but 3 datasets have 2 changes"),
         ({"epochs": [0]}, "datasets.anvil.epochs = 0"),
     ],
 )
-def test_what_cannot_be_searched_is_refused_before_anything_is_written(
-    ray_session: None, tmp_path: Path, settings: dict[str, Any], said: str
+def test_an_impossible_search_is_refused_before_anything_is_written(
+    ray_session: None, tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         search(load_recipe(write_small(tmp_path, search=settings)), tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_best_recipe_keeps_what_needs_no_folder(tmp_path: Path) -> None:
+def test_a_best_recipe_keeps_addresses_and_makes_paths_absolute(tmp_path: Path) -> None:
     datasets = [{"name": "a", "path": ["{built_in}/x/a.csv", "b.csv"]}, {"name": "c", "path": "s3://bucket/c.csv"}]
     made = best_document(check_recipe(small_document(datasets=datasets), tmp_path), {"datasets.a.epochs": 3}, "best")
     assert made["datasets"][0] == {"name": "a", "path": ["{built_in}/x/a.csv", str(tmp_path / "b.csv")], "epochs": 3}

@@ -1,4 +1,4 @@
-"""The panels of a search, which search.svg and the report share."""
+"""The panels of a search in search.svg and the report."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def labels_overlap(axes: Any) -> bool:
 
 
 def test_categories_are_not_joined_by_a_line_and_numbers_are() -> None:
-    found = search([{"rate": rate, "schedule": name} for rate in (0.5, 0.9) for name in ("constant", "cosine")])
-    rate, schedule = (painted(panel) for panel in effect_panels(found))
+    result = search([{"rate": rate, "schedule": name} for rate in (0.5, 0.9) for name in ("constant", "cosine")])
+    rate, schedule = (painted(panel) for panel in effect_panels(result))
     assert {line.get_linestyle() for line in rate.get_lines() if line.get_label() in ("mean", "lowest")} == {"-"}
     assert {line.get_linestyle() for line in schedule.get_lines() if line.get_label() in ("mean", "lowest")} == {"None"}
     assert [label.get_text() for label in schedule.get_xticklabels()] == ["constant", "cosine"]
@@ -67,27 +67,27 @@ def test_categories_are_not_joined_by_a_line_and_numbers_are() -> None:
 
 @pytest.mark.parametrize("values", [[0.5, 0.6, 0.7, 0.8, 0.9, 1.0], [0.001, 0.002, 0.1], ["a" * 30, "b" * 30, "c" * 30]])
 def test_tick_labels_do_not_overlap(values: list[Any]) -> None:
-    found = search([{"value": value} for value in values])
-    for panel in [*search_panels(found), *effect_panels(found)]:
+    result = search([{"value": value} for value in values])
+    for panel in [*search_panels(result), *effect_panels(result)]:
         axes = painted(panel)
         if not any(label.get_rotation() for label in axes.get_xticklabels()):
             assert not labels_overlap(axes), panel.caption
 
 
 def covered(axes: Any) -> int:
-    """How many points of lines lie under the legend."""
+    """Return the number of points of lines below the legend."""
     box = axes.get_legend().get_window_extent()
     points = [axes.transData.transform(line.get_xydata()) for line in axes.get_lines()]
-    return sum(box.contains(*point) for own in points for point in own.tolist() if not math.isnan(point[0]))
+    return sum(box.contains(*point) for line in points for point in line.tolist() if not math.isnan(point[0]))
 
 
 def test_no_legend_covers_a_trial() -> None:
-    for found in (beam_of_twelve(), on_two_objectives()):
-        for panel in [*search_panels(found), *effect_panels(found)]:
+    for result in (beam_of_twelve(), on_two_objectives()):
+        for panel in [*search_panels(result), *effect_panels(result)]:
             assert covered(painted(panel)) == 0, panel.caption
 
 
-def test_values_of_several_magnitudes_stand_on_a_logarithmic_axis_at_powers_of_ten() -> None:
+def test_values_of_several_magnitudes_have_a_logarithmic_axis_with_powers_of_ten() -> None:
     (rate,) = (painted(panel) for panel in effect_panels(search([{"rate": rate} for rate in (1e-4, 1e-3, 1e-2)])))
     assert rate.get_xscale() == "log"
     low, high = rate.get_xlim()
@@ -98,24 +98,24 @@ def test_values_of_several_magnitudes_stand_on_a_logarithmic_axis_at_powers_of_t
 
 
 def test_the_file_is_svg_with_every_panel_and_failed_trials_are_left_out() -> None:
-    found = search([{"rate": 0.5, "name": "$x"}, {"rate": 0.9, "name": "y"}])
+    result = search([{"rate": 0.5, "name": "$x"}, {"rate": 0.9, "name": "y"}])
     with matplotlib.rc_context():
-        root = ElementTree.fromstring(plot_search(found))
+        root = ElementTree.fromstring(plot_search(result))
     words = " ".join(text for element in root.iter() for text in [element.text or ""])
     for name in ("Error by cost", "Effect of rate", "Effect of name", "$x", "s: 3 trials, 9 epochs requested"):
         assert name in words, name
-    assert plot_search(dataclasses.replace(found, trials=(), best=None)).startswith(b"<?xml")
+    assert plot_search(dataclasses.replace(result, trials=(), best=None)).startswith(b"<?xml")
 
 
 def beam_of_twelve() -> SearchResult:
-    """A beam search over twelve datasets whose errors fall with each, made up."""
+    """Return an invented beam search over twelve datasets with falling errors."""
     choices = [
         [
-            {f"datasets.station_{place}.epochs": epochs, **({f"training.decay_rate.{place}": rate} if place else {})}
-            for rate in ((0.7, 0.85, 1.0) if place else (1.0,))
+            {f"datasets.station_{station}.epochs": epochs, **({f"training.decay_rate.{station}": rate} if station else {})}
+            for rate in ((0.7, 0.85, 1.0) if station else (1.0,))
             for epochs in (1, 2, 4)
         ]
-        for place in range(12)
+        for station in range(12)
     ]
     supply = Supply(Beam(choices, 4, ["mean_scaled_error"]), lambda _: Chain((), ()))
     while (proposal := supply.next()) is not None:
@@ -132,7 +132,7 @@ def beam_of_twelve() -> SearchResult:
 
 
 def on_two_objectives() -> SearchResult:
-    """40 trials over four keys with long names, made up."""
+    """Return 40 invented trials over four keys with long names."""
     values = itertools.product((0.5, 0.7, 0.9, 1.0), (1, 2, 4), ("constant", "one_cycle"), (0.0001, 0.01))
     keys = ("training.decay_rate", "datasets.plant_dogwood.epochs", "training.schedule", "training.learning_rate")
     trials = []
@@ -148,20 +148,20 @@ def on_two_objectives() -> SearchResult:
 
 
 def test_the_tree_of_a_beam_joins_each_trial_to_the_one_that_it_extends() -> None:
-    found = beam_of_twelve()
-    axes = painted(search_panels(found)[0])
+    result = beam_of_twelve()
+    axes = painted(search_panels(result)[0])
     lines = {line.get_label(): line.get_xydata() for line in axes.get_lines()}
-    assert len(lines["tried"]) == 3 * len(found.trials) - 3  # two ends and a gap; the first ones are points
+    assert len(lines["tried"]) == 3 * len(result.trials) - 3  # two ends and a gap; the first ones are points
     assert [level for level, _ in lines["best"].tolist() if not math.isnan(level)][-2:] == [11.0, 12.0]
-    assert [trial.level for trial in found.way_to_best] == list(range(1, 13))
+    assert [trial.level for trial in result.way_to_best] == list(range(1, 13))
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Browser]:
-    with open_browser(tmp_path / "browser") as found:
-        if found is None:
+    with open_browser(tmp_path / "browser") as running:
+        if running is None:
             pytest.skip("there is no Chromium")
-        yield found
+        yield running
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""A search that goes on, or was stopped, is seen by `runs` and left alone by `clean`."""
+"""A running or stopped search is listed by `runs` and kept by `clean`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from workflows.store.store import Store
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Two chains of epochs from one root, and an epoch of nobody's; two prepared datasets."""
+    """Return a store with two chains of epochs from one root, an unused epoch, and two prepared datasets."""
     store = Store(str(tmp_path / "runs"))
     store.storage.create()
     store.commit("root", state(), EpochRecord("root", None))
@@ -79,31 +79,31 @@ def test_a_trial_that_came_out_of_the_store_is_kept_too(store: Store) -> None:
     assert "checkpoints/a2" in left(store)
 
 
-def test_log_says_of_a_search_that_it_is_one(store: Store) -> None:
+def test_log_of_a_search_is_refused_with_a_reason(store: Store) -> None:
     ended = SearchResult("tried", "finished", 1.0, "grid", "none", (), (), None, (), None, (), 0, 0, 0, None, 1.0).to_json()
     under_way = to_json(SearchUnderWay("under-way", (), 4, 0.0, "interrupted", when=1.0, trials_ended=1))
     store.write_run("tried", "search.json", json.dumps(ended).encode())
     store.write_run("under-way", "searching.json", json.dumps(under_way).encode())
-    found = CliRunner().invoke(app, ["log", "under-way", "--storage", store.address])
-    assert "under-way: this is a search that has not ended (interrupted)" in found.stderr
-    found = CliRunner().invoke(app, ["log", "tried", "--storage", store.address])
-    assert found.exit_code == 2
-    assert "tried: this is a search: train its best" in found.stderr
+    result = CliRunner().invoke(app, ["log", "under-way", "--storage", store.address])
+    assert "under-way: this is a search that has not ended (interrupted)" in result.stderr
+    result = CliRunner().invoke(app, ["log", "tried", "--storage", store.address])
+    assert result.exit_code == 2
+    assert "tried: this is a search: train its best" in result.stderr
 
 
-def test_runs_and_report_tell_of_a_search_that_has_not_ended(store: Store) -> None:
+def test_runs_and_report_show_a_search_that_has_not_ended(store: Store) -> None:
     with SearchProgress(store, "tried", [], 4, SearchTotals({0: TrialResult(0, {}, key="b1")}, {"b1"}, ["b1"])):
-        found = CliRunner().invoke(app, ["runs", "--storage", store.address])
+        result = CliRunner().invoke(app, ["runs", "--storage", store.address])
         page = make_report(store, "tried")
-    assert found.exit_code == 0
-    line = next(line for line in found.stdout.splitlines() if "tried" in line)
+    assert result.exit_code == 0
+    line = next(line for line in result.stdout.splitlines() if "tried" in line)
     assert "running" in line
     assert "1 of 4" in line
     assert "has not finished (running" in page
-    assert "has not finished (failed" in make_report(store, "tried")  # it ended, and search.json is not there
+    assert "has not finished (failed" in make_report(store, "tried")  # it ended without a search.json
 
 
-def test_a_search_whose_process_died_is_shown_as_interrupted_and_one_that_lives_says_so(
+def test_a_dead_search_is_shown_as_interrupted_and_a_living_one_as_running(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     note = SearchProgress(store, "tried", [], 4, SearchTotals())

@@ -1,4 +1,4 @@
-"""search.json as a value: written and read, also as it was written before it had a format."""
+"""search.json as a value: written and read, also without a format number as in earlier versions."""
 
 from __future__ import annotations
 
@@ -48,32 +48,32 @@ BEFORE: dict[str, Any] = {
 
 
 def test_a_search_json_without_a_format_is_read_and_shown(tmp_path: Path) -> None:
-    found = search_from(BEFORE)
-    assert [len(each) for each in (found.complete, found.stopped, found.failed)] == [1, 1, 1]
-    assert found.best_trial is found.trials[0]
+    result = search_from(BEFORE)
+    assert [len(each) for each in (result.complete, result.stopped, result.failed)] == [1, 1, 1]
+    assert result.best_trial is result.trials[0]
     store = Store(str(tmp_path))
     store.storage.create()
     store.write_run("old", "search.json", json.dumps(BEFORE).encode())
     page = make_report(store, "old")
     assert "3 trials (random, scheduler asha): 1 complete, 1 stopped early, 1 failed" in page
     assert "trial 2 failed: no number" in page
-    assert search_words(found).startswith("3 trials in 3.0 s, 1 stopped early, 1 failed")
-    assert best_table(found).row_count == 1
+    assert search_words(result).startswith("3 trials in 3.0 s, 1 stopped early, 1 failed")
+    assert best_table(result).row_count == 1
 
 
-def test_what_is_written_is_read_again_and_what_is_no_search_is_refused() -> None:
+def test_a_search_result_is_written_and_read_and_a_damaged_one_is_refused() -> None:
     trials = [
         TrialResult(0, {"a": 1}, TrialMetrics(0.5, 0.1, 0.0, 0.0, 0.6), "k0", "x", (2,), 20, level=1),
         TrialResult(1, {"a": 1, "b": "y"}, TrialMetrics(0.4, 0.0), "k1", None, (2, 1), 30, level=2, parent=0),
         TrialResult(2, {}, failed="why"),
     ]
-    found = search_result(trials, beam_width=4, best=1, pareto=(1,))
-    written = json.loads(json.dumps(found.to_json()))
-    assert search_from(written) == found
+    result = search_result(trials, beam_width=4, best=1, pareto=(1,))
+    written = json.loads(json.dumps(result.to_json()))
+    assert search_from(written) == result
     assert written["format"] == 1
     assert "beam_width" not in search_result(trials).to_json()
     assert "level" not in TrialResult(0, {}).to_json()
-    assert [trial.number for trial in found.way_to_best] == [0, 1]
+    assert [trial.number for trial in result.way_to_best] == [0, 1]
     with pytest.raises(DamagedRecordError, match=r"trials\.0\.number"):
         search_from({**written, "trials": [{**written["trials"][0], "number": "first"}]})
 

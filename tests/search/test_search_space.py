@@ -1,4 +1,4 @@
-"""The space of a search, its trials, their order and their places: values in, values out, no Ray."""
+"""The space of a search, its trials, their order and placement, on plain values without Ray."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ def trials_of(search: dict[str, Any]) -> int:
 
 
 def test_a_grid_has_every_combination_under_the_names_that_set_takes() -> None:
-    found = grid(parameters_of(recipe_with({"decay_rate": [0.5, 0.9], "epochs": [1, 2]})))
-    assert len(found) == 2 * 2**3
-    assert found[0] == {
+    configs = grid(parameters_of(recipe_with({"decay_rate": [0.5, 0.9], "epochs": [1, 2]})))
+    assert len(configs) == 2 * 2**3
+    assert configs[0] == {
         "training.decay_rate": 0.5,
         "datasets.anvil.epochs": 1,
         "datasets.bellows.epochs": 1,
         "datasets.crane.epochs": 1,
     }
-    assert len({str(config) for config in found}) == len(found)
+    assert len({str(config) for config in configs}) == len(configs)
 
 
-def test_a_dataset_may_have_a_space_of_its_own_and_each_change_a_rate() -> None:
+def test_each_dataset_may_have_its_own_space_and_each_change_its_own_rate() -> None:
     search = {"decay_rate": [[0.5, 0.9], {"low": 0.3, "high": 0.5, "step": 0.1}], "datasets": {"crane": {"epochs": [3]}}}
     recipe = recipe_with(search)
-    found = grid(parameters_of(recipe))
-    assert [config["training.decay_rate.2"] for config in found[:3]] == [0.3, 0.4, 0.5]
-    made = trial_recipe(recipe, found[-1])
+    configs = grid(parameters_of(recipe))
+    assert [config["training.decay_rate.2"] for config in configs[:3]] == [0.3, 0.4, 0.5]
+    made = trial_recipe(recipe, configs[-1])
     assert made.training.decay_rate == [0.9, 0.5]
     assert [entry.keys.epochs for entry in made.entries] == [None, None, 3]
     assert "search" not in made.document
@@ -77,7 +77,7 @@ def test_random_trials_are_the_same_for_the_same_seed_and_none_is_drawn_twice() 
 
 
 @pytest.mark.parametrize(
-    ("search", "said"),
+    ("search", "messages"),
     [
         ({}, ["the space is empty", "decay_rate = [0.5, 0.7, 0.9]"]),
         ({"epochs": []}, ["epochs = []", "the space is empty"]),
@@ -105,20 +105,20 @@ def test_random_trials_are_the_same_for_the_same_seed_and_none_is_drawn_twice() 
         ({"epochs": list(range(1, 40))}, ["39 x 39 x 39 = 59,319", "at most 10,000", "random"]),
     ],
 )
-def test_a_search_that_cannot_be_is_refused_with_what_to_write_instead(search: dict[str, Any], said: list[str]) -> None:
+def test_a_wrong_search_is_refused_with_what_to_write_instead(search: dict[str, Any], messages: list[str]) -> None:
     with pytest.raises(InputError) as refused:
         trials_of(search)
-    for word in said:
-        assert word in str(refused.value)
+    for message in messages:
+        assert message in str(refused.value)
 
 
-def test_a_search_of_nothing_is_told_by_the_name_of_its_file(tmp_path: Path) -> None:
+def test_an_empty_search_is_refused_with_the_name_of_its_file(tmp_path: Path) -> None:
     path = write_small(tmp_path)
     with pytest.raises(InputError, match=r"small\.toml: search: the space is empty"):
         search(load_recipe(path), tmp_path / "runs")
 
 
-def test_all_that_is_wrong_with_a_space_is_said_at_once() -> None:
+def test_all_errors_of_a_space_are_in_one_message() -> None:
     with pytest.raises(InputError) as refused:
         trials_of({"decay_rate": [0.5, 1.5], "epochs": [0, 1]})
     assert len(refused.value.messages) == 4  # the rate, and the epochs of each of three datasets
@@ -182,7 +182,7 @@ def test_a_trial_may_have_several_cores() -> None:
         place_trials(3, "auto", {"CPU": 8.0}, 81, cpus_per_worker=4)
 
 
-def test_what_can_never_be_placed_is_refused_with_the_arithmetic() -> None:
+def test_a_trial_that_never_fits_is_refused_with_the_arithmetic() -> None:
     with pytest.raises(
         PlacementError, match=r"a trial needs 9 x 1 core = 9, the cluster has 8: write workers_per_trial = 8"
     ):

@@ -1,4 +1,4 @@
-"""Which trial is started next: no core waits where it could train, and what unlocks the most comes first."""
+"""The choice of the next trial: no core waits unnecessarily, and the trial that unlocks the most comes first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workflows.search.tree import Chain, next_trial, simulate
 
 
 def chain(words: str, data: str = "") -> Chain:
-    """The chain of epochs "a", "ab", "abc" for "abc", each of cost 1."""
+    """Return the chain of epochs "a", "ab", "abc" for "abc", each of cost 1."""
     return Chain(tuple(words[: length + 1] for length in range(len(words))), (1.0,) * len(words), data)
 
 
@@ -36,13 +36,13 @@ def test_of_equal_trials_the_one_whose_data_is_open_comes_first() -> None:
 
 
 def test_a_grid_of_81_trials_keeps_two_cores_busy_to_the_end() -> None:
-    """3 rates x 3 epochs for each of 3 datasets: 148 epochs, of which the first 4 are one way."""
+    """Simulate 3 rates x 3 epochs for each of 3 datasets: 148 epochs, of which the first 4 form a single chain."""
     trials = {}
     for number, (rate, *epochs) in enumerate(itertools.product("xyz", (1, 2, 4), (1, 2, 4), (1, 2, 4))):
         keys: list[str] = []
         for stage, count in enumerate(epochs):
-            own = f"{keys[-1] if keys else ''}/{rate if stage else ''}{stage}"
-            keys += [f"{own}.{epoch}" for epoch in range(count)]
+            prefix = f"{keys[-1] if keys else ''}/{rate if stage else ''}{stage}"
+            keys += [f"{prefix}.{epoch}" for epoch in range(count)]
         trials[number] = Chain(tuple(keys), (1.0,) * len(keys))
     distinct = len({key for each in trials.values() for key in each.keys})
     assert distinct == 148
@@ -60,8 +60,8 @@ TREES = st.lists(st.text("abc", min_size=1, max_size=6), min_size=1, max_size=12
 def test_a_schedule_trains_each_epoch_once_and_is_near_the_bound(words: list[str], cores: int) -> None:
     chains = {number: chain(each) for number, each in enumerate(words)}
     distinct = {key for each in chains.values() for key in each.keys}
-    found = simulate(chains, cores)
+    schedule = simulate(chains, cores)
     longest = max(map(len, words))
-    assert max(longest, len(distinct) / cores) <= found.ends_at <= longest + len(distinct) / cores  # Graham's bound
+    assert max(longest, len(distinct) / cores) <= schedule.ends_at <= longest + len(distinct) / cores  # Graham's bound
     assert simulate(chains, 1).ends_at == len(distinct)
     assert simulate(chains, cores, distinct).ends_at == 0

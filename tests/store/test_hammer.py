@@ -1,4 +1,4 @@
-"""Eight processes at one store, with random sleeps at every storage call: nothing valid is lost, damage alone is found."""
+"""Eight processes on one store, with random sleeps at every storage call: valid data are kept, only damage is reported."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def state_of(value: float) -> State:
 
 
 def value_of(state: State) -> float:
-    """The number that a state was made of; half a state of another is noticed."""
+    """Return the number that a state was made of; fail if parts of it are of another state."""
     (value,) = set(state.model["weight"].tolist())
     assert set(state.optimizer["moment"].tolist()) == {-value}
     return float(value)
 
 
 def work(address: str, seed: int, seconds: float, with_clean: bool, log: Path, environment: dict[str, str]) -> None:
-    """What each process does: everything, at random. What it saw goes into its log."""
+    """Use the store at random in each process, and write what it returned to a log."""
     os.environ.update(environment)
     chance, store = random.Random(seed), Store(slow_storage(address, seed))
     seen: list[Any] = []
@@ -56,8 +56,8 @@ def work(address: str, seed: int, seconds: float, with_clean: bool, log: Path, e
         act = chance.choice(["commit", "commit", "load", "load", "look", "add", "add", "evaluations", "clean"])
         key = chance.choice(REACHED + UNREACHED)
         if act == "commit":
-            _, mine = store.commit(key, state_of(float(seed)), EpochRecord(key, parent_of(key), samples=seed))
-            if mine:
+            _, written = store.commit(key, state_of(float(seed)), EpochRecord(key, parent_of(key), samples=seed))
+            if written:
                 seen.append(["committed", key, seed])
         elif act == "load":
             try:
@@ -83,7 +83,7 @@ def work(address: str, seed: int, seconds: float, with_clean: bool, log: Path, e
 
 
 def hammer(address: str, folder: Path, seconds: float, with_clean: bool, damage: Any = None) -> list[dict[str, Any]]:
-    """Let the processes work and return what they saw."""
+    """Let the processes work; return their logs."""
     store = Store(address)
     store.storage.create()
     result = {"name": "run", "status": "finished", "when": 0.0, "key": REACHED[-1], "prepared": [], "datasets": []}
@@ -109,7 +109,7 @@ def hammer(address: str, folder: Path, seconds: float, with_clean: bool, damage:
 
 
 def check_whole(address: str, logs: list[dict[str, Any]]) -> None:
-    """No valid checkpoint was set aside, no two contents were seen of an epoch that stayed, no evaluation was lost."""
+    """Check that no valid checkpoint was set aside, each kept epoch had one content, and no evaluation was lost."""
     storage = open_storage(address)
     assert storage.names("damaged") == []
     assert [log["set aside"] for log in logs] == [[]] * PROCESSES
@@ -128,7 +128,7 @@ def check_whole(address: str, logs: list[dict[str, Any]]) -> None:
     assert storage.names("leases") == []
 
 
-def place_for(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def address_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path / "store") if kind == "folder" else f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
 
 
@@ -137,7 +137,7 @@ def place_for(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_eight_processes_at_one_store_lose_nothing(
     kind: str, seconds: float, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    address = place_for(kind, request, tmp_path)
+    address = address_of(kind, request, tmp_path)
     logs = hammer(address, tmp_path, seconds, with_clean=True)
     check_whole(address, logs)
     assert sum(len(log["seen"]) for log in logs) > PROCESSES * MIN_ACTS / 3
@@ -148,17 +148,17 @@ def test_eight_processes_at_one_store_lose_nothing(
 def test_each_damage_is_found_and_nothing_else(
     kind: str, seconds: float, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """This process damages one valid checkpoint after the other; the eight find it, set it aside and commit again."""
-    address = place_for(kind, request, tmp_path)
+    """Damage one valid checkpoint after the other; the eight processes notice it, set it aside and commit again."""
+    address = address_of(kind, request, tmp_path)
     storage, chance, done = open_storage(address), random.Random(5), []
 
     def damage(until: float) -> None:
         while time.monotonic() < until:
             key = chance.choice(REACHED)
-            found = look_at(storage, f"checkpoints/{key}", key, Check.FULL)
-            if found.record is None or found.damage:
+            seen = look_at(storage, f"checkpoints/{key}", key, Check.FULL)
+            if seen.record is None or seen.damage:
                 continue
-            names = [each.name for each in found.record.files.values()] + ["facts.json"]
+            names = [each.name for each in seen.record.files.values()] + ["facts.json"]
             path = f"checkpoints/{key}/{chance.choice(names)}"
             content = bytearray(storage.read(path))
             how = chance.choice(["flip", "cut", *(["remove"] if storage.local else [])])
@@ -174,10 +174,10 @@ def test_each_damage_is_found_and_nothing_else(
     hammer(address, tmp_path, seconds, with_clean=False, damage=damage)
     reader = Store(address)
     for key in REACHED:
-        with contextlib.suppress(DamagedCheckpointError):  # found now, or found before and not committed again yet
+        with contextlib.suppress(DamagedCheckpointError):  # noticed now, or before and not yet committed again
             value_of(reader.load(key))
-    places = storage.names("damaged")
-    for place in places:
-        found = look_at(storage, f"damaged/{place}", place.partition("-")[0], Check.FULL)
-        assert found.damage, f"{place} is valid"
-    assert len(places) == len(done) > 1
+    names = storage.names("damaged")
+    for name in names:
+        seen = look_at(storage, f"damaged/{name}", name.partition("-")[0], Check.FULL)
+        assert seen.damage, f"{name} is valid"
+    assert len(names) == len(done) > 1

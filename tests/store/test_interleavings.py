@@ -1,4 +1,4 @@
-"""Two processes at one checkpoint: one does all that it does between two calls of the other, whichever two these are."""
+"""Two processes at one checkpoint: one does its whole act between any two storage calls of the other."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def begin(store: Store, start: str) -> None:
         file.unlink()
     elif start.startswith("other"):
         content = file.read_bytes()
-        place = len(content) * 2 // 3
-        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        position = len(content) * 2 // 3
+        file.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
 
 
 def load(store: Store) -> Any:
@@ -43,10 +43,10 @@ def load(store: Store) -> Any:
 
 
 def commit(store: Store) -> Any:
-    """As a walker does: it goes on from what stands, and trains again what is found damaged then."""
+    """Commit as a walker does: go on from an existing checkpoint, and train again if it is damaged."""
     for _ in range(3):
-        _, mine = store.commit(KEY, state(2.0), EpochRecord(KEY, None))
-        value = 2.0 if mine else load(store)
+        _, written = store.commit(KEY, state(2.0), EpochRecord(KEY, None))
+        value = 2.0 if written else load(store)
         if value is not None:
             return value
     return None
@@ -76,25 +76,27 @@ ACTS: dict[str, Callable[[Store], Any]] = {
 def test_no_order_of_calls_sets_a_valid_checkpoint_aside_or_shows_half_of_one(
     act: str, start: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A lease that the other one has is not waited for: that one stands still until this one is done. So these are also
-    # the orders that are possible when an owner sleeps through its lease.
+    # The other process is paused until this one is done, so its lease is not waited for. These orders are also possible if
+    # an owner sleeps through its lease.
     monkeypatch.setattr(workflows.store.leases, "WAIT_LIMIT_S", 0.0)
     count = 0
     for other, do in ACTS.items():
-        place, ended = 0, False
+        call_number, ended = 0, False
         while not ended:
-            folder = tmp_path / f"{other} {place}"
+            folder = tmp_path / f"{other} {call_number}"
             folder.mkdir()
             begin(Store(KINDS[kind](folder)), start)
             seen: list[Any] = []
             second = Store(KINDS[kind](folder))
-            first = Interrupted(KINDS[kind](folder), place, lambda do=do, second=second, seen=seen: seen.append(do(second)))
+            first = Interrupted(
+                KINDS[kind](folder), call_number, lambda do=do, second=second, seen=seen: seen.append(do(second))
+            )
             store = Store(first.storage)
             seen.append(ACTS[act](store))
-            ended = first.num_calls <= place  # before the other one had its turn
+            ended = first.num_calls <= call_number  # the other process had no turn
             if not ended:
                 check(folder, KINDS[kind](folder), start, {act, other}, seen)
-            place += 1
+            call_number += 1
             count += 1
     assert count >= 10
 
@@ -104,13 +106,13 @@ def check(folder: Path, storage: Storage, start: str, acts: set[str], seen: list
     assert set(values) <= {1.0, 2.0, 0.5}
     assert start != "other weights" or "remove" in acts or 1.0 not in values
     for name in filter(lambda name: storage.names(f"damaged/{name}"), storage.names("damaged")):
-        found = look_at(storage, f"damaged/{name}", KEY, Check.FULL)
-        assert found.damage, f"a valid checkpoint is in damaged/: {name}"
+        seen_checkpoint = look_at(storage, f"damaged/{name}", KEY, Check.FULL)
+        assert seen_checkpoint.damage, f"a valid checkpoint is in damaged/: {name}"
         assert start not in ("nothing", "whole")
-    found = look_at(storage, f"checkpoints/{KEY}", KEY, Check.FULL)
+    seen_checkpoint = look_at(storage, f"checkpoints/{KEY}", KEY, Check.FULL)
     if "commit" in acts and "remove" not in acts:
-        assert found.record is not None
-        assert not found.damage
+        assert seen_checkpoint.record is not None
+        assert not seen_checkpoint.damage
         value = float(Store(storage).load(KEY).model["head.weight"][0, 0])
         assert value == (1.0 if start == "whole" else 2.0)
     if "measure" in acts:
@@ -119,7 +121,7 @@ def check(folder: Path, storage: Storage, start: str, acts: set[str], seen: list
 
 
 def test_a_checkpoint_that_is_committed_between_the_read_and_the_list_is_found(tmp_path: Path) -> None:
-    """What happened in the search of 81 trials: facts.json was looked for, committed, and then its folder was listed."""
+    """Repeat a fault of the search of 81 trials: facts.json was looked up, committed, and then its folder was listed."""
     writer = Store(str(tmp_path))
     other = Interrupted(local(tmp_path), 1, lambda: writer.commit(KEY, state(), EpochRecord(KEY, None)))
     reader = Store(other.storage)

@@ -1,4 +1,4 @@
-"""Two that want the same thing: one makes it, the other waits, and takes over from the dead."""
+"""Leases: one process makes a thing, others wait for it, and take over from a dead owner."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from workflows.store.local_storage import LocalStorage
 from workflows.store.storage import open_storage
 
 
-def write_lease(folder: Path, place: str, pid: int) -> Path:
+def write_lease(folder: Path, host: str, pid: int) -> Path:
     (folder / "leases").mkdir()
     lease = folder / "leases" / "epoch"
-    lease.write_text(json.dumps({"place": place, "pid": pid, "id": "x", "beat": 0}))
+    lease.write_text(json.dumps({"place": host, "pid": pid, "id": "x", "beat": 0}))
     return lease
 
 
-def test_of_many_that_want_the_same_exactly_one_makes_it(tmp_path: Path) -> None:
+def test_exactly_one_of_many_threads_makes_a_thing(tmp_path: Path) -> None:
     leases, made = Leases(open_storage(str(tmp_path))), list[int]()
 
     def want(number: int) -> None:
@@ -53,7 +53,7 @@ def test_the_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> No
     assert not lease.exists()
 
 
-def test_a_machine_that_has_fallen_silent_is_waited_for_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lease_of_a_silent_machine_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workflows.store.leases, "SILENCE_S", 0.3)
     lease = write_lease(tmp_path, "elsewhere", 1)
     started = time.monotonic()
@@ -62,7 +62,7 @@ def test_a_machine_that_has_fallen_silent_is_waited_for_no_longer(tmp_path: Path
         assert json.loads(lease.read_text())["place"] == _machine()
 
 
-def test_whoever_renews_its_lease_is_waited_for_until_the_epoch_is_there_or_the_limit(
+def test_a_renewed_lease_is_waited_for_until_the_epoch_exists_or_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workflows.store.leases, "SILENCE_S", 0.2)
@@ -83,13 +83,13 @@ def test_whoever_renews_its_lease_is_waited_for_until_the_epoch_is_there_or_the_
     with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: time.monotonic() - started > 0.6):
         assert time.monotonic() - started > 0.6
     monkeypatch.setattr(workflows.store.leases, "WAIT_LIMIT_S", 0.3)
-    with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: False):  # then it is trained here too
+    with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: False):  # then this process trains it too
         assert json.loads(lease.read_text())["place"] == "elsewhere"
     over.set()
     renewing.join()
 
 
-def test_where_nothing_is_exclusive_nothing_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_storage_without_exclusive_writes_has_no_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalStorage, "exclusive", False)
     with Leases(open_storage(str(tmp_path))).hold("epoch", lambda: False):
         assert list(tmp_path.iterdir()) == []
@@ -115,20 +115,20 @@ def test_a_lease_is_renewed_and_released_and_one_that_was_taken_over_is_left_alo
     assert storage.read("leases/epoch") == b'{"id": "of another process"}'
 
 
-def test_what_lost_workers_of_the_same_run_hold_is_taken_over_at_once_and_nobody_elses(tmp_path: Path) -> None:
-    """A node that was lost renews no more, and its process number says nothing on the other nodes."""
+def test_leases_of_lost_workers_are_taken_over_at_once_by_the_same_run_only(tmp_path: Path) -> None:
+    """Take over from a lost node, which renews no lease and has a process id without a meaning on other nodes."""
     lost, replacement, other = (Leases(open_storage(str(tmp_path))) for _ in range(3))
     lost.run = replacement.run = "run-1"
     other.run = "run-2"
-    held = lost.try_acquire("epoch")
-    assert held is not None
+    first = lost.try_acquire("epoch")
+    assert first is not None
     assert other.try_acquire("epoch") is None
     assert Leases(open_storage(str(tmp_path))).try_acquire("epoch") is None
-    taken = replacement.try_acquire("epoch")
-    assert taken is not None
-    held.release()  # it notices that it has the lease no more
+    second = replacement.try_acquire("epoch")
+    assert second is not None
+    first.release()  # it notices that it has the lease no more
     assert other.try_acquire("epoch") is None
-    taken.release()
-    freed = other.try_acquire("epoch")
-    assert freed is not None
-    freed.release()
+    second.release()
+    third = other.try_acquire("epoch")
+    assert third is not None
+    third.release()

@@ -1,4 +1,4 @@
-"""A store on a real S3 protocol server on loopback, and the same contract for both kinds of storage."""
+"""A store on an S3 server on loopback, and the same contract for both kinds of storage."""
 
 from __future__ import annotations
 
@@ -102,13 +102,13 @@ def test_built_in_data_are_read_from_the_storage_by_machines_that_did_not_make_t
     monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "first"))
     prepared_cache = PreparedCache(f"{bucket}/{tmp_path.name}")
     make_built_in("tutorial", prepared_cache.home / "built_in")
-    there = prepared_cache.share("built_in")
-    assert there == f"{bucket}/{tmp_path.name}/built_in"
+    shared = prepared_cache.share("built_in")
+    assert shared == f"{bucket}/{tmp_path.name}/built_in"
     monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "second"))
     recipe = load_recipe(find_recipe("tutorial_a"))
-    sources, _ = find_datasets(recipe, FileNotes(tmp_path / "facts"), there)
+    sources, _ = find_datasets(recipe, FileNotes(tmp_path / "facts"), shared)
     assert [source.name for source in sources] == ["dataset_1", "dataset_2", "dataset_3"]
-    assert len(find_files(f"{there}/tutorial/dataset_[13].csv")) == 2  # the brackets of a glob are no part of an address
+    assert len(find_files(f"{shared}/tutorial/dataset_[13].csv")) == 2  # the brackets are a glob, not part of the address
     made = (prepared_cache.home / "built_in" / "tutorial" / "dataset_1.csv").read_bytes()
     assert open_input(sources[0].files[0]).read() == made
     assert PreparedCache(str(tmp_path)).share("built_in") == str(tmp_path / "built_in")  # a folder is read where it is
@@ -116,33 +116,35 @@ def test_built_in_data_are_read_from_the_storage_by_machines_that_did_not_make_t
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_whole_program_lives_in_an_object_store_keeps_ray_off_the_screen_and_another_machine_goes_on_with_it(
+def test_a_run_in_an_object_store_prints_nothing_of_ray_and_is_resumed_on_another_machine(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """About 20 s: a Ray of its own, two workers. The other machines are this process with caches of their own."""
+    """Takes about 20 s: a new Ray, two workers. The other machines are this process with other cache folders."""
     address, recipe = f"{bucket}/{tmp_path.name}", str(write_small(tmp_path))
     command = [sys.executable, "-m", "workflows", "train", recipe, "--workers", "2", "--storage", address]
     environment = {**os.environ, "LSTM_RELAY_CACHE": str(tmp_path / "first")}
-    found = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert (found.returncode, found.stderr) == (0, ""), found.stdout + found.stderr
-    for line in found.stdout.splitlines():
+    process = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert (process.returncode, process.stderr) == (0, ""), process.stdout + process.stderr
+    for line in process.stdout.splitlines():
         assert not any(word in line for word in ("INFO", "WARNING", "ray::", "(raylet)", "DeprecationWarning"))
-    assert "6 of 6 epochs trained" in found.stdout
+    assert "6 of 6 epochs trained" in process.stdout
     assert processes_that_stay(f"LSTM_RELAY_CACHE={tmp_path / 'first'}") == []
 
-    def told(machine: str, *words: str) -> str:
+    def output_on(machine: str, *words: str) -> str:
         monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / machine))
         code, out, err = invoke(*words, "--storage", address)
         assert (code, err) == (0, "")
         return out
 
-    assert "nothing was trained" in told("second", "train", recipe, "--workers", "0")
-    assert "2 of 8 epochs trained" in told("second", "train", recipe, "--workers", "0", "--set", "datasets.crane.epochs=4")
-    assert "finished" in told("third", "runs")
-    assert "crane" in told("third", "log", "small")
-    assert f"{address}/runs/small/report.html" in told("third", "report", "small")
+    assert "nothing was trained" in output_on("second", "train", recipe, "--workers", "0")
+    assert "2 of 8 epochs trained" in output_on(
+        "second", "train", recipe, "--workers", "0", "--set", "datasets.crane.epochs=4"
+    )
+    assert "finished" in output_on("third", "runs")
+    assert "crane" in output_on("third", "log", "small")
+    assert f"{address}/runs/small/report.html" in output_on("third", "report", "small")
     words = ["--dataset", "crane", "--input", str(tmp_path / "crane.csv"), "--output", f"{address}/new/crane.csv"]
-    assert "1 forecast of 3 steps" in told("third", "predict", "small", *words)
+    assert "1 forecast of 3 steps" in output_on("third", "predict", "small", *words)
     store = Store(address)
     assert len(store.storage.read("new/crane.csv").splitlines()) == 4
     assert store.storage.names("runs/small") == [
@@ -157,7 +159,7 @@ def test_a_whole_program_lives_in_an_object_store_keeps_ray_off_the_screen_and_a
 
 
 def test_a_small_object_is_one_request_and_a_large_one_is_uploaded_in_parts(bucket: str) -> None:
-    """The tag of an object that was uploaded in parts ends in their number."""
+    """Look at the tag of an object, which ends in the number of parts if it was uploaded in parts."""
     import boto3
 
     client = boto3.client("s3")

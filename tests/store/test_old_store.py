@@ -1,4 +1,4 @@
-"""A store that commit 6e35f09 wrote: three datasets, an epoch each, EWC. It opens, is reported and gone on from."""
+"""A store that commit 6e35f09 wrote (three datasets, an epoch each, EWC) is opened, reported and resumed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_same_recipe_trains_nothing_and_writes_nothing_into_old_checkpoints(
     assert store.set_aside_now == []
 
 
-def test_what_is_cut_off_is_trained_again_to_the_same_weights_with_the_importance_that_was_kept(
+def test_a_removed_epoch_is_retrained_to_the_same_weights_with_the_stored_importance(
     old: tuple[Recipe, Path],
 ) -> None:
     recipe, storage = old
@@ -62,7 +62,7 @@ def test_what_is_cut_off_is_trained_again_to_the_same_weights_with_the_importanc
     assert not (storage / "derived").exists()
 
 
-def test_it_is_listed_logged_evaluated_and_reported(old: tuple[Recipe, Path]) -> None:
+def test_an_old_store_is_listed_logged_evaluated_and_reported(old: tuple[Recipe, Path]) -> None:
     storage = ("--storage", str(old[1]))
     assert "finished" in invoke("runs", *storage)[1]
     log = invoke("log", "small", *storage)[1]

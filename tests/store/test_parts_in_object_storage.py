@@ -1,4 +1,4 @@
-"""Prepared rows in an object store: tasks write them there, a machine fetches what it reads and keeps it under a limit."""
+"""Prepared rows in an object store: tasks write them, and a machine fetches parts into a cache of limited size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from data.writing import upload
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Makes this process another machine: with a cache of its own."""
+    """Return a function that turns this process into another machine, with another cache folder."""
     return lambda name: monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / name))
 
 
@@ -44,20 +44,20 @@ def test_rows_are_written_into_the_store_and_fetched_part_by_part(
         cut_into_parts(monkeypatch, 256)
     address, frame = f"{bucket}/{tmp_path.name}", panel()
     machine("first")
-    found = prepared_in(address, source_of(by_time(frame, tmp_path), **PANEL))
-    assert sorted(file.name for file in found.folder.iterdir()) == ["manifest.json", "origin.json"]
-    assert (len(found.parts) > 3) == cut
-    numbers = range(len(found.parts))
+    dataset = prepared_in(address, source_of(by_time(frame, tmp_path), **PANEL))
+    assert sorted(file.name for file in dataset.folder.iterdir()) == ["manifest.json", "origin.json"]
+    assert (len(dataset.parts) > 3) == cut
+    numbers = range(len(dataset.parts))
     expected = [f"{kind}-{number:05d}.arrow" for kind in ("values", "samples") for number in numbers]
-    assert objects(f"{address}/prepared") == sorted(f"{found.folder.name}/{n}" for n in [*expected, "manifest.json"])
+    assert objects(f"{address}/prepared") == sorted(f"{dataset.folder.name}/{n}" for n in [*expected, "manifest.json"])
     machine("second")
-    there = PreparedDataset(PreparedCache(address).fetch(found.folder.name), found.name, found.settings)
-    assert not list(there.folder.glob("*.arrow"))
-    assert len(there.parts[0].values)
-    assert sorted(file.name for file in there.folder.glob("*.arrow")) == ["values-00000.arrow"]
+    fetched = PreparedDataset(PreparedCache(address).fetch(dataset.folder.name), dataset.name, dataset.settings)
+    assert not list(fetched.folder.glob("*.arrow"))
+    assert len(fetched.parts[0].values)
+    assert sorted(file.name for file in fetched.folder.glob("*.arrow")) == ["values-00000.arrow"]
     monkeypatch.undo()
     monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "second"))
-    same(there, prepare_one(write_csv(frame, tmp_path / "all.csv"), tmp_path / "whole", **PANEL))
+    same(fetched, prepare_one(write_csv(frame, tmp_path / "all.csv"), tmp_path / "whole", **PANEL))
 
 
 def test_an_error_leaves_nothing_in_the_store(bucket: str, tmp_path: Path, machine: Any) -> None:
@@ -76,11 +76,11 @@ def test_an_interrupt_when_all_parts_are_written_leaves_nothing_in_the_store(
     address, written = f"{bucket}/{tmp_path.name}", list[str]()
 
     def interrupted(tasks: list[list[Any]]) -> list[list[Any]]:
-        found = run_here(tasks)
+        outcomes = run_here(tasks)
         if isinstance(tasks[0][0], PartTask) and tasks[0][0].labels is not None:
             written.extend(objects(address))
             raise KeyboardInterrupt
-        return found
+        return outcomes
 
     with pytest.raises(KeyboardInterrupt):
         prepared_in(address, source_of(by_time(panel(2), tmp_path), **PANEL), interrupted)
@@ -90,7 +90,7 @@ def test_an_interrupt_when_all_parts_are_written_leaves_nothing_in_the_store(
 
 
 def test_an_upload_that_is_refused_is_an_error(bucket: str, tmp_path: Path) -> None:
-    """PyArrow's copy_files ignores it, and leaves an empty object."""
+    """Refuse an upload, which PyArrow's copy_files would ignore, leaving an empty object."""
     (tmp_path / "file").write_bytes(b"content")
     filesystem, inner = open_filesystem(f"{bucket}/{tmp_path.name}/file")
     with BUCKET.attacking(f"{bucket}/{tmp_path.name}", 0, "refused"), pytest.raises(OSError, match="ACCESS_DENIED"):
@@ -104,35 +104,35 @@ def test_damaged_objects_are_not_read_and_a_damaged_copy_is_fetched_again(bucket
     machine("first")
     address = f"{bucket}/{tmp_path.name}"
     source = source_of(write_csv(noise(400, "ab"), tmp_path / "f.csv"))
-    found = prepared_in(address, source)
-    expected = found.parts[0].values.tobytes()
-    copy = found.folder / "values-00000.arrow"
+    dataset = prepared_in(address, source)
+    expected = dataset.parts[0].values.tobytes()
+    copy = dataset.folder / "values-00000.arrow"
     content = copy.read_bytes()
     copy.write_bytes(content[:-400] + bytes(400))
     assert prepared_in(address, source).parts[0].values.tobytes() == expected
-    filesystem, inner = open_filesystem(f"{address}/prepared/{found.folder.name}/values-00000.arrow")
+    filesystem, inner = open_filesystem(f"{address}/prepared/{dataset.folder.name}/values-00000.arrow")
     with filesystem.open_output_stream(inner) as stream:
         stream.write(content[:-400] + bytes(400))
     machine("second")
     with pytest.raises(DamagedRowsError, match="is damaged"):
-        _ = PreparedDataset(PreparedCache(address).fetch(found.folder.name)).parts[0].values
+        _ = PreparedDataset(PreparedCache(address).fetch(dataset.folder.name)).parts[0].values
     again = prepared_in(address, source)  # the store lacks the dataset now
     assert again.parts[0].values.tobytes() == expected
 
 
-def test_what_the_store_lacks_is_prepared_anew(bucket: str, tmp_path: Path, machine: Any) -> None:
+def test_missing_rows_of_the_store_are_prepared_again(bucket: str, tmp_path: Path, machine: Any) -> None:
     address = f"{bucket}/{tmp_path.name}"
     source = source_of(write_csv(noise(400, "ab"), tmp_path / "f.csv"))
     machine("first")
-    found = prepared_in(address, source)
-    filesystem, inner = open_filesystem(f"{address}/prepared/{found.folder.name}/values-00000.arrow")
+    dataset = prepared_in(address, source)
+    filesystem, inner = open_filesystem(f"{address}/prepared/{dataset.folder.name}/values-00000.arrow")
     filesystem.delete_file(inner)
     for name in ("second", "first"):
         machine(name)
         assert len(prepared_in(address, source).parts[0].values) == 400
 
 
-def test_the_cache_stays_under_its_limit_and_what_is_mapped_stays_readable(
+def test_the_cache_stays_under_its_limit_and_mapped_rows_stay_readable(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: Any
 ) -> None:
     cut_into_parts(monkeypatch, 256)
@@ -150,9 +150,9 @@ def test_the_cache_stays_under_its_limit_and_what_is_mapped_stays_readable(
         assert part.values.tobytes() == whole[number]
         assert sum(file.stat().st_size for file in cache.glob("*/prepared/*/*.arrow")) <= kept / 2
     assert [part.values.tobytes() for part in reader.parts] == whole  # the removed ones are mapped
-    there = {file.name for file in reader.folder.glob("values-*")}
-    assert f"values-{len(whole) - 1:05d}.arrow" in there
-    assert "values-00000.arrow" not in there
+    cached = {file.name for file in reader.folder.glob("values-*")}
+    assert f"values-{len(whole) - 1:05d}.arrow" in cached
+    assert "values-00000.arrow" not in cached
     assert PreparedDataset(reader.folder).parts[0].values.tobytes() == whole[0]  # and fetched again for others
     monkeypatch.setenv("LSTM_RELAY_CACHE_GB", "much")
     with pytest.raises(InputError, match="LSTM_RELAY_CACHE_GB=much: write a number of gigabytes"):
@@ -160,7 +160,7 @@ def test_the_cache_stays_under_its_limit_and_what_is_mapped_stays_readable(
 
 
 def test_objects_are_hashed_as_they_are_read(bucket: str, tmp_path: Path, machine: Any) -> None:
-    """An object that is written again within the second has the same size and time; its rows are not those of the hash."""
+    """Write an object twice within a second, with the same size and time: its rows must be those of the hash."""
     machine("first")
     address, content = f"{bucket}/{tmp_path.name}", noise(400, "ab").to_csv(index=False).encode()
     filesystem, inner = open_filesystem(f"{address}/in/f.csv")
@@ -183,14 +183,14 @@ def test_objects_are_hashed_as_they_are_read(bucket: str, tmp_path: Path, machin
         with pytest.raises(InputError, match=r"f\.csv: it was written while it was read"):
             prepared_in(address, source, run)
     put(content)
-    found = prepared_in(address, source)
-    assert found.manifest.rows == 400
-    assert not list((cached.folder / "sources").glob("*.json"))  # it is so new that it may change within the second
+    dataset = prepared_in(address, source)
+    assert dataset.manifest.rows == 400
+    assert not list((cached.folder / "sources").glob("*.json"))  # too new: it may still change within the second
     expected = prepare_one(write_csv(noise(400, "ab"), tmp_path / "f.csv"), tmp_path / "whole")
-    assert found.manifest.fingerprint == expected.manifest.fingerprint
+    assert dataset.manifest.fingerprint == expected.manifest.fingerprint
 
 
-def test_what_is_wrong_with_an_object_is_named_by_its_address_and_line(bucket: str, tmp_path: Path, machine: Any) -> None:
+def test_an_error_in_an_object_names_its_address_and_line(bucket: str, tmp_path: Path, machine: Any) -> None:
     machine("first")
     address = f"{bucket}/{tmp_path.name}"
     frame = noise(50, "ab").assign(t=range(50), a="1")

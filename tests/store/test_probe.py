@@ -1,4 +1,4 @@
-"""A storage is tried before anything is prepared; a run that has fallen silent is not shown as running."""
+"""A storage is probed before anything is prepared; a silent run is not shown as running."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def test_a_bucket_that_does_not_exist_is_refused_at_once(bucket: str) -> None:
         check_storage(open_storage("s3://no-such-bucket/runs"))
 
 
-def test_a_store_that_does_not_answer_is_waited_for_and_then_refused(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_does_not_answer_is_refused_after_a_wait(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(workflows.store.probe, "AWAY_LIMIT_S", 0.2)
     monkeypatch.setattr(workflows.store.probe, "RETRY_S", 0.3)
-    said: list[str] = []
+    messages: list[str] = []
     with pytest.raises(InputError, match="does not answer: check the address, AWS_ENDPOINT_URL"):
-        check_storage(open_storage("s3://relay/runs"), said.append)
-    assert said[0].startswith("waiting for the storage s3://relay/runs since")
+        check_storage(open_storage("s3://relay/runs"), messages.append)
+    assert messages[0].startswith("waiting for the storage s3://relay/runs since")
 
 
 @pytest.mark.parametrize(
-    ("step", "error", "said"),
+    ("step", "error", "message"),
     [
         (
             "write",
@@ -59,10 +59,10 @@ def test_a_store_that_does_not_answer_is_waited_for_and_then_refused(bucket: str
         ("list", "AWS Error NETWORK_CONNECTION during ListObjectsV2: curlCode: 7", "does not answer"),
     ],
 )
-def test_what_is_missing_is_named_with_what_to_grant(step: str, error: str, said: str) -> None:
-    found = Step(step, 0.0, error)
-    assert said in found.advice("s3://relay/runs")
-    assert found.away == ("answer" in said)
+def test_a_missing_right_is_named_with_the_action_to_grant(step: str, error: str, message: str) -> None:
+    result = Step(step, 0.0, error)
+    assert message in result.advice("s3://relay/runs")
+    assert result.away == ("answer" in message)
 
 
 def test_a_run_without_a_sign_of_life_is_interrupted(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run is one record: what belongs together is published at once, and what is damaged is named and never used."""
+"""A run is one record, published at once; a damaged one is named and never used."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ from workflows.store.store import Store
 
 
 def record(number: int) -> RunRecord:
-    """A record whose parts all say which one they are of."""
+    """Return a record with its number in all parts."""
     result = {"name": "a", "status": "finished", "key": str(number), "datasets": ["x"], "stages": [], "epochs_requested": 1}
     described = {"name": "x", "prepared": str(number), "settings": {}, "encoding": {}, "epochs": 1, "where": {}}
     return RunRecord(result, f"seed = {number}\n", [{**described, "classes": False}])
 
 
-def number_of(found: RunRecord) -> set[str]:
-    assert found.datasets is not None
-    assert found.recipe is not None
-    return {found.result["key"], found.datasets[0]["prepared"], found.recipe.split()[-1]}
+def number_of(run: RunRecord) -> set[str]:
+    assert run.datasets is not None
+    assert run.recipe is not None
+    return {run.result["key"], run.datasets[0]["prepared"], run.recipe.split()[-1]}
 
 
 @pytest.mark.parametrize("how", ["full", "killed"])
-def test_whatever_call_fails_a_reader_finds_one_record_whole(tmp_path: Path, how: str) -> None:
-    for place in range(20):
-        store = Store(str(tmp_path / str(place)))
+def test_a_reader_gets_one_complete_record_whichever_call_fails(tmp_path: Path, how: str) -> None:
+    for call_number in range(20):
+        store = Store(str(tmp_path / str(call_number)))
         store.publish("a", record(1))
-        stopped: Interrupted = stopped_at(local(tmp_path / str(place)), place, how)
+        stopped: Interrupted = stopped_at(local(tmp_path / str(call_number)), call_number, how)
         try:
             Store(stopped.storage).publish("a", record(2))
         except (OSError, StoppedError):
             pass
         else:
-            assert place in (4, 5)  # run.json, three copies, and a look whether it still counts, which may fail
+            assert call_number in (4, 5)  # run.json, three copies, and a look whether it still counts, which may fail
             break
-        found = Store(str(tmp_path / str(place))).ended("a")
-        assert found is not None
-        assert number_of(found) == ({"1"} if place == 0 else {"2"})
+        run = Store(str(tmp_path / str(call_number))).ended("a")
+        assert run is not None
+        assert number_of(run) == ({"1"} if call_number == 0 else {"2"})
 
 
-def test_of_two_writers_at_once_one_wins_whole(tmp_path: Path) -> None:
-    for place in range(5):
+def test_one_of_two_concurrent_writers_wins_completely(tmp_path: Path) -> None:
+    for call_number in range(5):
         storage = local(tmp_path)
-        between = Interrupted(storage, place, lambda: Store(str(tmp_path)).publish("a", record(2)))
+        between = Interrupted(storage, call_number, lambda: Store(str(tmp_path)).publish("a", record(2)))
         Store(between.storage).publish("a", record(1))
-        found = Store(str(tmp_path)).ended("a")
-        assert found is not None
-        assert number_of(found) == ({"1"} if place == 0 else {"2"})
+        run = Store(str(tmp_path)).ended("a")
+        assert run is not None
+        assert number_of(run) == ({"1"} if call_number == 0 else {"2"})
         copy = json.loads((tmp_path / "runs" / "a" / "result.json").read_text())
-        assert copy == found.result
+        assert copy == run.result
 
 
 def test_a_run_of_three_files_is_read_and_its_copies_are_not_once_it_is_one_record(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_run_of_three_files_is_read_and_its_copies_are_not_once_it_is_one_reco
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"text"', b"\0", b"[" * 5000, b"{}", b'{"version": "1"}'])
-def test_one_odd_record_is_named_and_hides_no_other(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_record_is_named_and_hides_no_other(tmp_path: Path, content: bytes) -> None:
     store = Store(str(tmp_path))
     store.publish("a", record(1))
     store.publish("b", record(2))
@@ -84,13 +84,15 @@ def test_one_odd_record_is_named_and_hides_no_other(tmp_path: Path, content: byt
     assert store.runs(dict)[1] == []
 
 
-@pytest.mark.parametrize("place", ["folder", "link"])
-def test_what_is_no_file_is_no_missing_file_and_is_set_aside_when_the_run_is_written(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_a_folder_or_link_instead_of_a_record_is_refused_and_set_aside_when_the_run_is_written(
+    tmp_path: Path, kind: str
+) -> None:
     store = Store(str(tmp_path))
     store.publish("a", record(1))
     file = tmp_path / "runs" / "a" / "run.json"
     file.unlink()
-    if place == "folder":
+    if kind == "folder":
         file.mkdir()
         (file / "mine.txt").write_text("mine")
     else:
@@ -98,10 +100,10 @@ def test_what_is_no_file_is_no_missing_file_and_is_set_aside_when_the_run_is_wri
     with pytest.raises(InputError, match="in the place of the file"):
         store.ended("a")
     store.publish("a", record(2))
-    found = store.ended("a")
-    assert found is not None
-    assert number_of(found) == {"2"}
-    if place == "folder":
+    run = store.ended("a")
+    assert run is not None
+    assert number_of(run) == {"2"}
+    if kind == "folder":
         assert [path.read_text() for path in tmp_path.glob("damaged/*/mine.txt")] == ["mine"]
 
 
@@ -114,9 +116,9 @@ def test_a_flipped_bit_of_a_signed_record_is_noticed(content: dict[str, Any]) ->
         flipped = bytearray(written)
         flipped[bit // 8] ^= 1 << bit % 8
         try:
-            found = read_signed(bytes(flipped))
+            content_read = read_signed(bytes(flipped))
         except ValueError:
             continue
-        known.add(json.dumps({key: value for key, value in found.items() if len(str(value)) != 64}, sort_keys=True))
+        known.add(json.dumps({key: value for key, value in content_read.items() if len(str(value)) != 64}, sort_keys=True))
     kept = {key: value for key, value in content.items() if key != "sha256"}
     assert known <= {json.dumps(kept, sort_keys=True)}  # only white space, or the name of the hash, was changed

@@ -31,18 +31,18 @@ def test_a_committed_state_comes_back_bit_for_bit_with_its_facts(store: Store) -
     record = Store(store.address).record(KEY)
     assert record is not None
     assert (record.key, record.parent, record.train_loss) == (KEY, "abc", 0.25)
-    found = Store(store.address).load(KEY)
-    assert torch.equal(found.model["head.weight"], state(0.1).model["head.weight"])
-    assert torch.equal(found.optimizer["exp_avg.head.weight"], state(0.1).optimizer["exp_avg.head.weight"])
+    loaded = Store(store.address).load(KEY)
+    assert torch.equal(loaded.model["head.weight"], state(0.1).model["head.weight"])
+    assert torch.equal(loaded.optimizer["exp_avg.head.weight"], state(0.1).optimizer["exp_avg.head.weight"])
 
 
-def test_what_is_not_there_has_no_facts(store: Store) -> None:
+def test_an_absent_checkpoint_has_no_record(store: Store) -> None:
     assert store.record(KEY) is None
     with pytest.raises(DamagedCheckpointError):
         store.load(KEY)
 
 
-def test_a_checkpoint_that_is_there_stands(store: Store) -> None:
+def test_an_existing_checkpoint_is_not_replaced(store: Store) -> None:
     store.commit(KEY, state(1.0), EpochRecord(KEY, None))
     store.commit(KEY, state(2.0), EpochRecord(KEY, None))
     assert float(store.load(KEY).model["head.weight"][0, 0]) == 1.0
@@ -56,8 +56,8 @@ def damage(path: Path, how: str) -> None:
     elif how == "cut":
         path.write_bytes(content[: len(content) // 2])
     else:
-        place = len(content) * 2 // 3
-        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        position = len(content) * 2 // 3
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
 
 
 @pytest.mark.parametrize("how", ["cut", "flip", "delete"])
@@ -70,8 +70,8 @@ def test_a_damaged_checkpoint_is_named_and_set_aside(store: Store, file: str, ho
     assert KEY in reader.set_aside_now[0]
     assert file in reader.set_aside_now[0]
     assert not (Path(store.address) / "checkpoints" / KEY).exists()
-    (place,) = (Path(store.address) / "damaged").iterdir()
-    assert file in (place / "why.txt").read_text()
+    (folder,) = (Path(store.address) / "damaged").iterdir()
+    assert file in (folder / "why.txt").read_text()
     store.commit(KEY, state(), EpochRecord(KEY, None))
     assert Store(store.address).record(KEY) is not None
 
@@ -104,7 +104,7 @@ def test_evaluations_add_up_and_a_damaged_one_is_measured_again(store: Store) ->
     assert store.evaluations(KEY)["split c"].error == 0.9
 
 
-def test_what_was_measured_first_stays_and_a_later_version_of_the_metrics_comes_before_an_earlier_one(store: Store) -> None:
+def test_the_first_evaluation_is_kept_unless_a_later_version_of_the_metrics_replaces_it(store: Store) -> None:
     store.commit(KEY, state(), EpochRecord(KEY, None))
     store.add_evaluations(KEY, {"a": Errors(0.5, 1)})
     store.add_evaluations(KEY, {"a": Errors(0.51, 1)})
@@ -150,7 +150,7 @@ def test_a_storage_folder_that_went_away_is_not_made_again(store: Store, tmp_pat
     assert store.record(KEY) is not None
 
 
-def test_a_run_is_what_it_last_was(store: Store) -> None:
+def test_a_run_has_its_latest_status(store: Store) -> None:
     known = {"key": KEY, "datasets": ["x"], "epochs_requested": 2}
     result = {**known, "name": "a", "status": "finished", "when": 1.0, "stages": []}
     store.write_run("a", "result.json", json.dumps(result).encode())
@@ -161,7 +161,7 @@ def test_a_run_is_what_it_last_was(store: Store) -> None:
     assert store.run("nobody", dict) is None
 
 
-def test_checkpoints_hold_no_pickle(store: Store) -> None:
+def test_checkpoints_contain_no_pickle(store: Store) -> None:
     store.commit(KEY, state(), EpochRecord(KEY, None))
     for path in (Path(store.address) / "checkpoints" / KEY).iterdir():
         assert path.suffix in (".safetensors", ".json")

@@ -1,4 +1,4 @@
-"""A wait says what is waited for and since when; what is written beside a run keeps nobody waiting."""
+"""Messages of a wait name its reason and duration, and the progress file does not delay a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from workflows.search.run import Run
 from workflows.store.store import Store
 from workflows.training import attempts
 
-PATIENCE_S = 60.0  # of these tests, for what takes milliseconds
+PATIENCE_S = 60.0  # limit of these tests for events that take milliseconds
 
 
 @pytest.fixture
@@ -31,54 +31,54 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("soon")
-def test_it_is_told_again_and_again_and_never_after_the_end() -> None:
-    said: list[float] = []
+def test_a_message_is_repeated_until_the_end_and_never_after_it() -> None:
+    seconds: list[float] = []
     enough = threading.Event()
 
     def say(waited: float) -> None:
-        said.append(waited)
-        if len(said) == 3:
+        seconds.append(waited)
+        if len(seconds) == 3:
             enough.set()
 
     with telling(say):
         assert enough.wait(PATIENCE_S)
-    count = len(said)
-    assert said == sorted(said)
-    assert said[0] >= 0.01
+    count = len(seconds)
+    assert seconds == sorted(seconds)
+    assert seconds[0] >= 0.01
     assert not any(thread.name == "telling" for thread in threading.enumerate())
-    assert len(said) == count
+    assert len(seconds) == count
 
 
 @pytest.mark.usefixtures("soon")
-def test_a_worker_says_that_an_object_store_does_not_answer() -> None:
-    said: list[Any] = []
-    told = threading.Event()
+def test_a_worker_reports_that_an_object_store_does_not_answer() -> None:
+    events: list[Any] = []
+    reported = threading.Event()
 
     def emit(event: Any) -> None:
-        said.append(event)
-        told.set()
+        events.append(event)
+        reported.set()
 
     def walker(local: bool) -> Walker:
         storage = SimpleNamespace(local=local, address="s3://bucket/runs")
         return cast("Walker", SimpleNamespace(store=SimpleNamespace(storage=storage), emit=emit))
 
-    assert Walker._with_retries(walker(local=False), lambda: told.wait(PATIENCE_S)) is True
-    assert said[0] == Waiting("waiting for the storage s3://bucket/runs since 0 s")
-    before = len(said)
+    assert Walker._with_retries(walker(local=False), lambda: reported.wait(PATIENCE_S)) is True
+    assert events[0] == Waiting("waiting for the storage s3://bucket/runs since 0 s")
+    before = len(events)
     Walker._with_retries(walker(local=True), lambda: None)  # a folder answers at once: no thread is started for it
-    assert len(said) == before
+    assert len(events) == before
 
 
-def test_waiting_for_another_process_is_told_every_15_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[Any] = []
+def test_waiting_for_another_process_is_reported_every_15_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Any] = []
     now = 100.0
     monkeypatch.setattr("workflows.relay.claims.time.monotonic", lambda: now)
-    claims = Claims(cast("Any", None), cast("Any", None), said.append)
+    claims = Claims(cast("Any", None), cast("Any", None), events.append)
     claims.since = 97.0
     for passed in (0.0, 3.0, TELL_S, 1.0):
         now += passed
         claims._tell(cast("Any", None))
-    assert said == [
+    assert events == [
         Waiting("another process measures this: waiting for it since 3 s"),
         Waiting("another process measures this: waiting for it since 21 s"),
     ]
@@ -89,7 +89,7 @@ def epoch(number: int) -> EpochDone:
 
 
 class SlowStore:
-    """An object store of which each write waits until it is let through."""
+    """An object store in which each write waits for a gate."""
 
     address = "s3://bucket/runs"
 
@@ -139,26 +139,26 @@ def test_a_folder_has_the_progress_at_once(tmp_path: Path) -> None:
     assert kept["status"] == "running"
 
 
-def test_a_search_says_that_no_trial_runs_and_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[Any] = []
+def test_a_search_reports_that_no_trial_runs_and_which_cores_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Any] = []
     now = 100.0
     monkeypatch.setattr("workflows.search.run.time.monotonic", lambda: now)
     monkeypatch.setattr("workflows.search.run.free_nodes", lambda: (Node("w1", 0.0), Node("w2", 0.5)))
-    run = cast("Any", SimpleNamespace(watch=said.append, idle_since=90.0))
+    run = cast("Any", SimpleNamespace(watch=events.append, idle_since=90.0))
     Run.report_idle(run, 0.0)
-    assert said == []
+    assert events == []
     now = 120.0
     Run.report_idle(run, 0.0)
-    assert said == [Waiting("trials start or wait for a core since 30 s: cores w2 0.5 free")]
+    assert events == [Waiting("trials start or wait for a core since 30 s: cores w2 0.5 free")]
     run.idle_since = None  # one trains
     Run.report_idle(run, 0.0)
-    assert len(said) == 1
+    assert len(events) == 1
 
 
-def test_workers_that_start_are_told_until_they_work() -> None:
-    said: list[Any] = []
+def test_starting_workers_are_reported_until_they_work() -> None:
+    events: list[Any] = []
     group = attempts.Group()
-    attempts._tell_start(Start(1, 2), group, said.append, 15.1)
+    attempts._tell_start(Start(1, 2), group, events.append, 15.1)
     group.hear(Working(2, ("w1", "w2")))
-    attempts._tell_start(Start(2, 2), group, said.append, 30.0)
-    assert said == [Waiting("starting 1 worker since 15 s")]
+    attempts._tell_start(Start(2, 2), group, events.append, 30.0)
+    assert events == [Waiting("starting 1 worker since 15 s")]

@@ -1,4 +1,4 @@
-"""Without replay the corrections of the head that did not change are written once, and every state is read whole."""
+"""Without replay, unchanged corrections of the head are written once, and every state is read complete."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ def plan_with(datasets: list[EncodedDataset], method: str = "none", **training: 
 
 
 def written_in(folder: Path) -> dict[str, set[str]]:
-    """The corrections that the files of each checkpoint have."""
-    found = {}
+    """Return the corrections in the files of each checkpoint."""
+    heads = {}
     for path in (folder / "checkpoints").glob("*/model.safetensors"):
         with safe_open(path, "pt") as file:
-            found[path.parent.name] = heads_in(file.keys())
-    return found
+            heads[path.parent.name] = heads_in(file.keys())
+    return heads
 
 
 def all_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write states as earlier versions did, each with all of its corrections."""
+    """Write states as earlier versions did, each with all corrections."""
     for module in (relay_state, relay_walk):
         monkeypatch.setattr(module, "unchanged_heads", lambda *_: {})
 
 
-def test_a_name_tells_the_dataset_whose_correction_it_is_of() -> None:
+def test_the_dataset_of_a_correction_is_read_from_its_name() -> None:
     assert head_of("corrections.12.weight") == "12"
     assert head_of("exp_avg_sq.corrections.0.bias") == "0"
     assert [head_of(name) for name in ("head.weight", "added.2.bias", "exp_avg.lstm.weight_ih_l0")] == [None] * 3
@@ -74,14 +74,14 @@ def test_a_correction_is_written_in_its_own_stage_alone_and_every_state_is_the_s
     assert Counter(map(len, written_in(tmp_path / "always").values())) == {0: 4, 2: 3, 3: 3, 4: 3}
     for stage in outcome(plan, tmp_path / "once").stages:
         for key in (*(epoch.key for epoch in stage.epochs), stage.key):
-            found, expected = state_at(key, tmp_path / "once"), state_at(key, tmp_path / "always")
-            for mine, other in ((found.model, expected.model), (found.optimizer, expected.optimizer)):
-                assert mine.keys() == other.keys()
-                assert all(torch.equal(value, other[name]) for name, value in mine.items())
+            state, expected = state_at(key, tmp_path / "once"), state_at(key, tmp_path / "always")
+            for tensors, others in ((state.model, expected.model), (state.optimizer, expected.optimizer)):
+                assert tensors.keys() == others.keys()
+                assert all(torch.equal(value, others[name]) for name, value in tensors.items())
 
 
 @pytest.mark.parametrize(("method", "training"), [("replay", {}), ("none", {"carry_optimizer": False})])
-def test_where_corrections_or_their_moments_change_all_are_written(
+def test_all_corrections_are_written_if_they_or_their_moments_change(
     method: str, training: dict[str, Any], tmp_path: Path
 ) -> None:
     datasets = datasets_of(tmp_path, 3)
@@ -93,7 +93,7 @@ def test_where_corrections_or_their_moments_change_all_are_written(
 def test_a_checkpoint_that_others_refer_to_is_trained_again_where_it_is_lost(
     earlier_version: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A checkpoint of an earlier version had all corrections: what was named for them may have fewer when written again."""
+    """Lose checkpoints that others refer to; one of an earlier version has all corrections, written again it has fewer."""
     datasets, runs = datasets_of(tmp_path), tmp_path / "runs"
     plan = plan_with(datasets)
     walk(plan, datasets, tmp_path / "whole")
@@ -112,16 +112,16 @@ def test_a_checkpoint_that_others_refer_to_is_trained_again_where_it_is_lost(
         problems = [each.what for each in verify(Store(str(runs))).damaged if key in each.what]
         assert "a head correction is in checkpoint" in problems[0]
     assert walk(plan, datasets, runs).epochs or earlier_version
-    found = state_at(done.key, runs)
-    assert found.model.keys() == expected.model.keys()
-    assert all(torch.equal(value, expected.model[name]) for name, value in found.model.items())
+    state = state_at(done.key, runs)
+    assert state.model.keys() == expected.model.keys()
+    assert all(torch.equal(value, expected.model[name]) for name, value in state.model.items())
     assert verify(Store(str(runs))).damaged == []
 
 
 def test_an_earlier_program_refuses_a_record_that_refers_to_others() -> None:
     plain, refers = EpochRecord("k", None), EpochRecord("k", "j", heads={"0": "j"}, version=RECORD_VERSION)
     assert plain.to_json()["version"] == 1
-    assert "heads" not in plain.to_json()  # to the byte as before
+    assert "heads" not in plain.to_json()  # the same bytes as before
     assert EpochRecord.from_json(refers.to_json()) == refers
     with pytest.raises(InputError, match=r"facts\.json has version 3, this program reads up to 2: update lstm-relay"):
         EpochRecord.from_json({**refers.to_json(), "version": 3})
