@@ -36,19 +36,19 @@ def times_of(dates: pd.DatetimeIndex, zone: str | None = None) -> Times:
         ("1b", pd.bdate_range("2024-05-02", periods=20 + AHEAD)),
     ],
 )
-def test_a_grid_goes_on_as_pandas_has_it(frequency: str, dates: pd.DatetimeIndex) -> None:
-    times = times_after(times_of(dates[:-AHEAD]), parse_frequency(frequency), AHEAD)
-    np.testing.assert_array_equal(times, times_of(dates[-AHEAD:]).value)
+def test_a_grid_continues_as_in_pandas(frequency: str, dates: pd.DatetimeIndex) -> None:
+    ahead = times_after(times_of(dates[:-AHEAD]), parse_frequency(frequency), AHEAD)
+    np.testing.assert_array_equal(ahead, times_of(dates[-AHEAD:]).value)
 
 
 @pytest.mark.parametrize("frequency", ["1d", "1h"])
 def test_days_follow_the_local_clock_over_the_change_of_time_and_hours_do_not(frequency: str) -> None:
     dates = pd.date_range("2024-03-29 00:00", periods=2 + AHEAD, freq={"1d": "D", "1h": "h"}[frequency], tz="Europe/Berlin")
-    times = times_after(times_of(dates[:-AHEAD], "Europe/Berlin"), parse_frequency(frequency), AHEAD)
-    np.testing.assert_array_equal(times, times_of(dates[-AHEAD:]).value)
+    ahead = times_after(times_of(dates[:-AHEAD], "Europe/Berlin"), parse_frequency(frequency), AHEAD)
+    np.testing.assert_array_equal(ahead, times_of(dates[-AHEAD:]).value)
 
 
-def test_without_a_frequency_equal_steps_go_on_and_others_tell_nothing() -> None:
+def test_without_a_frequency_equal_steps_continue_and_irregular_ones_are_unknown() -> None:
     np.testing.assert_array_equal(times_after(Times(np.array([3, 5, 7]), "number"), None, 2), [9, 11])
     for irregular in ([3, 5, 8], [3]):
         np.testing.assert_array_equal(times_after(Times(np.array(irregular), "number"), None, 2), [UNKNOWN] * 2)

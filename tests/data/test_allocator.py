@@ -1,4 +1,4 @@
-"""Memory that a step frees is there for the next one."""
+"""Memory that a step frees is reused by the next one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from data.prepared.allocator import keep_freed_memory
 
 
-def test_what_was_freed_is_not_asked_of_the_system_again() -> None:
+def test_freed_memory_is_not_requested_from_the_system_again() -> None:
     if not keep_freed_memory():
         pytest.skip("this C library has no mallopt")
-    for _ in range(20):  # until its addresses settle
+    for _ in range(20):  # until the allocator has enough memory
         torch.ones(5_000_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""A clean panel, written in any way that is supported, is prepared to the same bytes."""
+"""A clean panel, written in any supported way, is prepared to the same bytes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def make_panel(seed: int) -> pd.DataFrame:
-    """Two to four hourly series over the night in which a clock is put back, with absent rows and missing cells."""
+    """Return two to four hourly series over the autumn change of the clock, with absent rows and missing cells."""
     random = np.random.default_rng(seed)
     frames = []
     for name in random.choice(NAMES, random.integers(2, 5), replace=False):
@@ -54,7 +54,7 @@ def make_panel(seed: int) -> pd.DataFrame:
         )
         for column in ("y", "x", "c"):
             frame.loc[random.random(rows) < 0.1, column] = None
-        # The hour that is there twice is there twice: nobody could tell otherwise.
+        # Both rows of the repeated hour are kept; with one of them absent, the other would be ambiguous.
         keep = (random.random(rows) > 0.1) | times.strftime("%d%H").isin(["2700", "2701"])
         frames.append(frame[keep])
     return pd.concat(frames, ignore_index=True)
@@ -133,14 +133,14 @@ EACH_SERIES_IN_ITS_FILE = Way(
 
 
 def write(panel: pd.DataFrame, way: Way, folder: Path, seed: int) -> tuple[list[Path], dict[str, Any]]:
-    """The files of a panel, in the order of its series, and the settings that read them."""
+    """Write the files of a panel in the order of its series; return them with the settings that read them."""
     frame, changes = with_times(panel, way)
     local = way.times in ("local", "two", "format", "digits") and way.zone is not None
     pieces = [frame]
     if way.files == "series":
         pieces = [frame[frame["k"] == name] for name in sorted(frame["k"].unique())]
-    elif way.files == "time" and not local:  # where nothing but their order tells two hours apart, rows stay together
-        pieces = [frame[index::3] for index in range(3)]
+    elif way.files == "time" and not local:  # rows stay together if only their order distinguishes two hours
+        pieces = [frame[first::3] for first in range(3)]
     if way.shuffled and not local:
         pieces = [piece.sample(frac=1, random_state=seed) for piece in pieces]
     if way.renamed:
@@ -211,7 +211,7 @@ def write_columns(frame: pd.DataFrame, way: Way, path: Path) -> None:
 
 
 def content(dataset: PreparedDataset) -> tuple[bytes, dict[str, Any]]:
-    """Return all rows, each label as its index in CATEGORIES, and the samples by their row numbers."""
+    """Return all rows in order, with labels as indices in CATEGORIES, and the facts with samples by their first rows."""
     offsets = np.cumsum([0, *(len(part.values) for part in dataset.parts)])
     samples = {
         split: np.concatenate(
@@ -228,7 +228,7 @@ def content(dataset: PreparedDataset) -> tuple[bytes, dict[str, Any]]:
     }
     rows = np.concatenate([part.values for part in dataset.parts])
     codes = [column.kind for column in dataset.columns].index("code")
-    rows[:, codes] = np.concatenate(  # a part numbers the labels that it has
+    rows[:, codes] = np.concatenate(  # each part numbers its own labels
         [
             np.array([*map(CATEGORIES.index, known.categories["c"]), -1])[part.values[:, codes].astype(int)]
             for part, known in zip(dataset.parts, facts.parts, strict=True)

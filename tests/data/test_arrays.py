@@ -1,4 +1,4 @@
-"""Arrays in memory become the train samples, in their order, as the plain loop would feed them."""
+"""Arrays in memory become the train samples, in their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that cannot be cut by bytes or row groups are read in tables of bounded size, and give the rows of one piece."""
+"""Files that cannot be cut by bytes or row groups are read in tables of bounded size, with the same rows as in one piece."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def one_batch(frame: pd.DataFrame, folder: Path) -> Path:
 
 def stream(frame: pd.DataFrame, folder: Path) -> Path:
     with pa.ipc.new_stream(str(folder / "all.arrow"), table_of(frame).schema) as writer:
-        for part in (frame[:700], frame[700:]):  # each with a dictionary of its own
+        for part in (frame[:700], frame[700:]):  # each part has another dictionary
             writer.write_table(table_of(part))
     return folder / "all.arrow"
 
@@ -82,7 +82,7 @@ FORMS: dict[str, Callable[[pd.DataFrame, Path], Path]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_rows_are_those_of_one_piece_and_few_are_held_at_a_time(tmp_path: Path, form: str) -> None:
+def test_the_rows_are_those_of_one_piece_and_few_are_in_memory_at_a_time(tmp_path: Path, form: str) -> None:
     frame = panel()
     file = FORMS[form](frame, tmp_path)
     changes = {"encoding": "utf-16"} if form == "utf-16" else {}
@@ -95,7 +95,7 @@ def test_the_rows_are_those_of_one_piece_and_few_are_held_at_a_time(tmp_path: Pa
 
 
 @pytest.mark.parametrize("form", ["gzip", "feather", "utf-16"])
-def test_a_cell_that_is_wrong_is_named_by_its_place_in_the_file(tmp_path: Path, form: str) -> None:
+def test_a_wrong_cell_is_named_by_its_position_in_the_file(tmp_path: Path, form: str) -> None:
     frame = panel(2).astype({"a": object})
     frame["a"] = frame["a"].map(lambda value: None if pd.isna(value) else str(value))
     frame.loc[frame.index[301], "a"] = "broken"
@@ -103,20 +103,20 @@ def test_a_cell_that_is_wrong_is_named_by_its_place_in_the_file(tmp_path: Path, 
     source = source_of(FORMS[form](frame, tmp_path), **PANEL, **changes)
     with pytest.raises(InputError) as whole:
         prepare_one(list(source.files), tmp_path / "reference", **PANEL, **changes)
-    with pytest.raises(InputError) as bounded:
+    with pytest.raises(InputError) as cut:
         prepare_cut(source, tmp_path / "cut", 101)
-    assert bounded.value.messages == whole.value.messages
+    assert cut.value.messages == whole.value.messages
 
 
 @pytest.mark.parametrize("content", [b"", b"t,a\n", b"t,a"])
-def test_a_packed_file_without_rows_is_refused_as_a_plain_one_is(tmp_path: Path, content: bytes) -> None:
+def test_a_compressed_file_without_rows_is_refused_like_a_plain_one(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "f.csv.gz").write_bytes(gzip.compress(content))
     source = source_of(tmp_path / "f.csv.gz", time="t")
     with pytest.raises(InputError) as whole:
         prepare_one(list(source.files), tmp_path / "reference", time="t")
-    with pytest.raises(InputError) as bounded:
+    with pytest.raises(InputError) as cut:
         prepare_cut(source, tmp_path / "cut", 101)
-    assert bounded.value.messages == whole.value.messages
+    assert cut.value.messages == whole.value.messages
 
 
 def test_a_file_that_ends_too_early_or_has_another_encoding_is_named(tmp_path: Path) -> None:
@@ -140,10 +140,10 @@ BERLIN: dict[str, Any] = {
 
 @pytest.mark.parametrize("falling", [False, True])
 @pytest.mark.parametrize("series", [None, "site"])
-def test_the_hour_that_an_autumn_clock_shows_twice_is_told_apart_across_pieces(
+def test_the_repeated_hour_in_autumn_is_distinguished_across_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, falling: bool, series: str | None
 ) -> None:
-    """It lies in two pieces, in one table of rows in time order and, with series, once for each of them."""
+    """Put the repeated hour in two pieces, in one table in time order and, with series, in each series."""
     moments = pd.date_range("2024-10-26 12:00", "2024-10-27 06:00", freq="30min", tz="UTC").tz_convert("Europe/Berlin")
     names = ["n", "s"] if series else ["n"]
     random = np.random.default_rng(0)
@@ -161,7 +161,7 @@ def test_the_hour_that_an_autumn_clock_shows_twice_is_told_apart_across_pieces(
     for size in (200, 320):
         same(prepare_cut(source_of(file, **settings), tmp_path / str(size), 40, size), whole)
     labelled = {**settings, "categorical": ["kind"]}
-    for form in (one_row_group, one_batch, stream):  # whose tables are smaller where more columns are read
+    for form in (one_row_group, one_batch, stream):  # their tables are smaller if more columns are read
         other, name = form(frame.assign(kind="x"), tmp_path), form.__name__
         expected = prepare_one(other, tmp_path / f"whole {name}", **labelled)
         same(prepare_cut(source_of(other, **labelled), tmp_path / name, 40), expected)

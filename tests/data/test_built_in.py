@@ -1,4 +1,4 @@
-"""The data that the project makes itself is the same everywhere, and is made once."""
+"""Built-in data are the same on every machine and are made once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_sequences_of_the_tutorial_have_the_means_of_their_inputs_as_targets
     make_built_in("tutorial_varied", tmp_path)
     frame = pd.read_csv(tmp_path / "tutorial_varied" / "dataset_2.csv")
     settings = {"time": "step", "series": "sequence", "lookback": "all", "horizon": 0, "split_by": "series"}
-    features = [f"x{index}" for index in range(5)]
+    features = [f"x{column}" for column in range(5)]
     prepared = prepare_one(
         tmp_path / "tutorial_varied" / "dataset_2.csv",
         tmp_path,

@@ -1,4 +1,4 @@
-"""Files as people have them, each with its right answer: what pandas finds, or an error that says what to write."""
+"""Files as people have them: the result is that of pandas, or an error with what to write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def prepared(folder: Path, path: str | list[str] = "*.csv", name: str = "a", **data: Any) -> dict[str, PreparedDataset]:
-    """The datasets of a recipe with one entry in a folder, by name."""
+    """Prepare the datasets of a recipe with one entry in a folder; return them by name."""
     settings = {key: value for key, value in {**DATA, **data}.items() if value is not None}
     recipe = check_recipe({"name": "x", "data": settings, "datasets": [{"name": name, "path": path}]}, folder)
     sources, _ = find_datasets(recipe, FileNotes(folder / "facts"), folder)
@@ -62,7 +62,7 @@ def test_words_for_missing_are_for_numbers_alone(tmp_path: Path, word: str, kind
     assert categories.train_categories("region") == [word]
 
 
-def test_files_without_a_time_are_series_of_their_own_in_natural_order(tmp_path: Path) -> None:  # case 02
+def test_files_without_a_time_are_separate_series_in_natural_order(tmp_path: Path) -> None:  # case 02
     for number in range(1, 13):
         pd.DataFrame({"y": 1000 * number + np.arange(30 + number)}).to_csv(tmp_path / f"part{number}.csv", index=False)
     dataset = prepared(tmp_path, "part*.csv", time=None)["a"]
@@ -74,7 +74,7 @@ def test_files_without_a_time_are_series_of_their_own_in_natural_order(tmp_path:
     assert "12 files without a time column: each file is one series, in the order part1, part2, part3" in warning
 
 
-def test_series_of_files_without_a_time_do_not_go_on_in_the_next_file(tmp_path: Path) -> None:
+def test_series_of_files_without_a_time_do_not_continue_in_the_next_file(tmp_path: Path) -> None:
     for number in (1, 2, 10):
         frame = pd.DataFrame({"k": ["x", "y"] * 20, "y": 100 * number + np.arange(40)})
         frame.to_csv(tmp_path / f"f{number}.csv", index=False)
@@ -177,12 +177,12 @@ def test_a_file_of_one_row_is_to_be_left_out(tmp_path: Path) -> None:  # item 12
     assert "one.csv, dataset 'one': it has 1 row, and a sample has at least 2: give it more rows, or leave it out" in message
 
 
-@pytest.mark.parametrize(("mark", "asked"), [(-9999, True), (-1, False)])
-def test_a_number_that_may_mean_missing_is_asked_about(tmp_path: Path, mark: int, asked: bool) -> None:  # case 12
+@pytest.mark.parametrize(("mark", "warned"), [(-9999, True), (-1, False)])
+def test_a_number_that_may_mean_missing_gives_a_warning(tmp_path: Path, mark: int, warned: bool) -> None:  # case 12
     frame = hours(100)
     frame.loc[::9, "y"] = mark
     write_csv(frame, tmp_path / "a.csv")
     warnings = prepared(tmp_path)["a"].manifest.warnings
-    assert any(f"write missing_values = [{mark}] if that means missing" in text for text in warnings) == asked
+    assert any(f"write missing_values = [{mark}] if that means missing" in text for text in warnings) == warned
     again = prepared(tmp_path, missing_values=[mark])["a"].manifest.warnings
     assert not any("if that means missing" in text for text in again)

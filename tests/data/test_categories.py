@@ -1,4 +1,4 @@
-"""Categories become one-hot columns, times sines and cosines, labels class numbers; what train never saw is nothing."""
+"""Categories become one-hot columns, times sines and cosines, labels class numbers; unseen categories are zeros."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LABEL = {"features": ["a"], "targets": ["b"], "horizon": 0, "lookback": 1, "scal
 
 
 def labelled(rows: int, seed: int = 0) -> pd.DataFrame:
-    """Labels x and y in train (60 %), missing ones anywhere, others and new ones after it."""
+    """Return rows with labels x and y in train (60 %), other labels after it, and missing ones anywhere."""
     random = np.random.default_rng(seed)
     labels = np.where(np.arange(rows) < rows * 0.6, random.choice(["y", "x"], rows), random.choice(["y", "w", "z"], rows))
     return noise(rows, "ab", seed).assign(c=np.where(random.random(rows) < 0.1, None, labels))
@@ -45,14 +45,14 @@ def test_categories_are_shared_by_all_files_and_all_datasets(tmp_path: Path) -> 
         source_of(files[2], name="1", series="key", categorical=["c"], **LABEL),
     ]
     datasets = encoded(prepare_all(sources, tmp_path))
-    for dataset, own in zip(datasets, (frames[:2], frames[2:]), strict=True):
+    for dataset, dataset_frames in zip(datasets, (frames[:2], frames[2:]), strict=True):
         assert dataset.encoding.categories == {"c": ["v", "x", "y"]}
-        train = pd.concat([frame[:30] for frame in own])["c"]
+        train = pd.concat([frame[:30] for frame in dataset_frames])["c"]
         inputs = dataset.batch("train", np.arange(len(train))).inputs[:, 0, 1:]
         np.testing.assert_array_equal(inputs, pd.get_dummies(train).reindex(columns=["v", "x", "y"], fill_value=0))
 
 
-def test_several_categorical_columns_stand_in_their_order_before_calendar_and_flags(tmp_path: Path) -> None:
+def test_several_categorical_columns_keep_their_order_before_calendar_and_flags(tmp_path: Path) -> None:
     frame = labelled(50).assign(d=[f"d{row % 4}" for row in range(50)], t=pd.date_range("2020", periods=50, freq="h"))
     frame.loc[3, "a"] = np.nan
     extra = {"time": "t", "calendar": ["hour"], "missing_flags": True}
@@ -84,7 +84,7 @@ def test_labels_of_inserted_steps_are_missing_and_all_others_stay_at_theirs(tmp_
     np.testing.assert_array_equal(samples_of(prepared, "train").inputs[:, 0, 1:], expected[ends])
 
 
-def test_calendar_of_inserted_steps_goes_on(tmp_path: Path) -> None:
+def test_the_calendar_of_inserted_steps_continues(tmp_path: Path) -> None:
     times = pd.date_range("2020-01-01", periods=60, freq="h")
     frame = noise(60, "ab").assign(t=times).drop(index=[10, 11, 12])
     settings = {**LABEL, "targets": ["a"], "horizon": 1, "time": "t", "calendar": ["hour"]}
@@ -94,7 +94,7 @@ def test_calendar_of_inserted_steps_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("numbers", [False, True])
-def test_classes_are_numbered_by_train_and_one_that_it_lacks_is_minus_one(tmp_path: Path, numbers: bool) -> None:
+def test_classes_are_numbered_by_train_and_an_unseen_one_is_minus_one(tmp_path: Path, numbers: bool) -> None:
     frame = labelled(50)
     if numbers:
         frame["c"] = frame["c"].map({"x": 10, "y": 9, "w": 8, "z": 7}).astype("Int64")
@@ -102,12 +102,12 @@ def test_classes_are_numbered_by_train_and_one_that_it_lacks_is_minus_one(tmp_pa
     prepared = prepare_frame(frame, tmp_path, **settings)
     (dataset,) = encoded(prepared)
     assert dataset.encoding.classes == (["10", "9"] if numbers else ["x", "y"])
-    number_of = {label: number for number, label in enumerate(dataset.encoding.classes)}
+    class_number = {label: number for number, label in enumerate(dataset.encoding.classes)}
     for split, first, stop in (("train", 0, 30), ("validation", 30, 40), ("test", 40, 50)):
         labels = frame["c"][first:stop].dropna()
         batch = samples_of(prepared, split)
         assert batch.targets.dtype == np.int64
-        np.testing.assert_array_equal(batch.targets, [number_of.get(str(label), -1) for label in labels])
+        np.testing.assert_array_equal(batch.targets, [class_number.get(str(label), -1) for label in labels])
         np.testing.assert_array_equal(batch.inputs[:, 0, 0], frame["a"][labels.index])
     assert -1 in samples_of(prepared, "validation").targets
     assert prepared.target_labels("train") == [str(label) for label in frame["c"][:30].dropna()]

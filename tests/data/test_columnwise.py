@@ -1,4 +1,4 @@
-"""Reductions of columns and the search for empty texts are those of NumPy and Python, bit for bit, only faster."""
+"""Reductions of columns and the search for empty texts give the same bits as NumPy and Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which datasets are cut into parts, and that what is prepared is checked when it is opened."""
+"""Which datasets are cut into parts, and checks of prepared data when they are opened."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from data.sharding.tasks import PartTask, SurveyTask
 MB = 1 << 20
 
 
-def test_one_large_file_or_series_is_cut_and_files_with_series_of_their_own_are_not() -> None:
+def test_one_large_file_or_series_is_cut_and_files_with_separate_series_are_not() -> None:
     one, many = source_of(["a.csv"], series="s"), source_of(["a.csv", "b.csv"], series="s", time="t")
     joined = source_of(["a.csv", "b.csv"], time="t")
     assert is_cut_at_once(one, {"a.csv": 64 * MB})
@@ -42,7 +42,7 @@ def test_one_large_file_or_series_is_cut_and_files_with_series_of_their_own_are_
 
 
 @pytest.mark.parametrize("suffix", ["gz", "bz2", "zst"])
-def test_packed_files_count_as_large_as_they_are_unpacked_and_at_least_four_times(tmp_path: Path, suffix: str) -> None:
+def test_compressed_files_count_with_their_unpacked_size_and_at_least_four_times(tmp_path: Path, suffix: str) -> None:
     def pack(name: str, content: bytes) -> str:
         path = tmp_path / f"{name}.csv.{suffix}"
         with pa.output_stream(path, compression={"gz": "gzip", "zst": "zstd"}.get(suffix, suffix)) as stream:
@@ -65,7 +65,7 @@ def test_packed_files_count_as_large_as_they_are_unpacked_and_at_least_four_time
 
 
 class Counted:
-    """Runs tasks here and keeps them."""
+    """Run tasks in this process and record them."""
 
     def __init__(self) -> None:
         self.tasks: list[Any] = []
@@ -77,7 +77,7 @@ class Counted:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Datasets are cut whatever their size, into parts of 64 rows."""
+    """Cut datasets of any size into parts of 64 rows."""
     cut_into_parts(monkeypatch, 64)
     monkeypatch.setattr(pieces, "PIECE_BYTES", 5000)
 
@@ -112,7 +112,7 @@ def test_an_error_in_a_cut_dataset_leaves_nothing_behind(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("layout", [by_time, row_groups])
-def test_a_preparation_that_is_interrupted_after_any_of_its_steps_leaves_nothing_behind(tmp_path: Path, layout: Any) -> None:
+def test_a_preparation_that_is_interrupted_after_any_step_leaves_nothing_behind(tmp_path: Path, layout: Any) -> None:
     source, folder = source_of(layout(panel(2), tmp_path), **PANEL), tmp_path / "deep" / "p"
     steps = 0
 
@@ -143,7 +143,7 @@ def prepared(tmp_path: Path) -> PreparedDataset:
 
 
 def zero(file: Path) -> None:
-    """What a bad disk leaves behind."""
+    """Overwrite some bytes with zeros, as a bad disk does."""
     with file.open("r+b") as stream:
         stream.seek(file.stat().st_size // 2)
         stream.write(bytes(400))
@@ -158,7 +158,7 @@ def test_damaged_rows_are_not_read(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("harm", [zero, Path.unlink])
-def test_what_is_damaged_or_lacks_a_part_is_prepared_anew(tmp_path: Path, harm: Any) -> None:
+def test_a_damaged_or_incomplete_dataset_is_prepared_again(tmp_path: Path, harm: Any) -> None:
     first = prepared(tmp_path)
     expected = first.parts[0].values.tobytes()
     harm(first.folder / "values-00000.arrow")
@@ -188,7 +188,7 @@ def test_a_file_is_hashed_once_on_a_machine_and_again_when_it_changed(
     assert hashed == ["values-00000.arrow", "samples-00000.arrow", "values-00000.arrow"]
 
 
-def test_a_dataset_from_before_there_were_hashes_is_read_as_it_is(tmp_path: Path) -> None:
+def test_a_dataset_of_a_version_without_hashes_is_read(tmp_path: Path) -> None:
     folder = prepared(tmp_path).folder
     text = (folder / "manifest.json").read_text()
 
@@ -201,7 +201,7 @@ def test_a_dataset_from_before_there_were_hashes_is_read_as_it_is(tmp_path: Path
     assert PreparedDataset(folder).parts[0].values.shape == (400, 2)
 
 
-def test_files_that_nothing_is_known_of_are_hashed_by_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_files_are_hashed_by_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_csv(noise(400, "ab"), tmp_path / "f.csv")
     expected = prepare_one([file], tmp_path / "here").folder.name
     run = Counted()

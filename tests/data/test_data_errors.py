@@ -1,4 +1,4 @@
-"""A message about a file names the location, the value and what to write instead; nothing is written."""
+"""An error in a file is reported with its position, the value and what to write; nothing is written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from data.reading.find import find_files
 
 
 def refused(folder: Path, files: Sequence[Path] | Path, **settings: Any) -> list[str]:
-    """The messages that preparing ends with; the folder of what is prepared is not even made."""
+    """Return the messages of a failed preparation; check that the folder of prepared data is not made."""
     with pytest.raises(InputError) as raised:
         prepare_all([source_of(files, **settings)], folder)
     assert not (folder / "prepared").exists()
@@ -25,7 +25,7 @@ def refused(folder: Path, files: Sequence[Path] | Path, **settings: Any) -> list
 
 
 def refused_text(folder: Path, text: str | bytes, **settings: Any) -> str:
-    """The one message about a CSV file of this content, its path left out."""
+    """Return the single message about a CSV file with this content, without its path."""
     path = folder / "f.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     (message,) = refused(folder, path, **settings)
@@ -34,7 +34,7 @@ def refused_text(folder: Path, text: str | bytes, **settings: Any) -> str:
 
 
 def lines(changes: dict[int, str], columns: str = "t,a", count: int = 40) -> str:
-    """A CSV file with the columns t (0, 1, ...) and a, some of its lines (from 1) replaced."""
+    """Return a CSV file with the columns t (0, 1, ...) and a, with some lines (from 1) replaced."""
     text = [columns, *(f"{row},{row % 7}" for row in range(count))]
     for line, other in changes.items():
         text[line - 1] = other
@@ -103,7 +103,7 @@ def test_a_misspelt_column_names_the_nearest(tmp_path: Path) -> None:
     assert message == f"{path}: there is no column 'temprature': did you mean 'temperature'?"
 
 
-def test_a_comma_where_another_delimiter_was_told(tmp_path: Path) -> None:
+def test_a_comma_instead_of_the_delimiter_of_the_settings(tmp_path: Path) -> None:
     assert 'separated by ",": write delimiter = ","' in refused_text(tmp_path, lines({}), delimiter=";")
 
 
@@ -188,8 +188,8 @@ def test_dates_are_named_by_their_line(tmp_path: Path, value: str, message: str)
 )
 def test_parts_of_dates_are_named_by_their_line(tmp_path: Path, row: str, message: str) -> None:
     text = "y,m,d,a\n" + "".join(f"2020,1,{day},1\n" for day in range(1, 20)) + row
-    refusal = refused_text(tmp_path, text, time=["y", "m", "d"])
-    assert refusal.removeprefix(", line 21").lstrip(",: ").startswith(message)
+    text_after_path = refused_text(tmp_path, text, time=["y", "m", "d"])
+    assert text_after_path.removeprefix(", line 21").lstrip(",: ").startswith(message)
 
 
 def test_a_series_without_a_name(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_parquet_is_named_by_row_and_kind(tmp_path: Path) -> None:
     assert refused(tmp_path, path, time="t")[0].startswith(f"{path}, row 21, column 't': 20.5 is neither a date nor")
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
     one = tmp_path / "one.csv"
     one.write_text("key,t,a,b\n" + "k,x,1,1\n" * 9 + ",x,?,inf\n")
     other = tmp_path / "other.csv"

@@ -1,4 +1,4 @@
-"""The distance of datasets against SciPy and plain loops, and what it must not see."""
+"""The distance of datasets against SciPy and plain loops; order, scaling and later rows do not change it."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_the_coefficient_is_that_of_scipys_distances(first: int, second: int, wi
 def test_in_one_dimension_it_is_scipys_energy_distance() -> None:
     one, other = points(0, 60, 1), points(1, 40, 1, 0.7)
     # SciPy counts each point's distance to itself, and gives the root.
-    own = [(1 - 1 / len(each)) * pdist(each).mean() for each in (one, other)]
-    between = (energy_distance(one[:, 0], other[:, 0]) ** 2 + sum(own)) / 2
+    within = [(1 - 1 / len(each)) * pdist(each).mean() for each in (one, other)]
+    between = (energy_distance(one[:, 0], other[:, 0]) ** 2 + sum(within)) / 2
     assert coefficient(one, other) == pytest.approx(1 - (pdist(one).mean() + pdist(other).mean()) / (2 * between), abs=1e-5)
 
 
@@ -89,7 +89,7 @@ def prepared(folder: Path, frames: dict[str, pd.DataFrame], **changes: Any) -> l
     )
 
 
-def test_alike_datasets_are_near_and_others_are_far_whatever_their_scale(tmp_path: Path) -> None:
+def test_similar_datasets_are_near_and_others_far_at_any_scale(tmp_path: Path) -> None:
     distances = distances_between(
         prepared(tmp_path, {"x": swing(12), "y": swing(12, 1, factor=1000.0, offset=-7e3), "z": swing(40, 2)})
     )
@@ -120,7 +120,7 @@ def test_rows_after_the_train_part_change_no_distance(tmp_path: Path) -> None:
     assert not np.array_equal(distances_between(prepared(tmp_path / "train", late)), plain)
 
 
-def test_distances_are_kept_and_found_again_where_the_file_is_damaged(
+def test_distances_are_stored_and_computed_again_if_the_file_is_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     datasets = prepared(tmp_path, {"x": swing(12), "y": swing(40), "z": swing(20)})

@@ -1,4 +1,4 @@
-"""Files that people download, as they are: delimiters, marks, headers, encodings, folders; checked against pandas."""
+"""Downloaded files in all forms: delimiters, decimal marks, headers, encodings, folders; checked against pandas."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_lines_before_the_header(tmp_path: Path) -> None:
     assert "a.csv, line 65, column 'ts': 'x' is not a time" in refused(tmp_path, "a.csv", skip_rows=3)
 
 
-def test_what_a_file_is_its_content_says_where_its_name_does_not(tmp_path: Path) -> None:
+def test_the_format_of_a_file_follows_from_its_content_if_its_name_does_not_show_it(tmp_path: Path) -> None:
     frame = hours(60)
     text = frame.to_csv(index=False).encode()
     files = {

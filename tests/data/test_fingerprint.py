@@ -1,4 +1,4 @@
-"""What is prepared is prepared once; an error leaves nothing behind."""
+"""A dataset is prepared once; an error leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from data.reading.settings import DatasetSource
 
 
 class Preparing:
-    """Prepares in a folder and counts the shards that were run."""
+    """Prepare in a folder and record the shards that are run."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -53,7 +53,7 @@ def test_a_second_time_runs_no_shard_and_reads_no_file(
 ) -> None:
     (first,) = preparing(source_of(file))
     assert len(preparing.shards) == 1
-    monkeypatch.setattr(files, "CHUNK_BYTES", None)  # whoever reads a file to hash it fails
+    monkeypatch.setattr(files, "CHUNK_BYTES", None)  # hashing a file fails
     (second,) = preparing(source_of(file))
     assert preparing.shards == []
     assert first.folder == second.folder
@@ -69,7 +69,7 @@ def test_a_file_with_other_content_of_the_same_size_and_time_is_noticed(preparin
     assert second.folder != first.folder
 
 
-def test_only_what_is_absent_is_prepared(preparing: Preparing, file: Path, tmp_path: Path) -> None:
+def test_only_missing_datasets_are_prepared(preparing: Preparing, file: Path, tmp_path: Path) -> None:
     other = write_csv(noise(60, "ab", 1), tmp_path / "g.csv")
     preparing(source_of(file))
     datasets = preparing(source_of(other, name="g"), source_of(file))
@@ -77,7 +77,7 @@ def test_only_what_is_absent_is_prepared(preparing: Preparing, file: Path, tmp_p
     assert [dataset.manifest.rows for dataset in datasets] == [60, 50]
 
 
-def test_other_content_is_prepared_anew_and_a_touched_file_is_not(preparing: Preparing, file: Path) -> None:
+def test_other_content_is_prepared_again_and_a_touched_file_is_not(preparing: Preparing, file: Path) -> None:
     (first,) = preparing(source_of(file))
     os.utime(file, (0, 0))
     assert preparing(source_of(file))[0].folder == first.folder
@@ -153,7 +153,7 @@ def test_a_file_of_another_name_counts_where_it_names_the_series(preparing: Prep
     assert renamed.folder != named.folder
 
 
-def test_quartiles_are_found_once_and_kept(preparing: Preparing, file: Path) -> None:
+def test_quartiles_are_computed_once_and_stored(preparing: Preparing, file: Path) -> None:
     (first,) = preparing(source_of(file, scaling="robust"))
     expected = encoded(first)[0].encoding
     for part in first.folder.glob("values-*"):
@@ -176,7 +176,7 @@ def test_an_error_leaves_nothing_behind(tmp_path: Path, file: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.csv", "f.csv"]
 
 
-def test_an_error_leaves_what_others_have_prepared(preparing: Preparing, file: Path, tmp_path: Path) -> None:
+def test_an_error_keeps_datasets_of_earlier_calls(preparing: Preparing, file: Path, tmp_path: Path) -> None:
     preparing(source_of(file))
     before = sorted(preparing.folder.rglob("*"))
     with pytest.raises(InputError):
@@ -197,7 +197,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, file: Path) -> None:
     assert not (tmp_path / "deep").exists()
 
 
-def test_what_another_run_puts_in_place_first_stands(tmp_path: Path) -> None:
+def test_the_dataset_that_is_put_in_place_first_is_kept(tmp_path: Path) -> None:
     home = tmp_path / "home"
     for content in ("first", "second"):
         with scratch_folder(tmp_path) as scratch:

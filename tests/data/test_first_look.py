@@ -1,4 +1,4 @@
-"""What is wrong with the first rows of a file is reported before anything is started."""
+"""Errors in the first rows of a file are reported before any task is started."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_only_the_first_rows_are_read_and_cells_are_not_cut(tmp_path: Path) -> N
     assert first_rows(str(quoted), FileFormat()) == b"a,note\n1,x\n2,y\n"
 
 
-def test_what_stands_further_down_is_left_to_the_reading_of_all_rows(tmp_path: Path) -> None:
+def test_later_errors_are_left_to_the_reading_of_all_rows(tmp_path: Path) -> None:
     frame = long_frame().astype({"a": object})
     frame.loc[19_000, "a"] = "broken"
     source = source_of(write_csv(frame, tmp_path / "f.csv"))
@@ -76,10 +76,10 @@ def test_a_message_about_an_extract_names_the_file_and_the_line_in_it(tmp_path: 
     assert "lstm-relay-" not in str(raised.value)
 
 
-def test_files_by_time_are_known_by_their_first_rows(tmp_path: Path) -> None:
+def test_files_by_time_are_recognised_by_their_first_rows(tmp_path: Path) -> None:
     frame = long_frame(300).assign(site=["x", "y", "z"] * 100)
     by_time = [write_csv(frame[start : start + 100], tmp_path / f"{start}.csv") for start in (0, 100, 200)]
-    by_site = [write_csv(own, tmp_path / f"{name}.csv") for name, own in frame.groupby("site")]
+    by_site = [write_csv(rows, tmp_path / f"{name}.csv") for name, rows in frame.groupby("site")]
     assert series_cross_files(source_of(by_time, series="site"))
     assert not series_cross_files(source_of(by_site, series="site"))
     assert not series_cross_files(source_of(by_time, series="{file}"))

@@ -81,7 +81,7 @@ def check_message(error: InputError, *locations: str) -> None:
 
 
 def right_counts(dataset: PreparedDataset) -> None:
-    """The counts of the manifest agree with each other and with the rows that are there."""
+    """Check that the counts of the manifest agree with each other and with the rows."""
     facts = dataset.manifest
     counts = facts.counts
     assert counts is not None
@@ -134,7 +134,7 @@ def recipes(folder: Path, rounds: range) -> None:
 
 
 def texts(folder: Path, rounds: range) -> None:
-    """Bytes of a recipe's file."""
+    """Change bytes of a recipe's file."""
     frame_of().to_csv(folder / "a.csv", index=False)
     whole = tomli_w.dumps(RECIPE).encode()
     for number in rounds:
@@ -147,29 +147,29 @@ def texts(folder: Path, rounds: range) -> None:
 
 
 def scrambled(content: bytes, chance: random.Random) -> bytes:
-    """The bytes with a few of them changed, cut out, doubled or put in."""
-    result = bytearray(content)
+    """Return the bytes with a few of them changed, removed, doubled or inserted."""
+    changed = bytearray(content)
     for _ in range(chance.choice([1, 1, 2, 5])):
-        position, length = chance.randrange(len(result) + 1), chance.choice([1, 1, 2, 8, 100])
+        position, length = chance.randrange(len(changed) + 1), chance.choice([1, 1, 2, 8, 100])
         piece = chance.choice(
             [b'"', b",", b"\n", b"\r", b"\0", b"\xff", b"\xc3", b";", b"\xef\xbb\xbf", b"NA", b"-", b"1e400", b"''", b"\n\n"]
         )
         action = chance.randrange(4)
         if action == 0:
-            result[position : position + len(piece)] = piece
+            changed[position : position + len(piece)] = piece
         elif action == 1:
-            del result[position : position + length]
+            del changed[position : position + length]
         elif action == 2:
-            result[position:position] = result[position : position + length]
+            changed[position:position] = changed[position : position + length]
         else:
-            result[position:position] = piece
-        if not result:
+            changed[position:position] = piece
+        if not changed:
             break
-    return bytes(result)
+    return bytes(changed)
 
 
 def files(folder: Path, rounds: range) -> None:
-    """Bytes of a CSV file, which are read as Python's own reader counts them, or of a Parquet file."""
+    """Change bytes of a CSV or Parquet file; a CSV file that is read has as many rows as Python's csv module counts."""
     frame = frame_of()
     text = frame.to_csv(index=False).encode()
     frame.to_parquet(folder / "whole.parquet")

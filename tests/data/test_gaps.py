@@ -1,4 +1,4 @@
-"""Missing values: filled as pandas fills them, never with what comes after a split."""
+"""Missing values are filled as by pandas, never with values after a split."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ nan = np.nan
 
 
 def interpolated(values: np.ndarray, bounds: tuple[int, ...]) -> np.ndarray:
-    """pandas, split by split; the last row of the split before is a neighbour."""
+    """Interpolate with pandas split by split; the last row of the previous split is a neighbour."""
     filled = np.array(values, np.float64)
     for start, stop in pairwise(bounds):
         part = pd.Series(filled[max(start - 1, 0) : stop]).interpolate(limit_direction="both")
@@ -51,7 +51,7 @@ def test_forward_is_that_of_pandas(values: list[float]) -> None:
     st.lists(st.one_of(st.integers(-9, 9), st.just(nan)), min_size=2, max_size=20),
     st.data(),
 )
-def test_what_stands_before_a_split_does_not_see_what_stands_after_it(
+def test_values_before_a_split_do_not_depend_on_values_after_it(
     method: str, values: list[float], data: st.DataObject
 ) -> None:
     cut = data.draw(st.integers(1, len(values) - 1))
@@ -63,7 +63,7 @@ def test_what_stands_before_a_split_does_not_see_what_stands_after_it(
     assert before[0][:cut].tobytes() == before[1][:cut].tobytes()
 
 
-def test_a_gap_at_the_end_of_train_holds_its_last_value_and_one_after_it_begins_there() -> None:
+def test_a_gap_at_the_end_of_train_keeps_the_last_value_and_one_after_it_begins_there() -> None:
     column = np.array([1, nan, 3, nan, nan, 9, nan], np.float32)[:, None]
     filled = fill_gaps(column, (0, 4, 7, 7), "interpolate")[:, 0]
     np.testing.assert_array_equal(filled, [1, 2, 3, 3, 6, 9, 9])
@@ -75,7 +75,7 @@ def test_a_column_without_gaps_is_not_copied() -> None:
 
 
 @pytest.mark.parametrize("missing", ["interpolate", "forward", "mean", "zero"])
-def test_what_goes_in_is_filled_as_the_method_says(tmp_path: Path, missing: str) -> None:
+def test_inputs_are_filled_by_each_method(tmp_path: Path, missing: str) -> None:
     frame = noise(40, "ab", gaps=0.25)
     frame.loc[:2, "a"] = nan  # nothing before it
     frame["b"] = frame["b"].fillna(1.0)

@@ -1,4 +1,4 @@
-"""A dataset that is larger than what is mixed at a time: nothing dropped, the same on any workers, errors as otherwise."""
+"""A dataset larger than the shuffle buffer: no sample is dropped, on any number of workers, with similar errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_pool_is_the_share_of_the_samples_that_fits_and_decides_the_address(
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_what_is_mixed_in_pools_is_learnt_as_what_is_mixed_at_once(tmp_path: Path) -> None:
+def test_shuffling_in_pools_learns_as_well_as_shuffling_at_once(tmp_path: Path) -> None:
     datasets, ends = large(tmp_path), {}
     for size in (1.0, SMALL_GB):
         plan = plan_with(datasets, size, epochs=8)

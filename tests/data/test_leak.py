@@ -1,4 +1,4 @@
-"""Nothing of validation or test reaches train: change their rows, and all of train stays identical to the byte."""
+"""Validation and test rows do not reach train: with other rows there, all of train has the same bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTINGS = {"features": ["a", "b"], "targets": ["b"], "horizon": 2, "missing_fla
 
 
 def seen_in_train(prepared: PreparedDataset) -> dict[str, Any]:
-    """All that training on a dataset can see of it, as bytes."""
+    """Return all that training on a dataset can see of it, as bytes."""
     (dataset,) = encoded(prepared)
     batch = dataset.batch("train", np.arange(dataset.num_samples("train")))
     return {
@@ -40,7 +40,7 @@ def labelled(rows: int, seed: int = 0, gaps: float = 0.2) -> pd.DataFrame:
 
 
 def changed(frame: pd.DataFrame, first: int, seed: int) -> pd.DataFrame:
-    """Other values from row `first` on: larger, missing elsewhere, in new categories that sort before and after."""
+    """Return other values from row `first` on: larger, missing elsewhere, in new categories that sort before and after."""
     random = np.random.default_rng(seed)
     rows = len(frame) - first
     other = noise(rows, "ab", seed, 0.08) * random.choice([1, 1000])
@@ -86,19 +86,19 @@ def test_train_stays_the_same_when_other_series_change(tmp_path: Path) -> None:
     settings = {**SETTINGS, "series": "key", "split_by": "series", "split": [0.5, 0.25, 0.25]}
     plain = prepare_frame(frame, tmp_path / "plain", **settings)
     other = frame.copy()
-    held = []
-    for key, rows in frame.groupby("key"):  # a series whose change does not move train belongs to another part
+    outside_train = []
+    for key, rows in frame.groupby("key"):  # a series belongs to another split if its change does not change train
         trial = frame.copy()
         trial.loc[rows.index, "a"] = np.arange(10.0) + 1000
         if seen_in_train(prepare_frame(trial, tmp_path / str(key), **settings)) == seen_in_train(plain):
-            held.append(key)
+            outside_train.append(key)
             other.loc[rows.index] = changed(rows, 0, 1).assign(key=key)
-    assert len(held) == 6
+    assert len(outside_train) == 6
     assert seen_in_train(prepare_frame(other, tmp_path / "other", **settings)) == seen_in_train(plain)
 
 
 def test_train_of_each_dataset_stays_the_same_under_a_shared_scale_and_shared_categories(tmp_path: Path) -> None:
-    batches = []
+    seen = []
     for folder in ("plain", "other"):
         sources = []
         for k in range(3):
@@ -106,9 +106,9 @@ def test_train_of_each_dataset_stays_the_same_under_a_shared_scale_and_shared_ca
             path = write_csv(frame if folder == "plain" else changed(frame, TRAIN, k), tmp_path / folder / f"{k}.csv")
             sources.append(source_of(path, name=str(k), **SETTINGS, scaling="robust", scaling_scope="shared"))
         datasets = encoded(prepare_all(sources, tmp_path / folder))
-        batches.append([each.batch("train", np.arange(each.num_samples("train"))).inputs.tobytes() for each in datasets])
-        batches[-1] += [each.encoding.sha256() for each in datasets]
-    assert batches[0] == batches[1]
+        seen.append([each.batch("train", np.arange(each.num_samples("train"))).inputs.tobytes() for each in datasets])
+        seen[-1] += [each.encoding.sha256() for each in datasets]
+    assert seen[0] == seen[1]
 
 
 def test_a_test_file_leaves_train_the_same(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ VALUES = st.one_of(st.floats(-100, 100, width=32), st.just(float("nan")))
 def test_no_value_after_the_split_reaches_train(
     tmp_path_factory: pytest.TempPathFactory, one: list[float], other: list[float], missing: str
 ) -> None:
-    """Two series, of which one may have no value in train at all."""
+    """Prepare two series, of which one may have no value in train."""
     folder = tmp_path_factory.mktemp("leak")
     base = labelled(100, 3, 0.0)[["a", "b"]].assign(key="full")
     datasets = []

@@ -1,4 +1,4 @@
-"""What earlier versions prepared rightly keeps its address to the letter; what they prepared wrongly is not used again."""
+"""Data that earlier versions prepared correctly keep their address; data that they prepared wrongly are not used again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from data.prepared.prepared import PreparedDataset
 from data.reading.files import FileNotes
 from data.reading.settings import DatasetSource
 
-# Fingerprint, and the beginnings of the hashes of the train and test samples and of the encoding, as they were at 6e35f09.
+# Fingerprint, and the beginnings of the hashes of the train and test samples and of the encoding, at commit 6e35f09.
 GOLDEN = {
     "plain": ("c581329f6c0d3fd69c7dac7bc98edcf6", "539ee0d9d6bb40cb", "4560db7ea09ca702", "66eace70d7771896"),
     "timed": ("95b79eadf648df3f1efbc04eb49cc5ae", "3c18d797372d69b9", "54375817ac188c71", "3ed009fb91867830"),
@@ -44,7 +44,7 @@ def golden_source(name: str, folder: Path) -> DatasetSource:
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_addresses_samples_and_scales_are_what_they_were(tmp_path: Path, name: str) -> None:
+def test_addresses_samples_and_scales_have_not_changed(tmp_path: Path, name: str) -> None:
     (dataset,) = prepare_all([golden_source(name, tmp_path)], tmp_path)
     manifest, encoding = dataset.manifest, encoded(dataset)[0].encoding
     hashes = (manifest.sha256["train"], manifest.sha256["test"], encoding.sha256())
@@ -52,7 +52,7 @@ def test_addresses_samples_and_scales_are_what_they_were(tmp_path: Path, name: s
 
 
 def as_version_1(dataset: PreparedDataset, **changes: Any) -> None:
-    """Make the manifest one that an earlier version wrote, with these facts."""
+    """Rewrite the manifest as an earlier version wrote it, with these facts."""
     path = dataset.folder / "manifest.json"
     facts = json.loads(path.read_text()) | changes
     del facts["version"], facts["counts"], facts["manifest_sha256"]
@@ -63,7 +63,7 @@ def as_version_1(dataset: PreparedDataset, **changes: Any) -> None:
 
 
 def again(first: PreparedDataset, folder: Path, **settings: Any) -> bool:
-    """Whether the same dataset is now prepared at another address; it is, and right, the next time too."""
+    """Return whether the same dataset is now prepared at another address, and check that the next call agrees."""
     (second,) = prepared(folder, **settings).values()
     assert prepared(folder, **settings)["a"].folder == second.folder
     assert (second.folder == first.folder) == (second.manifest.version == 1)
@@ -71,7 +71,7 @@ def again(first: PreparedDataset, folder: Path, **settings: Any) -> bool:
 
 
 @pytest.mark.parametrize(("word", "wrong"), [("NA", True), ("None", True), ("north", False)])
-def test_rows_without_the_categories_that_were_taken_for_missing(tmp_path: Path, word: str, wrong: bool) -> None:
+def test_rows_that_lack_categories_taken_for_missing(tmp_path: Path, word: str, wrong: bool) -> None:
     write_csv(hours(60, k=["x", word] * 30), tmp_path / "a.csv")
     (first,) = prepared(tmp_path, categorical=["k"]).values()
     as_version_1(first)
@@ -114,7 +114,7 @@ def test_rows_of_files_in_different_zones(tmp_path: Path, wrong: bool) -> None:
 
 
 @pytest.mark.parametrize(("start", "wrong"), [(100_000_008.0, True), (1000.0, False)])
-def test_rows_whose_steps_32_bits_have_lost(tmp_path: Path, start: float, wrong: bool) -> None:
+def test_rows_that_lost_their_steps_in_32_bits(tmp_path: Path, start: float, wrong: bool) -> None:
     frame = hours(300).assign(y=start + np.cumsum(np.random.default_rng(0).integers(1, 9, 300)))
     write_csv(frame.assign(y=frame["y"].astype(np.float32)), tmp_path / "rounded.csv")
     write_csv(frame, tmp_path / "a.csv")
@@ -126,7 +126,7 @@ def test_rows_whose_steps_32_bits_have_lost(tmp_path: Path, start: float, wrong:
     assert again(first, tmp_path, path="a.csv") == wrong
 
 
-def test_files_without_a_time_have_another_address_than_the_one_series_that_they_were(
+def test_files_without_a_time_have_another_address_than_as_one_series(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame = noise(60)
@@ -138,7 +138,7 @@ def test_files_without_a_time_have_another_address_than_the_one_series_that_they
 
 
 @pytest.mark.parametrize("crossing", [False, True])
-def test_series_that_went_on_in_the_next_file_although_there_was_no_time(tmp_path: Path, crossing: bool) -> None:
+def test_series_that_continued_in_the_next_file_without_a_time(tmp_path: Path, crossing: bool) -> None:
     for number, names in enumerate([["x", "y"], ["y", "z"] if crossing else ["v", "w"]]):
         write_csv(noise(60, "y").assign(k=names * 30), tmp_path / f"{number}.csv")
     settings: dict[str, Any] = {"series": "k", "time": None}

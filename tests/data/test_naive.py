@@ -1,4 +1,4 @@
-"""The naive forecast's error, by which every error is divided, is that of a loop and of the literature."""
+"""The error of the naive forecast, which divides every scaled error, against a loop and published values."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_forecast_is_compared_with_the_last_value_that_is_known(tmp_path: Path
         np.testing.assert_allclose(sums.absolute, [abs(errors).sum()], rtol=1e-6)
 
 
-def test_a_last_value_that_goes_in_filled_is_what_was_filled_in(tmp_path: Path) -> None:
+def test_a_missing_last_value_is_the_filled_value_of_the_input(tmp_path: Path) -> None:
     frame = noise(30)
     frame.loc[[20, 21], "a"] = np.nan
     prepared = prepare_frame(frame, tmp_path, missing="interpolate")
@@ -61,7 +61,7 @@ def test_a_last_value_that_goes_in_filled_is_what_was_filled_in(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("missing", ["mean", "zero"])
-def test_a_last_value_that_is_missing_is_the_one_before_it_whatever_goes_in(tmp_path: Path, missing: str) -> None:
+def test_a_missing_last_value_is_the_one_before_it_if_gaps_are_filled_with_constants(tmp_path: Path, missing: str) -> None:
     frame = noise(30)
     frame.loc[[20, 21], "a"] = np.nan
     prepared = prepare_frame(frame, tmp_path, missing=missing)

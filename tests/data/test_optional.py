@@ -1,4 +1,4 @@
-"""A dataset without a column that others have: missing throughout, with a warning, and never a misspelt name."""
+"""A dataset without an optional column: the column is missing throughout, with a warning; misspelt names are refused."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_column_is_its_mean_with_the_flag_throughout(suffix: str, missing: s
         "optional column 'humidity' is in none of its files and is treated as missing throughout"
     )
     assert not any("optional" in each for each in one.prepared.manifest.warnings)
-    # What a dataset that has it is as it was without the key.
+    # A dataset that has the column is prepared as without the key.
     (plain,) = datasets_of(tmp_path, whole, missing=missing, optional=[])
     assert plain.prepared.manifest.sha256 == one.prepared.manifest.sha256
     assert plain.encoding == one.encoding
@@ -95,7 +95,7 @@ def test_values_that_appear_after_the_train_rows_are_scaled_by_the_datasets_befo
     whole = write(tmp_path / "whole.csv", 0, "humidity")
     made = write(tmp_path / "late.csv", 1, "humidity")
     lines = made.read_text().splitlines()
-    cut = [line if number > 100 else line.rpartition(",")[0] + "," for number, line in enumerate(lines[1:])]
+    cut = [line if row > 100 else line.rpartition(",")[0] + "," for row, line in enumerate(lines[1:])]
     made.write_text("\n".join([lines[0], *cut]) + "\n")
     one, late = datasets_of(tmp_path, whole, made)
     assert late.prepared.manifest.warnings[0] == (
@@ -105,7 +105,7 @@ def test_values_that_appear_after_the_train_rows_are_scaled_by_the_datasets_befo
     expected = (70 - one.encoding.center[1]) / one.encoding.scale[1]
     assert abs(test[-1, -1, 1] - expected) < 4
     (alone,) = datasets_of(tmp_path, made)
-    assert np.abs(inputs_of(alone, "test")[..., 1]).max() < 1e-20  # nobody knows how large it is
+    assert np.abs(inputs_of(alone, "test")[..., 1]).max() < 1e-20  # its scale is unknown
 
 
 def test_files_of_one_dataset_may_differ(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_misspelt_name_is_never_taken_for_an_absent_column(tmp_path: Path) -> 
         ({"optional": ["humidity", "humidity"]}, "optional names 'humidity' twice"),
     ],
 )
-def test_settings_that_contradict_train_false_are_refused(keys: dict[str, Any], message: str) -> None:
+def test_settings_that_contradict_optional_are_refused(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DataSettings.model_validate({**KEYS, **keys})
 
@@ -172,14 +172,14 @@ def recipe_of(folder: Path, *names: str) -> Any:
     return check_recipe(document, folder)
 
 
-def test_it_is_trained_extended_and_predicted(tmp_path: Path) -> None:
+def test_a_dataset_without_the_column_is_trained_extended_and_predicted(tmp_path: Path) -> None:
     write(tmp_path / "whole.csv", 0, "humidity")
     write(tmp_path / "bare.csv", 1)
     store, run = train_in_process(recipe_of(tmp_path, "whole"), tmp_path / "runs")
-    result = extend(str(tmp_path / "runs"), "sites", "bare", str(tmp_path / "bare.csv"))
-    assert result.epochs_trained == 1
-    assert any("dataset 'bare': optional column 'humidity' is in none of its files" in each for each in result.warnings)
-    assert all(each.error is not None for each in result.test.values())
+    extended = extend(str(tmp_path / "runs"), "sites", "bare", str(tmp_path / "bare.csv"))
+    assert extended.epochs_trained == 1
+    assert any("dataset 'bare': optional column 'humidity' is in none of its files" in each for each in extended.warnings)
+    assert all(each.error is not None for each in extended.test.values())
     with pytest.raises(InputError, match="optional column 'humidity' has no value in the train rows of any dataset"):
         train_in_process(recipe_of(tmp_path, "bare"), tmp_path / "other")
     assert make_forecaster(store, run, 0).shape == (2, 1)

@@ -1,4 +1,4 @@
-"""Two processes that prepare the same dataset, and one that finds it damaged: what is whole is never removed."""
+"""Two processes that prepare the same dataset, and one that notices damage: a complete dataset is never removed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def finished(folder: Path, words: str) -> Path:
 
 
 @pytest.mark.parametrize("before", ["nothing", "an interrupted clean", "a file", "a link"])
-def test_a_dataset_is_put_in_place_of_nothing_and_of_what_has_no_manifest(before: str, tmp_path: Path) -> None:
+def test_a_dataset_replaces_nothing_and_a_folder_without_a_manifest(before: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
     if before == "an interrupted clean":
         home.mkdir()
@@ -32,8 +32,10 @@ def test_a_dataset_is_put_in_place_of_nothing_and_of_what_has_no_manifest(before
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
-def test_one_that_another_process_puts_there_at_any_moment_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two looks of the slower process, and while it removes what an interrupted clean left."""
+def test_a_dataset_that_another_process_writes_at_any_moment_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Write another dataset between two checks of the slower process, and while it removes an incomplete one."""
     home, rename, moves = tmp_path / "home", Path.rename, list[str]()
 
     def another_first(when: int) -> Callable[[Path, Path], Path]:
@@ -59,7 +61,7 @@ def test_one_that_another_process_puts_there_at_any_moment_stays(tmp_path: Path,
         assert not list(tmp_path.glob(".removed-*"))
 
 
-def test_what_was_damaged_is_removed_only_if_it_is_still_there(tmp_path: Path) -> None:
+def test_a_damaged_dataset_is_removed_only_if_it_is_still_the_same(tmp_path: Path) -> None:
     home = finished(tmp_path / "home", "damaged")
     seen = home.stat().st_ino
     manifest.shutil.rmtree(home)

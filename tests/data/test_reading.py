@@ -1,4 +1,4 @@
-"""The same rows give the same samples, whatever file they stand in."""
+"""The same rows give the same samples in any kind of file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTINGS = {"features": ["a", "b"], "targets": ["c"], "horizon": 1}
 
 
 def content(prepared: PreparedDataset) -> list[bytes]:
-    """The rows and samples of a dataset, wherever they came from."""
+    """Return the bytes of a dataset's rows and samples."""
     return [path.read_bytes() for path in sorted(prepared.folder.glob("*.arrow"))]
 
 
@@ -58,9 +58,9 @@ def test_whole_numbers_booleans_and_categories_of_parquet_are_numbers(tmp_path: 
     np.testing.assert_array_equal(prepared.parts[0].values, frame.astype(float))
 
 
-def test_what_a_person_writes_for_a_missing_value_is_missing(tmp_path: Path) -> None:
+def test_usual_words_for_a_missing_value_are_missing(tmp_path: Path) -> None:
     marks = ["NA", "", "NaN", "nan", "N/A", "null", "NULL", "#N/A", "None"]
-    rows = "\n".join(f"{mark},{number},1" for number, mark in enumerate(marks))
+    rows = "\n".join(f"{mark},{row},1" for row, mark in enumerate(marks))
     (tmp_path / "f.csv").write_text(f"a,b,c\n1,1,1\n1,1,2\n{rows}\n" + "1,2,3\n" * 20)
     prepared = prepare_one(tmp_path / "f.csv", tmp_path, **SETTINGS)
     assert prepared.manifest.missing == {"a": len(marks), "b": 0, "c": 0}
@@ -122,15 +122,15 @@ def test_the_values_of_a_column_are_listed_once_in_the_order_of_their_appearance
     frame = pd.DataFrame({"a": ["z", "x", None, "x"], "n": [3, 1, 2, 3], "NA": ["NA", "null", "None", "NA"]})
     path = write_csv(frame, tmp_path / "f.csv")
     frame.to_parquet(tmp_path / "f.parquet")
-    for file, position in ((path, "line 4"), (tmp_path / "f.parquet", "row 3")):
+    for file, location in ((path, "line 4"), (tmp_path / "f.parquet", "row 3")):
         assert distinct_values(str(file), "n", FileFormat()) == ["3", "1", "2"]
         assert distinct_values(str(file), "NA", FileFormat()) == ["NA", "null", "None"]
-        with pytest.raises(InputError, match=f"{position}: the column 'a', which names datasets, is empty"):
+        with pytest.raises(InputError, match=f"{location}: the column 'a', which names datasets, is empty"):
             distinct_values(str(file), "a", FileFormat())
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_datasets_of_one_file_hold_the_rows_of_their_value_and_it_is_read_once(
+def test_datasets_of_one_file_have_the_rows_of_their_value_and_it_is_read_once(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame = noise(90, "abc").assign(station=["x", "y", "10"] * 30)
@@ -148,8 +148,8 @@ def test_datasets_of_one_file_hold_the_rows_of_their_value_and_it_is_read_once(
     prepared = prepare(sources, tmp_path / "p", facts, lambda tasks: [run_task(task) for task in tasks])
     assert len(read) == 1
     for dataset, name in zip(prepared, ("x", "y", "10"), strict=True):
-        own = frame[frame["station"] == name]
-        assert content(dataset) == content(prepare_frame(own, tmp_path / name, **SETTINGS))
+        rows = frame[frame["station"] == name]
+        assert content(dataset) == content(prepare_frame(rows, tmp_path / name, **SETTINGS))
     assert [d.name for d in prepared] == ["x", "y", "10"]
 
 
@@ -170,7 +170,7 @@ def test_a_file_without_a_row_of_the_value_takes_no_part(tmp_path: Path, frequen
         prepare_one(files[:1], tmp_path / "none", **settings)
 
 
-def test_a_column_of_the_same_name_as_a_folder_is_the_files_own(tmp_path: Path) -> None:
+def test_a_column_with_the_name_of_a_folder_is_that_of_the_file(tmp_path: Path) -> None:
     frame = noise(50, "abc")
     folder = tmp_path / "a=7"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""A dataset that cannot be trained on as it is set is refused with what to write instead; nothing is written."""
+"""A dataset that cannot be trained on with its settings is refused with what to write instead; nothing is written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def timed(rows: int = 40, **columns: Any) -> pd.DataFrame:
 
 
 def refused(frame: pd.DataFrame, folder: Path, **settings: Any) -> str:
-    """The one message that preparing the frame ends with; the folder of what is prepared is not even made."""
+    """Return the single message of a failed preparation; check that the folder of prepared data is not made."""
     path = write_csv(frame, folder / "f.csv")
     with pytest.raises(InputError) as raised:
         prepare_all([source_of(path, **settings)], folder)
@@ -103,7 +103,7 @@ def test_more_than_32_categories_over_all_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("series", [None, "key"])
-def test_files_whose_times_are_of_different_kinds(tmp_path: Path, series: str | None) -> None:
+def test_files_with_different_kinds_of_times(tmp_path: Path, series: str | None) -> None:
     files = [write_csv(timed(key="x"), tmp_path / "1.csv")]
     files.append(write_csv(timed(key="y").assign(t=np.arange(40)), tmp_path / "2.csv"))
     with pytest.raises(InputError, match=r"2.csv: its times are numbers, those of .*1.csv are dates: write the same kind"):
@@ -159,7 +159,7 @@ def test_the_same_time_in_two_files_is_named_by_both(tmp_path: Path) -> None:
         prepare_one(files, tmp_path, time="t")
 
 
-def test_the_problems_of_all_datasets_are_told_at_once(tmp_path: Path) -> None:
+def test_the_problems_of_all_datasets_are_reported_at_once(tmp_path: Path) -> None:
     path = write_csv(timed(), tmp_path / "f.csv")
     wrong = [{"split": [0.05, 0.5, 0.45]}, {"time": "t", "frequency": "7min"}, {"lookback": 100}]
     sources = [source_of(path, name=f"d{number}", **settings) for number, settings in enumerate([*wrong, {}])]

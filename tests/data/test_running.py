@@ -1,4 +1,4 @@
-"""A task whose process dies or that runs out of memory is run again, not without end, and what cannot be done is named."""
+"""A task that loses its process or runs out of memory is retried a limited number of times, then named in an error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tasks_in(folder: Path) -> list[list[Shard]]:
 
 
 @pytest.mark.ray
-def test_a_task_whose_process_dies_is_done_again_and_told(ray_session: None, tmp_path: Path) -> None:
+def test_a_task_that_loses_its_process_is_retried_and_reported(ray_session: None, tmp_path: Path) -> None:
     def die_once(task: list[Any]) -> list[Any]:
         marker = Path(task[0].folder) / f"died-{task[0].number}"
         if not marker.exists():
@@ -69,38 +69,36 @@ def test_a_task_without_memory_is_run_alone(ray_session: None, tmp_path: Path) -
 
 
 def killed_by_the_monitor(folder: Path) -> None:
-    """Run as a program: tasks grow until Ray's memory monitor kills them; the first one once, then all of them always."""
+    """Program with tasks that grow until Ray's memory monitor kills them: the first task once, then each task always."""
 
     def grow(task: list[Any]) -> list[Any]:
         tries = Path(task[0].folder) / f"tries-{task[0].number}"
         with tries.open("a") as stream:
             stream.write("x")
         if task[0].test or tries.stat().st_size == 1:
-            held = []
+            arrays = []
             while True:
-                held.append(np.ones(1 << 22))  # 32 MB, until the end
+                arrays.append(np.ones(1 << 22))  # 32 MB, until the end
         return [task[0].number]
 
     set_environment()
     connect(num_cpus=1)
     (first, second), messages = tasks_in(folder), list[str]()
-    report: dict[str, Any] = {
-        "results": run_with_ray([first], grow, tell=messages.append, times_lost=times_lost),
-        "messages": messages,
-    }
+    results = run_with_ray([first], grow, tell=messages.append, times_lost=times_lost)
+    facts: dict[str, Any] = {"results": results, "messages": messages}
     always = [[Shard(second[0].source, second[0].files, second[0].folder, 1, test=True)]]
     try:
         run_with_ray(always, grow, tell=messages.append, times_lost=times_lost)
     except FailedError as error:
-        report["error"] = str(error)
-    report["tries"] = [(folder / f"tries-{number}").stat().st_size for number in range(2)]
-    print(json.dumps(report), flush=True)
+        facts["error"] = str(error)
+    facts["tries"] = [(folder / f"tries-{number}").stat().st_size for number in range(2)]
+    print(json.dumps(facts), flush=True)
 
 
 @pytest.mark.ray
 @pytest.mark.long
 def test_a_task_that_the_memory_monitor_kills_is_run_again_and_then_named(tmp_path: Path) -> None:
-    """Ray itself tries again without end (task_oom_retries is -1)."""
+    """Limit the retries, which Ray itself does not (task_oom_retries is -1)."""
     memory = {line.split(":")[0]: int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()}
     used = 1 - memory["MemAvailable"] / memory["MemTotal"]
     threshold = used + 3e6 / memory["MemTotal"]  # 3 GB of room, half of which Ray itself takes
@@ -133,7 +131,7 @@ def test_a_task_that_always_dies_is_tried_alone_and_then_named(ray_session: None
     assert (tmp_path / "tries").read_text() == "x" * 6
 
 
-def test_a_loss_is_told_apart_from_an_error_of_the_task() -> None:
+def test_a_lost_task_is_distinguished_from_an_error_of_the_task() -> None:
     from ray.exceptions import OutOfMemoryError, WorkerCrashedError
 
     wrapped = RuntimeError("Ray Data says")

@@ -1,4 +1,4 @@
-"""The statistics of the scaler are those of pandas and scikit-learn over the train rows alone."""
+"""The scaler is fitted on the train rows only, with the statistics of pandas and scikit-learn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCALERS = {"standard": StandardScaler(), "robust": RobustScaler(), "minmax": Min
 
 
 def scaler_of(scaling: str, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Center and scale by scikit-learn, which skips missing values as we do."""
+    """Return center and scale by scikit-learn, which also skips missing values."""
     if scaling == "none":
         return np.zeros(len(NUMERIC)), np.ones(len(NUMERIC))
     scaler = SCALERS[scaling].fit(rows[NUMERIC].to_numpy(np.float64))
@@ -66,7 +66,7 @@ def test_the_train_rows_of_all_series_scale_together(tmp_path: Path, scaling: st
 
 @pytest.mark.parametrize("scaling", ["standard", "robust", "minmax"])
 @pytest.mark.parametrize("scope", ["dataset", "shared", "primary"])
-def test_the_scope_chooses_whose_train_rows_scale(tmp_path: Path, scaling: str, scope: str) -> None:
+def test_the_scope_chooses_the_train_rows_that_the_scaler_is_fitted_on(tmp_path: Path, scaling: str, scope: str) -> None:
     frames = [noise(50, "abc", 1), noise(100, "abc", 2) * 10, noise(80, "abc", 3) - 40]
     sources = [
         source_of(write_csv(frame, tmp_path / f"{k}.csv"), name=str(k), **COLUMNS, scaling=scaling, scaling_scope=scope)
@@ -112,12 +112,12 @@ def test_a_missing_value_that_nothing_fills_is_the_mean_of_the_datasets_own_trai
     ]
     prepared = prepare_all(sources, tmp_path)
     first, second = encoded(prepared)
-    own = pd.read_csv(tmp_path / "1.csv")["a"]
-    holes = np.isnan(np.lib.stride_tricks.sliding_window_view(own[:23].to_numpy(), 3))
-    keep = ~own[3:24].isna().to_numpy()
+    column = pd.read_csv(tmp_path / "1.csv")["a"]
+    holes = np.isnan(np.lib.stride_tricks.sliding_window_view(column[:23].to_numpy(), 3))
+    keep = ~column[3:24].isna().to_numpy()
     batch = second.batch("train", np.arange(second.num_samples("train")))
     center, scale = first.encoding.center[0], first.encoding.scale[0]
-    np.testing.assert_allclose(batch.inputs[..., 0][holes[keep]], (own[:24].mean() - center) / scale, rtol=1e-5)
+    np.testing.assert_allclose(batch.inputs[..., 0][holes[keep]], (column[:24].mean() - center) / scale, rtol=1e-5)
 
 
 ROWS = hnp.arrays(

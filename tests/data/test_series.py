@@ -1,4 +1,4 @@
-"""Series are grouped, combined from several files, and assigned to the splits."""
+"""Series are separated, joined from several files, and distributed over the splits."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ def test_each_series_is_cut_in_time_by_itself(tmp_path: Path) -> None:
         np.testing.assert_array_equal(samples_of(prepared, split).targets[:, 0, 0], labels)
 
 
-def test_a_series_that_goes_on_in_other_files_is_that_of_one_file(tmp_path: Path) -> None:
+def test_a_series_in_several_files_equals_that_of_one_file(tmp_path: Path) -> None:
     frame = fleet({"k1": 40, "k2": 30, "k3": 50})
-    files = [write_csv(frame[offset::3], tmp_path / f"{offset}.csv") for offset in range(3)]
+    files = [write_csv(frame[first::3], tmp_path / f"{first}.csv") for first in range(3)]
     prepared = prepare_one(files, tmp_path, **SETTINGS)
     same(prepared, prepare_frame(frame, tmp_path / "whole", **SETTINGS))
     assert sorted(path.name for path in prepared.folder.glob("*.arrow")) == ["samples-00000.arrow", "values-00000.arrow"]
 
 
-def test_a_series_whose_pieces_are_each_too_short_is_put_together(tmp_path: Path) -> None:
+def test_a_series_of_pieces_that_are_too_short_is_joined(tmp_path: Path) -> None:
     frame = fleet({"k1": 40})
-    files = [write_csv(frame[start : start + 2], tmp_path / f"{start:02}.csv") for start in range(0, 40, 2)]
+    files = [write_csv(frame[first : first + 2], tmp_path / f"{first:02}.csv") for first in range(0, 40, 2)]
     same(prepare_one(files, tmp_path, **SETTINGS), prepare_frame(frame, tmp_path / "whole", **SETTINGS))
 
 
@@ -88,24 +88,26 @@ def test_each_file_is_a_series_with_file_as_the_series(tmp_path: Path) -> None:
 
 def test_two_files_of_one_name_are_one_series(tmp_path: Path) -> None:
     frame = fleet({"k1": 40})
-    files = [write_csv(frame[offset::2].drop(columns="key"), tmp_path / str(offset) / "k1.csv") for offset in (0, 1)]
+    files = [write_csv(frame[first::2].drop(columns="key"), tmp_path / str(first) / "k1.csv") for first in (0, 1)]
     same(prepare_one(files, tmp_path, **{**SETTINGS, "series": "{file}"}), prepare_frame(frame, tmp_path, **SETTINGS))
 
 
-def test_a_split_by_series_deals_out_whole_series(tmp_path: Path) -> None:
+def test_a_split_by_series_distributes_whole_series(tmp_path: Path) -> None:
     frame = fleet({f"k{number}": 10 for number in range(20)})
     frame["b"] = frame["key"].str[1:].astype(float)
     settings = {**SETTINGS, "split_by": "series", "split": [0.7, 0.1, 0.2]}
     prepared = prepare_frame(frame, tmp_path, **settings)
-    held = {split: set(samples_of(prepared, split).targets[:, 0, 0]) for split in ("train", "validation", "test")}
-    assert [len(names) for names in held.values()] == [14, 2, 4]
-    assert len(set.union(*held.values())) == 20
+    series_in = {split: set(samples_of(prepared, split).targets[:, 0, 0]) for split in ("train", "validation", "test")}
+    assert [len(names) for names in series_in.values()] == [14, 2, 4]
+    assert len(set.union(*series_in.values())) == 20
     assert prepared.manifest.samples == {"train": 14 * 7, "validation": 2 * 7, "test": 4 * 7}
     np.testing.assert_array_equal(prepared.statistics.count, [140, 140])
 
 
 @given(st.lists(st.text(max_size=8), unique=True, max_size=15), st.tuples(st.floats(0.1, 0.8), st.floats(0, 0.2)))
-def test_the_part_of_a_series_does_not_hang_on_the_order_of_the_names(names: list[str], share: tuple[float, float]) -> None:
+def test_the_split_of_a_series_does_not_depend_on_the_order_of_the_names(
+    names: list[str], share: tuple[float, float]
+) -> None:
     fractions = [*share, 1 - sum(share)]
     dealt = split_by_series(names, fractions)
     assert dealt == split_by_series(names[::-1], fractions)
@@ -129,7 +131,7 @@ def test_test_files_are_the_test_part_as_a_whole(tmp_path: Path, series: str | N
     assert prepared.manifest.samples["validation"] == plain.manifest.samples["validation"] == 8
 
 
-def test_short_series_give_no_sample_and_are_told(tmp_path: Path) -> None:
+def test_short_series_give_no_sample_and_a_warning(tmp_path: Path) -> None:
     frame = fleet({"k1": 30, "k2": 3, "k3": 1})
     prepared = prepare_frame(frame, tmp_path, **SETTINGS)
     assert (

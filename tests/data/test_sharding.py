@@ -1,4 +1,4 @@
-"""However a dataset is laid out in files and cut into parts, its rows, samples and statistics are those of one piece."""
+"""The rows, samples and statistics of a dataset do not depend on its files and on the parts that it is cut into."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_every_setting_gives_the_rows_of_one_piece(tmp_path: Path, change: str) 
     same(cut, whole_of(frame, tmp_path, **settings))
 
 
-def test_rows_of_one_series_whose_files_overlap_in_time_are_merged(tmp_path: Path) -> None:
+def test_rows_of_a_series_in_files_that_overlap_in_time_are_merged(tmp_path: Path) -> None:
     frame = panel(1, 900).drop(columns="site")
     files = [write_csv(frame[number::3], tmp_path / f"f{number}.csv") for number in range(3)]
     settings = {**IRREGULAR, "series": None}
@@ -94,14 +94,14 @@ def test_classes_are_numbered_alike_in_all_parts(tmp_path: Path) -> None:
 
 
 def test_test_files_are_cut_too_and_nothing_of_them_is_train(tmp_path: Path) -> None:
-    own, test = panel(), panel(3, 300, seed=1)
+    main, test = panel(), panel(3, 300, seed=1)
     test["t"] += pd.Timedelta(days=100)
     settings = {**PANEL, "split": [0.8, 0.2, 0.0]}
-    files = by_time(own, tmp_path)
+    files = by_time(main, tmp_path)
     tests = [write_csv(frame, tmp_path / "test" / f"{day}.csv") for day, frame in test.groupby(test["t"].dt.date)]
     cut = prepare_cut(source_of(files, test_files=tests, **settings), tmp_path / "cut", 101)
     whole_file = write_csv(test, tmp_path / "all_test.csv")
-    whole = whole_of(own, tmp_path, test_files=[whole_file], **settings)
+    whole = whole_of(main, tmp_path, test_files=[whole_file], **settings)
     for split in SPLITS:
         assert cut.num_samples(split) == whole.num_samples(split)
     assert cut.statistics.to_json() == whole.statistics.to_json()
@@ -115,21 +115,21 @@ def problems_of(source: DatasetSource, folder: Path, most_rows: int = 101) -> li
     return raised.value.messages
 
 
-def test_a_time_that_is_there_twice_is_named_by_both_files_and_lines(tmp_path: Path) -> None:
+def test_a_repeated_time_is_named_with_both_files_and_lines(tmp_path: Path) -> None:
     frame = panel(2)
     files = by_time(frame, tmp_path)
     again = pd.read_csv(files[7]).iloc[[5]]
     pd.concat([pd.read_csv(files[2]), again]).to_csv(files[2], index=False)
     with pytest.raises(InputError) as whole:
         prepare_one(files, tmp_path / "reference", **PANEL)
-    problems = problems_of(source_of(files, **PANEL), tmp_path)
-    assert len(problems) == 1
+    messages = problems_of(source_of(files, **PANEL), tmp_path)
+    assert len(messages) == 1
     for words in ("is already in", f"{files[7]}, line 7", f"{files[2]}, line {len(pd.read_csv(files[2])) + 1}"):
-        assert words in problems[0]
+        assert words in messages[0]
         assert words in whole.value.messages[0]
 
 
-def test_times_off_the_grid_are_refused_in_the_words_of_one_piece(tmp_path: Path) -> None:
+def test_times_off_the_grid_are_refused_with_the_message_of_one_piece(tmp_path: Path) -> None:
     frame = panel(2)
     frame.loc[50, "t"] += pd.Timedelta(minutes=7)
     files = by_time(frame, tmp_path)
@@ -139,7 +139,7 @@ def test_times_off_the_grid_are_refused_in_the_words_of_one_piece(tmp_path: Path
 
 
 @pytest.mark.parametrize("layout", ["row groups", "one CSV"])
-def test_a_cell_that_is_no_number_is_named_by_its_place_in_the_file(tmp_path: Path, layout: str) -> None:
+def test_a_cell_that_is_no_number_is_named_by_its_position_in_the_file(tmp_path: Path, layout: str) -> None:
     frame = panel(2).astype({"a": object})
     frame["a"] = frame["a"].map(lambda value: None if pd.isna(value) else str(value))
     frame.loc[frame.index[301], "a"] = "broken"
@@ -167,10 +167,10 @@ def test_a_csv_file_is_cut_between_its_rows(cells: list[str], piece_bytes: int) 
 def test_pieces_of_a_csv_file_know_the_lines_before_them(tmp_path: Path) -> None:
     file = one_csv(panel(), tmp_path)[0]
     content = file.read_bytes()
-    cut_pieces = cut_file(survey(str(file), FileFormat(), 2000), 2000)
-    assert len(cut_pieces) > 10
-    assert [piece.start for piece in cut_pieces[1:]] == [piece.stop for piece in cut_pieces[:-1]]
-    for piece in cut_pieces:
+    cut = cut_file(survey(str(file), FileFormat(), 2000), 2000)
+    assert len(cut) > 10
+    assert [piece.start for piece in cut[1:]] == [piece.stop for piece in cut[:-1]]
+    for piece in cut:
         assert content[: piece.start].count(b"\n") == piece.before + 1
 
 
@@ -202,8 +202,8 @@ def test_a_csv_file_of_any_form_is_cut_between_its_rows(tmp_path: Path, form: st
         tables = [rows.numbers for piece in cut for rows in read_piece(piece, source)]
     assert (len(cut) > 20) == (form != "utf-16")
     assert len(tables) > 20
-    values = np.concatenate(tables)
-    assert values[:, 0].tolist() == list(range(300))
+    numbers = np.concatenate(tables)
+    assert numbers[:, 0].tolist() == list(range(300))
 
 
 @pytest.mark.parametrize("high", [1.3e8, 0.0])
@@ -216,7 +216,7 @@ def test_a_counter_keeps_its_steps_in_all_parts(tmp_path: Path, high: float) -> 
     same(cut, whole_of(frame, tmp_path, **settings))
 
 
-def test_series_with_other_steps_are_told_of(tmp_path: Path) -> None:
+def test_series_with_different_steps_give_the_same_warning_in_parts(tmp_path: Path) -> None:
     frame = panel(3)
     frame.loc[frame["site"] == "s1", "t"] += (frame["t"] - frame["t"].min()) * 3
     cut = prepare_cut(source_of(by_time(frame, tmp_path), **IRREGULAR), tmp_path / "cut", 101)
@@ -225,8 +225,8 @@ def test_series_with_other_steps_are_told_of(tmp_path: Path) -> None:
     assert cut.manifest.warnings == whole.manifest.warnings
 
 
-def test_what_is_sent_of_a_run_does_not_grow_with_its_rows(tmp_path: Path) -> None:
-    """A slice of an Arrow array is sent with all of the array: the driver came to 7 GB for 4.5 GB of data."""
+def test_the_message_about_a_run_does_not_grow_with_its_rows(tmp_path: Path) -> None:
+    """Measure the pickle of a run: a slice of an Arrow array is sent with the whole array (7 GB for 4.5 GB of data)."""
     sizes = []
     for number, rows in enumerate((2_000, 40_000)):
         folder = tmp_path / str(number)

@@ -1,4 +1,4 @@
-"""Samples are kept as spans where that is smaller, and are the same either way."""
+"""Samples are stored as spans if that is smaller, and are the same in both forms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WINDOWS = st.lists(st.tuples(st.integers(0, 50), st.integers(1, 4), st.integers(
 
 
 def listed(groups: list[Group]) -> Listed:
-    """The samples of some groups, one after the other."""
+    """Return the samples of some groups, one after the other."""
     starts = [first + stride * np.arange(count) for first, stride, count, _ in groups]
     lengths = [np.full(count, length, np.int32) for _, _, count, length in groups]
     return Listed(np.concatenate([np.empty(0, np.int64), *starts]), np.concatenate([np.empty(0, np.int32), *lengths]))
@@ -35,9 +35,9 @@ def test_spans_give_the_samples_that_they_were_made_of(groups: list[Group], rand
     assert spans.starts.tolist() == expected.starts.tolist()
     assert spans.lengths.tolist() == expected.lengths.tolist()
     asked = np.random.default_rng(0).integers(0, max(len(expected), 1), 2 * len(expected))
-    for actual, wanted in zip(spans.at(asked), expected.at(asked), strict=True):
-        assert actual.tolist() == wanted.tolist()
-        assert actual.dtype == wanted.dtype
+    for values, wanted in zip(spans.at(asked), expected.at(asked), strict=True):
+        assert values.tolist() == wanted.tolist()
+        assert values.dtype == wanted.dtype
 
 
 @given(WINDOWS, WINDOWS)
@@ -49,9 +49,9 @@ def test_samples_are_read_as_they_were_written(train: list[Group], test: list[Gr
         with pa.memory_map(str(path)) as mapped:
             file = pa.ipc.open_file(mapped)
             for index, split in enumerate(SPLITS):
-                written = samples_in(file.get_batch(index))
-                assert written.starts.tolist() == splits[split].starts.tolist()
-                assert written.lengths.tolist() == splits[split].lengths.tolist()
+                samples = samples_in(file.get_batch(index))
+                assert samples.starts.tolist() == splits[split].starts.tolist()
+                assert samples.lengths.tolist() == splits[split].lengths.tolist()
 
 
 def test_the_smaller_form_is_chosen() -> None:
@@ -60,16 +60,16 @@ def test_the_smaller_form_is_chosen() -> None:
     assert all(isinstance(each, Listed) for each in smaller([each_other, each_other]))
 
 
-def test_regular_windows_take_no_room_on_disk(tmp_path: Path) -> None:
-    """12 bytes a sample before."""
+def test_regular_windows_take_little_space_on_disk(tmp_path: Path) -> None:
+    """Store spans in less than 3 kB; listed samples take 12 bytes each."""
     dataset = prepare_frame(noise(50_000), tmp_path)
     assert dataset.num_samples("train") > 29_000
     assert (dataset.folder / "samples-00000.arrow").stat().st_size < 3000
     assert isinstance(dataset.parts[0].samples["train"], Spans)
 
 
-def test_a_dataset_whose_samples_are_listed_is_read_as_before(tmp_path: Path) -> None:
-    """As all were before there were spans; hashes and addresses are of the samples, not of their form."""
+def test_a_dataset_with_listed_samples_is_read(tmp_path: Path) -> None:
+    """Read listed samples, as earlier versions wrote all; hashes and addresses do not depend on the form."""
     dataset = prepare_frame(noise(500), tmp_path)
     samples = [dataset.parts[0].samples[split] for split in SPLITS]
     batches = [pa.record_batch([each.starts, each.lengths], names=["start", "length"]) for each in samples]
@@ -82,5 +82,5 @@ def test_a_dataset_whose_samples_are_listed_is_read_as_before(tmp_path: Path) ->
     again = PreparedDataset(dataset.folder)
     chosen = np.arange(again.num_samples("train"))
     assert isinstance(again.parts[0].samples["train"], Listed)
-    for actual, expected in zip(again.locate("train", 0, chosen), dataset.locate("train", 0, chosen), strict=True):
-        assert actual.tolist() == expected.tolist()
+    for values, expected in zip(again.locate("train", 0, chosen), dataset.locate("train", 0, chosen), strict=True):
+        assert values.tolist() == expected.tolist()

@@ -1,4 +1,4 @@
-"""Static columns go in at every step, are constant within a series, and stay as they are in normalised windows."""
+"""Static columns are inputs at every step, constant within a series, and unchanged in normalised windows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def fields() -> pd.DataFrame:
 @pytest.mark.filterwarnings("ignore:.*constant")
 def test_static_columns_are_the_last_features_of_every_step(tmp_path: Path) -> None:
     frame = fields()
-    frame.loc[[3, 40], "area"] = np.nan  # missing is no other value
+    frame.loc[[3, 40], "area"] = np.nan  # a missing value is not another value
     prepared = prepare_frame(frame, tmp_path, **SETTINGS)
     assert prepared.settings.features == ["b", "area", "height"]
     inputs = samples_of(prepared, "train").inputs
@@ -51,7 +51,7 @@ def test_a_series_with_two_values_is_refused_with_both(tmp_path: Path) -> None:
         prepare_frame(frame, tmp_path, **SETTINGS)
 
 
-def test_what_static_columns_cannot_be_is_said() -> None:
+def test_wrong_static_columns_are_refused() -> None:
     problems: list[str] = []
     validate(DataSettings, {**SETTINGS, "static": ["b"]}, "data", problems)
     validate(DataSettings, {**SETTINGS, "features": [], "targets": ["c"]}, "data", problems)
@@ -67,14 +67,14 @@ def test_a_normalised_window_keeps_its_static_features() -> None:
     inputs = torch.randn(3, 5, 2)
     other = inputs.clone()
     other[..., 1] += 2.0
-    for moving, same in ((1, False), (2, True)):  # as a number like others, a constant column is lost
+    for moving, same in ((1, False), (2, True)):  # as an ordinary feature, a constant column is normalised away
         model = LSTM(settings, 2, 1, Channels(moving, (0,)))
         inputs[..., 1], other[..., 1] = 1.0, 3.0
         assert torch.allclose(model(inputs, None), model(other, None)) == same
 
 
 def test_a_run_tells_series_apart_by_a_static_column(tmp_path: Path) -> None:
-    """Both series have the same windows; what follows depends on the static column alone."""
+    """Train on two series with the same windows, of which the next value depends on the static column only."""
     steps = np.arange(120)
     rows = [
         pd.DataFrame(

@@ -1,4 +1,4 @@
-"""A series that is cut into parts is prepared to the bit as in one piece, wherever it is cut."""
+"""A series that is cut into parts anywhere is prepared to the same bits as in one piece."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ LABELS = {"kind": np.array(["x", "y", None, "z"], object)}
 
 
 def edge_of(numbers: np.ndarray, rows: range) -> Edge:
-    """The first observed value of each column in these rows, looked up one by one."""
-    rows_of_values, values = np.zeros(numbers.shape[1], np.int64), np.full(numbers.shape[1], np.nan, np.float32)
+    """Return the first observed value of each column in these rows, searched row by row."""
+    first_rows, values = np.zeros(numbers.shape[1], np.int64), np.full(numbers.shape[1], np.nan, np.float32)
     for column in range(numbers.shape[1]):
         for row in rows:
             if not np.isnan(numbers[row, column]):
-                rows_of_values[column], values[column] = row, numbers[row, column]
+                first_rows[column], values[column] = row, numbers[row, column]
                 break
-    return Edge(rows_of_values, values)
+    return Edge(first_rows, values)
 
 
 def cut_at(series: Series, borders: list[int], source: DatasetSource) -> list[tuple[Series, Stretch]]:
-    bounds, stretches = split_in_time(series, source), []
+    bounds, pieces = split_in_time(series, source), []
     reach = source.settings.lookback + source.settings.horizon - 1  # type: ignore[operator]
     for first, stop in pairwise(borders):
         kept, start = max(first - reach, 0), max(first - reach - 1, 0)
@@ -53,23 +53,23 @@ def cut_at(series: Series, borders: list[int], source: DatasetSource) -> list[tu
         )
         labels = {name: values[rows] for name, values in series.labels.items()}
         times = Times(series.times.value[rows], "date") if series.times else None
-        stretches.append((Series(series.name, series.numbers[rows], labels, times), made))
-    return stretches
+        pieces.append((Series(series.name, series.numbers[rows], labels, times), made))
+    return pieces
 
 
 def read_part(folder: Path, number: int) -> tuple[np.ndarray, dict[str, list[tuple[int, int]]]]:
     column = pa.ipc.open_file(folder / f"values-{number:05d}.arrow").get_batch(0).column(0)
     values = np.asarray(column.values).reshape(-1, column.type.list_size)
-    reader = pa.ipc.open_file(folder / f"samples-{number:05d}.arrow")
+    batches = pa.ipc.open_file(folder / f"samples-{number:05d}.arrow")
     samples = {
         split: list(zip(listed.starts.tolist(), listed.lengths.tolist(), strict=True))
-        for split, listed in ((split, samples_in(reader.get_batch(index))) for index, split in enumerate(SPLITS))
+        for split, listed in ((split, samples_in(batches.get_batch(index))) for index, split in enumerate(SPLITS))
     }
     return values, samples
 
 
 def windows_of(folder: Path, parts: list[Part], split: str, horizon: int) -> list[bytes]:
-    """All rows that each sample sees, in order."""
+    """Return all rows that each sample sees, in order."""
     windows = []
     for number in range(len(parts)):
         values, samples = read_part(folder, number)
@@ -123,8 +123,8 @@ def test_any_cut_gives_the_rows_samples_and_statistics_of_one_piece(data: Any) -
     assert sum(part.counts.windows_left_out.get("missing target", 0) for part in parts) == (
         expected.counts.windows_left_out.get("missing target", 0)
     )
-    total = total_statistics(parts, 2)
-    assert total.to_json() == expected.statistics
+    statistics_of_parts = total_statistics(parts, 2)
+    assert statistics_of_parts.to_json() == expected.statistics
     assert longest_gaps(parts, ["a", "b"]) == expected.longest_gap
     assert irregular_warning(parts) == irregular_steps(series)
     for name in ("used_rows", "num_series", "num_short"):

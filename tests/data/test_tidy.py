@@ -1,4 +1,4 @@
-"""A long series with rows off its grid, calendar steps or repeated times is cut, and gives the rows of one piece."""
+"""A long series with rows off its grid, calendar steps or repeated times is cut, with the same rows as in one piece."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ PLAIN: dict[str, Any] = {**PANEL, "calendar": [], "lookback": 4, "min_lookback":
 
 
 def check(frame: pd.DataFrame, folder: Path, most_rows: int = 40, words: bool = True, **changes: Any) -> None:
-    """The frame, in files that each hold a share of its rows, is prepared in parts as in one piece.
+    """Check that the frame, in files with a share of its rows each, is prepared in parts as in one piece.
 
-    Where two things are wrong, one piece may report the other one: then `words` are not compared.
+    With two errors in a frame, the two ways may report different ones; then `words` are not compared.
     """
     chosen = {**PLAIN, **changes}
     third = len(frame) // 3 + 1
     shares = [frame[start : start + third] for start in range(0, len(frame), third)]
-    files = [write_csv(own, folder / "in" / f"{number}.csv") for number, own in enumerate(shares)]
+    files = [write_csv(share, folder / "in" / f"{number}.csv") for number, share in enumerate(shares)]
     whole = refused_or(lambda: prepare_one(write_csv(frame, folder / "all.csv"), folder / "whole", **chosen))
     if isinstance(whole, str):
-        refusal = refused_or(lambda: prepare_cut(source_of(files, **chosen), folder / "cut", most_rows, 2500))
-        assert isinstance(refusal, str)
-        assert not words or refusal == whole
+        cut = refused_or(lambda: prepare_cut(source_of(files, **chosen), folder / "cut", most_rows, 2500))
+        assert isinstance(cut, str)
+        assert not words or cut == whole
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "MARK_ROWS", 8)
@@ -49,7 +49,7 @@ def check(frame: pd.DataFrame, folder: Path, most_rows: int = 40, words: bool = 
 
 
 def refused_or(work: Callable[[], PreparedDataset]) -> PreparedDataset | str:
-    """What was prepared, or the message about a series without the names of its files."""
+    """Return the prepared dataset, or the message about a series without the names of its files."""
     try:
         return work()
     except InputError as error:
@@ -103,7 +103,7 @@ def test_local_days_are_cut_between_days(tmp_path: Path, frequency: str, rule: s
     check(frame, tmp_path, 9, frequency=frequency, duplicates=rule, time_zone="Europe/Berlin", calendar=["hour"])
 
 
-def test_whole_numbers_that_look_like_unix_time_are_cut_and_told_once(tmp_path: Path) -> None:
+def test_whole_numbers_that_look_like_unix_time_are_cut_with_one_warning(tmp_path: Path) -> None:
     frame = panel(2)
     frame["t"] = frame["t"].astype("int64") // 10**9
     check(frame, tmp_path, frequency=3600, calendar=[])
@@ -111,28 +111,30 @@ def test_whole_numbers_that_look_like_unix_time_are_cut_and_told_once(tmp_path: 
 
 
 @pytest.mark.parametrize("frequency", ["1h", "1mo", "1b"])
-def test_times_on_no_grid_are_refused_in_the_words_of_one_piece(tmp_path: Path, frequency: str) -> None:
+def test_times_on_no_grid_are_refused_with_the_message_of_one_piece(tmp_path: Path, frequency: str) -> None:
     frame = jittered(200, 3, "1h", "20min").sort_values("t")
     if frequency == "1mo":
         frame["t"] = frame["t"].min() + (frame["t"] - frame["t"].min()) * 40
     check(frame[frame["site"] == "n"], tmp_path, frequency="3mo" if frequency == "1mo" else frequency)
 
 
-def test_no_task_holds_a_series_that_is_longer_than_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    frame, held = jittered(4000, 4, "1min", "2s"), []
+def test_no_task_has_all_rows_of_a_series_that_is_longer_than_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame, rows_by_task = jittered(4000, 4, "1min", "2s"), []
     source = source_of(row_groups(frame[frame["site"] == "n"], tmp_path), **{**PLAIN, "frequency": "1min"})
 
     def count(task: Any) -> Any:
         outcome = run_task(task)
-        held.append((type(task), getattr(outcome.result, "rows", None) or 0))
+        rows_by_task.append((type(task), getattr(outcome.result, "rows", None) or 0))
         return outcome
 
     monkeypatch.setattr("panels.run_task", count)
     monkeypatch.setattr(runs, "MARK_ROWS", 16)
     prepare_cut(source, tmp_path / "cut", 200)
-    assert sum(kind is TidyTask for kind, _ in held) > 5
-    assert sum(kind is PartTask for kind, _ in held) > 5
-    assert max(rows for kind, rows in held if kind is PartTask) <= 200 + 5
+    assert sum(kind is TidyTask for kind, _ in rows_by_task) > 5
+    assert sum(kind is PartTask for kind, _ in rows_by_task) > 5
+    assert max(rows for kind, rows in rows_by_task if kind is PartTask) <= 200 + 5
 
 
 def test_a_step_with_more_rows_than_a_task_can_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +149,7 @@ def test_a_step_with_more_rows_than_a_task_can_hold_is_refused(tmp_path: Path, m
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_the_grid_of_times_in_any_order_is_that_of_sorted_times(data: st.DataObject) -> None:
-    """Against the rule of the whole: the median of all distances, held at once."""
+    """Compare with the rule on all times at once: the median of all distances."""
     size = data.draw(st.sampled_from([60, 3600, 86400])) * 10**6
     off = data.draw(st.lists(st.integers(-size // 25, size // 25), min_size=2, max_size=40))
     steps = np.cumsum(data.draw(st.lists(st.integers(1, 3), min_size=len(off), max_size=len(off))))

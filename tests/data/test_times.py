@@ -127,7 +127,7 @@ def test_frequency_of_whole_numbers(tmp_path: Path) -> None:
     assert prepared.manifest.rows == 60
 
 
-def test_irregular_steps_are_told_and_taken_as_they_come(tmp_path: Path) -> None:
+def test_irregular_steps_give_a_warning_and_are_kept(tmp_path: Path) -> None:
     frame = with_time(HOURS).drop(index=[7, 8])
     prepared = prepare_frame(frame, tmp_path, time="t")
     (warning,) = prepared.manifest.warnings

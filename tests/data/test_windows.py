@@ -1,4 +1,4 @@
-"""Samples are the windows that NumPy cuts; they cross neither series nor, on the train side, splits."""
+"""Samples are the windows of a NumPy loop; they do not cross series, and train windows do not cross splits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_forecast_windows_are_those_of_a_loop(tmp_path: Path, lookback: int, hor
     prepared = prepare_frame(frame, tmp_path, features=["a", "b"], targets=["b"], **settings)
     values = frame.to_numpy()
     for split, (first, stop) in zip(SPLITS, BOUNDS, strict=True):
-        begin = max(first, lookback)  # of what is predicted: a validation window may look back into train
+        begin = max(first, lookback)  # the first predicted row: a validation window may look back into train
         steps = range(begin, stop - horizon + 1, stride)
         batch = samples_of(prepared, split)
         np.testing.assert_array_equal(batch.inputs, np.stack([values[at - lookback : at] for at in steps]))
@@ -110,7 +110,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(cases(), st.sampled_from([0, 1, 2]))
-def test_every_allowed_window_is_there_and_no_other(case: dict[str, Any], part: int) -> None:
+def test_the_windows_are_exactly_the_allowed_ones(case: dict[str, Any], part: int) -> None:
     first, stop = case["bounds"][part : part + 2]
     settings = settings_of(
         features=["a"], targets=["b"], **{key: case[key] for key in ("lookback", "min_lookback", "horizon", "stride")}
@@ -118,7 +118,7 @@ def test_every_allowed_window_is_there_and_no_other(case: dict[str, Any], part: 
     windows = find_windows(case["bounds"], part, settings, Marks(case["bad_target"], case["bad_input"]))
     starts, lengths = windows.starts, windows.lengths
     allowed = []
-    for end in range(len(case["bad_target"])):  # the last row that goes in
+    for end in range(len(case["bad_target"])):  # the last input row
         predicted = range(end + 1, end + 1 + case["horizon"]) if case["horizon"] else [end]
         length = min(end + 1, case["lookback"])
         if all(first <= row < stop for row in predicted) and length >= settings.shortest_history:
@@ -133,7 +133,7 @@ def test_every_allowed_window_is_there_and_no_other(case: dict[str, Any], part: 
 
 
 @given(st.lists(st.integers(1, 15), min_size=1, max_size=4), st.integers(1, 6), st.integers(0, 3), st.integers(1, 3))
-def test_no_sample_holds_rows_of_two_series_nor_of_what_comes_after_its_part(
+def test_no_sample_has_rows_of_two_series_or_after_its_split(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], lookback: int, horizon: int, stride: int
 ) -> None:
     sizes = [30, *sizes]
@@ -143,12 +143,12 @@ def test_no_sample_holds_rows_of_two_series_nor_of_what_comes_after_its_part(
     columns = {"features": ["series_in", "step_in"], "targets": ["series_out", "step_out"], "series": "key"}
     settings = {"lookback": lookback, "min_lookback": 1, "horizon": horizon, "stride": stride, "scaling": "none"}
     prepared = prepare_frame(frame, tmp_path_factory.mktemp("d"), **columns, **settings)
-    for index, split in enumerate(SPLITS):
+    for part, split in enumerate(SPLITS):
         batch = samples_of(prepared, split)
         for inputs, length, targets in zip(batch.inputs, batch.lengths, batch.targets, strict=True):
             (key,) = {*inputs[:length, 0], *targets[:, 0]}
             rows = sizes[int(key)]
             bounds = [0, int(rows * 0.6 + 1e-9), int(rows * 0.8 + 1e-9), rows]
-            assert bounds[index] <= targets[:, 1].min() <= targets[:, 1].max() < bounds[index + 1]
+            assert bounds[part] <= targets[:, 1].min() <= targets[:, 1].max() < bounds[part + 1]
             np.testing.assert_array_equal(np.diff(inputs[:length, 1]), 1)
             assert inputs[length - 1, 1] + (horizon > 0) == targets[0, 1]
