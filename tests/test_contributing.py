@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md names the one place of each typical change; these places exist."""
+"""The files and names in the table of typical changes in CONTRIBUTING.md exist."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def test_there_are_twelve_changes() -> None:
 
 
 @pytest.mark.parametrize(("change", "places", "tests"), ROWS, ids=[row[0] for row in ROWS])
-def test_a_change_has_at_most_two_places_which_exist(change: str, places: str, tests: str) -> None:
-    found = re.findall(r"`([\w/]+\.(?:py|txt))`(?: \(([^)]*)\))?", places)
-    assert 1 <= len(found) <= 2
-    for file, names in found:
+def test_a_change_is_in_at_most_two_existing_files(change: str, places: str, tests: str) -> None:
+    matches = re.findall(r"`([\w/]+\.(?:py|txt))`(?: \(([^)]*)\))?", places)
+    assert 1 <= len(matches) <= 2
+    for file, names in matches:
         content = (ROOT / file).read_text()
         for name in re.findall(r"`(\w+)`", names):
             assert re.search(rf"\b(?:def|class) {name}\b|^{name}\b|\b{name}\(", content, re.MULTILINE), (file, name)

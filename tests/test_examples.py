@@ -1,4 +1,4 @@
-"""The scripts in examples/ run, and print what their text says."""
+"""The scripts in examples/ run and print the words that their text promises."""
 
 from __future__ import annotations
 

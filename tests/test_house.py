@@ -1,4 +1,4 @@
-"""The order of the packages and of the rooms inside them, and what a look-up does not import."""
+"""The order of the packages and of the rooms inside them, and heavy imports that look-ups avoid."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def imported_rooms(path: Path) -> set[str]:
     "path", sorted(p for room in ROOMS for p in (ROOT / room).rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_imports_point_one_way(path: Path) -> None:
-    # An entrance may know all rooms, as nothing imports it.
+    # An entry point may import all rooms, as nothing imports it.
     known = ROOMS if path.name == "__main__.py" else MAY_KNOW[path.relative_to(ROOT).parts[0]]
     assert imported_rooms(path) & ROOMS <= known
 
@@ -92,13 +92,13 @@ def modules_of(path: Path) -> set[str]:
 )
 def test_imports_do_not_point_to_a_later_floor(package: str, path: Path) -> None:
     floors = FLOORS[package]
-    own = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
-    if own in ("__init__", "__main__"):
-        return  # an entrance: nothing in the package imports it
+    room = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+    if room in ("__init__", "__main__"):
+        return  # an entry point: nothing in the package imports it
     for module in modules_of(path):
         first, *rest = module.split(".")
         if first == package and rest:
-            assert floors.index(rest[0]) <= floors.index(own), f"{path.relative_to(ROOT)} imports {module}"
+            assert floors.index(rest[0]) <= floors.index(room), f"{path.relative_to(ROOT)} imports {module}"
 
 
 @pytest.mark.parametrize(
@@ -112,13 +112,13 @@ def test_imports_do_not_point_to_a_later_floor(package: str, path: Path) -> None
         ("workflows.recipe.shipping", ["ray", "torch"]),
     ],
 )
-def test_modules_do_without_what_they_do_not_need(modules: str, without: list[str]) -> None:
+def test_modules_do_not_import_packages_that_they_do_not_need(modules: str, without: list[str]) -> None:
     code = f"import sys, {modules}; print([name for name in {without} if name in sys.modules])"
     process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert process.stdout.strip() == "[]"
 
 
-def test_test_files_have_names_of_their_own() -> None:
-    """Pytest collects no two files of one name; `make test` runs in two halves and would not notice."""
+def test_test_files_have_different_names() -> None:
+    """Refuse two test files of one name, which pytest cannot collect; `make test` runs in halves and would not notice."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert sorted(names) == sorted(set(names))

@@ -1,4 +1,4 @@
-"""What a test puts into the place of our code exists there: an assignment to a name that nobody reads replaces nothing."""
+"""Names of our code that tests replace exist: an assignment to a name that nobody reads replaces nothing."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ OURS = {"cluster", "data", "models", "workflows"}
 
 
 def imported(tree: ast.AST) -> dict[str, Any]:
-    """The objects of our packages that a file imports, by the names that it gives them."""
-    found: dict[str, Any] = {}
+    """Return the objects of our packages that a file imports, by their names in the file."""
+    objects: dict[str, Any] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in (each for each in node.names if each.name.split(".")[0] in OURS):
                 module = importlib.import_module(alias.name)
-                found[alias.asname or alias.name.split(".")[0]] = (
+                objects[alias.asname or alias.name.split(".")[0]] = (
                     module if alias.asname else importlib.import_module(alias.name.split(".")[0])
                 )
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in OURS and node.level == 0:
             for alias in node.names:
                 value = getattr(importlib.import_module(node.module), alias.name, None)
-                found[alias.asname or alias.name] = value
-    return found
+                objects[alias.asname or alias.name] = value
+    return objects
 
 
 def missing(tree: ast.AST) -> list[str]:
-    """Assignments to attributes of imported modules and classes that have no such attribute."""
+    """Return assignments to attributes that the imported modules and classes do not have."""
     known = imported(tree)
-    found = []
+    problems = []
     for node in ast.walk(tree):
         targets = node.targets if isinstance(node, ast.Assign) else []
         for target in (each for each in targets if isinstance(each, ast.Attribute)):
-            place, names = target.value, [target.attr]
-            while isinstance(place, ast.Attribute):
-                names.insert(0, place.attr)
-                place = place.value
-            if not isinstance(place, ast.Name) or known.get(place.id) is None:
+            owner, names = target.value, [target.attr]
+            while isinstance(owner, ast.Attribute):
+                names.insert(0, owner.attr)
+                owner = owner.value
+            if not isinstance(owner, ast.Name) or known.get(owner.id) is None:
                 continue
-            value = known[place.id]
+            value = known[owner.id]
             for name in names:
                 if not hasattr(value, name):
-                    found.append(f"line {node.lineno}: {ast.unparse(target)}")
+                    problems.append(f"line {node.lineno}: {ast.unparse(target)}")
                     break
                 value = getattr(value, name)
-    return found
+    return problems
 
 
 @pytest.mark.parametrize("path", sorted(TESTS.rglob("test_*.py")), ids=lambda path: str(path.relative_to(TESTS)))
@@ -57,6 +57,6 @@ def test_what_a_test_replaces_exists(path: Path) -> None:
     assert missing(ast.parse(path.read_text())) == []
 
 
-def test_an_assignment_to_a_name_that_is_not_there_is_found() -> None:
+def test_an_assignment_to_an_unknown_name_is_reported() -> None:
     code = "import workflows.training.run\nworkflows.training.run.run_with_ray = None\nworkflows.training.run.train = None"
     assert missing(ast.parse(code)) == ["line 2: workflows.training.run.run_with_ray"]

@@ -1,4 +1,4 @@
-"""What the README and the guides in docs/ say is run: recipes, commands, lines of Python, links, the tree."""
+"""The recipes, commands, Python, links and tree of the README and the guides in docs/ are checked or run."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def blocks(kind: str) -> list[tuple[str, str]]:
 
 
 def commands() -> list[tuple[str, str]]:
-    """Every command line of the guides: indented, in a sh block, or inside backquotes with an argument."""
+    """Return every command line of the guides: indented, in a sh block, or in backquotes with an argument."""
     pattern = r"(?:^    |`)((?:lstm-relay|python -m cluster) [a-z][^`\n#]*)"
-    found = [(name, line.strip()) for name, guide in GUIDES.items() for line in re.findall(pattern, guide, re.MULTILINE)]
-    return [(name, line) for name, line in found if "[" not in line and "|" not in line]
+    lines = [(name, line.strip()) for name, guide in GUIDES.items() for line in re.findall(pattern, guide, re.MULTILINE)]
+    return [(name, line) for name, line in lines if "[" not in line and "|" not in line]
 
 
 def write_pumps(folder: Path, name: str, rows: int = 400, suffix: str = "parquet") -> None:
@@ -54,10 +54,10 @@ def write_pumps(folder: Path, name: str, rows: int = 400, suffix: str = "parquet
 
 
 def command(beginning: str) -> list[str]:
-    """The words of a command that the README shows."""
-    found = re.search(rf"lstm-relay ({re.escape(beginning)}[^`\n#]*)", README)
-    assert found, beginning
-    return shlex.split(found[1].strip())
+    """Return the words of a command in the README."""
+    match = re.search(rf"lstm-relay ({re.escape(beginning)}[^`\n#]*)", README)
+    assert match, beginning
+    return shlex.split(match[1].strip())
 
 
 def test_the_recipe_and_the_commands_of_the_readme_do_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,11 +125,11 @@ def test_every_command_line_is_one_that_the_application_takes(guide: str, line: 
     words = shlex.split(line.replace("python -m cluster", "cluster"))
     entrance = "cluster" if words[0] == "cluster" else "workflows"
     group = typer.main.get_command(ENTRANCES[entrance])
-    found = group.commands[words[1]]  # type: ignore[attr-defined]
+    parser = group.commands[words[1]]  # type: ignore[attr-defined]
     if entrance == "cluster" and "--address" not in words:
         words += ["--address", "http://127.0.0.1:8265"]  # or from the environment
     placeholders = {"JOB": "job", "RECIPE": "demo"}
-    found.make_context(words[1], [placeholders.get(word, word) for word in words[2:]], resilient_parsing=False)
+    parser.make_context(words[1], [placeholders.get(word, word) for word in words[2:]], resilient_parsing=False)
 
 
 @pytest.mark.parametrize("guide", sorted(GUIDES))
@@ -148,7 +148,7 @@ def test_the_readme_is_short_and_every_command_and_every_room_is_named() -> None
     rooms = re.findall(r"(?:^|\s)([a-z]+)/", tree[1])
     assert {"data", "models", "workflows", "cluster", "tests"} <= set(rooms)
     for room in rooms:
-        assert any((place / room).is_dir() for place in (ROOT, ROOT / "data", ROOT / "workflows", ROOT / "tests")), room
+        assert any((folder / room).is_dir() for folder in (ROOT, ROOT / "data", ROOT / "workflows", ROOT / "tests")), room
     for package in ("workflows", "data"):
         folders = {path.name for path in (ROOT / package).iterdir() if path.is_dir() and not path.name.startswith("_")}
         assert folders <= set(rooms)

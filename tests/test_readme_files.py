@@ -52,9 +52,9 @@ def test_months_with_lines_before_the_header(tmp_path: Path) -> None:
         frame = pd.concat([pd.DataFrame({"month": months, "region": region, "sales": range(150)}) for region in ("N", "NA")])
         text = frame[frame["month"] != "2010-05"].to_csv(index=False)
         (tmp_path / "monthly" / f"{name}.csv").write_text("Table 7\nSource: the office\n\n" + text)
-    found = prepared(MONTHS, tmp_path)
-    assert list(found) == ["food", "tools"]
-    for dataset in found.values():
+    datasets = prepared(MONTHS, tmp_path)
+    assert list(datasets) == ["food", "tools"]
+    for dataset in datasets.values():
         counts = dataset.manifest.counts
         assert counts is not None
         assert (dataset.manifest.num_series, counts.rows_read, counts.rows_inserted, counts.cells_filled) == (2, 298, 2, 2)
@@ -77,9 +77,9 @@ def test_one_file_for_each_day_with_all_sensors(tmp_path: Path) -> None:
                 values[RANDOM.random(145) < 0.05] = "offline"
                 frames.append(pd.DataFrame({"ts": times, "sensor": f"s{sensor}", "value": values}))
             pd.concat(frames).sort_values("ts").to_csv(folder / f"2026-01-{day + 1:02d}.csv", index=False)
-    found = prepared(DAYS, tmp_path)
-    assert list(found) == ["north", "south"]
-    for dataset in found.values():
+    datasets = prepared(DAYS, tmp_path)
+    assert list(datasets) == ["north", "south"]
+    for dataset in datasets.values():
         manifest = dataset.manifest
         counts = manifest.counts
         assert counts is not None

@@ -1,4 +1,4 @@
-"""A file of the user that has the name of one of our packages is found at import, and named."""
+"""A user's file with the name of one of our packages is named in an error at import."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def test_a_file_that_shadows_a_package_is_named(tmp_path: Path, path: str) -> No
     (tmp_path / path).parent.mkdir(exist_ok=True)
     (tmp_path / path).write_text("")
     (tmp_path / "script.py").write_text("from workflows import train\n")
-    found = python(tmp_path, "script.py")
-    assert found.returncode == 1
-    assert f"is shadowed by {tmp_path / path}: rename that file or package" in found.stderr
+    process = python(tmp_path, "script.py")
+    assert process.returncode == 1
+    assert f"is shadowed by {tmp_path / path}: rename that file or package" in process.stderr
     command = python(tmp_path, "-m", "workflows", "--version")
     assert command.returncode == 2
     assert "Traceback" not in command.stderr
@@ -34,6 +34,6 @@ def test_a_file_that_shadows_a_package_is_named(tmp_path: Path, path: str) -> No
 def test_a_folder_named_data_shadows_nothing(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.csv").write_text("a\n1\n")
-    found = python(tmp_path, "-m", "workflows", "--version")
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.startswith("lstm-relay ")
+    process = python(tmp_path, "-m", "workflows", "--version")
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith("lstm-relay ")

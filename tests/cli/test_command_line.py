@@ -1,4 +1,4 @@
-"""The commands as a person runs them: what they print, and how they exit."""
+"""The output and exit codes of the commands."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ COMMANDS = {
 
 @pytest.mark.parametrize("entrance", ENTRANCES)
 def test_the_commands_are_these(entrance: str) -> None:
-    there = [
+    names = [
         each.name or each.callback.__name__
         for each in ENTRANCES[entrance].registered_commands
         if each.callback and not each.hidden
     ]
-    assert sorted(there) == sorted(COMMANDS[entrance])
+    assert sorted(names) == sorted(COMMANDS[entrance])
 
 
 @pytest.mark.parametrize(("entrance", "command"), [(each, command) for each in COMMANDS for command in COMMANDS[each]])
@@ -55,7 +55,7 @@ def test_every_command_has_help_with_an_example(entrance: str, command: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "messages"),
     [
         (["train", "nowhere.toml"], ["nowhere.toml", "no such file", "demo"]),
         (["train", "demo", "--set", "training.decayrate=0.5"], ["'decayrate'", "did you mean 'decay_rate'?"]),
@@ -65,18 +65,18 @@ def test_every_command_has_help_with_an_example(entrance: str, command: str) -> 
     ],
 )
 def test_wrong_input_exits_with_2_and_one_message_and_writes_nothing(
-    words: list[str], said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], messages: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = invoke(*words)
     assert code == 2
-    for word in said:
-        assert word in err
+    for message in messages:
+        assert message in err
     assert "Traceback" not in out + err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_file_is_told_with_its_neighbours_before_ray_starts(tmp_path: Path) -> None:
+def test_a_missing_file_is_named_with_its_neighbours_before_ray_starts(tmp_path: Path) -> None:
     recipe = write_small(tmp_path / "in")
     (tmp_path / "in" / "crane.csv").unlink()
     code, _, err = invoke("train", str(recipe), "--storage", str(tmp_path / "runs"))
@@ -86,7 +86,7 @@ def test_a_missing_file_is_told_with_its_neighbours_before_ray_starts(tmp_path: 
     assert not (tmp_path / "runs").exists()
 
 
-def test_files_that_are_missing_are_told_by_the_entry_where_its_name_is_made_of_them(tmp_path: Path) -> None:
+def test_missing_files_are_reported_with_the_entry_if_its_name_comes_from_them(tmp_path: Path) -> None:
     recipe = write_small(tmp_path, datasets=[{"name": "site_{file}", "path": "none/*.csv"}])
     code, _, err = invoke("train", str(recipe), "--storage", str(tmp_path / "runs"))
     assert code == 2
@@ -94,11 +94,11 @@ def test_files_that_are_missing_are_told_by_the_entry_where_its_name_is_made_of_
     assert "no file matches" in err
 
 
-def test_a_place_that_is_no_storage_is_not_cleaned(tmp_path: Path) -> None:
-    for place in (tmp_path, tmp_path / "nowhere"):
-        code, out, err = invoke("clean", "--storage", str(place))
+def test_a_folder_that_is_no_storage_is_not_cleaned(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        code, out, err = invoke("clean", "--storage", str(folder))
         assert code == 2
-        assert f"--storage {place}: " in err
+        assert f"--storage {folder}: " in err
         assert "items" not in out
     assert f"the folder {tmp_path / 'nowhere'} does not exist" in invoke("runs", "--storage", str(tmp_path / "nowhere"))[1]
     assert f"No runs in {tmp_path}" in invoke("runs", "--storage", str(tmp_path))[1]
@@ -114,14 +114,14 @@ def test_a_storage_that_is_a_file_is_refused(command: list[str], tmp_path: Path)
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("recipe", ["demo", "small"])  # of data that are made, and of files
-@pytest.mark.parametrize("place", ["file/sub", "/proc/nowhere"])
-def test_a_storage_that_cannot_be_made_is_refused_without_a_traceback(recipe: str, place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", ["demo", "small"])  # built-in data, and files
+@pytest.mark.parametrize("folder", ["file/sub", "/proc/nowhere"])
+def test_a_storage_that_cannot_be_made_is_refused_without_a_traceback(recipe: str, folder: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     path = recipe if recipe == "demo" else str(write_small(tmp_path / "in"))
-    code, out, err = invoke("train", path, "--workers", "0", "--storage", str(tmp_path / place))
+    code, out, err = invoke("train", path, "--workers", "0", "--storage", str(tmp_path / folder))
     assert code == 2
-    assert f"--storage: {tmp_path / place}" in err
+    assert f"--storage: {tmp_path / folder}" in err
     assert "cannot be written" in err
     assert "/." not in err  # no name of a scratch folder
     assert "Traceback" not in out + err

@@ -1,4 +1,4 @@
-"""What goes wrong outside the program: one line, exit code 1 or 2, nothing torn and no traceback."""
+"""Failures outside the program end in one line with exit code 1 or 2, without partial files and traceback."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_name_that_is_no_folder_name_is_refused_and_nothing_is_written(
     assert [path.name for path in tmp_path.rglob("*")] == ["runs", "runs"]
 
 
-def test_an_address_means_what_it_says_or_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_storage_address_is_resolved_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert open_storage("~/x").address == str(tmp_path / "x")
     assert open_storage(f"file://localhost{tmp_path}").address == str(tmp_path)
@@ -97,13 +97,13 @@ def test_a_storage_that_cannot_be_written_ends_the_command_in_one_line_and_the_s
     assert os.strerror(code) in err
     assert len(err.strip().splitlines()) == 1
     store = Store(str(tmp_path / "runs"))
-    found = store.run("small", dict)
-    assert found is None or found["status"] in ("failed", "finished")
+    record = store.run("small", dict)
+    assert record is None or record["status"] in ("failed", "finished")
     assert invoke(*words)[0] == 0
     assert invoke("verify", "--storage", str(tmp_path / "runs"))[0] == 0
 
 
-def test_words_of_a_system_error_say_what_to_do_and_those_of_a_fault_of_ours_are_none() -> None:
+def test_a_system_error_has_a_message_with_what_to_do_and_a_bug_has_none() -> None:
     assert "free space" in str(system_error(OSError(errno.ENOSPC, "No space left on device", "/x")))
     assert "permissions" in str(system_error(PermissionError(errno.EACCES, "Permission denied", "/x")))
     assert "memory" in str(system_error(MemoryError()))
@@ -111,7 +111,7 @@ def test_words_of_a_system_error_say_what_to_do_and_those_of_a_fault_of_ours_are
     assert system_error(KeyError("x")) is None
 
 
-def test_a_message_shows_what_acts_on_a_terminal_and_hides_keys() -> None:
+def test_a_message_escapes_control_characters_and_hides_keys() -> None:
     assert plain("a\x1b[31mb\u202ec\nd é 日本") == "a\\x1b[31mb\\u202ec\nd é 日本"
     assert plain("s3://KEY:SECRET@bucket/x: no") == "s3://***@bucket/x: no"
 
@@ -162,12 +162,12 @@ def test_a_recipe_that_is_nested_deep_is_refused_at_once(tmp_path: Path) -> None
 
 
 def test_a_stdout_that_takes_nothing_ends_in_one_line(tmp_path: Path) -> None:
-    """About 4 s: four processes."""
+    """Takes about 4 s: four processes."""
     (tmp_path / "runs" / "runs").mkdir(parents=True)
     command = f"{sys.executable} -m workflows runs --storage {tmp_path}/runs"
     for shell, codes in ((f"{command} > /dev/full", {1}), (f"{command} >&-", {0, 1}), (f"{command} | true; exit 0", {0})):
-        found = subprocess.run(["bash", "-c", shell], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-        assert found.returncode in codes, found
-        assert "Traceback" not in found.stderr
-        assert "Exception ignored" not in found.stderr
-        assert len(found.stderr.splitlines()) <= 1
+        process = subprocess.run(["bash", "-c", shell], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+        assert process.returncode in codes, process
+        assert "Traceback" not in process.stderr
+        assert "Exception ignored" not in process.stderr
+        assert len(process.stderr.splitlines()) <= 1

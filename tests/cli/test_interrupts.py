@@ -28,12 +28,12 @@ main()
 """
 
 
-def test_while_the_program_is_loaded_it_ends_at_once() -> None:
+def test_an_interrupt_while_the_program_loads_ends_it_at_once() -> None:
     done = subprocess.run([sys.executable, "-c", WHILE_IT_LOADS], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", f"{WORDS}\n")
 
 
-def test_in_a_command_it_is_an_exception_whatever_an_import_makes_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_in_a_command_exits_with_130_even_inside_an_import(capsys: pytest.CaptureFixture[str]) -> None:
     broken = ImportError("cannot load module more than once")
     broken.__context__ = KeyboardInterrupt()
     for error in (KeyboardInterrupt(), broken):
@@ -68,7 +68,7 @@ def test_a_signal_raises_once_and_is_ignored_while_the_command_ends(number: sign
 
 
 @pytest.mark.usefixtures("handlers")
-def test_a_process_that_ignores_ctrl_c_or_a_hang_up_goes_on_ignoring_them() -> None:
+def test_a_process_that_ignores_ctrl_c_or_a_hang_up_still_ignores_them() -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     once = Once()

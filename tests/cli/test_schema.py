@@ -1,4 +1,4 @@
-"""The recipe's JSON schema accepts what the recipe check accepts, and --version and completion answer."""
+"""The recipe's JSON schema agrees with the recipe check; --version and shell completion work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def problems(document: dict[str, Any]) -> list[str]:
     return [error.message for error in jsonschema.Draft202012Validator(recipe_schema()).iter_errors(document)]
 
 
-def test_it_is_a_valid_schema_with_a_description_of_every_key() -> None:
+def test_the_schema_is_valid_and_describes_every_key() -> None:
     schema = recipe_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     for name, model in {**SECTIONS, "Dataset": EntryKeys}.items():
@@ -73,9 +73,9 @@ def test_the_version_names_the_packages_that_decide_results() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "found"), [("train de", "demo"), ("report ru", "run_a"), ("evaluate run_a --sto", "--storage")]
+    ("typed", "completion"), [("train de", "demo"), ("report ru", "run_a"), ("evaluate run_a --sto", "--storage")]
 )
-def test_a_shell_completes_recipes_runs_and_options(tmp_path: Path, typed: str, found: str) -> None:
+def test_a_shell_completes_recipes_runs_and_options(tmp_path: Path, typed: str, completion: str) -> None:
     (tmp_path / "runs" / "runs" / "run_a").mkdir(parents=True)
     words = f"lstm-relay {typed}"
     environment = {
@@ -87,4 +87,4 @@ def test_a_shell_completes_recipes_runs_and_options(tmp_path: Path, typed: str, 
     }
     code = "from workflows.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert found in done.stdout.split(), done.stderr
+    assert completion in done.stdout.split(), done.stderr

@@ -1,4 +1,4 @@
-"""The average over the last third of a stage's steps, against a plain torch loop, whatever the number of epochs."""
+"""The average over the last third of a stage's steps, against a plain torch loop, for any number of epochs."""
 
 from __future__ import annotations
 
@@ -86,18 +86,18 @@ LOSSES = ["mse", "mae", "huber", "quantile", "cross_entropy"]
 
 
 @pytest.mark.parametrize(("loss", "epochs"), [*((loss, (2, 3)) for loss in LOSSES), ("mse", (1, 5)), ("mse", (4, 1))])
-def test_a_sequence_hands_over_what_a_plain_loop_averages(loss: str, epochs: tuple[int, int], tmp_path: Path) -> None:
+def test_a_sequence_hands_over_the_average_of_a_plain_loop(loss: str, epochs: tuple[int, int], tmp_path: Path) -> None:
     classes = loss == "cross_entropy"
-    own = prepare_sequences(dict(list(sequences(classes).items())[:2]), tmp_path / "data", classes=classes)
-    plan = plan_with(own, *epochs, model={"loss": loss, "head": "shared"})
-    walk(plan, own, tmp_path)
+    datasets = prepare_sequences(dict(list(sequences(classes).items())[:2]), tmp_path / "data", classes=classes)
+    plan = plan_with(datasets, *epochs, model={"loss": loss, "head": "shared"})
+    walk(plan, datasets, tmp_path)
     done = outcome(plan, tmp_path)
     loop = Loop(plan, state_at(plan.root, tmp_path).model)
     for number, count in enumerate(epochs):
-        loop.stage(own[number], number, count, 0.01 * 0.5**number)
-        averaged = state_at(done.stages[number].key, tmp_path).model
+        loop.stage(datasets[number], number, count, 0.01 * 0.5**number)
+        weights = state_at(done.stages[number].key, tmp_path).model
         for name, parameter in loop.model.named_parameters():
-            torch.testing.assert_close(averaged[name], parameter, rtol=0, atol=2e-6)
+            torch.testing.assert_close(weights[name], parameter, rtol=0, atol=2e-6)
     assert done.stages[0].key not in [each.key for each in done.stages[0].epochs]
     assert done.key == done.stages[-1].key
 
@@ -153,10 +153,10 @@ def walked_on(group_folder: str) -> list[float]:
 
 @pytest.mark.long
 def test_two_and_three_workers_average_as_one_does(tmp_path: Path) -> None:
-    """About 15 s."""
+    """Takes about 15 s."""
     alone, on_workers = alone_and_on_workers(walked_on, make_datasets, tmp_path)
-    for result in on_workers:
-        assert result == pytest.approx(alone, rel=1e-4, abs=1e-5)
+    for numbers in on_workers:
+        assert numbers == pytest.approx(alone, rel=1e-4, abs=1e-5)
 
 
 def test_the_default_is_the_average_with_a_constant_rate_and_the_last_epoch_otherwise() -> None:

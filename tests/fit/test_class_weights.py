@@ -33,7 +33,7 @@ RATES = np.full(4, 0.01)
 def datasets_of(
     folder: Path, asked: Any = "balanced", split: tuple[float, float, float] = (1, 0, 0)
 ) -> list[EncodedDataset]:
-    """Two datasets of sequences of 3 to 6 steps; one has classes 0 and 1, the other one 1 and 2, each a rare one."""
+    """Return two datasets of sequences of 3 to 6 steps; one has classes 0 and 1, the other 1 and 2; one class is rare."""
     made = {}
     for number, name in enumerate("ab"):
         random = np.random.default_rng(number)
@@ -50,7 +50,7 @@ def new_learner(group: Group | None = None) -> Learner:
 
 
 def loop(model: LSTM, dataset: EncodedDataset) -> tuple[LSTM, float]:
-    """One epoch as everybody writes it, with the weights of scikit-learn; each loss is divided by the size of its batch."""
+    """Train one epoch in a plain loop, with the weights of scikit-learn; each loss is divided by the size of its batch."""
     labels = dataset.batch("train", np.arange(30)).targets
     present = np.unique(labels)
     weights = torch.ones(3)
@@ -72,7 +72,7 @@ def loop(model: LSTM, dataset: EncodedDataset) -> tuple[LSTM, float]:
 
 
 def fitted(folder: str) -> dict[str, Any]:
-    """What a worker has after an epoch, and the sums of an evaluation."""
+    """Return a worker's loss and weights after an epoch, and the sums of an evaluation."""
     learner = new_learner(Group.current())
     (dataset, _) = datasets_of(Path(folder))
     done = learner.fit_epoch(dataset, RATES, (0, 0, 0))
@@ -84,13 +84,13 @@ def fitted(folder: str) -> dict[str, Any]:
 def test_an_epoch_is_that_of_a_plain_loop_on_one_worker_and_on_two(tmp_path: Path) -> None:
     (dataset, _) = datasets_of(tmp_path)
     model, loss = loop(new_learner().model, dataset)
-    for own in (fitted(str(tmp_path)), *run_workers(fitted, 2, tmp_path / "group", str(tmp_path))):
-        assert own["loss"] == pytest.approx(loss, rel=1e-5)
+    for result in (fitted(str(tmp_path)), *run_workers(fitted, 2, tmp_path / "group", str(tmp_path))):
+        assert result["loss"] == pytest.approx(loss, rel=1e-5)
         for name, value in model.state_dict().items():
-            np.testing.assert_allclose(own["weights"][name], value, rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(result["weights"][name], value, rtol=1e-4, atol=1e-6)
 
 
-def test_errors_are_told_with_the_weights_and_without(tmp_path: Path) -> None:
+def test_errors_are_reported_with_and_without_the_weights(tmp_path: Path) -> None:
     (dataset, _) = datasets_of(tmp_path, {"1": 5})
     learner = new_learner()
     batch = dataset.batch("train", np.arange(30))
@@ -122,7 +122,7 @@ def test_weights_have_a_mean_of_one_over_the_train_samples_and_unknown_labels_ar
         datasets_of(tmp_path, {"x": 2.0})
 
 
-def test_weights_are_part_of_the_address_only_where_there_are_some(tmp_path: Path) -> None:
+def test_class_weights_are_part_of_the_address_only_if_set(tmp_path: Path) -> None:
     plain, weighted, other = (datasets_of(tmp_path, asked) for asked in (None, "balanced", {"1": 2.0}))
     keys = [
         plan_of(each, [1, 1], {"loss": "cross_entropy"}).datasets[0].sha256["train"] for each in (plain, weighted, other)
@@ -133,7 +133,7 @@ def test_weights_are_part_of_the_address_only_where_there_are_some(tmp_path: Pat
     assert len(roots) == 1
 
 
-def test_the_door_for_scripts_takes_them_and_numbers_have_none(tmp_path: Path) -> None:
+def test_train_takes_class_weights_and_refuses_them_for_numbers(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     x, y = random.normal(size=(40, 4, 2)), np.where(random.random(40) < 0.2, "rare", "usual")
     result = train(
@@ -145,8 +145,8 @@ def test_the_door_for_scripts_takes_them_and_numbers_have_none(tmp_path: Path) -
         epochs=1,
     )
     run = result.run.datasets[0]
-    wanted = compute_class_weight("balanced", classes=np.array(run.encoding.classes), y=y)
-    assert run.encoding.class_weights == pytest.approx(wanted.tolist())
+    expected = compute_class_weight("balanced", classes=np.array(run.encoding.classes), y=y)
+    assert run.encoding.class_weights == pytest.approx(expected.tolist())
     assert result.evaluate("validation")["datasets"]["a"]["weighted_error"] is not None
     with pytest.raises(InputError, match=r'requires loss = "cross_entropy"'):
         train({"a": (x, random.normal(size=(40, 1)))}, storage=tmp_path, class_weights="balanced", epochs=1)

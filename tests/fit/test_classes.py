@@ -1,4 +1,4 @@
-"""Classes end to end, on real utterances: three datasets of three speakers each, sequences of 7 to 29 steps."""
+"""Classes end to end, on recorded utterances: three datasets of three speakers each, sequences of 7 to 29 steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.ray
 
 
 def write_speakers(source: Path, folder: Path) -> None:
-    """Sktime's text format as CSV files of three speakers each: a row a step, train and test apart."""
+    """Write sktime's text format as CSV files of three speakers each: a row per step, separate files for train and test."""
     for part in ("TRAIN", "TEST"):
         rows: dict[int, list[str]] = {group: [] for group in range(3)}
         lines = (source / f"JapaneseVowels_{part}.ts").read_text().splitlines()
@@ -67,6 +67,6 @@ def test_speakers_are_learnt_in_turn_and_replay_keeps_the_first_ones(
         assert sum(test["samples"] for test in result["test"].values()) == 370
         assert all(test["naive_error"] > 0.4 for test in result["test"].values())
     first = {method: result["error_matrix"]["validation"][-1][0] for method, result in results.items()}
-    assert first["none"] > 0.9  # a class that is not seen any more is forgotten altogether
+    assert first["none"] > 0.9  # a class that is no longer seen is forgotten completely
     assert first["replay"] < 0.3
     assert results["replay"]["stages"][0]["keys"] == results["none"]["stages"][0]["keys"]

@@ -1,4 +1,4 @@
-"""The way of a GPU, done on a CPU without graphs, and several threads: the losses, weights and errors of one thread."""
+"""The GPU code path, run on a CPU without graphs, and several threads have the losses, weights and errors of one thread."""
 
 from __future__ import annotations
 
@@ -51,29 +51,29 @@ def fit(learner: Learner, dataset: EncodedDataset, retention: Retention = NO_RET
     ]
 
 
-def agree(learners: list[Learner], datasets: list[EncodedDataset], losses_by_learner: list[list[float]]) -> None:
-    """All learners have what the first has."""
-    for losses in losses_by_learner[1:]:
-        np.testing.assert_allclose(losses, losses_by_learner[0], rtol=1e-6)
+def agree(learners: list[Learner], datasets: list[EncodedDataset], losses: list[list[float]]) -> None:
+    """Check that all learners have the losses, weights and errors of the first."""
+    for others in losses[1:]:
+        np.testing.assert_allclose(others, losses[0], rtol=1e-6)
     weights = [dict(learner.model.named_parameters()) for learner in learners]
-    for own in weights[1:]:
-        torch.testing.assert_close(own, weights[0], rtol=0, atol=1e-6)
+    for other in weights[1:]:
+        torch.testing.assert_close(other, weights[0], rtol=0, atol=1e-6)
     for split in ("train", "validation"):
         errors = [torch.stack([e.to_tensor() for e in each.evaluate_all(datasets, split)]) for each in learners]
-        for own in errors[1:]:
-            torch.testing.assert_close(own, errors[0], rtol=1e-5, atol=1e-6)
+        for other in errors[1:]:
+            torch.testing.assert_close(other, errors[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
 def varied(tmp_path_factory: pytest.TempPathFactory) -> list[EncodedDataset]:
-    """Three datasets of sequences of 2 to 9 steps with numbers as targets."""
+    """Return three datasets of sequences of 2 to 9 steps with numbers as targets."""
     made = {name: random_sequences(seed, 60, 2, 9) for seed, name in enumerate("abc")}
     return prepare_sequences(made, tmp_path_factory.mktemp("varied"), split=[0.75, 0.25, 0.0])
 
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> list[EncodedDataset]:
-    """Two datasets of sequences of 3 to 5 steps with three classes."""
+    """Return two datasets of sequences of 3 to 5 steps with three classes."""
     made = {}
     for seed, name in enumerate("ab"):
         inputs, targets = random_sequences(seed, 60, 3, 5, targets=1)
@@ -83,7 +83,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> list[EncodedDataset]:
 
 @pytest.fixture(scope="module")
 def windows(tmp_path_factory: pytest.TempPathFactory) -> list[EncodedDataset]:
-    """Two datasets of windows of 6 rows and the 2 after them, with holes, categories, a calendar and flags, in two files."""
+    """Return two datasets with lookback 6 and horizon 2, with gaps, categories, a calendar and flags, in two files each."""
     folder = tmp_path_factory.mktemp("windows")
     random, sources = np.random.default_rng(0), []
     keys: dict[str, Any] = {"features": ["a", "b"], "targets": ["b", "a"], "lookback": 6, "horizon": 2, "frequency": "1h"}
@@ -121,15 +121,15 @@ def test_classes(labelled: list[EncodedDataset]) -> None:
 def test_windows_with_holes_categories_calendar_and_flags(windows: list[EncodedDataset], precision: str) -> None:
     features = windows[0].num_features
     learners = [learner_of(lane, {}, features, 4, precision=precision) for lane in lanes()]
-    losses_by_learner = [fit(learner, windows[0]) for learner in learners]
+    losses = [fit(learner, windows[0]) for learner in learners]
     if precision == "float32":
-        agree(learners, windows, losses_by_learner)
-    for losses in losses_by_learner[1:]:
-        np.testing.assert_allclose(losses, losses_by_learner[0], rtol=1e-3)
+        agree(learners, windows, losses)
+    for others in losses[1:]:
+        np.testing.assert_allclose(others, losses[0], rtol=1e-3)
 
 
 def retention_of(method: str, learner: Learner, datasets: list[EncodedDataset]) -> Retention:
-    """What the method holds, with the untrained model as the one before."""
+    """Return the retention of a method, with an untrained model as the model before."""
     torch.manual_seed(5)
     size = learner.model.head.out_features
     before = LSTM(learner.settings, datasets[0].num_features, size).eval()
@@ -154,8 +154,8 @@ def test_each_retention(kind: str, method: str, request: pytest.FixtureRequest) 
     outputs = {"varied": 2, "labelled": 3, "windows": 4}[kind]
     model = {"loss": "cross_entropy"} if kind == "labelled" else {"dropout": 0.2}
     learners = [learner_of(lane, model, datasets[0].num_features, outputs) for lane in lanes()]
-    losses_by_learner = [fit(learner, datasets[0], retention_of(method, learner, datasets)) for learner in learners]
-    agree(learners, datasets, losses_by_learner)
+    losses = [fit(learner, datasets[0], retention_of(method, learner, datasets)) for learner in learners]
+    agree(learners, datasets, losses)
 
 
 @pytest.mark.parametrize("room", [PLENTY, 0])
@@ -163,30 +163,30 @@ def test_each_retention(kind: str, method: str, request: pytest.FixtureRequest) 
 def test_corrections_of_the_head_and_the_moments_of_those_without_a_sample(
     varied: list[EncodedDataset], owners: str, room: int
 ) -> None:
-    """In batches of two with one replayed sample, most steps have samples of two of the three datasets."""
-    learners, losses_by_learner = [], []
+    """Use batches of two with one replayed sample, so that most steps have samples of two of the three datasets."""
+    learners, losses = [], []
     for lane in (HostLane(CPU), DeviceLane(CPU, room), HostLane(CPU, 2)):
         learner = learner_of(lane, {"dropout": 0.2}, 3, 2, batch_size=2, gradient_clip=1.0)
         learner.have_heads([0, 1, 2])
         retention = retention_of("replay", learner, varied) if owners == "replayed" else NO_RETENTION
         head: Any = {"one": 1, "replayed": 2, "each": lambda samples: samples % 3}[owners]
         rates = np.full(23, 1e-2)
-        losses_by_learner.append(
+        losses.append(
             [learner.fit_epoch(varied[0], rates, (0, 1, n), retention=retention, head=head).train_loss for n in range(2)]
         )
         learners.append(learner)
-    agree(learners, varied, losses_by_learner)
+    agree(learners, varied, losses)
     host = learners[0].optimizer.state
     for learner in learners[1:]:
         moments = learner.optimizer.state
-        for ours, theirs in zip(learner.parameters, learners[0].parameters, strict=True):
-            assert bool(moments[ours]) == bool(host[theirs])
-            for name, value in host[theirs].items():
-                torch.testing.assert_close(moments[ours][name], value, rtol=1e-4, atol=1e-6)
+        for parameter, expected in zip(learner.parameters, learners[0].parameters, strict=True):
+            assert bool(moments[parameter]) == bool(host[expected])
+            for name, value in host[expected].items():
+                torch.testing.assert_close(moments[parameter][name], value, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("steps_together", [1, 2, 64])
-def test_what_is_not_finite_is_named_exactly_however_many_steps_are_read_together(
+def test_a_step_that_is_not_finite_is_named_exactly_for_any_number_of_steps_read_together(
     steps_together: int, tmp_path: Path
 ) -> None:
     inputs, targets = random_sequences(1, 50)
@@ -199,15 +199,15 @@ def test_what_is_not_finite_is_named_exactly_however_many_steps_are_read_togethe
         learner.fit_epoch(dataset, np.full(5, 1e-3), (0, 0, 2))
 
 
-def test_rows_make_room_for_others_and_what_does_not_fit_is_gathered_on_the_host(varied: list[EncodedDataset]) -> None:
+def test_resident_rows_are_evicted_and_rows_that_do_not_fit_are_gathered_on_the_host(varied: list[EncodedDataset]) -> None:
     from workflows.fit.resident import resident_bytes
 
     one = resident_bytes(varied[0])
     for room in (0, one, 2 * one, PLENTY):
         device = DeviceLane(CPU, room)
         learners = [learner_of(lane, {}, 3, 2) for lane in (HostLane(CPU), device)]
-        losses_by_learner = [[loss for each in varied for loss in fit(learner, each)] for learner in learners]
-        agree(learners, varied, losses_by_learner)
+        losses = [[loss for each in varied for loss in fit(learner, each)] for learner in learners]
+        agree(learners, varied, losses)
         assert device.resident.rows.num_bytes <= room
 
 
@@ -225,19 +225,17 @@ def test_lengths_are_padded_to_few_shapes(varied: list[EncodedDataset]) -> None:
 def test_the_corrections_of_the_head_and_the_sums_of_the_weights(varied: list[EncodedDataset], replays: bool) -> None:
     kept = [np.arange(9), np.arange(5, 20)]
     retention = Retention(Replay(varied[:2], kept, 0.3, 0.4)) if replays else NO_RETENTION
-    learners, losses_by_learner = [learner_of(lane, {"dropout": 0.2}, 3, 2, handover="average") for lane in lanes()], []
+    learners, losses = [learner_of(lane, {"dropout": 0.2}, 3, 2, handover="average") for lane in lanes()], []
     for learner in learners:
         learner.have_heads(range(3))
         steps = -(-varied[2].num_samples("train") // 8)
         seeds = [(0, 2, epoch) for epoch in range(3)]
         rates = np.full(steps, 1e-2)
-        losses_by_learner.append(
-            [learner.fit_epoch(varied[2], rates, s, retention=retention, head=2).train_loss for s in seeds]
-        )
-    agree(learners, varied, losses_by_learner)
+        losses.append([learner.fit_epoch(varied[2], rates, s, retention=retention, head=2).train_loss for s in seeds])
+    agree(learners, varied, losses)
     sums = [learner.step_sums.tensors() for learner in learners if learner.step_sums is not None]
     assert {name.partition(".")[0] for name in sums[0]} == {"tail", "before"}
-    for own in sums[1:]:
-        torch.testing.assert_close(own, sums[0], rtol=1e-5, atol=1e-5)
+    for other in sums[1:]:
+        torch.testing.assert_close(other, sums[0], rtol=1e-5, atol=1e-5)
     moments = [learner.optimizer.state[learner.model.corrections["0"].weight] for learner in learners]
     assert [bool(each) for each in moments] == [replays] * 3

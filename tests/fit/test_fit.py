@@ -1,4 +1,4 @@
-"""One epoch and one evaluation against plain torch: every sample counts once, whatever the batches, losses and lengths."""
+"""One epoch and one evaluation against plain torch: every sample counts once, for all batches, losses and lengths."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def fit(learner: Learner, dataset: EncodedDataset, rate: float = 1e-2, seed: tup
 
 @pytest.fixture(scope="module")
 def varied(tmp_path_factory: pytest.TempPathFactory) -> EncodedDataset:
-    """75 train and 25 validation sequences of 2 to 9 steps."""
+    """Return 75 train and 25 validation sequences of 2 to 9 steps."""
     samples = random_sequences(0, 100, shortest=2, longest=9)
     return prepare_sequences({"varied": samples}, tmp_path_factory.mktemp("varied"), split=[0.75, 0.25, 0.0])[0]
 
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> EncodedDataset:
-    """60 train and 20 validation sequences of three classes."""
+    """Return 60 train and 20 validation sequences of three classes."""
     inputs, targets = random_sequences(1, 80, shortest=3, longest=5, targets=1)
     classes = np.digitize(targets, [-0.2, 0.2]).astype(np.float32)
     made = {"labelled": (inputs, classes)}
@@ -56,7 +56,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> EncodedDataset:
 def plain_epoch(
     learner: Learner, dataset: EncodedDataset, loss_of: Callable[[Tensor, Tensor], Tensor], rate: float
 ) -> tuple[LSTM, float]:
-    """A copy of the model after an epoch of whole batches with torch's own AdamW and clipping, and its mean loss."""
+    """Return a copy of the model after an epoch of whole batches with torch's AdamW and clipping, and its mean loss."""
     model = LSTM(learner.settings, dataset.num_features, learner.model.head.out_features)
     model.load_state_dict(learner.model.state_dict())
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -138,7 +138,7 @@ def test_the_second_bias_stays_zero_under_training_and_weight_decay(varied: Enco
     assert not any(p.any() for p in second)
 
 
-def test_dropout_gives_each_sequence_a_mask_of_its_own_from_the_seed(varied: EncodedDataset) -> None:
+def test_dropout_gives_each_sequence_a_separate_mask_from_the_seed(varied: EncodedDataset) -> None:
     seen: list[list[Tensor]] = []
     losses = []
     for seed in (SEED, SEED, (3, 1, 3)):
@@ -207,9 +207,9 @@ def test_bfloat16_follows_float32_closely_but_not_to_the_bit(varied: EncodedData
     assert rounded != exact
 
 
-def test_every_step_is_told_with_the_samples_seen(varied: EncodedDataset) -> None:
-    reported: list[tuple[int, int]] = []
+def test_every_step_is_reported_with_the_number_of_samples(varied: EncodedDataset) -> None:
+    steps: list[tuple[int, int]] = []
     learner = make_learner({}, batch_size=30)
-    learner.fit_epoch(varied, np.full(3, 1e-3), SEED, lambda step, seen: reported.append((step, seen)))
-    assert [step for step, _ in reported] == [0, 1, 2]
-    assert np.diff([0, *(seen for _, seen in reported)]).tolist() in ([30, 30, 15], [30, 15, 30], [15, 30, 30])
+    learner.fit_epoch(varied, np.full(3, 1e-3), SEED, lambda step, seen: steps.append((step, seen)))
+    assert [step for step, _ in steps] == [0, 1, 2]
+    assert np.diff([0, *(seen for _, seen in steps)]).tolist() in ([30, 30, 15], [30, 15, 30], [15, 30, 30])

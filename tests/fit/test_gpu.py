@@ -1,4 +1,4 @@
-"""On a GPU: the losses of a CPU, and the same weights after going on from a checkpoint."""
+"""A GPU gives the losses of a CPU, and the same weights after resuming from a checkpoint."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DEVICE = "cuda"
 MODEL = {"hidden_size": 16, "num_layers": 2, "bidirectional": True, "dropout": 0.2}
 
 
-def test_a_gpu_gives_the_losses_and_errors_of_a_cpu_and_goes_on_from_its_checkpoints(tmp_path: Path) -> None:
+def test_a_gpu_gives_the_losses_and_errors_of_a_cpu_and_resumes_from_its_checkpoints(tmp_path: Path) -> None:
     samples = {name: random_sequences(seed, 100, 3, 12) for seed, name in enumerate("ab")}
     datasets = prepare_sequences(samples, tmp_path / "data", split=[0.8, 0.2, 0.0])
     plan = plan_of(datasets, [2, 2], MODEL, batch_size=16, learning_rate=3e-3)
@@ -59,7 +59,7 @@ def test_a_gpu_gives_the_losses_and_errors_of_a_cpu_and_goes_on_from_its_checkpo
 
 
 @pytest.mark.parametrize("method", ["replay", "ewc", "distill", "l2", "replay+distill"])
-def test_what_is_retained_on_a_gpu_is_what_is_retained_on_a_cpu(method: str, tmp_path: Path) -> None:
+def test_retention_on_a_gpu_gives_the_losses_of_a_cpu(method: str, tmp_path: Path) -> None:
     samples = {name: random_sequences(seed, 60, 3, 12) for seed, name in enumerate("abc")}
     datasets = prepare_sequences(samples, tmp_path / "data", split=[0.8, 0.2, 0.0])
     retention = RetentionSettings.model_validate({"method": method, "memory": 20, "strength": 2.0})
@@ -74,7 +74,7 @@ def test_what_is_retained_on_a_gpu_is_what_is_retained_on_a_cpu(method: str, tmp
 
 
 def test_a_dataset_hands_over_the_same_average_on_a_gpu_as_on_a_cpu(tmp_path: Path, exact_float32: None) -> None:
-    """Eight epochs: the first two keep the sums of their tails alone, the others both."""
+    """Train eight epochs: the first two store the sums of their tails only, the others both sums."""
     datasets = prepare_sequences({"a": random_sequences(0, 300, 3, 12)}, tmp_path / "data", split=[0.8, 0.2, 0.0])
     plan = plan_of(datasets, [8], {"hidden_size": 16}, batch_size=16, learning_rate=3e-3, handover="average")
     errors = []
@@ -110,11 +110,9 @@ def lane(graphs: bool = True, room: int = PLENTY) -> DeviceLane:
 def learner_of(made: Lane, group: Group | None = None, **training: float) -> Learner:
     torch.manual_seed(0)
     settings = ModelSettings.model_validate(MODEL)
-    training_settings = TrainingSettings.model_validate(
-        {"batch_size": 8, "gradient_clip": 0.5, "weight_decay": 0.1, **training}
-    )
+    keys = {"batch_size": 8, "gradient_clip": 0.5, "weight_decay": 0.1, **training}
     device = "cpu" if isinstance(made, HostLane) else DEVICE
-    return Learner(LSTM(settings, 3, 2), settings, training_settings, group or Group(), device, made)
+    return Learner(LSTM(settings, 3, 2), settings, TrainingSettings.model_validate(keys), group or Group(), device, made)
 
 
 def fit(learner: Learner, dataset: EncodedDataset, retention: Retention = NO_RETENTION, epochs: int = 4) -> list[float]:
@@ -123,8 +121,8 @@ def fit(learner: Learner, dataset: EncodedDataset, retention: Retention = NO_RET
     return [learner.fit_epoch(dataset, rates, (0, 1, n), retention=retention).train_loss for n in range(epochs)]
 
 
-def agree(learners: list[Learner], losses_by_learner: list[list[float]], within: float = 1e-5) -> None:
-    np.testing.assert_allclose(losses_by_learner[1], losses_by_learner[0], rtol=within)
+def agree(learners: list[Learner], losses: list[list[float]], within: float = 1e-5) -> None:
+    np.testing.assert_allclose(losses[1], losses[0], rtol=within)
     weights = [{name: value.detach().cpu() for name, value in each.model.named_parameters()} for each in learners]
     torch.testing.assert_close(weights[1], weights[0], rtol=within, atol=10 * within)
 
@@ -149,7 +147,7 @@ def two_replayed(learner: Learner, datasets: list[EncodedDataset]) -> Retention:
 
 
 @pytest.mark.parametrize("kind", ["varied", "equal"])
-def test_a_graph_gives_what_the_same_steps_give_one_by_one(kind: str, request: pytest.FixtureRequest) -> None:
+def test_a_graph_gives_the_results_of_single_steps(kind: str, request: pytest.FixtureRequest) -> None:
     datasets: list[EncodedDataset] = request.getfixturevalue(kind)
     learners = [learner_of(lane(graphs)) for graphs in (False, True)]
     agree(learners, [fit(each, datasets[0]) for each in learners])
@@ -161,7 +159,7 @@ def test_a_graph_gives_what_the_same_steps_give_one_by_one(kind: str, request: p
 
 @pytest.fixture
 def exact_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Products in float32 as a CPU has them: by default cuDNN rounds what goes into them to ten bits (TF32)."""
+    """Multiply in float32 as a CPU does: by default cuDNN rounds the factors to ten bits (TF32)."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
@@ -171,18 +169,18 @@ def test_resident_datasets_with_replay_and_a_teacher_are_fitted_as_on_a_cpu(
 ) -> None:
     datasets: list[EncodedDataset] = request.getfixturevalue(kind)
     learners = [learner_of(each) for each in (HostLane(torch.device("cpu")), lane(), lane(graphs=False))]
-    losses_by_learner = [fit(each, datasets[0], two_replayed(each, datasets)) for each in learners]
-    agree(learners[:2], losses_by_learner[:2], 1e-4)
-    agree(learners[1:], losses_by_learner[1:])
+    losses = [fit(each, datasets[0], two_replayed(each, datasets)) for each in learners]
+    agree(learners[:2], losses[:2], 1e-4)
+    agree(learners[1:], losses[1:])
     errors = [each.evaluate_all(datasets, "validation") for each in learners[:2]]
     for host, device in zip(*errors, strict=True):
         torch.testing.assert_close(device.to_tensor(), host.to_tensor(), rtol=1e-4, atol=1e-4)
 
 
-def test_corrections_of_the_head_are_trained_in_the_same_graph_whichever_datasets_a_step_has(
+def test_corrections_of_the_head_are_trained_in_one_graph_for_any_datasets_of_a_step(
     varied: list[EncodedDataset],
 ) -> None:
-    learners, losses_by_learner = [], []
+    learners, all_losses = [], []
     for graphs in (False, True):
         learner = learner_of(lane(graphs), batch_size=2)
         learner.have_heads([0, 1, 2])
@@ -190,8 +188,8 @@ def test_corrections_of_the_head_are_trained_in_the_same_graph_whichever_dataset
         rates = np.full(36, 1e-3)
         losses = [learner.fit_epoch(varied[0], rates, (0, 1, n), retention=replay, head=2).train_loss for n in range(4)]
         learners.append(learner)
-        losses_by_learner.append(losses)
-    agree(learners, losses_by_learner)
+        all_losses.append(losses)
+    agree(learners, all_losses)
 
 
 def test_rows_that_do_not_fit_are_copied_while_the_step_before_runs(
@@ -203,7 +201,7 @@ def test_rows_that_do_not_fit_are_copied_while_the_step_before_runs(
 
 
 class Half(Group):
-    """The first of two workers, alone: the sum over both is its own, through NCCL."""
+    """The first of two workers without the second: the NCCL sum over both is its own."""
 
     def __init__(self) -> None:
         super().__init__(0, 2)

@@ -40,7 +40,7 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def exact_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Products in float32 as a CPU has them, without TF32."""
+    """Multiply in float32 as a CPU does, without TF32."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
@@ -64,8 +64,10 @@ def learner_of(datasets: list[EncodedDataset], lane: Lane, device: str, **model:
 
 
 def fit(learner: Learner, datasets: list[EncodedDataset]) -> list[float]:
-    """The losses of four epochs of the second dataset, with samples of the first and a teacher."""
-    before = copy.deepcopy(learner.model).cpu().to(learner.device).eval()  # moved: cuDNN wants the weights in one piece
+    """Return the losses of four epochs of the second dataset, with samples of the first and a teacher."""
+    before = (
+        copy.deepcopy(learner.model).cpu().to(learner.device).eval()
+    )  # moved again, as cuDNN needs the weights in one block
     teacher = Teacher(before, 0.5)
     retention = Retention(Replay((datasets[0],), [np.arange(0, 60, 2)], 0.5, 0.7), teacher)
     rates = np.full(-(-datasets[1].num_samples("train") // 8), 3e-3)
@@ -73,14 +75,14 @@ def fit(learner: Learner, datasets: list[EncodedDataset]) -> list[float]:
 
 
 def agree(learners: list[Learner], datasets: list[EncodedDataset]) -> None:
-    """All learners fit and evaluate as the first does."""
+    """Check that all learners fit and evaluate like the first."""
     losses = [fit(each, datasets) for each in learners]
     sums = [torch.stack([s.to_tensor() for s in each.evaluate_all(datasets, "validation", [0, 1])]) for each in learners]
     weights = [{name: value.detach().cpu() for name, value in each.model.state_dict().items()} for each in learners]
-    for index in range(1, len(learners)):
-        np.testing.assert_allclose(losses[index], losses[0], rtol=1e-4)
-        torch.testing.assert_close(sums[index], sums[0], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(weights[index], weights[0], rtol=1e-4, atol=1e-3)
+    for number in range(1, len(learners)):
+        np.testing.assert_allclose(losses[number], losses[0], rtol=1e-4)
+        torch.testing.assert_close(sums[number], sums[0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(weights[number], weights[0], rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("min_lookback", [3, None], ids=["padded", "uniform"])
@@ -108,14 +110,8 @@ def test_classes_with_weights_are_gathered_on_the_host(tmp_path: Path) -> None:
         random = np.random.default_rng(seed)
         x = random.normal(size=240)
         frame = pd.DataFrame({"step": np.arange(240), "x": x, "y": np.digitize(x + random.normal(size=240), [-1, 1])})
-        settings = {
-            "time": "step",
-            "features": ["x"],
-            "targets": ["y"],
-            "lookback": 6,
-            "horizon": 0,
-            "split": [0.6, 0.2, 0.2],
-        }
+        columns = {"time": "step", "features": ["x"], "targets": ["y"]}
+        settings = {**columns, "lookback": 6, "horizon": 0, "split": [0.6, 0.2, 0.2]}
         (tmp_path / str(seed)).mkdir()
         prepared.append(prepare_frame(frame, tmp_path / str(seed), **settings, classes=True))
     plain = [encoded(each)[0] for each in prepared]

@@ -42,8 +42,8 @@ def test_each_sample_takes_the_correction_of_its_dataset(apply: Any) -> None:
     owners = torch.tensor([5, 0, 1, 2, -1, 9, 5])
     outputs = apply(made, summary, owners)
     for row, owner in enumerate(owners.tolist()):
-        own = made[str(owner)] if str(owner) in made else None  # noqa: SIM401
-        expected = torch.zeros(3) if own is None else own.weight @ summary[row] + own.bias
+        correction = made[str(owner)] if str(owner) in made else None  # noqa: SIM401
+        expected = torch.zeros(3) if correction is None else correction.weight @ summary[row] + correction.bias
         torch.testing.assert_close(outputs[row], expected)
     outputs.square().sum().backward()
     weight = made["5"].weight
@@ -51,7 +51,7 @@ def test_each_sample_takes_the_correction_of_its_dataset(apply: Any) -> None:
     torch.testing.assert_close(weight.grad, expected)
 
 
-def test_a_new_correction_changes_nothing_and_a_state_brings_its_own() -> None:
+def test_a_new_correction_changes_nothing_and_a_state_is_loaded_with_its_corrections() -> None:
     settings, x, lengths = ModelSettings(hidden_size=5), torch.randn(4, 6, 2), torch.full((4,), 6)
     model = LSTM(settings, 2, 3)
     plain = model(x, lengths)
@@ -101,16 +101,16 @@ LOSSES: dict[str, dict[str, Any]] = {
 
 
 def sequences(classes: bool) -> dict[str, Any]:
-    samples = {}
+    pairs = {}
     for number, name in enumerate("abc"):
         inputs, targets = random_sequences(number, 33 + 4 * number)
-        samples[name] = (inputs, (targets[:, :1] > 0).astype(int) + 10) if classes else (inputs, targets * (number + 1))
-    return samples
+        pairs[name] = (inputs, (targets[:, :1] > 0).astype(int) + 10) if classes else (inputs, targets * (number + 1))
+    return pairs
 
 
 @pytest.mark.parametrize("kind", LOSSES)
 def test_a_stage_is_a_plain_loop_with_one_more_layer_for_each_dataset(kind: str, tmp_path: Path) -> None:
-    """Two epochs of the third dataset with the first two replayed: every weight against torch's Adam, to 1e-6."""
+    """Train two epochs of the third dataset with the first two replayed; compare each weight with torch's Adam."""
     settings = ModelSettings(hidden_size=5, **LOSSES[kind])
     datasets = prepare_sequences(sequences(kind == "cross_entropy"), tmp_path, classes=kind == "cross_entropy")
     outputs = settings.num_outputs(2, 0, 2)
@@ -143,8 +143,8 @@ def test_a_stage_is_a_plain_loop_with_one_more_layer_for_each_dataset(kind: str,
             for optimizer in optimizers:
                 optimizer.zero_grad()
             (total / (len(new) + weight * len(old))).backward()
-            for index, optimizer in enumerate(optimizers):
-                if index == 0 or index - 1 in {2, *owners.tolist()}:  # no step where no sample is of the dataset
+            for number, optimizer in enumerate(optimizers):
+                if number == 0 or number - 1 in {2, *owners.tolist()}:  # no step without a sample of the dataset
                     optimizer.step()
     for name, parameter in loop.named_parameters():
         torch.testing.assert_close(dict(model.named_parameters())[name], parameter, rtol=0, atol=2e-6)
@@ -182,7 +182,7 @@ def test_a_resumed_run_ends_in_the_same_bits_with_every_method(method: str, tmp_
     final = state_at(done.key, tmp_path / "whole")
     names = {name for name in final.model if name.startswith("corrections.")}
     assert names == {f"corrections.{number}.{what}" for number in range(3) for what in ("weight", "bias")}
-    # Without old samples the heads of earlier datasets stay as they were, moments and all.
+    # Without old samples the heads of earlier datasets do not change, nor do their moments.
     before = state_at(done.stages[1].key, tmp_path / "whole")
     same = all(torch.equal(before.model[name], final.model[name]) for name in names if name.startswith("corrections.1"))
     assert same == ("replay" not in method)
@@ -200,7 +200,7 @@ def test_the_first_dataset_is_shared_with_a_run_of_one_head_and_no_state_depends
     assert walk(plan_with(datasets[:1], "none"), datasets[:1], tmp_path / "runs").epochs == []
 
 
-def test_classes_share_one_head_unless_the_recipe_says_otherwise() -> None:
+def test_classes_share_one_head_by_default() -> None:
     assert not ModelSettings(loss="cross_entropy").dataset_heads
     assert ModelSettings(loss="cross_entropy", head="dataset").dataset_heads
     assert ModelSettings().dataset_heads

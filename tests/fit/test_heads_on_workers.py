@@ -40,24 +40,24 @@ def plan_of(kind: str, datasets: list[EncodedDataset]) -> Plan:
 
 
 def walked_on(group_folder: str) -> dict[str, list[float]]:
-    """The losses of all epochs and the losses on all datasets at the end."""
-    numbers = {}
+    """Return the losses of all epochs and the losses on all datasets at the end."""
+    losses = {}
     for kind in KINDS:
         datasets, runs = datasets_of(kind, Path(group_folder)), Path(group_folder) / kind / "runs"
         plan = plan_of(kind, datasets)
         assert plan.grown == ((2, 2, 3) if "class" in kind else ())
         walk(plan, datasets, runs, Group.current())
         ends = [each.loss for each in outcome(plan, runs).validation[-1] if each is not None]
-        numbers[kind] = [*(epoch.train_loss for epoch in epochs_of(plan, runs)), *ends]
-        assert len(numbers[kind]) == 9
-    return numbers
+        losses[kind] = [*(epoch.train_loss for epoch in epochs_of(plan, runs)), *ends]
+        assert len(losses[kind]) == 9
+    return losses
 
 
 @pytest.mark.slow
 def test_two_and_three_workers_train_the_heads_as_one_does(tmp_path: Path) -> None:
-    """About 15 s."""
+    """Takes about 15 s."""
     alone, on_workers = alone_and_on_workers(walked_on, make_all, tmp_path)
     assert len(on_workers) == 5
-    for result in on_workers:
+    for losses in on_workers:
         for kind, expected in alone.items():
-            assert result[kind] == pytest.approx(expected, rel=1e-5)
+            assert losses[kind] == pytest.approx(expected, rel=1e-5)

@@ -1,4 +1,4 @@
-"""Columns that are known over the horizon: the head sees them, in both lanes, with retention, on any number of workers."""
+"""Columns known over the horizon are inputs of the head, in all lanes, with retention, on any number of workers."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def learner_of(
     return learner
 
 
-def given_of(batch: Batch) -> tuple[Any, ...]:
-    """What the model takes of a batch."""
+def inputs_of(batch: Batch) -> tuple[Any, ...]:
+    """Return the model's inputs from a batch."""
     assert batch.known is not None
     return (*(torch.from_numpy(each) for each in (batch.inputs, batch.lengths)), None, None, torch.from_numpy(batch.known))
 
@@ -96,25 +96,25 @@ def test_a_sample_has_the_scaled_known_columns_of_the_rows_that_it_predicts(tmp_
         last = batch.inputs[np.arange(len(batch.inputs)), batch.lengths - 1, 1]
         ends = [int(np.abs(price - value).argmin()) for value in last]
         rows = np.array(ends)[:, None] + [1, 2]
-        for index, name in enumerate(("price", "load")):
+        for column, name in enumerate(("price", "load")):
             scaled = (frame[name] - train[name].mean()) / train[name].std(ddof=0)
-            np.testing.assert_allclose(batch.known[..., index], scaled.to_numpy()[rows], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(batch.known[..., column], scaled.to_numpy()[rows], rtol=1e-4, atol=1e-5)
 
 
 def test_nothing_else_of_the_predicted_rows_is_seen_and_nothing_behind_them(tmp_path: Path) -> None:
-    """Other targets and other later rows change neither inputs nor known values of a sample."""
+    """Change targets and later rows: the inputs and known values of earlier samples must not change."""
     frame, other = frame_of(), frame_of()
     other.loc[60:, "y"] += 100.0
     other.loc[62:, ["price", "load"]] -= 50.0
     one, two = (datasets_of(tmp_path / str(n), [each])[0] for n, each in enumerate((frame, other)))
     count = one.num_samples("train")
     for split, samples in (("train", np.arange(count)), ("validation", np.arange(12))):
-        batch, other_batch = one.batch(split, samples), two.batch(split, samples)
-        np.testing.assert_array_equal(batch.inputs, other_batch.inputs)
-        np.testing.assert_array_equal(batch.known, other_batch.known)
+        batch, expected = one.batch(split, samples), two.batch(split, samples)
+        np.testing.assert_array_equal(batch.inputs, expected.inputs)
+        np.testing.assert_array_equal(batch.known, expected.known)
 
 
-def test_gaps_of_known_columns_are_filled_as_those_of_other_features_or_leave_the_sample_out(tmp_path: Path) -> None:
+def test_gaps_of_known_columns_are_filled_like_those_of_other_features_or_drop_the_sample(tmp_path: Path) -> None:
     frame = frame_of()
     frame.loc[20, "price"] = np.nan
     (filled,), (dropped,) = (datasets_of(tmp_path / each, [frame], missing=each) for each in ("interpolate", "drop"))
@@ -155,7 +155,7 @@ def test_an_epoch_is_that_of_a_plain_loop(tmp_path: Path) -> None:
         for start in range(0, count, 8):
             optimizer.zero_grad()
             batch = dataset.batch("train", np.arange(start, min(start + 8, count)))
-            outputs = model(*given_of(batch))
+            outputs = model(*inputs_of(batch))
             loss = torch.nn.functional.mse_loss(outputs.view(-1, 2, 1), torch.from_numpy(batch.targets))
             loss.backward()
             optimizer.step()
@@ -167,10 +167,10 @@ def test_an_epoch_is_that_of_a_plain_loop(tmp_path: Path) -> None:
 def retentions(model: LSTM, first: EncodedDataset) -> dict[str, Retention]:
     replay = Replay((first,), [np.arange(9)], 0.5, 0.7)
     weights = {name: value.detach().clone() for name, value in trained(model)}
-    own = importance(curvature_sum, model, model.settings, first, np.arange(4), OUTPUTS, (0, 0), Group())
+    weights_of_importance = importance(curvature_sum, model, model.settings, first, np.arange(4), OUTPUTS, (0, 0), Group())
     return {
         "replay and teacher": Retention(replay, Teacher(copy.deepcopy(model), 0.5)),
-        "anchor": Retention(anchor=Anchor(weights, own, 2.0)),
+        "anchor": Retention(anchor=Anchor(weights, weights_of_importance, 2.0)),
     }
 
 
@@ -182,17 +182,17 @@ def test_all_lanes_give_the_same_with_resident_and_with_streamed_rows(tmp_path: 
         for learner in learners:
             learner.have_heads([0, 1])
         losses = [fit(each, datasets[1], retentions(each.model, datasets[0])[kind], head=1) for each in learners]
-        for own in losses[1:]:
-            np.testing.assert_allclose(own, losses[0], rtol=1e-5)
+        for other in losses[1:]:
+            np.testing.assert_allclose(other, losses[0], rtol=1e-5)
         for learner in learners[1:]:
             torch.testing.assert_close(learner.model.state_dict(), learners[0].model.state_dict(), rtol=0, atol=1e-6)
         sums = [torch.stack([s.to_tensor() for s in each.evaluate_all(datasets, "test", [0, 1])]) for each in learners]
-        for own in sums[1:]:
-            torch.testing.assert_close(own, sums[0], rtol=1e-5, atol=1e-6)
+        for other in sums[1:]:
+            torch.testing.assert_close(other, sums[0], rtol=1e-5, atol=1e-6)
 
 
 def fitted(folder: str) -> dict[str, Any]:
-    """What a worker has after two epochs with replay, and the errors that it measures."""
+    """Return a worker's losses and weights after two epochs with replay, and its error sums."""
     datasets = datasets_of(Path(folder), [frame_of(), frame_of(1)])
     learner = learner_of(datasets, group=Group.current())
     losses = fit(learner, datasets[1], Retention(Replay((datasets[0],), [np.arange(9)], 0.5, 0.7)))
@@ -203,10 +203,10 @@ def fitted(folder: str) -> dict[str, Any]:
 @pytest.mark.long
 def test_two_workers_do_what_one_does(tmp_path: Path) -> None:
     alone = fitted(str(tmp_path))
-    for own in run_workers(fitted, 2, tmp_path / "group", str(tmp_path)):
-        for name, wanted in alone.items():
-            for mine, theirs in zip(own[name], wanted, strict=True):
-                np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)
+    for result in run_workers(fitted, 2, tmp_path / "group", str(tmp_path)):
+        for name, expected in alone.items():
+            for value, expected_value in zip(result[name], expected, strict=True):
+                np.testing.assert_allclose(value, expected_value, rtol=1e-4, atol=1e-6)
 
 
 def test_joint_training_keeps_the_known_values_of_each_sample(tmp_path: Path) -> None:
@@ -224,13 +224,13 @@ def test_a_normalised_window_keeps_its_known_columns(tmp_path: Path) -> None:
     assert learner.model.channels == Channels(1, (0,))
     batch = dataset.batch("train", np.arange(4))
     outputs = [
-        learner.model(*given_of(replace(batch, inputs=batch.inputs + shift)))
+        learner.model(*inputs_of(replace(batch, inputs=batch.inputs + shift)))
         for shift in (np.float32([0, 0, 0]), np.float32([0, 1, 0]))
     ]
     assert not torch.allclose(*outputs)
 
 
-def test_the_address_names_the_known_columns_only_where_there_are_some(tmp_path: Path) -> None:
+def test_the_address_depends_on_known_columns_only_if_there_are_some(tmp_path: Path) -> None:
     ways: list[list[str]] = [[], ["price"], ["load"], ["price", "load"]]
     features = ["y", "price", "load"]
     datasets = [
@@ -245,7 +245,7 @@ def test_the_address_names_the_known_columns_only_where_there_are_some(tmp_path:
     assert len({each[0].prepared.folder.name for each in datasets}) == 4
 
 
-def test_what_known_columns_cannot_be_is_said() -> None:
+def test_wrong_known_columns_are_refused() -> None:
     for changes, message in (
         ({"horizon": 0, "features": ["load"]}, "known_future describes the predicted rows and needs horizon >= 1"),
         ({"known_future": ["y"]}, "'y' is in known_future and in targets: what is predicted is not known"),
@@ -258,8 +258,8 @@ def test_what_known_columns_cannot_be_is_said() -> None:
         assert message in problems[0]
 
 
-def test_an_untrained_model_learns_from_them(tmp_path: Path) -> None:
-    """What follows is the known column of the same row alone: with it the error goes to zero, without it it stays."""
+def test_a_model_learns_from_known_columns(tmp_path: Path) -> None:
+    """Train on a target that depends on the known column only: with the column the error goes to zero, without it not."""
     frame = frame_of(rows=300)
     frame["y"] = frame["price"] * 2 + 1
     errors = []

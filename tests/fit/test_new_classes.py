@@ -1,4 +1,4 @@
-"""A later dataset adds its classes to the head: nothing before it changes, and a plain torch loop gives the same weights."""
+"""A later dataset adds its classes to the head: earlier stages do not change, and the weights are those of a torch loop."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ SETTINGS = ModelSettings(hidden_size=5, loss="cross_entropy")
 
 
 def datasets_of(folder: Path, labels: dict[str, tuple[int, int]], split: Any = (0.8, 0.2, 0)) -> list[EncodedDataset]:
-    """Return datasets of two classes each, which differ in the mean of the first feature."""
-    samples = {}
+    """Return datasets of two classes each, which the mean of the first feature decides."""
+    pairs = {}
     for number, (name, (low, high)) in enumerate(labels.items()):
         inputs, targets = random_sequences(number, 40, 4, 7)
-        samples[name] = (inputs, np.where(targets[:, :1] > 0, high, low))
-    return prepare_sequences(samples, folder / "prepared", split=split, classes=True)
+        pairs[name] = (inputs, np.where(targets[:, :1] > 0, high, low))
+    return prepare_sequences(pairs, folder / "prepared", split=split, classes=True)
 
 
 THREE = {"a": (1, 2), "b": (2, 1), "c": (0, 2)}  # "0" is new in c, and comes first by its label
@@ -52,8 +52,8 @@ def plan_with(datasets: list[EncodedDataset], method: str = "replay", **model: A
     return make_plan(0, ModelSettings.model_validate(keys), training, datasets, [2, 2, 2][: len(datasets)], settings)
 
 
-def test_an_added_class_is_a_row_of_its_own_with_moments_of_its_own(tmp_path: Path) -> None:
-    """Two epochs with two outputs, then two with a third: every weight against torch's Adam, to 1e-6."""
+def test_an_added_class_is_a_separate_row_with_separate_moments(tmp_path: Path) -> None:
+    """Train two epochs with two outputs, then two with a third; compare each weight with torch's Adam."""
     first, _, third = datasets_of(tmp_path, THREE, (1, 0, 0))
     torch.manual_seed(1)
     model = LSTM(SETTINGS, 3, 2)
@@ -161,7 +161,7 @@ def test_a_new_class_retrains_nothing_and_a_resumed_run_ends_in_the_same_bits(
     assert (sizes["head.bias"], sizes["added.2.bias"]) == (2, 1)
     if head == "dataset":
         assert [sizes[f"corrections.{number}.bias"] for number in range(3)] == [2, 2, 3]
-    # Before its stage the class of c is never met.
+    # Before its stage the new class of c is never predicted.
     unknown = np.mean(datasets[2].batch("validation", np.arange(datasets[2].num_samples("validation"))).targets == 2)
     assert 0 < unknown < 1
     assert all(row[2].error >= unknown for row in done.validation[:3] if row[2] is not None)
@@ -176,7 +176,7 @@ KILLED_AT = ("before the first epoch", "in the second epoch", "before it is meas
 
 
 def walk_to_a_kill(folder: str, moment: str) -> None:
-    """Walk the plan up to a moment of its third stage, and end this process as `kill -9` does."""
+    """Walk the plan to a moment of its third stage, and end this process as `kill -9` does."""
     datasets = datasets_of(Path(folder), THREE)
     fit_epoch: Any = Learner.fit_epoch
     last: list[tuple[int, int, int]] = []
@@ -220,21 +220,21 @@ def test_a_run_that_is_killed_while_the_head_grows_ends_in_the_same_bits(tmp_pat
     assert weights_hash(resumed.key, killed / "runs") == weights_hash(expected.key, whole / "runs")
 
 
-def test_datasets_that_have_the_same_classes_have_the_addresses_that_they_had(tmp_path: Path) -> None:
+def test_datasets_with_the_same_classes_keep_their_addresses(tmp_path: Path) -> None:
     datasets = datasets_of(tmp_path, {"a": (1, 2), "b": (2, 1)})
     seen, every = plan_with(datasets), plan_with(datasets, classes="all")
     assert (seen.root, seen.datasets, seen.grown) == (every.root, every.datasets, ())
     assert [epoch.key for epoch in seen.straight_on()] == [epoch.key for epoch in every.straight_on()]
 
 
-def test_validation_labels_that_a_later_dataset_teaches_are_measured_again(tmp_path: Path) -> None:
-    """One series of a has a class that its train rows lack: known from b on, so that only its evaluations are others."""
+def test_validation_labels_of_classes_from_a_later_dataset_are_evaluated_again(tmp_path: Path) -> None:
+    """Give a validation series of a class that its train rows lack and b teaches: only its evaluations change."""
     inputs, targets = random_sequences(0, 40, 4, 7)
     classes = np.where(targets[:, :1] > 0, 2, 1)
     first = {"a": (inputs, classes)}
     plain = prepare_sequences(first, tmp_path / "plain", split=(0.8, 0.2, 0), classes=True)
-    held = next(n for n in range(40) if _split_of(plain[0], n, inputs) == "validation")
-    classes[held] = 3
+    sample = next(n for n in range(40) if _split_of(plain[0], n, inputs) == "validation")
+    classes[sample] = 3
     first = {"a": (inputs, classes)}
     more = {**first, "b": (inputs, np.where(targets[:, :1] > 0, 3, 1))}
     alone = plan_with(prepare_sequences(first, tmp_path / "one", split=(0.8, 0.2, 0), classes=True))

@@ -1,4 +1,4 @@
-"""Where the numbers leave all bounds, the run stops and says where, and what was good before stands."""
+"""A run with numbers that are not finite stops with their position and keeps earlier checkpoints."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_a_loss_that_is_not_finite_names_dataset_epoch_and_step_and_leaves_the_c
     first = plan_of(datasets[:1], [2], {"hidden_size": 4}, batch_size=10, shuffle=False)
     kept = {first.root, outcome(first, tmp_path).key, *(epoch.key for epoch in epochs_of(first, tmp_path))}
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == kept
-    with pytest.raises(NonFiniteLossError, match="'bad', epoch 1, step 2"):  # and it goes on from there
+    with pytest.raises(NonFiniteLossError, match="'bad', epoch 1, step 2"):  # the same from the kept checkpoint
         walk(plan, datasets, tmp_path)
     with pytest.raises(NotAnsweredError):
         epochs_of(plan, tmp_path)
 
 
 def absurd(datasets: list[EncodedDataset], epochs: int, batch_size: int, learning_rate: float) -> Plan:
-    """A plan with a rate that no recipe may name: the numbers have to overflow."""
+    """Return a plan with a learning rate that recipes refuse, so that the numbers overflow."""
     training = TrainingSettings(batch_size=batch_size).model_copy(update={"learning_rate": learning_rate})
     return make_plan(0, ModelSettings(hidden_size=4), training, datasets, [epochs])
 

@@ -1,4 +1,4 @@
-"""The relay against the loop that everybody writes first, in plain torch, and against Keras's own run of it."""
+"""The relay against a plain torch loop over the datasets, and against a stored Keras run of the same loop."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PlainLoop:
 
     def __init__(self, weights: dict[str, Tensor]):
         self.lstm, self.head = nn.LSTM(5, 64, batch_first=True), nn.Linear(64, 2)
-        self.lstm.load_state_dict({own: weights[name] for name, own in NAMES.items()})
+        self.lstm.load_state_dict({torch_name: weights[name] for name, torch_name in NAMES.items()})
         self.head.load_state_dict({name: weights[f"head.{name}"] for name in ("weight", "bias")})
         self.lstm.bias_hh_l0.requires_grad_(False)
         self.adam = self.new_adam()
@@ -69,13 +69,13 @@ class PlainLoop:
 
 
 def read_samples(path: Path) -> dict[str, Samples]:
-    """The sequences of a CSV file by pandas: all of them, and dealt out as program (b) does."""
+    """Return the sequences of a CSV file by pandas: all of them, and those of each split as in program (b)."""
     groups = dict(list(pd.read_csv(path).groupby("sequence")))
     dealt = split_by_series(list(groups), [0.8, 0.2, 0.0])
 
     def stack(part: str) -> Samples:
         chosen = [rows for name, rows in groups.items() if part in ("all", dealt[name])]
-        inputs = [torch.tensor(rows[[f"x{index}" for index in range(5)]].to_numpy(np.float32)) for rows in chosen]
+        inputs = [torch.tensor(rows[[f"x{column}" for column in range(5)]].to_numpy(np.float32)) for rows in chosen]
         targets = [rows[["y0", "y1"]].to_numpy(np.float32)[-1] for rows in chosen]
         lengths = torch.tensor([len(each) for each in inputs])
         return pad_sequence(inputs, batch_first=True), lengths, torch.from_numpy(np.array(targets))
@@ -84,7 +84,7 @@ def read_samples(path: Path) -> dict[str, Samples]:
 
 
 def run_recipe(name: str, folder: Path, *overrides: str) -> tuple[Plan, list[dict[str, Samples]]]:
-    """Walk a built-in recipe, from its file to its last checkpoint; the samples are those of its files."""
+    """Walk a built-in recipe to its last checkpoint; return the plan and the samples of its files."""
     recipe: Recipe = load_recipe(find_recipe(name), ["training.shuffle=false", *overrides])
     for made in ("tutorial", "tutorial_varied"):
         make_built_in(made, folder)
@@ -104,8 +104,8 @@ def test_every_epochs_loss_is_that_of_the_plain_loop(program: str, carry: bool, 
         if not carry:
             loop.adam = loop.new_adam()
         expected += [(loop.fit_epoch(file["all"], 1e-3 * 0.8**number), 1e-3 * 0.8**number) for _ in range(5)]
-    losses_and_rates = [(epoch.train_loss, epoch.learning_rate) for epoch in epochs_of(plan, tmp_path)]
-    np.testing.assert_allclose(losses_and_rates, expected, rtol=0, atol=1e-6)
+    losses = [(epoch.train_loss, epoch.learning_rate) for epoch in epochs_of(plan, tmp_path)]
+    np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-6)
     lengths = {int(length) for file in files for length in file["all"][1]}
     assert lengths == ({10} if program == "tutorial_a" else set(range(5, 15)))
 
@@ -114,30 +114,30 @@ def test_the_best_epoch_of_each_dataset_is_handed_on_as_in_the_plain_loop(tmp_pa
     plan, files = run_recipe("tutorial_b", tmp_path)
     loop, losses, errors, best = PlainLoop(state_at(plan.root, tmp_path).model), [], [], []
     for number, file in enumerate(files):
-        states, own = [], []
+        states, stage_errors = [], []
         for _ in range(5):
             losses.append(loop.fit_epoch(file["train"], 1e-3 * 0.8**number))
             with torch.no_grad():
-                own.append(float(loop.loss(file["validation"])))
+                stage_errors.append(float(loop.loss(file["validation"])))
             states.append(copy.deepcopy(loop))
-        errors.append(own)
-        best.append(int(np.argmin(own)))
+        errors.append(stage_errors)
+        best.append(int(np.argmin(stage_errors)))
         loop = states[best[-1]]
     stages = outcome(plan, tmp_path).stages
     assert [stage.handed_over for stage in stages] == best
-    assert best[0] < 4  # so the loop had to go back
+    assert best[0] < 4  # the best epoch is not the last, so the loop had to go back
     np.testing.assert_allclose([epoch.train_loss for epoch in epochs_of(plan, tmp_path)], losses, rtol=0, atol=1e-6)
     np.testing.assert_allclose([stage.errors for stage in stages], errors, rtol=0, atol=1e-6)
 
 
 def keras_run(program: str) -> dict[str, Any]:
-    """The arrays of one of Keras's runs of the tutorial, by their names without the program's."""
+    """Return the arrays of a Keras run of the tutorial, by their names without the program's prefix."""
     with np.load(KERAS) as file:
         return {name.removeprefix(f"{program}_"): file[name] for name in file.files if name.startswith(program)}
 
 
 def keras_weights(arrays: Any, prefix: str) -> dict[str, Tensor]:
-    """Keras's kernel, recurrent kernel, bias, and those of the dense layer, by our names."""
+    """Return Keras's kernel, recurrent kernel, bias and dense layer by our names."""
     kernel, recurrent, bias, dense, dense_bias = (torch.from_numpy(arrays[f"{prefix}{index}"]) for index in range(5))
     layer = [kernel.T, recurrent.T, bias, torch.zeros_like(bias)]
     weights = {name: value.contiguous() for name, value in zip(NAMES, layer, strict=True)}
@@ -148,8 +148,8 @@ PLAIN: dict[str, Any] = {"batch_size": 32, "shuffle": False, "handover": "last"}
 
 
 def run_from(weights: dict[str, Tensor], samples: Sequence[tuple[Any, Any]], folder: Path) -> Plan:
-    """Walk the tutorial's plan over arrays (X, y) from given weights: they are committed as its untrained state."""
-    prepared = [prepare_arrays(f"dataset {index}", *each, folder / "prepared") for index, each in enumerate(samples)]
+    """Walk the tutorial's plan over arrays (X, y) from these weights, committed as its untrained state."""
+    prepared = [prepare_arrays(f"dataset {number}", *each, folder / "prepared") for number, each in enumerate(samples)]
     encodings = make_encodings(prepared, [each.settings for each in prepared])
     datasets = [EncodedDataset(each, encoding) for each, encoding in zip(prepared, encodings, strict=True)]
     plan = plan_of(datasets, [5, 5, 5], {"head": "shared"}, learning_rate=1e-3, decay_rate=0.8, **PLAIN)
@@ -161,29 +161,29 @@ def run_from(weights: dict[str, Tensor], samples: Sequence[tuple[Any, Any]], fol
 @pytest.mark.skipif(not KERAS.exists(), reason=f"Keras's run of the tutorial is not there: {KERAS}")
 @pytest.mark.parametrize("program", ["equal", "padded"])
 def test_every_epochs_loss_and_rate_is_that_of_keras(program: str, tmp_path: Path) -> None:
-    arrays = keras_run(program)
-    samples = [(arrays[f"X{number}"], arrays[f"y{number}"]) for number in range(3)]
-    plan = run_from(keras_weights(arrays, "init"), samples, tmp_path)
+    keras = keras_run(program)
+    samples = [(keras[f"X{number}"], keras[f"y{number}"]) for number in range(3)]
+    plan = run_from(keras_weights(keras, "init"), samples, tmp_path)
     stages = outcome(plan, tmp_path).stages
     losses = [[epoch.train_loss for epoch in stage.epochs] for stage in stages]
-    np.testing.assert_allclose(losses, arrays["losses"], rtol=1e-3)
+    np.testing.assert_allclose(losses, keras["losses"], rtol=1e-3)
     rates = [[epoch.learning_rate for epoch in stage.epochs] for stage in stages]
-    np.testing.assert_allclose(rates, np.repeat(arrays["lrs"][:, None], 5, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(rates, np.repeat(keras["lrs"][:, None], 5, axis=1), rtol=1e-6)
     final = state_at(stages[-1].key, tmp_path).model
-    last = torch.from_numpy(arrays["X2"]), torch.full((100,), arrays["X2"].shape[1]), torch.from_numpy(arrays["y2"])
+    last = torch.from_numpy(keras["X2"]), torch.full((100,), keras["X2"].shape[1]), torch.from_numpy(keras["y2"])
     with torch.no_grad():
-        ours, theirs = (PlainLoop(weights).outputs(last) for weights in (final, keras_weights(arrays, "final")))
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-3)
+        outputs, expected = (PlainLoop(weights).outputs(last) for weights in (final, keras_weights(keras, "final")))
+    torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-3)
 
 
 @pytest.mark.skipif(not KERAS.exists(), reason=f"Keras's run of the tutorial is not there: {KERAS}")
 def test_sequences_read_at_their_own_last_step_differ_from_keras_which_reads_the_padding(tmp_path: Path) -> None:
-    arrays = keras_run("padded")
+    keras = keras_run("padded")
     samples = []
     for number in range(3):
-        lengths = arrays[f"len{number}"]
-        inputs = [rows[:length] for rows, length in zip(arrays[f"X{number}"], lengths, strict=True)]
-        samples.append((inputs, arrays[f"y{number}"]))
-    plan = run_from(keras_weights(arrays, "init"), samples, tmp_path)
+        lengths = keras[f"len{number}"]
+        inputs = [rows[:length] for rows, length in zip(keras[f"X{number}"], lengths, strict=True)]
+        samples.append((inputs, keras[f"y{number}"]))
+    plan = run_from(keras_weights(keras, "init"), samples, tmp_path)
     losses = np.array([epoch.train_loss for epoch in epochs_of(plan, tmp_path)])
-    assert (np.abs(losses / arrays["losses"].flatten() - 1) > 0.01).mean() > 0.5
+    assert (np.abs(losses / keras["losses"].flatten() - 1) > 0.01).mean() > 0.5

@@ -1,4 +1,4 @@
-"""Replay: what is kept, what is drawn, and that it is exact on any number of workers and after a resume."""
+"""Replay: the kept and drawn samples, equal results on any number of workers and after a resume."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def replay_of(counts: list[int], memory: int, share: float = 0.5) -> Replay:
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 5))
-def test_what_is_kept_is_bounded_distinct_and_the_same_each_time(count: int, memory: int, stage: int) -> None:
+def test_kept_samples_are_bounded_distinct_and_the_same_each_time(count: int, memory: int, stage: int) -> None:
     kept = kept_samples(count, memory, (7, stage))
     assert len(kept) == min(count, memory)
     assert len(set(kept.tolist())) == len(kept)
@@ -36,7 +36,7 @@ def test_what_is_kept_is_bounded_distinct_and_the_same_each_time(count: int, mem
     assert np.array_equal(kept, kept_samples(count, memory, (7, stage)))
 
 
-def test_what_is_kept_is_a_uniform_choice() -> None:
+def test_kept_samples_are_a_uniform_choice() -> None:
     counts = np.zeros(40)
     for seed in range(600):
         counts[kept_samples(40, 10, (seed, 0))] += 1
@@ -52,9 +52,9 @@ def test_each_earlier_dataset_and_each_kept_sample_is_replayed_equally_often(cou
     samples = np.concatenate([each for _, each in drawn])
     by_dataset = np.bincount(owners, minlength=len(counts))
     assert by_dataset.max() - by_dataset.min() <= 1
-    for number, kept in enumerate(replay.kept):
-        used = np.array([np.sum(samples[owners == number] == sample) for sample in kept])
-        assert used.sum() == by_dataset[number]
+    for owner, kept in enumerate(replay.kept):
+        used = np.array([np.sum(samples[owners == owner] == sample) for sample in kept])
+        assert used.sum() == by_dataset[owner]
         assert used.max() - used.min() <= 1
 
 
@@ -98,7 +98,7 @@ def replay_on(group_folder: str) -> list[float]:
 
 @pytest.mark.long
 def test_two_and_three_workers_replay_as_one_does(tmp_path: Path) -> None:
-    """About 15 s."""
+    """Takes about 15 s."""
     alone, on_workers = alone_and_on_workers(replay_on, make_datasets, tmp_path)
     assert len(on_workers) == 5
     for losses in on_workers:
@@ -106,7 +106,7 @@ def test_two_and_three_workers_replay_as_one_does(tmp_path: Path) -> None:
 
 
 def test_a_step_is_the_weighted_mean_over_new_and_replayed_samples(tmp_path: Path) -> None:
-    """One epoch of one batch: its gradient against a loop over single samples."""
+    """Train one epoch of one batch, and compare its gradient with a loop over single samples."""
     from models.lstm import LSTM
     from workflows.fit.learner import Learner
 
@@ -161,8 +161,8 @@ def test_the_first_dataset_is_shared_with_a_plain_run_and_the_others_are_not(tmp
     assert len(walk(plan_with(datasets, memory=3), datasets, tmp_path / "runs").epochs) == 4
 
 
-def test_what_is_replayed_is_forgotten_less(tmp_path: Path) -> None:
-    """Two datasets with opposite answers: the plain sequence loses the first, replay keeps it."""
+def test_a_replayed_dataset_is_forgotten_less(tmp_path: Path) -> None:
+    """Train on two datasets with opposite targets: the plain sequence forgets the first, replay does not."""
     inputs, targets = random_sequences(5, 120)
 
     def marked(side: float) -> list[np.ndarray]:

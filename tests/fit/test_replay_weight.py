@@ -1,4 +1,4 @@
-"""What an earlier dataset weighs in a step is `strength`, whatever the number of its samples is rounded to."""
+"""The weight of an earlier dataset in a step is `strength`, however the number of its samples is rounded."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def test_all_replayed_samples_of_a_step_weigh_strength_times_the_new_ones_for_ea
     [(0.01, 0.4, 32, 64), (0.4, 0.4, 32, 33), (0.4, 0.4, 32, 5)],
     ids=["one for a batch of 32", "a tail batch of one", "a small dataset"],
 )
-def test_the_forecast_settles_where_the_weights_put_it(
+def test_the_forecast_converges_to_the_weighted_optimum(
     share: float, strength: float, batch: int, new: int, tmp_path: Path
 ) -> None:
-    """Inputs say nothing, A is +1 and B is -1: the minimum is (w - 1) / (w + 1), w being A's weight beside B."""
+    """Train on constant inputs with targets +1 in A and -1 in B: the minimum is (w - 1) / (w + 1) for a weight w of A."""
     data = {"A": (np.zeros((64, 4, 1)), np.ones((64, 1))), "B": (np.zeros((new, 4, 1)), -np.ones((new, 1)))}
     settings = {"share": share, "strength": strength, "batch_size": batch, "hidden_size": 4, "decay_rate": 1.0}
     keys = {"method": "replay", "epochs": 60, "learning_rate": 0.02, "schedule": "cosine", "head": "shared", **settings}

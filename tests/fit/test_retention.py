@@ -1,4 +1,4 @@
-"""EWC and l2 against direct formulas, all methods exact on any number of workers, part of the chain, and resumable."""
+"""EWC and l2 against formulas; all methods on any number of workers, in the address, and after a resume."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def samples_of(count: int, seed: int = 0) -> list[tuple[torch.Tensor, torch.Tens
 
 
 def jacobian(model: LSTM, sample: tuple[torch.Tensor, torch.Tensor, None]) -> list[torch.Tensor]:
-    """(num_outputs, *shape) for each trained parameter, one backward pass for each output."""
+    """Return (num_outputs, *shape) for each trained parameter, with one backward pass for each output."""
     outputs, parameters = model(*sample)[0], [parameter for _, parameter in trained(model)]
     rows = [torch.autograd.grad(output, parameters, retain_graph=True) for output in outputs]
     return [torch.stack([row[index] for row in rows]) for index in range(len(parameters))]
 
 
 def test_the_importance_is_that_of_a_loop_over_samples_and_outputs() -> None:
-    """float64; for squared errors the gradient of the noisy likelihood is the Jacobian times the noise."""
+    """Compare in float64: for squared errors the gradient of the noisy likelihood is the Jacobian times the noise."""
     model, settings = tiny_model()
     samples, noise = samples_of(5), [torch.randn(3, dtype=torch.float64) for _ in range(5)]
-    totals = curvature_sum(model, samples, noise, settings)
-    for index, total in enumerate(totals):
+    sums = curvature_sum(model, samples, noise, settings)
+    for index, total in enumerate(sums):
         expected = torch.zeros_like(total)
         for sample, drawn in zip(samples, noise, strict=True):
             gradient = torch.einsum("o,o...->...", drawn, jacobian(model, sample)[index]) * math.sqrt(2 / 3)
@@ -61,8 +61,8 @@ def test_the_importance_of_classes_is_that_of_a_class_drawn_from_the_forecast() 
     model, settings = tiny_model("cross_entropy")
     samples = samples_of(4)
     drawn = [torch.tensor([share]) for share in (0.05, 0.5, 0.7, 0.999)]
-    totals = curvature_sum(model, samples, drawn, settings)
-    for index, total in enumerate(totals):
+    sums = curvature_sum(model, samples, drawn, settings)
+    for index, total in enumerate(sums):
         expected = torch.zeros_like(total)
         for sample, share in zip(samples, drawn, strict=True):
             chances = model(*sample)[0].detach().softmax(0)
@@ -73,7 +73,7 @@ def test_the_importance_of_classes_is_that_of_a_class_drawn_from_the_forecast() 
 
 
 def test_the_importance_is_on_average_the_curvature_of_the_squared_error() -> None:
-    """Of the head's bias it is known: each output's own, 2 / num_outputs."""
+    """Compare the importance of the head's bias, which is 2 / num_outputs for each output."""
     model, settings = tiny_model()
     noise = [torch.randn(3, dtype=torch.float64, generator=torch.Generator().manual_seed(n)) for n in range(600)]
     bias = curvature_sum(model, samples_of(1) * 600, noise, settings)[-1] / 600
@@ -101,7 +101,7 @@ def test_the_penalty_is_its_formula_and_its_gradient_that_of_autograd() -> None:
             torch.testing.assert_close(parameter.grad, gradient + 2.0)
 
 
-def test_replay_weighs_an_earlier_dataset_less_than_the_new_one_unless_told_otherwise() -> None:
+def test_replay_weighs_an_earlier_dataset_less_than_the_new_one_by_default() -> None:
     strengths = {
         method: RetentionSettings.model_validate({"method": method}).strength for method in [*METHODS, "replay", "none"]
     }
@@ -109,10 +109,10 @@ def test_replay_weighs_an_earlier_dataset_less_than_the_new_one_unless_told_othe
     assert RetentionSettings.model_validate({"method": "replay", "strength": 2.0}).strength == 2.0
 
 
-def test_online_importance_decays_what_was_before() -> None:
-    own, before = {"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([4.0, 0.0])}
-    assert accumulate(before, own, 0.5)["w"].tolist() == [3.0, 2.0]
-    assert accumulate(None, own, 0.5)["w"].tolist() == [1.0, 2.0]
+def test_online_importance_decays_earlier_importance() -> None:
+    current, before = {"w": torch.tensor([1.0, 2.0])}, {"w": torch.tensor([4.0, 0.0])}
+    assert accumulate(before, current, 0.5)["w"].tolist() == [3.0, 2.0]
+    assert accumulate(None, current, 0.5)["w"].tolist() == [1.0, 2.0]
 
 
 def make_datasets(folder: Path) -> list[EncodedDataset]:
@@ -127,7 +127,7 @@ def plan_with(datasets: list[EncodedDataset], method: str, **retention: Any) -> 
 
 
 def losses_and_importance(folder_: str) -> list[Any]:
-    """All methods on this group of workers, and the importance of a first model."""
+    """Return the losses of all methods on this group of workers, and the importance of an untrained model."""
     folder, losses = Path(folder_), []
     datasets = make_datasets(folder)
     for method in METHODS:
@@ -142,12 +142,12 @@ def losses_and_importance(folder_: str) -> list[Any]:
 
 @pytest.mark.slow
 def test_two_and_three_workers_retain_as_one_does(tmp_path: Path) -> None:
-    """About 20 s."""
+    """Takes about 20 s."""
     alone, on_workers = alone_and_on_workers(losses_and_importance, make_datasets, tmp_path)
     assert len(on_workers) == 5
-    for result in on_workers:
-        for own, expected in zip(result, alone, strict=True):
-            assert own == pytest.approx(expected, rel=1e-4, abs=1e-9)
+    for numbers in on_workers:
+        for values, expected in zip(numbers, alone, strict=True):
+            assert values == pytest.approx(expected, rel=1e-4, abs=1e-9)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -182,7 +182,7 @@ def test_the_importance_is_measured_once_and_kept(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_decides_is_in_the_address_and_nothing_else(method: str, tmp_path: Path) -> None:
+def test_only_settings_that_decide_numbers_are_in_the_address(method: str, tmp_path: Path) -> None:
     datasets = make_datasets(tmp_path)
 
     def last_key(**retention: Any) -> str:
@@ -197,8 +197,8 @@ def test_what_decides_is_in_the_address_and_nothing_else(method: str, tmp_path: 
 
 
 @pytest.mark.parametrize(("method", "strength"), [("ewc", 30.0), ("l2", 1.0), ("distill", 5.0), ("replay+distill", 2.0)])
-def test_what_is_held_is_forgotten_less(method: str, strength: float, tmp_path: Path) -> None:
-    """Two datasets with opposite answers, distinguished by a feature: the plain sequence loses the first."""
+def test_a_retained_dataset_is_forgotten_less(method: str, strength: float, tmp_path: Path) -> None:
+    """Train on two datasets with opposite targets that a feature distinguishes: the plain sequence forgets the first."""
     inputs, targets = random_sequences(5, 90)
 
     def marked(side: float) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Weights of samples in loss, errors and address: 2 is the sample twice, 0 is none. Against plain torch and scikit-learn."""
+"""Weights of samples in loss, errors and address, against copies of samples, plain torch and scikit-learn."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ SETTINGS: dict[str, Any] = {
     "split_by": "series",
 }
 LOSSES = ("mse", "mae", "huber", "quantile")
-WEIGHTS = np.array([1.0, 2.0, 3.0, 1.0, 0.0, 2.0, 1.0, 0.0, 1.0, 1.0, 2.0])  # of samples: the duplicates are whole numbers
+WEIGHTS = np.array([1.0, 2.0, 3.0, 1.0, 0.0, 2.0, 1.0, 0.0, 1.0, 1.0, 2.0])  # whole numbers, so that samples can be repeated
 
 
 def sequences(weights: np.ndarray, twice: bool = False, seed: int = 0) -> pd.DataFrame:
-    """A sequence of 3 to 6 rows for each weight; with `twice` as many copies of it as its weight says, of weight 1."""
+    """Return a sequence of 3 to 6 rows for each weight; with `twice`, as many copies of weight 1 as its weight."""
     random, frames = np.random.default_rng(seed), []
     for number, weight in enumerate(weights):
         rows = 3 + number % 4
@@ -92,9 +92,9 @@ def test_a_weight_of_two_is_the_sample_twice_and_a_weight_of_zero_none(tmp_path:
     one, other = new_learner(loss), new_learner(loss)
     np.testing.assert_allclose(fit(one, weighted), fit(other, copies), rtol=1e-5)
     torch.testing.assert_close(one.model.state_dict(), other.model.state_dict(), rtol=1e-4, atol=1e-6)
-    mine = errors_of(one.evaluate(weighted, "train"), weighted, one.settings)
-    theirs = errors_of(one.evaluate(copies, "train"), copies, one.settings)
-    assert (mine.weighted_error, mine.weighted_loss) == (pytest.approx(theirs.error), pytest.approx(theirs.loss))
+    errors = errors_of(one.evaluate(weighted, "train"), weighted, one.settings)
+    expected = errors_of(one.evaluate(copies, "train"), copies, one.settings)
+    assert (errors.weighted_error, errors.weighted_loss) == (pytest.approx(expected.error), pytest.approx(expected.loss))
 
 
 def test_an_epoch_is_that_of_a_plain_loop(tmp_path: Path) -> None:
@@ -128,8 +128,8 @@ def test_weighted_errors_are_those_of_scikit_learn(tmp_path: Path, loss: str) ->
     for weighted, error in ((weights, errors.weighted_error), (None, errors.error)):
         if loss == "quantile":
             each = [
-                mean_pinball_loss(truth, outputs[:, index], sample_weight=weighted, alpha=level)
-                for index, level in enumerate(learner.settings.quantiles)
+                mean_pinball_loss(truth, outputs[:, column], sample_weight=weighted, alpha=level)
+                for column, level in enumerate(learner.settings.quantiles)
             ]
             assert error == pytest.approx(np.mean(each), rel=1e-5)
         else:
@@ -138,7 +138,7 @@ def test_weighted_errors_are_those_of_scikit_learn(tmp_path: Path, loss: str) ->
 
 
 def pair_of(folder: Path) -> list[EncodedDataset]:
-    """A dataset with weights, and one without."""
+    """Return a dataset with weights and one without."""
     second = sequences(np.ones(9), seed=1).drop(columns="w")
     return [dataset_of(sequences(WEIGHTS), folder / "1"), dataset_of(second, folder / "2", weight=None)]
 
@@ -148,7 +148,7 @@ def replaying(datasets: list[EncodedDataset]) -> Retention:
 
 
 def fitted(folder: str) -> dict[str, Any]:
-    """What a worker has after two epochs of either dataset, the other one replayed."""
+    """Return a worker's results after two epochs of either dataset, with the other one replayed."""
     results: dict[str, Any] = {}
     for order in (1, -1):
         datasets, learner = pair_of(Path(folder))[::order], new_learner("mse", 4, group=Group.current())
@@ -162,17 +162,17 @@ def fitted(folder: str) -> dict[str, Any]:
 @pytest.mark.long
 def test_two_workers_do_what_one_does_with_replay_and_micro_batches(tmp_path: Path) -> None:
     alone = fitted(str(tmp_path))
-    for own in run_workers(fitted, 2, tmp_path / "group", str(tmp_path)):
-        for order, wanted in alone.items():
-            np.testing.assert_allclose(own[order]["losses"], wanted["losses"], rtol=1e-5)
-            for name, value in wanted["weights"].items():
-                np.testing.assert_allclose(own[order]["weights"][name], value, rtol=1e-4, atol=1e-6)
-            for mine, theirs in zip(own[order]["sums"], wanted["sums"], strict=True):
-                np.testing.assert_allclose(mine, theirs, rtol=1e-5)
+    for result in run_workers(fitted, 2, tmp_path / "group", str(tmp_path)):
+        for order, expected in alone.items():
+            np.testing.assert_allclose(result[order]["losses"], expected["losses"], rtol=1e-5)
+            for name, value in expected["weights"].items():
+                np.testing.assert_allclose(result[order]["weights"][name], value, rtol=1e-4, atol=1e-6)
+            for sums, expected_sums in zip(result[order]["sums"], expected["sums"], strict=True):
+                np.testing.assert_allclose(sums, expected_sums, rtol=1e-5)
 
 
 @pytest.mark.parametrize("room", [1 << 30, 0])
-def test_the_lane_of_a_device_gives_them_where_rows_are_there_and_where_they_are_streamed(tmp_path: Path, room: int) -> None:
+def test_the_device_lane_applies_weights_with_resident_and_with_streamed_rows(tmp_path: Path, room: int) -> None:
     for order in (1, -1):
         datasets = pair_of(tmp_path)[::order]
         learners = [
@@ -195,9 +195,9 @@ def test_balanced_classes_are_balanced_by_the_weights_of_their_samples(tmp_path:
     (encoding,) = with_class_weights([plain.encoding], [prepared], "balanced")
     dataset = EncodedDataset(prepared, encoding)
     batch, weights = dataset.batch("train", np.arange(dataset.num_samples("train"))), WEIGHTS[WEIGHTS > 0]
-    wanted = compute_class_weight("balanced", classes=np.arange(3), y=batch.targets, sample_weight=weights)
-    assert encoding.class_weights == pytest.approx(wanted.tolist())
-    assert batch.weights == pytest.approx(wanted[batch.targets] * weights / weights.mean())
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=batch.targets, sample_weight=weights)
+    assert encoding.class_weights == pytest.approx(expected.tolist())
+    assert batch.weights == pytest.approx(expected[batch.targets] * weights / weights.mean())
     assert batch.weights is not None
     assert batch.weights.mean() == pytest.approx(1.0)
 
@@ -211,7 +211,7 @@ def test_balanced_classes_are_balanced_by_the_weights_of_their_samples(tmp_path:
         ("1e39", "1e.39 is not a weight"),
     ],
 )
-def test_a_weight_that_is_none_is_refused_with_its_place_and_value(tmp_path: Path, value: str, message: str) -> None:
+def test_a_wrong_weight_is_refused_with_its_line_and_value(tmp_path: Path, value: str, message: str) -> None:
     frame = sequences(WEIGHTS).astype({"w": str})
     frame.loc[7, "w"] = value
     with pytest.raises(InputError, match=rf"a\.csv, line 9, weight column 'w': {message}: write a number from 0"):
@@ -219,7 +219,7 @@ def test_a_weight_that_is_none_is_refused_with_its_place_and_value(tmp_path: Pat
     assert not list(tmp_path.glob("*/manifest.json"))
 
 
-def test_what_a_weight_cannot_be_is_said(tmp_path: Path) -> None:
+def test_wrong_weight_columns_are_refused(tmp_path: Path) -> None:
     problems: list[str] = []
     validate(DataSettings, {**SETTINGS, "weight": "y"}, "data", problems)
     assert "'y' is in weight and in targets" in problems[0]
@@ -228,7 +228,7 @@ def test_what_a_weight_cannot_be_is_said(tmp_path: Path) -> None:
     assert "weight" not in DataSettings(**SETTINGS).decisive()
 
 
-def test_weights_are_part_of_the_address_where_there_are_some(tmp_path: Path) -> None:
+def test_sample_weights_are_part_of_the_address(tmp_path: Path) -> None:
     keys = set()
     for number, weights in enumerate((WEIGHTS, WEIGHTS + (WEIGHTS == 3), None)):
         frame = sequences(WEIGHTS if weights is None else weights)

@@ -1,4 +1,4 @@
-"""The order of the samples: each once an epoch, and the same however many workers share it."""
+"""The order of the samples: each once per epoch, and the same for any number of workers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ seeds = st.tuples(st.integers(0, 2**40), st.integers(0, 9), st.integers(0, 99))
 
 
 @given(lengths_of_samples, batch_sizes_, seeds, st.booleans())
-def test_every_sample_stands_in_exactly_one_batch_of_an_epoch(
+def test_every_sample_is_in_exactly_one_batch_of_an_epoch(
     lengths: np.ndarray, batch_size: int, seed: tuple[int, int, int], shuffle: bool
 ) -> None:
     batches = epoch_batches(lengths, batch_size, seed, shuffle)
@@ -44,7 +44,7 @@ def test_the_order_follows_from_seed_stage_and_epoch_alone(
     assert [batch.tolist() for batch in first] == [batch.tolist() for batch in again]
 
 
-def test_each_seed_stage_and_epoch_has_an_order_of_its_own() -> None:
+def test_each_seed_stage_and_epoch_has_another_order() -> None:
     seeds = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
     for lengths in (np.full(50, 7, np.int32), np.arange(1, 51, dtype=np.int32)):
         orders = {tuple(np.concatenate(epoch_batches(lengths, 8, seed)).tolist()) for seed in seeds}
@@ -52,20 +52,20 @@ def test_each_seed_stage_and_epoch_has_an_order_of_its_own() -> None:
 
 
 def test_the_order_is_the_one_that_the_checkpoints_of_a_store_were_trained_in() -> None:
-    # Another order under the same key would mix two kinds of epochs: raise plan.CHAIN_FORMAT where this has to change.
+    # Another order under the same key would mix two kinds of epochs: raise plan.CHAIN_FORMAT if this has to change.
     equal = epoch_batches(np.full(7, 3, np.int32), 3, (5, 1, 2))
     varied = epoch_batches(np.array([4, 9, 2, 7, 5, 3, 8], np.int32), 3, (5, 1, 3))
     assert [batch.tolist() for batch in equal] == [[1, 6, 2], [5, 0, 4], [3]]
     assert [batch.tolist() for batch in varied] == [[2, 5, 0], [1], [4, 3, 6]]
 
 
-def test_without_shuffling_the_samples_come_as_they_stand() -> None:
+def test_without_shuffling_the_samples_keep_their_order() -> None:
     for lengths in (np.full(8, 5, np.int32), np.array([3, 1, 2, 9, 1, 4, 4, 2], np.int32)):
         batches = epoch_batches(lengths, 3, (0, 0, 0), shuffle=False)
         assert [batch.tolist() for batch in batches] == [[0, 1, 2], [3, 4, 5], [6, 7]]
 
 
-def test_every_place_is_as_likely_for_every_sample() -> None:
+def test_every_position_is_equally_likely_for_every_sample() -> None:
     orders = np.array([np.concatenate(epoch_batches(np.full(6, 4, np.int32), 2, (s, 0, 0))) for s in range(3000)])
     for position in range(6):
         counts = np.bincount(orders[:, position], minlength=6)
@@ -93,25 +93,23 @@ def test_the_workers_share_every_batch_in_order_and_evenly(count: int, num_worke
 
 
 @given(lengths_of_samples, st.integers(1, 64))
-def test_micro_batches_hold_every_place_once_evenly_and_those_of_similar_length_together(
-    lengths: np.ndarray, size: int
-) -> None:
-    positions = np.random.default_rng(0).permutation(10 * len(lengths))[: len(lengths)]
-    pieces = micro_batches(positions, lengths, size)
-    assert sorted(position for piece in pieces for position in piece.tolist()) == sorted(positions.tolist())
-    assert len(pieces) == -(-len(positions) // size)
+def test_micro_batches_have_every_sample_once_in_even_sizes_sorted_by_length(lengths: np.ndarray, size: int) -> None:
+    samples = np.random.default_rng(0).permutation(10 * len(lengths))[: len(lengths)]
+    pieces = micro_batches(samples, lengths, size)
+    assert sorted(sample for piece in pieces for sample in piece.tolist()) == sorted(samples.tolist())
+    assert len(pieces) == -(-len(samples) // size)
     sizes = [len(piece) for piece in pieces]
     assert max(sizes, default=0) <= size
     assert max(sizes, default=0) - min(sizes, default=0) <= 1
-    length_of = dict(zip(positions.tolist(), lengths.tolist(), strict=True))
-    in_turn = [length_of[position] for piece in pieces for position in piece.tolist()]
+    length_of = dict(zip(samples.tolist(), lengths.tolist(), strict=True))
+    in_turn = [length_of[sample] for piece in pieces for sample in piece.tolist()]
     assert in_turn == sorted(in_turn)
 
 
 def test_micro_batches_of_equal_lengths_keep_the_order() -> None:
-    positions = np.array([5, 3, 9, 1, 7])
-    pieces = micro_batches(positions, np.full(5, 8, np.int32), 2)
-    assert np.concatenate(pieces).tolist() == positions.tolist()
+    samples = np.array([5, 3, 9, 1, 7])
+    pieces = micro_batches(samples, np.full(5, 8, np.int32), 2)
+    assert np.concatenate(pieces).tolist() == samples.tolist()
 
 
 @given(st.integers(0, 900), st.integers(1, 400), batch_sizes_, seeds)

@@ -1,4 +1,4 @@
-"""The model before a dataset as a teacher: its term against direct formulas, and what it is asked of."""
+"""The model before a dataset as a teacher: its loss term against formulas, and the samples and classes that it covers."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_distillation_is_the_mean_squared_gap_or_the_divergence_of_the_classes()
     assert float(distillation_sum(teacher, teacher, ModelSettings(loss="cross_entropy"))) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_a_teacher_of_some_classes_says_nothing_of_the_others() -> None:
+def test_a_teacher_of_some_classes_gives_no_gradient_to_the_others() -> None:
     student, teacher, settings = torch.randn(6, 5), torch.randn(6, 5), ModelSettings(loss="cross_entropy")
     student.requires_grad_()
-    distance = distillation_sum(student, teacher, settings, (0, 3))
+    divergence = distillation_sum(student, teacher, settings, (0, 3))
     p, q = (each.detach()[:, [0, 3]].softmax(1).numpy() for each in (teacher, student))
-    assert distance.item() == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-5)
-    (gradient,) = torch.autograd.grad(distance, student)
+    assert divergence.item() == pytest.approx(float((p * np.log(p / q)).sum()), rel=1e-5)
+    (gradient,) = torch.autograd.grad(divergence, student)
     assert not gradient[:, [1, 2, 4]].any()
 
 
@@ -55,13 +55,13 @@ def test_a_teacher_of_some_classes_says_nothing_of_the_others() -> None:
         ("distill", "cross_entropy", [(True, None), (True, None)]),
     ],
 )
-def test_beside_replay_a_teacher_is_not_asked_of_what_it_cannot_know(
+def test_with_replay_a_teacher_covers_only_the_classes_and_samples_that_it_knows(
     method: str, loss: str, asked: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = {"first": [0, 1], "second": [3, 0], "third": [2, 4]}
     names = {
-        name: (random_sequences(number, 24)[0], np.repeat([own], 12, axis=0).reshape(-1, 1).astype(np.float32))
-        for number, (name, own) in enumerate(labels.items())
+        name: (random_sequences(number, 24)[0], np.repeat([classes], 12, axis=0).reshape(-1, 1).astype(np.float32))
+        for number, (name, classes) in enumerate(labels.items())
     }
     datasets = prepare_sequences(names, tmp_path / "prepared", classes=loss == "cross_entropy")
     teachers: list[Teacher | None] = []
@@ -100,7 +100,7 @@ def test_a_step_with_a_teacher_has_the_gradient_of_the_sum_of_both(tmp_path: Pat
 
 
 def test_a_teacher_beside_replay_adds_its_mean_over_the_replayed_samples(tmp_path: Path) -> None:
-    """One epoch of one batch: its gradient against the formula."""
+    """Train one epoch of one batch, and compare its gradient with the formula."""
     earlier, dataset = make_datasets(tmp_path)
     count = dataset.num_samples("train")
     replay = Replay([earlier], [np.arange(9)], 0.3, 0.7)

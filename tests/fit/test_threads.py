@@ -1,4 +1,4 @@
-"""A step's samples on several threads of a process: copies of a model that share its weights."""
+"""The samples of a step on several threads of a process, with copies of a model that share its weights."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def test_the_same_number_of_threads_gives_the_same_bits_also_from_a_state_that_w
     load_state(again, state_of(through))
     losses = [each.fit_epoch(dataset, rates, (0, 0, 1)).train_loss for each in (through, again)]
     assert losses[0] == losses[1]
-    for ours, theirs in zip(through.model.parameters(), again.model.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
+    for parameter, expected in zip(through.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(parameter, expected)
 
 
 def test_copies_share_the_weights_but_not_the_gradients() -> None:
     first, second = learner_of(2).replicas
-    for ours, theirs in zip(first.model.parameters(), second.model.parameters(), strict=True):
-        assert ours.data_ptr() == theirs.data_ptr()
-        assert ours.grad is None or (theirs.grad is not None and ours.grad.data_ptr() != theirs.grad.data_ptr())
+    for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
+        assert one.data_ptr() == other.data_ptr()
+        assert one.grad is None or (other.grad is not None and one.grad.data_ptr() != other.grad.data_ptr())
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -54,7 +54,7 @@ def test_every_thread_does_its_part(count: int) -> None:
     at_once = threading.Barrier(count)
 
     def work(number: int) -> None:
-        at_once.wait(60)  # passes only where all are at work together
+        at_once.wait(60)  # passes only if all threads work at the same time
         did[number] = threading.get_ident()
 
     Threads(count).run(work)
@@ -75,7 +75,7 @@ def test_an_error_of_any_thread_is_raised_when_all_have_ended(bad: int) -> None:
     with pytest.raises(ValueError, match=str(bad)):
         threads.run(work)
     assert ended == {0, 1, 2}
-    threads.run(lambda number: None)  # and they go on
+    threads.run(lambda number: None)  # the threads still work
 
 
 def test_more_threads_than_samples(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_more_threads_than_samples(tmp_path: Path) -> None:
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-6)
 
 
-def test_what_is_not_finite_is_named_on_whichever_thread_it_is(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_named_on_any_thread(tmp_path: Path) -> None:
     inputs, targets = random_sequences(1, 50)
     targets[33] = 1e30  # its square overflows, in the fourth batch of ten
     (dataset,) = prepare_sequences({"bad": (inputs, targets)}, tmp_path)
@@ -98,7 +98,7 @@ def test_what_is_not_finite_is_named_on_whichever_thread_it_is(tmp_path: Path) -
 
 def test_samples_are_gathered_while_another_thread_gathers_longer_ones(tmp_path: Path) -> None:
     class Interrupted(EncodedDataset):
-        """Whatever it keeps for the next batch is replaced by another thread at once."""
+        """A dataset in which another thread replaces the buffers for the next batch at once."""
 
         def __setattr__(self, name: str, value: object) -> None:
             super().__setattr__(name, {} if name == "_tiled" else value)

@@ -1,4 +1,4 @@
-"""TensorBoard gets every number of a run once, at its step, in records with valid checksums."""
+"""TensorBoard files have every number of a run once, at its step, in records with valid checksums."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def masked(content: bytes) -> int:
 
 
 def read(folder: Path) -> list[Any]:
-    """The events of the one file in a folder; every checksum is looked at."""
+    """Return the events of the single file in a folder; check every checksum."""
     (path,) = folder.iterdir()
     content, events = path.read_bytes(), []
     while content:
@@ -40,11 +40,11 @@ def read(folder: Path) -> list[Any]:
 
 
 def numbers(events: list[Any]) -> Numbers:
-    found: Numbers = {}
+    points_by_tag: Numbers = {}
     for event in events:
         for value in event.summary.value:
-            found.setdefault(value.tag, []).append((event.step, value.simple_value))
-    return found
+            points_by_tag.setdefault(value.tag, []).append((event.step, value.simple_value))
+    return points_by_tag
 
 
 def run(tmp_path: Path, name: str | None = None, workers: int = 0, **training: Any) -> dict[str, Any]:
@@ -53,29 +53,29 @@ def run(tmp_path: Path, name: str | None = None, workers: int = 0, **training: A
 
 
 def check(result: dict[str, Any], events: list[Any], steps: int) -> None:
-    """Every number of a result stands in the events, at a step of its own; `steps` is of one epoch of any dataset."""
-    found = numbers(events)
+    """Check that every number of a result is in the events at its step; `steps` is the number of steps of an epoch."""
+    points_by_tag = numbers(events)
     losses = [loss for stage in result["stages"] for loss in stage["train_loss"]]
-    assert found["train_loss"] == [(steps * place, pytest.approx(loss)) for place, loss in enumerate(losses, 1)]
+    assert points_by_tag["train_loss"] == [(steps * number, pytest.approx(loss)) for number, loss in enumerate(losses, 1)]
     rates = [rate for stage in result["stages"] for rate in stage["learning_rates_used"]]
-    assert [value for _, value in found["learning_rate"]] == pytest.approx(rates)
+    assert [value for _, value in points_by_tag["learning_rate"]] == pytest.approx(rates)
     ends = [0]
     for stage in result["stages"]:
         ends.append(ends[-1] + steps * stage["epochs"])
-    for place, name in enumerate(result["datasets"]):
+    for number, name in enumerate(result["datasets"]):
         for tag, kind in (("validation_error", "validation"), ("error_over_naive", "scaled")):
-            points = found[f"{tag}/{name}"]
+            points = points_by_tag[f"{tag}/{name}"]
             assert [step for step, _ in points] == sorted({step for step, _ in points})
             for end, row in zip(ends, result["error_matrix"][kind], strict=True):
-                assert dict(points)[end] == pytest.approx(row[place])
-        own = dict(found[f"validation_error/{name}"])
-        for count, error in enumerate(result["stages"][place]["validation_error"], 1):
-            assert own[ends[place] + steps * count] == pytest.approx(error)
-    assert found["forgetting"][-1] == (ends[-1], pytest.approx(result["forgetting"]))
-    assert found["mean_error_over_naive"][-1] == (ends[-1], pytest.approx(result["mean_scaled_error"]))
+                assert dict(points)[end] == pytest.approx(row[number])
+        errors = dict(points_by_tag[f"validation_error/{name}"])
+        for count, error in enumerate(result["stages"][number]["validation_error"], 1):
+            assert errors[ends[number] + steps * count] == pytest.approx(error)
+    assert points_by_tag["forgetting"][-1] == (ends[-1], pytest.approx(result["forgetting"]))
+    assert points_by_tag["mean_error_over_naive"][-1] == (ends[-1], pytest.approx(result["mean_scaled_error"]))
 
 
-def test_a_run_writes_all_of_its_numbers_and_goes_on_where_it_was(ray_session: None, tmp_path: Path) -> None:
+def test_a_run_writes_all_numbers_and_continues_its_file(ray_session: None, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "runs" / "small" / "events"
     first = run(tmp_path)
     events = read(folder)
@@ -90,7 +90,7 @@ def test_a_run_writes_all_of_its_numbers_and_goes_on_where_it_was(ray_session: N
     check(longer, read(folder), 7)
 
 
-def test_a_run_whose_epochs_are_all_in_the_store_writes_them_too(ray_session: None, tmp_path: Path) -> None:
+def test_a_run_of_stored_epochs_writes_all_numbers(ray_session: None, tmp_path: Path) -> None:
     run(tmp_path)
     again = run(tmp_path, "again")
     assert again["epochs_trained"] == 0

@@ -1,4 +1,4 @@
-"""What a person reads of a run."""
+"""The messages of runs and searches in the terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workflows.results.events import Event, SearchPlanned, TrialDone
 from workflows.results.search_result import TrialMetrics, TrialResult
 
 
-def said(screen: type[Screen], event: Event) -> str:
+def output_of(screen: type[Screen], event: Event) -> str:
     console = Console(file=io.StringIO(), width=160)
     screen(console)(event)
     assert isinstance(console.file, io.StringIO)
@@ -30,18 +30,18 @@ def said(screen: type[Screen], event: Event) -> str:
 @pytest.mark.parametrize(("number", "words"), [(0, "this process"), (1, "1 worker"), (2, "2 workers")])
 def test_workers_are_counted_in_words(number: int, words: str) -> None:
     placement = Placement(number, number, False, 1.0, "why")
-    assert said(Screen, Placed(placement)) == f"training in {words} (why)\n"
+    assert output_of(Screen, Placed(placement)) == f"training in {words} (why)\n"
 
 
 @pytest.mark.parametrize(("number", "words"), [(0, "a process"), (1, "1 worker"), (2, "2 workers")])
-def test_a_search_tells_where_its_trials_run_and_in_which_orders_they_train(number: int, words: str) -> None:
+def test_a_search_prints_the_placement_of_its_trials_and_the_orders_of_datasets(number: int, words: str) -> None:
     placement = TrialPlacement(3, number, False, "why")
     event = SearchPlanned(1, placement, ("suggested order: b, a",), "runs")
-    assert said(SearchScreen, event) == f"1 trial, 3 at a time, each in {words} (why)\nsuggested order: b, a\n"
+    assert output_of(SearchScreen, event) == f"1 trial, 3 at a time, each in {words} (why)\nsuggested order: b, a\n"
 
 
 @pytest.mark.parametrize(("value", "split"), [(0, [0.6, 0.2, 0.2]), (0, [1.0, 0.0, 0.0]), (1, [0.6, 0.2, 0.2])])
-def test_a_naive_error_of_0_is_not_told_as_no_validation_part(value: int, split: list[float], tmp_path: Path) -> None:
+def test_a_naive_error_of_0_is_distinguished_from_no_validation_part(value: int, split: list[float], tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x\n" + "".join(f"{5 + value * (row % 3)}\n" for row in range(120)))
     document = {
         "data": {"features": ["x"], "targets": ["x"], "lookback": 4, "horizon": 1, "split": split},
@@ -57,12 +57,12 @@ def test_a_naive_error_of_0_is_not_told_as_no_validation_part(value: int, split:
     assert ("No validation split" in words) == (split[1] == 0)
 
 
-def test_trials_are_told_by_the_numbers_that_the_table_has() -> None:
+def test_trials_are_printed_with_the_numbers_of_the_table() -> None:
     trial = TrialResult(7, {"training.decay_rate": 0.5}, TrialMetrics(0.5, 0.1), epochs=(1, 2))
-    assert "trial 7: decay_rate 0.5" in said(SearchScreen, TrialDone(trial, 3))
+    assert "trial 7: decay_rate 0.5" in output_of(SearchScreen, TrialDone(trial, 3))
 
 
-def test_a_search_says_how_many_epochs_were_shared() -> None:
+def test_a_search_prints_how_many_epochs_were_shared() -> None:
     result = search_result([TrialResult(number, {}, TrialMetrics(0.5)) for number in range(2)], epochs_requested=24)
     assert search_words(result).endswith("24 epochs requested, 10 trained, the others were shared or in the store.")
 

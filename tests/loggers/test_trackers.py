@@ -55,7 +55,7 @@ def test_without_loggers_no_event_file_is_written(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a tracking server with a SQLite store, a process of its own; its metrics and files go by HTTP."""
+    """Start a tracking server with a SQLite store in another process, and yield its address."""
     folder = tmp_path_factory.mktemp("server")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -81,7 +81,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(params=["store", pytest.param("server", marks=pytest.mark.long)])
 def tracking(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLflow on a SQLite store, without a server and with one."""
+    """Use MLflow on a SQLite store, without a server and with one."""
     pytest.importorskip("mlflow")
     address = f"sqlite:///{tmp_path}/mlflow.db"
     if request.param == "server":
@@ -93,17 +93,17 @@ def tracking(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
 
 
 def mlflow_runs(experiment: str) -> tuple[Any, list[Any]]:
-    """A client, and the runs of an experiment."""
+    """Return a client and the runs of an experiment."""
     from mlflow import MlflowClient
 
     client = MlflowClient()
-    found = client.get_experiment_by_name(experiment)
-    assert found is not None
-    return client, list(client.search_runs([found.experiment_id]))
+    known_experiment = client.get_experiment_by_name(experiment)
+    assert known_experiment is not None
+    return client, list(client.search_runs([known_experiment.experiment_id]))
 
 
 def curve(client: Any, run: Any, name: str) -> list[tuple[int, float]]:
-    """All that the server has of a metric, by step."""
+    """Return all values of a metric on the server, by step."""
     return sorted((each.step, each.value) for each in client.get_metric_history(run.info.run_id, name))
 
 
@@ -115,9 +115,9 @@ def test_mlflow_has_one_run_with_curves_recipe_matrix_and_page(tmp_path: Path) -
     assert (run.info.status, run.info.run_name) == ("FINISHED", "small")
     assert run.data.params["training.learning_rate"] == "0.01"
     losses = [loss for stage in result.result.stages for loss in stage.train_loss]
-    told = client.get_metric_history(run.info.run_id, "train_loss")
-    assert [each.value for each in told] == pytest.approx(losses)
-    assert [each.step for each in told] == sorted(each.step for each in told)
+    history_of_loss = client.get_metric_history(run.info.run_id, "train_loss")
+    assert [each.value for each in history_of_loss] == pytest.approx(losses)
+    assert [each.step for each in history_of_loss] == sorted(each.step for each in history_of_loss)
     last = client.get_metric_history(run.info.run_id, "validation_error/crane")[-1]
     assert last.value == pytest.approx(result.result.error_matrix.validation[-1][2])
     assert {each.path for each in client.list_artifacts(run.info.run_id)} == {
@@ -134,7 +134,7 @@ def test_mlflow_has_one_run_with_curves_recipe_matrix_and_page(tmp_path: Path) -
 
 
 def interrupted_after(folder: Path, tracker: str, epochs: int, **options: Any) -> str:
-    """Interrupt a training at the end of an epoch; returns its recipe, with which the same command resumes it."""
+    """Interrupt a training at the end of an epoch; return its recipe, with which the same command resumes it."""
     path = write_small(folder, training={"epochs": 2, "batch_size": 32, "learning_rate": 0.01, "handover": "last"})
     done = []
 
@@ -157,8 +157,8 @@ def test_a_training_that_is_resumed_continues_its_run_of_mlflow(tmp_path: Path) 
     result = train(recipe, storage=tmp_path / "runs", workers=0, loggers=["mlflow"])
     client, (run,) = mlflow_runs(tmp_path.name)
     assert (run.info.run_id, run.info.status) == (before.info.run_id, "FINISHED")
-    told = curve(client, run, "train_loss")
-    assert [value for _, value in told] == pytest.approx([x for stage in result.result.stages for x in stage.train_loss])
+    points = curve(client, run, "train_loss")
+    assert [value for _, value in points] == pytest.approx([x for stage in result.result.stages for x in stage.train_loss])
     for name in run.data.metrics:
         steps = [step for step, _ in curve(client, run, name)]
         assert steps == sorted(set(steps)), name  # nothing was sent twice
@@ -166,7 +166,7 @@ def test_a_training_that_is_resumed_continues_its_run_of_mlflow(tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("tracking")
-def test_a_training_whose_run_was_deleted_begins_a_new_one_and_says_so(tmp_path: Path) -> None:
+def test_a_training_with_a_deleted_run_begins_a_new_one_with_a_warning(tmp_path: Path) -> None:
     recipe = interrupted_after(tmp_path, "mlflow", 1)
     client, (before,) = mlflow_runs(tmp_path.name)
     client.delete_run(before.info.run_id)
@@ -234,35 +234,35 @@ def test_a_training_that_is_resumed_continues_its_run_of_wandb(tmp_path: Path, m
     before, after = ([row["train_loss"] for row in history(each) if "train_loss" in row] for each in written)
     losses = [loss for stage in result.result.stages for loss in stage.train_loss]
     assert before == pytest.approx(losses[:3])
-    assert after == pytest.approx(losses)  # the second is whole by itself
+    assert after == pytest.approx(losses)  # the second file is complete
 
 
 def records(content: bytes) -> Iterator[bytes]:
-    """The records of a W&B file, which is a LevelDB log: blocks of 32 KiB, each piece with checksum, length and kind."""
-    place, whole = 7, b""  # behind the head of the file
-    while place + 7 <= len(content):
-        if 32768 - place % 32768 < 7:
-            place += 32768 - place % 32768
+    """Yield the records of a W&B file, a LevelDB log: blocks of 32 KiB, each piece with checksum, length and kind."""
+    position, whole = 7, b""  # after the header of the file
+    while position + 7 <= len(content):
+        if 32768 - position % 32768 < 7:
+            position += 32768 - position % 32768
             continue
-        _, length, kind = struct.unpack("<IHB", content[place : place + 7])
+        _, length, kind = struct.unpack("<IHB", content[position : position + 7])
         if kind == 0:
             return
-        whole += content[place + 7 : place + 7 + length]
-        place += 7 + length
+        whole += content[position + 7 : position + 7 + length]
+        position += 7 + length
         if kind in (1, 4):  # all of a record, or its last piece
             yield whole
             whole = b""
 
 
 def history(path: Path) -> list[dict[str, Any]]:
-    """The rows of numbers in a file of W&B, by name."""
+    """Return the rows of numbers in a W&B file, by name."""
     from wandb.proto import wandb_internal_pb2
 
-    found = []
+    rows = []
     for content in records(path.read_bytes()):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(content)
         if record.WhichOneof("record_type") == "history":
             items = record.history.item
-            found.append({each.key or "/".join(each.nested_key): json.loads(each.value_json) for each in items})
-    return found
+            rows.append({each.key or "/".join(each.nested_key): json.loads(each.value_json) for each in items})
+    return rows

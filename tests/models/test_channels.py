@@ -1,4 +1,4 @@
-"""Each channel a series of its own: the outputs of a plain LSTM on each of them, in the order of the targets."""
+"""Channel-independent models give the outputs of a plain LSTM on each channel, in the order of the targets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def independent(num_features: int, channels: Channels, steps: int = 5, **setting
 @pytest.mark.parametrize("flags", [False, True])
 @pytest.mark.parametrize("shared", [0, 2])
 @pytest.mark.parametrize("settings", [{}, {"num_layers": 2, "bidirectional": True}, {"loss": "quantile"}])
-def test_each_channel_goes_alone_with_what_is_shared_and_its_own_flag(
+def test_each_channel_is_read_alone_with_the_shared_columns_and_its_flag(
     flags: bool, shared: int, settings: dict[str, Any]
 ) -> None:
     channels, width = Channels(3, ORDER, flags), 3 + shared + 3 * flags
@@ -50,13 +50,13 @@ def test_each_channel_goes_alone_with_what_is_shared_and_its_own_flag(
     plain.load_state_dict(model.state_dict())
     inputs = torch.randn(len(LENGTHS), 9, width)
     outputs = model(inputs, LENGTHS).view(len(LENGTHS), 5, 3, levels)
-    for target, index in enumerate(ORDER):
-        columns = [index, *range(3, 3 + shared), *([3 + shared + index] if flags else [])]
-        own = plain(inputs[..., columns], LENGTHS).view(len(LENGTHS), 5, levels)
-        torch.testing.assert_close(outputs[:, :, target], own)
+    for target, channel in enumerate(ORDER):
+        columns = [channel, *range(3, 3 + shared), *([3 + shared + channel] if flags else [])]
+        expected = plain(inputs[..., columns], LENGTHS).view(len(LENGTHS), 5, levels)
+        torch.testing.assert_close(outputs[:, :, target], expected)
 
 
-def test_the_series_of_a_sample_stand_one_after_the_other() -> None:
+def test_the_series_of_a_sample_are_consecutive() -> None:
     inputs = torch.arange(2 * 4 * 3.0).view(2, 4, 3)
     series = take_apart(inputs, Channels(3, ORDER))
     assert series.shape == (6, 4, 1)
@@ -68,21 +68,21 @@ def test_a_channel_changes_the_forecast_of_no_other() -> None:
     before = model(inputs, LENGTHS).view(4, 5, 3)
     inputs[..., 0] *= -7
     changed = (model(inputs, LENGTHS).view(4, 5, 3) != before).any(dim=1).any(dim=0)
-    assert changed.tolist() == [index == 0 for index in ORDER]
+    assert changed.tolist() == [channel == 0 for channel in ORDER]
 
 
-def test_each_series_has_a_dropout_mask_of_its_own() -> None:
+def test_each_series_has_a_separate_dropout_mask() -> None:
     model = independent(3, Channels(3, ORDER), num_layers=2, dropout=0.5)
     assert model.mask_shape == (3, 2, 4)
     inputs, seen = torch.randn(4, 9, 3), torch.rand(4, 3, 2, 4)
     outputs = model(inputs, LENGTHS, seen).view(4, 5, 3)
     plain = LSTM(ModelSettings(hidden_size=4, num_layers=2), 1, 5)
     plain.load_state_dict(model.state_dict())
-    for target, index in enumerate(ORDER):
-        torch.testing.assert_close(outputs[:, :, target], plain(inputs[..., [index]], LENGTHS, seen[:, index]))
+    for target, channel in enumerate(ORDER):
+        torch.testing.assert_close(outputs[:, :, target], plain(inputs[..., [channel]], LENGTHS, seen[:, channel]))
 
 
-def test_a_micro_batch_holds_as_many_sequences_as_without() -> None:
+def test_a_micro_batch_of_channels_has_as_many_sequences_as_a_plain_one() -> None:
     for numbers, samples in ((7, MICRO_BATCH["cpu"] // 7), (64, MICRO_BATCH["cpu"] // 64), (1000, 1)):
         model = independent(numbers, Channels(numbers, tuple(range(numbers))))
         assert Learner(model, model.settings, TrainingSettings(), Group()).micro_batch == samples
@@ -90,7 +90,7 @@ def test_a_micro_batch_holds_as_many_sequences_as_without() -> None:
     assert Learner(plain, plain.settings, TrainingSettings(), Group()).micro_batch == MICRO_BATCH["cpu"]
 
 
-# On datasets.
+# The tests below train on datasets.
 
 DATA = {"features": ["a", "b", "c"], "targets": ["c", "a", "b"], "lookback": 8, "min_lookback": 3, "horizon": 2}
 MODEL = {"hidden_size": 4, "num_layers": 2, "dropout": 0.3, "window_normalization": "instance", "channel_independent": True}
@@ -99,7 +99,7 @@ MODEL = {"hidden_size": 4, "num_layers": 2, "dropout": 0.3, "window_normalizatio
 def make_datasets(folder: Path) -> list[EncodedDataset]:
     files = [folder / f"{seed}.csv" for seed in range(2)]
     for seed, file in enumerate(files):
-        if not file.exists():  # workers find them: no file may change while another one reads it
+        if not file.exists():  # another worker may be reading the file
             write_csv(noise(90 + 17 * seed, NAMES, seed, gaps=0.1), file)
     return encoded(prepare_all([source_of(file, name=file.stem, **DATA) for file in files], folder))
 
@@ -118,7 +118,7 @@ def walk_on(folder: str) -> list[float]:
 
 @pytest.mark.slow
 def test_two_workers_train_the_same_channels_as_one(tmp_path: Path) -> None:
-    """About 10 s: the processes' start."""
+    """Takes about 10 s, for the start of processes."""
     for size in (1, 2):
         make_datasets(tmp_path / str(size))
     alone = walk_on(str(tmp_path / "1"))
@@ -127,7 +127,7 @@ def test_two_workers_train_the_same_channels_as_one(tmp_path: Path) -> None:
         assert losses == pytest.approx(alone, rel=1e-4)
 
 
-def test_every_retention_holds_a_model_of_channels_too(tmp_path: Path) -> None:
+def test_every_retention_works_with_a_model_of_channels(tmp_path: Path) -> None:
     datasets = make_datasets(tmp_path)
     training, model = TrainingSettings(batch_size=16), ModelSettings(**MODEL)
     ends = set()
@@ -139,8 +139,8 @@ def test_every_retention_holds_a_model_of_channels_too(tmp_path: Path) -> None:
     assert len(ends) == 5
 
 
-def test_what_is_learnt_at_one_level_holds_at_others(tmp_path: Path) -> None:
-    """A sine whose validation part lies ten deviations higher: only a normalised model follows."""
+def test_a_normalised_model_works_at_another_level(tmp_path: Path) -> None:
+    """Train on a sine with a validation part ten deviations higher: only a normalised model follows."""
     steps = np.arange(400)
     wave = np.sin(steps * 2 * np.pi / 12) + 0.02 * np.random.default_rng(0).normal(size=400)
     frame = pd.DataFrame({"a": wave + np.where(steps < 280, 0, 10)})
@@ -154,12 +154,12 @@ def test_what_is_learnt_at_one_level_holds_at_others(tmp_path: Path) -> None:
         last = outcome(plan, tmp_path / "runs").validation[-1][0]
         assert last is not None
         errors[method] = last.error
-    # Windows across the step itself are foreseen by nobody: 18 of 115.
+    # The 18 of 115 windows across the jump cannot be predicted.
     assert errors["last"] < 0.3 * errors["none"]
     assert errors["instance"] < 0.3 * errors["none"]
 
 
-def test_addresses_of_plain_models_are_those_of_before_there_was_a_choice(tmp_path: Path) -> None:
+def test_addresses_of_plain_models_have_not_changed(tmp_path: Path) -> None:
     datasets = prepare_sequences({"a": random_sequences(0, 20)}, tmp_path)
     known = {
         "2a6b5bcf3f0027ad3466d21373a3a13d": {},
@@ -178,7 +178,7 @@ def test_each_of_the_settings_is_part_of_the_address(tmp_path: Path) -> None:
     assert len(set(roots)) == 6
 
 
-def test_the_places_of_targets_and_flags_come_from_the_columns(tmp_path: Path) -> None:
+def test_the_indices_of_targets_and_flags_come_from_the_columns(tmp_path: Path) -> None:
     frame = noise(60, NAMES, gaps=0.05)
     (dataset,) = encoded(prepare_frame(frame, tmp_path, **{**DATA, "missing_flags": True}))
     assert plan_of([dataset], [1], MODEL).channels == Channels(3, ORDER, True)
@@ -225,7 +225,7 @@ CLASSES = {"horizon": 0, "features": ["load"], "targets": ["heat"]}
         ({}, {"window_normalization": "batch"}, ["'batch'", "'instance'"]),
     ],
 )
-def test_what_does_not_fit_the_data_is_refused_with_what_to_write(
+def test_a_model_that_does_not_fit_the_data_is_refused_with_what_to_write(
     data: dict[str, Any], model: dict[str, Any], words: list[str], tmp_path: Path
 ) -> None:
     with pytest.raises(InputError) as caught:
@@ -236,5 +236,5 @@ def test_what_does_not_fit_the_data_is_refused_with_what_to_write(
 
 
 @pytest.mark.parametrize("model", [{"hidden_size": 8, "window_normalization": "last"}, {**MODEL, "loss": "quantile"}])
-def test_what_fits_the_data_is_taken(model: dict[str, Any], tmp_path: Path) -> None:
+def test_a_model_that_fits_the_data_is_accepted(model: dict[str, Any], tmp_path: Path) -> None:
     assert check_recipe(small_document(data=ALL, model=model), tmp_path).model == ModelSettings(**model)

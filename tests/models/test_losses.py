@@ -22,7 +22,7 @@ LEVELS = [0.1, 0.4, 0.9]
 
 
 def pinball(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Koenker and Bassett (1978), number by number."""
+    """Return the pinball loss of Koenker and Bassett (1978), number by number."""
     total = 0.0
     for level, predicted in zip(LEVELS, outputs.view(-1, len(LEVELS)).T, strict=True):
         for guess, truth in zip(predicted.tolist(), targets.flatten().tolist(), strict=True):
@@ -44,7 +44,7 @@ def model_settings(loss: str) -> ModelSettings:
 
 
 def make_batch(loss: str, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Outputs (count, num_outputs) and targets as the data gives them, gaps on both sides of Huber's bend."""
+    """Return outputs (count, num_outputs) and targets, with errors on both sides of the threshold of the Huber loss."""
     torch.manual_seed(seed)
     width = model_settings(loss).num_outputs(TARGETS, STEPS, CLASSES)
     targets = torch.randint(CLASSES, (count,)) if loss == "cross_entropy" else 2 * torch.randn(count, STEPS, TARGETS)
@@ -122,15 +122,15 @@ def test_the_sums_of_forecasts_equal_numpys_over_any_cut_and_any_workers(cuts: l
     np.testing.assert_allclose(total.squared, (gap**2).sum(axis=0), rtol=1e-6)
     np.testing.assert_allclose(total.relative, np.nansum(gap / scales.numpy()[:, None], axis=0), rtol=1e-6)
     np.testing.assert_array_equal(total.scaled, [23, 23 - 6])
-    for level_index, level in enumerate(chosen.quantiles):
-        away = truth - levels[..., level_index]
+    for index, level in enumerate(chosen.quantiles):
+        away = truth - levels[..., index]
         np.testing.assert_allclose(
-            total.pinball[:, level_index], np.maximum(level * away, (level - 1) * away).sum(axis=0).mean(axis=1), rtol=1e-5
+            total.pinball[:, index], np.maximum(level * away, (level - 1) * away).sum(axis=0).mean(axis=1), rtol=1e-5
         )
     assert total.inside.tolist() == [((truth >= levels[..., 0]) & (truth <= levels[..., 2])).sum()]
 
 
-def test_error_sums_of_classes_count_what_was_not_met_an_unknown_class_always() -> None:
+def test_error_sums_of_classes_count_wrong_predictions_and_unknown_classes() -> None:
     outputs = torch.tensor([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [0.0, 0.0, 1.0], [9.0, 0.0, 0.0]])
     targets = torch.tensor([0, 2, 2, -1])
     sums = ErrorSums.zero(1)
@@ -156,11 +156,11 @@ def test_the_forecast_has_the_steps_and_targets_in_the_order_of_the_outputs() ->
 @pytest.mark.parametrize(("levels", "middle"), [([0.1, 0.5, 0.9], 1), ([0.3], 0), ([0.05, 0.1, 0.2, 0.45], 3)])
 def test_the_quantile_forecast_is_the_level_nearest_to_the_median(levels: list[float], middle: int) -> None:
     shaped = torch.randn(6, STEPS, TARGETS, len(levels))
-    point = forecast(shaped.flatten(1), (STEPS, TARGETS), ModelSettings(loss="quantile", quantiles=levels))
-    assert torch.equal(point, shaped[..., middle])
+    median = forecast(shaped.flatten(1), (STEPS, TARGETS), ModelSettings(loss="quantile", quantiles=levels))
+    assert torch.equal(median, shaped[..., middle])
 
 
-def test_the_forecast_of_classes_is_the_likeliest() -> None:
+def test_the_forecast_of_classes_is_the_most_likely_class() -> None:
     outputs = torch.tensor([[0.1, 0.9, 0.0], [2.0, -1.0, 1.0]])
     assert forecast(outputs, (1, 1), model_settings("cross_entropy")).tolist() == [1, 0]
 

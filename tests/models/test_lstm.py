@@ -1,4 +1,4 @@
-"""The LSTM against torch's own, with the same weights."""
+"""The LSTM against torch.nn.LSTM with the same weights."""
 
 from __future__ import annotations
 
@@ -20,62 +20,60 @@ def make(seed: int = 0, features: int = 5, outputs: int = 3, **settings: object)
 
 
 def padded_batch(features: int = 5) -> Tensor:
-    """Sequences of LENGTHS with zeros behind them."""
+    """Return sequences of LENGTHS, padded with zeros."""
     torch.manual_seed(1)
     inputs = torch.randn(len(LENGTHS), int(LENGTHS.max()), features)
     return inputs * (torch.arange(inputs.shape[1]) < LENGTHS[:, None])[..., None]
 
 
-def torchs_own(model: LSTM, layers: int, bidirectional: bool) -> nn.LSTM:
-    """The stacked LSTM of torch with the weights of the model, which lie one layer and direction a module."""
-    own = nn.LSTM(5, 6, layers, batch_first=True, bidirectional=bidirectional)
+def torch_lstm(model: LSTM, layers: int, bidirectional: bool) -> nn.LSTM:
+    """Return torch's stacked LSTM with the weights of the model, which has a module for each layer and direction."""
+    lstm = nn.LSTM(5, 6, layers, batch_first=True, bidirectional=bidirectional)
     weights = {}
     for suffix, modules in DIRECTIONS.items():
         for depth, layer in enumerate(getattr(model, modules)):
             for name, value in layer.named_parameters():
                 weights[name.replace("_l0", f"_l{depth}{suffix}")] = value.detach().clone()
-    own.load_state_dict(weights)
-    return own
+    lstm.load_state_dict(weights)
+    return lstm
 
 
-def outputs_of(own: nn.LSTM, head: nn.Linear, inputs: Tensor, lengths: Tensor) -> Tensor:
-    """The last layer's state where each direction has read all of each sequence, through the head."""
+def outputs_of(lstm: nn.LSTM, head: nn.Linear, inputs: Tensor, lengths: Tensor) -> Tensor:
+    """Apply the head to the last layer's states after each direction has read the whole sequence."""
     packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
-    _, (states, _) = own(packed)
-    return head(torch.cat([states[-2], states[-1]], dim=1) if own.bidirectional else states[-1])
+    _, (states, _) = lstm(packed)
+    return head(torch.cat([states[-2], states[-1]], dim=1) if lstm.bidirectional else states[-1])
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_outputs_and_gradients_equal_those_of_torchs_packed_stacked_lstm(layers: int, bidirectional: bool) -> None:
     model = make(num_layers=layers, bidirectional=bidirectional)
-    own, head = torchs_own(model, layers, bidirectional), nn.Linear(model.head.in_features, 3)
+    lstm, head = torch_lstm(model, layers, bidirectional), nn.Linear(model.head.in_features, 3)
     head.load_state_dict(model.head.state_dict())
     inputs = padded_batch().requires_grad_()
-    ours, theirs = model(inputs, LENGTHS), outputs_of(own, head, inputs, LENGTHS)
-    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
-    ours.square().sum().backward()
-    our_inputs_gradient, inputs.grad = inputs.grad, None
-    theirs.square().sum().backward()
-    torch.testing.assert_close(our_inputs_gradient, inputs.grad, rtol=1e-4, atol=1e-6)
+    outputs, expected_outputs = model(inputs, LENGTHS), outputs_of(lstm, head, inputs, LENGTHS)
+    torch.testing.assert_close(outputs, expected_outputs, rtol=1e-5, atol=1e-6)
+    outputs.square().sum().backward()
+    inputs_gradient, inputs.grad = inputs.grad, None
+    expected_outputs.square().sum().backward()
+    torch.testing.assert_close(inputs_gradient, inputs.grad, rtol=1e-4, atol=1e-6)
     for suffix, modules in DIRECTIONS.items():
         for depth, layer in enumerate(getattr(model, modules)):
             for name in ("weight_ih", "weight_hh", "bias_ih"):
-                expected = getattr(own, f"{name}_l{depth}{suffix}").grad
+                expected = getattr(lstm, f"{name}_l{depth}{suffix}").grad
                 torch.testing.assert_close(getattr(layer, f"{name}_l0").grad, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_one_layer_on_equal_lengths_equals_the_last_output_of_torchs_lstm() -> None:
     model, inputs = make(), torch.randn(4, 9, 5)
-    own = torchs_own(model, 1, False)
-    torch.testing.assert_close(model(inputs, torch.full((4,), 9)), model.head(own(inputs)[0][:, -1]))
+    lstm = torch_lstm(model, 1, False)
+    torch.testing.assert_close(model(inputs, torch.full((4,), 9)), model.head(lstm(inputs)[0][:, -1]))
 
 
 @pytest.mark.parametrize("padding", [0.0, 1e6, float("nan")])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_a_sequence_gives_the_same_alone_and_in_a_batch_whatever_stands_in_the_padding(
-    bidirectional: bool, padding: float
-) -> None:
+def test_a_sequence_gives_the_same_alone_and_in_a_batch_with_any_padding(bidirectional: bool, padding: float) -> None:
     model, inputs = make(num_layers=2, bidirectional=bidirectional).eval(), padded_batch()
     inputs[torch.arange(inputs.shape[1]) >= LENGTHS[:, None]] = padding
     together = model(inputs, LENGTHS)

@@ -1,4 +1,4 @@
-"""Windows freed of their own level and given it back, against a NumPy loop over windows."""
+"""Window normalization and its inverse, against a NumPy loop over windows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models.settings import Channels, ModelSettings
 
 METHODS = ["last", "instance"]
 LENGTHS = torch.tensor([7, 1, 4, 12, 12, 3])
-NUMBERS, TARGETS, STEPS = 4, (2, 0), 3  # of the six features the last two are flags or the like
+NUMBERS, TARGETS, STEPS = 4, (2, 0), 3  # the last two of six features are not normalised, such as flags
 
 
 def windows(seed: int = 0, features: int = 6) -> Tensor:
@@ -31,16 +31,16 @@ def model_of(method: str, seed: int = 0, **settings: object) -> LSTM:
 
 
 def loop(inputs: np.ndarray, lengths: np.ndarray, method: str) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-    """The valid steps of each window normalised, and its shift and scale, a window at a time in float64."""
-    normalised, shifts, scales = [], [], []
+    """Return the normalised valid steps of each window, its shift and its scale, window by window in float64."""
+    windows, shifts, scales = [], [], []
     for window, length in zip(inputs.astype(float), lengths, strict=True):
         numbers = window[:length, :NUMBERS]
         shift = numbers[-1] if method == "last" else numbers.mean(axis=0)
         scale = np.ones(NUMBERS) if method == "last" else np.sqrt(numbers.var(axis=0) + LEAST_VARIANCE)
-        normalised.append(np.concatenate([(numbers - shift) / scale, window[:length, NUMBERS:]], axis=1))
+        windows.append(np.concatenate([(numbers - shift) / scale, window[:length, NUMBERS:]], axis=1))
         shifts.append(shift)
         scales.append(scale)
-    return normalised, np.array(shifts), np.array(scales)
+    return windows, np.array(shifts), np.array(scales)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -48,8 +48,8 @@ def test_each_window_is_normalised_by_its_own_valid_steps_and_other_features_are
     inputs = windows()
     normalised, level = normalise(inputs, LENGTHS, method, NUMBERS)  # type: ignore[arg-type]
     expected, shifts, scales = loop(inputs.numpy(), LENGTHS.numpy(), method)
-    for window, length, own in zip(normalised.numpy(), LENGTHS, expected, strict=True):
-        np.testing.assert_allclose(window[:length], own, rtol=1e-4, atol=1e-5)
+    for window, length, expected_window in zip(normalised.numpy(), LENGTHS, expected, strict=True):
+        np.testing.assert_allclose(window[:length], expected_window, rtol=1e-4, atol=1e-5)
         assert not window[length:, :NUMBERS].any()
     np.testing.assert_allclose(level.shift, shifts, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(level.scale, scales, rtol=1e-5)
@@ -63,8 +63,8 @@ def test_outputs_of_every_step_and_quantile_are_restored_by_the_level_of_their_o
     level = Level(torch.from_numpy(shift), torch.from_numpy(scale))
     restored = restore(torch.from_numpy(outputs.reshape(5, -1)), level, TARGETS, levels).view(outputs.shape)
     for sample, step, target, quantile in np.ndindex(outputs.shape):
-        number = TARGETS[target]
-        expected = outputs[sample, step, target, quantile] * scale[sample, number] + shift[sample, number]
+        column = TARGETS[target]
+        expected = outputs[sample, step, target, quantile] * scale[sample, column] + shift[sample, column]
         assert float(restored[sample, step, target, quantile]) == pytest.approx(expected, rel=1e-5)
 
 
@@ -102,8 +102,8 @@ def test_padding_changes_no_answer(method: str, alone: bool, more: int, padding:
         padded[row, :length] = inputs[row, :length]
     together = model(padded, LENGTHS)
     for row, length in enumerate(LENGTHS):
-        own = model(inputs[row : row + 1, :length], length[None])
-        torch.testing.assert_close(together[row : row + 1], own, rtol=1e-4, atol=1e-4)
+        expected = model(inputs[row : row + 1, :length], length[None])
+        torch.testing.assert_close(together[row : row + 1], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -131,7 +131,7 @@ def test_a_constant_window_forecasts_its_constant_within_the_least_deviation() -
 
 
 def test_the_loss_reaches_the_weights_in_the_scaled_units_of_the_targets() -> None:
-    """With a deviation of s the gradient of the squared error is s times that of the normalised forecast's."""
+    """Check that a window with deviation s has s times the gradient of the normalised forecast."""
     model, inputs = model_of("instance"), windows()
     model(inputs, LENGTHS).sum().backward()
     _, level = normalise(inputs, LENGTHS, "instance", NUMBERS)

@@ -1,4 +1,4 @@
-"""`prepare`, the manifest and the page give the same counts of rows and windows, and they are pandas' own."""
+"""`prepare`, the manifest and the page have the same counts of rows and windows as pandas."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOOKBACK = 5
 
 
 def gappy(folder: Path) -> pd.DataFrame:
-    """An hourly series of which rows and targets are missing, and one that is too short for a window."""
+    """Write an hourly series with missing rows and targets, and one that is too short for a window."""
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"t": pd.date_range("2024-01-01", periods=300, freq="h"), "k": "long"})
     frame["a"], frame["b"] = random.normal(size=300), random.normal(size=300)

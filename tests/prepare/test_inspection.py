@@ -1,4 +1,4 @@
-"""What inspect says of datasets: facts against pandas, and tables that fit the screen."""
+"""The facts of `inspect`, against pandas, and its tables, which fit the screen."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def test_the_facts_are_those_of_pandas(tmp_path: Path) -> None:
     assert about.longest_gap == Gap("a", 8)
     train = frame[frame.index < 120]
     for name in "ab":
-        wanted = {"mean": train[name].mean(), "deviation": train[name].std(ddof=0)}
-        wanted |= {"low": train[name].min(), "high": train[name].max()}
-        assert asdict(about.columns[name]) == pytest.approx(wanted, rel=1e-5)
+        expected = {"mean": train[name].mean(), "deviation": train[name].std(ddof=0)}
+        expected |= {"low": train[name].min(), "high": train[name].max()}
+        assert asdict(about.columns[name]) == pytest.approx(expected, rel=1e-5)
     assert about.window == WindowLengths(3, 3, 3)
-    assert about.samples["train"] == 120 - 3 - 2  # a target that is missing is never invented
+    assert about.samples["train"] == 120 - 3 - 2  # a missing target is not filled
 
 
 def test_the_rows_behind_the_end_of_the_split_count_in_no_share(tmp_path: Path) -> None:
@@ -76,13 +76,13 @@ def test_the_rows_behind_the_end_of_the_split_count_in_no_share(tmp_path: Path) 
     assert about.longest_gap == Gap("a", 10)
 
 
-def test_sequences_of_different_lengths_tell_their_windows_and_classes(tmp_path: Path) -> None:
+def test_sequences_of_different_lengths_are_shown_with_their_windows_and_classes(tmp_path: Path) -> None:
     lengths = [3, 9, 4, 7, 5, 30, 6, 8, 3, 3]
     frame = pd.DataFrame({"a": np.arange(sum(lengths)) / 7, "k": np.repeat([f"s{n}" for n in range(10)], lengths)})
     frame["label"] = np.repeat(list("uvuvuuuuuv"), lengths)
-    own = {"lookback": "all", "horizon": 0, "series": "k", "split_by": "series", "split": [1.0, 0.0, 0.0]}
-    own |= {"targets": ["label"], "classes": True, "features": ["a"], "time": None, "frequency": None}
-    datasets = prepared(tmp_path, {"x": frame, "y": frame[frame["k"] < "s8"]}, **own)
+    settings = {"lookback": "all", "horizon": 0, "series": "k", "split_by": "series", "split": [1.0, 0.0, 0.0]}
+    settings |= {"targets": ["label"], "classes": True, "features": ["a"], "time": None, "frequency": None}
+    datasets = prepared(tmp_path, {"x": frame, "y": frame[frame["k"] < "s8"]}, **settings)
     about = inspect_dataset(datasets[0])
     assert about.window == WindowLengths(3, float(np.median(lengths)), 30)
     assert about.classes == {"u": 7, "v": 3}
@@ -92,7 +92,7 @@ def test_sequences_of_different_lengths_tell_their_windows_and_classes(tmp_path:
     assert "median window" in text
 
 
-def test_what_is_the_same_in_all_is_said_once_and_all_fits_80_and_160_letters(tmp_path: Path) -> None:
+def test_facts_of_all_datasets_are_shown_once_and_tables_fit_80_and_160_letters(tmp_path: Path) -> None:
     datasets = prepared(tmp_path, {f"site_{k:02d}": hourly(150 + k, k) for k in range(12)})
     for width in (80, 160):
         text = shown(datasets, width)
@@ -122,8 +122,8 @@ def test_the_columns_that_differ_the_most_come_first_and_the_others_are_named(tm
         random = np.random.default_rng(k)
         frames[dataset] = pd.DataFrame({n: random.normal(shifts[n] * k, 1 + 4 * k * (n == "m"), 200) for n in names})
     datasets = prepared(tmp_path, frames, features=names, time=None, frequency=None)
-    found = inspect_datasets(datasets, "given")
-    assert by_difference(found.datasets, names)[:2] == ["q", "m"]
+    inspection_of_all = inspect_datasets(datasets, "given")
+    assert by_difference(inspection_of_all.datasets, names)[:2] == ["q", "m"]
     assert "and" in shown(datasets, 80)
     assert "differ less between the datasets" in shown(datasets, 80).replace("\n", " ")
 
@@ -146,7 +146,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_read(target
 
 
 @pytest.mark.ray
-def test_the_command_shows_and_writes_what_it_found(ray_session: None, tmp_path: Path) -> None:
+def test_the_command_shows_and_writes_its_facts(ray_session: None, tmp_path: Path) -> None:
     recipe, file = write_small(tmp_path), tmp_path / "facts.json"
     code, out, err = invoke("inspect", str(recipe), "--storage", str(tmp_path / "runs"), "--json", str(file))
     assert (code, err) == (0, "")

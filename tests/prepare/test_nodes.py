@@ -1,4 +1,4 @@
-"""All layouts, on 1, 2 and 3 Ray nodes and from none: the rows, samples and statistics of one process, to the byte.
+"""All layouts on 1, 2 and 3 Ray nodes, and on a cluster that starts without a node, give the bytes of one process.
 
 About 10 minutes on 2 cores.
 """
@@ -18,17 +18,17 @@ from s3_log import requests
 pytestmark = [pytest.mark.ray, pytest.mark.long]
 LAYOUTS = {"l1", "l2", "l3", "l4", "l5"}
 NUM_SERIES, ROWS = 40, 20_000
-Told = list[dict[str, Any]]
+Rows = list[dict[str, Any]]
 
 
-def run_program(folder: Path, part: str, num_series: int = NUM_SERIES, rows: int = ROWS) -> Told:
+def run_program(folder: Path, part: str, num_series: int = NUM_SERIES, rows: int = ROWS) -> Rows:
     program = Path(__file__).parents[1] / "support" / "shard_nodes.py"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, str(program), str(folder), str(num_series), str(rows), part]
-    found = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False, timeout=3600)
-    print(found.stdout)
-    assert found.returncode == 0
-    return [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
+    process = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False, timeout=3600)
+    print(process.stdout)
+    assert process.returncode == 0
+    return [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +37,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def here(folder: Path) -> Told:
-    """What came of all layouts and part sizes in one process; the files and the reference are in the folder then."""
+def here(folder: Path) -> Rows:
+    """Prepare all layouts and part sizes in one process, which writes the files and the reference to the folder."""
     return run_program(folder, "here")
 
 
-def test_bytes_are_those_of_one_piece_for_every_layout_and_part_size(here: Told) -> None:
+def test_bytes_are_those_of_one_piece_for_every_layout_and_part_size(here: Rows) -> None:
     assert {(row["what"], row["layout"]) for row in here} == {
         (f"here {rows}", name) for rows in (1000, 7919, 1 << 15) for name in LAYOUTS
     }
@@ -51,7 +51,7 @@ def test_bytes_are_those_of_one_piece_for_every_layout_and_part_size(here: Told)
 
 @pytest.mark.parametrize(("count", "part_rows"), [(1, 1 << 15), (2, 1000), (3, 7919)])
 def test_bytes_and_hashes_do_not_depend_on_nodes_and_all_nodes_work_on_one_file(
-    here: Told, folder: Path, count: int, part_rows: int
+    here: Rows, folder: Path, count: int, part_rows: int
 ) -> None:
     rows = run_program(folder, f"{count}:{part_rows}")
     assert {row["layout"] for row in rows} == LAYOUTS
@@ -64,7 +64,7 @@ def test_bytes_and_hashes_do_not_depend_on_nodes_and_all_nodes_work_on_one_file(
 
 
 def test_a_cluster_without_nodes_waits_for_them_and_each_machine_gets_what_it_needs(bucket: str, tmp_path: Path) -> None:
-    """The source is read for its hash, for its local times and for its rows; each prepared file once, by its reader."""
+    """Count the bytes: the source is read for its hash, its local times and its rows, each prepared file once."""
     rows = run_program(tmp_path, f"{bucket}/nodes", 10, ROWS)
     reference = json.loads((tmp_path / "panel.json").read_text())["reference"]["l5"]
     prepared = {row["layout"]: row for row in rows if row["what"] == "prepared"}

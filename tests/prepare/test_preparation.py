@@ -1,4 +1,4 @@
-"""Where datasets are prepared: small files in this process, without Ray, unless the run uses workers anyway."""
+"""Small files are prepared in this process, without Ray, unless the run uses workers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import workflows.prepare.preparation as preparation
 from workflows.prepare.preparation import prepares_here
 
 
-def test_small_local_files_are_prepared_here_where_a_run_starts_no_workers(
+def test_small_local_files_are_prepared_in_this_process_if_a_run_starts_no_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write_csv(noise(50), tmp_path / "f.csv")
@@ -42,8 +42,8 @@ print(result.epochs_trained, "ray" in sys.modules and sys.modules["ray"].is_init
 def test_a_small_recipe_without_workers_is_trained_without_a_cluster(tmp_path: Path) -> None:
     recipe = write_small(tmp_path, compute={"num_workers": 0})
     command = [sys.executable, "-c", TRAIN_AND_LOOK, str(recipe), str(tmp_path / "runs")]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
-    assert found.stdout.split() == ["6", "False"]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    assert process.stdout.split() == ["6", "False"]
 
 
 def test_commands_that_train_nothing_prepare_small_data_without_a_cluster(

@@ -1,4 +1,4 @@
-"""Every form of y that users write for classes is read right, or refused with what to write instead."""
+"""Every usual form of y for classes is read correctly, or refused with what to write instead."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ RIGHT: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("kind", RIGHT)
-def test_a_form_of_classes_is_read_right_and_predicted_as_it_was_given(kind: str, tmp_path: Path) -> None:
+def test_a_form_of_classes_is_read_correctly_and_predicted_in_its_type(kind: str, tmp_path: Path) -> None:
     labels = RIGHT[kind]
     result = train([(X, labels)], validation=[(X, labels)], storage=tmp_path, **SETTINGS)
     (dataset,) = result.run.datasets
@@ -61,9 +61,9 @@ def test_a_sure_classifier_gives_the_labels_back(tmp_path: Path) -> None:
     for number, labels in enumerate((Y.astype(float), np.array(["no", "yes"])[Y], Y.astype(bool), Y[:, None])):
         keys = {**SETTINGS, "epochs": 40, "learning_rate": 0.05}
         result = train([(X, labels)], storage=tmp_path / str(number), **keys)
-        found = result.predict(X)
-        np.testing.assert_array_equal(found, labels.ravel())
-        assert found.dtype == labels.dtype
+        predicted = result.predict(X)
+        np.testing.assert_array_equal(predicted, labels.ravel())
+        assert predicted.dtype == labels.dtype
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
@@ -79,9 +79,9 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_no_class_is_refused(kind: str, tmp_path: Path) -> None:
-    labels, said = REFUSED[kind]
-    with pytest.raises(InputError, match=said):
+def test_wrong_classes_are_refused(kind: str, tmp_path: Path) -> None:
+    labels, message = REFUSED[kind]
+    with pytest.raises(InputError, match=message):
         train([(X, labels)], storage=tmp_path / "runs", **SETTINGS)
     assert not (tmp_path / "runs").exists()
 
@@ -111,16 +111,16 @@ def test_text_with_a_loss_for_numbers_is_refused(kind: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("kind", ["floats", "float column", "float tensor", "object floats", "counts"])
 def test_numbers_stay_numbers(kind: str, tmp_path: Path) -> None:
-    given = {"object floats": Y.astype(float).astype(object), "counts": np.stack([Y, Y + 10], axis=1)}
-    labels = given[kind] if kind in given else RIGHT[kind]
+    others = {"object floats": Y.astype(float).astype(object), "counts": np.stack([Y, Y + 10], axis=1)}
+    labels = others[kind] if kind in others else RIGHT[kind]
     result = train([(X, labels)], storage=tmp_path, epochs=1, hidden_size=4)
-    found = result.run.datasets[0].batch("train", np.arange(12)).targets[:, 0]
-    np.testing.assert_array_equal(found[:, 0], Y)
-    assert result.predict(X).shape == found.shape
+    targets = result.run.datasets[0].batch("train", np.arange(12)).targets[:, 0]
+    np.testing.assert_array_equal(targets[:, 0], Y)
+    assert result.predict(X).shape == targets.shape
 
 
 def test_one_number_written_in_two_ways_is_no_second_class(tmp_path: Path) -> None:
-    """A CSV writer makes 1.0 of 1 where the column has a gap: these were two classes."""
+    """Refuse 1 and 1.0 as two classes: a CSV writer writes 1.0 for 1 if the column has a gap."""
     for name, labels in (("a", ["0", "1"]), ("b", ["0.0", "1.0"])):
         rows = [f"{name}{n},{t},{n * t},{labels[n % 2]}" for n in range(8) for t in range(3)]
         (tmp_path / f"{name}.csv").write_text("s,t,x,y\n" + "\n".join(rows) + "\n")
@@ -145,12 +145,12 @@ def few_positives(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("keys", [{"patience": 3, "handover": "best"}, {"schedule": "plateau"}], ids=["patience", "plateau"])
-def test_where_few_are_positive_training_goes_on_while_the_loss_falls(keys: dict[str, Any], tmp_path: Path) -> None:
-    """cases/training/imbalanced_stop: by the share of wrong classes it stopped after 6 epochs, at recall 0."""
-    held = few_positives(400, 2)
+def test_with_few_positives_training_continues_while_the_loss_falls(keys: dict[str, Any], tmp_path: Path) -> None:
+    """Repeat cases/training/imbalanced_stop: by the share of wrong classes, training stopped after 6 epochs at recall 0."""
+    validation = few_positives(400, 2)
     result = train(
         {"A": few_positives(600, 1)},
-        validation={"A": held},
+        validation={"A": validation},
         loss="cross_entropy",
         epochs=40,
         hidden_size=16,
@@ -162,4 +162,4 @@ def test_where_few_are_positive_training_goes_on_while_the_loss_falls(keys: dict
     assert stage["epochs"] == 40
     assert len(stage["validation_loss"]) == 40
     assert stage["validation_loss"][-1] < 0.5 * stage["validation_loss"][0]
-    assert (result.predict(held[0])[held[1] == 1] == 1).mean() > 0.6
+    assert (result.predict(validation[0])[validation[1] == 1] == 1).mean() > 0.6

@@ -1,4 +1,4 @@
-"""Frames in, frames out: pandas, polars and Arrow give the model that the same rows give as files."""
+"""Frames of pandas, polars and Arrow give the same model as files with the same rows, and forecasts of the same type."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def frames_of(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def long_frame(rows: int = 120) -> pd.DataFrame:
-    """Two sites with two series each, in the columns that forecasting libraries share."""
+    """Return two sites with two series each, with the usual columns of forecasting libraries."""
     frames = []
     for number in range(4):
         wave = np.sin(np.arange(rows) / 5 + number) + 3 * (number // 2)
@@ -58,9 +58,9 @@ def test_frames_of_any_library_train_what_the_files_do_with_gaps_categories_and_
         result = train({site: make(frame) for site, frame in frames.items()}, storage=sites / "frames", name=library, **KEYS)
         assert result.train_loss == expected.train_loss
         assert result.document["epochs_trained"] == (2 if library == "pandas" else 0)  # known by content
-        found = result.predict({site: make(frame) for site, frame in frames.items()})
-        assert type(found) is type(make(frames["a"]))
-        table = found if library == "pandas" else found.to_pandas()
+        forecasts = result.predict({site: make(frame) for site, frame in frames.items()})
+        assert type(forecasts) is type(make(frames["a"]))
+        table = forecasts if library == "pandas" else forecasts.to_pandas()
         predict_files(Store(expected.storage), expected.run, None, str(sites / "[ab].csv"), str(sites / "out.parquet"))
         written = pd.read_parquet(sites / "out.parquet")
         pd.testing.assert_frame_equal(table, written, check_dtype=False)
@@ -75,21 +75,21 @@ def test_one_long_frame_is_understood_by_its_names_and_its_forecasts_join_it(lib
     assert [source.where for source in result.run.sources] == [{"site": "n"}, {"site": "s"}]
     settings = result.run.sources[0].settings
     assert (settings.time, settings.series, settings.targets, settings.features) == (["ds"], "unique_id", ["y"], ["y"])
-    found = result.predict(make(frame), every=True)
+    forecasts = result.predict(make(frame), every=True)
     columns = ["dataset", "series", "cutoff", "step", "time", "y"]
     names = {"dataset": "site", "series": "unique_id", "time": "ds"}
     if library == "pandas":
-        assert list(found.columns) == columns
-        joined = found.rename(columns=names).merge(frame, on=list(names.values()), suffixes=("", "_true"))
+        assert list(forecasts.columns) == columns
+        joined = forecasts.rename(columns=names).merge(frame, on=list(names.values()), suffixes=("", "_true"))
     elif library == "polars":
-        assert found.columns == columns
-        joined = found.rename(names).join(make(frame), on=list(names.values()), suffix="_true").to_pandas()
+        assert forecasts.columns == columns
+        joined = forecasts.rename(names).join(make(frame), on=list(names.values()), suffix="_true").to_pandas()
     else:
-        assert found.column_names == columns
-        renamed = found.rename_columns([names.get(name, name) for name in columns])
+        assert forecasts.column_names == columns
+        renamed = forecasts.rename_columns([names.get(name, name) for name in columns])
         joined = renamed.join(make(frame), [*names.values()], join_type="inner", right_suffix="_true").to_pandas()
     windows = 4 * (120 - 6 + 1)
-    assert len(joined) == windows * 2 - 4 * 3  # the steps after the last row have no truth yet
+    assert len(joined) == windows * 2 - 4 * 3  # the steps after the last row have no observed value
     assert (joined["ds"] == joined["cutoff"] + pd.to_timedelta(joined["step"], unit="h")).all()
     assert np.abs(joined["y"] - joined["y_true"]).mean() < 2
 
@@ -101,8 +101,8 @@ def test_an_index_of_times_other_names_and_a_validation_split(tmp_path: Path) ->
         result = train(frame, storage=tmp_path, targets=["power"], validation_split=0.25, frequency="1h", **SHORT)
     settings = result.run.sources[0].settings
     assert (settings.time, settings.split, settings.features) == (["ds"], [0.75, 0.25, 0.0], ["power"])
-    found = result.predict(frame)
-    assert list(found["time"]) == list(pd.date_range(frame.index[-1], periods=3, freq="h")[1:])
+    forecasts = result.predict(frame)
+    assert list(forecasts["time"]) == list(pd.date_range(frame.index[-1], periods=3, freq="h")[1:])
     assert result.history["dataset_1"]["loss"] == result.train_loss["dataset_1"]
     assert len(result.history["dataset_1"]["val_loss"]) == 1
 
@@ -113,11 +113,11 @@ def test_classes_come_back_in_the_type_of_the_frame_with_their_probabilities(tmp
     keys = {"targets": ["kind"], "lookback": 4, "horizon": 0, "loss": "cross_entropy", "epochs": 1, "hidden_size": 3}
     result = train({"one": frame}, storage=tmp_path, **keys)
     assert result.classes == [0, 10, 20]
-    found = result.predict_proba(pl.from_pandas(frame.drop(columns="kind")))
-    assert found.columns == ["series", "cutoff", "step", "time", "kind", "kind_p_0", "kind_p_10", "kind_p_20"]
-    chances = found.select("kind_p_0", "kind_p_10", "kind_p_20").to_numpy()
+    forecasts = result.predict_proba(pl.from_pandas(frame.drop(columns="kind")))
+    assert forecasts.columns == ["series", "cutoff", "step", "time", "kind", "kind_p_0", "kind_p_10", "kind_p_20"]
+    chances = forecasts.select("kind_p_0", "kind_p_10", "kind_p_20").to_numpy()
     np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-6)
-    assert found["kind"].to_list() == [result.classes[place] for place in chances.argmax(axis=1)]
+    assert forecasts["kind"].to_list() == [result.classes[index] for index in chances.argmax(axis=1)]
     np.testing.assert_allclose(result.predict_proba(frame["x"].to_numpy()[None, -4:, None]), chances, rtol=1e-5)
 
 
@@ -144,7 +144,7 @@ def test_a_frame_extends_a_run_which_is_saved_loaded_and_drawn(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("data", "keys", "said"),
+    ("data", "keys", "message"),
     [
         ({}, {"lr": 1}, "the key 'lr' is unknown: write learning_rate"),
         ({}, {"units": 3}, "write hidden_size"),
@@ -161,19 +161,19 @@ def test_a_frame_extends_a_run_which_is_saved_loaded_and_drawn(tmp_path: Path) -
         ({"ds": ["noon"] * 480}, {}, "frame 'n', row 1, column 'ds': 'noon' is not a time"),
     ],
 )
-def test_what_is_wrong_with_a_frame_is_told_in_its_own_words_and_nothing_is_written(
-    data: dict[str, Any], keys: dict[str, Any], said: str, tmp_path: Path
+def test_an_error_in_a_frame_names_its_row_and_column_and_nothing_is_written(
+    data: dict[str, Any], keys: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     frame = long_frame().assign(**{name: values for name, values in data.items() if values is not None})
     frame = frame.drop(columns=[name for name, values in data.items() if values is None])
     with pytest.raises(ValueError) as raised:  # noqa: PT011  # InputError is one
         train(frame, storage=tmp_path / "runs", **{"dataset": "site", **SHORT, **keys})
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert ".arrow" not in str(raised.value)
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_new_site_is_told_in_the_words_of_python(tmp_path: Path) -> None:
+def test_a_new_site_is_refused_with_the_argument_to_write(tmp_path: Path) -> None:
     frame = long_frame()
     result = train(frame, dataset="site", storage=tmp_path, frequency="1h", **SHORT)
     new = frame[frame["site"] == "s"].assign(site="west")

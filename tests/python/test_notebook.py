@@ -1,4 +1,4 @@
-"""The door for notebooks: the tutorial's programs through it, its result, and what it refuses."""
+"""`train` for notebooks: the tutorial's programs, its result, and its refusals."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def ragged(samples: Samples) -> tuple[list[np.ndarray], np.ndarray]:
 
 @pytest.fixture(autouse=True)
 def no_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arrays in this process connect to no Ray: only a test that says so may."""
+    """Fail if arrays in this process connect to Ray, unless the test is marked `ray`."""
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a Ray was asked for")
@@ -86,8 +86,8 @@ def test_arrays_and_lists_of_sequences_give_the_plain_loops_losses(
 
 def test_with_validation_pairs_the_best_epoch_is_handed_on_as_in_the_plain_loop(tmp_path: Path) -> None:
     files = files_of(tmp_path, "tutorial")
-    pairs, held = ([ragged(file[part]) for file in files] for part in ("train", "validation"))
-    result = train(pairs, validation=held, storage=tmp_path / "runs", handover="best", **TUTORIAL)
+    pairs, validation = ([ragged(file[part]) for file in files] for part in ("train", "validation"))
+    result = train(pairs, validation=validation, storage=tmp_path / "runs", handover="best", **TUTORIAL)
     loop = PlainLoop(Store(str(tmp_path / "runs")).load(result.run.plan.root).model)
     for number, file in enumerate(files):
         states, errors = [], []
@@ -110,17 +110,17 @@ def test_with_validation_pairs_the_best_epoch_is_handed_on_as_in_the_plain_loop(
 
 @pytest.mark.skipif(not KERAS.exists(), reason=f"Keras's run of the tutorial is not there: {KERAS}")
 @pytest.mark.parametrize("program", ["equal", "padded"])
-def test_the_tutorials_loop_through_the_door_gives_the_losses_of_keras(program: str, tmp_path: Path) -> None:
-    found = keras_run(program)
-    pairs = [(found[f"X{place}"], found[f"y{place}"]) for place in range(3)]
+def test_train_gives_the_losses_of_the_keras_tutorial(program: str, tmp_path: Path) -> None:
+    keras = keras_run(program)
+    pairs = [(keras[f"X{number}"], keras[f"y{number}"]) for number in range(3)]
     root = train(pairs[:1], storage=tmp_path / "first", hidden_size=64, epochs=1).run.plan.root
-    Store(str(tmp_path / "runs")).commit(root, State(keras_weights(found, "init"), {}), EpochRecord(root, None))
+    Store(str(tmp_path / "runs")).commit(root, State(keras_weights(keras, "init"), {}), EpochRecord(root, None))
     result = train(pairs, storage=tmp_path / "runs", hidden_size=64, handover="last", **TUTORIAL)
-    np.testing.assert_allclose(list(result.train_loss.values()), found["losses"], rtol=1e-3)
+    np.testing.assert_allclose(list(result.train_loss.values()), keras["losses"], rtol=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("data", "keys", "said"),
+    ("data", "keys", "messages"),
     [
         (
             PAIRS,
@@ -144,13 +144,13 @@ def test_the_tutorials_loop_through_the_door_gives_the_losses_of_keras(program: 
         ({"data": {}, "datasets": []}, {"epoch": 1}, ["'epoch' is unknown", "no datasets"]),
     ],
 )
-def test_what_is_wrong_is_told_all_at_once_before_anything_is_written(
-    data: Any, keys: dict[str, Any], said: list[str], tmp_path: Path
+def test_all_errors_are_in_one_message_before_anything_is_written(
+    data: Any, keys: dict[str, Any], messages: list[str], tmp_path: Path
 ) -> None:
     with pytest.raises(InputError) as raised:
         train(data, storage=tmp_path / "runs", **keys)
-    for words in said:
-        assert words in str(raised.value)
+    for message in messages:
+        assert message in str(raised.value)
     assert not (tmp_path / "runs").exists()
 
 
@@ -168,20 +168,20 @@ def test_a_recipe_is_trained_by_its_path_its_document_or_itself(
         assert (again.key, again.document["epochs_trained"]) == (first.key, 0)
     rows = np.genfromtxt(tmp_path / "anvil.csv", delimiter=",", skip_header=1)[:, 1:]
     windows = np.stack([rows[start : start + 12] for start in range(5)])
-    place = first.run.index_of("anvil")
-    batch = first.run.datasets[place].batch("train", np.arange(5))
-    truth = batch.targets * first.run.datasets[place].target_scale + first.run.datasets[place].encoding.center[-1]
-    found = first.predict(windows, "anvil")
-    assert found.shape == truth.shape == (5, 3, 1)
-    assert np.abs(found - truth).mean() < 40
+    index = first.run.index_of("anvil")
+    batch = first.run.datasets[index].batch("train", np.arange(5))
+    truth = batch.targets * first.run.datasets[index].target_scale + first.run.datasets[index].encoding.center[-1]
+    forecasts = first.predict(windows, "anvil")
+    assert forecasts.shape == truth.shape == (5, 3, 1)
+    assert np.abs(forecasts - truth).mean() < 40
     with pytest.raises(InputError, match=r"sample 0 of X has 11 steps: the model takes 12$"):
         first.predict(windows[:, 1:], "anvil")
 
 
-def test_importing_the_door_is_light() -> None:
+def test_importing_train_is_light() -> None:
     code = (
         "import sys, workflows; print([n for n in ('numpy', 'pydantic', 'torch', 'ray') if n in sys.modules]); "
         "from workflows import train; print([n for n in ('torch', 'ray') if n in sys.modules], train.__name__)"
     )
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.split("\n")[:2] == ["[]", "[] train"]
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert process.stdout.split("\n")[:2] == ["[]", "[] train"]

@@ -1,4 +1,4 @@
-"""What a training hands to a notebook: it predicts, and it shows itself."""
+"""The result of a training in a notebook: predictions, text and HTML."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def test_scaled_arrays_are_predicted_in_their_own_units(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [int, str, bool])
-def test_classes_come_back_as_they_were_given(kind: Any, tmp_path: Path) -> None:
+def test_classes_are_predicted_in_their_type(kind: Any, tmp_path: Path) -> None:
     inputs = RANDOM.normal(size=(60, 5, 2)).astype(np.float32)
     classes = np.array([kind(value) for value in (inputs[:, -1, 0] > 0).astype(int) * (11 if kind is int else 1)])
     keys: dict[str, Any] = {"loss": "cross_entropy", "epochs": 12, "hidden_size": 8, "learning_rate": 0.02, "batch_size": 16}
     result = train([(inputs, classes)], validation=[(inputs[:30], classes[:30])], storage=tmp_path, **keys)
-    found = result.predict(inputs[:30])
-    assert found.dtype == classes.dtype
-    told = result.evaluate()["datasets"]["dataset_1"]
-    assert told["accuracy"] == pytest.approx((found == classes[:30]).mean())
-    assert told["accuracy"] > 0.8
+    predicted = result.predict(inputs[:30])
+    assert predicted.dtype == classes.dtype
+    errors = result.evaluate()["datasets"]["dataset_1"]
+    assert errors["accuracy"] == pytest.approx((predicted == classes[:30]).mean())
+    assert errors["accuracy"] > 0.8
 
 
-def test_a_result_stays_what_it_was_when_its_name_is_trained_again(tmp_path: Path) -> None:
+def test_a_result_does_not_change_when_its_name_is_trained_again(tmp_path: Path) -> None:
     first = train(PAIRS, storage=tmp_path, epochs=1, hidden_size=4)
     before = first.predict(PAIRS[0][0])
     second = train(PAIRS, storage=tmp_path, epochs=2, hidden_size=4)
@@ -84,21 +84,21 @@ def test_a_result_shows_itself_as_text_and_as_html(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "said"),
+    ("inputs", "message"),
     [
         (np.zeros((2, 6, 2)), "X has 2 features, the model 3 (x0, x1, x2)"),
         (np.zeros((2, 6)), "X has the shape (2, 6)"),
         ([], "X is empty"),
     ],
 )
-def test_inputs_that_the_model_cannot_take_are_refused(inputs: Any, said: str, tmp_path: Path) -> None:
+def test_inputs_that_the_model_cannot_take_are_refused(inputs: Any, message: str, tmp_path: Path) -> None:
     result = train(PAIRS[:1], storage=tmp_path, epochs=1, hidden_size=2)
     with pytest.raises(InputError) as raised:
         result.predict(inputs)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
-def test_missing_values_need_a_dataset_where_each_fills_them_its_own_way(tmp_path: Path) -> None:
+def test_missing_values_need_a_dataset_if_each_fills_them_differently(tmp_path: Path) -> None:
     result = train({"here": PAIRS[0], "there": PAIRS[1]}, storage=tmp_path, epochs=1, hidden_size=2)
     gap = PAIRS[0][0].copy()
     gap[0, 2] = np.nan
@@ -113,16 +113,16 @@ def test_quantiles_come_with_the_forecast_in_their_order(tmp_path: Path) -> None
     levels = [0.1, 0.5, 0.9]
     result = train(PAIRS[:1], loss="quantile", quantiles=levels, scaling="standard", name="levels", **keys)
     inputs, targets = PAIRS[0]
-    found = result.predict_quantiles(inputs)
-    assert found.shape == (*targets.shape, 3)
-    np.testing.assert_array_equal(found[..., 1], result.predict(inputs))
-    assert abs(found.mean() - targets.mean()) < 3 * targets.std()  # in the targets' own units
+    forecasts = result.predict_quantiles(inputs)
+    assert forecasts.shape == (*targets.shape, 3)
+    np.testing.assert_array_equal(forecasts[..., 1], result.predict(inputs))
+    assert abs(forecasts.mean() - targets.mean()) < 3 * targets.std()  # in the targets' own units
     with pytest.raises(InputError, match='loss = "mse" has no quantiles: train with loss="quantile"'):
         train(PAIRS[:1], name="plain", **keys).predict_quantiles(inputs)
 
 
 @pytest.mark.parametrize("scaling", ["none", "standard"])
-def test_a_constant_column_is_told_at_the_line_that_trains_and_nothing_of_its_scaling(scaling: str, tmp_path: Path) -> None:
+def test_a_constant_column_gives_a_warning_at_the_line_that_trains(scaling: str, tmp_path: Path) -> None:
     inputs, targets = PAIRS[0][0].copy(), PAIRS[0][1]
     inputs[..., 1] = 4.0
     with pytest.warns(UserWarning, match="'x1' is constant in the train rows") as caught:

@@ -1,4 +1,4 @@
-"""Stored recipes name the defaults that decide numbers, and those of before mean what they meant."""
+"""Stored recipes name the defaults that decide numbers, and older ones keep the defaults of their time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workflows.results.trained import open_run
 from workflows.store.run_record import RECIPE
 
 
-def test_a_stored_recipe_names_what_its_defaults_were(tmp_path: Path) -> None:
+def test_a_stored_recipe_names_its_defaults(tmp_path: Path) -> None:
     recipe = load_recipe(write_small(tmp_path))
     stored = movable(recipe)
     assert (stored["model"]["head"], stored["training"]["handover"]) == ("dataset", "average")
@@ -33,12 +33,12 @@ def test_a_stored_recipe_names_what_its_defaults_were(tmp_path: Path) -> None:
     )
 
 
-def test_a_recipe_that_was_stored_before_means_what_it_meant() -> None:
+def test_an_older_stored_recipe_keeps_its_defaults() -> None:
     document = {"training": {"epochs": 3}, "retention": {"method": "replay", "memory": 7}, "model": {"hidden_size": 3}}
-    found = with_old_defaults(document)
-    assert found["model"] == {"hidden_size": 3, **BEFORE["model"]}
-    assert found["training"] == {"epochs": 3, "handover": "last", "decay_rate": 0.8}
-    assert found["retention"] == {"method": "replay", "memory": 7, "share": 0.4}
+    completed = with_old_defaults(document)
+    assert completed["model"] == {"hidden_size": 3, **BEFORE["model"]}
+    assert completed["training"] == {"epochs": 3, "handover": "last", "decay_rate": 0.8}
+    assert completed["retention"] == {"method": "replay", "memory": 7, "share": 0.4}
     assert document == {
         "training": {"epochs": 3},
         "retention": {"method": "replay", "memory": 7},
@@ -46,13 +46,13 @@ def test_a_recipe_that_was_stored_before_means_what_it_meant() -> None:
     }
 
 
-def test_a_recipe_that_was_stored_before_classes_could_be_added_means_all_classes() -> None:
-    found = with_old_defaults({"model": {"head": "dataset"}, "retention": {"method": "replay"}})
-    assert found["model"] == {"head": "dataset", "classes": "all"}
-    assert found["retention"] == {"method": "replay"}
+def test_a_recipe_from_before_classes_could_be_added_has_all_classes() -> None:
+    completed = with_old_defaults({"model": {"head": "dataset"}, "retention": {"method": "replay"}})
+    assert completed["model"] == {"head": "dataset", "classes": "all"}
+    assert completed["retention"] == {"method": "replay"}
 
 
-def test_the_rate_stays_with_replay_and_decays_otherwise_unless_the_recipe_says_how(tmp_path: Path) -> None:
+def test_the_rate_is_constant_with_replay_and_decays_otherwise_by_default(tmp_path: Path) -> None:
     def recipe_of(**sections: Any) -> Recipe:
         return check_recipe(small_document(**sections), tmp_path)
 
@@ -63,13 +63,13 @@ def test_the_rate_stays_with_replay_and_decays_otherwise_unless_the_recipe_says_
     stored = movable(replay)
     assert stored["training"]["decay_rate"] == 1.0
     assert check_recipe(stored, tmp_path).training.decay_rate == 1.0
-    # Stored before, when 0.8 was the default of every method.
+    # A recipe from the time when 0.8 was the default of every method.
     del stored["training"]["decay_rate"]
     assert check_recipe(with_old_defaults(stored), tmp_path).training.decay_rate == 0.8
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_a_run_that_was_stored_before_is_opened_at_its_own_state(tmp_path: Path) -> None:
+def test_an_older_run_is_opened_at_its_state(tmp_path: Path) -> None:
     path = write_small(tmp_path, model={"head": "shared"}, training={"handover": "last", "epochs": 1})
     store, run = train_in_process(load_recipe(path), tmp_path / "runs")
     document = dict(movable(load_recipe(path)))

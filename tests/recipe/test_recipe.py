@@ -44,12 +44,12 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(section: str, key:
 def test_an_unknown_section_and_an_unknown_key_of_a_dataset_are_refused(tmp_path: Path) -> None:
     document = small_document(trainig={"epochs": 3})
     document["datasets"][1]["epoch"] = 4
-    found = problems(document, tmp_path)
-    assert any("'trainig'" in message and "'training'" in message for message in found)
-    assert any("[[datasets]] 2 (bellows)" in message and "did you mean 'epochs'?" in message for message in found)
+    messages = problems(document, tmp_path)
+    assert any("'trainig'" in message and "'training'" in message for message in messages)
+    assert any("[[datasets]] 2 (bellows)" in message and "did you mean 'epochs'?" in message for message in messages)
 
 
-def test_a_key_of_another_section_in_a_dataset_is_sent_there(tmp_path: Path) -> None:
+def test_a_key_of_another_section_in_a_dataset_is_refused_with_the_section(tmp_path: Path) -> None:
     document = small_document()
     document["datasets"][0]["learning_rate"] = 1
     (message,) = problems(document, tmp_path)
@@ -58,22 +58,22 @@ def test_a_key_of_another_section_in_a_dataset_is_sent_there(tmp_path: Path) -> 
     assert "is not a per-dataset key; move it to [training]" in message
 
 
-def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
+def test_all_errors_of_a_recipe_are_reported_at_once(tmp_path: Path) -> None:
     document = small_document(
         data={"lookback": 0, "scaling": "gauss"}, model={"hidden_size": -1}, training={"decay_rate": 2.0}
     )
     document["name"] = "a/b"
     document["datasets"][0]["stride"] = 0
-    found = "\n".join(problems(document, tmp_path))
+    text = "\n".join(problems(document, tmp_path))
     for value in ("lookback = 0", "'gauss'", "hidden_size = -1", "decay_rate = 2.0", "'a/b'"):
-        assert value in found
+        assert value in text
     assert len(problems(document, tmp_path)) >= 5
 
 
-def test_an_error_in_the_defaults_is_told_once_and_not_for_each_dataset(tmp_path: Path) -> None:
-    found = problems(small_document(data={"horizon": -1}), tmp_path)
-    assert len(found) == 1
-    assert "data.horizon = -1" in found[0]
+def test_an_error_in_the_defaults_is_reported_once_and_not_for_each_dataset(tmp_path: Path) -> None:
+    messages = problems(small_document(data={"horizon": -1}), tmp_path)
+    assert len(messages) == 1
+    assert "data.horizon = -1" in messages[0]
 
 
 def test_a_key_that_every_dataset_gives_may_be_absent_from_the_defaults(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_key_that_every_dataset_gives_may_be_absent_from_the_defaults(tmp_path
     "needs_time",
     [{"frequency": "10min"}, {"calendar": ["hour"]}, {"split": {"validation": "2024-01-02", "test": "2024-01-03"}}],
 )
-def test_what_contradicts_in_the_defaults_may_be_mended_by_every_dataset(
+def test_a_contradiction_in_the_defaults_may_be_resolved_by_every_dataset(
     needs_time: dict[str, object], tmp_path: Path
 ) -> None:
     document = small_document()
@@ -110,13 +110,13 @@ def test_a_contradiction_in_the_defaults_hides_nothing_else(tmp_path: Path) -> N
     document = small_document(data={"scaling": "gauss"})
     document["datasets"][0]["stride"] = 0
     document["datasets"][1]["lookbak"] = 3
-    found = "\n".join(problems(document, tmp_path))
+    text = "\n".join(problems(document, tmp_path))
     for words in ("'gauss'", "stride = 0", "did you mean 'lookback'?"):
-        assert words in found
+        assert words in text
     del document["data"]["scaling"], document["data"]["time"]
-    found = "\n".join(problems(document, tmp_path))
+    text = "\n".join(problems(document, tmp_path))
     for words in ("frequency needs a time column", "stride = 0", "did you mean 'lookback'?"):
-        assert words in found
+        assert words in text
 
 
 @pytest.mark.parametrize(
@@ -135,18 +135,18 @@ def test_a_contradiction_in_the_defaults_hides_nothing_else(tmp_path: Path) -> N
 def test_settings_that_contradict_each_other_are_refused(
     change: dict[str, object], words: list[str], tmp_path: Path
 ) -> None:
-    (found,) = problems(small_document(data=change), tmp_path)
+    (message,) = problems(small_document(data=change), tmp_path)
     for word in words:
-        assert word in found
+        assert word in message
 
 
 def test_datasets_that_one_model_cannot_serve_are_refused(tmp_path: Path) -> None:
     document = small_document()
     document["datasets"][1]["features"] = ["load"]
     document["datasets"][2]["horizon"] = 5
-    found = problems(document, tmp_path)
-    assert any("'bellows'" in m and "features = ['load']" in m and "'anvil'" in m for m in found)
-    assert any("'crane'" in m and "horizon = 5" in m for m in found)
+    messages = problems(document, tmp_path)
+    assert any("'bellows'" in m and "features = ['load']" in m and "'anvil'" in m for m in messages)
+    assert any("'crane'" in m and "horizon = 5" in m for m in messages)
 
 
 def test_best_epoch_needs_a_validation_part(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_overrides_reach_sections_datasets_and_the_top(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("override", ["training.decay_rate", "=3", "datasets.nobody.epochs=3", "name.first=3"])
-def test_an_override_that_leads_nowhere_is_refused(override: str, tmp_path: Path) -> None:
+def test_an_override_of_an_unknown_key_is_refused(override: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--set"):
         load_recipe(write_small(tmp_path), [override])
 
@@ -176,7 +176,7 @@ def test_a_name_that_is_no_folder_name_is_refused(name: object) -> None:
     assert name_problems(name)
 
 
-def test_a_file_that_is_not_toml_or_not_there_is_named(tmp_path: Path) -> None:
+def test_an_invalid_or_missing_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("name = = 3")
     with pytest.raises(InputError, match=r"bad.toml: not valid TOML.*line 1"):
         load_recipe(tmp_path / "bad.toml")
@@ -184,12 +184,12 @@ def test_a_file_that_is_not_toml_or_not_there_is_named(tmp_path: Path) -> None:
         find_recipe("bejing")
 
 
-def test_the_reference_names_every_key_as_it_is() -> None:
+def test_the_reference_is_up_to_date() -> None:
     written = (BUILT_IN.parents[2] / "RECIPE.md").read_text()
     assert written == reference(), "make it anew: python -m workflows.recipe.reference > RECIPE.md"
 
 
-def test_the_reference_has_all_sections_and_says_what_each_key_is() -> None:
+def test_the_reference_has_all_sections_and_describes_each_key() -> None:
     parts = reference().split("\n## ")
     assert all(f"[{name}]" in " ".join(part.splitlines()[0] for part in parts) for name in [*SECTIONS, "[datasets]"])
     for name in ("name", "seed", "order"):
@@ -216,17 +216,19 @@ def test_the_reference_has_all_sections_and_says_what_each_key_is() -> None:
         ({"retention": {"method": "replay+ewc"}}, ["retention.method = 'replay+ewc'", "replay+distill"]),
     ],
 )
-def test_what_guard_and_retention_need_is_said(sections: dict[str, object], words: list[str], tmp_path: Path) -> None:
-    found = problems(small_document(**sections), tmp_path)
+def test_wrong_settings_of_guard_and_retention_are_refused(
+    sections: dict[str, object], words: list[str], tmp_path: Path
+) -> None:
+    messages = problems(small_document(**sections), tmp_path)
     for word in words:
-        assert word in found[0]
+        assert word in messages[0]
 
 
 @pytest.mark.parametrize(
     "default",
     [{"frequency": "10min"}, {"calendar": ["hour"]}, {"split": {"validation": "2020-01-02"}}, {"split_by": "series"}],
 )
-def test_what_a_default_of_data_needs_may_stand_in_the_entries(default: dict[str, Any], tmp_path: Path) -> None:
+def test_the_keys_that_a_default_needs_may_be_in_the_entries(default: dict[str, Any], tmp_path: Path) -> None:
     document = {
         "data": {"features": ["x"], "targets": ["y"], "lookback": 4, "horizon": 1, **default},
         "datasets": [{"name": name, "path": f"{name}.csv", "time": "ts", "series": "s"} for name in "ab"],
@@ -237,6 +239,6 @@ def test_what_a_default_of_data_needs_may_stand_in_the_entries(default: dict[str
     bare = {**document, "datasets": [{"name": "a", "path": "a.csv"}, {"name": "b", "path": "b.csv", "hidden": 1}]}
     with pytest.raises(InputError) as raised:
         check_recipe(bare, tmp_path)
-    said = "\n".join(raised.value.messages)
-    assert said.count(" needs ") == 1  # told of [data], not again of each entry
-    assert "hidden" in said  # what else is wrong is told with it
+    text = "\n".join(raised.value.messages)
+    assert text.count(" needs ") == 1  # told of [data], not again of each entry
+    assert "hidden" in text  # what else is wrong is told with it

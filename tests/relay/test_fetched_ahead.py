@@ -1,4 +1,4 @@
-"""The rows of the next dataset come from the object store while this one is fitted, where there is room for them."""
+"""The rows of the next dataset are fetched from the object store while this one is fitted, if the cache has space."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def source(number: int, folder: Path) -> DatasetSource:
 
 @pytest.fixture
 def datasets(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[EncodedDataset]]:
-    """Two datasets of several parts in a store of their own, as a machine has them that has read none of their rows."""
+    """Return two datasets of several parts in a new store, on a machine that has read none of their rows."""
     cut_into_parts(monkeypatch, 256)
     monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "first"))
     address = f"{bucket}/{tmp_path.name}"
     made = [prepared_in(address, source(number, tmp_path)) for number in (0, 1)]
     monkeypatch.setenv("LSTM_RELAY_CACHE", str(tmp_path / "second"))
-    there = [PreparedDataset(PreparedCache(address).fetch(each.folder.name), each.name, each.settings) for each in made]
-    assert all(len(each.manifest.parts) == 5 for each in there)
-    return address, encoded(there)
+    fetched = [PreparedDataset(PreparedCache(address).fetch(each.folder.name), each.name, each.settings) for each in made]
+    assert all(len(each.manifest.parts) == 5 for each in fetched)
+    return address, encoded(fetched)
 
 
 def walk(address: str, datasets: list[EncodedDataset]) -> list[Request]:
-    """What the server was asked for; each epoch waits for what is fetched ahead, so that the order is known."""
+    """Walk and return the requests to the server; each epoch waits for the prefetch, so that the order is fixed."""
 
     def emit(event: object) -> None:
         if isinstance(event, EpochStarted):
@@ -56,24 +56,24 @@ def walk(address: str, datasets: list[EncodedDataset]) -> list[Request]:
 
 
 def first_and_last(seen: list[Request], method: str, part: str) -> tuple[int, int]:
-    places = [place for place, each in enumerate(seen) if each.method == method and part in each.path]
-    return places[0], places[-1]
+    positions = [position for position, each in enumerate(seen) if each.method == method and part in each.path]
+    return positions[0], positions[-1]
 
 
 def test_train_rows_of_the_next_dataset_are_fetched_before_this_one_is_done(datasets: Any) -> None:
     address, (first, second) = datasets
     seen = walk(address, [first, second])
     names = [each.prepared.folder.name for each in (first, second)]
-    puts = [(place, each.path.split("/")) for place, each in enumerate(seen) if each.method == "PUT"]
+    puts = [(position, each.path.split("/")) for position, each in enumerate(seen) if each.method == "PUT"]
     commits: dict[str, int] = {}
-    for place, path in puts:
+    for position, path in puts:
         if "checkpoints" in path:
-            commits.setdefault(path[path.index("checkpoints") + 1], place)
+            commits.setdefault(path[path.index("checkpoints") + 1], position)
     untrained, epoch_of_first, *later = sorted(commits.values())  # and averages of weights
-    own = first_and_last(seen, "GET", f"prepared/{names[0]}/values-00000")
+    own_rows = first_and_last(seen, "GET", f"prepared/{names[0]}/values-00000")
     ahead = first_and_last(seen, "GET", f"prepared/{names[1]}/values-00000")
     assert len(later) >= 1
-    assert untrained < own[0] < epoch_of_first
+    assert untrained < own_rows[0] < epoch_of_first
     assert ahead[1] < epoch_of_first
     for name in names:  # each file once
         for kind in ("values", "samples"):
@@ -82,9 +82,7 @@ def test_train_rows_of_the_next_dataset_are_fetched_before_this_one_is_done(data
                 assert len(asked) <= 1
 
 
-def test_nothing_is_fetched_ahead_where_the_cache_has_no_room_for_both(
-    datasets: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_fetched_ahead_if_the_cache_has_no_space_for_both(datasets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     address, (first, second) = datasets
     size = sum(num_bytes for num_bytes, _ in first.prepared.files.known.values())
     monkeypatch.setenv("LSTM_RELAY_CACHE_GB", str(1.5 * size / 1e9))
@@ -108,6 +106,6 @@ def test_an_evaluation_fetches_the_parts_of_its_split_alone(datasets: Any) -> No
     samples = np.arange(first.num_samples("test"))
     first.batch("test", samples)
     first.lengths("test")
-    there = {file.name for file in first.prepared.folder.glob("*.arrow")}
-    assert "values-00004.arrow" in there
-    assert "values-00000.arrow" not in there
+    files = {file.name for file in first.prepared.folder.glob("*.arrow")}
+    assert "values-00004.arrow" in files
+    assert "values-00000.arrow" not in files

@@ -1,4 +1,4 @@
-"""Addresses of what was right before are pinned: a change of one of these retrains what every store holds."""
+"""Addresses are pinned: a change of one of these would retrain the epochs of every store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def last_key(training: dict[str, Any], retention: dict[str, Any]) -> str:
     datasets = [
         PlannedDataset(str(n), dict.fromkeys(SPLITS, 100), {split: f"{split} {n}" for split in SPLITS}) for n in range(3)
     ]
-    stages = [Stage(place, 0.1 * 0.5**place, 2) for place in range(3)]
+    stages = [Stage(index, 0.1 * 0.5**index, 2) for index in range(3)]
     settings = TrainingSettings.model_validate({"batch_size": 16, "handover": "last", **training})
     kept = RetentionSettings.model_validate(retention)
     plan = Plan(0, ModelSettings(head="shared"), settings, tuple(datasets), tuple(stages), 3, 2, "root", kept)
@@ -43,6 +43,6 @@ def last_key(training: dict[str, Any], retention: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_an_address_is_what_it_was(name: str) -> None:
+def test_an_address_has_not_changed(name: str) -> None:
     training, retention, key = GOLDEN[name]
     assert last_key(training, retention) == key

@@ -1,4 +1,4 @@
-"""What each loss, retention method, schedule and normalization computes is pinned: a silent change of numbers fails here."""
+"""The results of each loss, retention method, schedule and normalization are pinned, so that no number changes silently."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ OF_DATA: dict[str, tuple[dict[str, Any], str, float]] = {
 
 @pytest.fixture(scope="module")
 def numbers(tmp_path_factory: pytest.TempPathFactory) -> list[EncodedDataset]:
-    """Two datasets with a forecast of both columns."""
+    """Return two datasets with a forecast of both columns."""
     return datasets_of(tmp_path_factory.mktemp("numbers"))
 
 
 def datasets_of(folder: Path, **changes: Any) -> list[EncodedDataset]:
-    """Two datasets with the columns a and b; no random numbers, so that every NumPy writes the same files."""
+    """Return two datasets with the columns a and b, without random numbers, so that every NumPy writes the same files."""
     sources = []
     for number, name in enumerate(("first", "second")):
         lines = [f"{t},{(t * (5 + 3 * number)) % 17},{(t * t + number) % 13}" for t in range(90)]
@@ -79,7 +79,7 @@ def datasets_of(folder: Path, **changes: Any) -> list[EncodedDataset]:
 
 @pytest.fixture(scope="module")
 def classes(tmp_path_factory: pytest.TempPathFactory) -> list[EncodedDataset]:
-    """Two datasets of sequences of 3 to 5 steps with three classes."""
+    """Return two datasets of sequences of 3 to 5 steps with three classes."""
     folder = tmp_path_factory.mktemp("classes")
     sources = []
     for number, name in enumerate(("first", "second")):
@@ -107,21 +107,21 @@ def last_epoch(
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_the_last_epoch_of_two_datasets_is_what_it_was(
+def test_the_last_epoch_of_two_datasets_has_not_changed(
     name: str, numbers: list[EncodedDataset], classes: list[EncodedDataset], tmp_path: Path
 ) -> None:
     model, training, retention, key, loss = GOLDEN[name]
-    found, measured = last_epoch(classes if model == CLASSES else numbers, tmp_path, model, training, retention)
+    address, measured = last_epoch(classes if model == CLASSES else numbers, tmp_path, model, training, retention)
     assert measured == pytest.approx(loss, rel=TOLERANCE)
-    assert found == key
+    assert address == key
 
 
 @pytest.mark.parametrize("name", OF_DATA)
-def test_so_it_is_with_columns_of_another_kind(name: str, tmp_path: Path) -> None:
+def test_the_last_epoch_with_known_or_weight_columns_has_not_changed(name: str, tmp_path: Path) -> None:
     data, key, loss = OF_DATA[name]
-    found, measured = last_epoch(datasets_of(tmp_path, **data), tmp_path / "store", {}, {}, {})
+    address, measured = last_epoch(datasets_of(tmp_path, **data), tmp_path / "store", {}, {}, {})
     assert measured == pytest.approx(loss, rel=TOLERANCE)
-    assert found == key
+    assert address == key
 
 
 def test_each_case_computes_something_else() -> None:

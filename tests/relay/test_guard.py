@@ -1,4 +1,4 @@
-"""The guard: what counts as a rise, which attempt is kept, and what a run with each action comes to."""
+"""The guard: what counts as a rise, which attempt is kept, and the result of a run with each action."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_breach_is_the_worst_rise_beyond_the_tolerance() -> None:
 
 
 def test_errors_below_the_floor_are_all_alike() -> None:
-    """An all-zero dataset: 0 to 1.8e-8 is no breach, 0 to a hundredth of a standard deviation beyond the floor is."""
+    """Check an all-zero dataset: a rise from 0 to 1.8e-8 is no breach, a rise above the floor is one."""
     assert find_breach([0.0], [1.8e-8], [0], 0.1, in_points=False, floor=1e-4) is None
     assert find_breach([1e-9], [1e-4], [0], 0.0, in_points=False, floor=1e-4) is None
     assert find_breach([0.0], [1.2e-4], [0], 0.1, in_points=False, floor=1e-4) == Breach(
@@ -57,7 +57,7 @@ def test_errors_below_the_floor_are_all_alike() -> None:
 
 @pytest.mark.parametrize("action", ["stop", "retry"])
 def test_a_constant_dataset_stops_no_run_and_is_not_tried_again(action: str, tmp_path: Path) -> None:
-    """Its error goes from 0 to something like 1e-8 (cases/data/08_guard_const)."""
+    """Train on a constant dataset with an error that rises from 0 to about 1e-8 (cases/data/08_guard_const)."""
     random = np.random.default_rng(0)
     steps = np.arange(120)
     waves = {"a": np.zeros(120), "b": np.sin(steps / 5), "c": np.cos(steps / 7) + random.normal(size=120) * 0.1}
@@ -85,8 +85,8 @@ def test_a_constant_dataset_stops_no_run_and_is_not_tried_again(action: str, tmp
     assert before < after < 1e-4 or after <= before
 
 
-def test_the_guard_of_classes_watches_the_loss_unless_it_is_to_watch_the_error() -> None:
-    def error(stage: int, attempt: int, place: int) -> float:
+def test_the_guard_of_classes_watches_the_loss_by_default() -> None:
+    def error(stage: int, attempt: int, dataset: int) -> float:
         return 0.2
 
     class Loss(Answers):
@@ -95,8 +95,8 @@ def test_the_guard_of_classes_watches_the_loss_unless_it_is_to_watch_the_error()
             if isinstance(action, Evaluate):
                 stage, attempt = self.where.get(action.key, (-1, 0))
                 return [
-                    replace(each, loss=0.1 + (0.5**attempt if stage == 1 and place == 0 else 0))
-                    for place, each in enumerate(answers)
+                    replace(each, loss=0.1 + (0.5**attempt if stage == 1 and dataset == 0 else 0))
+                    for dataset, each in enumerate(answers)
                 ]
             return answers
 
@@ -141,21 +141,21 @@ def test_the_attempt_without_a_breach_is_kept_else_the_one_with_the_lowest_mean(
     assert best_attempt([attempt(BREACH, None), attempt(BREACH, None)]) == 0
 
 
-def test_the_mean_error_is_over_what_was_seen_in_units_of_the_naive_forecast() -> None:
+def test_the_mean_error_is_over_the_seen_datasets_relative_to_the_naive_forecast() -> None:
     assert seen_error([1.0, 4.0, 100.0], [0, 1, 1], [2.0, 4.0, 1.0]) == pytest.approx(0.75)
     assert seen_error([1.0, None], [0, 1], [None, None]) == 1.0
 
 
 class Answers:
-    """Errors by (stage, attempt, dataset): the attempt is told by the epoch's rate, 0.05 halved each time."""
+    """Answers with errors by (stage, attempt, dataset); the attempt follows from the epoch's rate, which is halved."""
 
     def __init__(self, error: Callable[[int, int, int], float]):
-        self.error, self.told, self.trained = error, [], []
+        self.error, self.reports, self.trained = error, [], []
         self.where: dict[str, tuple[int, int]] = {}
 
     def __call__(self, action: Action) -> Any:
         if isinstance(action, Tell):
-            self.told.append(action)
+            self.reports.append(action)
             return True
         if isinstance(action, Train):
             epoch = action.epoch
@@ -166,7 +166,7 @@ class Answers:
             return EpochRecord(epoch.key, epoch.parent)
         if isinstance(action, Evaluate):
             stage, attempt = self.where.get(action.key, (-1, 0))
-            return [Errors(self.error(stage, attempt, place), 10) for place in action.datasets]
+            return [Errors(self.error(stage, attempt, dataset), 10) for dataset in action.datasets]
         return EpochRecord(action.key, None)
 
 
@@ -178,19 +178,19 @@ def run(error: Callable[[int, int, int], float], **guard: Any) -> tuple[Outcome,
     return drive(relay(plan), answers), answers, plan
 
 
-def rises_at_stage_1(stage: int, attempt: int, place: int) -> float:
-    """Stage 1 raises dataset 0's error from 1 to 2; each further attempt to half as much more."""
-    return 1 + 0.5**attempt if stage == 1 and place == 0 else 1.0
+def rises_at_stage_1(stage: int, attempt: int, dataset: int) -> float:
+    """Return errors in which stage 1 raises that of dataset 0 from 1 to 2, and each further attempt by half as much."""
+    return 1 + 0.5**attempt if stage == 1 and dataset == 0 else 1.0
 
 
-def test_warn_goes_on_and_says_so() -> None:
+def test_warn_continues_with_a_message() -> None:
     done, answers, plan = run(rises_at_stage_1)
     assert [len(done.stages), done.stopped, len(answers.trained)] == [3, False, 3]
     (verdict,) = done.verdicts
     assert verdict.attempts[0].breach == Breach(0, 1.0, 2.0, 1.0, 0)
-    assert [tell.over for tell in answers.told] == [True]
-    said = sentence_of(report_of(verdict, plan))
-    assert said == "1 raised the error of 0 from 1.0000 to 2.0000, more than tolerance = 0.1 allows"
+    assert [tell.over for tell in answers.reports] == [True]
+    sentence = sentence_of(report_of(verdict, plan))
+    assert sentence == "1 raised the error of 0 from 1.0000 to 2.0000, more than tolerance = 0.1 allows"
 
 
 def test_stop_ends_the_run_before_the_dataset_that_did_the_harm() -> None:
@@ -201,7 +201,7 @@ def test_stop_ends_the_run_before_the_dataset_that_did_the_harm() -> None:
     assert "stopped, the run ends before 1" in sentence_of(report_of(done.verdicts[0], plan))
 
 
-def test_retry_halves_the_rate_until_nothing_rises_too_far_and_goes_on_from_there() -> None:
+def test_retry_halves_the_rate_until_nothing_rises_too_far_and_continues_from_there() -> None:
     done, answers, plan = run(rises_at_stage_1, action="retry", tolerance=0.3, max_attempts=5)
     assert [(stage, attempt) for stage, attempt, _ in answers.trained] == [(0, 0), (1, 0), (1, 1), (1, 2), (2, 0)]
     start = answers.trained[1][2]
@@ -210,27 +210,27 @@ def test_retry_halves_the_rate_until_nothing_rises_too_far_and_goes_on_from_ther
     assert done.stages[1].learning_rate == pytest.approx(0.05 / 4)
     assert done.stages[2].learning_rate == pytest.approx(0.025)
     assert [stage.attempts for stage in done.stages] == [1, 3, 1]
-    assert [tell.over for tell in answers.told] == [False, False, True]
-    said = [sentence_of(report_of(tell.verdict, plan), tell.over) for tell in answers.told]
+    assert [tell.over for tell in answers.reports] == [False, False, True]
+    sentences = [sentence_of(report_of(tell.verdict, plan), tell.over) for tell in answers.reports]
     rise = "at 1 raised the error of 0 from 1.0000 to"
     too_far = "more than tolerance = 0.3 allows"
     kept = "attempt 3 of 3 is kept (rate 0.013, strength 1; mean errors 1.5000, 1.2500, 1.1250): it breaches no tolerance"
-    assert said == [
+    assert sentences == [
         f"attempt 1 {rise} 2.0000, {too_far}: trying attempt 2 with rate 0.025",
         f"attempt 2 {rise} 1.5000, {too_far}: trying attempt 3 with rate 0.013",
         f"attempt 1 {rise} 2.0000, {too_far}: {kept}",
     ]
 
 
-def test_retry_keeps_the_best_attempt_where_none_is_good_enough() -> None:
-    def error(stage: int, attempt: int, place: int) -> float:
-        return (3.0, 2.0, 2.5)[attempt] if stage == 1 and place == 0 else 1.0
+def test_retry_keeps_the_best_attempt_if_none_is_good_enough() -> None:
+    def error(stage: int, attempt: int, dataset: int) -> float:
+        return (3.0, 2.0, 2.5)[attempt] if stage == 1 and dataset == 0 else 1.0
 
     done, answers, plan = run(error, action="retry")
     assert done.verdicts[0].kept == 1
-    said = sentence_of(report_of(done.verdicts[0], plan))
-    assert said.startswith("attempt 2 at 1 raised the error of 0 from 1.0000 to 2.0000, more than")
-    assert "attempt 2 of 3 is kept" in said
+    sentence = sentence_of(report_of(done.verdicts[0], plan))
+    assert sentence.startswith("attempt 2 at 1 raised the error of 0 from 1.0000 to 2.0000, more than")
+    assert "attempt 2 of 3 is kept" in sentence
     assert done.stages[1].key == done.verdicts[0].attempts[1].key
     assert [each and each.error for each in done.validation[2]] == [2.0, 1.0, 1.0]
     assert answers.trained[-1][:2] == (2, 0)
@@ -238,13 +238,13 @@ def test_retry_keeps_the_best_attempt_where_none_is_good_enough() -> None:
 
 def test_retry_can_make_the_retention_stronger_instead() -> None:
     done, answers, plan = run(rises_at_stage_1, action="retry", retry="retention", tolerance=0.3)
-    assert sentence_of(report_of(answers.told[1].verdict, plan), over=False).endswith("trying attempt 3 with strength 4")
+    assert sentence_of(report_of(answers.reports[1].verdict, plan), over=False).endswith("trying attempt 3 with strength 4")
     assert [attempt.strength for attempt in done.verdicts[0].attempts] == [1.0, 2.0, 4.0]
     assert len({attempt.learning_rate for attempt in done.verdicts[0].attempts}) == 1
 
 
 def prepared_opposites(folder: Path) -> tuple[Recipe, Callable[[Recipe], Any]]:
-    """Two series of which the second is the first with its sign changed, and what trains recipes on them without Ray."""
+    """Return a recipe with a series and its negative, and a function that trains recipes on them without Ray."""
     for name, sign in (("a", 1), ("b", -1)):
         values = sign * np.sin(np.arange(200) / 3)
         (folder / f"{name}.csv").write_text("x,y\n" + "".join(f"{sign * each:.4f},{each:.4f}\n" for each in values))
@@ -264,7 +264,7 @@ def prepared_opposites(folder: Path) -> tuple[Recipe, Callable[[Recipe], Any]]:
     return check_recipe(document, folder), trained
 
 
-def test_epochs_of_further_attempts_are_told_apart(tmp_path: Path) -> None:
+def test_epochs_of_further_attempts_are_counted_separately(tmp_path: Path) -> None:
     recipe, trained = prepared_opposites(tmp_path)
     assert "4 of 4 epochs trained in" in closing_words(trained(recipe))
     guarded = replace(recipe, guard=GuardSettings(action="retry", max_attempts=3, tolerance=0.0))
@@ -273,16 +273,16 @@ def test_epochs_of_further_attempts_are_told_apart(tmp_path: Path) -> None:
     assert "4 epochs trained (4 of them in further attempts) in" in closing_words(result)
     page = make_report(Store(str(tmp_path / "runs")), "relay")
     assert "4 epochs requested, 8 trained in 2 calls, 4 of them in further" in page
-    assert clean(Store(str(tmp_path / "runs")), dry_run=False) == []  # what was rejected is asked for again
+    assert clean(Store(str(tmp_path / "runs")), dry_run=False) == []  # rejected attempts are needed again
     assert "nothing was trained" in closing_words(trained(guarded))
 
 
 def errors_of_a(page: str) -> str:
-    """The line of dataset a on a page, against the naive forecast."""
+    """Return the line of dataset a in the page's comparison with the naive forecast."""
     return re.sub(r"\s+", " ", page.partition("Comparison with the naive forecast")[2].partition("test samples")[2])[:200]
 
 
-def test_a_run_that_is_rolled_back_or_stopped_says_how_far_it_is_of_what_was_asked_for(tmp_path: Path) -> None:
+def test_a_run_that_is_rolled_back_or_stopped_shows_how_much_of_it_is_done(tmp_path: Path) -> None:
     recipe, trained = prepared_opposites(tmp_path)
     trained(recipe)
     store = Store(str(tmp_path / "runs"))
@@ -298,8 +298,8 @@ def test_a_run_that_is_rolled_back_or_stopped_says_how_far_it_is_of_what_was_ask
     cells = [list(column.cells) for column in runs_table(stored_runs(store)[0]).columns]
     assert [cells[2], cells[3]] == [["1 of 2"], ["2 of 4"]]
     assert "–" in errors_of_a(page)
-    told = evaluate(store, open_run(store, "relay"), "test").to_json()["datasets"]["a"]
-    assert f" {told['error']:.4f} " in errors_of_a(re.sub(r"<[^>]*>", " ", make_report(store, "relay")))
+    errors = evaluate(store, open_run(store, "relay"), "test").to_json()["datasets"]["a"]
+    assert f" {errors['error']:.4f} " in errors_of_a(re.sub(r"<[^>]*>", " ", make_report(store, "relay")))
     stopped = trained(replace(recipe, guard=GuardSettings(action="stop", tolerance=0.0)))
     assert stopped.status == "stopped"
     cells = [list(column.cells) for column in runs_table(stored_runs(store)[0]).columns]
@@ -322,6 +322,6 @@ def test_a_real_run_is_tried_again_and_a_finished_one_trains_nothing(tmp_path: P
     assert done.stages[1].key == done.verdicts[0].attempts[done.verdicts[0].kept].key
     assert walk(plan, datasets, tmp_path / "runs").epochs == []
     warned = replace(plan, guard=GuardSettings())
-    assert walk(warned, datasets, tmp_path / "runs").epochs == []  # the guard decides no address
+    assert walk(warned, datasets, tmp_path / "runs").epochs == []  # the guard is not part of the address
     stopped = replace(plan, guard=GuardSettings(action="stop"))
     assert outcome(stopped, tmp_path / "runs").key == done.stages[0].key

@@ -1,4 +1,4 @@
-"""The learning rate against torch's schedulers: as it is planned, and as the optimizer used it."""
+"""The planned learning rate and the one that the optimizer used, against torch's schedulers."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_the_warm_up_rises_linearly_to_the_rate_and_stays_there() -> None:
         np.testing.assert_allclose(step_rates(3e-3, 12, 0, warmup), oracle, rtol=1e-9)
 
 
-def test_the_warm_up_goes_on_from_epoch_to_epoch() -> None:
+def test_the_warm_up_continues_from_epoch_to_epoch() -> None:
     whole = step_rates(1e-3, 30, 0, 25)
     epochs = [step_rates(1e-3, 10, first, 25) for first in (0, 10, 20)]
     np.testing.assert_array_equal(np.concatenate(epochs), whole)
@@ -132,7 +132,7 @@ def test_the_optimizer_warmed_up_on_the_first_dataset_only(datasets: list[Encode
     assert used == [pytest.approx(pair) for pair in [(0.25e-2, 0.75e-2), (1e-2, 1e-2), (0.5e-2, 0.5e-2)]]
 
 
-def test_a_warm_up_that_is_longer_than_the_first_dataset_goes_on_into_the_next(
+def test_a_warm_up_that_is_longer_than_the_first_dataset_continues_in_the_next(
     datasets: list[EncodedDataset], tmp_path: Path
 ) -> None:
     plan = plan_of(datasets[:2], [2, 1], MODEL, learning_rate=1e-2, decay_rate=0.5, batch_size=8, warmup_steps=8)
@@ -144,11 +144,9 @@ def test_a_warm_up_that_is_longer_than_the_first_dataset_goes_on_into_the_next(
     ]
 
 
-def test_the_rate_that_is_recorded_is_the_optimizers_own(
-    datasets: list[EncodedDataset], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_recorded_rate_is_that_of_the_optimizer(datasets: list[EncodedDataset], monkeypatch: pytest.MonkeyPatch) -> None:
     class StubbornAdam(torch.optim.AdamW):
-        """Keeps its own rate, whatever it is set to."""
+        """An optimizer that ignores the rate that it is set to."""
 
         def step(self, closure: None = None) -> None:
             self.param_groups[0]["lr"] = 7e-5
@@ -192,12 +190,12 @@ def test_adams_moments_are_carried_to_the_next_dataset_or_begin_again(
 def test_plateau_is_torchs(errors: list[float], patience: int, factor: float) -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=factor, patience=patience)
-    for place, error in enumerate(errors):
+    for number, error in enumerate(errors):
         schedule.step(error)
         expected = optimizer.param_groups[0]["lr"]
-        found = plateau_rate(0.3, errors[: place + 1], factor, patience)
+        rate = plateau_rate(0.3, errors[: number + 1], factor, patience)
         # torch leaves out a reduction that is smaller than its eps of 1e-8
-        assert found == pytest.approx(expected, rel=1e-9, abs=1e-8)
+        assert rate == pytest.approx(expected, rel=1e-9, abs=1e-8)
 
 
 def test_plateau_lowers_the_rate_of_a_run_as_its_validation_errors_stall(tmp_path: Path) -> None:
@@ -206,6 +204,6 @@ def test_plateau_lowers_the_rate_of_a_run_as_its_validation_errors_stall(tmp_pat
     walk(plan, datasets, tmp_path / "runs")
     (stage,) = outcome(plan, tmp_path / "runs").stages
     used = [record.learning_rate for record in stage.epochs]
-    assert used == [plateau_rate(0.3, stage.errors[:place], 0.5, 0) for place in range(12)]
+    assert used == [plateau_rate(0.3, stage.errors[:number], 0.5, 0) for number in range(12)]
     assert used[-1] < 0.3
     assert walk(plan, datasets, tmp_path / "runs").epochs == []

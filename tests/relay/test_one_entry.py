@@ -1,4 +1,4 @@
-"""A schedule, a loss, a metric and a retention method are one entry each, which is trained with and measured."""
+"""A schedule, a loss, a metric and a retention method are one table entry each; an added one is trained and measured."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def log_cosh(outputs: torch.Tensor, targets: torch.Tensor, levels: Sequence[floa
 def output_sensitivity(
     model: Any, samples: Any, noise: Any, settings: ModelSettings, head: int | None
 ) -> list[torch.Tensor]:
-    """Memory aware synapses (Aljundi et al. 2018): the absolute gradient of the squared norm of the outputs."""
+    """Return memory aware synapses (Aljundi et al. 2018): the absolute gradient of the squared norm of the outputs."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     sums = [torch.zeros_like(parameter, dtype=torch.float64) for parameter in parameters]
     for inputs, length, known in samples:
@@ -88,7 +88,7 @@ def test_the_recipe_accepts_the_names_and_its_schema_lists_them() -> None:
     assert all(f"'{name}'" in text for name in ("log_cosh", "mas", "linear"))
 
 
-def test_what_was_measured_without_a_new_metric_is_measured_again_and_kept_beside_it(
+def test_an_evaluation_without_a_new_metric_is_repeated_and_both_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, split = Store(str(tmp_path)), "split"

@@ -1,4 +1,4 @@
-"""The relay's decisions, driven by answers that are made up: no data, no training."""
+"""The relay's decisions, driven by invented answers, without data and training."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SPLITS = ("train", "validation", "test")
 
 
 def make_plan(epochs: Sequence[int], samples: Sequence[dict[str, int]] | None = None, **training: Any) -> Plan:
-    """A plan over datasets named 0, 1, ... of which nothing but counts and hashes exists."""
+    """Return a plan over datasets named 0, 1, ... that have only counts and hashes."""
     counts = samples or [dict.fromkeys(SPLITS, 10)] * len(epochs)
     facts = [
-        PlannedDataset(str(place), count, {split: f"{split} of {place}" for split in SPLITS})
-        for place, count in enumerate(counts)
+        PlannedDataset(str(index), count, {split: f"{split} of {index}" for split in SPLITS})
+        for index, count in enumerate(counts)
     ]
-    stages = [Stage(place, 0.1 * 0.5**place, count) for place, count in enumerate(epochs)]
+    stages = [Stage(index, 0.1 * 0.5**index, count) for index, count in enumerate(epochs)]
     return Plan(
         0, ModelSettings(), TrainingSettings(**{"handover": "last", **training}), tuple(facts), tuple(stages), 3, 2, "root"
     )
@@ -39,17 +39,17 @@ def make_plan(epochs: Sequence[int], samples: Sequence[dict[str, int]] | None = 
 
 @dataclass
 class MadeUp:
-    """Answers an epoch by nothing but its key, and an evaluation by the errors that a test gives each stage's epochs."""
+    """Answer an epoch with its key, and an evaluation with the errors that a test sets for the epochs of each stage."""
 
     plan: Plan
     errors: Sequence[Sequence[float | None]]  # of a stage's epochs on its own dataset
     asked: list[Action] = field(default_factory=list)
     epochs: dict[str, tuple[int, int]] = field(default_factory=dict)
-    told: list[Tell] = field(default_factory=list)
+    reports: list[Tell] = field(default_factory=list)
 
     def __call__(self, action: Action) -> Any:
         if isinstance(action, Tell):
-            self.told.append(action)
+            self.reports.append(action)
             return True
         self.asked.append(action)
         if isinstance(action, Initialise):
@@ -60,23 +60,23 @@ class MadeUp:
             self.epochs[action.epoch.key] = (action.epoch.stage, action.epoch.number)
             return EpochRecord(action.epoch.key, action.epoch.parent)
         stage, number = self.epochs.get(action.key, (0, -1))
-        own = None if number < 0 else self.errors[stage][number]
-        answers = [own if place == stage else 5.0 + place for place in action.datasets]
+        own_error = None if number < 0 else self.errors[stage][number]
+        answers = [own_error if dataset == stage else 5.0 + dataset for dataset in action.datasets]
         return [None if error is None else Errors(error, 10, loss=error) for error in answers]
 
 
 def words(made_up: MadeUp) -> list[str]:
-    """What was asked, in short: "train 10" is epoch 0 of stage 1, "validation 10 on 01" its errors on datasets 0 and 1."""
+    """Return the actions in short: "train 10" is epoch 0 of stage 1, "validation 10 on 01" its errors on datasets 0, 1."""
     names = {"root": "root", **{key: f"{stage}{number}" for key, (stage, number) in made_up.epochs.items()}}
-    found = []
+    names_of_actions = []
     for action in made_up.asked:
         if isinstance(action, Evaluate):
-            found.append(f"{action.split} {names[action.key]} on {''.join(map(str, action.datasets))}")
+            names_of_actions.append(f"{action.split} {names[action.key]} on {''.join(map(str, action.datasets))}")
         elif isinstance(action, Train):
-            found.append(f"train {names[action.epoch.key]}")
+            names_of_actions.append(f"train {names[action.epoch.key]}")
         else:
-            found.append(f"initialise {names[action.key]}")
-    return found
+            names_of_actions.append(f"initialise {names[action.key]}")
+    return names_of_actions
 
 
 def test_each_epoch_is_trained_and_measured_in_turn_and_all_datasets_after_each_stage() -> None:
@@ -149,7 +149,7 @@ def test_a_dataset_without_validation_hands_over_its_last_epoch_and_does_not_sto
 
 
 class StoreTrainer:
-    """Commits made-up epochs and errors to a store, and takes from it what is there."""
+    """Commit invented epochs and errors to a store, and answer from the store if it has them."""
 
     def __init__(self, plan: Plan, store: Store, errors: Sequence[Sequence[float | None]]):
         self.plan, self.store, self.made_up = plan, store, MadeUp(plan, errors)
@@ -160,8 +160,8 @@ class StoreTrainer:
         if isinstance(action, Tell):
             return answer
         if isinstance(action, Evaluate):
-            hashes = [self.plan.datasets[place].sha256[action.split] for place in action.datasets]
-            sizes = [self.plan.datasets[place].samples[action.split] for place in action.datasets]
+            hashes = [self.plan.datasets[dataset].sha256[action.split] for dataset in action.datasets]
+            sizes = [self.plan.datasets[dataset].samples[action.split] for dataset in action.datasets]
             answer = [(each or Errors(7.0, 10)) if size else None for each, size in zip(answer, sizes, strict=True)]
             known = {name: each for name, each in zip(hashes, answer, strict=True) if each is not None}
             self.store.add_evaluations(action.key, known)
@@ -171,8 +171,8 @@ class StoreTrainer:
         return self.store.commit(answer.key, State({}, {}), answer)[0]
 
 
-def test_what_is_monitored_decides_the_epoch_that_is_handed_over_and_when_a_stage_ends() -> None:
-    """The error stays flat while the loss falls, as the share of wrong classes does where few samples are positive."""
+def test_the_monitored_value_decides_the_handed_over_epoch_and_the_end_of_a_stage() -> None:
+    """Keep the error flat while the loss falls, as with the share of wrong classes if few samples are positive."""
     losses = [0.9, 0.7, 0.5, 0.6, 0.7, 0.8]
     made: dict[str, tuple[int, int]] = {}
     classes = ModelSettings(loss="cross_entropy")
@@ -239,7 +239,7 @@ def test_the_store_alone_answers_as_the_walk_that_filled_it(training: dict[str, 
     assert num_epochs(outcome) == sum(len(stage.epochs) for stage in outcome.stages)
 
 
-def test_the_store_says_what_is_still_to_be_done(tmp_path: Path) -> None:
+def test_the_store_shows_the_next_missing_action(tmp_path: Path) -> None:
     store, errors = Store(str(tmp_path)), [[3.0, 2.0, 1.0], [2.0, 1.0]]
     with pytest.raises(NotAnsweredError) as lacking:
         finished(make_plan([3, 2]), store)
@@ -278,9 +278,9 @@ def test_a_bounded_number_of_evaluations_grows_with_the_datasets_not_with_their_
     made = {name: drive(relay(plan), MadeUp(plan, [[1.0]] * number)) for name, plan in (("all", everything), ("few", few))}
     matrix = {name: [[each and each.error for each in row] for row in out.validation] for name, out in made.items()}
     assert matrix["few"] == [
-        [error if place in measured else None for place, error in enumerate(row)]
+        [error if dataset in measured else None for dataset, error in enumerate(row)]
         for row, measured in zip(matrix["all"], rows, strict=True)
     ]
     assert backward_transfer(matrix["few"]) == backward_transfer(matrix["all"])
     assert forward_transfer(matrix["few"]) == forward_transfer(matrix["all"])
-    assert made["few"].key == made["all"].key  # what is measured decides no address
+    assert made["few"].key == made["all"].key  # evaluations are not part of the address

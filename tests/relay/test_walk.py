@@ -1,4 +1,4 @@
-"""A walk with its store: it goes on from whatever is there, to the same weights to the bit, and trains nothing twice."""
+"""A walk with its store resumes from any checkpoints, ends in the same bits, and trains nothing twice."""
 
 from __future__ import annotations
 
@@ -32,13 +32,12 @@ def plan_with(datasets: list[EncodedDataset], *epochs: int, **training: Any) -> 
 
 
 def trained(plan: Plan, datasets: list[EncodedDataset], folder: Path) -> list[tuple[int, int]]:
-    """(stage, epoch) of what a walk trained, as against what it took from the store."""
+    """Return (stage, epoch) of each epoch that a walk trained instead of taking it from the store."""
     keys = walk(plan, datasets, folder).epochs
     stages = outcome(plan, folder).stages
-    places = {
-        record.key: (place, number) for place, stage in enumerate(stages) for number, record in enumerate(stage.epochs)
-    }
-    return [places[key] for key in keys]
+    numbered = [(stage, epoch, record) for stage, each in enumerate(stages) for epoch, record in enumerate(each.epochs)]
+    positions = {record.key: (stage, epoch) for stage, epoch, record in numbered}
+    return [positions[key] for key in keys]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +64,7 @@ def test_from_any_prefix_of_the_chain_the_walk_ends_in_the_same_bits(
         assert [epoch.train_loss for epoch in epochs_of(plan, rest)] == [epoch.train_loss for epoch in chain]
 
 
-def test_a_missing_middle_is_trained_again_and_what_follows_it_is_found(
+def test_a_missing_epoch_in_the_middle_is_retrained_and_later_ones_are_reused(
     datasets: list[EncodedDataset], tmp_path: Path
 ) -> None:
     plan = plan_with(datasets, 2, 2)
@@ -83,7 +82,7 @@ def test_a_finished_walk_trains_and_measures_nothing(
         monkeypatch.setattr(Learner, name, create_autospec(getattr(Learner, name), side_effect=AssertionError(name)))
     assert walk(plan, datasets, tmp_path).epochs == []
     shutil.rmtree(tmp_path / "evaluations")
-    with pytest.raises(AssertionError, match="evaluate_all"):  # so a walk calls what is replaced here
+    with pytest.raises(AssertionError, match="evaluate_all"):  # a walk does call the replaced method
         walk(plan, datasets, tmp_path)
 
 
@@ -107,12 +106,12 @@ def test_each_state_is_measured_once_on_each_split(
 
     monkeypatch.setattr(Learner, "evaluate_all", spy)
     walk(plan_with(datasets, 2, 1, 2, handover="last"), datasets, tmp_path)
-    # Untrained and after each of three stages on three datasets, and the one epoch before the last of two stages.
+    # Untrained and after each of three stages on three datasets, and the epoch before the last in two stages.
     assert set(measured.values()) == {1}
     assert len(measured) == 4 * 3 + 2
 
 
-def test_another_decay_rate_leaves_the_first_dataset_as_it_is(datasets: list[EncodedDataset], tmp_path: Path) -> None:
+def test_another_decay_rate_retrains_nothing_of_the_first_dataset(datasets: list[EncodedDataset], tmp_path: Path) -> None:
     walk(plan_with(datasets, 2, 2, decay_rate=0.8), datasets, tmp_path)
     assert trained(plan_with(datasets, 2, 2, decay_rate=0.5), datasets, tmp_path) == [(1, 0), (1, 1)]
 
@@ -162,7 +161,7 @@ def test_a_dataset_under_another_name_trains_nothing(datasets: list[EncodedDatas
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_what_decides_the_numbers_is_trained_anew(
+def test_a_change_of_a_setting_that_decides_numbers_retrains(
     datasets: list[EncodedDataset], change: dict[str, Any], tmp_path: Path
 ) -> None:
     walk(plan_with(datasets, 1), datasets, tmp_path)

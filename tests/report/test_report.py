@@ -1,4 +1,4 @@
-"""The page of a run: what it shows is what was measured, whatever the names are and whatever is not there any more."""
+"""The page of a run shows the measured values, with any names and after files were removed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ VOID = {"meta", "link", "br", "img", "path", "use", "rect", "line", "circle"}
 
 
 class Page(HTMLParser):
-    """The tags, the headings and the text of a page; raises where a tag is closed that is not open."""
+    """The tags, the headings and the text of a page; fails if a tag is closed that is not open."""
 
     def __init__(self, content: str):
         super().__init__()
@@ -79,14 +79,14 @@ class Page(HTMLParser):
 
 def document(**sections: Any) -> dict[str, Any]:
     datasets = [{"name": name, "path": f"{number}.csv"} for number, name in enumerate(NAMES)]
-    # One head and the last weights: the epochs are the chain, and the model can be run by hand.
+    # With one head and the last weights, the epochs are the chain, and the test can run the model itself.
     sections = {"model": {"head": "shared"}, "training": {"handover": "last"}, **sections}
     return small_document(datasets=datasets, **sections)
 
 
 @pytest.fixture(scope="module")
 def reported(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A plain run and one with replay over the same three datasets, whose names are no names, and the latter's page."""
+    """Train a plain run and one with replay on three datasets with odd names; return the page of the second."""
     folder = tmp_path_factory.mktemp("reported")
     for number in range(len(NAMES)):
         write_machine(folder / f"{number}.csv", number)
@@ -97,16 +97,16 @@ def reported(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> tup
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with open_browser(tmp_path_factory.mktemp("browser")) as found:
-        if found is None:
+    with open_browser(tmp_path_factory.mktemp("browser")) as running:
+        if running is None:
             pytest.skip("there is no Chromium on this machine")
-        yield found
+        yield running
 
 
 pytestmark = pytest.mark.ray
 
 
-def test_a_page_stands_by_itself_and_no_name_becomes_markup(reported: tuple[Path, str]) -> None:
+def test_a_page_is_self_contained_and_no_name_becomes_markup(reported: tuple[Path, str]) -> None:
     page = Page(reported[1])
     assert {tag for tag, _ in page.tags} & {"script", "iframe", "object", "b"} == set()
     for _, attributes in page.tags:
@@ -161,7 +161,7 @@ def test_a_browser_shows_all_of_it_without_complaint_or_overflow(
     assert abs(ink - paper) > 150
 
 
-def test_the_windows_are_those_at_the_quantiles_and_their_truth_stands_in_the_files(reported: tuple[Path, str]) -> None:
+def test_the_windows_are_at_the_quantiles_of_the_error_and_their_truth_is_in_the_files(reported: tuple[Path, str]) -> None:
     folder, _ = reported
     store = Store(str(folder / "runs"))
     run = open_run(store, "plain")
@@ -181,9 +181,9 @@ def test_the_windows_are_those_at_the_quantiles_and_their_truth_stands_in_the_fi
             errors.append(np.abs(gap).mean())
             squares.append((gap**2).mean())
         assert np.mean(squares) == pytest.approx(run.result.test[dataset.name].error, rel=1e-5)
-        found = {window.kind: window.error for window in each.windows}
-        wanted = dict(zip(found, np.quantile(errors, [0.1, 0.5, 0.9], method="nearest"), strict=True))
-        assert found == pytest.approx(wanted, rel=1e-4)
+        shown_errors = {window.kind: window.error for window in each.windows}
+        expected = dict(zip(shown_errors, np.quantile(errors, [0.1, 0.5, 0.9], method="nearest"), strict=True))
+        assert shown_errors == pytest.approx(expected, rel=1e-4)
         with (folder / f"{number}.csv").open() as file:
             load = np.array([float(row["load"]) for row in csv.DictReader(file)])
         for window in each.windows:
@@ -197,19 +197,19 @@ def test_the_windows_are_those_at_the_quantiles_and_their_truth_stands_in_the_fi
 def test_a_run_with_retention_is_compared_with_the_plain_one(reported: tuple[Path, str]) -> None:
     folder, page = reported
     store = Store(str(folder / "runs"))
-    mine, other = store.result("replayed", dict), store.result("plain", dict)
-    assert mine is not None
-    assert other is not None
+    replayed, plain = store.result("replayed", dict), store.result("plain", dict)
+    assert replayed is not None
+    assert plain is not None
     assert "Compared with plain" in page
     for key in ("mean_scaled_error", "forgetting"):
-        assert f"{mine[key] - other[key]:+.3f}" in page
+        assert f"{replayed[key] - plain[key]:+.3f}" in page
     assert "Compared with" not in make_report(store, "plain")
     assert "Compared with replayed" in make_report(store, "plain", "replayed")
     with pytest.raises(InputError, match="--against nobody: no finished run of this name"):
         make_report(store, "plain", "nobody")
 
 
-def test_without_the_raw_data_all_is_there_and_without_the_prepared_ones_all_but_forecasts(
+def test_a_page_is_complete_without_raw_data_and_lacks_only_forecasts_without_prepared_data(
     reported: tuple[Path, str], tmp_path: Path
 ) -> None:
     shutil.copytree(reported[0] / "runs", tmp_path / "runs")
@@ -221,7 +221,7 @@ def test_without_the_raw_data_all_is_there_and_without_the_prepared_ones_all_but
     assert sum(tag == "svg" for tag, _ in left.tags) == 4
     assert "Forecasts are not available: run 'plain', dataset '<script>alert(1)<b>': " in left.text
     assert "is missing: train it again" in left.text
-    (tmp_path / "runs" / "runs" / "plain" / "run.json").unlink()  # as an earlier version has it: three files
+    (tmp_path / "runs" / "runs" / "plain" / "run.json").unlink()  # as in an earlier version, which wrote three files
     (tmp_path / "runs" / "runs" / "plain" / "datasets.json").unlink()
     assert "lacks datasets.json: train it again" in Page(make_report(store, "plain")).text
     for wrong in ("name = 7", "name = = 7"):
@@ -233,7 +233,7 @@ def test_without_the_raw_data_all_is_there_and_without_the_prepared_ones_all_but
     assert sum(tag == "svg" for tag, _ in Page(make_report(store, "plain")).tags) == 4
 
 
-def test_a_stopped_run_is_shown_as_far_as_it_is(reported: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_stopped_run_is_shown_with_its_progress(reported: tuple[Path, str], tmp_path: Path) -> None:
     shutil.copytree(reported[0] / "runs", tmp_path / "runs")
     store = Store(str(tmp_path / "runs"))
     opened = open_run(store, "plain")
@@ -259,16 +259,18 @@ def test_a_stopped_run_is_shown_as_far_as_it_is(reported: tuple[Path, str], tmp_
     assert sum(tag == "svg" for tag, _ in page.tags) == 3 + 1 + 9
     mean = mean_of(run["error_matrix"]["scaled"][2][:2])
     assert f"mean scaled error: {mean:.3f}" in page.text
-    (tmp_path / "runs" / "runs" / "half" / "progress-datasets.json").unlink()  # a run that was started before it was kept
+    (
+        tmp_path / "runs" / "runs" / "half" / "progress-datasets.json"
+    ).unlink()  # as for a run of a version that did not write it
     page = Page(make_report(store, "half"))
     assert "Its progress cannot be shown: run 'half': " in page.text
     assert "lacks progress-datasets.json" in page.text
     Progress(store, "plain", opened.plan, [], {})
-    again = open_run(store, "plain")  # what it came to stands while it is trained again
+    again = open_run(store, "plain")  # its result is kept while it is trained again
     assert (again.key, again.recipe.name, len(again.datasets)) == (opened.key, "small", 3)
 
 
-def test_a_run_that_measures_few_datasets_is_shown_all_the_same(tmp_path: Path) -> None:
+def test_a_run_with_few_evaluations_is_shown(tmp_path: Path) -> None:
     recipe = load_recipe(write_small(tmp_path), ["training.evaluations=0", "training.epochs=1"])
     store, opened = train_in_process(recipe, tmp_path / "runs")
     result = opened.result
@@ -292,7 +294,7 @@ def test_a_run_that_measures_few_datasets_is_shown_all_the_same(tmp_path: Path) 
     assert f"anvil{first[0]:.4f}{first[1]:.4f}–" in page.text
 
 
-def test_the_command_writes_beside_the_run_or_where_it_is_told(reported: tuple[Path, str], tmp_path: Path) -> None:
+def test_the_command_writes_to_the_run_or_to_the_output_path(reported: tuple[Path, str], tmp_path: Path) -> None:
     report = partial(invoke, "report", "--storage", str(reported[0] / "runs"))
     code, out, _ = report("plain")
     assert code == 0
@@ -310,29 +312,29 @@ def test_the_command_writes_beside_the_run_or_where_it_is_told(reported: tuple[P
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
-def test_labels_and_classes_are_told_as_the_evaluation_counts_them(tmp_path: Path, loss: str) -> None:
+def test_labels_and_classes_are_shown_with_the_counts_of_the_evaluation(tmp_path: Path, loss: str) -> None:
     inputs, targets = random_sequences(0, 60, shortest=3, longest=9, targets=1)
     classes = loss == "cross_entropy"
     made = {"one": (inputs, np.round(targets * 2) if classes else targets)}
     datasets = prepare_sequences(made, tmp_path / "data", split=(0.5, 0.2, 0.3), classes=classes)
     plan = plan_of(datasets, [2], {"hidden_size": 6, "loss": loss}, learning_rate=0.02, batch_size=8)
     walk(plan, datasets, tmp_path / "store")
-    found = outcome(plan, tmp_path / "store")
-    run = TrainedRun("one", found.key, {}, check_recipe(small_document(), tmp_path), plan, datasets, [])
+    result = outcome(plan, tmp_path / "store")
+    run = TrainedRun("one", result.key, {}, check_recipe(small_document(), tmp_path), plan, datasets, [])
     (shown,) = sample_forecasts(Store(str(tmp_path / "store")), run, ["one"])
-    assert found.test[0] is not None
-    assert shown.samples == found.test[0].samples
+    assert result.test[0] is not None
+    assert shown.samples == result.test[0].samples
     if classes:
         assert isinstance(shown, Confusion)
         right = np.trace(shown.counts)
-        assert 1 - right / shown.samples == pytest.approx(found.test[0].error)
+        assert 1 - right / shown.samples == pytest.approx(result.test[0].error)
         assert shown.counts.shape == (len(shown.classes), len(shown.classes))
     else:
         assert isinstance(shown, Labels)
-        assert np.mean((shown.truth - shown.forecast) ** 2) == pytest.approx(found.test[0].error, rel=1e-5)
+        assert np.mean((shown.truth - shown.forecast) ** 2) == pytest.approx(result.test[0].error, rel=1e-5)
 
 
-def test_colours_tell_the_quotient_to_naive_or_where_there_is_none_to_the_lowest() -> None:
+def test_colours_show_the_error_relative_to_naive_or_else_to_the_lowest() -> None:
     naive = relative_errors([[2.0, 0.5], [1.0, None]], [[4.0, 1.0], [2.0, None]])
     assert naive is not None
     assert "naive" in naive.what
@@ -352,12 +354,12 @@ def test_the_course_has_the_rate_of_every_step() -> None:
     assert line.last_step == 8
     model = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(model, 8)
-    wanted = []
+    expected = []
     for _ in range(8):
-        wanted.append(schedule.get_last_lr()[0])
+        expected.append(schedule.get_last_lr()[0])
         model.step()
         schedule.step()
-    assert np.concatenate([epoch.rates for epoch in line.epochs]) == pytest.approx(wanted)
+    assert np.concatenate([epoch.rates for epoch in line.epochs]) == pytest.approx(expected)
     assert [epoch.error for epoch in line.epochs] == [None, 3.0]
     (unknown,) = timeline([stage], {}, None)
     assert [epoch.rates.tolist() for epoch in unknown.epochs] == [[0.05], [0.0]]
@@ -366,9 +368,9 @@ def test_the_course_has_the_rate_of_every_step() -> None:
 def test_pictures_of_one_page_do_not_share_identifiers() -> None:
     pictures = Pictures()
     first, second = (pictures.draw(lambda axes: axes.plot([1, 2], "o"), "two dots") for _ in range(2))
-    found = [set(re.findall(r'\sid="([^"]*)"', each)) for each in (first, second)]
-    assert found[0]
-    assert not found[0] & found[1]
+    identifiers = [set(re.findall(r'\sid="([^"]*)"', each)) for each in (first, second)]
+    assert identifiers[0]
+    assert not identifiers[0] & identifiers[1]
 
 
 def test_a_result_can_be_written_as_json(reported: tuple[Path, str]) -> None:
