@@ -58,9 +58,8 @@ def test_months_with_lines_before_the_header(tmp_path: Path) -> None:
         counts = dataset.manifest.counts
         assert counts is not None
         assert (dataset.manifest.num_series, counts.rows_read, counts.rows_inserted, counts.cells_filled) == (2, 298, 2, 2)
-        np.testing.assert_array_equal(
-            dataset.parts[0].values[:150, 0], np.arange(150)
-        )  # May 2010 lies between its neighbours
+        # May 2010 is filled with the values between those of April and June.
+        np.testing.assert_array_equal(dataset.parts[0].values[:150, 0], np.arange(150))
 
 
 def test_one_file_for_each_day_with_all_sensors(tmp_path: Path) -> None:
