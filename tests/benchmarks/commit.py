@@ -34,7 +34,7 @@ def main() -> None:
     settings = ModelSettings(hidden_size=490)
     learner = Learner(LSTM(settings, 7, 24), settings, TrainingSettings(), Group())
     parameters = sum(parameter.numel() for parameter in learner.parameters)
-    learner.optimizer.step()  # so that the moments are there
+    learner.optimizer.step()  # so that the optimizer has its moments
     with tempfile.TemporaryDirectory(dir=".") as folder:
         store = Store(folder)
         seconds = []

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/early_group.py [--rounds 3] [--files 24] [--rows 60000]
 
-after: the group starts when the datasets are prepared. beside: it starts with the preparation, without cores of its own,
-and waits. imports: only this process imports Ray Train meanwhile. Each round is a process with a Ray of its own; the order
-of the ways changes from round to round. Beside the clock the processor seconds of all processes are told, which others on
-the machine change little: the start cannot be hidden in less than these divided by the number of cores.
+after: the group starts when the datasets are prepared. beside: it starts together with the preparation, without reserving
+cores, and waits. imports: only this process imports Ray Train meanwhile. Each round is a separate process that starts a Ray
+of its own; the order of the ways changes from round to round. The processor seconds of all processes are printed too, as
+other programs on the machine change them little: the start takes at least these divided by the number of cores.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def write_files(folder: Path, files: int, rows: int) -> None:
 
 
 def processor_seconds() -> float:
-    """Those of this process and of all that it has started, as far as they live."""
+    """Return the processor seconds of this process and of its living descendants."""
     total = 0
     for pid in family(os.getpid()):
         with contextlib.suppress(OSError):
@@ -69,7 +69,7 @@ def processor_seconds() -> float:
 
 
 def begin(config: dict[str, Any]) -> None:
-    """What a worker does before its first epoch, less the fit: imports, and waiting for the datasets."""
+    """Do what a worker does before its first epoch: import, and wait for the datasets."""
     import torch.distributed as dist
 
     importlib.import_module("workflows.relay.walk")
@@ -79,8 +79,8 @@ def begin(config: dict[str, Any]) -> None:
     (go.parent / f"began-{dist.get_rank()}").touch()
 
 
-def one(way: str, folder: Path, storage: Path) -> None:
-    """One way in this process; prints the seconds of the preparation, of the whole, and the processor seconds of both."""
+def run_way(way: str, folder: Path, storage: Path) -> None:
+    """Run one way in this process; print the seconds of the preparation and of the whole, and their processor seconds."""
     from cluster.connect import connect, quiet, set_environment
     from cluster.placement import Placement
     from workflows.prepare.preparation import prepare_datasets
@@ -125,24 +125,24 @@ def main() -> None:
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
-        one(chosen.one[0], Path(chosen.one[1]), Path(chosen.one[2]))
+        run_way(chosen.one[0], Path(chosen.one[1]), Path(chosen.one[2]))
         return
-    found: dict[str, list[list[float]]] = {way: [] for way in WAYS}
+    rounds_of: dict[str, list[list[float]]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as home:
         write_files(Path(home), chosen.files, chosen.rows)
         for number in range(chosen.rounds):
             for way in (*WAYS[number % 3 :], *WAYS[: number % 3]):
                 command = [sys.executable, __file__, "--one", way, home, f"{home}/{way}-{number}"]
-                told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-                found[way].append([float(each) for each in told.split()[-4:]])
-    middle = {way: [statistics.median(column) for column in zip(*rounds, strict=True)] for way, rounds in found.items()}
+                output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+                rounds_of[way].append([float(each) for each in output.split()[-4:]])
+    medians = {way: [statistics.median(column) for column in zip(*rounds, strict=True)] for way, rounds in rounds_of.items()}
     rows = []
-    for way, (prepared, whole, _, used) in middle.items():
-        gain = middle["after"][1] - whole
+    for way, (prepared, whole, _, used) in medians.items():
+        gain = medians["after"][1] - whole
         rows.append(Row(way, f"{whole:.1f} s", f"prepared after {prepared:.1f} s, {used:.1f} CPU s", f"{gain:+.1f} s"))
-    start = middle["after"][3] - middle["after"][2]
+    start = medians["after"][3] - medians["after"][2]
     rows.append(Row("processor seconds of the group's start", f"{start:.1f} s"))
-    report("early_group", rows, rounds=found)
+    report("early_group", rows, rounds=rounds_of)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
     python tests/benchmarks/fit.py [--threads 1] [--rounds 3] [--keras-python /path/to/python] [--quick]
 
 Beside it in the same run, an epoch of each in turn: a plain torch loop with TensorDataset and DataLoader, and Keras
-`model.fit` where TensorFlow is there (in this environment, or in the one that --keras-python names). Times are the median
+`model.fit` if TensorFlow is installed (in this environment, or in the one that --keras-python names). Times are the median
 over the rounds, by the processor's seconds with one thread (so that other programs do not count), else by the clock. Then
-the share of the machine's limit: the LSTM's floating-point operations, forward and backward, over the whole epoch's time,
-against a float32 product of 1024 x 1024 on the same threads in the same run.
+the share of the machine's limit: the LSTM's floating-point operations a second, forward and backward, over the whole epoch,
+against those of a float32 product of 1024 x 1024 on the same threads in the same run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from workflows.fit.learner import Learner
 from workflows.recipe.settings import TrainingSettings
 
 BATCHES = (32, 256)
-LAYER_BATCHES = {32: 32, 128: 256}  # what goes through the layer together, of batches of so many
+LAYER_BATCHES = {32: 32, 128: 256}  # the windows that go through the layer together, and the batch that they are part of
 HIDDEN, LOOKBACK, FEATURES = 64, 96, 7
 # A multiplication and an addition for each weight and step, once forward, twice backward (for the inputs, for the weights).
 FLOPS_A_SAMPLE = 3 * 2 * 4 * HIDDEN * (HIDDEN + FEATURES) * LOOKBACK
@@ -64,13 +64,13 @@ class Ours:
         return self.learner.fit_epoch(self.dataset, np.full(self.steps, 1e-3), (0, 0, self.number)).train_loss
 
     def error(self) -> float:
-        """The mean squared error on the validation windows."""
+        """Return the mean squared error on the validation windows."""
         sums = self.learner.evaluate(self.dataset, "validation")
         return float(sums.of("rmse_units").mean()) / sums.samples
 
 
 class Peer:
-    """A fit in a process of its own, asked for one epoch at a time."""
+    """A fit in a separate process, which trains one epoch at a time on request."""
 
     def __init__(self, python: str, script: str, windows: Path, threads: int):
         path = Path(__file__).parent / "common" / script
@@ -83,7 +83,7 @@ class Peer:
         )
 
     def epoch(self, batch_size: int) -> dict[str, float]:
-        """What an epoch took."""
+        """Train an epoch, and return what it took."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps({"batch": batch_size}) + "\n")
@@ -92,21 +92,21 @@ class Peer:
         return answer
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         assert self.process.stdin
         self.process.stdin.close()
         self.process.wait()
 
 
 def clocked(work: Callable[[], Any]) -> dict[str, float]:
-    """What some work took, by the clock and by the processor."""
+    """Return the seconds of some work, by the clock and by the processor."""
     started, used = time.perf_counter(), time.process_time()
     work()
     return {"seconds": time.perf_counter() - started, "processor": time.process_time() - used}
 
 
 def layer_alone(batch_size: int, count: int) -> Callable[[], Any]:
-    """The LSTM of torch forward and backward, on one batch again and again, `count` windows in all: no fit can beat it."""
+    """Return work: torch's LSTM forward and backward on one batch, `count` windows in all. No fit can be faster."""
     torch.manual_seed(0)
     layer, inputs = torch.nn.LSTM(FEATURES, HIDDEN, batch_first=True), torch.randn(batch_size, LOOKBACK, FEATURES)
 
@@ -119,15 +119,15 @@ def layer_alone(batch_size: int, count: int) -> Callable[[], Any]:
 
 
 def product() -> Callable[[], Any]:
-    """A float32 product of 1024 x 1024, 8 times."""
-    one, other = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    return lambda: [one @ other for _ in range(8)]
+    """Return work: a float32 product of 1024 x 1024, 8 times."""
+    left, right = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    return lambda: [left @ right for _ in range(8)]
 
 
 def keras_python(asked: str | None) -> str | None:
-    """The interpreter that has TensorFlow, or None."""
+    """Return the interpreter that has TensorFlow, or None."""
     if asked is None and importlib.util.find_spec("tensorflow") is None:
-        print("Keras is left out: TensorFlow is not installed here; --keras-python names an interpreter that has it")
+        print("without Keras: TensorFlow is not installed here; --keras-python names an interpreter that has it")
         return None
     return asked or sys.executable
 
@@ -141,45 +141,45 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round")
     chosen = parser.parse_args()
     if not (chosen.data / "ett").is_dir():
-        raise SystemExit(f"{chosen.data}/ett is not there: --data names the folder that holds ett/ETTh1.csv")
+        raise SystemExit(f"there is no folder {chosen.data}/ett: --data names the folder that holds ett/ETTh1.csv")
     torch.set_num_threads(chosen.threads)
     with tempfile.TemporaryDirectory() as home:
         dataset = ett(Path(home), chosen.data).datasets[0]
         count = dataset.num_samples("train")
         windows = dataset.batch("train", np.arange(count))
         targets = windows.targets.reshape(count, -1)
-        kept = Path(home) / "windows.npz"
-        np.savez(kept, inputs=windows.inputs, targets=targets)
+        windows_file = Path(home) / "windows.npz"
+        np.savez(windows_file, inputs=windows.inputs, targets=targets)
         python = keras_python(chosen.keras_python)
-        peers = {"torch": Peer(sys.executable, "torch_fit.py", kept, chosen.threads)}
+        peers = {"torch": Peer(sys.executable, "torch_fit.py", windows_file, chosen.threads)}
         if python:
-            peers["keras"] = Peer(python, "keras_fit.py", kept, chosen.threads)
+            peers["keras"] = Peer(python, "keras_fit.py", windows_file, chosen.threads)
         kinds = [(b, precision) for b in BATCHES for precision in ("float32", "bfloat16")]
         ours = {kind: Ours(dataset, *kind, count) for kind in kinds}
         took: dict[str, list[dict[str, float]]] = {}
         limit = product()
         layers = {size: layer_alone(size, count) for size in LAYER_BATCHES}
         for number in range(2 if chosen.quick else chosen.rounds + 1):  # the first round warms up
-            found = {"product": clocked(limit)}
-            found |= {f"ours {precision} {b}": clocked(ours[b, precision].epoch) for b, precision in kinds}
-            found |= {f"layer {size}": clocked(work) for size, work in layers.items()}
-            found |= {f"{name} {b}": peer.epoch(b) for name, peer in peers.items() for b in BATCHES}
-            for name, seconds in found.items():
+            round_times = {"product": clocked(limit)}
+            round_times |= {f"ours {precision} {b}": clocked(ours[b, precision].epoch) for b, precision in kinds}
+            round_times |= {f"layer {size}": clocked(work) for size, work in layers.items()}
+            round_times |= {f"{name} {b}": peer.epoch(b) for name, peer in peers.items() for b in BATCHES}
+            for name, seconds in round_times.items():
                 took.setdefault(name, []).extend([seconds] if number else [])
         for peer in peers.values():
             peer.close()
         errors = {f"{precision} {b}": ours[b, precision].error() for b, precision in kinds}
     by = "processor" if chosen.threads == 1 else "seconds"
-    rate = {name: count / statistics.median(each[by] for each in some) for name, some in took.items()}
+    rate = {name: count / statistics.median(each[by] for each in rounds) for name, rounds in took.items()}
     product_flops = 8 * 2 * 1024**3 * rate["product"] / count
     rows = []
     for b in BATCHES:
         what = f"fit, batches of {b}"
-        mine = rate[f"ours float32 {b}"]
-        rows.append(times(f"{what}, float32: windows a second", mine, rate[f"torch {b}"], 1.5, "/s", "torch"))
+        ours_rate = rate[f"ours float32 {b}"]
+        rows.append(times(f"{what}, float32: windows a second", ours_rate, rate[f"torch {b}"], 1.5, "/s", "torch"))
         if python:
             wanted = 3.0 if b == 32 else 1.4
-            rows.append(times(f"{what}, float32: windows a second", mine, rate[f"keras {b}"], wanted, "/s", "Keras"))
+            rows.append(times(f"{what}, float32: windows a second", ours_rate, rate[f"keras {b}"], wanted, "/s", "Keras"))
     rows.append(times("fit, batches of 256, bfloat16", rate["ours bfloat16 256"], rate["torch 256"], 2, "/s", "torch"))
     for size, b in LAYER_BATCHES.items():
         alone, peer = rate[f"layer {size}"], rate[f"torch {b}"]

@@ -1,13 +1,13 @@
-"""What a sequence forgets, with each method and without: against the same model trained on all datasets at once.
+"""What a sequence forgets, with each method and with none, compared with the same model trained on all datasets at once.
 
     python tests/benchmarks/forgetting.py [--data ../shared/data] [--seeds 3] [--processes 2] [--streams ...] [--kinds ...]
 
 Four streams, in their order and in the reverse, each with several seeds: joint training (the datasets' samples shuffled
 together, the same epochs) with one head and with a correction for each dataset, the plain sequence with decay rate 0.8 and
-one head, and the sequence with methods of [retention] at their defaults; with replay the streams of numbers have the default
-schedule and decay rate, too. For the classes also joint training on a tenth of each dataset but the last. "Of plain samples"
-counts the samples that a gradient is taken of. The share of the plain time is of processor seconds of the fit, one thread a
-process. Writes results/forgetting.json and forgetting.svg.
+one head, and the sequence with methods of [retention] at their defaults; with replay the streams of numbers use the default
+schedule and decay rate, too. For classes also joint training on a tenth of each dataset but the last. "Of plain samples"
+compares the samples whose gradients are computed. The share of the plain time is of processor seconds of the fit, with one
+thread a process. Writes results/forgetting.json and forgetting.svg.
 """
 
 from __future__ import annotations
@@ -69,29 +69,29 @@ KINDS: dict[str, tuple[str, str | None]] = {
     "replay+distill": ("replay+distill", None),
 }
 STRENGTHS = {"l2": 0.03}
-# With replay the streams of numbers have the defaults, and the speakers what was better on their validation splits.
+# With replay the streams of numbers use the defaults, and the speakers what was better on their validation splits.
 DEFAULTS = {"schedule": "constant", "decay_rate": 1.0}
 OF_CLASSES = {"decay_rate": 0.9}
-MEMORY = 0.1  # of the joint training on what a tenth of each dataset leaves
+MEMORY = 0.1  # the share of each earlier dataset in the joint training LEFT
 
 ALL, HEADS, LEFT = "joint", "joint, same heads", "joint of the kept"
 JOINT = {ALL: Joint.of_all, HEADS: Joint.of_all, LEFT: Joint.of_what_is_left}
 
 
 def run(stream: Stream, backwards: bool, kind: str, seed: int, **changes: Any) -> dict[str, Any]:
-    """One run: the mean error at the end in units of the naive forecast's, on validation and test, and what it cost."""
+    """Train once; return the mean errors at the end in units of the naive forecast's, and the cost."""
     torch.set_num_threads(1)
     datasets = stream.datasets[::-1] if backwards else stream.datasets
     method, head = KINDS.get(kind, ("none", "shared"))
     model = ModelSettings.model_validate({**stream.model, **({} if head is None else {"head": head})})
     of_replay = OF_CLASSES if model.classifies else DEFAULTS
-    given = {
+    settings = {
         "decay_rate": 0.8,
         **stream.training,
         **(of_replay if "replay" in method else {}),
         **changes.pop("training", {}),
     }
-    training = TrainingSettings.model_validate(given)
+    training = TrainingSettings.model_validate(settings)
     joint = JOINT.get(kind)
     if joint:
         model = model.model_copy(update={"classes": "all"})
@@ -105,15 +105,15 @@ def run(stream: Stream, backwards: bool, kind: str, seed: int, **changes: Any) -
         learner.have_heads(range(len(datasets)) if heads else ())
         started = time.process_time()
         steps = -(-len(together.owner) // training.batch_size)
-        rate, schedule, every = training.learning_rate, training.schedule, steps * stream.epochs
+        rate, schedule, all_steps = training.learning_rate, training.schedule, steps * stream.epochs
         for epoch in range(stream.epochs):
-            rates = step_rates(rate, steps, epoch * steps, 0, schedule, every)
+            rates = step_rates(rate, steps, epoch * steps, 0, schedule, all_steps)
             learner.fit_epoch(together, rates, (seed, 0, epoch), head=together.owners if heads else None)  # type: ignore[arg-type]
         seconds, forgotten, samples = time.process_time() - started, None, float(len(together.owner) * stream.epochs)
         ends = {
             split: [
-                errors_of(learner.evaluate(d, split, place if heads else None), d, model).error
-                for place, d in enumerate(datasets)
+                errors_of(learner.evaluate(d, split, index if heads else None), d, model).error
+                for index, d in enumerate(datasets)
             ]
             for split in ("validation", "test")
         }
@@ -137,7 +137,7 @@ def run(stream: Stream, backwards: bool, kind: str, seed: int, **changes: Any) -
 
 
 def gradient_samples(plan: Plan, epochs: int) -> float:
-    """The samples, new and replayed, that the sequence takes a gradient of."""
+    """Return the number of samples, new and replayed, that the sequence computes a gradient of."""
     total = 0
     for number, stage in enumerate(plan.stages):
         sizes = batch_sizes(plan.datasets[stage.dataset].samples["train"], plan.training.batch_size)
@@ -148,7 +148,7 @@ def gradient_samples(plan: Plan, epochs: int) -> float:
 
 
 class Stopwatch:
-    """Adds up the processor's seconds between the beginning and the commit of each epoch."""
+    """The sum of the processor's seconds between the beginning and the commit of each epoch."""
 
     def __init__(self) -> None:
         self.seconds = self.begun = 0.0
@@ -161,7 +161,7 @@ class Stopwatch:
 
 
 def kinds_of(stream: str) -> list[str]:
-    """What is run on a stream: of numbers the groups are known, of classes they are or are not."""
+    """Return the kinds that run on a stream: with numbers the groups are known, with classes they are or are not."""
     if stream == "vowels":
         return [ALL, HEADS, LEFT, *(kind for kind in KINDS if kind not in ("replay, one head", "replay, replaced"))]
     return [ALL, HEADS, *(kind for kind in KINDS if kind != "replay, known groups")]
@@ -178,19 +178,19 @@ def _job(asked: tuple[str, str, str, bool, str, int]) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each stream and method the means over orders and seeds, and over joint's and the plain sequence's."""
-    found = []
+    """Return the means of each stream and method over orders and seeds, and their ratios to joint and plain training."""
+    table_rows = []
     for stream in dict.fromkeys(row["stream"] for row in rows):
-        own = [row for row in rows if row["stream"] == stream]
+        of_stream = [row for row in rows if row["stream"] == stream]
 
-        def mean(method: str, what: str, own: list[dict[str, Any]] = own) -> float:
-            return statistics.mean(row[what] for row in own if row["method"] == method)
+        def mean(method: str, what: str, of_stream: list[dict[str, Any]] = of_stream) -> float:
+            return statistics.mean(row[what] for row in of_stream if row["method"] == method)
 
         for method in [*JOINT, *KINDS]:
-            runs = [row for row in own if row["method"] == method]
+            runs = [row for row in of_stream if row["method"] == method]
             if not runs:
                 continue
-            found.append(
+            table_rows.append(
                 {
                     "stream": stream,
                     "method": method,
@@ -207,11 +207,11 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     else None,
                 }
             )
-    return found
+    return table_rows
 
 
 def show(summary: list[dict[str, Any]]) -> str:
-    """The table as text."""
+    """Return the table as text."""
     lines = [
         f"{'stream':8} {'method':21} {'test error':>10} {'+-':>6} {'of joint':>9} {'of its heads':>13} {'forgetting':>11} "
         f"{'of plain samples':>17} {'time':>5} {'right':>6}"
@@ -228,31 +228,31 @@ def show(summary: list[dict[str, Any]]) -> str:
 
 
 def result_rows(summary: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lines for the README: at its defaults, the method that is best on validation of those within the time wanted."""
-    found = []
+    """Return the lines for the README: replay with its defaults, beside joint and plain training."""
+    lines = []
     for stream in dict.fromkeys(row["stream"] for row in summary):
-        own = {row["method"]: row for row in summary if row["stream"] == stream}
-        best = own["replay"]
-        found.append(
+        of_stream = {row["method"]: row for row in summary if row["stream"] == stream}
+        best = of_stream["replay"]
+        lines.append(
             {
                 "what": f"{stream}: what a sequence forgets, with {best['method']}",
-                "ours": _told(best),
-                "beside": f"all at once {_told(own[ALL])}; plain sequence {_told(own['plain'])}"
-                + (f"; all at once, of the kept {_told(own[LEFT])}" if LEFT in own else ""),
+                "ours": _shown(best),
+                "beside": f"all at once {_shown(of_stream[ALL])}; plain sequence {_shown(of_stream['plain'])}"
+                + (f"; all at once, of the kept {_shown(of_stream[LEFT])}" if LEFT in of_stream else ""),
                 "result": f"{best['of_joint']:.2f} x all at once, in {best['of_plain_samples']:.2f} x the plain samples",
                 "wanted": "1.00 x in 1.3 x",
                 "reached": best["of_joint"] <= 1.0,
             }
         )
-    return found
+    return lines
 
 
-def _told(row: dict[str, Any]) -> str:
+def _shown(row: dict[str, Any]) -> str:
     return f"{row['test']:.3f}" if row["right"] is None else f"{row['right']:.0%} right"
 
 
 def draw(summary: list[dict[str, Any]], path: Path) -> None:
-    """Error over joint's by time over the plain sequence's, a panel for each stream."""
+    """Draw the error relative to joint training by the time relative to the plain sequence, a panel for each stream."""
     from matplotlib.figure import Figure
 
     streams = list(dict.fromkeys(row["stream"] for row in summary))
@@ -280,7 +280,7 @@ def main() -> None:
     chosen = parser.parse_args()
     streams = [name for name in chosen.streams if name == "plants" or (chosen.data / FOLDERS[name]).is_dir()]
     if len(streams) < len(chosen.streams):
-        print(f"{chosen.data} is not there: plants only")
+        print(f"there are no data in {chosen.data} for some of the streams: these are left out")
     with tempfile.TemporaryDirectory() as home:
         for name in streams:  # prepared before the processes that share it begin
             STREAMS[name](Path(home), chosen.data)

@@ -4,8 +4,8 @@
 
 ETTh1, 96 hours in, the next 24 of all 7 columns out; LSTM of 64 and of 256; batches of 32, 256 and 2048. In the same run,
 each in turn: the loop of every tutorial (a DataLoader, `.to(device)`, `loss.item()`), a strong loop (windows on the GPU,
-indexed there, no number read), and torch's LSTM layer alone, forward and backward, launched step by step. Times are medians
-over the rounds. Trials are walks over two datasets in processes of their own, as a search's actors are.
+indexed on it, no number read), and torch's LSTM layer alone, forward and backward, launched step by step. Times are medians
+over the rounds. Trials are walks over two datasets, each in a separate process, like a search's actors.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Work = Callable[[], Any]
 
 
 def seconds_of(work: Work, rounds: int) -> float:
-    """The median seconds of some work; the first three times are not counted: graphs are recorded at the third."""
+    """Return the median seconds of some work, without its first three times: graphs are recorded at the third."""
     for _ in range(3):
         work()
     took = []
@@ -73,9 +73,9 @@ def ours(
     heads: bool = False,
     room: int = 1 << 34,
 ) -> Work:
-    """An epoch of the first dataset; with `kept` samples of the second replayed, `heads` one for each of both.
+    """Return work: an epoch of the first dataset, with `kept` samples of the second replayed.
 
-    `room` are the bytes of the GPU that rows may take.
+    `heads`: each of the two has a head. `room`: the bytes of the GPU's memory that rows may take.
     """
     torch.manual_seed(0)
     model = ModelSettings(hidden_size=hidden)
@@ -100,7 +100,7 @@ def ours(
 
 
 def tutorial(inputs: torch.Tensor, targets: torch.Tensor, batch: int, hidden: int) -> Work:
-    """The loop of every tutorial."""
+    """Return work: an epoch by the loop of every tutorial."""
     model = Forecaster(WIDTH, targets.shape[1], hidden).to(DEVICE)
     optimizer, loss_of = torch.optim.Adam(model.parameters(), 1e-3), torch.nn.MSELoss()
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(inputs, targets), batch_size=batch, shuffle=True)
@@ -118,7 +118,7 @@ def tutorial(inputs: torch.Tensor, targets: torch.Tensor, batch: int, hidden: in
 
 
 def strong(inputs: torch.Tensor, targets: torch.Tensor, batch: int, hidden: int) -> Work:
-    """Windows on the GPU, indexed there; a fused optimizer; no number is read."""
+    """Return work: an epoch with the windows on the GPU, indexed on it, and a fused optimizer; no number is read."""
     model = Forecaster(WIDTH, targets.shape[1], hidden).to(DEVICE)
     optimizer, loss_of = torch.optim.Adam(model.parameters(), 1e-3, fused=True), torch.nn.MSELoss()
     x, y = inputs.to(DEVICE), targets.to(DEVICE)
@@ -136,18 +136,18 @@ def strong(inputs: torch.Tensor, targets: torch.Tensor, batch: int, hidden: int)
 
 
 def layer(count: int, batch: int, hidden: int) -> Work:
-    """The LSTM layer of torch forward and backward, `count` windows in all."""
-    made, x = torch.nn.LSTM(WIDTH, hidden, batch_first=True).to(DEVICE), torch.randn(batch, LOOKBACK, WIDTH, device=DEVICE)
+    """Return work: the LSTM layer of torch forward and backward, `count` windows in all."""
+    lstm, x = torch.nn.LSTM(WIDTH, hidden, batch_first=True).to(DEVICE), torch.randn(batch, LOOKBACK, WIDTH, device=DEVICE)
 
     def epoch() -> None:
         for _ in range(max(count // batch, 1)):
-            made(x)[0][:, -1].sum().backward()
+            lstm(x)[0][:, -1].sum().backward()
 
     return epoch
 
 
 def measure_fit(datasets: list[EncodedDataset], rounds: int) -> tuple[list[Row], dict[str, Any]]:
-    """Ours beside the others, for each size of model and batch."""
+    """Measure ours beside the others, for each size of model and batch."""
     count = datasets[0].num_samples("train")
     windows = datasets[0].batch("train", np.arange(count))
     inputs, targets = torch.from_numpy(windows.inputs), torch.from_numpy(windows.targets.reshape(count, -1))
@@ -161,70 +161,72 @@ def measure_fit(datasets: list[EncodedDataset], rounds: int) -> tuple[list[Row],
                 "strong": strong(inputs, targets, batch, hidden),
                 "layer": layer(count, batch, hidden),
             }
-            found = {name: round(count / seconds_of(work, rounds)) for name, work in works.items()}
-            rates[f"hidden {hidden}, batch {batch}"] = found
+            measured = {name: round(count / seconds_of(work, rounds)) for name, work in works.items()}
+            rates[f"hidden {hidden}, batch {batch}"] = measured
             what = f"fit on a GPU, hidden {hidden}, batches of {batch}: windows a second"
-            rows.append(times(what, found["ours"], found["tutorial"], wanted, "/s", "tutorial loop"))
-            beside = f"strong loop: {found['strong']:,} /s, the layer alone: {found['layer']:,} /s"
-            rows.append(Row(what, f"{found['ours']:,} /s", beside, f"{found['ours'] / found['strong']:.2f} x"))
-            print(hidden, batch, found, flush=True)
+            rows.append(times(what, measured["ours"], measured["tutorial"], wanted, "/s", "tutorial loop"))
+            beside = f"strong loop: {measured['strong']:,} /s, the layer alone: {measured['layer']:,} /s"
+            rows.append(Row(what, f"{measured['ours']:,} /s", beside, f"{measured['ours'] / measured['strong']:.2f} x"))
+            print(hidden, batch, measured, flush=True)
     return rows, {"windows_a_second": rates}
 
 
 def measure_replay(datasets: list[EncodedDataset], rounds: int) -> tuple[list[Row], dict[str, Any]]:
-    """Gradient samples a second with replay and without."""
+    """Measure gradient samples a second with replay and without."""
     count, rows, rates = datasets[0].num_samples("train"), [], {}
     for batch in (32, 256):
         plain = count / seconds_of(ours(datasets, batch, 64), rounds)
         replayed = sum(max(round(n * SHARE), 1) for n in [batch] * (count // batch) + [count % batch])
         mixed = (count + replayed) / seconds_of(ours(datasets, batch, 64, kept=2000), rounds)
-        own = (count + replayed) / seconds_of(ours(datasets, batch, 64, kept=2000, heads=True), rounds)
-        rates[batch] = {"without": plain, "with": mixed, "with heads": own}
+        with_heads = (count + replayed) / seconds_of(ours(datasets, batch, 64, kept=2000, heads=True), rounds)
+        rates[batch] = {"without": plain, "with": mixed, "with heads": with_heads}
         beside, result = f"without: {plain:,.0f} /s", f"{plain / mixed:.2f} x the time"
         what = f"gradient samples a second with replay, batches of {batch}"
         rows.append(Row(what, f"{mixed:,.0f} /s", beside, result, "1.5 x", plain / mixed <= 1.5))
-        rows.append(Row(f"{what}, a head for each dataset", f"{own:,.0f} /s", beside, f"{plain / own:.2f} x the time"))
+        result = f"{plain / with_heads:.2f} x the time"
+        rows.append(Row(f"{what}, a head for each dataset", f"{with_heads:,.0f} /s", beside, result))
     return rows, {"replay": rates}
 
 
 def measure_streamed(datasets: list[EncodedDataset], rounds: int) -> tuple[list[Row], dict[str, Any]]:
-    """Rows that do not fit on the GPU, beside rows that do."""
+    """Measure rows that do not fit on the GPU, beside rows that do."""
     count, rows, rates = datasets[0].num_samples("train"), [], {}
     for batch in (256, 2048):
-        there, streamed = (count / seconds_of(ours(datasets, batch, 64, room=room), rounds) for room in (1 << 34, 0))
-        rates[batch] = {"resident": there, "streamed": streamed}
-        beside = f"rows on the GPU: {there:,.0f} /s"
+        resident, streamed = (count / seconds_of(ours(datasets, batch, 64, room=room), rounds) for room in (1 << 34, 0))
+        rates[batch] = {"resident": resident, "streamed": streamed}
+        beside = f"rows on the GPU: {resident:,.0f} /s"
         what = f"rows in host memory, batches of {batch}: windows a second"
-        rows.append(Row(what, f"{streamed:,.0f} /s", beside, f"{streamed / there:.2f} x"))
+        rows.append(Row(what, f"{streamed:,.0f} /s", beside, f"{streamed / resident:.2f} x"))
     return rows, {"streamed": rates}
 
 
 def measure_trials(home: Path, data: Path, at_a_time: list[int]) -> tuple[list[Row], dict[str, Any]]:
-    """32 trials on one GPU, one and several at a time; also with NVIDIA's multi-process service where it is there."""
-    found = {str(k): trials_a_second(home, data, k, NUM_TRIALS if k > 1 else NUM_TRIALS // 4) for k in at_a_time}
-    print(found, flush=True)
+    """Measure 32 trials on one GPU, one and several at a time; with NVIDIA's multi-process service, too, if it runs."""
+    trial_rates = {str(k): trials_a_second(home, data, k, NUM_TRIALS if k > 1 else NUM_TRIALS // 4) for k in at_a_time}
+    print(trial_rates, flush=True)
     with multi_process_service() as folder:
         find_service(folder)
         if folder:
-            found |= {f"{k} with MPS": trials_a_second(home, data, k, NUM_TRIALS) for k in at_a_time[1:]}
+            trial_rates |= {f"{k} with MPS": trials_a_second(home, data, k, NUM_TRIALS) for k in at_a_time[1:]}
     os.environ.pop(PIPES, None)
-    best = max((rate, k) for k, rate in found.items() if k != "1")
+    best = max((rate, k) for k, rate in trial_rates.items() if k != "1")
     what = f"{NUM_TRIALS} trials of a search on one GPU, {best[1]} at a time: trials an hour"
-    print(found, flush=True)
-    return [times(what, 3600 * best[0], 3600 * found["1"], 4.0, "/h", "one at a time")], {"trials_a_second": found}
+    print(trial_rates, flush=True)
+    row = times(what, 3600 * best[0], 3600 * trial_rates["1"], 4.0, "/h", "one at a time")
+    return [row], {"trials_a_second": trial_rates}
 
 
 def measure_profile(datasets: list[EncodedDataset]) -> tuple[list[Row], dict[str, Any]]:
-    """Which kernels a recorded step consists of."""
+    """List the kernels that a recorded step consists of."""
     tables = {}
     for batch in (32, 2048):
         work = ours(datasets, batch, 64)
         for _ in range(4):
             work()
-        with torch.profiler.profile() as found:
+        with torch.profiler.profile() as profile:
             work()
             torch.cuda.synchronize()
-        tables[batch] = found.key_averages().table(sort_by="cuda_time_total", row_limit=45, max_name_column_width=90)
+        tables[batch] = profile.key_averages().table(sort_by="cuda_time_total", row_limit=45, max_name_column_width=90)
     return [], {"profile": tables}
 
 
@@ -252,9 +254,9 @@ def main() -> None:
         }
         for part in chosen.only.split(","):
             started = time.perf_counter()
-            own, found = parts[part]()
-            rows += own
-            figures |= {**found, f"seconds of {part}": time.perf_counter() - started}
+            part_rows, part_figures = parts[part]()
+            rows += part_rows
+            figures |= {**part_figures, f"seconds of {part}": time.perf_counter() - started}
             if chosen.output:
                 chosen.output.write_text(json.dumps(figures, indent=1))
     report("gpu", rows, **figures)

@@ -1,11 +1,11 @@
-"""A dataset that is not in memory: batches in pooled order (training.shuffle_gb) against a fully random order.
+"""A dataset that is not in memory: batches in pooled order (training.shuffle_gb) compared with a fully random order.
 
     python tests/benchmarks/large.py [--gigabytes 1.0] [--windows 20000]
 
 The prepared rows are dropped from the page cache (posix_fadvise DONTNEED) and gathered in batches of 64, without the
-network: windows a second by the clock, for as many windows of an epoch as asked, in each order, in turn. A pool is a quarter
-of the dataset here. "Read ahead" is the pooled order where the rows of a pool are asked for (WILLNEED) before its first
-batch. What the fit itself takes of a window is beside it: an order is fast enough when it brings more than that.
+network: windows a second by the clock, for --windows windows of an epoch, in each order, in turn. A pool is a quarter of the
+dataset. "Read ahead" is the pooled order with the rows of a pool requested (WILLNEED) before its first batch. The windows a
+second of the fit itself are printed beside it: an order is fast enough when it reads more than that.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FITTED_A_SECOND = 4500  # windows of 96 steps, hidden 64, one thread: see fit.py
 
 
 def drop(folder: Path) -> None:
-    """Have the system forget the pages of the rows; they must not be mapped anywhere."""
+    """Drop the pages of the rows from the page cache; no process may have them mapped."""
     for path in folder.glob("values-*.arrow"):
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -44,7 +44,7 @@ def drop(folder: Path) -> None:
 
 
 def resident(folder: Path) -> float:
-    """GB of the rows that are in the page cache, as fincore counts them; -1 where it is absent."""
+    """Return the GB of the rows that are in the page cache, as fincore counts them, or -1 without fincore."""
     import shutil
     import subprocess
 
@@ -55,13 +55,13 @@ def resident(folder: Path) -> float:
 
 
 def ahead(dataset: EncodedDataset, pools: int, batches: Iterator[Int64], folder: Path) -> Iterator[Int64]:
-    """The same batches; the rows of each pool's windows are asked for before its first batch."""
+    """Yield the same batches, but request the rows of each pool's windows before its first batch."""
     files = [path.open("rb") for path in sorted(folder.glob("values-*.arrow"))]
     width = 4 * len(dataset.prepared.columns)
     for pool in iter(lambda: list(itertools.islice(batches, pools)), []):
         samples = np.concatenate(pool)
-        for number, where in dataset.prepared.groups("train", samples):
-            starts, lengths = dataset.prepared.locate("train", number, samples[where])
+        for number, positions in dataset.prepared.groups("train", samples):
+            starts, lengths = dataset.prepared.locate("train", number, samples[positions])
             first = np.sort(starts)
             cuts = np.flatnonzero(np.diff(first) > 10 * int(lengths[0])) + 1
             for stretch in np.split(first, cuts):
@@ -72,7 +72,7 @@ def ahead(dataset: EncodedDataset, pools: int, batches: Iterator[Int64], folder:
 
 
 def rate(folder: Path, order: str, num_windows: int, batch: int = 64) -> float:
-    """Windows a second from a cold page cache."""
+    """Return windows a second from a cold page cache."""
     drop(folder)
     prepared = PreparedDataset(folder)
     dataset = EncodedDataset(prepared, make_encodings([prepared], [prepared.settings])[0])
@@ -102,12 +102,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=".") as home:
         folder = make(Path(home), chosen.gigabytes)
         drop(folder)
-        left = resident(folder)
-        found: dict[str, list[float]] = {}
+        cached_gb = resident(folder)
+        measured: dict[str, list[float]] = {}
         for _ in range(chosen.rounds):
             for order in ("random", "pooled", "read ahead"):
-                found.setdefault(order, []).append(rate(folder, order, chosen.windows))
-    rates = {order: statistics.median(some) for order, some in found.items()}
+                measured.setdefault(order, []).append(rate(folder, order, chosen.windows))
+    rates = {order: statistics.median(rounds) for order, rounds in measured.items()}
     rows = [
         Row(
             f"windows a second from a cold disk, {order}",
@@ -117,7 +117,7 @@ def main() -> None:
         )
         for order in ("pooled", "read ahead")
     ]
-    report("large", rows, rates=found, left_in_cache_gb=left)
+    report("large", rows, rates=measured, left_in_cache_gb=cached_gb)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
     python tests/benchmarks/large_layouts.py [--gigabytes 8] [--columns 100] [--layouts l2 l3 l4]
 
 The files are Parquet of float32 that cannot be compressed: l2: 12 files by time with 20 series in each; l3: one series in
-12 files by time; l4: one series in one file with row groups of a million rows. Each layout is written, prepared on a Ray of
-its own with two cores, and then fitted for some steps with shuffle_gb = 0.5; its files are removed before the next one.
-Memory is what the kernel says of each process (VmHWM) beyond what it had when the preparation began, Ray's processes and its
-shared memory included; of a process that was started later it is all that it had. At most 1.5 GB are wanted.
+12 files by time; l4: one series in one file with row groups of a million rows. Each layout is written, prepared on a Ray
+with two cores, which is started for it, and then fitted for some steps with shuffle_gb = 0.5; its files are removed before
+the next one. Memory is the peak that the kernel reports for each process (VmHWM) less its peak when the preparation began,
+for Ray's processes and its shared memory, too; for a process that was started later it is the whole peak. The goal is at
+most 1.5 GB.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ WANTED_BYTES = 1.5e9
 
 
 def write_layout(folder: Path, layout: str, num_rows: int, columns: int) -> None:
-    """Write the rows block by block: this process holds one of twelve."""
+    """Write the rows block by block, so that this process has one of twelve in memory."""
     folder.mkdir()
     random, series = np.random.default_rng(0), SERIES if layout == "l2" else 1
     steps = num_rows // series
@@ -77,7 +78,7 @@ def source_in(home: Path, layout: str, columns: int) -> Any:
 
 
 def prepare_one(home: Path, layout: str, columns: int) -> dict[str, Any]:
-    """Prepare on a Ray of this process's own; the growth of each process, the largest first."""
+    """Prepare on a Ray that this process starts; return the growth of each process, the largest first."""
     from common.preparing import first_execution
 
     from cluster.connect import connect
@@ -90,16 +91,16 @@ def prepare_one(home: Path, layout: str, columns: int) -> dict[str, Any]:
     first_execution()
     before = {pid: peak_bytes(pid) for pid in [os.getpid(), *children_of(os.getpid())]}
     watch, started = Watch(), time.perf_counter()
-    (found,) = prepare([source], home / "prepared", FileNotes(home / "prepared" / "sources"), run_with_ray)
+    (dataset,) = prepare([source], home / "prepared", FileNotes(home / "prepared" / "sources"), run_with_ray)
     seconds = time.perf_counter() - started
     grown = sorted((peak - before.get(pid, 0) for pid, peak in watch.end().items()), reverse=True)
     return {
         "layout": layout,
         "source_gb": sum(Path(file).stat().st_size for file in source.files) / 1e9,
-        "prepared_gb": sum(size for part in found.manifest.parts for size, _ in part.files.values()) / 1e9,
-        "rows": found.manifest.rows,
-        "parts": len(found.parts),
-        "folder": str(found.folder),
+        "prepared_gb": sum(size for part in dataset.manifest.parts for size, _ in part.files.values()) / 1e9,
+        "rows": dataset.manifest.rows,
+        "parts": len(dataset.parts),
+        "folder": str(dataset.folder),
         "seconds": seconds,
         "grown_gb": [round(each / 1e9, 2) for each in grown[:4]],
         "held": grown[0] <= WANTED_BYTES,
@@ -107,7 +108,7 @@ def prepare_one(home: Path, layout: str, columns: int) -> dict[str, Any]:
 
 
 def train_one(folder: Path) -> dict[str, Any]:
-    """Fit some steps of an epoch; the growth of this process."""
+    """Fit some steps of an epoch; return the growth of this process."""
     from data.prepared.encoding import EncodedDataset, make_encodings
     from data.prepared.prepared import PreparedDataset
     from models.settings import ModelSettings
@@ -150,10 +151,10 @@ def train_one(folder: Path) -> dict[str, Any]:
 
 
 def alone(*arguments: str) -> dict[str, Any]:
-    """What a process of its own reports."""
+    """Run this program in a process of its own, and return what it prints."""
     command = [sys.executable, "-W", "ignore", __file__, *arguments]
-    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    facts: dict[str, Any] = json.loads(found.stdout.strip().splitlines()[-1])
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    facts: dict[str, Any] = json.loads(ended.stdout.strip().splitlines()[-1])
     return facts
 
 
@@ -162,8 +163,8 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=8.0)
     parser.add_argument("--columns", type=int, default=100)
     parser.add_argument("--layouts", nargs="+", default=["l2", "l3", "l4"])
-    parser.add_argument("--prepare", nargs=2, metavar=("FOLDER", "LAYOUT"), help="only this layout, of files that are there")
-    parser.add_argument("--train", metavar="FOLDER", help="only this, with a dataset that is prepared")
+    parser.add_argument("--prepare", nargs=2, metavar=("FOLDER", "LAYOUT"), help="only this layout, from existing files")
+    parser.add_argument("--train", metavar="FOLDER", help="only fit, with this prepared dataset")
     chosen = parser.parse_args()
     if chosen.prepare:
         print(json.dumps(prepare_one(Path(chosen.prepare[0]), chosen.prepare[1], chosen.columns)), flush=True)

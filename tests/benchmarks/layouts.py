@@ -1,11 +1,11 @@
-"""One panel in three layouts of files, prepared on 2 cores: seconds, memory by the kernel, beside pandas and Polars.
+"""One panel in three layouts of files, prepared on 2 cores: seconds and peak memory, beside pandas and Polars.
 
     python tests/benchmarks/layouts.py [--rows 20000000] [--rounds 3] [--ways l1 l2 l4 pandas polars]
 
 20 series of 8 float32. l1: a file for each series. l2: 12 files by time with all series in each. l4: one series in one
-large Parquet file. Each way runs in a process of its own, in turn; ours on a Ray of its own, whose start and first execution
-are not on the clock. Memory is what the kernel says of the process that grew most (VmHWM). pandas holds all rows; Polars
-streams, if it is installed: mean and deviation over the train rows, scale, sort, write Arrow IPC.
+large Parquet file. Each way runs in a separate process, in turn; ours on a Ray that it starts, whose start and first
+execution are not measured. Memory is that of the process that grew most, as the kernel reports its peak (VmHWM). pandas has
+all rows in memory; Polars, if it is installed, streams: mean and deviation of the train rows, scale, sort, write Arrow IPC.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TRAIN = 0.7
 
 
 def write_files(home: Path, num_rows: int) -> None:
-    """The same rows in each layout."""
+    """Write the same rows in each layout."""
     per_series = num_rows // SERIES
     random = np.random.default_rng(0)
     times = np.datetime64("2020-01-01", "us").astype(np.int64) + np.arange(per_series) * 1_000_000
@@ -52,15 +52,15 @@ def write_files(home: Path, num_rows: int) -> None:
     for number in range(FILES):
         start, stop = per_series * number // FILES, per_series * (number + 1) // FILES
         columns = {f"c{column}": values[column, :, start:stop].T.reshape(-1) for column in range(COLUMNS)}
-        where = {"t": pa.array(np.repeat(times[start:stop], SERIES), stamp), "site": pa.array(np.tile(names, stop - start))}
-        pq.write_table(pa.table({**where, **columns}), home / "l2" / f"month_{number:02d}.parquet")
-    every = times[0] + np.arange(per_series * SERIES) * 1_000_000
+        keys = {"t": pa.array(np.repeat(times[start:stop], SERIES), stamp), "site": pa.array(np.tile(names, stop - start))}
+        pq.write_table(pa.table({**keys, **columns}), home / "l2" / f"month_{number:02d}.parquet")
+    all_times = times[0] + np.arange(per_series * SERIES) * 1_000_000
     columns = {f"c{column}": values[column].reshape(-1) for column in range(COLUMNS)}
-    pq.write_table(pa.table({"t": pa.array(every, stamp), **columns}), home / "l4" / "all.parquet")
+    pq.write_table(pa.table({"t": pa.array(all_times, stamp), **columns}), home / "l4" / "all.parquet")
 
 
 def peak_bytes(pid: int) -> int:
-    """The most memory that a process has held."""
+    """Return the peak memory of a process."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -69,7 +69,7 @@ def peak_bytes(pid: int) -> int:
 
 
 def children_of(pid: int) -> list[int]:
-    """All processes below one."""
+    """Return all descendants of a process."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -78,15 +78,15 @@ def children_of(pid: int) -> list[int]:
                 parents.setdefault(parent, []).append(int(entry.name))
             except OSError:
                 continue
-    found, todo = [], [pid]
+    pids, todo = [], [pid]
     while todo:
         todo += (new := parents.get(todo.pop(), []))
-        found += new
-    return found
+        pids += new
+    return pids
 
 
 class Watch:
-    """Keeps the largest memory of each process below this one, as some end before the work does."""
+    """The peak memory of this process and of each descendant, sampled, as some end before the work does."""
 
     def __init__(self) -> None:
         self.peaks: dict[int, int] = {}
@@ -106,7 +106,7 @@ class Watch:
 
 
 def ours(home: Path, layout: str) -> dict[str, Any]:
-    """Prepare one layout on a Ray of this process's own."""
+    """Prepare one layout on a Ray that this process starts."""
     from common.preparing import first_execution
 
     from cluster.connect import connect
@@ -130,16 +130,16 @@ def ours(home: Path, layout: str) -> dict[str, Any]:
     first_execution()
     before = {pid: peak_bytes(pid) for pid in [os.getpid(), *children_of(os.getpid())]}
     watch, started = Watch(), time.perf_counter()
-    (found,) = prepare(
+    (dataset,) = prepare(
         [DatasetSource("rows", files, settings)], home / "prepared", FileNotes(home / "prepared" / "sources"), run_with_ray
     )
     seconds = time.perf_counter() - started
     grown = max(peak - before.get(pid, 0) for pid, peak in watch.end().items())
-    return {"seconds": seconds, "grown_bytes": grown, "parts": len(found.parts), "windows": found.num_samples("train")}
+    return {"seconds": seconds, "grown_bytes": grown, "parts": len(dataset.parts), "windows": dataset.num_samples("train")}
 
 
 def with_pandas(home: Path) -> dict[str, Any]:
-    """All rows at once, as a notebook has them."""
+    """Prepare all rows at once, as in a notebook."""
     import pandas as pd
 
     before, started = peak_bytes(os.getpid()), time.perf_counter()
@@ -153,7 +153,7 @@ def with_pandas(home: Path) -> dict[str, Any]:
 
 
 def with_polars(home: Path) -> dict[str, Any]:
-    """Polars in streaming mode: statistics of the train rows, then scale, sort and write Arrow IPC."""
+    """Let Polars compute statistics of the train rows, scale, sort and write Arrow IPC, in streaming mode."""
     import polars as pl
 
     before, started = peak_bytes(os.getpid()), time.perf_counter()
@@ -173,19 +173,18 @@ WAYS = {"pandas": with_pandas, "polars": with_polars}
 
 
 def rows_of(took: dict[str, list[dict[str, Any]]], num_rows: int) -> list[Row]:
-    """Layouts beside L1, and files by time beside pandas and Polars, by the medians of the rounds."""
+    """Compare the layouts with l1, and files by time with pandas and Polars, by the medians of the rounds."""
     seconds = {way: statistics.median(each["seconds"] for each in rounds) for way, rounds in took.items() if rounds}
     grown = {way: max(each["grown_bytes"] for each in rounds) for way, rounds in took.items() if rounds}
     what, rows = f"preparing {num_rows / 1e6:g} million rows, layout", []
     for way, beside, most in [("l2", "l1", 2.5), ("l4", "l1", None), ("l2", "polars", 1.5), ("l2", "pandas", None)]:
         if way in seconds and beside in seconds:
             ratio = seconds[way] / seconds[beside]
-            mine = f"{seconds[way]:.1f} s, one process grew by {grown[way] / 1e9:.2f} GB"
-            other = f"{beside}: {seconds[beside]:.1f} s, {grown[beside] / 1e9:.2f} GB"
+            ours_text = f"{seconds[way]:.1f} s, one process grew by {grown[way] / 1e9:.2f} GB"
+            peer_text = f"{beside}: {seconds[beside]:.1f} s, {grown[beside] / 1e9:.2f} GB"
             reached = None if most is None else ratio <= most
-            rows.append(
-                Row(f"{what} {way}", mine, other, f"{ratio:.2f} x its time", f"at most {most} x" if most else "", reached)
-            )
+            wanted = f"at most {most} x" if most else ""
+            rows.append(Row(f"{what} {way}", ours_text, peer_text, f"{ratio:.2f} x its time", wanted, reached))
     return rows
 
 
@@ -194,7 +193,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ways", nargs="+", default=["l1", "l2", "l4", "pandas", "polars"])
-    parser.add_argument("--one", nargs=2, metavar=("WAY", "FOLDER"), help="only this way, on files that are there")
+    parser.add_argument("--one", nargs=2, metavar=("WAY", "FOLDER"), help="only this way, on existing files")
     chosen = parser.parse_args()
     if chosen.one:
         way, home = chosen.one[0], Path(chosen.one[1])

@@ -1,10 +1,10 @@
-"""Two hundred small datasets against twenty: preparing and fitting are to take ten times as long, and little more.
+"""Two hundred small datasets and twenty: preparing and fitting should take ten times as long, and little more.
 
     python tests/benchmarks/many.py [--few 20] [--many 200] [--rows 2000]
 
-One `train` of each in a process of its own, without workers (Ray prepares): 2,000 rows a dataset, 1 epoch each.
-Its result says what preparing and fitting took. Beside that what measuring all datasets after each stage took, which grows
-with their square by what it is.
+One `train` of each in a separate process, without workers (Ray prepares): 2,000 rows a dataset, 1 epoch each. Its result has
+the seconds of preparing and fitting. The seconds of evaluating all datasets after each stage are printed, too; they
+necessarily grow with the square of the number of datasets.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from small import small_document, write_machine
 
 
 def train(home: Path, count: int, rows: int) -> dict[str, Any]:
-    """What a run over so many datasets says that it took, and the clock."""
+    """Train over so many datasets; return the seconds in its result and those of the whole process."""
     folder = home / str(count)
     folder.mkdir()
     for number in range(count):

@@ -1,10 +1,10 @@
-"""How often a prepared dataset is in memory when 1, 2 and 4 workers of one node read it: once, for they share its pages.
+"""How often a prepared dataset is in memory when 1, 2 and 4 workers of one node read it: once, as they share its pages.
 
     python tests/benchmarks/memory.py [--gigabytes 1.0]
 
-Each worker is a process that opens the dataset as the fit does and gathers an epoch's batches, its share of each, without
-the network. The sum of the workers' proportional set sizes (PSS, /proc/PID/smaps_rollup: a page that n processes share
-counts 1/n in each) is shown before they read anything and after, and what of it are pages of the mapped rows
+Each worker is a process that opens the dataset as the fit does and gathers its share of each batch of an epoch, without the
+network. Printed are the sum of the workers' proportional set sizes (PSS, /proc/PID/smaps_rollup: a page that n processes
+share counts 1/n in each) before they read anything and after, and the part of it that is pages of the mapped rows
 (/proc/PID/smaps), which is compared with the rows' size on disk.
 """
 
@@ -30,7 +30,7 @@ COLUMNS = 16
 
 
 def make(home: Path, gigabytes: float) -> Path:
-    """A prepared dataset of so many bytes, in its folder: 15 columns in and the target, windows side by side."""
+    """Prepare a dataset of so many GB, with 15 features and a target and windows side by side; return its folder."""
     from data.prepared.prepare import prepare
     from data.prepared.running import run_here
     from data.reading.files import FileNotes
@@ -59,7 +59,7 @@ def make(home: Path, gigabytes: float) -> Path:
 
 
 def work(folder: str, rank: int, size: int, pipe: Any) -> None:
-    """One worker: say so when all is imported, gather an epoch, say so, and wait for the end."""
+    """Be one worker: send "ready" after the imports, gather an epoch, send "read", and wait for the end."""
     import torch
 
     from data.prepared.encoding import EncodedDataset, make_encodings
@@ -78,26 +78,26 @@ def work(folder: str, rank: int, size: int, pipe: Any) -> None:
 
 
 def measure(folder: Path, size: int) -> dict[str, int]:
-    """The workers' PSS together, before and after they have read all rows."""
+    """Return the sum of the workers' PSS before and after they have read all rows."""
     context = multiprocessing.get_context("spawn")
     pipes, processes = [], []
     for rank in range(size):
-        here, there = context.Pipe()
-        process = context.Process(target=work, args=(str(folder), rank, size, there))
+        own_end, worker_end = context.Pipe()
+        process = context.Process(target=work, args=(str(folder), rank, size, worker_end))
         process.start()
-        pipes.append(here)
+        pipes.append(own_end)
         processes.append(process)
-    found = {}
+    pss = {}
     for moment in ("before", "after"):
         for pipe in pipes:
             pipe.recv()
-        found[moment] = sum(pss_bytes(process.pid or 0) for process in processes)
-        found["rows"] = sum(mapped_pss_bytes(process.pid or 0, "/values-") for process in processes)
+        pss[moment] = sum(pss_bytes(process.pid or 0) for process in processes)
+        pss["rows"] = sum(mapped_pss_bytes(process.pid or 0, "/values-") for process in processes)
         for pipe in pipes:
             pipe.send("go on")
     for process in processes:
         process.join()
-    return found
+    return pss
 
 
 def main() -> None:
@@ -107,18 +107,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         folder = make(Path(home), chosen.gigabytes)
         size = sum(path.stat().st_size for path in folder.glob("values-*.arrow"))
-        found = {workers: measure(folder, workers) for workers in (1, 2, 4)}
+        pss = {workers: measure(folder, workers) for workers in (1, 2, 4)}
     rows = []
-    for workers, each in found.items():
+    for workers, each in pss.items():
         what = f"memory of {workers} worker{'s' if workers > 1 else ''} that read {size / 1e9:.2f} GB of prepared rows"
         beside = f"before: {each['before'] / 1e9:.2f} GB; pages of the rows: {each['rows'] / 1e9:.2f} GB"
-        times_held = each["rows"] / size
-        rows.append(
-            Row(
-                what, f"{each['after'] / 1e9:.2f} GB", beside, f"rows held {times_held:.2f} times", "once", times_held < 1.01
-            )
-        )
-    report("memory", rows, values_bytes=size, pss={str(workers): each for workers, each in found.items()})
+        times_in_memory = each["rows"] / size
+        result = f"rows held {times_in_memory:.2f} times"
+        rows.append(Row(what, f"{each['after'] / 1e9:.2f} GB", beside, result, "once", times_in_memory < 1.01))
+    report("memory", rows, values_bytes=size, pss={str(workers): each for workers, each in pss.items()})
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Does the suggested order end at a lower error? Six made datasets a stream, in several orders.
+"""Whether the suggested order ends at a lower error: six generated datasets a stream, in several orders.
 
     python tests/benchmarks/order.py [STREAMS]
 
-Each dataset is y[t+1] = a y[t] + b x[t] + a wave + noise, with a, b and the wave's period drawn anew (even streams), or near
-one of three kinds (odd streams). Plain sequence, 3 epochs each, rate 0.01 times 0.8 at each change. Printed: the mean error
-at the end, of the naive forecast's, divided by the mean over six random orders of the same stream. About 10 s a stream.
+Each dataset is y[t+1] = a y[t] + b x[t] + a wave + noise, with a, b and the wave's period drawn at random (even streams), or
+near one of three kinds (odd streams). Plain sequence, 3 epochs each, rate 0.01 times 0.8 at each change. Printed: the mean
+error at the end, relative to the naive forecast, divided by its mean over six random orders of the same stream. About 10 s a
+stream.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[place]) for place in (2, 0)] + [str(Path(__file__).parents[1] / "support")]
+sys.path[:0] = [str(Path(__file__).parents[level]) for level in (2, 0)] + [str(Path(__file__).parents[1] / "support")]
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,7 @@ def dynamics(random: np.random.Generator, stream: int) -> list[np.ndarray]:
 
 def orders(distances: np.ndarray, names: list[str], random: np.random.Generator) -> dict[str, list[int]]:
     suggested = suggest_order(distances, names)
-    medoid, *others = (int(place) for place in mean_distances(distances).argsort())
+    medoid, *others = (int(index) for index in mean_distances(distances).argsort())
     return {
         "suggested": suggested,
         "suggested, reversed": suggested[::-1],
@@ -57,7 +58,7 @@ def orders(distances: np.ndarray, names: list[str], random: np.random.Generator)
 
 
 def measure(stream: int, folder: Path) -> dict[str, float]:
-    """The error at the end of each order, divided by that of random orders."""
+    """Return the error at the end of each order, divided by the mean error of random orders."""
     random = np.random.default_rng(stream)
     names = [f"d{k}" for k in range(NUM_DATASETS)]
     settings = {"features": ["y", "x"], "targets": ["y"], "lookback": 16, "horizon": 4}
@@ -66,15 +67,15 @@ def measure(stream: int, folder: Path) -> dict[str, float]:
         for name, kind in zip(names, dynamics(random, stream), strict=True)
     ]
     datasets = prepare_in_process(sources, folder / "prepared")
-    found = {}
+    errors = {}
     for label, order in orders(distances_between([each.prepared for each in datasets]), names, random).items():
-        turned = [datasets[place] for place in order]
+        turned = [datasets[index] for index in order]
         training = {"batch_size": 32, "learning_rate": 0.01, "decay_rate": 0.8}
         plan = plan_of(turned, [3] * NUM_DATASETS, {"hidden_size": 16}, **training)
         walk(plan, turned, folder / "store")
-        found[label] = result_of(label, plan, turned, outcome(plan, folder / "store")).mean_scaled_error
-    usual = np.mean([error for label, error in found.items() if label.startswith("random")])
-    return {label: error / usual for label, error in found.items() if not label.startswith("random")}
+        errors[label] = result_of(label, plan, turned, outcome(plan, folder / "store")).mean_scaled_error
+    usual = np.mean([error for label, error in errors.items() if label.startswith("random")])
+    return {label: error / usual for label, error in errors.items() if not label.startswith("random")}
 
 
 def main() -> None:

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/preparation.py [--files 20] [--rows 1000000] [--rounds 1]
 
-Beside it in the same run: pandas in one process, and Ray Data as its tutorials write it. Each in a process of its own, in
-turn; imports and Ray's start are not on the clock, nor Ray Data's first execution, of nothing, which starts its processes
-and is told beside. Memory is the most that the process and all that it started took
-together, shared pages once (PSS), Ray's own processes and the page cache of mapped files included.
+Beside it in the same run: pandas in one process, and Ray Data as in its tutorials. Each runs in a separate process, in turn;
+imports and Ray's start are not measured, nor Ray Data's first execution, which does nothing but start its processes and is
+printed separately. Memory is the peak of the process and its descendants together, shared pages counted once (PSS), Ray's
+own processes and the page cache of mapped files included.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def write_files(folder: Path, num_files: int, num_rows: int) -> None:
 
 
 def timed(way: str, folder: Path) -> dict[str, float]:
-    """The seconds that one way takes, and how many windows it found."""
+    """Return the seconds that one way takes, and the number of windows that it finds."""
     program = subprocess.Popen(command(way, folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert program.stdin
     assert program.stdout
-    while not (said := program.stdout.readline()).startswith("ready"):
-        assert said, f"{way} ended with {program.wait()}"
-    os.sync()  # what the one before has written is not written while this one is timed
+    while not (line := program.stdout.readline()).startswith("ready"):
+        assert line, f"{way} ended with {program.wait()}"
+    os.sync()  # so that the files of the way before are not written to the disk while this one is timed
     started = time.perf_counter()
     program.stdin.write("\n")
     program.stdin.flush()
@@ -68,17 +68,17 @@ def timed(way: str, folder: Path) -> dict[str, float]:
     seconds = time.perf_counter() - started
     program.communicate()
     forget(folder)
-    return {"seconds": seconds, "windows": count, "first": float(said.split()[1])}
+    return {"seconds": seconds, "windows": count, "first": float(line.split()[1])}
 
 
-def weighed(way: str, folder: Path) -> dict[str, float]:
-    """The bytes that one way takes at its peak, and took before it began; to look at them makes it slower."""
+def peak_memory(way: str, folder: Path) -> dict[str, float]:
+    """Return the bytes of one way at its peak and before it began, without its seconds: sampling makes it slower."""
     program = Watched(command(way, folder))
-    while not program.says().startswith("ready"):
+    while not program.next_line().startswith("ready"):
         pass
     before = program.forget_peak()
     program.go_on()
-    program.says()
+    program.next_line()
     peak = program.peak_bytes
     program.end()
     forget(folder)
@@ -86,12 +86,12 @@ def weighed(way: str, folder: Path) -> dict[str, float]:
 
 
 def command(way: str, folder: Path) -> list[str]:
-    """The program of one way."""
+    """Return the command line of one way."""
     return [sys.executable, str(Path(__file__).parent / "common" / "preparing.py"), way, str(folder)]
 
 
 def forget(folder: Path) -> None:
-    """Remove what was prepared, so that it is prepared again."""
+    """Remove what was prepared, so that the next way prepares it again."""
     for left in ("runs", "scaled"):
         shutil.rmtree(folder / left, ignore_errors=True)
 
@@ -110,7 +110,7 @@ def main() -> None:
             for way in chosen.ways:
                 took.setdefault(way, []).append(timed(way, Path(home)))
                 print(way, took[way][-1], file=sys.stderr)
-        memory = {way: weighed(way, Path(home)) for way in chosen.ways}
+        memory = {way: peak_memory(way, Path(home)) for way in chosen.ways}
     if set(took) != {"ours", "pandas", "ray_data"}:
         return
 
@@ -118,26 +118,26 @@ def main() -> None:
         return statistics.median(each[what] for each in took[way])
 
     size = f"{chosen.files * chosen.rows / 1e6:g} million rows"
-    mine, pandas = memory["ours"]["peak_bytes"], memory["pandas"]["peak_bytes"]
+    ours_bytes, pandas_bytes = memory["ours"]["peak_bytes"], memory["pandas"]["peak_bytes"]
     rows = [
         times(f"preparing {size}", median("ours", "seconds"), median("pandas", "seconds"), 2.5, "s", "pandas"),
         times(f"preparing {size}", median("ours", "seconds"), median("ray_data", "seconds"), 5, "s", "Ray Data"),
         Row(
             f"preparing {size}: memory, Ray's own processes included",
-            f"{mine / 1e9:.2f} GB",
-            f"pandas: {pandas / 1e9:.2f} GB",
-            f"{mine / pandas:.2f}",
+            f"{ours_bytes / 1e9:.2f} GB",
+            f"pandas: {pandas_bytes / 1e9:.2f} GB",
+            f"{ours_bytes / pandas_bytes:.2f}",
             "0.25",
-            mine <= pandas / 4,
+            ours_bytes <= pandas_bytes / 4,
         ),
     ]
-    own, theirs = mine - memory["ours"]["before_bytes"], pandas - memory["pandas"]["before_bytes"]
+    ours_grown, pandas_grown = ours_bytes - memory["ours"]["before_bytes"], pandas_bytes - memory["pandas"]["before_bytes"]
     rows.append(
         Row(
             f"preparing {size}: memory beyond what was there before it began",
-            f"{own / 1e9:.2f} GB",
-            f"pandas: {theirs / 1e9:.2f} GB",
-            f"{own / theirs:.2f}",
+            f"{ours_grown / 1e9:.2f} GB",
+            f"pandas: {pandas_grown / 1e9:.2f} GB",
+            f"{ours_grown / pandas_grown:.2f}",
         )
     )
     first = f"{median('ours', 'first'):.1f} s"

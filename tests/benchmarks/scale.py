@@ -1,9 +1,9 @@
 """A thousand datasets, a hundred nodes, on paper: python tests/benchmarks/scale.py [--datasets 1000] [--nodes 100] ...
 
-Measures what one dataset, one epoch, one commit, one evaluation, one look-up cost on this machine (small ones: the constants
-are per sample or per file), then says what a whole run would cost with them, and which limit is met first, and where.
-`--set NAME=SECONDS` replaces a constant by one measured elsewhere; those that need Ray or a network are given, not measured,
-and say so. Writes tests/benchmarks/results/scale.json.
+Measures what one dataset, one epoch, one commit, one evaluation and one look-up cost on this machine (small ones: the
+constants are per sample or per file), then prints what a whole run would cost with them, and which limit it meets first, and
+at how many datasets. `--set NAME=SECONDS` replaces a constant by one measured elsewhere; constants that need Ray or the
+network are assumed, not measured, and marked so. Writes tests/benchmarks/results/scale.json.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support"), str(Path(__file__).p
 
 from common.report import Row, report
 
-# Not measured here. Ray: 2 cores, Ray 2.60. The network: what a data centre and an object store usually have.
-GIVEN = {
+# Not measured here. Ray: 2 cores, Ray 2.60. The network: the usual figures of a data centre and an object store.
+ASSUMED = {
     "ray_start_seconds": (13.0, "Ray, its workers and their imports; 2 cores, Ray 2.60"),
     "ray_data_seconds": (1.2, "the first execution of Ray Data; 2 cores, Ray 2.60"),
     "worker_start_seconds": (0.05, "one more worker of a group, once its node runs"),
@@ -37,17 +37,17 @@ WINDOW, FEATURES, HIDDEN, BATCH = 96, 7, 64, 64
 
 
 def seconds_of(work: Callable[[], Any], times: int = 5) -> float:
-    """The lowest of some runs: what the machine can do when nobody else wants it."""
-    found = []
+    """Return the seconds of the fastest of some runs, which other programs disturb least."""
+    seconds = []
     for _ in range(times):
         started = time.perf_counter()
         work()
-        found.append(time.perf_counter() - started)
-    return min(found)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
 
 
 def measure(folder: Path) -> dict[str, float]:
-    """The constants of this machine, from 24 small datasets."""
+    """Measure the constants of this machine with 24 small datasets."""
     import numpy as np
     import torch
     from helpers import prepare_in_process
@@ -65,17 +65,17 @@ def measure(folder: Path) -> dict[str, float]:
     from workflows.store.store import Store
 
     torch.set_num_threads(1)
-    columns = [f"x{place}" for place in range(FEATURES)]
+    columns = [f"x{number}" for number in range(FEATURES)]
     settings = DataSettings(features=columns, targets=columns[:1], lookback=WINDOW, horizon=24)
 
     def sources(count: int, rows: int) -> list[DatasetSource]:
-        found = []
+        made_sources = []
         for number in range(count):
             path = folder / f"{rows}-{number}.csv"
             values = np.random.default_rng(number).normal(size=(rows, FEATURES))
             np.savetxt(path, values, "%.4f", ",", header=",".join(columns), comments="")
-            found.append(DatasetSource(path.stem, (str(path),), settings))
-        return found
+            made_sources.append(DatasetSource(path.stem, (str(path),), settings))
+        return made_sources
 
     made = {(count, rows): sources(count, rows) for count, rows in ((24, 700), (1, 40_000))}
     seconds, datasets = {}, {}
@@ -136,85 +136,92 @@ def measure(folder: Path) -> dict[str, float]:
 
 
 def _maps() -> int:
-    place = Path("/proc/self/maps")
-    return len(place.read_text().splitlines()) if place.exists() else 0
+    path = Path("/proc/self/maps")
+    return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def cost(c: dict[str, float], given: argparse.Namespace, evaluations: int | None) -> dict[str, float]:
-    """Seconds of each part of a run, and counts of what is kept; `evaluations` bounds the datasets measured a stage."""
-    n, nodes, workers = given.datasets, given.nodes, given.nodes * given.cores
-    rows, epochs = given.rows, given.epochs
+def cost(constants: dict[str, float], options: argparse.Namespace, evaluations: int | None) -> dict[str, float]:
+    """Return the seconds of each part of a run; `evaluations` bounds the datasets that are evaluated a stage."""
+    num_datasets, nodes, workers = options.datasets, options.nodes, options.nodes * options.cores
+    rows, epochs = options.rows, options.epochs
     train, check = 0.7 * rows, 0.1 * rows
-    busy = min(workers, max(given.batch // 32, 1))  # a worker with fewer sequences of a batch only waits
-    steps, levels = train / given.batch, max((busy - 1).bit_length(), 0)
-    request = 0.0 if nodes == 1 else c["object_request_seconds"]
-    one = c["evaluate_dataset_seconds"] + check * c["evaluate_sample_seconds"] / busy
-    measured = num_measured(n, evaluations)
-    each_prepared = c["prepare_dataset_seconds"] + rows * c["prepare_row_seconds"]
-    each_fetched = 0.0 if nodes == 1 else 4 * request + rows * c["row_bytes"] / c["object_bytes_a_second"]
-    each_epoch = train * c["train_sample_seconds"] / busy + steps * levels * c["all_reduce_seconds"]
-    found_again = n * epochs * c["facts_seconds"] + measured * c["kept_error_seconds"]
+    busy = min(workers, max(options.batch // 32, 1))  # a worker with fewer sequences of a batch only waits
+    steps, levels = train / options.batch, max((busy - 1).bit_length(), 0)
+    request = 0.0 if nodes == 1 else constants["object_request_seconds"]
+    one_evaluation = constants["evaluate_dataset_seconds"] + check * constants["evaluate_sample_seconds"] / busy
+    measured = num_measured(num_datasets, evaluations)
+    preparing = constants["prepare_dataset_seconds"] + rows * constants["prepare_row_seconds"]
+    fetching = 0.0 if nodes == 1 else 4 * request + rows * constants["row_bytes"] / constants["object_bytes_a_second"]
+    epoch = train * constants["train_sample_seconds"] / busy + steps * levels * constants["all_reduce_seconds"]
+    looking_up = num_datasets * epochs * constants["facts_seconds"] + measured * constants["kept_error_seconds"]
     return {
-        "prepare": n * each_prepared / min(workers, n) + c["ray_data_seconds"],
-        "fetch to each node": n * each_fetched,
-        "start": c["ray_start_seconds"] + busy * c["worker_start_seconds"] + n * c["open_dataset_seconds"],
-        "fit": n * epochs * each_epoch,
-        "commit": n * epochs * (c["commit_seconds"] + c["actor_call_seconds"] + 3 * request),
-        "measure each epoch": n * epochs * one,
-        "measure after each stage": measured * one,
-        "look up all again": found_again,
-        "search of 100 trials, all found": 100 * found_again,
+        "prepare": num_datasets * preparing / min(workers, num_datasets) + constants["ray_data_seconds"],
+        "fetch to each node": num_datasets * fetching,
+        "start": constants["ray_start_seconds"]
+        + busy * constants["worker_start_seconds"]
+        + num_datasets * constants["open_dataset_seconds"],
+        "fit": num_datasets * epochs * epoch,
+        "commit": num_datasets * epochs * (constants["commit_seconds"] + constants["actor_call_seconds"] + 3 * request),
+        "measure each epoch": num_datasets * epochs * one_evaluation,
+        "measure after each stage": measured * one_evaluation,
+        "look up all again": looking_up,
+        "search of 100 trials, all found": 100 * looking_up,
     }
 
 
 def num_measured(n: int, evaluations: int | None) -> int:
-    """Evaluations of a dataset after the stages of a run; see workflows.relay.relay.measured_after."""
+    """Return the evaluations of datasets after all stages of a run; see workflows.relay.relay.measured_after."""
     return n * (n + 1) if evaluations is None else 2 * n + (n - 1) * min(evaluations + 3, n)
 
 
-def limits(c: dict[str, float], given: argparse.Namespace, evaluations: int | None) -> list[tuple[str, float, float, float]]:
-    """What is kept or held, how much of it there is, the limit, and at how many datasets that is met."""
-    n, rows = given.datasets, given.rows
-    measured = num_measured(n, evaluations)
+def limits(
+    constants: dict[str, float], options: argparse.Namespace, evaluations: int | None
+) -> list[tuple[str, float, float, float]]:
+    """Return what a run accumulates: its name, how much it is, the limit, and at how many datasets the limit is met."""
+    num_datasets, rows = options.datasets, options.rows
+    measured = num_measured(num_datasets, evaluations)
     power = 0.5 if evaluations is None else 1.0
     maps = int(_read("/proc/sys/vm/max_map_count", 65530))
-    found = [
-        ("memory maps of a process", n * c["maps_a_dataset"], float(maps), 1.0),
-        ("plan sent to each worker, bytes", n * c["plan_bytes_a_dataset"], 100e6, 1.0),
-        ("errors kept in the storage, bytes", measured * c["kept_error_bytes"], 10e9, power),
+    bounds = [
+        ("memory maps of a process", num_datasets * constants["maps_a_dataset"], float(maps), 1.0),
+        ("plan sent to each worker, bytes", num_datasets * constants["plan_bytes_a_dataset"], 100e6, 1.0),
+        ("errors kept in the storage, bytes", measured * constants["kept_error_bytes"], 10e9, power),
         ("result.json, bytes", 2 * measured * 22.0, 100e6, power),
-        ("checkpoints, bytes", n * given.epochs * c["checkpoint_bytes"], 1e12, 1.0),
-        ("prepared rows, bytes of page cache", n * rows * c["row_bytes"], 64e9, 1.0),
-        ("workers of a batch of this size", given.nodes * given.cores * 1.0, given.batch / 32, 0.0),
+        ("checkpoints, bytes", num_datasets * options.epochs * constants["checkpoint_bytes"], 1e12, 1.0),
+        ("prepared rows, bytes of page cache", num_datasets * rows * constants["row_bytes"], 64e9, 1.0),
+        ("workers of a batch of this size", options.nodes * options.cores * 1.0, options.batch / 32, 0.0),
     ]
-    return [(name, value, limit, n * (limit / value) ** each if each and value else float("nan"))
-            for (name, value, limit, each) in found]  # fmt: skip
+    return [(name, value, limit, num_datasets * (limit / value) ** each if each and value else float("nan"))
+            for (name, value, limit, each) in bounds]  # fmt: skip
 
 
 def _read(path: str, otherwise: int) -> str:
     return Path(path).read_text() if Path(path).exists() else str(otherwise)
 
 
-def say(c: dict[str, float], given: argparse.Namespace, evaluations: int | None) -> dict[str, Any]:
+def print_case(constants: dict[str, float], options: argparse.Namespace, evaluations: int | None) -> dict[str, Any]:
     """Print one case and return it."""
-    parts, bound = cost(c, given, evaluations), "all" if evaluations is None else evaluations
+    parts = cost(constants, options, evaluations)
+    evaluated = "all" if evaluations is None else evaluations
     total = sum(value for name, value in parts.items() if "again" not in name and "search" not in name)
-    print(f"\n{given.datasets:,} datasets of {given.rows:,} rows, {given.epochs} epochs each, batches of {given.batch}; "
-          f"{given.nodes} nodes of {given.cores} cores; training.evaluations = {bound}")  # fmt: skip
+    print(f"\n{options.datasets:,} datasets of {options.rows:,} rows, {options.epochs} epochs each, "
+          f"batches of {options.batch}; {options.nodes} nodes of {options.cores} cores; "
+          f"training.evaluations = {evaluated}")  # fmt: skip
     for name, value in parts.items():
         print(f"  {name:32s} {value:14,.1f} s  {value / total:6.1%}" if "again" not in name and "search" not in name
               else f"  {name:32s} {value:14,.1f} s")  # fmt: skip
     most = max((value, name) for name, value in parts.items() if "again" not in name and "search" not in name)[1]
     print(f"  takes most: {most}")
     print(f"  {'in all':32s} {total:14,.1f} s = {total / 3600:.1f} h")
-    held = limits(c, given, evaluations)
-    for name, value, limit, at in held:
-        where = f"met at {at:,.0f} datasets" if at == at else ("met" if value > limit else "not met")
-        print(f"  {name:36s} {value:18,.0f} of {limit:18,.0f}  {where}")
-    over = [name for name, value, limit, _ in held if value > limit]
-    first = max(((value / limit, name) for name, value, limit, _ in held))[1]
+    limit_rows = limits(constants, options, evaluations)
+    for name, value, limit, at in limit_rows:
+        when_met = f"met at {at:,.0f} datasets" if at == at else ("met" if value > limit else "not met")
+        print(f"  {name:36s} {value:18,.0f} of {limit:18,.0f}  {when_met}")
+    over = [name for name, value, limit, _ in limit_rows if value > limit]
+    first = max(((value / limit, name) for name, value, limit, _ in limit_rows))[1]
     print(f"  breaks first: {first}" + (f"; over its limit already: {', '.join(over)}" if over else ""))
-    return {"seconds": parts, "total_seconds": total, "limits": {name: [value, limit] for name, value, limit, _ in held}}
+    by_name = {name: [value, limit] for name, value, limit, _ in limit_rows}
+    return {"seconds": parts, "total_seconds": total, "limits": by_name}
 
 
 def main() -> None:
@@ -222,27 +229,27 @@ def main() -> None:
     for name, value in (("datasets", 1000), ("nodes", 100), ("cores", 8), ("rows", 5000), ("epochs", 5), ("batch", 256)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=SECONDS", help="a constant measured elsewhere")
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        constants = {**{name: value for name, (value, _) in GIVEN.items()}, **measure(Path(folder))}
-    constants |= {name: float(value) for name, _, value in (each.partition("=") for each in given.set)}
-    print(f"Constants, measured here ({os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}) unless said otherwise:")
+        constants = {**{name: value for name, (value, _) in ASSUMED.items()}, **measure(Path(folder))}
+    constants |= {name: float(value) for name, _, value in (each.partition("=") for each in options.set)}
+    print(f"Constants, measured here ({os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}) unless marked as assumed:")
     for name, value in constants.items():
-        print(f"  {name:28s} {value:12.6g}" + (f"  given: {GIVEN[name][1]}" if name in GIVEN else ""))
+        print(f"  {name:28s} {value:12.6g}" + (f"  assumed: {ASSUMED[name][1]}" if name in ASSUMED else ""))
     cases = {}
-    for nodes in dict.fromkeys((1, given.nodes)):
+    for nodes in dict.fromkeys((1, options.nodes)):
         for evaluations in (None, 10):
-            case = argparse.Namespace(**{**vars(given), "nodes": nodes})
-            cases[f"{nodes} nodes, evaluations {evaluations or 'all'}"] = say(constants, case, evaluations)
+            case = argparse.Namespace(**{**vars(options), "nodes": nodes})
+            cases[f"{nodes} nodes, evaluations {evaluations or 'all'}"] = print_case(constants, case, evaluations)
     print()
-    report("scale", [told(name, case, given) for name, case in cases.items()], constants=constants, cases=cases)
+    report("scale", [result_row(name, case, options) for name, case in cases.items()], constants=constants, cases=cases)
 
 
-def told(name: str, case: dict[str, Any], given: argparse.Namespace) -> Row:
-    """One case for the README."""
+def result_row(name: str, case: dict[str, Any], options: argparse.Namespace) -> Row:
+    """Return one case as a row for the README."""
     parts = {value: part for part, value in case["seconds"].items() if "again" not in part and "search" not in part}
     total, most = case["total_seconds"], max(parts)
-    what = f"simulated: {given.datasets:,} datasets of {given.rows:,} rows, {given.epochs} epochs each, {name}"
+    what = f"simulated: {options.datasets:,} datasets of {options.rows:,} rows, {options.epochs} epochs each, {name}"
     return Row(what, f"{total / 3600:.1f} h", f"most of it: {parts[most]}", f"{most / total:.0%}")
 
 

@@ -1,10 +1,10 @@
 """The same grid searched three ways in one run: python tests/benchmarks/search.py [--rows 1000].
 
-decay_rate [0.5, 0.7, 0.9] x epochs [1, 2, 4] for each of three small datasets: 81 trials, 567 epochs asked for.
-- shared: `python -m workflows search`, every epoch trained once, one stage a step, processes reused;
-- unshared: Ray Tune with a function that trains its whole trial in its process, as one writes it first;
-- nested: a TorchTrainer of one worker for each dataset inside each trial; this one on a few trials, one at a time, scaled
-  up to 81 and divided by the trials that run at a time.
+decay_rate [0.5, 0.7, 0.9] x epochs [1, 2, 4] for each of three small datasets: 81 trials that consist of 567 epochs.
+- shared: `python -m workflows search`: every epoch trained once, one stage a step, processes reused;
+- unshared: Ray Tune with a function that trains its whole trial in its process, as one would write it first;
+- nested: a TorchTrainer of one worker for each dataset inside each trial; this way runs a few trials, one at a time, and its
+  seconds are scaled up to 81 trials and divided by the number of trials that run at a time.
 All three train with the same code (workflows.fit) on the same prepared data; Ray and the data are ready before each clock
 starts. Prints a table and writes tests/benchmarks/results/search.json.
 """
@@ -37,7 +37,7 @@ NUM_CONCURRENT = 2
 
 
 def train_stage(context: SearchContext, config: dict[str, Any], stages: list[int], state: Any) -> tuple[Any, list[float]]:
-    """Train some stages of a trial without a store, from a state; the state after it, and the errors of all datasets."""
+    """Train some stages of a trial from a state, without a store; return the state after them and all datasets' errors."""
     import torch
 
     from workflows.fit.group import Group
@@ -67,8 +67,8 @@ def tune_function(context: SearchContext, config: dict[str, Any]) -> None:
     tune.report({"error": sum(errors)})
 
 
-def train_function(given: dict[str, Any]) -> Any:
-    return train_stage(given["scene"], given["config"], [given["stage"]], given["state"])
+def train_function(task: dict[str, Any]) -> Any:
+    return train_stage(task["scene"], task["config"], [task["stage"]], task["state"])
 
 
 def shared(recipe: Any, storage: Path) -> tuple[float, SearchResult]:
@@ -84,13 +84,13 @@ def unshared(context: SearchContext, configs: list[dict[str, Any]], scratch: Pat
 
     with quiet("ray.tune"):
         started = time.perf_counter()
-        found = tune.Tuner(
+        results = tune.Tuner(
             tune.with_resources(lambda config: tune_function(context, config), {"CPU": 1}),
             param_space={"proposal": tune.grid_search(configs)},
             tune_config=tune.TuneConfig(trial_dirname_creator=lambda trial: str(trial.trial_id)),
             run_config=tune.RunConfig(name="unshared", storage_path=str(scratch), verbose=0),
         ).fit()
-        return time.perf_counter() - started, [result.metrics["error"] for result in found]
+        return time.perf_counter() - started, [result.metrics["error"] for result in results]
 
 
 def nested(context: SearchContext, configs: list[dict[str, Any]], scratch: Path) -> tuple[float, list[float]]:
@@ -101,11 +101,11 @@ def nested(context: SearchContext, configs: list[dict[str, Any]], scratch: Path)
     with quiet("ray.train.torch"):
         started = time.perf_counter()
         for config in configs:
-            state, found = None, []
+            state, stage_errors = None, []
             for stage in range(3):
-                given = {"scene": context, "config": config, "stage": stage, "state": state}
-                state, found = trainer_for(train_function, given, placement, str(scratch)).fit().return_value
-            errors.append(sum(found))
+                task = {"scene": context, "config": config, "stage": stage, "state": state}
+                state, stage_errors = trainer_for(train_function, task, placement, str(scratch)).fit().return_value
+            errors.append(sum(stage_errors))
         return time.perf_counter() - started, errors
 
 
@@ -113,33 +113,33 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--rows", type=int, default=1000)
     arguments.add_argument("--trainer-trials", type=int, default=2)
-    given = arguments.parse_args()
+    options = arguments.parse_args()
     set_environment()
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as folder:
-        where = Path(folder)
-        recipe = load_recipe(write_small(where, rows=given.rows, search=GRID))
+        home = Path(folder)
+        recipe = load_recipe(write_small(home, rows=options.rows, search=GRID))
         configs = grid(parameters_of(recipe))
         connect(num_cpus=NUM_CONCURRENT)
-        write_log_to(where / "ray.log")
+        write_log_to(home / "ray.log")
         import os
 
         from workflows.prepare.preparation import prepare_datasets
 
-        prepared = prepare_datasets(recipe, str(where / "runs"))
+        prepared = prepare_datasets(recipe, str(home / "runs"))
         sent = tuple(map(DatasetRef.of, prepared.datasets))
         variants = {variant_name({}): Variant(sent, (0, 1, 2))}
-        context = SearchContext(recipe.document, where, (), variants, str(where / "runs"), print, 0, False)
+        context = SearchContext(recipe.document, home, (), variants, str(home / "runs"), print, 0, False)
         os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-        # The unshared way keeps what Tune does by itself, its loggers too; ours switches them off for the process.
-        unshared_seconds, unshared_errors = unshared(context, configs, where)
-        # The same trials as a person would try out: the first and the last of the grid, and those between them.
+        # The unshared way keeps Tune's defaults, its loggers too; ours switches these off for the process.
+        unshared_seconds, unshared_errors = unshared(context, configs, home)
+        # The trials that a person would try out: the first and the last of the grid, and some between them.
         last = len(configs) - 1
-        some = sorted({round(place * last / max(given.trainer_trials - 1, 1)) for place in range(given.trainer_trials)})
-        nested_seconds, nested_errors = nested(context, [configs[place] for place in some], where)
-        shared_seconds, result = shared(recipe, where / "runs")
+        some = sorted({round(index * last / max(options.trainer_trials - 1, 1)) for index in range(options.trainer_trials)})
+        nested_seconds, nested_errors = nested(context, [configs[index] for index in some], home)
+        shared_seconds, result = shared(recipe, home / "runs")
         disconnect()
-    for place, error in zip(some, nested_errors, strict=True):
-        assert abs(error - unshared_errors[place]) < 1e-4, "the ways do not train the same"
+    for index, error in zip(some, nested_errors, strict=True):
+        assert abs(error - unshared_errors[index]) < 1e-4, "the ways do not train the same"
     scaled_seconds = nested_seconds / len(some) * len(configs) / NUM_CONCURRENT
     asked, trained = result.epochs_requested, result.epochs_trained
     grid_of = f"a search over a grid of {len(configs)} trials, three small datasets"
@@ -156,7 +156,7 @@ def main() -> None:
 
 
 def compared(what: str, ours: float, peer: float, name: str) -> Row:
-    """Two durations."""
+    """Return a row of two durations."""
     return Row(what, f"{ours:.0f} s", f"{name}: {peer:,.0f} s", f"{peer / ours:.1f} x")
 
 

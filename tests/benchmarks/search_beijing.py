@@ -3,11 +3,11 @@
     [--width 4] [--stride 97] [--hidden 8] [--epochs 1 2 3] [--data ../shared/data] [--seed 0] [--storage FOLDER]
 
 3 rates for each change of station x 3 epoch choices for each station, for which a grid would need 9**11 * 3 trials. Random
-search and Optuna choose from the same values, share epochs through a store of their own, and get as many trials as it takes
-to train at least as many epochs as the beam. A function that trains whole trials and shares nothing is measured on two of
-the random trials, and scaled to all epochs that the beam's trials ask for. All trials run in this process, one after the
-other, without Ray; times are CPU seconds. By default with a small model and a window each 97 hours: it takes minutes.
-The same command with the same --storage goes on; its CPU seconds are then those of the last part. Writes
+search and Optuna choose from the same values, share epochs through a store each, and run as many trials as are necessary to
+train at least as many epochs as the beam. A function that trains whole trials and shares nothing is measured on two of the
+random trials, and scaled to all epochs that the beam's trials consist of. All trials run in this process, one after the
+other, without Ray; times are CPU seconds. The defaults are a small model and a window every 97 hours: this takes minutes.
+The same command with the same --storage continues; its CPU seconds are then those of the last part. Writes
 results/search_beijing.json.
 """
 
@@ -40,7 +40,7 @@ Sizes = tuple[Path, int, int, int, list[int]]
 
 
 def recipe_of(data: Path, stride: int, hidden: int, seed: int, epochs: list[int], **search: Any) -> Recipe:
-    """The built-in recipe's columns, with an entry for each station and a space for each change."""
+    """Return a recipe with the built-in recipe's columns, an entry for each station and a space for each change."""
     paths = sorted((data / "beijing").glob("PRSA_Data_*.csv"))
     document = {
         "name": "beijing",
@@ -61,14 +61,14 @@ def recipe_of(data: Path, stride: int, hidden: int, seed: int, epochs: list[int]
 
 
 def timed(recipe: Recipe, storage: Path) -> tuple[SearchResult, float]:
-    """The result of a search, and its CPU seconds."""
+    """Search; return the result and the CPU seconds."""
     started = time.process_time()
     result = search_here(recipe, storage)
     return result, time.process_time() - started
 
 
 def as_many_epochs(sizes: Sizes, storage: Path, algorithm: str, epochs: int) -> tuple[SearchResult, float]:
-    """A search with as many trials as train `epochs` epochs: some more at a time, in the store of those before."""
+    """Search with more and more trials, on one store, until at least `epochs` epochs are trained."""
     mean = 12 * sum(sizes[-1]) / len(sizes[-1])
     number, seconds = max(int(epochs / mean), 2), 0.0
     while True:
@@ -81,7 +81,7 @@ def as_many_epochs(sizes: Sizes, storage: Path, algorithm: str, epochs: int) -> 
 
 
 def unshared(recipe: Recipe, storage: Path, configs: list[Config]) -> tuple[float, int]:
-    """CPU seconds and epochs of training whole trials without a store."""
+    """Train whole trials without a store; return the CPU seconds and the number of epochs."""
     placement = TrialPlacement(1, 0, False, "benchmark")
     context, opened, _ = prepare_context(recipe, parameters_of(recipe), Store(str(storage)), None, placement)
     stages = list(range(len(next(iter(opened.values())))))
@@ -101,11 +101,11 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--data", type=Path, default=ROOT / ".." / "shared" / "data")
     arguments.add_argument("--storage", type=Path)
-    given = arguments.parse_args()
-    sizes = (given.data.resolve(), given.stride, given.hidden, given.seed, given.epochs)
+    options = arguments.parse_args()
+    sizes = (options.data.resolve(), options.stride, options.hidden, options.seed, options.epochs)
     with tempfile.TemporaryDirectory(prefix="lstm-relay-") as folder:
-        storage = given.storage or Path(folder)
-        recipe = recipe_of(*sizes, algorithm="beam", beam_width=given.width)
+        storage = options.storage or Path(folder)
+        recipe = recipe_of(*sizes, algorithm="beam", beam_width=options.width)
         placement = TrialPlacement(1, 0, False, "benchmark")
         prepare_context(recipe, parameters_of(recipe), Store(str(storage / "beam")), None, placement)  # prepares
         for other in ("random", "optuna"):
@@ -114,30 +114,31 @@ def main() -> None:
         beam, seconds = timed(recipe, storage / "beam")
         epochs = beam.epochs_distinct
         print(f"beam: {len(beam.trials)} trials, {epochs} epochs, {seconds:.0f} s, {error_of(beam)}", flush=True)
-        found = {name: as_many_epochs(sizes, storage / name, name, epochs) for name in ("random", "optuna")}
-        configs = [trial.config for trial in found["random"][0].trials[:2]]
+        searches = {name: as_many_epochs(sizes, storage / name, name, epochs) for name in ("random", "optuna")}
+        configs = [trial.config for trial in searches["random"][0].trials[:2]]
         part, measured = unshared(recipe, storage / "beam", configs)
     scaled = part / measured * beam.epochs_requested
-    what = f"a beam of {given.width} over twelve stations, 3 rates x 3 epoch choices each"
+    what = f"a beam of {options.width} over twelve stations, 3 rates x 3 epoch choices each"
     asked = f"its {len(beam.trials)} trials ask for {beam.epochs_requested:,}"
     alone = f"training each trial alone, scaled from {measured} epochs: {scaled:,.0f} s"
     rows = [
         Row(f"{what}: epochs trained", f"{epochs}", asked, f"{epochs / beam.epochs_requested:.0%}"),
         Row(f"{what}: CPU seconds", f"{seconds:.0f} s", alone, f"{scaled / seconds:.1f} x"),
     ]
-    for name, (other, took) in found.items():
-        ours, theirs = error_of(beam), error_of(other)
+    for name, (other, took) in searches.items():
+        beam_error, peer_error = error_of(beam), error_of(other)
         spent = f"{name}, {len(other.trials)} trials, {other.epochs_distinct} epochs, {took:.0f} s"
-        beside = f"{spent}: {theirs[0]:.4f} ({theirs[1]:.4f})"
-        result = f"{ours[0] / theirs[0] - 1:+.1%}"
-        shown = f"{ours[0]:.4f} ({ours[1]:.4f})"
-        rows.append(Row(f"{what}: lowest mean scaled error (test)", shown, beside, result, "lower", ours[0] < theirs[0]))
-    sample = {"stride": given.stride, "hidden": given.hidden, "seed": given.seed, "epochs": given.epochs}
+        beside = f"{spent}: {peer_error[0]:.4f} ({peer_error[1]:.4f})"
+        result = f"{beam_error[0] / peer_error[0] - 1:+.1%}"
+        shown = f"{beam_error[0]:.4f} ({beam_error[1]:.4f})"
+        reached = beam_error[0] < peer_error[0]
+        rows.append(Row(f"{what}: lowest mean scaled error (test)", shown, beside, result, "lower", reached))
+    sample = {"stride": options.stride, "hidden": options.hidden, "seed": options.seed, "epochs": options.epochs}
     report("search_beijing", rows, **sample)
 
 
 def error_of(result: SearchResult) -> tuple[float, float]:
-    """Mean scaled error on the validation and on the test split of the best trial."""
+    """Return the mean scaled error of the best trial on the validation and on the test split."""
     assert result.best_trial is not None
     metrics = result.best_trial.metrics
     assert metrics.mean_scaled_error is not None

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/sequence.py [--data ../shared/data] [--trainers 2] [--workers 2]
 
-Ours: the process of `train`, its start and its measuring of all twelve after each stage included. Beside it in the same run:
-a TorchTrainer for each dataset that hands its checkpoint on, as Ray's examples lead to; this one on a few stations, each
-measured on itself alone, and scaled up: its own start once, the mean of a `fit()` twelve times.
+Ours: the process of `train`, its start and its evaluation of all twelve after each stage included. Beside it in the same
+run: a TorchTrainer for each dataset that hands its checkpoint on, as Ray's examples suggest; it runs on a few stations,
+evaluates each on itself alone, and is scaled up: its start once, the mean of a `fit()` twelve times.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from common.report import Row, report, times
 
 
 def write_windows(recipe: Path, storage: Path, folder: Path) -> list[str]:
-    """The windows of each dataset as arrays, for the peer; needs the prepared data."""
+    """Write the windows of each prepared dataset as arrays, for the peer; return the datasets' names."""
     from workflows.prepare.preparation import prepare_datasets
     from workflows.recipe.recipe import load_recipe
 
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     chosen = parser.parse_args()
     if not (chosen.data / "beijing").is_dir():
-        raise SystemExit(f"{chosen.data}/beijing is not there: --data names the folder that holds it")
+        raise SystemExit(f"there is no folder {chosen.data}/beijing: --data names the folder that holds it")
     with tempfile.TemporaryDirectory() as home:
         text = (ROOT / "workflows" / "recipes" / "beijing.toml").read_text()
         text = text.replace("../../../shared/data", str(chosen.data.resolve()))
@@ -64,7 +64,8 @@ def main() -> None:
 
         command("-m", "workflows", "prepare", str(recipe), "--storage", str(storage))
         names = write_windows(recipe, storage, Path(home))
-        mine = command("-m", "workflows", "train", str(recipe), "--storage", str(storage), "--workers", str(chosen.workers))
+        workers = ("--workers", str(chosen.workers))
+        train_seconds = command("-m", "workflows", "train", str(recipe), "--storage", str(storage), *workers)
         spent = json.loads((storage / "runs" / "beijing" / "result.json").read_text())["seconds"]
         script = str(Path(__file__).parent / "common" / "trainer_each.py")
         some = names[: chosen.trainers]
@@ -75,12 +76,15 @@ def main() -> None:
         whole = time.perf_counter() - started
         fits = json.loads(peer.stdout.strip().splitlines()[-1])
     scaled = whole - sum(fits) + len(names) * statistics.mean(fits)
-    fixed = mine - spent["fit"] - spent["evaluate"]
+    fixed = train_seconds - spent["fit"] - spent["evaluate"]
     rows = [
-        times("twelve stations in sequence, two workers, whole process", mine, scaled, 6, "s", "a TorchTrainer each"),
+        times(
+            "twelve stations in sequence, two workers, whole process", train_seconds, scaled, 6, "s", "a TorchTrainer each"
+        ),
         Row("of that all but fitting and measuring, once", f"{fixed:.1f} s", "", "", "20 s", fixed < 20),
     ]
-    report("sequence", rows, ours=spent, whole_seconds=mine, trainer_fits=fits, trainers_whole=whole, datasets=len(names))
+    figures = {"ours": spent, "whole_seconds": train_seconds, "trainer_fits": fits, "trainers_whole": whole}
+    report("sequence", rows, **figures, datasets=len(names))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long a command takes that only looks something up: `train` of a finished run, and `--help`.
+"""How long commands take that train nothing: `train` of a finished run, and `--help`.
 
     python tests/benchmarks/start.py [--rounds 5]
 

@@ -3,8 +3,8 @@
     python tests/benchmarks/wall.py [--rounds 5]
 
 ETTh1, 96 hours in, the next 24 of all 7 columns out, LSTM of 64. Beside it, each alone in turn, a plain torch loop with its
-default threads in a process of its own. The figures mean something on a machine that does nothing else: the load is told.
-Then what a second thread is worth for models of 64, 256 and 512 units.
+default threads in a separate process. The figures are meaningful only on a machine that does nothing else; the result
+therefore has the load. Then how much a second thread helps models of 64, 256 and 512 units.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ EPOCHS = 20  # of the run whose cores are chosen
 
 
 def placement_of(dataset: EncodedDataset, batch: int, precision: str, cores: int) -> Placement:
-    """What `train` without --workers decides for a run over this dataset."""
+    """Return the placement that `train` without --workers chooses for a run over this dataset."""
     training = TrainingSettings.model_validate({"batch_size": batch, "precision": precision})
     plan = make_plan(0, ModelSettings(), training, [dataset], [EPOCHS])
     return with_cores(Placement(0, 0, False, 1.0, ""), ComputeSettings(num_workers=0), plan, [dataset], cores)
 
 
 def second_thread(dataset: EncodedDataset, hidden: int, batch: int) -> tuple[float, float]:
-    """Seconds of a step with one thread and with two."""
+    """Return the seconds of a step with one thread and with two."""
     torch.manual_seed(0)
     model, training = ModelSettings(hidden_size=hidden), TrainingSettings(batch_size=batch)
 
@@ -68,18 +68,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
     cores = os.cpu_count() or 1
-    os.environ["LSTM_RELAY_CACHE"] = tempfile.mkdtemp()  # what was measured on a busy day decides nothing here
+    os.environ["LSTM_RELAY_CACHE"] = tempfile.mkdtemp()  # empty, so that no earlier measurement of a busy machine counts
     load, rows = os.getloadavg()[0], []
     with tempfile.TemporaryDirectory() as home:
         dataset = ett(Path(home), chosen.data).datasets[0]
         count = dataset.num_samples("train")
         windows = dataset.batch("train", np.arange(count))
-        kept = Path(home) / "windows.npz"
-        np.savez(kept, inputs=windows.inputs, targets=windows.targets.reshape(count, -1))
-        peer = Peer(sys.executable, "torch_fit.py", kept, cores)
+        windows_file = Path(home) / "windows.npz"
+        np.savez(windows_file, inputs=windows.inputs, targets=windows.targets.reshape(count, -1))
+        peer = Peer(sys.executable, "torch_fit.py", windows_file, cores)
         placed = {kind: placement_of(dataset, *kind, cores) for kind in KINDS}
         ours = {kind: Ours(dataset, *kind, count, int(placed[kind].cpus)) for kind in KINDS}
-        torch.set_num_threads(1)  # as in `train`: the fit has threads of its own
+        torch.set_num_threads(1)  # as in `train`: the fit starts threads itself
         took: dict[object, list[float]] = {}
         for number in range(chosen.rounds + 1):  # the first round warms up
             for kind in KINDS:
@@ -95,8 +95,9 @@ def main() -> None:
     for (hidden, batch), (one, two) in worth.items():
         what = f"a step with two threads, hidden {hidden}, batches of {batch}"
         rows.append(Row(what, f"{1000 * two:.1f} ms", f"one thread: {1000 * one:.1f} ms", f"{one / two:.2f} x"))
-    told = {f"{batch} {precision}": placement.reason for (batch, precision), placement in placed.items()}
-    report("wall", rows, load_before=load, cores=cores, chosen=told, windows_a_second={str(k): v for k, v in rate.items()})
+    reasons = {f"{batch} {precision}": placement.reason for (batch, precision), placement in placed.items()}
+    rates = {str(kind): windows for kind, windows in rate.items()}
+    report("wall", rows, load_before=load, cores=cores, chosen=reasons, windows_a_second=rates)
 
 
 if __name__ == "__main__":

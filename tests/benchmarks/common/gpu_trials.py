@@ -26,7 +26,7 @@ DEVICE = torch.device("cuda")
 
 
 def datasets_in(home: Path, data: Path) -> list[EncodedDataset]:
-    """ETTh1 and ETTh2, a window every hour."""
+    """Prepare ETTh1 and ETTh2, with a window every hour."""
     split = {"validation": "2017-06-26", "test": "2017-10-24", "end": "2018-02-21"}
     settings = DataSettings(
         time="date", features=ETT_COLUMNS, targets=ETT_COLUMNS, frequency="1h", lookback=LOOKBACK, horizon=HORIZON,
@@ -37,7 +37,7 @@ def datasets_in(home: Path, data: Path) -> list[EncodedDataset]:
 
 
 def walk_trials(home: str, data: str, numbers: list[int], ready: Any, go: Any, spent: Any) -> None:
-    """What a process does: one trial after the other, each an own rate, from a store that all share."""
+    """Walk one trial after the other, each with a rate of its own, on a store that all processes share."""
     torch.set_num_threads(1)
     datasets = datasets_in(Path(home), Path(data))
     torch.zeros(1, device=DEVICE)
@@ -54,7 +54,7 @@ def walk_trials(home: str, data: str, numbers: list[int], ready: Any, go: Any, s
 
 
 def timed(owner: Any, name: str, seconds: dict[str, float]) -> None:
-    """Have the seconds of a method added up."""
+    """Replace a method by one that adds up its seconds."""
     inner, seconds[name] = getattr(owner, name), 0.0
 
     def outer(*args: Any, **keys: Any) -> Any:
@@ -68,7 +68,7 @@ def timed(owner: Any, name: str, seconds: dict[str, float]) -> None:
 
 
 def walk_trial(datasets: list[EncodedDataset], store: Path, number: int) -> None:
-    """Two datasets, an epoch of each in batches of 32: 534 steps."""
+    """Train two datasets, an epoch of each in batches of 32: 534 steps."""
     training = TrainingSettings(batch_size=32, learning_rate=1e-3 * (1 + number / 100))
     plan = make_plan(0, ModelSettings(), training, datasets, [1, 1])
     store.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,10 @@ def walk_trial(datasets: list[EncodedDataset], store: Path, number: int) -> None
 
 
 def trials_a_second(home: Path, data: Path, at_a_time: int, num_trials: int) -> float:
-    """Trials a second of so many processes at a time; their start is not counted, as actors stay from trial to trial."""
+    """Return trials a second with so many processes at a time.
+
+    Their start is not counted, as a search's actors stay from trial to trial.
+    """
     context = multiprocessing.get_context("spawn")
     ready, go, spent = context.Queue(), context.Event(), context.Queue()
     for folder in ("store", "warm"):
@@ -92,7 +95,7 @@ def trials_a_second(home: Path, data: Path, at_a_time: int, num_trials: int) -> 
     started = time.perf_counter()
     go.set()
     parts = [spent.get(timeout=120) for _ in processes]
-    took = time.perf_counter() - started  # without the end of the processes, as actors stay from trial to trial
+    took = time.perf_counter() - started  # before the processes end, as a search's actors stay from trial to trial
     for process in processes:
         process.join()
     assert all(process.exitcode == 0 for process in processes)

@@ -1,4 +1,4 @@
-"""Joint training, which a sequence is measured by: the samples of several datasets shuffled together."""
+"""Joint training, with which a sequence is compared: the samples of several datasets shuffled together."""
 
 from __future__ import annotations
 
@@ -12,28 +12,32 @@ from workflows.fit.replay import concatenate, kept_samples
 
 
 class Joint:
-    """Several datasets as one: what `fit_epoch` asks of a dataset. `samples` are those of each that are trained on."""
+    """Several datasets as one, with the methods that `fit_epoch` calls on a dataset.
+
+    `samples` are the samples of each dataset that are trained on.
+    """
 
     def __init__(self, datasets: list[EncodedDataset], samples: list[npt.NDArray[np.int64]]):
         self.name, self.datasets = "joint", datasets
-        self.owner = np.repeat(np.arange(len(datasets)), [len(own) for own in samples])
+        self.owner = np.repeat(np.arange(len(datasets)), [len(chosen) for chosen in samples])
         self.own_number = np.concatenate(samples)
-        self.steps = np.concatenate([dataset.lengths("train")[own] for dataset, own in zip(datasets, samples, strict=True)])
+        pairs = zip(datasets, samples, strict=True)
+        self.steps = np.concatenate([dataset.lengths("train")[chosen] for dataset, chosen in pairs])
 
     @staticmethod
     def of_all(datasets: list[EncodedDataset], _memory: float, _seed: int) -> Joint:
-        """All samples of all datasets."""
+        """Join all samples of all datasets."""
         return Joint(datasets, [np.arange(dataset.num_samples("train")) for dataset in datasets])
 
     @staticmethod
     def of_what_is_left(datasets: list[EncodedDataset], memory: float, seed: int) -> Joint:
-        """All samples of the last dataset and the memory of each before it, so often that each counts the same."""
+        """Join the last dataset with the memory of each before it, which is repeated until all count the same."""
         counts = [dataset.num_samples("train") for dataset in datasets]
-        kept = [kept_samples(count, memory, (seed, place)) for place, count in enumerate(counts[:-1])]
-        return Joint(datasets, [*(np.resize(own, counts[-1]) for own in kept), np.arange(counts[-1])])
+        kept = [kept_samples(count, memory, (seed, index)) for index, count in enumerate(counts[:-1])]
+        return Joint(datasets, [*(np.resize(samples, counts[-1]) for samples in kept), np.arange(counts[-1])])
 
     def owners(self, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The dataset of each sample, whose correction of the head it takes."""
+        """Return the dataset of each sample, which decides on the correction of the head."""
         return self.owner[samples]
 
     def num_samples(self, _split: str) -> int:

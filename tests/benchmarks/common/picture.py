@@ -21,7 +21,7 @@ GRAY = "#767676"  # legible on white and on black
 
 
 def matrix(axes: Axes, result: dict, title: str) -> None:
-    """A row for each stage, a column for each dataset; blue beats the naive forecast, red loses to it."""
+    """Draw a row for each stage and a column for each dataset; blue beats the naive forecast, red loses to it."""
     errors = np.array(result["error_matrix"]["scaled"], float)
     names = [name.removeprefix("plant_") for name in result["datasets"]]
     axes.imshow(errors, cmap="RdBu_r", norm=LogNorm(0.2, 5), aspect="auto")

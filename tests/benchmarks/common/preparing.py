@@ -1,8 +1,8 @@
-"""Three ways to prepare the same Parquet files: preparing.py WAY FOLDER; says when it is ready and when it is done.
+"""Three ways to prepare the same Parquet files: preparing.py WAY FOLDER prints when it is ready and when it is done.
 
-ours: the project's `prepare`, on Ray. pandas: one process, as a notebook has it. ray_data: aggregate, map_batches, write, as
-Ray Data's tutorials write it. Each waits for a line after "ready", so that imports and Ray's start are not on the clock,
-nor the processes that Ray Data starts for the first of its executions: the seconds of that one follow "ready".
+ours: the project's `prepare`, on Ray. pandas: one process, as in a notebook. ray_data: aggregate, map_batches, write, as in
+Ray Data's tutorials. Each prints "ready" and waits for a line, so that neither imports nor Ray's start are measured, nor the
+processes that Ray Data starts for its first execution; the seconds of that execution follow "ready".
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ LOOKBACK, HORIZON = 96, 24
 
 
 def ready(first_execution: float = 0.0) -> None:
-    """The clock starts when a line comes."""
+    """Print "ready" and wait for the line with which the measurement begins."""
     print("ready", first_execution, flush=True)
     sys.stdin.readline()
 
 
 def first_execution() -> float:
-    """Let Ray Data do nothing: the seconds that it takes, its processes started; then a process of each core is there."""
+    """Return the seconds of an execution of Ray Data that does nothing but start its processes, one for each core."""
     import ray
     import ray.data
 
@@ -41,7 +41,7 @@ def first_execution() -> float:
 
 
 def ours(folder: Path) -> None:
-    """As `python -m workflows prepare` does it."""
+    """Prepare as `python -m workflows prepare` does."""
     from cluster.connect import connect
     from workflows.prepare.preparation import prepare_datasets
     from workflows.recipe.recipe import load_recipe
@@ -54,7 +54,7 @@ def ours(folder: Path) -> None:
 
 
 def with_pandas(folder: Path) -> None:
-    """Read, join, split each file in time, statistics of the train rows, scale, keep, find the windows."""
+    """Read, join, split each file in time, scale by the train rows' statistics, save, and find the windows."""
     import pandas as pd
 
     ready()
@@ -77,7 +77,7 @@ def with_pandas(folder: Path) -> None:
 
 
 def with_ray_data(folder: Path) -> None:
-    """Statistics by aggregate, scaled by map_batches, written as Parquet; without a split, which it gets for nothing."""
+    """Compute statistics by aggregate, scale by map_batches, write Parquet; without a split, to Ray Data's advantage."""
     import ray
     from ray.data.aggregate import Mean, Std
 
@@ -85,15 +85,14 @@ def with_ray_data(folder: Path) -> None:
     ready(first_execution())
     rows = ray.data.read_parquet([str(path) for path in sorted(folder.glob("*.parquet"))])
     names = rows.schema().names
-    found = rows.aggregate(*(Mean(name) for name in names), *(Std(name, ddof=0) for name in names))
+    statistics = rows.aggregate(*(Mean(name) for name in names), *(Std(name, ddof=0) for name in names))
 
     def scale(batch: dict[str, Any]) -> dict[str, Any]:
-        return {name: (values - found[f"mean({name})"]) / found[f"std({name})"] for name, values in batch.items()}
+        return {name: (values - statistics[f"mean({name})"]) / statistics[f"std({name})"] for name, values in batch.items()}
 
     rows.map_batches(scale).write_parquet(str(folder / "scaled"))
     print(rows.count(), flush=True)
 
 
 if __name__ == "__main__":
-    way, where = sys.argv[1], Path(sys.argv[2])
-    {"ours": ours, "pandas": with_pandas, "ray_data": with_ray_data}[way](where)
+    {"ours": ours, "pandas": with_pandas, "ray_data": with_ray_data}[sys.argv[1]](Path(sys.argv[2]))

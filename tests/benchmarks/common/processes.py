@@ -1,4 +1,4 @@
-"""What a program and all that it started take: memory with shared pages counted once, sampled while it runs."""
+"""The memory of a program and all its descendants, with shared pages counted once, sampled while it runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def pss_bytes(pid: int) -> int:
-    """The proportional set size of a process: its pages, each divided by the number of processes that share it."""
+    """Return the proportional set size of a process: its pages, each divided by the number of processes that share it."""
     with contextlib.suppress(OSError, StopIteration):
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         return int(next(line for line in text.splitlines() if line.startswith("Pss:")).split()[1]) * 1024
@@ -18,7 +18,7 @@ def pss_bytes(pid: int) -> int:
 
 
 def mapped_pss_bytes(pid: int, name: str) -> int:
-    """The proportional set size of the mapped files of a process whose path holds `name`."""
+    """Return the proportional set size of those mapped files of a process whose paths contain `name`."""
     total, inside = 0, False
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         first = line.split(maxsplit=1)[0]
@@ -30,21 +30,21 @@ def mapped_pss_bytes(pid: int, name: str) -> int:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """Return a process and all its descendants."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
                 parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
                 children.setdefault(parent, []).append(int(folder.name))
-    found = [pid]
-    for each in found:
-        found += children.get(each, [])
-    return found
+    pids = [pid]
+    for member in pids:
+        pids += children.get(member, [])
+    return pids
 
 
 class Watched:
-    """A program with its output, and the most memory that it and all it started took together."""
+    """A program with its output, and the peak memory of it and its descendants together."""
 
     def __init__(self, command: list[str], every_seconds: float = 0.1):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -59,12 +59,12 @@ class Watched:
             time.sleep(self.every_seconds)
 
     def forget_peak(self) -> int:
-        """Begin anew, from what it takes now, which is returned."""
+        """Measure the peak anew from the present memory, and return that."""
         now = self.peak_bytes = sum(pss_bytes(pid) for pid in family(self.process.pid))
         return now
 
-    def says(self) -> str:
-        """The next line that it prints."""
+    def next_line(self) -> str:
+        """Return the next line that the program prints."""
         assert self.process.stdout
         line = self.process.stdout.readline()
         if not line:
@@ -72,12 +72,12 @@ class Watched:
         return line.strip()
 
     def go_on(self) -> None:
-        """Let it read a line."""
+        """Send the program a line."""
         assert self.process.stdin
         self.process.stdin.write("\n")
         self.process.stdin.flush()
 
     def end(self) -> None:
-        """Wait until it has ended."""
+        """Wait until the program has ended."""
         self.process.communicate()
         self._thread.join()

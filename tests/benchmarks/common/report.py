@@ -13,7 +13,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 @dataclass(frozen=True)
 class Row:
-    """One figure beside another of the same run, what is wanted of it, and whether it is so; None: nothing is wanted."""
+    """One figure beside another of the same run, the goal, and whether it is reached; None: there is no goal."""
 
     what: str
     ours: str
@@ -24,15 +24,15 @@ class Row:
 
 
 def times(what: str, ours: float, peer: float, wanted: float, unit: str, peer_name: str) -> Row:
-    """A row of two rates or two durations of which ours is to be `wanted` times as good; seconds are better when lower."""
+    """Return a row of two rates or durations; the goal is that ours is `wanted` times as good (fewer seconds are better)."""
     ratio = peer / ours if unit == "s" else ours / peer
     shown = (f"{value:,.2f} {unit}" if value < 10 else f"{value:,.0f} {unit}" for value in (ours, peer))
-    mine, other = shown
-    return Row(what, mine, f"{peer_name}: {other}", f"{ratio:.2f} x", f"{wanted:g} x", ratio >= wanted)
+    ours_text, peer_text = shown
+    return Row(what, ours_text, f"{peer_name}: {peer_text}", f"{ratio:.2f} x", f"{wanted:g} x", ratio >= wanted)
 
 
 def report(name: str, rows: list[Row], **figures: Any) -> None:
-    """Print the rows and write results/NAME.json, with the figures that they were made of."""
+    """Print the rows and write results/NAME.json, with the figures that they were computed from."""
     lines = [("", "ours", "beside it", "result", "wanted"), *((r.what, r.ours, r.beside, r.result, r.wanted) for r in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
     for number, line in enumerate(lines):

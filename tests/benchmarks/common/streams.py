@@ -23,7 +23,7 @@ ETT_COLUMNS = ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
 
 @dataclass(frozen=True)
 class Stream:
-    """Datasets in their order, the model's settings, and the epochs of each dataset."""
+    """Datasets in their order, the model's and the training's settings, and the epochs of each dataset."""
 
     name: str
     datasets: list[EncodedDataset]
@@ -44,7 +44,7 @@ def prepared_in(sources: list[DatasetSource], folder: Path) -> list[EncodedDatas
 
 
 def plants(home: Path) -> Stream:
-    """The demo's four plants, as its recipe has them."""
+    """Prepare the demo's four plants as its recipe does."""
     make_built_in("plants", home / "built_in")
     settings = DataSettings(
         time="time", features=["power", "wind", "temperature"], targets=["power"], frequency="1h", lookback=48, horizon=12,
@@ -57,7 +57,7 @@ def plants(home: Path) -> Stream:
 
 
 def ett(home: Path, data: Path) -> Stream:
-    """ETT h1, h2, m1, m2 with the published split; a window every two hours."""
+    """Prepare ETT h1, h2, m1, m2 with the published split and a window every two hours."""
     sources = []
     for name in ("ETTh1", "ETTh2", "ETTm1", "ETTm2"):
         quarter = name.startswith("ETTm")
@@ -73,7 +73,7 @@ def ett(home: Path, data: Path) -> Stream:
 
 
 def beijing(home: Path, data: Path) -> Stream:
-    """PM2.5 at the first four of Beijing's stations, as the built-in recipe has it, with two epochs and a constant rate.
+    """Prepare PM2.5 at the first four of Beijing's stations as the built-in recipe does; two epochs, a constant rate.
 
     The settings were fixed before anything was trained on it here.
     """
@@ -89,7 +89,7 @@ def beijing(home: Path, data: Path) -> Stream:
 
 
 def vowels(home: Path, data: Path) -> Stream:
-    """Japanese Vowels as three datasets of three speakers each: new classes with each, sequences of 7 to 29 steps."""
+    """Prepare Japanese Vowels as three datasets of three speakers each: each adds classes; sequences of 7 to 29 steps."""
     folder = home / "vowels"
     folder.mkdir(parents=True, exist_ok=True)
     settings = DataSettings(
@@ -97,10 +97,10 @@ def vowels(home: Path, data: Path) -> Stream:
         horizon=0, split=[0.7, 0.3, 0.0], split_by="series",
     )  # fmt: skip
     sources = []
-    for place, speakers in enumerate((("1", "2", "3"), ("4", "5", "6"), ("7", "8", "9"))):
+    for number, speakers in enumerate((("1", "2", "3"), ("4", "5", "6"), ("7", "8", "9"))):
         paths = {}
         for part in ("TRAIN", "TEST"):
-            paths[part] = folder / f"speakers_{place + 1}_{part}.csv"
+            paths[part] = folder / f"speakers_{number + 1}_{part}.csv"
             _write_speakers(data / "japanese_vowels" / f"JapaneseVowels_{part}.ts", speakers, paths[part])
         name = f"speakers {speakers[0]} to {speakers[-1]}"
         sources.append(DatasetSource(name, (str(paths["TRAIN"]),), settings, test_files=(str(paths["TEST"]),), classes=True))
@@ -115,7 +115,7 @@ def vowels(home: Path, data: Path) -> Stream:
 
 
 def _write_speakers(source: Path, speakers: tuple[str, ...], path: Path) -> None:
-    """The sequences of some speakers, one row a step."""
+    """Write the sequences of some speakers, one row a step."""
     rows: dict[str, list[Any]] = {name: [] for name in ("sequence", "step", *(f"c{n}" for n in range(12)), "speaker")}
     body = re.split(r"@data\n", source.read_text(), flags=re.IGNORECASE)[1]
     for number, line in enumerate(body.strip().splitlines()):
@@ -127,6 +127,6 @@ def _write_speakers(source: Path, speakers: tuple[str, ...], path: Path) -> None
             rows["sequence"].append(f"{source.stem[-5:]}{number:04d}")
             rows["step"].append(step)
             rows["speaker"].append(f"speaker {speaker}")
-            for place, value in enumerate(column):
-                rows[f"c{place}"].append(value)
+            for channel_number, value in enumerate(column):
+                rows[f"c{channel_number}"].append(value)
     pacsv.write_csv(pa.table(rows), path)

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/common/table.py [BENCHMARKS.md]
 
-Reads results/*.json. Without a file, or where it has no markers `<!-- bench -->` and `<!-- /bench -->`, prints the table.
+Reads results/*.json. Without a file, or if it has no markers `<!-- bench -->` and `<!-- /bench -->`, prints the table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """Markdown: a line for each row of each result that has rows, in the order of the files' names."""
+    """Return Markdown with a line for each row of each result that has rows, in the order of the files' names."""
     lines = ["| | ours | beside it, in the same run | result | wanted |", "|---|---|---|---|---|"]
     for name, result in results.items():
         for row in result.get("rows", []):
@@ -27,20 +27,20 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def placed(text: str, found: str) -> str | None:
-    """The text with the table between its markers, or None where it has none."""
+def with_table(text: str, rendered: str) -> str | None:
+    """Return the text with the table between its markers, or None if it has no markers."""
     pattern = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.DOTALL)
     if not pattern.search(text):
         return None
-    return pattern.sub(lambda match: f"{match[1]}{found}\n{match[2]}", text)
+    return pattern.sub(lambda match: f"{match[1]}{rendered}\n{match[2]}", text)
 
 
 def main() -> None:
-    found = table({path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))})
+    rendered = table({path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))})
     readme = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-    text = placed(readme.read_text(), found) if readme else None
+    text = with_table(readme.read_text(), rendered) if readme else None
     if readme is None or text is None:
-        print(found)
+        print(rendered)
     else:
         readme.write_text(text)
 

@@ -2,8 +2,8 @@
 
     python torch_fit.py WINDOWS.npz THREADS
 
-A process of its own, as the project's fit changes how its process keeps memory. Answers one line of JSON on stdout for each
-line of JSON on stdin ({"batch": 32}): seconds and processor seconds of an epoch.
+It runs in a separate process, as the project's fit changes how its process allocates memory. Answers one line of JSON on
+stdout for each line of JSON on stdin ({"batch": 32}): seconds and processor seconds of an epoch.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class PlainFit:
         self.loader = DataLoader(TensorDataset(inputs, targets), batch_size=batch_size, shuffle=True)
 
     def epoch(self) -> float:
-        """Train on every window once; the mean loss."""
+        """Train on every window once, and return the mean loss."""
         self.model.train()
         total = 0.0
         for inputs, targets in self.loader:
@@ -56,7 +56,7 @@ class PlainFit:
 
     @torch.no_grad()
     def error(self, inputs: Tensor, targets: Tensor) -> float:
-        """The mean squared error."""
+        """Return the mean squared error."""
         self.model.eval()
         loader = DataLoader(TensorDataset(inputs, targets), batch_size=256)
         return sum(float(((self.model(x) - y) ** 2).sum()) for x, y in loader) / targets.numel()

@@ -37,15 +37,15 @@ class Forecaster(nn.Module):
 
 
 def train_loop(config: dict[str, Any]) -> None:
-    """One epoch of one dataset, its validation error, and the checkpoint."""
+    """Train one epoch on one dataset, and report its validation error and a checkpoint."""
     with np.load(config["windows"]) as file:
         data = {name: torch.from_numpy(file[name]) for name in file.files}
     model: Any = Forecaster(data["inputs"].shape[2], data["targets"].shape[1])
-    given = get_checkpoint()
+    previous = get_checkpoint()
     if config["checkpoint"] is not None:
-        given = config["checkpoint"]
-    if given is not None:
-        with given.as_directory() as folder:
+        previous = config["checkpoint"]
+    if previous is not None:
+        with previous.as_directory() as folder:
             model.load_state_dict(torch.load(Path(folder) / "model.pt"))
     model = prepare_model(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=config["learning_rate"])
