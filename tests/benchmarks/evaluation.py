@@ -42,8 +42,8 @@ from workflows.recipe.settings import TrainingSettings
 
 def station(data: Path, home: Path) -> EncodedDataset:
     """Prepare one station as the recipe beijing.toml does."""
-    text = (ROOT / "workflows" / "recipes" / "beijing.toml").read_text()
-    text = text.replace("../../../shared/data", str(data.resolve())).replace("PRSA_Data_*", "PRSA_Data_Tiantan_*")
+    text = (ROOT / "workflows" / "recipe" / "built_in" / "beijing.toml").read_text()
+    text = text.replace("../../../../shared/data", str(data.resolve())).replace("PRSA_Data_*", "PRSA_Data_Tiantan_*")
     text = re.sub(r"^stride = \d+$", "stride = 1", text, flags=re.MULTILINE)
     (home / "one.toml").write_text(text)
     facts = FileNotes(home / "sources")

@@ -51,8 +51,8 @@ def main() -> None:
     if not (chosen.data / "beijing").is_dir():
         raise SystemExit(f"there is no folder {chosen.data}/beijing: --data names the folder that holds it")
     with tempfile.TemporaryDirectory() as home:
-        text = (ROOT / "workflows" / "recipes" / "beijing.toml").read_text()
-        text = text.replace("../../../shared/data", str(chosen.data.resolve()))
+        text = (ROOT / "workflows" / "recipe" / "built_in" / "beijing.toml").read_text()
+        text = text.replace("../../../../shared/data", str(chosen.data.resolve()))
         text = re.sub(r"^stride = \d+$", "stride = 24", text, flags=re.MULTILINE)
         recipe, storage = Path(home) / "beijing.toml", Path(home) / "runs"
         recipe.write_text(text)
