@@ -101,7 +101,7 @@ def exit_code(info: Any) -> int:
     return info.driver_exit_code if info.driver_exit_code in (1, 2, 130) else 1
 
 
-def told(info: Any) -> Mapping[str, str]:
+def describe(info: Any) -> Mapping[str, str]:
     """Return the id, status, duration and message of a job."""
     took = f"{((info.end_time or 1000 * time.time()) - info.start_time) / 1000:.0f} s" if info.start_time else ""
     message = (info.message or "").strip().splitlines()
@@ -118,6 +118,6 @@ def wait_for_end(client: Any, address: str, job: str) -> str:
     for _ in range(40):
         info = ask(lambda: client.get_job_info(job), address, job)
         if info.status.is_terminal():
-            return told(info)["status"].lower()
+            return describe(info)["status"].lower()
         time.sleep(0.5)
     return "not ended yet"

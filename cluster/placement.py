@@ -21,7 +21,7 @@ Bounds = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_le
 
 
 class ComputeSettings(BaseModel):
-    """How many workers, and on what: the recipe's [compute] section."""
+    """The workers and their resources: the recipe's [compute] section."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 

@@ -113,7 +113,7 @@ def submit(
 
 def _follow(client: Any, address: str, job: str) -> int:
     """Show the job's log until it ends; Ctrl-C asks whether to stop the job too. Returns the exit code."""
-    from cluster.jobs import ask, exit_code, follow, told
+    from cluster.jobs import ask, describe, exit_code, follow
 
     try:
         follow(client, job, lambda text: (sys.stdout.write(text), sys.stdout.flush()))
@@ -126,7 +126,7 @@ def _follow(client: Any, address: str, job: str) -> int:
         say(f"\n{job} continues. Follow it: python -m cluster logs {job} --follow --address {address}")
         return 130
     info = ask(lambda: client.get_job_info(job), address, job)
-    facts = told(info)
+    facts = describe(info)
     if (code := exit_code(info)) == 0:
         say(f"{job} has succeeded after {facts['for']}")
     else:
@@ -141,18 +141,18 @@ def status(
 ) -> None:
     """Show the status of a job, or of all jobs of the cluster, newest first."""
     with errors():
-        from cluster.jobs import ask, told
+        from cluster.jobs import ask, describe
         from cluster.reach import connect_jobs
 
         client = connect_jobs(address)
         if job is None:
-            found = ask(client.list_jobs, address)
-            found = sorted((each for each in found if each.submission_id), key=lambda each: -(each.start_time or 0))
+            infos = ask(client.list_jobs, address)
+            infos = sorted((each for each in infos if each.submission_id), key=lambda each: -(each.start_time or 0))
         else:
-            found = [ask(lambda: client.get_job_info(job), address, job)]
-        for facts in map(told, found):
+            infos = [ask(lambda: client.get_job_info(job), address, job)]
+        for facts in map(describe, infos):
             say(f"{facts['job']}  {facts['status']}  {facts['for']}  {facts['message']}".rstrip())
-        if not found:
+        if not infos:
             say("No jobs on this cluster yet. Try: python -m cluster submit demo")
 
 
@@ -229,6 +229,6 @@ def examine(storage: str) -> None:
     connect("auto")
     for finding in ask():
         say(as_line(finding))
-    for name, found in ask_nodes(rights_and_speed, storage).items():
-        each = found if isinstance(found, dict) else {"status": "fault", "found": str(found), "todo": ""}
-        say(as_line(Finding("storage", name, **each)))
+    for name, answer in ask_nodes(rights_and_speed, storage).items():
+        fields = answer if isinstance(answer, dict) else {"status": "fault", "found": str(answer), "todo": ""}
+        say(as_line(Finding("storage", name, **fields)))
