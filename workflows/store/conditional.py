@@ -14,11 +14,8 @@ from typing import Any
 
 from pyarrow import fs
 
-ANSWER_S, CONNECT_S, ATTEMPTS = (
-    20.0,
-    5.0,
-    3,
-)  # of a request: after a minute a store that does not answer counts as unreachable
+# Limits of a request: after a minute a store that does not answer counts as unreachable.
+ANSWER_S, CONNECT_S, ATTEMPTS = 20.0, 5.0, 3
 TRIES = 10  # of a write that S3 answers with 409: another conditional write to the same key is under way
 TRY_AGAIN_S = 0.1
 
