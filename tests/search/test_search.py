@@ -158,6 +158,7 @@ def test_a_planted_optimum_is_found(ray_session: None, planted: Path, algorithm:
     assert best["config"] == {"training.decay_rate": 1.0, "datasets.twin.epochs": 3, "training.learning_rate": 1e-2}
 
 
+@pytest.mark.long
 def test_with_two_objectives_optuna_repeats_its_proposals_and_the_front_is_reported(
     ray_session: None, tmp_path: Path
 ) -> None:

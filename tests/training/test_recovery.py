@@ -201,7 +201,7 @@ def test_workers_killed_at_random_moments_are_replaced_and_the_weights_are_the_s
     assert weights(storage, result["key"]) == weights(undisturbed_by_two[0] / "runs", result["key"])
 
 
-@pytest.mark.parametrize(("sent", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 2)])
+@pytest.mark.parametrize(("sent", "workers"), [(signal.SIGTERM, 0), pytest.param(signal.SIGINT, 2, marks=pytest.mark.long)])
 def test_an_interrupt_exits_with_130_and_the_same_command_goes_on(
     sent: signal.Signals, workers: int, undisturbed: Run, tmp_path: Path
 ) -> None:
