@@ -44,7 +44,7 @@ ALLOWED = {
 
 
 def room_of(path: Path) -> str:
-    """The package, or the folder in it."""
+    """Return the package of a file, or the folder in the package."""
     return "/".join(path.parts[: 2 if len(path.parts) > 2 else 1])
 
 
@@ -55,7 +55,7 @@ def sources() -> dict[Path, ast.Module]:
 
 
 def imported_elsewhere() -> set[tuple[Path, str]]:
-    """Each file and each name of it that a file of another room imports."""
+    """Return the pairs of a file and a name in it that a file of another room imports."""
     names = set()
     for path, module in sources().items():
         for node in ast.walk(module):
@@ -67,7 +67,7 @@ def imported_elsewhere() -> set[tuple[Path, str]]:
 
 
 def annotations_of(node: ast.stmt) -> Iterator[tuple[str, str]]:
-    """The name and each annotation of a function, or of the fields and public methods of a class."""
+    """Yield the name and each annotation of a function, or of the fields and public methods of a class."""
     if isinstance(node, ast.FunctionDef):
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         for each in [*(argument.annotation for argument in arguments), node.returns]:
@@ -82,7 +82,7 @@ def annotations_of(node: ast.stmt) -> Iterator[tuple[str, str]]:
 
 
 def untyped() -> set[str]:
-    """Whatever crosses a door without a type: FILE:NAME."""
+    """Return what another room imports without a type, as FILE:NAME."""
     crossing = imported_elsewhere()
     return {
         f"{path}:{name}"

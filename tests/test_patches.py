@@ -53,7 +53,7 @@ def missing(tree: ast.AST) -> list[str]:
 
 
 @pytest.mark.parametrize("path", sorted(TESTS.rglob("test_*.py")), ids=lambda path: str(path.relative_to(TESTS)))
-def test_what_a_test_replaces_exists(path: Path) -> None:
+def test_names_that_tests_replace_exist(path: Path) -> None:
     assert missing(ast.parse(path.read_text())) == []
 
 

@@ -201,7 +201,7 @@ def test_rows_that_do_not_fit_are_copied_while_the_step_before_runs(
 
 
 class Half(Group):
-    """The first of two workers without the second: the NCCL sum over both is its own."""
+    """The first of two workers without the second: the NCCL sum has this worker's values only."""
 
     def __init__(self) -> None:
         super().__init__(0, 2)

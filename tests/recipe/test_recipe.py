@@ -240,5 +240,5 @@ def test_the_keys_that_a_default_needs_may_be_in_the_entries(default: dict[str, 
     with pytest.raises(InputError) as raised:
         check_recipe(bare, tmp_path)
     text = "\n".join(raised.value.messages)
-    assert text.count(" needs ") == 1  # told of [data], not again of each entry
-    assert "hidden" in text  # what else is wrong is told with it
+    assert text.count(" needs ") == 1  # reported for [data], not again for each entry
+    assert "hidden" in text  # the other error is reported as well

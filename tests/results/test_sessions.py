@@ -49,7 +49,7 @@ def test_a_call_that_trains_nothing_changes_neither_the_calls_nor_the_page(tmp_p
     assert len(train_small(tmp_path, learning_rate=0.5)) == 1  # other epochs are another run
 
 
-def test_what_an_interrupted_call_trained_is_counted(tmp_path: Path) -> None:
+def test_the_epochs_of_interrupted_calls_are_counted(tmp_path: Path) -> None:
     def stop(event: object) -> None:
         if isinstance(event, EpochDone):
             raise KeyboardInterrupt

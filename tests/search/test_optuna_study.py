@@ -21,7 +21,7 @@ SPACE = [Parameter("a", Range(0.0, 1.0)), Parameter("b", Choices((1, 2, 4))), Pa
 def proposals(lag: int, order: random.Random, share_lost: float = 0.0, num_stored: int = 0) -> list[Mapping[str, Any]]:
     """Return the proposals if any of `lag` running trials may end next, or be lost and run again.
 
-    The store holds the first `held` trials.
+    The store has the first `num_stored` trials.
     """
     supply = Supply(OptunaTrials(Study(SPACE, 1, seed=1), ["mean_scaled_error"], 30, lag), lambda _: Chain((), ()))
     configs: dict[int, Mapping[str, Any]] = {}

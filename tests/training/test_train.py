@@ -77,7 +77,7 @@ def test_a_run_writes_its_complete_result(trained: tuple[Path, dict[str, Any]]) 
     assert (folder / "runs" / "runs" / "small" / "recipe.toml").exists()
 
 
-def test_a_finished_run_trains_nothing_and_says_so(copied: Path, trained: tuple[Path, dict[str, Any]]) -> None:
+def test_a_finished_run_trains_nothing_and_has_the_same_result(copied: Path, trained: tuple[Path, dict[str, Any]]) -> None:
     again = run(copied, copied / "runs")
     assert again["epochs_trained"] == 0
     assert again["key"] == trained[1]["key"]
