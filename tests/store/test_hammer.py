@@ -153,7 +153,7 @@ def test_each_damage_is_found_and_nothing_else(
     storage, chance, done = open_storage(address), random.Random(5), []
 
     def damage(until: float) -> None:
-        while time.monotonic() < until:
+        while time.monotonic() < until or len(done) < 2:  # on a busy machine the processes may end before
             key = chance.choice(REACHED)
             seen = look_at(storage, f"checkpoints/{key}", key, Check.FULL)
             if seen.record is None or seen.damage:
