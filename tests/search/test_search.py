@@ -139,7 +139,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "num_samples"), [("grid", 12), ("random", 12), ("optuna", 24)], ids=["grid", "random", "optuna"]
+    ("algorithm", "num_samples"),
+    [pytest.param("grid", 12, marks=pytest.mark.long), ("random", 12), ("optuna", 24)],
+    ids=["grid", "random", "optuna"],
 )
 def test_a_planted_optimum_is_found(ray_session: None, planted: Path, algorithm: str, num_samples: int) -> None:
     """Search with three algorithms in one store, so that each epoch is trained once; each makes its own proposals."""

@@ -120,7 +120,7 @@ class Killer:
         return phase if what == "enters" else "between"
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(17, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [3, pytest.param(17, marks=pytest.mark.long)])
 def test_a_run_killed_at_random_moments_ends_in_the_same_weights(undisturbed: Run, tmp_path: Path, kills: int) -> None:
     """Start the next run in an empty store if one ends before it was killed often enough."""
     killer, died = Killer(random.Random(5)), Counter[str]()
