@@ -32,9 +32,9 @@ FORMAT = 1  # of the JSON
 
 def raw_model(store: Store, run: TrainedRun, dataset: str | None = None) -> RawModel:
     """Return the final model of a run for rows of one dataset, on the CPU; raises InputError if it must be named."""
-    place = index_of(run, dataset)
-    forecaster = make_forecaster(store, run, place)
-    return RawModel(forecaster.model.cpu(), run.datasets[place], run.plan.head_of(place))
+    index = index_of(run, dataset)
+    forecaster = make_forecaster(store, run, index)
+    return RawModel(forecaster.model.cpu(), run.datasets[index], run.plan.head_of(index))
 
 
 def index_of(run: TrainedRun, dataset: str | None) -> int:
@@ -74,14 +74,14 @@ def export_model(store: Store, run: TrainedRun, output: str, dataset: str | None
         check_file("--output", str(path))
     if target.suffix == ".onnx":
         _check_onnx()
-    place = index_of(run, dataset)
-    model = raw_model(store, run, run.datasets[place].name)
+    index = index_of(run, dataset)
+    model = raw_model(store, run, run.datasets[index].name)
     content = {
         "format": FORMAT,
         "run": run.name,
         "key": run.key,
-        "dataset": run.datasets[place].name,
-        **_settings(run, place),
+        "dataset": run.datasets[index].name,
+        **_settings(run, index),
     }
     content |= model.describe()
     program = exported(model)
@@ -89,10 +89,10 @@ def export_model(store: Store, run: TrainedRun, output: str, dataset: str | None
         if target.suffix == ".onnx":
             _write_onnx(program, model, Path(local))
         else:
-            held = io.BytesIO()  # torch requires a name that ends in .pt2
+            buffer = io.BytesIO()  # torch requires a name that ends in .pt2
             with _quiet("torch._export"):  # of lists without entries
-                torch.export.save(program, held)
-            Path(local).write_bytes(held.getbuffer())
+                torch.export.save(program, buffer)
+            Path(local).write_bytes(buffer.getbuffer())
     with appearing(str(description)) as local:
         Path(local).write_text(json.dumps(content, indent=1) + "\n")
     return ExportedModel(str(target), str(description), content)
@@ -109,9 +109,9 @@ def exported(model: RawModel) -> ExportedProgram:
         return torch.export.export(portable, (), kwargs=example, dynamic_shapes=shapes, strict=False)
 
 
-def _settings(run: TrainedRun, place: int) -> Json:
+def _settings(run: TrainedRun, index: int) -> Json:
     """Return what describes the rows of a window, beside their columns."""
-    settings = run.datasets[place].prepared.settings
+    settings = run.datasets[index].prepared.settings
     longest = None if settings.lookback == "all" else settings.lookback
     return {
         "length": {"shortest": settings.shortest_history, "longest": longest},
@@ -132,7 +132,7 @@ def _check_onnx() -> None:
 
 def _write_onnx(program: ExportedProgram, model: RawModel, path: Path) -> None:
     with _quiet("torch.onnx"):  # it warns of packages that our models do not need
-        made = torch.onnx.export(
+        program_file = torch.onnx.export(
             program,
             dynamo=True,
             verbose=False,
@@ -140,8 +140,8 @@ def _write_onnx(program: ExportedProgram, model: RawModel, path: Path) -> None:
             input_names=model.input_names,
             output_names=model.output_names,
         )
-    assert made is not None
-    made.save(str(path))
+    assert program_file is not None
+    program_file.save(str(path))
 
 
 @contextlib.contextmanager

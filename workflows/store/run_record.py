@@ -72,12 +72,12 @@ def mend_copies(storage: Storage, name: str) -> None:
 
 def copies_of(record: RunRecord) -> dict[str, bytes]:
     """Return the readable files of a record, by name."""
-    found = {RESULT: json.dumps(record.result, indent=1).encode()}
+    copies = {RESULT: json.dumps(record.result, indent=1).encode()}
     if record.recipe is not None:
-        found[RECIPE] = record.recipe.encode()
+        copies[RECIPE] = record.recipe.encode()
     if record.datasets is not None:
-        found[DATASETS] = json.dumps(record.datasets, indent=1).encode()
-    return found
+        copies[DATASETS] = json.dumps(record.datasets, indent=1).encode()
+    return copies
 
 
 def replace_file(storage: Storage, path: str, content: bytes) -> None:
@@ -87,9 +87,9 @@ def replace_file(storage: Storage, path: str, content: bytes) -> None:
     except IsADirectoryError:
         import uuid
 
-        place = f"damaged/{path.replace('/', '-')}-{uuid.uuid4().hex[:8]}"
-        storage.withdraw(path, place, ())
-        storage.write(f"{place}/why.txt", f"a folder was in the place of {path}\n".encode())
+        aside = f"damaged/{path.replace('/', '-')}-{uuid.uuid4().hex[:8]}"
+        storage.withdraw(path, aside, ())
+        storage.write(f"{aside}/why.txt", f"a folder was in the place of {path}\n".encode())
         storage.write(path, content)
 
 
@@ -131,8 +131,8 @@ def datasets_from(written: bytes, path: str) -> list[Json]:
         wrong = [key for key, kind in needed.items() if not isinstance(each, dict) or not isinstance(each.get(key), kind)]
         if wrong or not isinstance(datasets, list):
             raise DamagedRecordError(f"{path} is no list of datasets with {', '.join(needed)}")
-    found: list[Json] = datasets
-    return found
+    descriptions: list[Json] = datasets
+    return descriptions
 
 
 def read_record(storage: Storage, path: str) -> Json | None:
