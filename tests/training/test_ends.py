@@ -125,7 +125,7 @@ def test_a_killed_queue_of_a_trial_costs_no_trial(tmp_path: Path) -> None:
     assert (code, err) == (0, [])
     search = Store(str(command.storage)).search("small", dict)
     assert search is not None
-    assert [(trial["stopped_after"], trial.get("failed")) for trial in search["trials"]] == [(None, None)] * 4
+    assert [(trial["stopped_after"], trial.get("failed")) for trial in search["trials"]] == [(None, None)] * 2
 
 
 def test_a_killed_gcs_ends_in_one_line(tmp_path: Path) -> None:

@@ -82,7 +82,6 @@ class Task:
 def serve(task: Task) -> None:
     """Run a worker until an `End` arrives: start trials and run their stages, in step with the other workers."""
     import torch
-    from ray.util.queue import Empty
 
     from workflows.fit.group import Group
     from workflows.search.walks import Walks
@@ -94,8 +93,7 @@ def serve(task: Task) -> None:
     while True:
         request: Begin | NextStage | End | None = None
         if group.rank == 0:
-            with contextlib.suppress(Empty):
-                request = task.requests.get(timeout=LISTEN_S)
+            request = _next_request(task)
         request = group.from_first(request)
         if isinstance(request, End):
             return
@@ -107,6 +105,20 @@ def serve(task: Task) -> None:
             answer = walks.next_stage()
             if group.rank == 0:
                 task.answer(Answer(request.number, answer))
+
+
+def _next_request(task: Task) -> Begin | NextStage | End | None:
+    """Return the next request, None if there is none yet, or `End` if the queue is lost: its trial starts a new group."""
+    from ray.exceptions import RayActorError
+    from ray.util.queue import Empty
+
+    try:
+        request: Begin | NextStage | End = task.requests.get(timeout=LISTEN_S)
+    except Empty:
+        return None
+    except RayActorError:
+        return End()
+    return request
 
 
 class GroupWalks:
@@ -142,10 +154,21 @@ class GroupWalks:
         """Start a trial."""
         self.trial, self.done = Begin(proposal), 0
         if self.ready:
-            self.requests.put(self.trial)
+            with contextlib.suppress(TrialGroupError):  # raised by the next stage
+                self._request(self.trial)
 
     def next_stage(self) -> StageReport:
-        """Run the next stage; raises TrialGroupError if the group is lost or does not start in time."""
+        """Run the next stage; raises TrialGroupError if the group is lost or does not start in time.
+
+        The group has ended then: Tune kills this process next, and cores that a group still has would stay taken.
+        """
+        try:
+            return self._next_report()
+        except TrialGroupError:
+            self.close()
+            raise
+
+    def _next_report(self) -> StageReport:
         started = time.monotonic()
         if self.ready:
             self._ask()
@@ -163,7 +186,7 @@ class GroupWalks:
                 while not self.requests.empty():
                     self.requests.get_nowait()
                 assert self.trial is not None
-                self.requests.put(replace(self.trial, skip=self.done))
+                self._request(replace(self.trial, skip=self.done))
                 self._ask()
             elif event.request == self.asked:
                 self.done += 1
@@ -171,11 +194,20 @@ class GroupWalks:
 
     def _ask(self) -> None:
         self.asked += 1
-        self.requests.put(NextStage(self.asked))
+        self._request(NextStage(self.asked))
+
+    def _request(self, request: Begin | NextStage | End) -> None:
+        from ray.exceptions import RayActorError
+
+        try:
+            self.requests.put(request)
+        except RayActorError:
+            raise TrialGroupError("the queue to the workers of the trial was lost") from None
 
     def close(self) -> None:
         """End the workers and free their cores; workers that do not end in time end with this process."""
-        self.requests.put(End())
+        with contextlib.suppress(TrialGroupError):  # without the queue they end by themselves
+            self._request(End())
         self.thread.join(timeout=20)
         self.channel.__exit__()
         self.scratch.cleanup()
