@@ -65,9 +65,8 @@ def learner_of(datasets: list[EncodedDataset], lane: Lane, device: str, **model:
 
 def fit(learner: Learner, datasets: list[EncodedDataset]) -> list[float]:
     """Return the losses of four epochs of the second dataset, with samples of the first and a teacher."""
-    before = (
-        copy.deepcopy(learner.model).cpu().to(learner.device).eval()
-    )  # moved again, as cuDNN needs the weights in one block
+    # Moved again, as cuDNN needs the weights in one block.
+    before = copy.deepcopy(learner.model).cpu().to(learner.device).eval()
     teacher = Teacher(before, 0.5)
     retention = Retention(Replay((datasets[0],), [np.arange(0, 60, 2)], 0.5, 0.7), teacher)
     rates = np.full(-(-datasets[1].num_samples("train") // 8), 3e-3)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from workflows.results.run_result import RunResult
 from workflows.results.stored_runs import stored_result
 from workflows.store.store import Store
 
@@ -47,8 +48,11 @@ class Tracked:
     @property
     def finished(self) -> bool:
         """Return whether the result of this call is in the store."""
+        return self._result() is not None
+
+    def _result(self) -> RunResult | None:
         result = stored_result(self.store, self.name)
-        return result is not None and result.when >= self.begun
+        return result if result is not None and result.when >= self.begun else None
 
     def parameters(self) -> dict[str, Any]:
         """Return the values of the recipe by dotted keys, as `--set` takes them."""
@@ -64,15 +68,15 @@ class Tracked:
 
     def artifacts(self) -> dict[str, bytes]:
         """Return the files of this call to attach, with the error matrix as a table; none before it has ended."""
-        if not self.finished:
+        result = self._result()
+        if result is None:
             return {}
         contents = {}
         for file in ARTIFACTS:
             with contextlib.suppress(OSError):
                 contents[file] = self.store.storage.read(f"runs/{self.name}/{file}")
-        result = stored_result(self.store, self.name)
-        matrix = None if result is None else result.error_matrix
-        if matrix is not None and matrix.validation:
+        matrix = result.error_matrix
+        if matrix.validation:
             rows = [["after", *matrix.datasets]]
             rows += [
                 [name, *("" if value is None else repr(value) for value in row)]

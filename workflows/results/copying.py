@@ -19,8 +19,7 @@ def copy_run(run: TrainedRun, source: Store, to: Store) -> None:
     Raises InputError if that storage has another run of this name, or if this run was trained again after it was opened.
     """
     record = source.ended(run.name)
-    result = None if record is None else result_from(record.result)
-    if record is None or result is None or result.key != run.key:
+    if record is None or (result := result_from(record.result)).key != run.key:
         raise InputError(f"run {run.name!r} was trained again since it was opened: save its latest result")
     other = stored_result(to, run.name)
     if other is not None and other.key != run.key:

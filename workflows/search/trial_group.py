@@ -152,21 +152,27 @@ class GroupWalks:
 
     def begin(self, proposal: Proposal) -> None:
         """Start a trial."""
+        from ray.exceptions import RayActorError
+
         self.trial, self.done = Begin(proposal), 0
         if self.ready:
-            with contextlib.suppress(TrialGroupError):  # raised by the next stage
-                self._request(self.trial)
+            with contextlib.suppress(RayActorError):  # of a lost queue, which the next stage reports
+                self.requests.put(self.trial)
 
     def next_stage(self) -> StageReport:
         """Run the next stage; raises TrialGroupError if the group is lost or does not start in time.
 
         The group has ended then: Tune kills this process next, and cores that a group still has would stay taken.
         """
+        from ray.exceptions import RayActorError
+
         try:
             return self._next_report()
-        except TrialGroupError:
+        except (TrialGroupError, RayActorError) as error:
             self.close()
-            raise
+            if isinstance(error, TrialGroupError):
+                raise
+            raise TrialGroupError("the queue to the workers of the trial was lost") from None
 
     def _next_report(self) -> StageReport:
         started = time.monotonic()
@@ -186,7 +192,7 @@ class GroupWalks:
                 while not self.requests.empty():
                     self.requests.get_nowait()
                 assert self.trial is not None
-                self._request(replace(self.trial, skip=self.done))
+                self.requests.put(replace(self.trial, skip=self.done))
                 self._ask()
             elif event.request == self.asked:
                 self.done += 1
@@ -194,20 +200,14 @@ class GroupWalks:
 
     def _ask(self) -> None:
         self.asked += 1
-        self._request(NextStage(self.asked))
-
-    def _request(self, request: Begin | NextStage | End) -> None:
-        from ray.exceptions import RayActorError
-
-        try:
-            self.requests.put(request)
-        except RayActorError:
-            raise TrialGroupError("the queue to the workers of the trial was lost") from None
+        self.requests.put(NextStage(self.asked))
 
     def close(self) -> None:
         """End the workers and free their cores; workers that do not end in time end with this process."""
-        with contextlib.suppress(TrialGroupError):  # without the queue they end by themselves
-            self._request(End())
+        from ray.exceptions import RayActorError
+
+        with contextlib.suppress(RayActorError):  # without the queue they end by themselves
+            self.requests.put(End())
         self.thread.join(timeout=20)
         self.channel.__exit__()
         self.scratch.cleanup()
